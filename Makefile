@@ -1,0 +1,84 @@
+# `make` alone says what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The first that really starts: a version manager can leave a `python3.11` that only complains.
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+# make run URL=…   make test T=…   make bench B=…
+URL ?=
+T ?=
+B ?=
+
+##@ To use it
+
+.PHONY: run
+# The URL may hold a password: it goes through the environment, and is not echoed.
+run: export SPOOLHOUSE_RUN_URL := $(or $(URL),chdb://$(CURDIR)/var/clickhouse)
+run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded ClickHouse (URL=clickhouse://… uses a server)
+	@mkdir -p var/spool
+	@test -n "$$(find var/spool -type f -print -quit)" || \
+	  $(BIN)/spoolhouse generate --rows 20000 --files 20 --file-storage-path var/spool
+	@exec $(BIN)/spoolhouse ingest --clickhouse-url "$$SPOOLHOUSE_RUN_URL" --file-storage-path var/spool
+
+##@ To work on it
+
+.PHONY: test
+test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse (T='tests/unit -k name' chooses)
+	@$(BIN)/pytest $(T)
+
+.PHONY: check
+check: $(VENV)/.stamp-dev ## Lint, format and types, changing nothing
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.stamp-dev ## Format, and mend what the linter can mend
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.stamp-dev ## Measure speed and memory against a real ClickHouse (B=… are its arguments)
+	@$(BIN)/python -m tests.benchmarks $(B)
+
+.PHONY: clean
+clean: ## Remove .venv, var (the sample spool and its database) and caches
+	rm -rf $(VENV) var build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find daemon tests -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Each stamp is one state of the environment, and is made anew when pyproject.toml changes. A larger state contains the
+# smaller ones and stamps them too, so that nothing is installed twice. pip shows its own progress.
+
+$(VENV)/.stamp-run: pyproject.toml | $(VENV)/.stamp-venv
+	@echo "Installing Spoolhouse into $(VENV) (the first time takes a minute)."
+	@$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(VENV)/.stamp-embedded: pyproject.toml | $(VENV)/.stamp-venv
+	@echo "Installing Spoolhouse with an embedded ClickHouse into $(VENV): about 1 GB on disk, the first time takes minutes."
+	@$(BIN)/python -m pip install --editable '.[embedded]'
+	@touch $(VENV)/.stamp-run $@
+
+$(VENV)/.stamp-dev: pyproject.toml | $(VENV)/.stamp-venv
+	@echo "Installing Spoolhouse with an embedded ClickHouse and the tools for its tests into $(VENV): about 1 GB on disk."
+	@$(BIN)/python -m pip install --editable '.[dev,embedded]'
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-embedded $@
+
+$(VENV)/.stamp-venv:
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Spoolhouse needs Python 3.11 or newer, and '$(or $(PYTHON),python3)' is not that. Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@

@@ -1,0 +1,502 @@
+-- Generated from the declarations in spoolhouse.core.events; do not edit. To regenerate:
+--     spoolhouse migrate --print > config/schema.sql
+--
+-- Names are unqualified: run it in the database of your choice. For a database that exists already, use
+-- `spoolhouse migrate`, which compares and applies what is missing.
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_traces_hourly`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
+    `duration_ms_sum` SimpleAggregateFunction(sum, Int128),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
+    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `hour`, `status`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `hour`, `status`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `duration_ms_count` = sum(`duration_ms_count`),
+        `duration_ms_sum` = sum(`duration_ms_sum`),
+        `duration_ms_min` = min(`duration_ms_min`),
+        `duration_ms_max` = max(`duration_ms_max`),
+        `duration_ms_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`duration_ms_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_traces`
+(
+    `trace_id` String CODEC(ZSTD(1)),
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `name` LowCardinality(String),
+    `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2) DEFAULT 'unset',
+    `start_time` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `end_time` Nullable(DateTime64(3, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `duration_ms` Nullable(Int64),
+    `input` String CODEC(ZSTD(1)),
+    `output` String CODEC(ZSTD(1)),
+    `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`start_time`)
+ORDER BY (`project_id`, `deployment_id`, `start_time`, `trace_id`)
+TTL toDateTime(`start_time`) + toIntervalDay(90)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_traces_hourly_feed` TO `mastra_admin_traces_hourly`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    toStartOfHour(`start_time`) AS `hour`,
+    `status`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    count(`duration_ms`) AS `duration_ms_count`,
+    sum(toInt128(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
+    min(`duration_ms`) AS `duration_ms_min`,
+    max(`duration_ms`) AS `duration_ms_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
+FROM `mastra_admin_traces`
+WHERE `end_time` IS NOT NULL
+GROUP BY `project_id`, `deployment_id`, `hour`, `status`, `batch_id`
+COMMENT 'spoolhouse 35091c29af65d881';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_traces_hourly_stats`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `hour`,
+    `status`,
+    `count`,
+    `measured_count`,
+    `total_duration_ms`,
+    `avg_duration_ms`,
+    `min_duration_ms`,
+    `max_duration_ms`,
+    `p50_duration_ms`,
+    `p95_duration_ms`,
+    `p99_duration_ms`,
+    `error_count`,
+    sum(`error_count`) OVER same / sum(`count`) OVER same AS `error_rate`
+FROM
+(
+    SELECT
+        `project_id`,
+        `deployment_id`,
+        `hour`,
+        `status`,
+        sum(`lines`) AS `count`,
+        sum(`duration_ms_count`) AS `measured_count`,
+        sum(`duration_ms_sum`) AS `total_duration_ms`,
+        sum(`duration_ms_sum`) / nullIf(sum(`duration_ms_count`), 0) AS `avg_duration_ms`,
+        min(`duration_ms_min`) AS `min_duration_ms`,
+        max(`duration_ms_max`) AS `max_duration_ms`,
+        arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`duration_ms_max`))), toFloat64(min(`duration_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`duration_ms_quantiles`))[1] AS `p50_duration_ms`,
+        arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`duration_ms_max`))), toFloat64(min(`duration_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`duration_ms_quantiles`))[2] AS `p95_duration_ms`,
+        arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`duration_ms_max`))), toFloat64(min(`duration_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`duration_ms_quantiles`))[3] AS `p99_duration_ms`,
+        if(`status` = 'error', sum(`lines`), 0) AS `error_count`
+    FROM `mastra_admin_traces_hourly`
+    GROUP BY `project_id`, `deployment_id`, `hour`, `status`
+)
+WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`)
+COMMENT 'spoolhouse c924df80332e3c53';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_spans_hourly`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `kind` Enum8('internal' = 0, 'server' = 1, 'client' = 2, 'producer' = 3, 'consumer' = 4),
+    `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
+    `duration_ms_sum` SimpleAggregateFunction(sum, Int128),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
+    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `hour`, `kind`, `status`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `hour`, `kind`, `status`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `duration_ms_count` = sum(`duration_ms_count`),
+        `duration_ms_sum` = sum(`duration_ms_sum`),
+        `duration_ms_min` = min(`duration_ms_min`),
+        `duration_ms_max` = max(`duration_ms_max`),
+        `duration_ms_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`duration_ms_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_spans`
+(
+    `span_id` String CODEC(ZSTD(1)),
+    `trace_id` String CODEC(ZSTD(1)),
+    `parent_span_id` Nullable(String) CODEC(ZSTD(1)),
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `name` LowCardinality(String),
+    `kind` Enum8('internal' = 0, 'server' = 1, 'client' = 2, 'producer' = 3, 'consumer' = 4) DEFAULT 'internal',
+    `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2) DEFAULT 'unset',
+    `start_time` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `end_time` Nullable(DateTime64(3, 'UTC')) CODEC(Delta(8), ZSTD(1)),
+    `duration_ms` Nullable(Int64),
+    `attributes` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `events` String DEFAULT '[]' CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`start_time`)
+ORDER BY (`project_id`, `deployment_id`, `trace_id`, `span_id`)
+TTL toDateTime(`start_time`) + toIntervalDay(90)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_spans_hourly_feed` TO `mastra_admin_spans_hourly`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    toStartOfHour(`start_time`) AS `hour`,
+    `kind`,
+    `status`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    count(`duration_ms`) AS `duration_ms_count`,
+    sum(toInt128(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
+    min(`duration_ms`) AS `duration_ms_min`,
+    max(`duration_ms`) AS `duration_ms_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
+FROM `mastra_admin_spans`
+WHERE `end_time` IS NOT NULL
+GROUP BY `project_id`, `deployment_id`, `hour`, `kind`, `status`, `batch_id`
+COMMENT 'spoolhouse c9aa895442ddd115';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_spans_hourly_stats`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `hour`,
+    `kind`,
+    `status`,
+    `count`,
+    `measured_count`,
+    `total_duration_ms`,
+    `avg_duration_ms`,
+    `min_duration_ms`,
+    `max_duration_ms`,
+    `p50_duration_ms`,
+    `p95_duration_ms`,
+    `p99_duration_ms`,
+    `error_count`,
+    sum(`error_count`) OVER same / sum(`count`) OVER same AS `error_rate`
+FROM
+(
+    SELECT
+        `project_id`,
+        `deployment_id`,
+        `hour`,
+        `kind`,
+        `status`,
+        sum(`lines`) AS `count`,
+        sum(`duration_ms_count`) AS `measured_count`,
+        sum(`duration_ms_sum`) AS `total_duration_ms`,
+        sum(`duration_ms_sum`) / nullIf(sum(`duration_ms_count`), 0) AS `avg_duration_ms`,
+        min(`duration_ms_min`) AS `min_duration_ms`,
+        max(`duration_ms_max`) AS `max_duration_ms`,
+        arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`duration_ms_max`))), toFloat64(min(`duration_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`duration_ms_quantiles`))[1] AS `p50_duration_ms`,
+        arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`duration_ms_max`))), toFloat64(min(`duration_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`duration_ms_quantiles`))[2] AS `p95_duration_ms`,
+        arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`duration_ms_max`))), toFloat64(min(`duration_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`duration_ms_quantiles`))[3] AS `p99_duration_ms`,
+        if(`status` = 'error', sum(`lines`), 0) AS `error_count`
+    FROM `mastra_admin_spans_hourly`
+    GROUP BY `project_id`, `deployment_id`, `hour`, `kind`, `status`
+)
+WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`, `kind`)
+COMMENT 'spoolhouse 4a3dbf9e44b12344';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_logs_hourly`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `level` Enum8('debug' = 0, 'info' = 1, 'warn' = 2, 'error' = 3, 'fatal' = 4),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `hour`, `level`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `hour`, `level`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_logs`
+(
+    `id` String CODEC(ZSTD(1)),
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `trace_id` Nullable(String) CODEC(ZSTD(1)),
+    `span_id` Nullable(String) CODEC(ZSTD(1)),
+    `level` Enum8('debug' = 0, 'info' = 1, 'warn' = 2, 'error' = 3, 'fatal' = 4),
+    `message` String CODEC(ZSTD(1)),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `attributes` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `deployment_id`, `timestamp`, `id`)
+TTL toDateTime(`timestamp`) + toIntervalDay(30)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_logs_hourly_feed` TO `mastra_admin_logs_hourly`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    toStartOfHour(`timestamp`) AS `hour`,
+    `level`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`
+FROM `mastra_admin_logs`
+GROUP BY `project_id`, `deployment_id`, `hour`, `level`, `batch_id`
+COMMENT 'spoolhouse 3898440616139e6c';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_logs_hourly_stats`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `hour`,
+    `level`,
+    sum(`lines`) AS `count`
+FROM `mastra_admin_logs_hourly`
+GROUP BY `project_id`, `deployment_id`, `hour`, `level`
+COMMENT 'spoolhouse 76f22d4058b0e61a';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_metrics_hourly`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `name` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `value_count` SimpleAggregateFunction(sum, UInt64),
+    `value_sum` SimpleAggregateFunction(sum, Float64),
+    `value_min` SimpleAggregateFunction(min, Float64),
+    `value_max` SimpleAggregateFunction(max, Float64),
+    `value_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Float64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `name`, `hour`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `name`, `hour`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `value_count` = sum(`value_count`),
+        `value_sum` = sum(`value_sum`),
+        `value_min` = min(`value_min`),
+        `value_max` = max(`value_max`),
+        `value_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`value_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_metrics`
+(
+    `id` String CODEC(ZSTD(1)),
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `name` LowCardinality(String),
+    `type` Enum8('counter' = 0, 'gauge' = 1, 'histogram' = 2) DEFAULT 'gauge',
+    `value` Float64,
+    `unit` Nullable(String) CODEC(ZSTD(1)),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `labels` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `bucket_boundaries` Array(Float64),
+    `bucket_counts` Array(UInt64),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `deployment_id`, `name`, `timestamp`, `id`)
+TTL toDateTime(`timestamp`) + toIntervalDay(90)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_metrics_hourly_feed` TO `mastra_admin_metrics_hourly`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `name`,
+    toStartOfHour(`timestamp`) AS `hour`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    count(`value`) AS `value_count`,
+    sum(toFloat64(`value`)) AS `value_sum`,
+    min(`value`) AS `value_min`,
+    max(`value`) AS `value_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`value`) AS `value_quantiles`
+FROM `mastra_admin_metrics`
+GROUP BY `project_id`, `deployment_id`, `name`, `hour`, `batch_id`
+COMMENT 'spoolhouse a094875f6d5251b1';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_metrics_hourly_stats`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `name`,
+    `hour`,
+    sum(`lines`) AS `count`,
+    sum(`value_count`) AS `measured_count`,
+    sum(`value_sum`) AS `sum_value`,
+    sum(`value_sum`) / nullIf(sum(`value_count`), 0) AS `avg_value`,
+    min(`value_min`) AS `min_value`,
+    max(`value_max`) AS `max_value`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`value_max`))), toFloat64(min(`value_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`value_quantiles`))[1] AS `p50_value`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`value_max`))), toFloat64(min(`value_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`value_quantiles`))[2] AS `p95_value`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`value_max`))), toFloat64(min(`value_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`value_quantiles`))[3] AS `p99_value`
+FROM `mastra_admin_metrics_hourly`
+GROUP BY `project_id`, `deployment_id`, `name`, `hour`
+COMMENT 'spoolhouse a3998d4ddda6bd68';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_scores_hourly`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `name` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `value_count` SimpleAggregateFunction(sum, UInt64),
+    `value_sum` SimpleAggregateFunction(sum, Float64),
+    `value_min` SimpleAggregateFunction(min, Float64),
+    `value_max` SimpleAggregateFunction(max, Float64),
+    `value_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Float64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `name`, `hour`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `name`, `hour`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `value_count` = sum(`value_count`),
+        `value_sum` = sum(`value_sum`),
+        `value_min` = min(`value_min`),
+        `value_max` = max(`value_max`),
+        `value_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`value_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_scores`
+(
+    `id` String CODEC(ZSTD(1)),
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `trace_id` Nullable(String) CODEC(ZSTD(1)),
+    `span_id` Nullable(String) CODEC(ZSTD(1)),
+    `name` LowCardinality(String),
+    `value` Float64,
+    `normalized_value` Nullable(Float64),
+    `comment` Nullable(String) CODEC(ZSTD(1)),
+    `experiment` LowCardinality(String),
+    `organization_id` LowCardinality(String),
+    `user_id` String CODEC(ZSTD(1)),
+    `environment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_experiment` `experiment` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `deployment_id`, `name`, `timestamp`, `id`)
+TTL toDateTime(`timestamp`) + toIntervalDay(365)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_scores_hourly_feed` TO `mastra_admin_scores_hourly`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `name`,
+    toStartOfHour(`timestamp`) AS `hour`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    count(`value`) AS `value_count`,
+    sum(toFloat64(`value`)) AS `value_sum`,
+    min(`value`) AS `value_min`,
+    max(`value`) AS `value_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`value`) AS `value_quantiles`
+FROM `mastra_admin_scores`
+GROUP BY `project_id`, `deployment_id`, `name`, `hour`, `batch_id`
+COMMENT 'spoolhouse 65265559e786c99d';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_scores_hourly_stats`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `name`,
+    `hour`,
+    sum(`lines`) AS `count`,
+    sum(`value_count`) AS `measured_count`,
+    sum(`value_sum`) AS `sum_value`,
+    sum(`value_sum`) / nullIf(sum(`value_count`), 0) AS `avg_value`,
+    min(`value_min`) AS `min_value`,
+    max(`value_max`) AS `max_value`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`value_max`))), toFloat64(min(`value_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`value_quantiles`))[1] AS `p50_value`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`value_max`))), toFloat64(min(`value_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`value_quantiles`))[2] AS `p95_value`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`value_max`))), toFloat64(min(`value_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`value_quantiles`))[3] AS `p99_value`
+FROM `mastra_admin_scores_hourly`
+GROUP BY `project_id`, `deployment_id`, `name`, `hour`
+COMMENT 'spoolhouse 7fc18ab78e9e1733';

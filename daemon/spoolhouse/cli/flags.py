@@ -1,0 +1,92 @@
+"""Flags that several commands share, and the way from flags to settings.
+
+A flag that is a setting stores under the setting's dotted name; what a user leaves out is None.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+from spoolhouse.configuration import load
+from spoolhouse.log import configure
+from spoolhouse.settings import Settings
+
+
+def add_general(parser: argparse.ArgumentParser) -> None:
+    """Add --config and --debug."""
+    group = parser.add_argument_group("general")
+    group.add_argument("--config", type=Path, metavar="PATH", help="read settings from this TOML file")
+    group.add_argument(
+        "--debug", dest="log.level", action="store_const", const="debug", help="log everything, and show tracebacks"
+    )
+
+
+def add_clickhouse(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which ClickHouse, and as whom."""
+    group = parser.add_argument_group("ClickHouse")
+    group.add_argument(
+        "--clickhouse-url",
+        dest="clickhouse.url",
+        metavar="URL",
+        help="clickhouse://host:9000 (native), http://host:8123, or chdb:///folder (embedded)",
+    )
+    group.add_argument("--clickhouse-username", dest="clickhouse.username", metavar="NAME", help="default: default")
+    group.add_argument(
+        "--clickhouse-password",
+        dest="clickhouse.password",
+        metavar="PASSWORD",
+        help="others can read it in the process list: better SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE",
+    )
+    group.add_argument("--clickhouse-database", dest="clickhouse.database", metavar="NAME", help="default: default")
+
+
+def add_spool(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say where the spool is."""
+    group = parser.add_argument_group("spool")
+    group.add_argument(
+        "--file-storage-path",
+        dest="spool.storage_path",
+        metavar="FOLDER",
+        help="the folder that holds the spool",
+    )
+    group.add_argument(
+        "--base-path",
+        dest="spool.base_path",
+        metavar="PATH",
+        help="the spool inside it (default: observability; may be empty)",
+    )
+
+
+def settings(options: argparse.Namespace) -> Settings:
+    """Return the settings that the flags and all other sources give, and log as they say. Raises BadSettingError."""
+    flags = {name: value for name, value in vars(options).items() if "." in name}
+    result = load(flags, config=options.config)
+    configure(level=result.log.level, style=result.log.format, secrets=result.secrets())
+    return result
+
+
+def count(text: str) -> int:
+    """Return a whole number above 0, for argparse: it names the flag."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return number
+
+
+def whole(text: str) -> int:
+    """Return a whole number from 0 up, for argparse."""
+    return 0 if text.strip() == "0" else count(text)
+
+
+def rate(text: str) -> float:
+    """Return a finite number above 0, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number

@@ -1,0 +1,202 @@
+"""`spoolhouse generate`: sample events, written into the spool as a producer should."""
+
+import argparse
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spoolhouse import log
+from spoolhouse.cli import flags
+from spoolhouse.export import SpoolWriter
+from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
+
+_EPILOG = """\
+The events are those of an agent application: traces with their spans, logs,
+metrics and scores, whose ids fit together. Each file appears under its name
+only when it is whole and on the disk. The same --seed and --now give the same
+files.
+
+examples:
+  spoolhouse generate --file-storage-path var/spool
+  spoolhouse generate --file-storage-path var/spool \\
+      --rows 1000000 --files 1 --types span
+  spoolhouse generate --file-storage-path var/spool \\
+      --rows 60000 --files 600 --rate 1000
+"""
+
+_NEVER_ROLL = 1 << 62
+_BLOCK = 1000
+"""Events between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One file to write: `count` events of a type and project, from number `first` on."""
+
+    type: str
+    project: str
+    first: int
+    count: int
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "generate",
+        usage="spoolhouse generate [options]",
+        help="write sample events into the spool",
+        description="Write sample events into the spool, as a producer should.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--rows", type=flags.count, default=10_000, metavar="N", help="events in all (default: 10000)")
+    add("--files", type=flags.count, default=20, metavar="N", help="files in all (default: 20)")
+    add("--rate", type=flags.rate, metavar="R", help="events per second (default: as fast as it goes)")
+    add("--seed", type=flags.whole, metavar="S", help="what everything follows from (default: a new one, printed)")
+    add("--now", type=_time, metavar="TIME", help="no event is later, ISO 8601 (default: now)")
+    add(
+        "--types",
+        type=_types,
+        default=tuple(PER_TRACE),
+        metavar="LIST",
+        help=f"which of {','.join(PER_TRACE)} (default: all)",
+    )
+    add("--projects", type=flags.count, default=3, metavar="N", help="projects at most (default: 3)")
+    add(
+        "--shape",
+        choices=("flat", "enveloped", "mixed"),
+        default="flat",
+        help="how lines are written (default: %(default)s)",
+    )
+    flags.add_spool(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the files; return the exit code."""
+    if options.rows < options.files:
+        options.parser.error(f"argument --files: {options.files} files need as many rows, not --rows {options.rows}")
+    if options.files < len(options.types):
+        options.parser.error(
+            f"argument --files: {len(options.types)} types need as many files, not {options.files} (or fewer --types)"
+        )
+    root = flags.settings(options).spool.root
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    now_ms = time.time_ns() // 1_000_000 if options.now is None else options.now
+    files = plan(types=options.types, projects=options.projects, files=options.files, rows=options.rows)
+    traces = max((file.first + file.count) // PER_TRACE[file.type] + 1 for file in files)
+    sample = Sample(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape)
+    written: Counter[str] = Counter()
+    with _bar(options.rows) as advance:
+        for file, rows in write(root, files, sample, rate=options.rate):
+            written[file.type] += rows
+            advance(rows)
+    print(log.printable(f"wrote {options.rows:,} events in {len(files):,} files below {root}, --seed {seed}"))
+    for event_type, rows in written.items():
+        print(f"  {event_type:7} {rows:>12,}")
+    return 0
+
+
+def plan(*, types: tuple[str, ...], projects: int, files: int, rows: int) -> list[File]:
+    """Return exactly `files` files that hold exactly `rows` events, the types in the proportion they have in a trace.
+
+    Each type gets a file at least (so `files` >= the number of types, and `rows` >= `files`), and the projects are as
+    many as every type has files for, at most `projects`, each with the same share: then the ids of one type meet those
+    of another. The types take turns.
+    """
+    files_of = _shares(files, types, least=dict.fromkeys(types, min(projects, files // len(types))))
+    rows_of = _shares(rows, types, least=files_of)
+    projects = min(projects, *files_of.values())
+    placed: list[tuple[float, File]] = []
+    for event_type in types:
+        rows_in = _evenly(rows_of[event_type], projects)
+        for project, count in enumerate(_evenly(files_of[event_type], projects)):
+            first = 0
+            for number, size in enumerate(_evenly(rows_in[project], count)):
+                file = File(type=event_type, project=f"project-{project + 1}", first=first, count=size)
+                placed.append(((number + 0.5) / count, file))
+                first += size
+    return [file for _, file in sorted(placed, key=lambda item: item[0])]
+
+
+def _evenly(total: int, parts: int) -> list[int]:
+    each, more = divmod(total, parts)
+    return [each + (number < more) for number in range(parts)]
+
+
+def _shares(total: int, types: tuple[str, ...], least: dict[str, int]) -> dict[str, int]:
+    """Split `total` into what is `least`, and the rest in the proportion of `PER_TRACE`."""
+    shares = dict(least)
+    rest = total - sum(shares.values())
+    weights = sum(PER_TRACE[event_type] for event_type in types)
+    for event_type in types:
+        shares[event_type] += rest * PER_TRACE[event_type] // weights
+    # What the rounding left over goes to the type that there is most of.
+    shares[max(types, key=lambda event_type: PER_TRACE[event_type])] += total - sum(shares.values())
+    return shares
+
+
+def write(root: Path, files: list[File], sample: Sample, *, rate: float | None) -> Iterator[tuple[File, int]]:
+    """Write the files one after the other, `rate` events a second on average; yield each step's number of events."""
+    random = Random(sample.seed)  # noqa: S311  # names of sample files
+    started, done = time.monotonic(), 0
+    with SpoolWriter(
+        root,
+        max_bytes=_NEVER_ROLL,
+        max_lines=_NEVER_ROLL,
+        clock=lambda: sample.now_ms,
+        new_id=lambda: f"{random.getrandbits(64):016x}",
+    ) as spool:
+        for file in files:
+            end = file.first + file.count
+            for first in range(file.first, end, _BLOCK):
+                count = min(_BLOCK, end - first)
+                spool.write(file.type, file.project, sample.lines(file.type, file.project, first, count))
+                done += count
+                if rate is not None:
+                    time.sleep(max(0.0, started + done / rate - time.monotonic()))
+                yield file, count
+            spool.flush()
+
+
+@contextmanager
+def _bar(rows: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar to a person while the block runs; yield what moves it on."""
+    console = Console(stderr=True)
+    columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("writing", total=rows)
+        yield lambda count: progress.advance(task, count)
+
+
+def _types(text: str) -> tuple[str, ...]:
+    types = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in types:
+        if name not in PER_TRACE:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PER_TRACE)}")
+    return types
+
+
+def _time(text: str) -> int:
+    """Return milliseconds since 1970."""
+    try:
+        time_ = datetime.fromisoformat(text)
+        milliseconds = int((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        milliseconds = -1
+    if not milliseconds >= WINDOW_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-01-31T12:00:00Z")
+    return milliseconds

@@ -1,0 +1,145 @@
+"""`spoolhouse ingest`: the daemon, as a person or a service manager starts it."""
+
+import argparse
+import asyncio
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from spoolhouse import log
+from spoolhouse.cli import flags
+from spoolhouse.settings import Settings
+
+_EPILOG = """\
+Files are taken from {file-storage-path}/{base-path}/{type}/{project}/ if their
+names end in .jsonl, .jsonl.gz or .jsonl.zst, and end in processed/ beside them.
+Lines that are no valid events are kept in rejected/, with the reason. Ctrl-C or
+SIGTERM ends it cleanly, a second one at once; in either case, and after a
+crash, the next start goes on where this one ended.
+
+examples:
+  spoolhouse ingest --file-storage-path /var/spool/events \\
+      --clickhouse-url clickhouse://db:9000
+  spoolhouse ingest --config /etc/spoolhouse/spoolhouse.toml --once
+  SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE=/run/secrets/db spoolhouse ingest
+
+exit codes:
+   0  stopped, or (--once) everything is ingested
+   1  crashed, or (--once) something is left over
+  69  (--once) ClickHouse is unavailable
+  75  out of time while stopping
+  78  a wrong setting
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ingest",
+        usage="spoolhouse ingest [--once] [options]",
+        help="land the files of the spool in ClickHouse, and keep watching",
+        description="Land the files of the spool in ClickHouse, and keep watching for more.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--once", action="store_true", help="ingest all that is pending, then exit")
+    parser.add_argument(
+        "--file-storage-type", dest="spool.storage_type", choices=("local",), help="where the spool is (default: local)"
+    )
+    parser.add_argument(
+        "--poll-interval",
+        dest="spool.poll_interval_ms",
+        type=flags.count,
+        metavar="MS",
+        help="milliseconds between two scans, for what the watcher missed (default: 10000)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        dest="batch.max_files",
+        type=flags.count,
+        metavar="FILES",
+        help="files that travel together at most (default: 2000)",
+    )
+    parser.add_argument(
+        "--delete-after-process",
+        dest="spool.delete_after_process",
+        action="store_const",
+        const=True,
+        help="delete a file once its last row is acknowledged",
+    )
+    parser.add_argument(
+        "--project-id", dest="spool.project_id", metavar="ID", help="take only the files of this project"
+    )
+    parser.add_argument(
+        "--no-migrate",
+        dest="clickhouse.migrate",
+        action="store_const",
+        const=False,
+        help="leave the schema alone; the tables have to be there",
+    )
+    flags.add_spool(parser)
+    flags.add_clickhouse(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the daemon; return its exit code."""
+    settings = flags.settings(options)
+    root = settings.spool.root
+    if _password_by_flag(options):
+        structlog.get_logger().warning(
+            "password_on_command_line",
+            mend="others can read it in the process list: use SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE",
+        )
+    from spoolhouse import service  # noqa: PLC0415  # it brings the drivers along, which --help does not need
+
+    if not _wants_display(settings):
+        return _in_loop(lambda: service.run(settings, once=options.once))
+    # The display tells what goes well. Logs above it are for what does not.
+    level = "warning" if settings.log.level == "info" else settings.log.level
+    log.configure(level=level, secrets=settings.secrets())
+    from spoolhouse.cli.progress import Display  # noqa: PLC0415  # nor does a daemon need rich
+
+    print(_intention(settings, once=options.once), file=sys.stderr)
+    with Display(spool=root, once=options.once) as display:
+        code = _in_loop(lambda: service.run(settings, once=options.once, progress=display))
+    display.summary()
+    return code
+
+
+def _password_by_flag(options: argparse.Namespace) -> bool:
+    flags_given = vars(options)
+    user = urlsplit(flags_given["clickhouse.url"] or "").netloc.rpartition("@")[0]
+    return flags_given["clickhouse.password"] is not None or ":" in user
+
+
+def _wants_display(settings: Settings) -> bool:
+    """Tell whether a person is watching who did not ask for the log itself."""
+    return sys.stderr.isatty() and settings.log.format == "auto" and settings.log.level != "debug"
+
+
+def _intention(settings: Settings, *, once: bool) -> str:
+    clickhouse, spool = settings.clickhouse, settings.spool
+    of_project = "" if spool.project_id is None else f" of project {spool.project_id}"
+    after = "deleted" if spool.delete_after_process else "moved to processed/ beside them"
+    return log.printable(
+        f"Ingesting {spool.root}/{{type}}/{{project}}/*.jsonl{of_project}\n"
+        f"into {clickhouse.url}, database {clickhouse.database}, tables {clickhouse.table_prefix}*.\n"
+        f"Files are {after} when their last row is acknowledged.\n"
+        + ("It ends when nothing is pending.\n" if once else "It keeps watching; Ctrl-C stops it.\n")
+    )
+
+
+def _in_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    factory = None
+    if importlib.util.find_spec("uvloop") is not None:
+        factory = importlib.import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main())

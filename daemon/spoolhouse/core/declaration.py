@@ -1,0 +1,122 @@
+"""What an event type is, as a value. DDL, validation, rows and the extraction SELECT are all derived from it.
+
+A declaration names JSON paths and SQL columns; nothing here knows a producer's bytes or a server.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Scalar = str | int | float | None
+
+
+class Kind(StrEnum):
+    """How a value is validated and what shape it has in a canonical row."""
+
+    TEXT = "text"
+    """A JSON string."""
+    CHOICE = "choice"
+    """A JSON string, one of `Column.choices`; an Enum8 in ClickHouse."""
+    INTEGER = "integer"
+    """A whole number within 64 bits, signed."""
+    NUMBER = "number"
+    """Any JSON number that fits a double."""
+    TIME = "time"
+    """ISO-8601, or an epoch number in s, ms, µs or ns; a UTC DateTime64(3) in ClickHouse."""
+    JSON = "json"
+    """Any JSON value; stored as its text, byte for byte."""
+    NUMBERS = "numbers"
+    """An array of numbers."""
+    COUNTS = "counts"
+    """An array of whole numbers from 0 to 2^63-1; an Array(UInt64) in ClickHouse."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column that a producer's event fills.
+
+    `keys` are the JSON keys that may hold it, the first one that is present and not null wins; `envelope_keys` count
+    only inside `{"type": …, "data": {…}}`, where they clash with nothing.
+    """
+
+    name: str
+    kind: Kind
+    keys: tuple[str, ...]
+    envelope_keys: tuple[str, ...] = ()
+    required: bool = False
+    nullable: bool = False
+    default: Scalar = None
+    """What an absent optional value becomes; None needs `nullable`. See also `Column.filled_by_clock`."""
+    filled_by_clock: bool = False
+    """Absent: the shipment's journalled clock, the same on every replay."""
+    choices: Mapping[str, int] = field(default_factory=dict)
+    low_cardinality: bool = False
+    """Few distinct values are known to occur: stored as LowCardinality(String)."""
+    bloom: float | None = None
+    """False positive rate of a bloom filter index, for ids that are looked up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A numeric column that a rollup sums up.
+
+    The view shows `{total}`, `{average}`, `{minimum}`, `{maximum}` where these are named, and p50/p95/p99 as
+    `p50_{column}` and so on where `quantiles` is set.
+    """
+
+    column: str
+    total: str
+    average: str
+    minimum: str | None = None
+    maximum: str | None = None
+    quantiles: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollup:
+    """Hourly figures of one table: an AggregatingMergeTree target, a materialized view into it, a view to read."""
+
+    name: str
+    """The readable view's name, without the prefix: the name that the seed gave it."""
+    time: str
+    """The time column whose hour groups the rows."""
+    keys: tuple[str, ...]
+    """Columns of the source table, in the order of the target's key; the hour stands before the last `trailing`."""
+    trailing_keys: tuple[str, ...] = ()
+    """Keys that come after the hour in the sorting key."""
+    measure: Measure | None = None
+    error_status: str | None = None
+    """The `status` value that counts as an error: the view then has `error_count` and `error_rate`."""
+    count_when: str | None = None
+    """Count only lines where this column is present (a trace is written at its start and again at its end)."""
+    ttl_days: int = 730
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that we own, without its prefix and without the columns that Spoolhouse itself adds."""
+
+    name: str
+    columns: tuple[Column, ...]
+    order_by: tuple[str, ...]
+    time: str
+    """The event time: monthly partitions and TTL hang on it."""
+    ttl_days: int
+    rollups: tuple[Rollup, ...] = ()
+
+    def column(self, name: str) -> Column:
+        """Return the column called `name`; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One kind of event: the discriminator value that producers write, and the table that its lines land in."""
+
+    name: str
+    table: Table
+    project: str = "project_id"
+    """The column that says whose event it is."""

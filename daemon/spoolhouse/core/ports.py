@@ -1,0 +1,64 @@
+"""What the pipeline asks of the outside, as Protocols. `store/` answers them."""
+
+from collections.abc import AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from spoolhouse.core.declaration import Column
+
+Parameter = str | int | float | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Canonical rows of one table.
+
+    `data` is UTF-8: `count` JSON arrays, one a line, each line ended by a newline, none empty. The arrays hold the
+    values of a table's columns in their declared order: text, numbers, null, times as RFC 3339 strings, JSON-valued
+    columns as JSON strings.
+    """
+
+    data: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsInsert:
+    """One insert of canonical rows: where they go, and the token that makes a repeat harmless."""
+
+    table: str
+    """The table's full name (prefix included), in the connection's database; from declarations, never from data."""
+    columns: tuple[Column, ...]
+    batch_id: str
+    """Stored in each row, and the deduplication token."""
+    clock_ms: int
+    """The shipment's journalled time, ms since 1970: `ingested_at`."""
+
+
+class Driver(Protocol):
+    """One way to a ClickHouse. All methods raise the subclasses of `StoreError`, classified, and nothing else.
+
+    A driver may be used by several tasks at once. After any error or cancellation it must not reuse the connection
+    that was in use.
+    """
+
+    async def ping(self) -> None:
+        """Return once the server answers a trivial query."""
+
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None
+    ) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows, with Python values.
+
+        Values are written `{name:Type}` in `sql` (ClickHouse's own form, as `{id:String}`) and bound, never pasted.
+        """
+
+    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
+        """Insert all of `rows` as one atomic block (per partition), streaming; return when it is acknowledged.
+
+        An exception that `rows` itself raises is passed on unchanged after the insert was abandoned: then nothing of
+        it has landed. No rows at all: nothing is sent.
+        """
+
+    async def close(self) -> None:
+        """Close all connections. The driver cannot be used after."""

@@ -1,0 +1,50 @@
+"""Why a line is no valid event. The reasons are part of the interface: operators filter and alert on them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One word for what is wrong with a line."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_UNICODE = "invalid_unicode"
+    NOT_AN_OBJECT = "not_an_object"
+    TOO_DEEP = "too_deep"
+    TOO_LONG = "too_long"
+    TORN = "torn"
+    UNKNOWN_TYPE = "unknown_type"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    BAD_CHOICE = "bad_choice"
+    BAD_TIME = "bad_time"
+    ABSURD_TIME = "absurd_time"
+    OUT_OF_RANGE = "out_of_range"
+    PROJECT_MISMATCH = "project_mismatch"
+
+
+class RejectedLineError(ValueError):
+    """A line is no valid event. `field` is the JSON key at fault, empty where the line as a whole is."""
+
+    def __init__(self, reason: Reason, field: str = "", detail: str = "") -> None:
+        """Keep the parts; `detail` is one short sentence for a person."""
+        super().__init__(f"{reason}: {field} {detail}")
+        self.reason = reason
+        self.field = field
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A rejected line: where it stands, why, and its bytes.
+
+    `line` counts from 1 within the piece that was decoded. `offset` counts bytes from where the file (or, compressed,
+    its content) starts. `raw` has no line end.
+    """
+
+    line: int
+    offset: int
+    reason: Reason
+    field: str
+    detail: str
+    raw: bytes

@@ -1,0 +1,52 @@
+"""Errors, named for the decision that they ask of whoever catches them."""
+
+
+class SpoolhouseError(Exception):
+    """Anything that Spoolhouse itself has to say; `str()` is one line for a person, without a secret in it."""
+
+
+class BadSettingError(SpoolhouseError):
+    """A setting is wrong: say which, touch nothing, exit 78."""
+
+
+class StoreError(SpoolhouseError):
+    """ClickHouse, or the way to it, refused.
+
+    `code` is ClickHouse's own error code where it gave one. `ambiguous` is true where the statement may have been
+    carried out all the same (the connection died before an answer came): a repeat must carry the same token.
+    `mend` says what a person can do, naming the setting.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None, ambiguous: bool = False, mend: str = "") -> None:
+        """Take ClickHouse's own words in one line; what they say of a password is the driver's duty to keep out."""
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.ambiguous = ambiguous
+        self.mend = mend
+
+    def __str__(self) -> str:
+        """Return the message, its code and the mend as one line."""
+        code = "" if self.code is None else f" (ClickHouse code {self.code})"
+        mend = f"; {self.mend}" if self.mend else ""
+        return f"{self.message}{code}{mend}"
+
+
+class TransientError(StoreError):
+    """It will pass: try again, with backoff, for as long as it takes."""
+
+
+class RejectedDataError(StoreError):
+    """The rows are at fault, not the server: find which."""
+
+
+class OperatorError(StoreError):
+    """Only a person can mend it (rights, a missing table, a wrong password): hold, say so, look again now and then."""
+
+
+class SpoolError(SpoolhouseError):
+    """The spool folder cannot be worked with: it is missing, read-only, or its locks do not lock."""
+
+
+class JournalError(SpoolhouseError):
+    """A journal is missing or damaged beside files that it should know: keep the files, ingest nothing twice."""

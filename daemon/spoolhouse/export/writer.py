@@ -1,0 +1,214 @@
+"""The producer's side: events into files of the spool, each visible only when it is whole and durable.
+
+    with SpoolWriter(Path("/var/spool/observability")) as spool:
+        spool.write("span", "shop", [{"type": "span", "id": "s1", …}])
+
+A file is written under a hidden name, which the daemon does not take; then its bytes are made durable, then it gets its
+name `{root}/{type}/{project}/{timestamp}_{id}.jsonl`, which no other file can have, then the name is made durable. A
+producer that dies leaves a hidden file that nobody takes, and no half events.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_LINES = 250_000
+_LONGEST_NAME = 255
+_RESERVED = frozenset({"processed", "failed", "rejected"})
+"""Where the daemon puts what it is done with; a type of this name would be read as such a folder."""
+
+Event = Mapping[str, object] | bytes | bytearray
+
+
+class SpoolWriter:
+    """Writes events to files of a spool, one open file for each type and project.
+
+    `root` is the spool, and is created if it is missing. A file gets its final name when it holds `max_bytes` or
+    `max_lines`, at `flush`, and at the end of the `with` block; if the block raises, what is not yet visible is thrown
+    away. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name, without separators.
+
+    Not for use by several threads at once: give each its own writer.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        max_bytes: int = MAX_BYTES,
+        max_lines: int = MAX_LINES,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        """Touch nothing yet. Raises ValueError for a bound below 1."""
+        if max_bytes < 1 or max_lines < 1:
+            raise ValueError(f"max_bytes and max_lines must be at least 1, not {max_bytes} and {max_lines}")
+        self._root = root
+        self._max_bytes = max_bytes
+        self._max_lines = max_lines
+        self._clock = clock
+        self._new_id = new_id
+        self._open: dict[tuple[str, str], _Draft] = {}
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Make what is written visible; or throw it away if the block raised."""
+        if kind is None:
+            self.flush()
+        else:
+            self.discard()
+
+    def write(self, event_type: str, project: str, events: Iterable[Event]) -> list[Path]:
+        """Write events of one type and project; return the files that became visible by this call.
+
+        An event is a mapping, or a line of JSON that is already encoded. A line break at its end is not doubled.
+        Raises ValueError for a type or project that cannot be a folder's name, for an encoded event that is empty
+        or holds a line break inside, and for a mapping that is no JSON (NaN, an unknown type); the events before it
+        are written. After an OSError the file in question is thrown away, never shown in part.
+        """
+        folder = self._root / folder_name("type", event_type) / folder_name("project", project)
+        done: list[Path] = []
+        for event in events:
+            line = _line(event)
+            draft = self._open.get((event_type, project))
+            if draft is not None and draft.size + len(line) > self._max_bytes:
+                done.append(self._finish(event_type, project))
+                draft = None
+            if draft is None:
+                draft = self._open[event_type, project] = _Draft(folder, self._root)
+            draft.add(line)
+            if draft.lines >= self._max_lines:
+                done.append(self._finish(event_type, project))
+        return done
+
+    def flush(self) -> list[Path]:
+        """Make everything visible that was written so far; return the new files."""
+        return [self._finish(*key) for key in list(self._open)]
+
+    def discard(self) -> None:
+        """Throw away what is not yet visible."""
+        while self._open:
+            self._open.popitem()[1].discard()
+
+    def _finish(self, event_type: str, project: str) -> Path:
+        draft = self._open.pop((event_type, project))
+        try:
+            return draft.finish(self._clock(), self._new_id)
+        except BaseException:
+            draft.discard()
+            raise
+
+
+def folder_name(what: str, name: str) -> str:
+    """Return `name` if it can be the name of a folder in the spool; else ValueError, which says why not.
+
+    `what` is what it stands for, for the message.
+    """
+    if not name:
+        reason = "is empty"
+    elif name.startswith("."):
+        reason = "begins with a dot: hidden folders are not taken"
+    elif any(char in name for char in "/\\\0"):
+        reason = "holds a path separator or NUL"
+    elif any(ord(char) < ord(" ") for char in name):
+        reason = "holds a control character"
+    elif what == "type" and name in _RESERVED:
+        reason = "is the name of a folder of the daemon's own"
+    elif len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        reason = f"is longer than {_LONGEST_NAME} bytes"
+    else:
+        return name
+    raise ValueError(f"{what} {name!r:.100} cannot be a folder's name: it {reason}")
+
+
+def _line(event: Event) -> bytes:
+    if isinstance(event, Mapping):
+        return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    line = bytes(event).rstrip(b"\r\n")
+    if not line or b"\n" in line or b"\r" in line:
+        raise ValueError(f"an encoded event must be one line of JSON, not {bytes(event)[:60]!r}")
+    return line + b"\n"
+
+
+class _Draft:
+    """A file that is being written and has a hidden name."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        _make_folders(folder, root)
+        self._folder = folder
+        self._path = folder / f".{uuid.uuid4().hex}.tmp"
+        self._file: BinaryIO = self._path.open("xb", buffering=1 << 18)
+        self.size = 0
+        self.lines = 0
+
+    def add(self, line: bytes) -> None:
+        self._file.write(line)
+        self.size += len(line)
+        self.lines += 1
+
+    def finish(self, now_ms: int, new_id: Callable[[], str]) -> Path:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        while True:
+            path = self._folder / f"{now_ms}_{new_id()}.jsonl"
+            try:
+                _rename_without_clobber(self._path, path)
+            except FileExistsError:
+                continue
+            _sync_folder(self._folder)
+            return path
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):  # what it still wants to write (the disk is full) is unwanted anyway
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _rename_without_clobber(source: Path, target: Path) -> None:
+    """Give the file its name, unless another file has it: FileExistsError, whoever was first by however little.
+
+    The second name is made before the first one goes, so at no moment is there none.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}:
+            raise
+        # A file system without hard links. Names hold a fresh id, so a look before the rename is enough there.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.rename(target)
+        return
+    source.unlink()
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    """Create the folder, and make the names of what was created durable, from the root's parent down."""
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        _sync_folder(path.parent)
+    if folder.resolve(strict=True) != root.resolve(strict=True) / folder.relative_to(root):
+        msg = f"{folder} leads out of the spool: a part of it is a symbolic link"
+        raise OSError(errno.ELOOP, msg)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""Logs: one line an event on standard error, JSON unless a terminal reads it.
+
+An event's name is a stable snake_case word, its data stands in keys: `log.info("file_settled", path=…, rows=…)`.
+Whatever the data holds (names that are no UTF-8, escape sequences, bytes, NaN, a password), the line can be rendered,
+is one line, moves no cursor, and shows no secret.
+"""
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Literal
+from urllib.parse import quote
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+HIDDEN = "***"
+_DEEPEST = 8
+_FIRST_KEYS = ("timestamp", "level", "event")
+
+Format = Literal["auto", "json", "console"]
+
+
+def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[str] = ()) -> None:
+    """Set up logging for the whole process; a later call replaces an earlier one.
+
+    `level` is the least important one that is written; libraries' own logs and warnings pass from `warning` up, as
+    the event `library_message`. `secrets` are the values that must not appear.
+    """
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        Plain(secrets),
+    ]
+    if console:
+        # Only a terminal gets colours: a file that was asked for `console` is for reading too.
+        processors += [_escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
+    else:
+        processors.append(_to_json)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=StandardError,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_Forward(logging.WARNING)]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+class StandardError:
+    """Writes lines to what `sys.stderr` is at that moment: a live display replaces it while it is shown."""
+
+    def __init__(self, *_names: str) -> None:
+        """Take the names that `get_logger` was given; an event's own name says enough."""
+
+    def msg(self, line: str) -> None:
+        """Write one line; a log that cannot be written (a full disk, a closed pipe) stops no work."""
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+
+    log = debug = info = warning = error = critical = exception = fatal = failure = err = warn = msg
+
+
+class Plain:
+    """A processor: makes every value text, a number, true, false, null, or a list or object of these; hides secrets."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Hide `secrets`, also as a URL would spell them."""
+        spellings = {spelling for secret in secrets if secret for spelling in (secret, quote(secret, safe=""))}
+        # The longest first: one may be part of another.
+        self._secrets = sorted(spellings, key=len, reverse=True)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Return the event with plain values, its three own keys first."""
+        first = {key: event.pop(key) for key in _FIRST_KEYS if key in event}
+        return {**first, **{self._text(key): self._plain(value, 0) for key, value in event.items()}}
+
+    def _plain(self, value: object, depth: int) -> object:
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._text(bytes(value).decode("utf-8", "backslashreplace"))
+        if depth < _DEEPEST:
+            if isinstance(value, Mapping):
+                return {self._text(str(key)): self._plain(item, depth + 1) for key, item in value.items()}
+            if isinstance(value, list | tuple | set | frozenset):
+                return [self._plain(item, depth + 1) for item in value]
+        return self._text(str(value))
+
+    def _text(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return printable(text)
+
+
+def printable(name: str | PurePath) -> str:
+    """Return a name as text that is valid UTF-8: bytes that were none, and lone surrogates, become escapes."""
+    text = str(name)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(text).decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # a surrogate that stands for no byte
+            return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return the text with control characters escaped: hostile names must not move the cursor or fake lines."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    def escape(value: object) -> object:
+        if isinstance(value, str):
+            return one_line(value)
+        return one_line(json.dumps(value)) if isinstance(value, dict | list) else value
+
+    # A traceback keeps its line ends.
+    return {
+        key: "\n".join(map(one_line, str(value).split("\n"))) if key == "exception" else escape(value)
+        for key, value in event.items()
+    }
+
+
+def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return json.dumps(event, separators=(",", ":"))
+
+
+class _Forward(logging.Handler):
+    """Passes on what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a library's own format string does not fit its arguments
+            message = str(record.msg)
+        structlog.get_logger().log(
+            record.levelno, "library_message", library=record.name, message=message, exc_info=record.exc_info
+        )

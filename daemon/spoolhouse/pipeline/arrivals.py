@@ -1,0 +1,222 @@
+"""Arrivals: which files are complete and may be claimed.
+
+Promises: a path is passed on only if it is a regular file with a name that we take, at `{type}/{project}/`, and quiet:
+its size and mtime have not changed for `quiet` seconds. What is seen but not taken is reported once.
+"""
+
+import asyncio
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+import watchfiles
+
+from spoolhouse.channel import Sender
+from spoolhouse.errors import SpoolError
+from spoolhouse.progress import Progress
+from spoolhouse.spool import layout
+from spoolhouse.spool.layout import Place
+
+log = structlog.get_logger(__name__)
+
+_NEVER_OUR_BUSINESS = frozenset({layout.STATE, layout.REJECTED})
+_SCAN_PAUSE = 0.05
+"""Seconds between two scans at the least: under a stream of events, one look serves many of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A pending file as a scan found it. `mtime_ns` and `size` tell whether it still grows."""
+
+    place: Place
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strange:
+    """Something in the spool that will not be taken, and why."""
+
+    path: str
+    reason: str
+
+
+def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Strange]:
+    """Yield all that lies where files are dropped. Never descends into archives, never follows a link."""
+    for entry in _entries(spool):
+        if entry.name in _NEVER_OUR_BUSINESS or entry.name.startswith("."):
+            continue
+        if not entry.is_dir(follow_symlinks=False):
+            yield Strange(path=entry.path, reason="not at {type}/{project}/")
+        elif entry.name not in types:
+            yield Strange(path=entry.path, reason="no such event type")
+        else:
+            for project in _entries(Path(entry.path)):
+                if project.name.startswith("."):
+                    continue
+                if not project.is_dir(follow_symlinks=False):
+                    yield Strange(path=project.path, reason="not at {type}/{project}/")
+                elif project_id is None or project.name == project_id:
+                    yield from _scan_project(entry.name, project)
+
+
+def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Strange]:
+    for entry in _entries(Path(project.path)):
+        if layout.encoding(entry.name) is None:
+            if entry.is_dir(follow_symlinks=False) and entry.name not in {layout.PROCESSED, layout.FAILED}:
+                yield Strange(path=entry.path, reason="not at {type}/{project}/")
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            place = Place(type=type_name, project=project.name, name=entry.name)
+            yield Seen(place=place, size=status.st_size, mtime_ns=status.st_mtime_ns)
+        else:
+            yield Strange(path=entry.path, reason="not a regular file")
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        log.warning("folder_unreadable", path=os.fspath(folder), mend="let the daemon's user read and write it")
+
+
+class Quiet:
+    """Decides which files have stopped changing. Pure: both clocks are arguments."""
+
+    def __init__(self, quiet: float) -> None:
+        """Take how many seconds a file must stay the same."""
+        self._quiet = quiet
+        self._watched: dict[Place, tuple[Seen, float]] = {}
+
+    def settled(self, seen: Collection[Seen], *, now: float, wall: float) -> list[Seen]:
+        """Return those of `seen` that are complete, oldest first; remember the others for the next call.
+
+        A file that was last written longer ago than `quiet` by the wall clock is complete at first sight; one with a
+        later time (or from the future, a clock that is off) is watched by the monotonic clock.
+        """
+        watched: dict[Place, tuple[Seen, float]] = {}
+        settled = []
+        for file in seen:
+            before = self._watched.get(file.place)
+            since = before[1] if before is not None and before[0] == file else now
+            age = wall - file.mtime_ns / 1e9
+            if now - since >= self._quiet or age >= self._quiet:
+                settled.append(file)
+            else:
+                watched[file.place] = (file, since)
+        self._watched = watched
+        settled.sort(key=lambda file: (file.mtime_ns, file.place))
+        return settled
+
+    def due(self) -> float | None:
+        """Return when the first watched file may be complete, by the monotonic clock; None if none is watched."""
+        return min((since + self._quiet for _, since in self._watched.values()), default=None)
+
+
+async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
+    """Set `wake` whenever something changes in the spool, until `stop`.
+
+    Only a hint: where the system cannot watch (out of inotify watches, a network file system) the scans go on.
+    """
+    state = os.fspath(spool / layout.STATE)
+
+    def ours(_change: watchfiles.Change, path: str) -> bool:
+        return not path.startswith(state) and f"/{layout.PROCESSED}/" not in path
+
+    try:
+        async for _ in watchfiles.awatch(
+            spool, watch_filter=ours, debounce=100, step=20, stop_event=stop, ignore_permission_denied=True
+        ):
+            wake.set()
+    except OSError as error:
+        log.warning(
+            "watch_unavailable", error=str(error), mend="raise fs.inotify.max_user_watches; until then the scans find it"
+        )
+
+
+@dataclass(slots=True)
+class Desk:
+    """What the arrivals and the claim stage tell each other of single files."""
+
+    under_way: set[Place] = field(default_factory=set)
+    """Passed on, and not dealt with yet."""
+    refused: dict[Place, float] = field(default_factory=dict)
+    """Could not be claimed (its permissions), and when that was: tried again after a while."""
+
+
+async def arrivals(  # noqa: PLR0913  # the stage's whole surroundings, each used once
+    out: Sender[Place],
+    *,
+    spool: Path,
+    types: Collection[str],
+    project_id: str | None,
+    quiet: float,
+    poll_interval: float,
+    desk: Desk,
+    wake: asyncio.Event,
+    stop: asyncio.Event,
+    finished: Callable[[], bool] | None,
+    progress: Progress,
+) -> None:
+    """Pass on complete files until `stop`; with `finished`, until nothing can be taken any more and it agrees.
+
+    Whoever sets `stop` sets `wake` too.
+    """
+    quietness = Quiet(quiet)
+    reported: set[str] = set()
+    async with out:
+        while not stop.is_set():
+            wake.clear()
+            found = await asyncio.to_thread(lambda: list(scan(spool, types, project_id)))
+            seen = [item for item in found if isinstance(item, Seen)]
+            _report([item for item in found if isinstance(item, Strange)], reported)
+            progress.pending(len(seen), sum(file.size for file in seen))
+            now = time.monotonic()
+            desk.refused = {place: at for place, at in desk.refused.items() if now - at < poll_interval}
+            fresh = [file for file in seen if file.place not in desk.under_way and file.place not in desk.refused]
+            for file in quietness.settled(fresh, now=now, wall=time.time()):
+                if stop.is_set():
+                    return
+                desk.under_way.add(file.place)
+                await out.send(file.place)
+            if finished is not None and all(file.place in desk.refused for file in seen) and finished():
+                return
+            due = quietness.due()
+            seconds = poll_interval if due is None else max(0.0, due - time.monotonic())
+            await _pause(wake, seconds if finished is None else min(seconds, _SCAN_PAUSE))
+
+
+def _report(strange: list[Strange], reported: set[str]) -> None:
+    for item in strange:
+        if item.path not in reported:
+            reported.add(item.path)
+            log.warning("not_taken", path=item.path, reason=item.reason)
+
+
+async def _pause(wake: asyncio.Event, seconds: float) -> None:
+    await asyncio.sleep(_SCAN_PAUSE)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+
+
+def check(spool: Path) -> None:
+    """Raise `SpoolError` if the spool cannot be created, read and written."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpoolError(f"{spool}: {error.strerror}; set spool.storage_path to a folder that can be written") from error
+    if not os.access(spool, os.R_OK | os.W_OK | os.X_OK):
+        raise SpoolError(f"{spool}: not readable and writable by this user; mend its permissions")

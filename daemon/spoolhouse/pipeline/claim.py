@@ -1,0 +1,257 @@
+"""Claim: takes files by renaming them, packs them into shipments, journals these, and only then passes them on.
+
+Promises: a file is claimed by one instance; nothing is sent that is not in the journal; bytes that are appended after
+the claim get a shipment of their own; claiming waits while ClickHouse cannot be written to.
+"""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from spoolhouse.channel import Receiver, Sender
+from spoolhouse.core.jsonl import is_whole_object
+from spoolhouse.core.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
+from spoolhouse.pipeline.arrivals import Desk
+from spoolhouse.pipeline.settle import Complete, News
+from spoolhouse.spool import files
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.layout import Encoding, Place
+from spoolhouse.spool.tails import Tail, Tails
+
+log = structlog.get_logger(__name__)
+
+_COMPRESSED_WEIGHT = 8
+"""What a compressed byte counts for when packing: JSON lines shrink to about an eighth."""
+_CLAIM_AT_ONCE = 1000
+_TAILS_AT_ONCE = 200
+_TICK = 0.25
+"""Seconds between two looks at what time alone makes due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What each new shipment is made under."""
+
+    limits: Limits
+    fingerprint: str
+    max_bytes: int
+    torn_after: float
+    now_ms: Callable[[], int]
+
+
+class Claimer:
+    """The claim stage of one instance. `writable` is set while ClickHouse takes rows."""
+
+    def __init__(  # noqa: PLR0913  # the stage's whole surroundings, each used once
+        self,
+        *,
+        home: Home,
+        terms: Terms,
+        packer: Packer,
+        tails: Tails,
+        desk: Desk,
+        out: Sender[Shipment],
+        news: Sender[News],
+        writable: asyncio.Event,
+        stop: asyncio.Event,
+    ) -> None:
+        """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle."""
+        self._home = home
+        self._terms = terms
+        self._packer = packer
+        self._tails = tails
+        self._desk = desk
+        self._out = out
+        self._news = news
+        self._writable = writable
+        self._stop = stop
+
+    async def run(self, places: Receiver[Place]) -> None:
+        """Claim what arrives until `places` ends, then pass on what is packed. After a stop nothing is claimed."""
+        async with self._out, self._news:
+            while True:
+                try:
+                    arrived = await places.receive_many(_CLAIM_AT_ONCE, self._wait())
+                except StopAsyncIteration:
+                    break
+                await self._until_writable()
+                if self._stop.is_set():
+                    self._desk.under_way.difference_update(arrived)
+                    continue
+                if arrived:
+                    await self._take(arrived)
+                await self._ship(self._home, list(self._packer.ripe(time.monotonic())))
+                await self._follow_tails()
+            await self._ship(self._home, list(self._packer.rest()))
+
+    def _wait(self) -> float:
+        dues = [due for due in (self._packer.due(), self._tails.next_due()) if due is not None]
+        return min(_TICK, max(0.0, min(dues) - time.monotonic())) if dues else _TICK
+
+    async def _until_writable(self) -> None:
+        while not self._writable.is_set() and not self._stop.is_set():
+            try:
+                async with asyncio.timeout(_TICK):
+                    await self._writable.wait()
+            except TimeoutError:
+                continue
+
+    async def _take(self, arrived: list[Place]) -> None:
+        """Claim files, and ship the packs that they fill."""
+        results = await asyncio.to_thread(self._home.claim, arrived)
+        claims = []
+        for place, result in results:
+            if isinstance(result, Claim):
+                claims.append((self._home.add(result, self._terms.now_ms()).number, result))
+            elif isinstance(result, FileNotFoundError):
+                log.info("file_vanished", path=str(place))
+            elif not isinstance(result, FileExistsError):
+                self._desk.refused[place] = time.monotonic()
+                log.error("file_refused", path=str(place), error=result.strerror, mend="mend its permissions")
+        self._desk.under_way.difference_update(arrived)
+        spans = await asyncio.to_thread(
+            lambda: [_spans(self._home, number, 0, claim.size, self._terms) for number, claim in claims]
+        )
+        packs: list[Pack] = []
+        for (number, claim), some in zip(claims, spans, strict=True):
+            if some:
+                packs.extend(_packed(self._packer, claim.place.type, some))
+            elif claim.size:
+                self._tails.watch(self._home, number)
+            else:
+                await self._news.send(Complete(home=self._home, file=number))
+        await self._ship(self._home, packs)
+
+    async def _ship(self, home: Home, packs: Sequence[Pack]) -> None:
+        """Journal one shipment a pack, in one transaction, and pass them on."""
+        if not packs:
+            return
+        shipments = [self._shipment(home, pack) for pack in packs]
+        numbers = [number for pack in packs for number in pack.files]
+        for number in numbers:
+            home.unacknowledged[number] = home.unacknowledged.get(number, 0) + 1
+        for pack in packs:
+            for span in pack.spans:
+                home.files[span.file].planned_to = max(home.files[span.file].planned_to, span.end)
+        await asyncio.to_thread(home.journal.plan, [home.files[number] for number in set(numbers)], shipments)
+        for shipment in shipments:
+            await self._out.send(shipment)
+
+    def _shipment(self, home: Home, pack: Pack) -> Shipment:
+        return Shipment(
+            id=str(uuid.uuid4()),
+            instance=home.instance,
+            type=pack.type,
+            segments=tuple(Segment(file=span.file, start=span.start, end=span.end) for span in pack.spans),
+            clock_ms=self._terms.now_ms(),
+            fingerprint=self._terms.fingerprint,
+            limits=self._terms.limits,
+        )
+
+    async def _follow_tails(self) -> None:
+        """Ship what was appended to the files that are watched, and let go of those whose time is over."""
+        expired: dict[Home, list[int]] = {}
+        for tail in self._tails.due(_TAILS_AT_ONCE):
+            file = tail.home.files.get(tail.file)
+            if file is None or tail.home.unacknowledged.get(tail.file):
+                continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
+            spans, size = await asyncio.to_thread(_appended, tail, self._terms)
+            if spans:
+                await self._ship(tail.home, list(_packed(self._packer, file.place.type, spans, alone=True)))
+            elif size > file.planned_to:
+                self._tails.again(tail, soon=size != tail.size)
+            elif file.state is not FileState.FINAL:
+                await self._news.send(Complete(home=tail.home, file=tail.file))
+            elif self._terms.now_ms() < file.watch_until_ms:
+                self._tails.again(tail, soon=False)
+            else:
+                expired.setdefault(tail.home, []).append(tail.file)
+            tail.size = size
+        for home, numbers in expired.items():
+            for number in numbers:
+                del home.files[number]
+            await asyncio.to_thread(home.journal.forget, numbers)
+
+
+def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
+    """Return the spans to ship now, and the file's size; 0 if it is gone. Blocks on the disk.
+
+    Bytes ship once two looks saw the same size. A last line without its end waits for `torn_after` seconds, then it
+    ships as it is (and is rejected as torn).
+    """
+    file = tail.home.files[tail.file]
+    try:
+        size = tail.home.path(tail.file).lstat().st_size
+        if size <= file.planned_to:
+            return [], size
+        if size != tail.size:
+            tail.torn_since = None
+            return [], size
+        now = time.monotonic()
+        tail.torn_since = tail.torn_since or now
+        torn_is_over = now - tail.torn_since >= terms.torn_after
+        return _spans(tail.home, tail.file, file.planned_to, size, terms, torn_is_over=torn_is_over), size
+    except OSError as error:
+        log.warning("tail_unreadable", path=str(file.place), error=error.strerror)
+        return [], 0
+
+
+def _spans(  # noqa: PLR0913  # a range of a file, and how to cut it
+    home: Home, number: int, start: int, end: int, terms: Terms, *, torn_is_over: bool = False
+) -> list[Span]:
+    """Return what of the range can be shipped, as spans of at most a shipment, cut at line ends.
+
+    Left out is a last line that is neither ended nor a whole object. A file that cannot be opened is left to decode,
+    which reports it. Blocks on the disk.
+    """
+    encoding = home.files[number].place.encoding
+    if start >= end:
+        return []
+    if encoding is not Encoding.PLAIN:
+        return [Span(file=number, start=start, end=end, weight=(end - start) * _COMPRESSED_WEIGHT)]
+    try:
+        descriptor = files.open_regular(home.path(number))
+    except OSError:
+        return [Span(file=number, start=start, end=end, weight=end - start)]
+    try:
+        if not torn_is_over:
+            end = _whole_lines_end(descriptor, start, end, terms.limits.max_line)
+        edges = [start]
+        for cut in equal_cuts(start, end, terms.max_bytes):
+            edge = files.line_start_at_or_after(descriptor, max(cut, edges[-1] + 1), end)
+            if edges[-1] < edge < end:
+                edges.append(edge)
+    finally:
+        os.close(descriptor)
+    edges = [*edges, end] if end > start else [start]
+    return [Span(file=number, start=a, end=b, weight=b - a) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _whole_lines_end(descriptor: int, start: int, end: int, max_line: int) -> int:
+    """Return where the last line starts if it is torn; else `end`."""
+    last = files.last_line_start(descriptor, start, end)
+    if last == end or end - last > max_line:
+        return end
+    line = os.pread(descriptor, end - last, last)
+    return end if is_whole_object(line) or not line.strip() else last
+
+
+def _packed(packer: Packer, type_name: str, spans: Iterable[Span], *, alone: bool = False) -> Iterator[Pack]:
+    """Add a file's spans to the packer and yield the packs that are full; those of a file that was cut are full.
+
+    All shipments of one file are journalled in one transaction: no file is planned in part while another part of it
+    waits for company.
+    """
+    spans = list(spans)
+    now = time.monotonic()
+    if len(spans) == 1 and not alone:
+        yield from packer.add(type_name, spans[0], now)
+        return
+    for span in spans:
+        yield Pack(type=type_name, opened=now, spans=[span], weight=span.weight, files={span.file})

@@ -1,0 +1,261 @@
+"""Settle: moves a file to its final folder once its last batch is acknowledged.
+
+Promises: the journal knows of each step before it is taken; a file is never overwritten, never moved while bytes of it
+are not in ClickHouse, and deleted only where that was asked for.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+import structlog
+
+from spoolhouse.channel import Receiver
+from spoolhouse.core.shipment import FileStats, Shipment
+from spoolhouse.progress import Progress
+from spoolhouse.spool import files, layout
+from spoolhouse.spool.home import Home
+from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.tails import Tails
+
+log = structlog.get_logger(__name__)
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """A shipment is decoded to its end: so many batches, and this of each file (by number)."""
+
+    shipment: Shipment
+    batches: int
+    stats: dict[int, FileStats]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """ClickHouse has a batch."""
+
+    shipment: Shipment
+    batch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """A claimed file holds nothing (more) to send."""
+
+    home: Home
+    file: int
+
+
+News = Counted | Acknowledged | Complete
+
+
+@dataclass(slots=True)
+class _Open:
+    """A shipment on its way: acknowledgements may come before it is known how many there will be."""
+
+    acknowledged: int = 0
+    counted: Counted | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What the whole run came to, for the exit code."""
+
+    files: int = 0
+    rejected: int = 0
+    failed: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    """By event type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What happens to a file in the end."""
+
+    delete: bool
+    append_watch_ms: int
+    now_ms: Callable[[], int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Settler:
+    """The settle stage. It is one task: what it does to a journal happens in one order."""
+
+    homes: dict[str, Home]
+    tails: Tails
+    ending: Ending
+    progress: Progress
+    wake: asyncio.Event
+    """Set after moves: a file of the same name may be waiting to be claimed."""
+    outcome: Outcome = field(default_factory=Outcome)
+    _open: dict[str, _Open] = field(default_factory=dict)
+
+    async def run(self, news: Receiver[News]) -> None:
+        """Settle until there is no more news."""
+        while True:
+            try:
+                items = await news.receive_many(_AT_ONCE, None)
+            except StopAsyncIteration:
+                return
+            for item in items:
+                if isinstance(item, Complete):
+                    await self._settle(item.home, [item.file])
+                else:
+                    await self._account(item)
+
+    async def _account(self, item: Counted | Acknowledged) -> None:
+        state = self._open.setdefault(item.shipment.id, _Open())
+        if isinstance(item, Counted):
+            state.counted = item
+        else:
+            state.acknowledged += 1
+        if state.counted is None or state.acknowledged < state.counted.batches:
+            return
+        del self._open[item.shipment.id]
+        home = self.homes[item.shipment.instance]
+        stats = state.counted.stats
+        await asyncio.to_thread(home.journal.acknowledge, item.shipment.id, stats)
+        done = []
+        for number, more in stats.items():
+            home.files[number].stats.add(more)
+            home.unacknowledged[number] -= 1
+            if not home.unacknowledged[number]:
+                del home.unacknowledged[number]
+                done.append(number)
+        await self._settle(home, done)
+
+    async def _settle(self, home: Home, numbers: list[int]) -> None:
+        """Move those files that are covered to their end; hand the others back to be looked at again."""
+        ready, again = await asyncio.to_thread(_sort, home, numbers)
+        for number in again:
+            self.tails.watch(home, number)
+        if ready:
+            await self._uninterrupted(home, ready)
+            self.wake.set()
+        for number in ready:
+            file = home.files[number]
+            self._tell(file)
+            if file.target is None or self.ending.append_watch_ms == 0:
+                del home.files[number]
+            else:
+                self.tails.watch(home, number)
+
+    async def _uninterrupted(self, home: Home, numbers: list[int]) -> None:
+        """Move files; when cancelled meanwhile, finish first: nothing is left between journal and rename."""
+        moving = asyncio.get_running_loop().run_in_executor(None, self._move, home, numbers)
+        try:
+            await asyncio.shield(moving)
+        except asyncio.CancelledError:
+            await moving
+            raise
+
+    def _move(self, home: Home, numbers: list[int]) -> None:
+        """Bring files to their end, durably. Blocks on the disk."""
+        targets = {number: self._target(home, home.files[number]) for number in numbers}
+        home.journal.moving({number: target for number, target in targets.items() if target is not None})
+        folders = set()
+        for number, target in targets.items():
+            folders |= self._end(home, home.files[number], target)
+        files.sync_folders(folders)
+        now = self.ending.now_ms()
+        home.journal.moved({number: now + self.ending.append_watch_ms for number in numbers})
+        for number in numbers:
+            home.files[number].state = FileState.FINAL
+            home.files[number].watch_until_ms = now + self.ending.append_watch_ms
+        gone = [n for n in numbers if home.files[n].target is None or self.ending.append_watch_ms == 0]
+        home.journal.forget(gone)
+
+    def _target(self, home: Home, file: JournalledFile) -> PurePath | None:
+        """Return where the file goes, a name that is free now; None if it is to be deleted."""
+        failed = bool(file.stats.failure)
+        if self.ending.delete and not failed:
+            return None
+        folder = layout.final_folder(file.place, failed=failed)
+        files.make_folders(home.spool / folder, below=home.spool)
+        return _free(home.spool, folder, file.place.name, 0)
+
+    def _end(self, home: Home, file: JournalledFile, target: PurePath | None) -> set[Path]:
+        """Move or delete one file; return the folders whose names changed."""
+        source = home.claimed / file.place.relative
+        if target is None:
+            source.unlink(missing_ok=True)
+            file.target = None
+            return {source.parent}
+        number = 0
+        while True:
+            file.target = target
+            try:
+                files.move_without_clobber(source, home.spool / target)
+            except FileExistsError:
+                # Somebody took the name since we looked: write the next one down, then try again.
+                number += 1
+                target = _free(home.spool, target.parent, file.place.name, number)
+                home.journal.moving({file.number: target})
+                continue
+            except FileNotFoundError:
+                log.error("file_vanished", path=str(file.place), mend="it was taken out of the claimed folder by hand")
+                file.target = None
+                return {source.parent}
+            break
+        if file.stats.failure:
+            _write_reason(home.spool / target, file)
+        return {source.parent, (home.spool / target).parent}
+
+    def _tell(self, file: JournalledFile) -> None:
+        """Say in one line what became of a file."""
+        stats = file.stats
+        self.outcome.files += 1
+        self.outcome.rejected += stats.rejected
+        self.outcome.failed += bool(stats.failure)
+        for name, count in stats.rows.items():
+            self.outcome.rows[name] = self.outcome.rows.get(name, 0) + count
+        destination = "" if file.target is None else os.fsencode(file.target).decode("utf-8", "backslashreplace")
+        say = log.error if stats.failure else log.warning if stats.rejected or stats.mismatched else log.info
+        say(
+            "file_settled",
+            path=str(file.place),
+            destination=destination or None,
+            bytes=file.planned_to,
+            lines=stats.lines,
+            rows=stats.rows,
+            rejected=stats.rejected,
+            project_mismatch=stats.mismatched,
+            failure=stats.failure or None,
+            seconds=round((self.ending.now_ms() - file.claimed_ms) / 1000, 3),
+        )
+        rows = sum(stats.rows.values())
+        self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
+
+
+def _sort(home: Home, numbers: list[int]) -> tuple[list[int], list[int]]:
+    """Return the files that can be moved now, and those that grew or are only watched. Blocks on the disk."""
+    ready, again = [], []
+    for number in numbers:
+        file = home.files[number]
+        try:
+            size = home.path(number).lstat().st_size
+        except FileNotFoundError:
+            size = 0
+        if file.state is FileState.FINAL or (size > file.planned_to and not file.stats.failure):
+            again.append(number)
+        else:
+            ready.append(number)
+    return ready, again
+
+
+def _free(spool: Path, folder: PurePath, name: str, number: int) -> PurePath:
+    while os.path.lexists(spool / folder / layout.numbered(name, number)):
+        number += 1
+    return folder / layout.numbered(name, number)
+
+
+def _write_reason(path: Path, file: JournalledFile) -> None:
+    """Leave a note beside a file in `failed/`: why it is there, and how much of it landed."""
+    reason = path.with_name(f"{path.name[:240]}.reason.txt")
+    landed = f"{sum(file.stats.rows.values())} rows of it landed, {file.stats.rejected} lines were rejected"
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    reason.write_text(f"{when} {file.stats.failure}; {landed}\n")

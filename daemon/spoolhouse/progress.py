@@ -1,0 +1,54 @@
+"""What a person may want to watch while the daemon works, as a Protocol: the pipeline reports, a display shows.
+
+Nothing is decided by it, and no method may raise or block.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told what happens, from the event loop's thread."""
+
+    def pending(self, files: int, size: int, /) -> None:
+        """Note how many files, and bytes, wait in the spool just now, as a scan found them; claimed ones left out."""
+
+    def landed(self, table: str, rows: int, /) -> None:
+        """Note that ClickHouse acknowledged `rows` more rows of `table` (its full name)."""
+
+    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
+        """Note that a file of `size` bytes is done: where it was dropped, where it is now, and what came of its lines.
+
+        An empty `destination` says that it was deleted.
+        """
+
+    def sample(self, table: str, row: Mapping[str, object], /) -> None:
+        """Note one row as it can be read back from `table`: something to look at for whoever tries this out."""
+
+    def note(self, text: str, /) -> None:
+        """Note one sentence that a person should read now."""
+
+    def summary(self) -> None:
+        """Say what came of it all; called once, at the end."""
+
+
+class Silent:
+    """Shows nothing: the logs tell."""
+
+    def pending(self, files: int, size: int, /) -> None:
+        """Show nothing."""
+
+    def landed(self, table: str, rows: int, /) -> None:
+        """Show nothing."""
+
+    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
+        """Show nothing."""
+
+    def sample(self, table: str, row: Mapping[str, object], /) -> None:
+        """Show nothing."""
+
+    def note(self, text: str, /) -> None:
+        """Show nothing."""
+
+    def summary(self) -> None:
+        """Show nothing."""

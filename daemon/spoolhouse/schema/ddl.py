@@ -1,0 +1,157 @@
+"""Definitions of ClickHouse objects as values, and their statements.
+
+The one place where names and literals are written into SQL. Everything here comes from declarations and settings, never
+from an event.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Database = str | None
+"""The database that qualifies a name; None leaves names unqualified, for a script to be run anywhere."""
+
+MARK = "spoolhouse"
+"""Views carry `{MARK} {fingerprint}` as their comment, which is how a changed definition is noticed."""
+
+
+def identifier(name: str) -> str:
+    """Return `name` as a quoted SQL identifier.
+
+    Raises ValueError for a name that no sane server object has: empty, or with control characters in it.
+    """
+    if not name or any(ord(character) < ord(" ") for character in name):
+        message = f"not a name for SQL: {name!r}"
+        raise ValueError(message)
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def identifiers(names: tuple[str, ...]) -> str:
+    """Return `names` quoted and separated by commas."""
+    return ", ".join(identifier(name) for name in names)
+
+
+def literal(value: str | float) -> str:
+    """Return a declared constant as an SQL literal."""
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return repr(value)
+
+
+def qualified(database: Database, name: str) -> str:
+    """Return the quoted name of a table or view, with its database where one is given."""
+    return identifier(name) if database is None else f"{identifier(database)}.{identifier(name)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnDefinition:
+    """One column. `type` is written exactly as system.columns spells it: drift is told by comparing the two."""
+
+    name: str
+    type: str
+    default: str = ""
+    """The SQL of what a row has that was written without the column; empty: the type's own default."""
+    codec: str = ""
+
+    def sql(self) -> str:
+        """Return the column as it stands in CREATE TABLE and ADD COLUMN."""
+        default = f" DEFAULT {self.default}" if self.default else ""
+        codec = f" CODEC({self.codec})" if self.codec else ""
+        return f"{identifier(self.name)} {self.type}{default}{codec}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexDefinition:
+    """One data skipping index over a single column."""
+
+    name: str
+    column: str
+    type: str
+    """As system.data_skipping_indices spells it in `type_full`."""
+
+    def sql(self) -> str:
+        """Return the index as it stands after INDEX in CREATE TABLE and ADD INDEX."""
+        return f"{identifier(self.name)} {identifier(self.column)} TYPE {self.type} GRANULARITY 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ttl:
+    """When rows go: `days` after `column`; and, for a rollup target, when batches are folded together."""
+
+    column: str
+    days: int
+    fold: str = ""
+    """A second rule, `… GROUP BY … SET …`."""
+
+    def sql(self) -> str:
+        """Return what follows TTL."""
+        delete = f"toDateTime({identifier(self.column)}) + toIntervalDay({self.days})"
+        return f"{delete},\n    {self.fold}" if self.fold else delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDefinition:
+    """One table of the MergeTree family."""
+
+    name: str
+    columns: tuple[ColumnDefinition, ...]
+    indexes: tuple[IndexDefinition, ...] = ()
+    engine: str
+    version: str = ""
+    """The engine's argument: the column whose largest value survives a collapse."""
+    partition_column: str
+    order_by: tuple[str, ...]
+    ttl: Ttl
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def engine_sql(self) -> str:
+        """The engine with its argument."""
+        return f"{self.engine}({identifier(self.version)})" if self.version else self.engine
+
+    def create(self, database: Database) -> str:
+        """Return the CREATE TABLE statement; it does nothing where the name is taken."""
+        parts = [column.sql() for column in self.columns]
+        parts += [f"INDEX {index.sql()}" for index in self.indexes]
+        settings = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
+        return (
+            f"CREATE TABLE IF NOT EXISTS {qualified(database, self.name)}\n(\n    "
+            + ",\n    ".join(parts)
+            + f"\n)\nENGINE = {self.engine_sql}\n"
+            f"PARTITION BY toYYYYMM({identifier(self.partition_column)})\n"
+            f"ORDER BY ({identifiers(self.order_by)})\n"
+            f"TTL {self.ttl.sql()}\n"
+            f"SETTINGS {settings}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewDefinition:
+    """A view to read, or, with a `target`, a materialized view that feeds a table."""
+
+    name: str
+    select: str
+    fingerprint: str
+    """What tells this definition from any other, wherever it lives: the same for a qualified and a bare SELECT."""
+    target: str | None = None
+
+    @property
+    def comment(self) -> str:
+        """The mark by which a live view is known to have this very definition."""
+        return f"{MARK} {hashlib.sha256(self.fingerprint.encode()).hexdigest()[:16]}"
+
+    def create(self, database: Database, *, replace: bool = False) -> str:
+        """Return the CREATE statement; unless `replace`, it does nothing where the name is taken."""
+        if self.target is not None:
+            head = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {qualified(database, self.name)}"
+            head += f" TO {qualified(database, self.target)}"
+        elif replace:
+            head = f"CREATE OR REPLACE VIEW {qualified(database, self.name)}"
+        else:
+            head = f"CREATE VIEW IF NOT EXISTS {qualified(database, self.name)}"
+        return f"{head}\nAS {self.select}\nCOMMENT {literal(self.comment)}"
+
+    def modify(self, database: Database) -> str:
+        """Return the statement that gives a materialized view this definition, without a gap."""
+        change = f"MODIFY COMMENT {literal(self.comment)}, MODIFY QUERY {self.select}"
+        return f"ALTER TABLE {qualified(database, self.name)} {change}"

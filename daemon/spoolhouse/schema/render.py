@@ -1,0 +1,90 @@
+"""The whole schema as a value, and as a script."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from spoolhouse.core.declaration import Table
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.schema.ddl import Database, TableDefinition, identifier
+from spoolhouse.schema.rollups import RollupDefinition, rollup_definition
+from spoolhouse.schema.tables import table_definition
+
+DEFAULT_PREFIX = "mastra_admin_"
+TABLES: tuple[Table, ...] = tuple({event.table.name: event.table for event in BUILT_IN.values()}.values())
+"""The tables of the built-in event types, each once."""
+
+_HEADER = """\
+-- Generated from the declarations in spoolhouse.core.events; do not edit. To regenerate:
+--     spoolhouse migrate --print > config/schema.sql
+--
+-- Names are unqualified: run it in the database of your choice. For a database that exists already, use
+-- `spoolhouse migrate`, which compares and applies what is missing.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTable:
+    """One event table and its rollups."""
+
+    table: TableDefinition
+    rollups: tuple[RollupDefinition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """Everything that should be in one database."""
+
+    database: Database
+    tables: tuple[EventTable, ...]
+
+
+def declare(*, database: Database, prefix: str = DEFAULT_PREFIX, tables: Iterable[Table] = TABLES) -> Schema:
+    """Return the schema of `tables`. Every name in it is qualified with `database`, unless that is None."""
+    return Schema(
+        database=database,
+        tables=tuple(
+            EventTable(
+                table=table_definition(table, prefix=prefix),
+                rollups=tuple(
+                    rollup_definition(table, rollup, database=database, prefix=prefix) for rollup in table.rollups
+                ),
+            )
+            for table in tables
+        ),
+    )
+
+
+def object_names(schema: Schema) -> tuple[str, ...]:
+    """Return the unqualified name of every table and view of the schema."""
+    names: list[str] = []
+    for event in schema.tables:
+        names.append(event.table.name)
+        for rollup in event.rollups:
+            names += [rollup.target.name, rollup.feed.name, rollup.view.name]
+    return tuple(names)
+
+
+def create_database(name: str) -> str:
+    """Return the statement that makes sure of the database."""
+    return f"CREATE DATABASE IF NOT EXISTS {identifier(name)}"
+
+
+def statements(schema: Schema) -> tuple[str, ...]:
+    """Return the statements that create the schema from nothing, in order.
+
+    A target is there before what feeds it, and a feed follows its table at once: whoever inserts only after all of
+    them have run finds every line counted.
+    """
+    database = schema.database
+    result = [] if database is None else [create_database(database)]
+    for event in schema.tables:
+        result += [rollup.target.create(database) for rollup in event.rollups]
+        result.append(event.table.create(database))
+        result += [rollup.feed.create(database) for rollup in event.rollups]
+        result += [rollup.view.create(database) for rollup in event.rollups]
+    return tuple(result)
+
+
+def script(schema: Schema) -> str:
+    """Return the whole as one SQL script, for people to read and for `clickhouse-client` to run."""
+    return _HEADER + "".join(f"\n{statement};\n" for statement in statements(schema))

@@ -1,0 +1,76 @@
+"""Reading the server's own spelling of engines, TTLs, settings and enums. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_ENGINE_ARGUMENTS = re.compile(r"^\w+\(((?:'(?:[^'\\]|\\.)*'|[^')])*)\)")
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'\s*,?\s*")
+_REPLICATING = re.compile(r"^(Replicated|Shared)")
+_TTL = re.compile(r" TTL (?P<text>.*?)(?: SETTINGS |$)", re.DOTALL)
+_AFTER_DAYS = re.compile(r"toDateTime\((?P<column>\w+)\) \+ toIntervalDay\((?P<days>\d+)\)(?:,|$)")
+_ASSIGNED = re.compile(r"`?(\w+)`? = ")
+_ENUM = re.compile(r"(?P<before>(?:Nullable\()?)Enum8\((?P<values>.*?)\)(?P<after>\)?)", re.DOTALL)
+_ENUM_VALUE = re.compile(r"'((?:[^'\\]|\\.)*)' = (-?\d+)")
+
+
+def plain(key: str) -> str:
+    """Return a key or expression without quotes around its names and without a tuple's brackets around it all."""
+    return key.replace("`", "").strip()
+
+
+def is_local(engine: str) -> bool:
+    """Return whether an engine keeps its deduplication log on one server, in `non_replicated_…` settings."""
+    return _REPLICATING.match(engine) is None
+
+
+def engine(name: str, full: str) -> str:
+    """Return an engine with its own arguments: replicated or not, and where its replicas meet, does not matter."""
+    arguments = _ENGINE_ARGUMENTS.match(full)
+    rest = plain(_QUOTED.sub("", arguments[1])) if arguments else ""
+    bare = _REPLICATING.sub("", name)
+    return f"{bare}({rest})" if rest else bare
+
+
+def setting(full: str, name: str) -> int:
+    """Return a whole-number setting of a table, 0 where the table does not say."""
+    found = re.search(rf"\b{re.escape(name)} = (\d+)", full)
+    return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveTtl:
+    """A TTL as far as it is understood; no `column` where it is missing or of another form."""
+
+    text: str
+    column: str = ""
+    days: int = 0
+    folded: frozenset[str] = frozenset()
+
+
+def ttl(full: str) -> LiveTtl:
+    """Return the TTL in an engine's full description."""
+    found = _TTL.search(full)
+    text = plain(found["text"]) if found else ""
+    rule = _AFTER_DAYS.match(text)
+    if rule is None:
+        return LiveTtl(text=text)
+    return LiveTtl(text=text, column=rule["column"], days=int(rule["days"]), folded=folded_columns(text[rule.end() :]))
+
+
+def folded_columns(rule: str) -> frozenset[str]:
+    """Return the columns that a `… GROUP BY … SET …` rule assigns."""
+    return frozenset(_ASSIGNED.findall(rule))
+
+
+def enum_extends(kind: str, base: str) -> bool:
+    """Return whether `kind` is the enum `base` with at least the same values, and nothing else differs."""
+    bigger, smaller = _enum(kind), _enum(base)
+    return bool(smaller) and smaller.items() <= bigger.items()
+
+
+def _enum(kind: str) -> Mapping[str, str]:
+    found = _ENUM.fullmatch(kind)
+    if found is None:
+        return {}
+    return dict(_ENUM_VALUE.findall(found["values"])) | {"": found["before"] + found["after"]}

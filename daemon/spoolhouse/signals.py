@@ -1,0 +1,39 @@
+"""SIGTERM and SIGINT: the first asks for a clean stop, the second kills."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first SIGTERM or SIGINT, and give both back to the system at once.
+
+    The second one then ends the process as if there were no handler: everything that it leaves is recoverable.
+    """
+    loop = asyncio.get_running_loop()
+
+    def release() -> None:
+        for number in STOPPING:
+            loop.remove_signal_handler(number)
+            # Python's own handler for SIGINT raises KeyboardInterrupt wherever the program is; the system's ends it.
+            signal.signal(number, signal.SIG_DFL)
+
+    def first(number: signal.Signals) -> None:
+        release()
+        log.info("stop_requested", signal=number.name)
+        stop()
+
+    for number in STOPPING:
+        loop.add_signal_handler(number, first, number)
+    try:
+        yield
+    finally:
+        release()

@@ -1,0 +1,173 @@
+"""File operations that are safe against crashes, clashes and links. All block: call them from a worker thread."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from spoolhouse.errors import SpoolError
+from spoolhouse.spool import layout
+
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LOOK_BACK = 64 << 10
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Make the names in each of `folders` durable, each once; one that is gone has no names left to keep."""
+    for folder in set(folders):
+        with contextlib.suppress(FileNotFoundError):
+            sync_folder(folder)
+
+
+def make_folders(folder: Path, *, below: Path) -> None:
+    """Create `folder` and its parents below `below`, durably."""
+    missing = []
+    while folder != below and not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def rename_without_clobber(source: Path, target: Path) -> None:
+    """Rename; raises FileExistsError if `target` exists, whatever else happens at the same moment.
+
+    `link` and `unlink` would do as well, but the kernel forbids linking to other people's files
+    (fs.protected_hardlinks). Where the file system knows no RENAME_NOREPLACE, a look before the rename must do.
+    """
+    renameat2 = getattr(_LIBC, "renameat2", None)
+    if renameat2 is not None:
+        arguments = (_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
+        if renameat2(*arguments) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in {errno.ENOSYS, errno.EINVAL}:
+            raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+    source.rename(target)
+
+
+def move_without_clobber(source: Path, target: Path) -> None:
+    """Move as `rename_without_clobber` does, also to another file system: then by a durable copy, renamed whole."""
+    try:
+        rename_without_clobber(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A name of its own: another instance may be bringing a file of the same name, and a link may lie in wait.
+        copy = target.with_name(layout.extended(f".{target.name}", f".{uuid.uuid4().hex}.copy"))
+        try:
+            with source.open("rb") as reader, copy.open("xb") as writer:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+                shutil.copystat(source, copy)
+                writer.flush()
+                os.fsync(writer.fileno())
+            rename_without_clobber(copy, target)
+        except BaseException:
+            copy.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+        source.unlink()
+
+
+def open_regular(path: Path) -> int:
+    """Open for reading, only a regular file and never through a link; return the descriptor.
+
+    Non-blocking, so that a FIFO in its place cannot hang us. Raises OSError (`ELOOP` for a link, `EINVAL` for
+    anything else that is no regular file).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return descriptor
+
+
+def lock(path: Path) -> int | None:
+    """Take the lock at `path`; return its descriptor, or None if another process has it. Closing it lets go.
+
+    The file is opened first and locked second, so its name may by then belong to another file, or to none: then
+    nobody else would see our lock, and it is not taken. Raises FileNotFoundError if the folder is gone.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as error:
+            os.close(descriptor)
+            raise SpoolError(f"{path}: this file system has no working flock ({error.strerror})") from error
+        try:
+            named = path.lstat()
+        except OSError:
+            os.close(descriptor)
+            raise
+        held = os.fstat(descriptor)
+        if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
+            return descriptor
+        os.close(descriptor)
+
+
+def check_locks_lock(folder: Path) -> None:
+    """Raise `SpoolError` if a second lock on one file succeeds here: then two daemons would take the same files."""
+    path = folder / f"lock-check-{uuid.uuid4().hex}"
+    locks = []
+    try:
+        locks = [lock(path), lock(path)]
+        if locks[0] is None or locks[1] is not None:
+            raise SpoolError(f"{folder}: this file system's flock does not lock; put the spool on a local one")
+    finally:
+        for descriptor in locks:
+            if descriptor is not None:
+                os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+def line_start_at_or_after(descriptor: int, offset: int, end: int) -> int:
+    """Return the first offset from `offset` on, up to `end`, that starts a line; `end` if there is none."""
+    if offset <= 0:
+        return 0
+    position = offset - 1
+    while position < end:
+        block = os.pread(descriptor, min(_LOOK_BACK, end - position), position)
+        if not block:
+            return end
+        found = block.find(b"\n")
+        if found >= 0:
+            return min(position + found + 1, end)
+        position += len(block)
+    return end
+
+
+def last_line_start(descriptor: int, start: int, end: int) -> int:
+    """Return where the last line that has no end starts; `end` if the range is empty or ends with a line end."""
+    position = end
+    while position > start:
+        size = min(_LOOK_BACK, position - start)
+        block = os.pread(descriptor, size, position - size)
+        found = block.rfind(b"\n")
+        if found >= 0:
+            return position - size + found + 1
+        position -= size
+    return start

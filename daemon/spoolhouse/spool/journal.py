@@ -1,0 +1,274 @@
+"""The durable record of which shipments exist and how far each has come. SQLite, synced at every commit.
+
+A shipment is *planned* before anything of it is sent, *acknowledged* when ClickHouse has all of it; a file is
+*claimed*, then *moving* (its target is written down before the rename), then *final*. Acknowledged shipments are
+forgotten once all their files are final, files once they are no longer watched for appended bytes.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.errors import JournalError
+from spoolhouse.spool.layout import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT = 1
+_SCHEMA = """
+CREATE TABLE file (
+    number INTEGER PRIMARY KEY, type TEXT NOT NULL, project BLOB NOT NULL, name BLOB NOT NULL,
+    device INTEGER NOT NULL, inode INTEGER NOT NULL, planned_to INTEGER NOT NULL, claimed_ms INTEGER NOT NULL,
+    state TEXT NOT NULL, target BLOB, watch_until_ms INTEGER NOT NULL, stats TEXT NOT NULL
+) STRICT;
+CREATE TABLE shipment (
+    id TEXT PRIMARY KEY, number INTEGER NOT NULL, type TEXT NOT NULL, clock_ms INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, limits TEXT NOT NULL, state TEXT NOT NULL
+) STRICT;
+CREATE TABLE segment (
+    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+    file INTEGER NOT NULL REFERENCES file (number), start INTEGER NOT NULL, end INTEGER NOT NULL,
+    PRIMARY KEY (shipment, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX segment_file ON segment (file);
+"""
+
+
+class FileState(StrEnum):
+    """How far a file has come."""
+
+    CLAIMED = "claimed"
+    MOVING = "moving"
+    FINAL = "final"
+
+
+@dataclass(slots=True, kw_only=True)
+class JournalledFile:
+    """One file as the journal knows it."""
+
+    number: int
+    place: Place
+    device: int
+    inode: int
+    planned_to: int
+    """Bytes from the start that shipments cover."""
+    claimed_ms: int
+    state: FileState = FileState.CLAIMED
+    target: PurePath | None = None
+    """Where it was moved, or is about to be, relative to the spool."""
+    watch_until_ms: int = 0
+    stats: FileStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All that a journal holds. `planned` is in the order of planning; `open_files` have a planned shipment."""
+
+    files: tuple[JournalledFile, ...]
+    planned: tuple[Shipment, ...]
+    open_files: frozenset[int]
+
+
+class Journal:
+    """One instance's journal. Every method commits durably before it returns; safe to call from any thread.
+
+    All methods raise `JournalError` if the database is damaged or cannot be written.
+    """
+
+    def __init__(self, path: Path, instance: str, *, create: bool) -> None:
+        """Open the journal at `path`; with `create` it must not be there yet, else it must."""
+        self._path = path
+        self._instance = instance
+        self._lock = threading.Lock()
+        if not create and not path.is_file():
+            raise JournalError(f"{path}: the journal is missing")
+        try:
+            self._database = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, cached_statements=64
+            )
+            with self._lock:
+                self._prepare(create=create)
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: {error}") from error
+        row = self._database.execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
+        self._shipments = int(row[0])
+
+    def _prepare(self, *, create: bool) -> None:
+        execute = self._database.execute
+        # Exclusive: no shared memory file, and a second process that got past the folder's lock is refused here.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        execute("PRAGMA foreign_keys = ON")
+        if create:
+            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+            return
+        (version,) = execute("PRAGMA user_version").fetchone()
+        if version != FORMAT:
+            raise JournalError(f"{self._path}: journal format {version}, this version of Spoolhouse reads {FORMAT}")
+        (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalError(f"{self._path}: {verdict}")
+
+    @contextmanager
+    def _transaction(self) -> "Iterator[sqlite3.Connection]":
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._database
+                except BaseException:
+                    self._database.execute("ROLLBACK")
+                    raise
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise JournalError(f"{self._path}: {error}") from error
+
+    def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
+        """Record files that are new or have grown, and the shipments that cover their bytes."""
+        with self._transaction() as database:
+            database.executemany(
+                "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (number) DO UPDATE SET planned_to = excluded.planned_to",
+                [_file_row(file) for file in files],
+            )
+            for shipment in shipments:
+                self._shipments += 1
+                limits = json.dumps(asdict(shipment.limits))
+                database.execute(
+                    "INSERT INTO shipment VALUES (?, ?, ?, ?, ?, ?, 'planned')",
+                    (shipment.id, self._shipments, shipment.type, shipment.clock_ms, shipment.fingerprint, limits),
+                )
+                database.executemany(
+                    "INSERT INTO segment VALUES (?, ?, ?, ?, ?)",
+                    [(shipment.id, n, s.file, s.start, s.end) for n, s in enumerate(shipment.segments)],
+                )
+
+    def acknowledge(self, shipment: str, stats: Mapping[int, FileStats]) -> None:
+        """Record that all of `shipment` is in ClickHouse, and what it held of each file; twice is once."""
+        with self._transaction() as database:
+            changed = database.execute(
+                "UPDATE shipment SET state = 'acknowledged' WHERE id = ? AND state = 'planned'", (shipment,)
+            ).rowcount
+            if changed:
+                for number, more in stats.items():
+                    (old,) = database.execute("SELECT stats FROM file WHERE number = ?", (number,)).fetchone()
+                    total = FileStats(**json.loads(old))
+                    total.add(more)
+                    database.execute(
+                        "UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number)
+                    )
+
+    def moving(self, targets: Mapping[int, PurePath]) -> None:
+        """Record where files are about to be moved, before they are."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE file SET state = 'moving', target = ? WHERE number = ?",
+                [(os.fsencode(target), number) for number, target in targets.items()],
+            )
+
+    def moved(self, watch_until_ms: Mapping[int, int]) -> None:
+        """Record that files are in their final place, durably, and forget the shipments that this completes."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE file SET state = 'final', watch_until_ms = ? WHERE number = ?",
+                [(until, number) for number, until in watch_until_ms.items()],
+            )
+            database.execute(
+                "DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS ("
+                "SELECT 1 FROM segment JOIN file ON file.number = segment.file"
+                " WHERE segment.shipment = shipment.id AND file.state <> 'final')"
+            )
+
+    def forget(self, files: Iterable[int]) -> None:
+        """Drop final files that no shipment covers any more."""
+        with self._transaction() as database:
+            database.executemany(
+                "DELETE FROM file WHERE number = ? AND NOT EXISTS (SELECT 1 FROM segment WHERE file = file.number)",
+                [(number,) for number in files],
+            )
+
+    def load(self) -> Contents:
+        """Return all that is recorded."""
+        with self._transaction() as database:
+            files = tuple(_file(row) for row in database.execute("SELECT * FROM file ORDER BY number"))
+            rows = database.execute(
+                "SELECT id, type, clock_ms, fingerprint, limits FROM shipment WHERE state = 'planned' ORDER BY number"
+            ).fetchall()
+            planned = tuple(self._shipment(database, *row) for row in rows)
+        open_files = frozenset(segment.file for shipment in planned for segment in shipment.segments)
+        return Contents(files=files, planned=planned, open_files=open_files)
+
+    def _shipment(  # noqa: PLR0913  # one parameter a column of the row
+        self, database: sqlite3.Connection, name: str, kind: str, clock_ms: int, fingerprint: str, limits: str
+    ) -> Shipment:
+        segments = database.execute(
+            "SELECT file, start, end FROM segment WHERE shipment = ? ORDER BY number", (name,)
+        )
+        return Shipment(
+            id=name,
+            instance=self._instance,
+            type=kind,
+            segments=tuple(Segment(file=file, start=start, end=end) for file, start, end in segments),
+            clock_ms=clock_ms,
+            fingerprint=fingerprint,
+            limits=Limits(**json.loads(limits)),
+            replay=True,
+        )
+
+    def close(self) -> None:
+        """Close the database, after whatever another thread is still doing with it."""
+        with self._lock:
+            self._database.close()
+
+
+def _file_row(file: JournalledFile) -> tuple[object, ...]:
+    return (
+        file.number,
+        file.place.type,
+        os.fsencode(file.place.project),
+        os.fsencode(file.place.name),
+        file.device,
+        file.inode,
+        file.planned_to,
+        file.claimed_ms,
+        file.state.value,
+        None if file.target is None else os.fsencode(file.target),
+        file.watch_until_ms,
+        json.dumps(asdict(file.stats)),
+    )
+
+
+def _file(row: tuple[object, ...]) -> JournalledFile:
+    number, kind, project, name, device, inode, planned_to, claimed_ms, state, target, watch_until_ms, stats = row
+    return JournalledFile(
+        number=_int(number),
+        place=Place(type=str(kind), project=os.fsdecode(_bytes(project)), name=os.fsdecode(_bytes(name))),
+        device=_int(device),
+        inode=_int(inode),
+        planned_to=_int(planned_to),
+        claimed_ms=_int(claimed_ms),
+        state=FileState(str(state)),
+        target=None if target is None else PurePath(os.fsdecode(_bytes(target))),
+        watch_until_ms=_int(watch_until_ms),
+        stats=FileStats(**json.loads(str(stats))),
+    )
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)  # noqa: S101  # the table is STRICT
+    return value
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes)  # noqa: S101  # the table is STRICT
+    return value

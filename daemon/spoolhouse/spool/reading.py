@@ -1,0 +1,174 @@
+"""The bytes of a segment to decoded pieces. Synchronous and CPU-bound: runs in worker threads."""
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import zstandard
+
+from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
+from spoolhouse.core.lines import LineCutter, LongPart, Piece
+from spoolhouse.core.shipment import CHUNK_BYTES
+from spoolhouse.spool import files
+from spoolhouse.spool.layout import Encoding
+
+_ZSTD_INPUT = 256
+"""Bytes fed to zstd at once: a block of 128 KiB may take four bytes, so this bounds what comes out to 8 MiB."""
+_ZSTD_WINDOW = 128 << 20
+
+CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
+"""What unpacking raises when an archive is damaged or cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What one piece came to. `lines_before` counts the lines of the file before it; only told if any are rejected."""
+
+    decoded: Decoded
+    lines_before: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongLine:
+    """A part of a line that is over the limit; `line` counts from 1, told with the last part."""
+
+    part: LongPart
+    line: int = 0
+
+
+class _Unpack(Protocol):
+    def feed(self, chunk: bytes) -> Iterator[bytes]: ...
+    def finish(self) -> None: ...
+
+
+class _Plain:
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        yield chunk
+
+    def finish(self) -> None:
+        pass
+
+
+class _Gzip:
+    """Members may follow one another, as `cat a.gz b.gz` makes them; zeros between them are padding."""
+
+    def __init__(self) -> None:
+        self._member: zlib._Decompress | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        while True:
+            if self._member is None:
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    return
+                self._member = zlib.decompressobj(wbits=31)
+            # A bounded output at a time: a bomb costs time, not memory.
+            data = self._member.decompress(chunk, CHUNK_BYTES)
+            chunk = self._member.unconsumed_tail
+            if self._member.eof:
+                chunk = self._member.unused_data
+                self._member = None
+            if data:
+                yield data
+            # A full output may have more behind it although the input is used up.
+            if not chunk and len(data) < CHUNK_BYTES:
+                return
+
+    def finish(self) -> None:
+        if self._member is not None:
+            raise EOFError("the gzip stream ends early")
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._member: zstandard.ZstdDecompressionObj | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        for start in range(0, len(chunk), _ZSTD_INPUT):
+            part = chunk[start : start + _ZSTD_INPUT]
+            while part:
+                if self._member is None:
+                    self._member = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+                data = self._member.decompress(part)
+                part = b""
+                if self._member.eof:
+                    part = self._member.unused_data
+                    self._member = None
+                for low in range(0, len(data), CHUNK_BYTES):
+                    yield data[low : low + CHUNK_BYTES]
+
+    def finish(self) -> None:
+        if self._member is not None:
+            raise EOFError("the zstd stream ends early")
+
+
+_UNPACKERS = {Encoding.PLAIN: _Plain, Encoding.GZIP: _Gzip, Encoding.ZSTD: _Zstd}
+
+
+class SegmentReader:
+    """Takes the chunks of one segment in order and yields what they hold.
+
+    What it yields, and in which pieces, depends on the bytes, the chunk size and `max_line` alone.
+    """
+
+    def __init__(
+        self, path: Path, start: int, encoding: Encoding, decoder: LineDecoder, origin: Origin, max_line: int
+    ) -> None:
+        """Read from byte `start` of the file at `path`; a packed file's content counts from 0 again."""
+        self._path = path
+        self._plain = encoding is Encoding.PLAIN
+        self._start = start if self._plain else 0
+        self._decoder = decoder
+        self._origin = origin
+        self._unpack: _Unpack = _UNPACKERS[encoding]()
+        self._cutter = LineCutter(offset=self._start, max_line=max_line)
+        self._lines = 0
+        """Lines before `_counted_to`."""
+        self._counted_to = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Read | LongLine]:
+        """Yield what `chunk` completes. Raises `CORRUPT` errors after all that came whole before the damage."""
+        for content in self._unpack.feed(chunk):
+            for item in self._cutter.feed(content):
+                yield self._decoded(item)
+
+    def finish(self) -> Iterator[Read | LongLine]:
+        """Yield the last line if nothing ended it. Raises EOFError, without that line, if the archive is cut off."""
+        self._unpack.finish()
+        for item in self._cutter.finish():
+            yield self._decoded(item)
+
+    def _decoded(self, item: Piece | LongPart) -> Read | LongLine:
+        if isinstance(item, LongPart):
+            line = self._lines_before(item.offset) + 1 if item.last else 0
+            if item.last and not self._plain:
+                self._lines += 1
+            return LongLine(part=item, line=line)
+        decoded = self._decoder.decode(item, self._origin)
+        before = self._lines_before(item.offset) if decoded.rejects else 0
+        if not self._plain:
+            # What is packed cannot be read again from the middle, so its lines are counted as they pass.
+            self._lines += item.data.count(b"\n")
+            self._counted_to = item.offset + len(item.data)
+        return Read(decoded=decoded, lines_before=before)
+
+    def _lines_before(self, offset: int) -> int:
+        """Return how many lines of the file end before `offset`.
+
+        A plain file is only read for it when a rejected line asks: counting costs more than a tenth of decoding.
+        """
+        if self._plain and self._counted_to < offset:
+            descriptor = files.open_regular(self._path)
+            try:
+                while self._counted_to < offset:
+                    block = os.pread(descriptor, min(CHUNK_BYTES, offset - self._counted_to), self._counted_to)
+                    if not block:
+                        break
+                    self._lines += block.count(b"\n")
+                    self._counted_to += len(block)
+            finally:
+                os.close(descriptor)
+        return self._lines

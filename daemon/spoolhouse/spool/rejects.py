@@ -1,0 +1,98 @@
+"""The file that keeps the rejected lines of one shipment.
+
+One JSON object a line: `file`, `line` (from 1), `offset` (bytes into the file's content), `reason`, `field`, `detail`
+and the original bytes, as `raw` where they are UTF-8, else as `raw_base64`. A line over the limit is kept beside it
+as `{shipment}.{number}.line`, named in `raw_file`.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from spoolhouse.core.reject import Reason, Reject
+from spoolhouse.spool import files, layout
+
+
+class RejectFile:
+    """Written under a temporary name and renamed whole, so that a replay of the shipment overwrites it.
+
+    Blocks on the disk: use it from a worker thread, one thread at a time. Nothing is created until the first reject.
+    """
+
+    def __init__(self, spool: Path, shipment: str, clock_ms: int) -> None:
+        """Prepare for the rejects of `shipment`."""
+        self._spool = spool
+        self._path = spool / layout.rejected_path(shipment, clock_ms)
+        self._temporary = self._path.with_name(f".{self._path.name}.tmp")
+        self._file: BinaryIO | None = None
+        self._long: BinaryIO | None = None
+        self._long_lines = 0
+        self.count = 0
+
+    def add(self, file: str, lines_before: int, rejects: Sequence[Reject]) -> None:
+        """Append rejected lines of `file` from a piece that `lines_before` lines stand before."""
+        for reject in rejects:
+            record: dict[str, object] = {"file": file, "line": lines_before + reject.line, "offset": reject.offset}
+            record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
+            try:
+                record["raw"] = reject.raw.decode()
+            except UnicodeDecodeError:
+                record["raw_base64"] = base64.b64encode(reject.raw).decode()
+            self._write(record)
+
+    def add_long_part(self, data: bytes) -> None:
+        """Stream a part of a line that is too long to be held."""
+        if self._long is None:
+            self._make_folder()
+            self._long = self._long_path().open("wb")
+        self._long.write(data)
+
+    def end_long(self, file: str, line: int, offset: int) -> None:
+        """Record the line whose parts were streamed."""
+        if self._long is not None:
+            self._sync(self._long)
+            self._long = None
+        reason = Reason.TOO_LONG.value
+        detail = "longer than spool.max_line"
+        record = {"file": file, "line": line, "offset": offset, "reason": reason, "field": ""}
+        self._write({**record, "detail": detail, "raw_file": self._long_path().name})
+        self._long_lines += 1
+
+    def finish(self) -> None:
+        """Make it durable under its final name; nothing if there were no rejects."""
+        if self._file is not None:
+            self._sync(self._file)
+            self._file = None
+            self._temporary.replace(self._path)
+            files.sync_folder(self._path.parent)
+
+    def abort(self) -> None:
+        """Leave nothing half-written behind."""
+        for file in (self._file, self._long):
+            if file is not None:
+                file.close()
+        if self._file is not None:
+            self._temporary.unlink(missing_ok=True)
+        self._file = self._long = None
+
+    def _write(self, record: dict[str, object]) -> None:
+        if self._file is None:
+            self._make_folder()
+            self._file = self._temporary.open("wb")
+        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.count += 1
+
+    def _make_folder(self) -> None:
+        files.make_folders(self._path.parent, below=self._spool)
+
+    def _long_path(self) -> Path:
+        return self._path.with_name(f"{self._path.stem}.{self._long_lines}.line")
+
+    @staticmethod
+    def _sync(file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()

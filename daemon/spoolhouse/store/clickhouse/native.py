@@ -1,0 +1,95 @@
+"""The driver for ClickHouse's native protocol."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from contextlib import asynccontextmanager
+
+from spoolhouse.core.ports import Parameter, Rows, RowsInsert
+from spoolhouse.store.clickhouse import query_settings
+from spoolhouse.store.clickhouse.parameters import bind
+from spoolhouse.store.clickhouse.pieces import Blocks
+from spoolhouse.store.clickhouse.statements import native_insert
+from spoolhouse.store.clickhouse.url import Address
+from spoolhouse.store.clickhouse.wire import Wire
+
+
+class NativeDriver:
+    """Speaks to one server over as many connections as it has concurrent users; idle ones are kept.
+
+    Rows travel as they are, many lines in one String; the server cuts and parses them, and this process spends a third
+    of the time that it would need to cut them itself. The server's parser is lenient here (a malformed row becomes
+    defaults, which times and choices then refuse): decode has validated the rows before.
+    """
+
+    def __init__(self, address: Address, *, connect_timeout: float, timeout: float, ca_file: str | None = None) -> None:
+        """Connect to nothing yet. `timeout`: the server's longest silence; both in seconds."""
+        self._address = address
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._ca_file = ca_file
+        self._idle: list[Wire] = []
+        self._known: frozenset[str] | None = None
+        """The settings that the server knows; asked once, and again after an error: it may be another version."""
+
+    async def ping(self) -> None:
+        """Return once the server answers a trivial query."""
+        await self.execute("SELECT 1")
+
+    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows, as `values` describes them."""
+        bound = bind(sql, parameters or {})
+        async with self._wire() as wire:
+            known = await self._settings_known(wire)
+            return await wire.ask(bound, query_settings.for_reading(known))
+
+    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
+        """Stream `rows` into one atomic insert; see `core.ports.Driver`."""
+        blocks = Blocks(aiter(rows))
+        # The first block is awaited before a connection is taken: it may be long in coming, and there may be none.
+        block = await blocks.next()
+        if not block:
+            return
+        async with self._wire() as wire:
+            known = await self._settings_known(wire)
+            await wire.begin_insert(native_insert(insert), query_settings.for_insert(insert, known))
+            while block:
+                await wire.send(block)
+                block = await blocks.next()
+            await wire.finish_insert()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            self._idle.pop().drop()
+
+    @asynccontextmanager
+    async def _wire(self) -> AsyncGenerator[Wire]:
+        """Lend a connection; any exception or cancellation inside drops it, so that a broken one is never lent."""
+        wire = await self._living()
+        try:
+            yield wire
+        except BaseException:
+            wire.drop()
+            self._known = None
+            raise
+        self._idle.append(wire)
+
+    async def _living(self) -> Wire:
+        while self._idle:
+            wire = self._idle.pop()
+            alive = False
+            try:
+                alive = await wire.is_alive()
+            finally:
+                if not alive:
+                    wire.drop()
+            if alive:
+                return wire
+        wire = Wire(self._address, connect_timeout=self._connect_timeout, timeout=self._timeout, ca_file=self._ca_file)
+        await wire.open()
+        return wire
+
+    async def _settings_known(self, wire: Wire) -> frozenset[str]:
+        if self._known is None:
+            sql = bind(query_settings.KNOWN_SQL, {"names": query_settings.NAMES})
+            self._known = frozenset(str(name) for (name,) in await wire.ask(sql, {}))
+        return self._known

@@ -1,0 +1,148 @@
+"""One native connection, on asynch's protocol layer: streams an insert, and turns each failure into a `StoreError`.
+
+asynch's own `execute` wants all rows of an insert at once, and leaves an `INSERT … SELECT FROM input()` half read.
+"""
+
+import asyncio
+import struct
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from asynch.errors import (
+    ClickHouseException,
+    ServerException,
+    UnexpectedPacketFromServerError,
+    UnknownTypeError,
+)
+from asynch.proto.block import ColumnOrientedBlock, RowOrientedBlock
+from asynch.proto.connection import Connection
+from asynch.proto.result import QueryInfo
+
+from spoolhouse.errors import TransientError
+from spoolhouse.store.clickhouse import codes, values
+from spoolhouse.store.clickhouse.query_settings import Setting
+from spoolhouse.store.clickhouse.url import Address
+
+_READ_AHEAD = 1 << 16
+_UNKNOWN_TYPE = 50
+_WRONG_PORT = 217
+_BROKEN = (OSError, EOFError, ClickHouseException, struct.error, IndexError, UnicodeDecodeError)
+"""What asynch raises over a conversation that broke off, in the middle of a packet too; TimeoutError is an OSError."""
+
+_END: Any = RowOrientedBlock()
+"""The empty block: no more of them follow."""
+
+
+class Wire:
+    """A connection for one task at a time. After any exception that it raised, it can only be dropped."""
+
+    def __init__(self, address: Address, *, connect_timeout: float, timeout: float, ca_file: str | None) -> None:
+        """Prepare a connection; `timeout` is the longest silence of the server, both are seconds."""
+        self._where = address.shown
+        # Any: asynch's stubs leave out most of what is used here.
+        self._connection: Any = Connection(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            database=address.database,
+            secure=address.secure,
+            ca_certs=ca_file,
+            connect_timeout=connect_timeout,
+            send_receive_timeout=timeout,
+            sync_request_timeout=connect_timeout,
+            client_name="spoolhouse",
+            settings={"strings_as_bytes": True},
+        )
+        self._sample: object = None
+        """The input's columns as the server named them."""
+
+    async def open(self) -> None:
+        """Connect and log in."""
+        try:
+            with self._failing(ambiguous=False):
+                await self._connection.connect()
+        except TransientError as error:
+            if isinstance(error.__cause__, UnexpectedPacketFromServerError):
+                raise codes.error(_WRONG_PORT, f"{self._where} is no native port of ClickHouse") from error
+            raise
+
+    async def is_alive(self) -> bool:
+        """Tell whether a connection that was idle still answers."""
+        try:
+            alive: bool = await self._connection.ping()
+        except _BROKEN:
+            return False
+        return alive
+
+    def drop(self) -> None:
+        """Close the connection at once: whatever was not acknowledged is abandoned, and nothing is waited for."""
+        connection = self._connection
+        if connection.writer is not None:
+            # Not close(): that would first send what is still buffered, to a server that may never read it.
+            connection.writer.writer.transport.abort()
+        connection.reset_state()
+
+    async def ask(self, sql: str, settings: Mapping[str, Setting]) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+        with self._failing(ambiguous=True):
+            self._begin(settings)
+            data, columns = await self._connection.process_ordinary_query(sql, query_id="", with_column_types=True)
+        return values.rows((kind for _, kind in columns), data)
+
+    async def begin_insert(self, sql: str, settings: Mapping[str, Setting]) -> None:
+        """Send the INSERT; return when the server waits for its rows. Nothing can have landed if this fails."""
+        connection = self._connection
+        with self._failing(ambiguous=False):
+            self._begin(settings)
+            await connection.send_query(sql)
+            await connection.send_block(_END)  # no external tables
+            self._sample = (await connection.receive_sample_block()).columns_with_types
+
+    async def send(self, parts: list[bytes]) -> None:
+        """Send a block of one column, whose values are `parts`."""
+        with self._failing(ambiguous=True):
+            while await self._has_answered():
+                await self._connection.receive_packet()
+            block: Any = ColumnOrientedBlock(columns_with_types=self._sample, data=[parts])
+            await self._connection.send_block(block)
+
+    async def finish_insert(self) -> None:
+        """Send the end of the rows; return when the server acknowledged them."""
+        with self._failing(ambiguous=True):
+            await self._connection.send_block(_END)
+            while await self._connection.receive_packet():
+                pass
+
+    def _begin(self, settings: Mapping[str, Setting]) -> None:
+        """Do what asynch's `execute` does before a query, but for its ping and its slow way to close."""
+        self._connection.make_query_settings(settings)
+        self._connection.last_query = QueryInfo(None)
+        self._connection.is_query_executing = True
+
+    async def _has_answered(self) -> bool:
+        """Tell whether a packet is waiting: an exception is better read before a write meets a closed socket."""
+        buffered = self._connection.reader
+        if buffered.position < buffered.current_buffer_size:
+            return True
+        try:
+            async with asyncio.timeout(0):
+                piece = await buffered.reader.read(_READ_AHEAD)
+        except TimeoutError:
+            return False
+        if not piece:
+            raise ConnectionResetError("the server closed the connection")
+        buffered.buffer, buffered.position, buffered.current_buffer_size = bytearray(piece), 0, len(piece)
+        return True
+
+    @contextmanager
+    def _failing(self, *, ambiguous: bool) -> Generator[None]:
+        try:
+            yield
+        except ServerException as error:
+            raise codes.error(error.code or 0, error.message) from None
+        except UnknownTypeError as error:
+            raise codes.error(_UNKNOWN_TYPE, str(error)) from None
+        except _BROKEN as error:
+            raise codes.unreachable(self._where, error.__cause__ or error, ambiguous=ambiguous) from error

@@ -1,0 +1,1 @@
+"""Spoolhouse's tests; README.md beside this file explains the rings."""

@@ -1,0 +1,142 @@
+"""The installed console script as a child process, its logs as values."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+SCRIPT = Path(sysconfig.get_path("scripts"), "spoolhouse")
+Record = Mapping[str, object]
+
+
+class Daemon:
+    """A running `spoolhouse ingest`. Leaving the context kills it if it still runs."""
+
+    def __init__(
+        self, url: str, storage: Path, *flags: str, env: Mapping[str, str] | None = None, user: int | None = None
+    ) -> None:
+        """Start it on the spool `storage` itself (no base path), with quick scans."""
+        command = [
+            str(SCRIPT), "ingest", "--clickhouse-url", url, "--file-storage-path", str(storage), "--base-path", "",
+            "--poll-interval", "200", *flags,
+        ]  # fmt: skip
+        self.records: list[Record] = []
+        self.noise: list[str] = []
+        self._news = threading.Condition()
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.5", **(env or {})},
+            user=user,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            with self._news:
+                if isinstance(record, dict):
+                    self.records.append(record)
+                else:
+                    self.noise.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def events(self, name: str, **match: object) -> list[Record]:
+        """Return the log records of that event whose keys match."""
+        return [r for r in self.records if r.get("event") == name and match.items() <= r.items()]
+
+    def wait_for(self, name: str, *, count: int = 1, timeout: float = 60, **match: object) -> list[Record]:
+        """Return the records of an event once there are `count`; fail when the process ends or time is up first."""
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while len(found := self.events(name, **match)) < count:
+                left = deadline - time.monotonic()
+                alive = self._process.poll() is None or self._reader.is_alive()
+                assert left > 0, f"no {name} in {timeout} s; said: {self.told()}"
+                assert alive, f"ended with {self._process.returncode} before {name}; said: {self.told()}"
+                self._news.wait(min(left, 0.2))
+        return found
+
+    def told(self) -> str:
+        """Return the last of what it said."""
+        return "\n".join([json.dumps(record) for record in self.records[-15:]] + self.noise[-15:])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self, timeout: float = 90) -> int:
+        """Return the exit code once it has ended; negative is the number of the signal that ended it."""
+        code = self._process.wait(timeout)
+        self._reader.join(10)
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self.kill()
+        self._reader.join(10)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+
+def once(url: str, storage: Path, *flags: str, env: Mapping[str, str] | None = None) -> tuple[int, Daemon]:
+    """Run `ingest --once` to its end; return the exit code and what it said."""
+    with Daemon(url, storage, "--once", *flags, env=env) as daemon:
+        return daemon.wait(), daemon
+
+
+def command(*arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run another command of the console script to its end."""
+    return subprocess.run(
+        [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=90, env={**os.environ, **(env or {})}
+    )
+
+
+def drop(storage: Path, kind: str, project: str, name: str, content: bytes) -> Path:
+    """Put a complete file into the spool, as a producer should: whole, by a rename."""
+    folder = storage / kind / project
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{name}.tmp"
+    temporary.write_bytes(content)
+    return temporary.rename(folder / name)
+
+
+def lines(events: Sequence[Mapping[str, object]]) -> bytes:
+    """Return events as JSONL."""
+    return b"".join(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in events)
+
+
+assert sys.platform == "linux", "the process tests speak to Linux"

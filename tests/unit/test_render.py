@@ -1,0 +1,172 @@
+"""The rendered schema, without a server: what it must contain whatever is declared."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from spoolhouse.core.declaration import Column, Kind, Measure, Rollup, Table
+from spoolhouse.core.events import METRICS, SPANS, TRACES
+from spoolhouse.schema.ddl import identifier, literal
+from spoolhouse.schema.render import TABLES, declare, object_names, script, statements
+from spoolhouse.schema.rollups import feed_name, target_name, view_name
+from spoolhouse.schema.spelling import folded_columns
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
+
+SCRIPT = Path(__file__).parents[2] / "config" / "schema.sql"
+
+READABLE_COLUMNS = {
+    "traces_hourly_stats": "project_id deployment_id hour status count total_duration_ms avg_duration_ms",
+    "spans_hourly_stats": "project_id deployment_id hour kind status count total_duration_ms avg_duration_ms",
+    "logs_hourly_stats": "project_id deployment_id hour level count",
+    "metrics_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
+    "scores_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
+}
+"""What readers of the first version of these views rely on."""
+
+
+def _column(kind: Kind, **more: object) -> Column:
+    return replace(Column(name="c", kind=kind, keys=("c",)), **more)  # type: ignore[arg-type]  # any field
+
+
+def test_the_committed_script_is_what_the_declarations_say() -> None:
+    assert SCRIPT.read_text(encoding="utf-8") == script(declare(database=None))
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (_column(Kind.TEXT), "String"),
+        (_column(Kind.TEXT, nullable=True), "Nullable(String)"),
+        (_column(Kind.TEXT, low_cardinality=True), "LowCardinality(String)"),
+        (_column(Kind.TEXT, low_cardinality=True, nullable=True), "LowCardinality(Nullable(String))"),
+        (_column(Kind.CHOICE, choices={"b": 2, "a": 1}), "Enum8('a' = 1, 'b' = 2)"),
+        (_column(Kind.INTEGER, nullable=True), "Nullable(Int64)"),
+        (_column(Kind.NUMBER), "Float64"),
+        (_column(Kind.TIME), "DateTime64(3, 'UTC')"),
+        (_column(Kind.JSON), "String"),
+        (_column(Kind.NUMBERS), "Array(Float64)"),
+        (_column(Kind.COUNTS), "Array(UInt64)"),
+    ],
+)
+def test_types(column: Column, expected: str) -> None:
+    assert column_type(column) == expected
+
+
+@pytest.mark.parametrize("kind", [Kind.NUMBERS, Kind.COUNTS])
+def test_an_array_cannot_be_null(kind: Kind) -> None:
+    with pytest.raises(ValueError, match="cannot be NULL"):
+        column_type(_column(kind, nullable=True))
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (_column(Kind.TEXT, default=""), "`c` String CODEC(ZSTD(1))"),
+        (_column(Kind.JSON, default="{}"), "`c` String DEFAULT '{}' CODEC(ZSTD(1))"),
+        (_column(Kind.INTEGER, default=0), "`c` Int64 DEFAULT 0"),
+        (_column(Kind.NUMBER, nullable=True), "`c` Nullable(Float64)"),
+        (_column(Kind.TIME), "`c` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))"),
+        (_column(Kind.TEXT, low_cardinality=True, default="x"), "`c` LowCardinality(String) DEFAULT 'x'"),
+    ],
+)
+def test_defaults_and_codecs(column: Column, expected: str) -> None:
+    assert column_definition(column).sql() == expected
+
+
+@given(st.text(min_size=1).filter(lambda name: name.isprintable()))
+def test_a_quoted_name_ends_where_it_should(name: str) -> None:
+    quoted = identifier(name)
+    assert re.fullmatch(r"`(?:[^`\\]|\\.)*`", quoted)
+    assert re.sub(r"\\(.)", r"\1", quoted[1:-1]) == name
+
+
+@given(st.text())
+def test_a_literal_ends_where_it_should(text: str) -> None:
+    quoted = literal(text)
+    assert re.fullmatch(r"'(?:[^'\\]|\\.)*'", quoted, re.DOTALL)
+    assert re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL) == text
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a\nb"])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a name"):
+        identifier(name)
+
+
+def test_every_table_that_is_inserted_into_remembers_tokens_and_batches() -> None:
+    for event in declare(database="d").tables:
+        for table in (event.table, *(rollup.target for rollup in event.rollups)):
+            assert table.settings[DEDUPLICATION_WINDOW] >= 10_000
+            assert "batch_id" in {column.name for column in table.columns}
+        assert all(rollup.target.order_by[-1] == "batch_id" for rollup in event.rollups)
+
+
+def test_old_states_of_an_event_do_not_win_over_new_ones() -> None:
+    for event in declare(database="d").tables:
+        assert event.table.engine == "ReplacingMergeTree"
+        assert event.table.version == "recorded_at"
+
+
+def test_folding_assigns_every_column_that_is_no_key() -> None:
+    """What is not assigned would keep the figure of one batch and lose those of the others."""
+    for event in declare(database="d").tables:
+        for rollup in event.rollups:
+            keys = set(rollup.target.order_by) - {"batch_id"}
+            every = {column.name for column in rollup.target.columns}
+            assert folded_columns(rollup.target.ttl.fold) == every - keys
+
+
+@pytest.mark.parametrize("database", [None, "d", "odd `name`"])
+def test_every_name_is_qualified_or_none_is(database: str | None) -> None:
+    schema = declare(database=database, prefix="pre_")
+    qualifier = "" if database is None else identifier(database) + "."
+    text = "\n".join(statements(schema))
+    for name in object_names(schema):
+        assert name.startswith("pre_")
+        assert len(re.findall(re.escape(f" {qualifier}`{name}`"), text)) == text.count(f"`{name}`") >= 1
+
+
+def test_an_object_comes_after_those_that_it_needs() -> None:
+    seen: list[str] = []
+    for statement in statements(declare(database=None)):
+        made, *_ = re.findall(r"^CREATE .*?`([^`]+)`", statement)
+        for name in re.findall(r"(?:FROM|TO) `([^`]+)`", statement):
+            assert name in seen
+        seen.append(made)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_the_readable_views_keep_their_names_and_columns(table: Table) -> None:
+    (event,) = declare(database=None, tables=(table,)).tables
+    for rollup in event.rollups:
+        shown = re.findall(r"`(\w+)`,?\n", rollup.view.select.split("FROM", maxsplit=1)[0])
+        bare = rollup.view.name.removeprefix("mastra_admin_")
+        assert set(READABLE_COLUMNS[bare].split()) <= set(shown)
+
+
+def test_rollup_names() -> None:
+    rollup = TRACES.rollups[0]
+    assert target_name(rollup, prefix="p_") == "p_traces_hourly"
+    assert feed_name(rollup, prefix="p_") == "p_traces_hourly_feed"
+    assert view_name(rollup, prefix="p_") == "p_traces_hourly_stats"
+    other = Rollup(name="daily", time="timestamp", keys=())
+    assert len({target_name(other, prefix=""), feed_name(other, prefix=""), view_name(other, prefix="")}) == 3
+
+
+def test_only_ended_spans_are_counted() -> None:
+    (event,) = declare(database=None, tables=(SPANS,)).tables
+    assert "WHERE `end_time` IS NOT NULL\n" in event.rollups[0].feed.select
+
+
+def test_a_view_is_known_by_its_definition_and_not_by_its_place() -> None:
+    here, there = (declare(database=name, tables=(METRICS,)).tables[0].rollups[0] for name in ("here", None))
+    assert here.view.comment == there.view.comment
+    assert here.feed.comment == there.feed.comment
+    measure = Measure(column="value", total="t", average="a")
+    other = replace(METRICS, rollups=(replace(METRICS.rollups[0], measure=measure),))
+    changed = declare(database="here", tables=(other,)).tables[0].rollups[0]
+    assert changed.view.comment != here.view.comment
+    assert changed.feed.comment != here.feed.comment
