@@ -17,13 +17,13 @@ B ?=
 ##@ To use it
 
 .PHONY: run
-# The URL may hold a password: it goes through the environment, and is not echoed.
-run: export SPOOLHOUSE_RUN_URL := $(or $(URL),chdb://$(CURDIR)/var/clickhouse)
+# The URL may hold a password, which has no place in a list of processes: it goes through the environment.
+run: export SPOOLHOUSE_CLICKHOUSE__URL := $(or $(URL),chdb://$(CURDIR)/var/clickhouse)
 run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded ClickHouse (URL=clickhouse://… uses a server)
 	@mkdir -p var/spool
 	@test -n "$$(find var/spool -type f -print -quit)" || \
 	  $(BIN)/spoolhouse generate --rows 20000 --files 20 --file-storage-path var/spool
-	@exec $(BIN)/spoolhouse ingest --clickhouse-url "$$SPOOLHOUSE_RUN_URL" --file-storage-path var/spool
+	@exec $(BIN)/spoolhouse ingest --file-storage-path var/spool
 
 ##@ To work on it
 

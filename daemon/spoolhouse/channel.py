@@ -91,7 +91,7 @@ class Receiver(AsyncIterator[T]):
         state.signal()
         return item
 
-    async def receive_many(self, limit: int, timeout: float | None) -> list[T]:
+    async def receive_many(self, limit: int, timeout: float | None) -> list[T]:  # noqa: ASYNC109  # [] is an answer
         """Return up to `limit` items as soon as there is one, or none after `timeout` seconds.
 
         Raises StopAsyncIteration as `receive` does.
@@ -113,7 +113,7 @@ class Receiver(AsyncIterator[T]):
         self._state.items.clear()
         self._state.signal()
 
-    def __aiter__(self) -> AsyncIterator[T]:
+    def __aiter__(self) -> Self:
         """Iterate until all senders have closed."""
         return self
 

@@ -22,6 +22,9 @@ HIDDEN = "***"
 _DEEPEST = 8
 _FIRST_KEYS = ("timestamp", "level", "event")
 
+_REPEAT_THEMSELVES = ("asynch",)
+"""Libraries that log what they raise as well: we report what is raised."""
+
 Format = Literal["auto", "json", "console"]
 
 
@@ -53,6 +56,8 @@ def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[
     root = logging.getLogger()
     root.handlers = [_Forward(logging.WARNING)]
     root.setLevel(logging.WARNING)
+    for library in _REPEAT_THEMSELVES:
+        logging.getLogger(library).setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
     logging.captureWarnings(capture=True)
 
 

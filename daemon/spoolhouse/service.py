@@ -37,6 +37,7 @@ from spoolhouse.spool.home import Home
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
+from spoolhouse.stalls import Stalls
 from spoolhouse.store.clickhouse.connect import connect
 
 log = structlog.get_logger(__name__)
@@ -130,6 +131,7 @@ async def _live(  # noqa: PLR0913  # what one run shares
     service = Service(settings=settings, driver=driver, home=home, once=once, progress=progress, health=health)
     service.stop, service.wake = stop, wake
     log.info("started", instance=instance, spool=os.fspath(settings.spool.root), once=once)
+    stalls = Stalls()
     try:
         await service.work()
         code = service.verdict()
@@ -142,7 +144,9 @@ async def _live(  # noqa: PLR0913  # what one run shares
         code = EXIT_CRASH
     finally:
         await service.close()
-    log.info("stopped", exit_code=code, files=service.settler.outcome.files)
+    stalls.stop()
+    outcome = service.settler.outcome
+    log.info("stopped", exit_code=code, files=outcome.files, longest_stall_ms=round(stalls.longest * 1000))
     return code
 
 

@@ -31,9 +31,12 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
         log.info("stop_requested", signal=number.name)
         stop()
 
+    previous = {number: signal.getsignal(number) for number in STOPPING}
     for number in STOPPING:
         loop.add_signal_handler(number, first, number)
     try:
         yield
     finally:
         release()
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -10,8 +10,7 @@ import pytest_asyncio
 from chdb.session import Session
 
 from spoolhouse.core.ports import Driver
-from spoolhouse.store.clickhouse.connect import connect
-from tests.contract.place import Place
+from tests.contract.place import Place, connected
 from tests.engine import Config, Database, LocalServer, User, find_engine
 
 HOSTILE: dict[str, str | int] = {
@@ -53,7 +52,8 @@ GUARDED = Config(
     users=(
         User(name="hostile", password="hostile's \\ password", profile="hostile"),
         User(name="reader", password="r", profile="reader"),
-        User(name="stranger", password="s", grants=()),
+        User(name="stranger", password="s", grants=("GRANT SELECT ON system.one",)),
+        User(name="writer", password="w", grants=("GRANT INSERT ON *.*",)),
     ),
     profiles={"hostile": HOSTILE, "reader": {"readonly": 1}},
 )
@@ -121,17 +121,15 @@ def remote_place(remote_kind: str, database: Database) -> Place:
 @pytest_asyncio.fixture
 async def driver(place: Place) -> AsyncIterator[Driver]:
     """Connect the driver under test to its own database."""
-    made = connect(place.url, database=place.database, connect_timeout=10, timeout=60)
-    yield made
-    await made.close()
+    async with connected(place.url, database=place.database, connect_timeout=10, timeout=60) as made:
+        yield made
 
 
 @pytest_asyncio.fixture
 async def remote_driver(remote_place: Place) -> AsyncIterator[Driver]:
     """Connect a driver that needs a network to its own database."""
-    made = connect(remote_place.url, connect_timeout=10, timeout=60)
-    yield made
-    await made.close()
+    async with connected(remote_place.url, connect_timeout=10, timeout=60) as made:
+        yield made
 
 
 @pytest.fixture
@@ -150,13 +148,11 @@ def hostile_place(kind: str, request: pytest.FixtureRequest) -> Iterator[Place]:
 @pytest_asyncio.fixture
 async def hostile_driver(hostile_place: Place) -> AsyncIterator[Driver]:
     """Connect the driver under test as a user whose profile is hostile."""
-    made = connect(hostile_place.url, database=hostile_place.database, timeout=60)
-    if hostile_place.kind == "embedded":  # it has no users; a session's settings are as near as one gets
-        await made.ping()
-        for name, value in HOSTILE.items():
-            await made.execute(f"SET {name} = {value!r}")
-    yield made
-    await made.close()
+    async with connected(hostile_place.url, database=hostile_place.database) as made:
+        if hostile_place.kind == "embedded":  # it has no users; a session's settings are as near as one gets
+            for name, value in HOSTILE.items():
+                await made.execute(f"SET {name} = {value!r}")
+        yield made
 
 
 def server_place(kind: str, database: Database, url: str) -> Place:

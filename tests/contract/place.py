@@ -1,8 +1,12 @@
 """Where a driver works during one test."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from spoolhouse.core.ports import Driver
+from spoolhouse.store.clickhouse.connect import connect
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -20,3 +24,15 @@ class Place:
         """Return the number of rows that `table` holds, one for each line."""
         number: int = self.query(f"SELECT count() FROM {table}")[0][0]
         return number
+
+
+@asynccontextmanager
+async def connected(
+    url: str, *, database: str | None = None, connect_timeout: float = 10, timeout: float = 60
+) -> AsyncGenerator[Driver]:
+    """Lend a driver, and close it whatever happens."""
+    driver = connect(url, database=database, connect_timeout=connect_timeout, timeout=timeout)
+    try:
+        yield driver
+    finally:
+        await driver.close()

@@ -26,7 +26,8 @@ def column_type(column: Column) -> str:
     """Return the type of the table's column."""
     stored = TYPES.get(column.kind, "")
     if column.kind is Kind.CHOICE:
-        stored = "Enum8(" + ", ".join(f"'{name}' = {number}" for name, number in column.choices.items()) + ")"
+        escaped = {name.replace("\\", r"\\").replace("'", r"\'"): number for name, number in column.choices.items()}
+        stored = "Enum8(" + ", ".join(f"'{name}' = {number}" for name, number in escaped.items()) + ")"
     if column.nullable:
         stored = f"Nullable({stored})"
     return f"LowCardinality({stored})" if column.low_cardinality else stored
@@ -34,7 +35,7 @@ def column_type(column: Column) -> str:
 
 def create_table(table: Table, name: str) -> str:
     """Return the DDL of a table for `table`'s rows, one that deduplicates by token."""
-    columns = [f"{column.name} {column_type(column)}" for column in table.columns]
+    columns = [f"`{column.name}` {column_type(column)}" for column in table.columns]
     columns += ["ingested_at DateTime64(3, 'UTC')", "batch_id LowCardinality(String)"]
     return (
         f"CREATE TABLE {name} ({', '.join(columns)}) ENGINE = ReplacingMergeTree "

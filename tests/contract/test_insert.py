@@ -26,7 +26,7 @@ async def test_rows_of_several_pieces_land(driver: Driver, place: Place) -> None
 
 
 async def test_each_row_carries_batch_and_clock(driver: Driver, place: Place) -> None:
-    batch = "it's \\ a {name:String} \"batch\" `id` 🎈"
+    batch = 'it\'s \\ a {name:String} "batch" `id` 🎈'
     await driver.execute(create_table(LOGS, "logs"))
     await driver.insert_rows(insert_of(LOGS, "logs", batch), stream(log_pieces(2)))
     assert place.query("SELECT DISTINCT batch_id, toUnixTimestamp64Milli(ingested_at) FROM logs") == [(batch, CLOCK_MS)]

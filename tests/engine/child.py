@@ -3,14 +3,24 @@
 It imports nothing of the project and never returns to Python code that matters. Its standard input is a pipe that the
 parent holds open. The library's main query reads that pipe, so closing it, on purpose or by dying, ends the query and
 shuts the engine down in good order.
+
+clickhouse-local takes an error that ends a connection for its own end: it installs a `KillingErrorHandler`, and a
+client that is killed in the middle of an insert, or that gives a wrong password, aborts it. A server does not, so here
+that class gets the methods of its base, `Poco::ErrorHandler`, which do nothing (the error is in the log by then).
 """
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+WORD = ctypes.sizeof(ctypes.c_void_p)
+# The length before the name is part of how the compiler spells a class.
+KILLING_HANDLER = b"19KillingErrorHandler\0"
+DESTRUCTORS = 2
+HANDLERS = 3
 
 # The last query never gets a row: it is what keeps clickhouse-local alive while others use its ports.
 SERVE = (
@@ -40,10 +50,67 @@ def die_with(parent: int) -> None:
         sys.exit(f"the parent {parent} is gone")
 
 
+def survive_clients(library: str) -> None:
+    """Replace the killing handler's methods, found through the type information that every C++ class carries."""
+    constants, tables = read_only(library)
+    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:  # noqa: PTH123
+        offset = content.find(KILLING_HANDLER)
+    if offset < 0:
+        sys.exit("this engine has no KillingErrorHandler: see what it does when a client breaks off, and mend child.py")
+    memory = ctypes.string_at(tables.start, len(tables))
+    # Type information is three words: the kind of class, its name, and the base's type information.
+    [name] = places(memory, constants.start + offset)
+    killing = methods(memory, tables.start + name - WORD)
+    base = methods(memory, int.from_bytes(memory[name + WORD : name + 2 * WORD], sys.byteorder))
+    overwrite(tables.start + killing, memory[base : base + HANDLERS * WORD])
+
+
+def read_only(library: str) -> tuple[range, range]:
+    """Return where the library's constants are in memory, and its tables, which the loader filled with addresses."""
+    found = []
+    with open("/proc/self/maps") as lines:  # noqa: PTH123
+        for line in lines:
+            addresses, access, _, _, _, *path = line.split(maxsplit=5)
+            if access == "r--p" and path and path[0].strip() == os.path.realpath(library):
+                found.append(range(*(int(address, 16) for address in addresses.split("-"))))
+    constants, *_, tables = found
+    return constants, tables
+
+
+def places(memory: bytes, word: int) -> list[int]:
+    """Return the offsets at which this word is in memory."""
+    pattern, found, start = word.to_bytes(WORD, sys.byteorder), [], 0
+    while (start := memory.find(pattern, start)) >= 0:
+        if start % WORD == 0:
+            found.append(start)
+        start += 1
+    return found
+
+
+def methods(memory: bytes, information: int) -> int:
+    """Return the offset of a class's error handling methods: in its table, after its type information and destructors."""
+    # A zero before it says that this is a table; where a derived class mentions its base, a name is before it.
+    [table] = [place for place in places(memory, information) if memory[place - WORD : place] == bytes(WORD)]
+    return table + (1 + DESTRUCTORS) * WORD
+
+
+def overwrite(address: int, content: bytes) -> None:
+    """Write to memory that the loader has made read-only."""
+    page = address & -mmap.PAGESIZE
+    length = ctypes.c_size_t(address + len(content) - page)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for protection in (mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ):
+        if libc.mprotect(ctypes.c_void_p(page), length, protection):
+            raise OSError(ctypes.get_errno(), "mprotect")
+        if protection & mmap.PROT_WRITE:
+            ctypes.memmove(address, content, len(content))
+
+
 def serve_library(library: str, config: str) -> int:
     """Run clickhouse-local's main with listening ports; return when the input ends or the engine fails."""
     arguments = ["clickhouse", f"--config-file={config}", "--log-level=information", f"--query={SERVE}"]
     main = ctypes.CDLL(library).query_stable_v2
+    survive_clients(library)
     main.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
     main.restype = ctypes.POINTER(Result)
     argv = (ctypes.c_char_p * len(arguments))(*(argument.encode() for argument in arguments))

@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver
 from spoolhouse.schema.guard import unguarded
 from spoolhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.schema.render import declare, object_names
 from spoolhouse.store.clickhouse.connect import connect
-
 from tests.engine import Database, QueryError
 
 SCRIPT = Path(__file__).parents[2] / "config" / "schema.sql"
+
+WINDOW = "non_replicated_deduplication_window = 10000"
 
 DRIFTS = {
     "a column": "ALTER TABLE mastra_admin_traces DROP COLUMN metadata",
@@ -279,8 +281,7 @@ async def test_tables_that_would_take_a_repeated_batch_twice_are_named(database:
         await migrate(schema, driver)
         for statement in (
             "CREATE TABLE `odd name` (id String) ENGINE = MergeTree ORDER BY id",
-            "CREATE TABLE good (id String) ENGINE = MergeTree ORDER BY id "
-            "SETTINGS non_replicated_deduplication_window = 10000",
+            "CREATE TABLE good (id String) ENGINE = MergeTree ORDER BY id SETTINGS " + WINDOW,
             "CREATE MATERIALIZED VIEW v1 TO `odd name` AS SELECT id FROM mastra_admin_logs",
             "CREATE MATERIALIZED VIEW v2 TO good AS SELECT id FROM mastra_admin_logs",
             "CREATE MATERIALIZED VIEW v3 ENGINE = MergeTree ORDER BY id AS SELECT id FROM mastra_admin_scores",

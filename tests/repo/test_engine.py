@@ -4,9 +4,11 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,14 @@ def exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def wait_for_text(path: Path, text: str) -> str:
+    """Return a file's text as soon as it contains another one, or what it has after ten seconds."""
+    deadline = time.monotonic() + 10
+    while text not in (content := path.read_text(errors="replace")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return content
 
 
 def test_both_protocols_listen(server: Server) -> None:
@@ -125,6 +135,34 @@ def test_a_frozen_server_is_silent_until_it_goes_on(start_server: StartServer) -
     assert server.cpu_seconds() >= before > 0
     server.pause()
     server.stop()
+
+
+def hello(password: str) -> bytes:
+    """Return the native protocol's first packet: name, version, database, user, password."""
+    strings = [b"test", b"default", b"writer", password.encode()]
+    name, *login = (bytes([len(string)]) + string for string in strings)
+    return b"\0" + name + bytes([1, 1, 0xF6, 0xA9, 0x03]) + b"".join(login)
+
+
+def test_clients_that_break_off_or_lie_do_not_harm_the_server(start_server: StartServer) -> None:
+    """clickhouse-local would abort at each of these."""
+    server = start_server(Config(users=(User(name="writer", password="right"),)))
+    address = (server.endpoint.host, server.endpoint.tcp_port)
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(hello("wrong"))
+        assert b"Authentication failed" in client.recv(10_000)
+    for packet in [b"", b"\0", hello("right"), hello("right") + b"\1"]:
+        with socket.create_connection(address, timeout=10) as client:
+            client.sendall(packet)
+            if packet.startswith(hello("right")):
+                assert client.recv(10_000)[0] == 0
+            # No linger: the kernel sends a reset instead of an orderly end, as when a client is killed.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        client.recv(10_000)
+    assert "Connection reset" in wait_for_text(server.log, "Connection reset")
+    assert server.query("SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spoolhouse.core.declaration import Column, Kind, Measure, Rollup, Table
 from spoolhouse.core.events import METRICS, SPANS, TRACES
 from spoolhouse.schema.ddl import identifier, literal

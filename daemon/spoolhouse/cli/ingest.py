@@ -49,6 +49,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         allow_abbrev=False,
     )
     parser.add_argument("--once", action="store_true", help="ingest all that is pending, then exit")
+    _add_settings(parser)
+    flags.add_spool(parser)
+    flags.add_clickhouse(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file-storage-type", dest="spool.storage_type", choices=("local",), help="where the spool is (default: local)"
     )
@@ -83,10 +91,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         const=False,
         help="leave the schema alone; the tables have to be there",
     )
-    flags.add_spool(parser)
-    flags.add_clickhouse(parser)
-    flags.add_general(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

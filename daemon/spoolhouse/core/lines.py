@@ -41,9 +41,13 @@ class LineCutter:
 
     def feed(self, chunk: bytes) -> Iterator[Piece | LongPart]:
         """Yield what `chunk` completes."""
-        if self._fresh and chunk:
-            # A mark split over two chunks would be missed; a first read shorter than three bytes is a file that is.
-            self._fresh = False
+        if self._fresh:
+            chunk = b"".join((*self._held, chunk))
+            if len(chunk) < len(BOM) and BOM.startswith(chunk):
+                # What is unpacked may come a byte at a time.
+                self._held, self._held_bytes = [chunk], len(chunk)
+                return
+            self._held, self._held_bytes, self._fresh = [], 0, False
             if chunk.startswith(BOM):
                 self._offset += len(BOM)
                 chunk = chunk[len(BOM) :]
@@ -67,7 +71,7 @@ class LineCutter:
         """Yield the last line if nothing ended it."""
         if self._long:
             yield from self._end_long(line_end=0)
-        elif self._held:
+        elif self._held_bytes:
             data = b"".join(self._held)
             self._held, self._held_bytes = [], 0
             yield Piece(offset=self._offset, data=data)

@@ -37,9 +37,7 @@ class Recovery(Generic[Key]):
     """Neither here nor at the target: somebody took them away."""
 
 
-def plan(
-    claimed: Collection[Key], facts: Iterable[FileFact[Key]], unacknowledged: Mapping[int, int]
-) -> Recovery[Key]:
+def plan(claimed: Collection[Key], facts: Iterable[FileFact[Key]], unacknowledged: Mapping[int, int]) -> Recovery[Key]:
     """Decide for each file. `claimed` are the keys in the folder; `unacknowledged` counts shipments to replay."""
     known = set()
     groups: dict[str, list[int]] = {"settle": [], "moved": [], "watch": [], "vanished": []}

@@ -1,12 +1,14 @@
-"""From a declaration to the two readers of its lines: the strict one in bulk, the lenient one line by line.
+"""From a declaration to the readers of its lines: the strict ones in bulk, the lenient one line by line.
 
-Both give the same row for any line that both accept; the strict one just accepts less (times as RFC 3339 text with an
-offset, whole numbers without a fraction part) and says nothing of why. The lenient one accepts everything that
-DESIGN allows and names what is wrong. Tests hold the two together.
+All give the same row for any line that they accept; the strict ones just accept less (times as RFC 3339 text with an
+offset, or, loosely, without one and as numbers; whole numbers without a fraction part) and say nothing of why. The
+lenient one accepts everything that DESIGN allows and names what is wrong. Tests hold them together.
 """
 
+from codecs import utf_8_decode
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -17,8 +19,9 @@ from spoolhouse.core.declaration import Column, EventType, Kind
 from spoolhouse.core.reject import Reason, RejectedLineError
 
 Row = tuple[object, ...]
-StrictRows = Callable[[Sequence[Any], datetime], list[Row]]
-"""Structs of one strict type and the shipment's clock → rows; any ValueError means: read these lines leniently."""
+StrictRows = Callable[[Sequence[Any], datetime, str], tuple[list[Row], int]]
+"""Structs of one strict type, the shipment's clock and the folder's project → rows, and how many are of another
+project. Any ValueError means: read these lines another way."""
 
 INT64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 COUNT = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -31,10 +34,6 @@ _STRICT_TYPES: Mapping[Kind, object] = {
     Kind.COUNTS: list[COUNT],
 }
 _NULL = Raw(b"null")
-# A comparison of years costs a third of one of times. A year less at both ends leaves room for any offset; what lies
-# outside is left to the lenient reader, which knows the exact bounds.
-_FIRST_YEAR = times.EARLIEST.year + 1
-_LAST_YEAR = times.LATEST.year - 2
 
 
 def json_keys(column: Column, *, enveloped: bool) -> tuple[str, ...]:
@@ -42,22 +41,26 @@ def json_keys(column: Column, *, enveloped: bool) -> tuple[str, ...]:
     return column.keys + column.envelope_keys if enveloped else column.keys
 
 
-def strict_struct(event: EventType, *, enveloped: bool) -> type[msgspec.Struct]:
+def strict_struct(event: EventType, *, enveloped: bool, loose: bool = False) -> type[msgspec.Struct]:
     """Return the struct that a clean line of `event` decodes into, tagged with the discriminator.
 
     The fields of column number 2 are `c2_0`, `c2_1` … in the order of its keys. Enveloped, the struct has them below
-    `data`, and refuses a line that names its project at the top as well: that one is flat.
+    `data`, and refuses a line that names its project at the top as well: that one is flat. `loose` takes times without
+    an offset and as numbers too.
     """
-    fields: list[tuple[str, object, object]] = []
+    fields: list[tuple[str, object] | tuple[str, object, object]] = []
     rename: dict[str, str] = {}
     for number, column in enumerate(event.table.columns):
-        for place, key in enumerate(json_keys(column, enveloped=enveloped)):
+        keys = json_keys(column, enveloped=enveloped)
+        for place, key in enumerate(keys):
             name = f"c{number}_{place}"
             rename[name] = key
             if column.kind is Kind.JSON:
                 fields.append((name, Raw, _NULL))
+            elif column.required and len(keys) == 1:
+                fields.append((name, _strict_type(column, loose=loose)))
             else:
-                fields.append((name, _strict_type(column) | None, None))  # type: ignore[operator]  # built types
+                fields.append((name, _strict_type(column, loose=loose) | None, None))
     tag = {} if enveloped else {"tag_field": "type", "tag": event.name}
     title = event.name.title().replace("_", "")
     # gc=False: the structs hold no cycles, and the collector would otherwise walk each of them again and again.
@@ -76,52 +79,82 @@ def strict_struct(event: EventType, *, enveloped: bool) -> type[msgspec.Struct]:
     )
 
 
-def _strict_type(column: Column) -> object:
+def _strict_type(column: Column, *, loose: bool) -> Any:
     if column.kind is Kind.CHOICE:
         return Literal[tuple(column.choices)]
+    if column.kind is Kind.TIME and loose:
+        return datetime | int | float
     return _STRICT_TYPES[column.kind]
 
 
-def strict_rows(event: EventType, *, enveloped: bool) -> StrictRows:
+def strict_rows(event: EventType, *, enveloped: bool, loose: bool = False) -> StrictRows:
     """Compile the function that turns structs of `strict_struct` into rows.
 
     Compiled, as dataclasses compile `__init__`, because a loop over the columns of each event would cost more than
     all the rest. Only numbers and the reprs of declared defaults go into the source; keys and names do not.
     """
-    names: list[str] = []
-    checks: list[str] = []
+    steps: list[str] = []
     values: list[str] = []
     for number, column in enumerate(event.table.columns):
-        own = [f"c{number}_{place}" for place in range(len(json_keys(column, enveloped=enveloped)))]
-        names += own
-        value = own[0]
-        for other in own[1:]:
-            checks.append(f"if {value} is None: {value} = {other}")
-        if column.required:
-            checks.append(f"if {value} is None: raise ValueError")
-        if column.kind is Kind.JSON:
-            value = f"(j if (j := str({value}, 'utf-8')) != 'null' else {column.default!r})"
-        elif column.kind is Kind.TIME:
-            guard = "" if column.required else f"{value} is not None and "
-            checks.append(f"if {guard}not {_FIRST_YEAR} <= {value}.year <= {_LAST_YEAR}: raise ValueError")
-            value = f"({value} or clock)" if column.filled_by_clock else value
-        elif column.kind in {Kind.NUMBERS, Kind.COUNTS}:
-            value = f"({value} or ())"
-        elif column.default is not None:
-            value = f"({value} if {value} is not None else {column.default!r})"
+        fields = [f"e.c{number}_{place}" for place in range(len(json_keys(column, enveloped=enveloped)))]
+        more, value = _compiled(column, f"v{number}", fields, loose=loose)
+        if column.name == event.project:
+            more, value = [*more, f"p = {value}", "if p != project: mismatched += 1"], "p"
+        steps += more
         values.append(value)
-    content = "(e.data for e in events)" if enveloped else "events"
     source = [
-        "def rows(events, clock):",
+        "def rows(events, clock, project):",
         "    out = []",
-        f"    for {', '.join(names)}, in map(astuple, {content}):",
-        *(f"        {check}" for check in checks),
+        "    mismatched = 0",
+        "    for e in events:",
+        "        e = e.data" if enveloped else "",
+        *(f"        {step}" for step in steps),
         f"        out.append(({', '.join(values)},))",
-        "    return out",
+        "    return out, mismatched",
     ]
-    scope: dict[str, object] = {"astuple": msgspec.structs.astuple}
+    scope: dict[str, object] = {
+        "earliest": times.EARLIEST,
+        "latest": times.LATEST,
+        "time_of": times.from_parsed,
+        # Cheaper than str(raw, "utf-8"). It would pass over a character cut off at the end, but JSON ends in ASCII.
+        "utf_8_decode": utf_8_decode,
+    }
     exec("\n".join(source), scope)  # noqa: S102  # source of our own making, see the docstring
     return cast("StrictRows", scope["rows"])
+
+
+def _compiled(column: Column, name: str, fields: Sequence[str], *, loose: bool) -> tuple[list[str], str]:
+    """Return the statements that settle a column, in the variable `name` if it needs one, and its expression."""
+    if column.kind is Kind.JSON:
+        return _compiled_json(column, name, fields)
+    first, *others = fields
+    steps = [f"{name} = {first}"]
+    steps += [f"if {name} is None: {name} = {other}" for other in others]
+    if column.required and others:
+        steps.append(f"if {name} is None: raise ValueError")
+    if column.kind is Kind.TIME:
+        given = f"{name} is not None"
+        if loose:
+            steps.append(f"if {given}: {name} = time_of({name})")
+        else:
+            steps.append(f"if {given} and not earliest <= {name} < latest: raise ValueError")
+        return steps, f"({name} or clock)" if column.filled_by_clock else name
+    if column.required:
+        return (steps, name) if others else ([], first)
+    if column.kind in {Kind.NUMBERS, Kind.COUNTS}:
+        return steps, f"({name} or ())"
+    if column.default is not None:
+        return steps, f"({name} if {name} is not None else {column.default!r})"
+    return (steps, name) if others else ([], first)
+
+
+def _compiled_json(column: Column, name: str, fields: Sequence[str]) -> tuple[list[str], str]:
+    first, *others = fields
+    steps = [f"{name} = utf_8_decode({first})[0]"]
+    steps += [f"if {name} == 'null': {name} = utf_8_decode({other})[0]" for other in others]
+    if column.required:
+        return [*steps, f"if {name} == 'null': raise ValueError"], name
+    return steps, f"({name} if {name} != 'null' else {column.default!r})"
 
 
 class LenientReader:
@@ -143,7 +176,7 @@ class LenientReader:
         Flat or enveloped: a line that names its project at the top is flat, whatever else it calls `data`.
         """
         content = self._decode(line)
-        enveloped = memoryview(data)[:1] == b"{" and all(
+        enveloped = bytes(memoryview(data)[:1]) == b"{" and all(
             getattr(content, self._field[key]) == _NULL for key in self._project.keys
         )
         if enveloped:
@@ -166,10 +199,10 @@ class LenientReader:
 
 
 _TEXT = msgspec.json.Decoder(str)
-_INTEGER = msgspec.json.Decoder(int | float)
+_WHOLE_OR_NOT = msgspec.json.Decoder(int | float)
 _NUMBER = msgspec.json.Decoder(float)
 _NUMBERS = msgspec.json.Decoder(list[float])
-_COUNTS = msgspec.json.Decoder(list[COUNT])
+_LIST = msgspec.json.Decoder(list[Raw])
 _RFC3339 = msgspec.json.Decoder(datetime)
 
 
@@ -194,9 +227,20 @@ def _choice(raw: Raw, column: Column) -> str:
     return text
 
 
+def _exact(raw: Raw) -> float | Decimal:
+    """Return a number without losing what a float cannot hold of it: whether it is whole, and its last digits.
+
+    Raises `msgspec.ValidationError` if it is no number, or beyond a double.
+    """
+    number: int | float = _WHOLE_OR_NOT.decode(raw)
+    if isinstance(number, float) and abs(number) >= times.INEXACT_FROM:
+        return Decimal(_json(raw))
+    return number
+
+
 def _integer(raw: Raw, column: Column) -> int:
     try:
-        number = _INTEGER.decode(raw)
+        number = _exact(raw)
     except msgspec.ValidationError as error:
         raise _wrong_type(column.kind, error) from None
     if number != int(number):
@@ -216,22 +260,22 @@ def _number(raw: Raw, column: Column) -> float:
 def _time(raw: Raw, column: Column) -> datetime:
     first = bytes(memoryview(raw)[:1])
     if first in b"-0123456789":
-        return times.within_reach(times.from_epoch(_INTEGER.decode(raw)))
+        try:
+            return times.within_reach(times.from_epoch(_exact(raw)))
+        except msgspec.ValidationError as error:
+            raise RejectedLineError(Reason.ABSURD_TIME, detail=str(error)) from None
     if first != b'"':
         raise RejectedLineError(Reason.WRONG_TYPE, detail="not a time: neither text nor a number")
     text = _text(raw, column)
     try:
-        time = _RFC3339.decode(raw)
+        return times.from_parsed(_RFC3339.decode(raw))
     except msgspec.ValidationError:
-        time = times.from_text(text)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return times.within_reach(time)
+        return times.within_reach(times.from_text(text))
 
 
-def _json(raw: Raw, _column: Column) -> str:
+def _json(raw: Raw, _column: Column | None = None) -> str:
     try:
-        return str(raw, "utf-8")  # type: ignore[call-overload]  # Raw has the buffer protocol, unseen by its stub
+        return str(raw, "utf-8")
     except UnicodeDecodeError as error:
         raise RejectedLineError(Reason.INVALID_UNICODE, detail=error.reason) from None
 
@@ -245,9 +289,12 @@ def _numbers(raw: Raw, column: Column) -> list[float]:
 
 def _counts(raw: Raw, column: Column) -> list[int]:
     try:
-        return _COUNTS.decode(raw)
+        counts = [_integer(count, column) for count in _LIST.decode(raw)]
     except msgspec.ValidationError as error:
         raise _wrong_type(column.kind, error) from None
+    if min(counts, default=0) < 0:
+        raise RejectedLineError(Reason.OUT_OF_RANGE, detail="a negative count")
+    return counts
 
 
 _READERS: Mapping[Kind, Callable[[Raw, Column], object]] = {

@@ -1,12 +1,16 @@
 """Times as producers write them, to an aware UTC datetime."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from spoolhouse.core.reject import Reason, RejectedLineError
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2106, 1, 1, tzinfo=UTC)
 """A TTL is computed in ClickHouse's 32-bit DateTime, which ends in February 2106: nothing after could expire."""
+
+INEXACT_FROM = 2**53
+"""A float of this size or more may not be the number that was written."""
 
 # An epoch number says its unit by its magnitude: 1e11 s is the year 5138, 1e11 ms is 1973. Each bound is 1000 times
 # the one before, so any time from 1973 to 5138 is read right in all four units.
@@ -24,10 +28,16 @@ def from_text(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise RejectedLineError(Reason.BAD_TIME, detail="not an ISO-8601 time") from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    try:
+        # An offset may have seconds here, which RFC 3339 cannot write.
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2105") from None
 
 
-def from_epoch(number: float) -> datetime:
+def from_epoch(number: float | Decimal) -> datetime:
     """Return the time that an epoch number in s, ms, µs or ns names; the unit is told by the magnitude.
 
     Raises `RejectedLineError` (`absurd_time`) if no unit makes sense of it.
@@ -45,6 +55,18 @@ def from_epoch(number: float) -> datetime:
         return EARLIEST + timedelta(microseconds=microseconds)
     except OverflowError:
         raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number outside 1970 to 2105") from None
+
+
+def from_parsed(value: datetime | float) -> datetime:
+    """Return the time that a JSON decoder's datetime (UTC where it has no offset) or epoch number names.
+
+    Raises `RejectedLineError` (`absurd_time`) outside 1970 to 2105, and for a float that may not be what was written.
+    """
+    if isinstance(value, datetime):
+        return within_reach(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
+    if not isinstance(value, int) and value >= INEXACT_FROM:
+        raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number beyond the precision of a double")
+    return within_reach(from_epoch(value))
 
 
 def within_reach(time: datetime) -> datetime:

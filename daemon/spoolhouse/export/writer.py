@@ -202,8 +202,7 @@ def _make_folders(folder: Path, root: Path) -> None:
     for path in reversed(missing):
         _sync_folder(path.parent)
     if folder.resolve(strict=True) != root.resolve(strict=True) / folder.relative_to(root):
-        msg = f"{folder} leads out of the spool: a part of it is a symbolic link"
-        raise OSError(errno.ELOOP, msg)
+        raise OSError(errno.ELOOP, f"{folder} leads out of the spool: a part of it is a symbolic link")
 
 
 def _sync_folder(folder: Path) -> None:

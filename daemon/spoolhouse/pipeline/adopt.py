@@ -6,7 +6,7 @@ that were claimed but never journalled go back to where they were dropped; a fol
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -78,8 +78,6 @@ class Adopter:
         contents = await asyncio.to_thread(home.load)
         self.homes[instance] = home
         actions = await asyncio.to_thread(self._recover, home, contents)
-        for number in actions.watch:
-            self.tails.watch(home, number)
         log.info(
             "adopted",
             instance=instance,
@@ -100,14 +98,32 @@ class Adopter:
         actions = recovery.plan(home.listing(), facts, home.unacknowledged)
         for place in actions.release:
             home.release(place)
+        now = self.now_ms()
         if actions.moved:
-            now = self.now_ms()
             home.journal.moved(dict.fromkeys(actions.moved, now))
             for number in actions.moved:
                 home.files[number].state = FileState.FINAL
                 home.files[number].watch_until_ms = now
-                self.tails.watch(home, number)
+        self._watch(home, (*actions.moved, *actions.watch), now)
         return actions
+
+
+    def _watch(self, home: Home, numbers: Iterable[int], now: int) -> None:
+        """Watch files in their final place for appended bytes; forget at once those whose time was over unchanged."""
+        expired = []
+        for number in numbers:
+            file = home.files[number]
+            try:
+                grown = home.path(number).lstat().st_size > file.planned_to
+            except OSError:
+                grown = False
+            if grown or file.watch_until_ms > now or home.unacknowledged.get(number):
+                self.tails.watch(home, number)
+            else:
+                expired.append(number)
+        for number in expired:
+            del home.files[number]
+        home.journal.forget(expired)
 
 
 def _fact(home: Home, file: JournalledFile) -> FileFact[Place]:

@@ -21,8 +21,7 @@ def identifier(name: str) -> str:
     Raises ValueError for a name that no sane server object has: empty, or with control characters in it.
     """
     if not name or any(ord(character) < ord(" ") for character in name):
-        message = f"not a name for SQL: {name!r}"
-        raise ValueError(message)
+        raise ValueError(f"not a name for SQL: {name!r}")
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 

@@ -35,8 +35,7 @@ async def unguarded(schema: Schema, driver: Driver) -> tuple[str, ...]:
     replicate keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
     """
     if schema.database is None:
-        message = "a schema without a database cannot be looked up"
-        raise ValueError(message)
+        raise ValueError("a schema without a database cannot be looked up")
     names = object_names(schema)
     feeds = await driver.execute(_FEEDS, {"database": schema.database, "names": names})
     candidates = {f"{schema.database}.{name}" for name in names} | set(_targets(feeds))

@@ -60,8 +60,7 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
     it does nothing.
     """
     if schema.database is None:
-        message = "a schema without a database cannot be looked up"
-        raise ValueError(message)
+        raise ValueError("a schema without a database cannot be looked up")
     about = {"database": schema.database, "names": object_names(schema)}
     found = await driver.execute(_DATABASE, {"database": schema.database})
     columns: dict[str, dict[str, str]] = {}

@@ -1,9 +1,9 @@
 """The views that people read: one row for each combination of a rollup's keys.
 
 `count` is the number of lines and `measured_count` how many of them have a value. An average is total divided by
-`measured_count`. It is NULL where there is no value, and so are the minimum, the maximum and the quantiles; the total is
-0 then. Counts and totals of several rows may be added up; their average is total by `measured_count`; quantiles cannot
-be combined, so merge the states in the target (`figures.SKETCH`).
+`measured_count`. It is NULL where there is no value, and so are the minimum, the maximum and the quantiles; the total
+is 0 then. Counts and totals of several rows may be added up; their average is total by `measured_count`; quantiles
+cannot be combined, so merge the states in the target (`figures.SKETCH`).
 
 `status` is a key, so a rate of each row by itself would be 0 or 1. Instead `error_count` is the row's own number of
 errors, which may be added up, and `error_rate` is that of all statuses together: in the same hour, for otherwise equal

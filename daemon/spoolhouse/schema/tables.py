@@ -40,8 +40,7 @@ def column_type(column: Column) -> str:
     name = _enum(column.choices) if column.kind is Kind.CHOICE else _TYPES[column.kind]
     if column.nullable:
         if column.kind in _ARRAYS:
-            message = f"column {column.name}: an array cannot be NULL in ClickHouse"
-            raise ValueError(message)
+            raise ValueError(f"column {column.name}: an array cannot be NULL in ClickHouse")
         name = f"Nullable({name})"
     return f"LowCardinality({name})" if column.low_cardinality else name
 

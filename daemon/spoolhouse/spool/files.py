@@ -47,23 +47,25 @@ def make_folders(folder: Path, *, below: Path) -> None:
         sync_folder(path.parent)
 
 
-def rename_without_clobber(source: Path, target: Path) -> None:
+def rename_without_clobber(source: Path, target: Path, *, folder: int | None = None) -> None:
     """Rename; raises FileExistsError if `target` exists, whatever else happens at the same moment.
+
+    `source` is relative to the open folder `folder`, if that is given.
 
     `link` and `unlink` would do as well, but the kernel forbids linking to other people's files
     (fs.protected_hardlinks). Where the file system knows no RENAME_NOREPLACE, a look before the rename must do.
     """
     renameat2 = getattr(_LIBC, "renameat2", None)
     if renameat2 is not None:
-        arguments = (_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
-        if renameat2(*arguments) == 0:
+        start = _AT_FDCWD if folder is None else folder
+        if renameat2(start, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
             return
         code = ctypes.get_errno()
         if code not in {errno.ENOSYS, errno.EINVAL}:
             raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
-    source.rename(target)
+    os.rename(source, target, src_dir_fd=folder)
 
 
 def move_without_clobber(source: Path, target: Path) -> None:
@@ -89,13 +91,20 @@ def move_without_clobber(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def open_regular(path: Path) -> int:
+def open_folder(path: Path, *, folder: int | None = None) -> int:
+    """Open a folder, not through a link in its last part, below the open folder `folder` if given."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+
+
+def open_regular(path: Path, *, folder: int | None = None) -> int:
     """Open for reading, only a regular file and never through a link; return the descriptor.
+
+    `path` is relative to the open folder `folder`, if that is given.
 
     Non-blocking, so that a FIFO in its place cannot hang us. Raises OSError (`ELOOP` for a link, `EINVAL` for
     anything else that is no regular file).
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
@@ -132,9 +141,10 @@ def lock(path: Path) -> int | None:
 def check_locks_lock(folder: Path) -> None:
     """Raise `SpoolError` if a second lock on one file succeeds here: then two daemons would take the same files."""
     path = folder / f"lock-check-{uuid.uuid4().hex}"
-    locks = []
+    locks: list[int | None] = []
     try:
-        locks = [lock(path), lock(path)]
+        locks.append(lock(path))
+        locks.append(lock(path))
         if locks[0] is None or locks[1] is not None:
             raise SpoolError(f"{folder}: this file system's flock does not lock; put the spool on a local one")
     finally:

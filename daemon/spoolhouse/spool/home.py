@@ -4,11 +4,13 @@ A running daemon has one of its own, and holds the homes that it has adopted fro
 All methods block on the disk; call them from a worker thread.
 """
 
+import contextlib
+import errno
 import os
-import shutil
-import stat
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from spoolhouse.core.shipment import FileStats
@@ -16,6 +18,9 @@ from spoolhouse.errors import JournalError
 from spoolhouse.spool import files, layout
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
+
+_BIRTHS = 50
+_BIRTH_PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,50 +49,62 @@ class Home:
         """By file: how many planned shipments cover some of it."""
         self._lock = lock
         self._numbers = 0
+        # Held while a file is renamed: a thread that outlives its cancelled task must not claim after the lock is free.
+        self._guard = threading.Lock()
+        self._closed = False
 
     @classmethod
     def create(cls, spool: Path, instance: str) -> "Home":
         """Make the folder of a new instance, durably, with an empty journal. Raises `SpoolError`, OSError."""
         folder = layout.state_folder(spool) / instance
-        files.make_folders(folder, below=spool)
-        files.check_locks_lock(folder)
-        lock = files.lock(folder / layout.LOCK)
-        if lock is None:
-            raise FileExistsError(f"{folder} belongs to a running instance")
-        journal = Journal(folder / layout.JOURNAL, instance, create=True)
-        (folder / layout.CLAIMED).mkdir()
-        files.sync_folder(folder)
+        lock = _lock_new(folder, spool)
+        try:
+            journal = Journal(folder / layout.JOURNAL, instance, create=True)
+            files.sync_folder(folder)
+            # Made last: where it stands, the journal is durable.
+            (folder / layout.CLAIMED).mkdir()
+            files.sync_folder(folder)
+        except BaseException:
+            os.close(lock)
+            raise
         return cls(spool, instance, lock, journal)
 
     @classmethod
     def adopt(cls, spool: Path, instance: str) -> "Home | None":
         """Take over the folder of an instance that is gone; None if it runs, or is gone altogether.
 
-        A folder without a journal and without claimed files died at birth and is removed. Raises `JournalError` if
-        files are claimed but the journal is missing or damaged: then they are left as they are.
+        A folder without a journal and without claimed files died at birth, or while it was being removed, and is
+        removed. Raises `JournalError` if files are claimed but the journal is missing, if it is damaged or of another
+        version, or if the folder is not ours to open: then everything is left as it is.
         """
         folder = layout.state_folder(spool) / instance
         try:
             lock = files.lock(folder / layout.LOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise JournalError(f"{folder}: {error.strerror}") from error
         if lock is None:
             return None
         try:
-            journal = Journal(folder / layout.JOURNAL, instance, create=False)
+            return cls(spool, instance, lock, Journal(folder / layout.JOURNAL, instance, create=False))
         except JournalError:
             try:
-                if any(_walk(folder / layout.CLAIMED)):
+                if not _holds_nothing(folder):
                     raise
-                shutil.rmtree(folder, ignore_errors=True)
+                _delete(folder)
             finally:
                 os.close(lock)
             return None
-        return cls(spool, instance, lock, journal)
 
     def load(self) -> Contents:
-        """Read the journal back into memory and return it."""
+        """Read the journal back into memory and return it, without the files that were deleted as they should be."""
         contents = self.journal.load()
+        deleted = [file.number for file in contents.files if file.state is FileState.FINAL and file.target is None]
+        if deleted:
+            self.journal.forget(deleted)
+            kept = tuple(file for file in contents.files if file.number not in set(deleted))
+            contents = replace(contents, files=kept)
         self.files = {file.number: file for file in contents.files}
         self._numbers = max(self.files, default=0)
         self.unacknowledged = {}
@@ -105,17 +122,19 @@ class Home:
         results: list[tuple[Place, Claim | OSError]] = []
         touched = set()
         for place in places:
-            source, target = self.spool / place.relative, self.claimed / place.relative
+            target = self.claimed / place.relative
             try:
-                # What we cannot read stays where it is: in `failed/` nobody would look for a missing permission.
-                os.close(files.open_regular(source))
-                files.make_folders(target.parent, below=self.folder)
-                files.rename_without_clobber(source, target)
-                status = target.lstat()
+                with _pending_folder(self.spool, place) as folder:
+                    # What we cannot read stays where it is: in `failed/` nobody would look for a missing permission.
+                    os.close(files.open_regular(Path(place.name), folder=folder))
+                    with self._still_open():
+                        files.make_folders(target.parent, below=self.folder)
+                        files.rename_without_clobber(Path(place.name), target, folder=folder)
+                        status = target.lstat()
             except OSError as error:
                 results.append((place, error))
                 continue
-            touched |= {source.parent, target.parent}
+            touched |= {(self.spool / place.relative).parent, target.parent}
             claim = Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
             results.append((place, claim))
         files.sync_folders(touched)
@@ -147,17 +166,18 @@ class Home:
         """Put a claimed file that was never journalled back where it was dropped; return its name there."""
         source = self.claimed / place.relative
         folder = self.spool / place.relative.parent
-        files.make_folders(folder, below=self.spool)
         number = 0
-        while True:
-            target = folder / layout.numbered(place.name, number)
-            try:
-                files.rename_without_clobber(source, target)
-            except FileExistsError:
-                number += 1
-                continue
-            files.sync_folders([source.parent, folder])
-            return target.relative_to(self.spool)
+        with self._still_open():
+            files.make_folders(folder, below=self.spool)
+            while True:
+                target = folder / layout.numbered(place.name, number)
+                try:
+                    files.rename_without_clobber(source, target)
+                except FileExistsError:
+                    number += 1
+                    continue
+                files.sync_folders([source.parent, folder])
+                return target.relative_to(self.spool)
 
     def listing(self) -> list[Place]:
         """Return the files that are in `claimed/` now."""
@@ -172,25 +192,112 @@ class Home:
         return not self.files and not any(_walk(self.claimed))
 
     def remove(self) -> None:
-        """Delete the folder, under its lock; only when `is_empty`."""
-        self.journal.close()
-        shutil.rmtree(self.folder)
-        files.sync_folder(self.folder.parent)
-        os.close(self._lock)
+        """Delete the folder, under its lock; only when `is_empty`.
+
+        No claimed file is ever deleted: if one has come since, the folder is closed as it is.
+        """
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self.journal.close()
+                try:
+                    _delete(self.folder)
+                finally:
+                    os.close(self._lock)
 
     def close(self) -> None:
-        """Let go of the folder as it is; whoever comes next adopts it."""
-        self.journal.close()
-        os.close(self._lock)
+        """Let go of the folder as it is; whoever comes next adopts it. Closing twice is the same as once."""
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self.journal.close()
+                os.close(self._lock)
+
+    @contextlib.contextmanager
+    def _still_open(self) -> Iterator[None]:
+        """Keep the folder from being let go of meanwhile; OSError if it is already."""
+        with self._guard:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the instance's folder is closed", os.fspath(self.folder))
+            yield
+
+
+@contextlib.contextmanager
+def _pending_folder(spool: Path, place: Place) -> Iterator[int]:
+    """Open the folder that a file was dropped in, through no link: one put there after the scan leads out of it."""
+    outer = files.open_folder(spool / place.type)
+    try:
+        inner = files.open_folder(Path(place.project), folder=outer)
+        try:
+            yield inner
+        finally:
+            os.close(inner)
+    finally:
+        os.close(outer)
+
+
+def _lock_new(folder: Path, spool: Path) -> int:
+    """Make the folder of a new instance and take its lock. Raises FileExistsError if it is another one's.
+
+    Until it is locked, a neighbour may take it for a folder that died at birth, and remove it: then it is made again.
+    """
+    for _ in range(_BIRTHS):
+        files.make_folders(folder, below=spool)
+        files.check_locks_lock(folder.parent)
+        try:
+            lock = files.lock(folder / layout.LOCK)
+        except FileNotFoundError:
+            continue
+        if lock is None:
+            time.sleep(_BIRTH_PAUSE)
+        elif os.path.lexists(folder / layout.JOURNAL):
+            os.close(lock)
+            break
+        else:
+            return lock
+    raise FileExistsError(errno.EEXIST, "it belongs to another instance", os.fspath(folder))
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Tell whether a folder whose journal cannot be opened may be removed: nothing was ever claimed, or is left."""
+    if not os.path.lexists(folder / layout.CLAIMED):
+        return True
+    return not os.path.lexists(folder / layout.JOURNAL) and not any(_walk(folder / layout.CLAIMED))
+
+
+def _delete(folder: Path) -> None:
+    """Delete an instance folder whose lock we hold, unless a file is claimed in it. The lock goes last.
+
+    A neighbour that comes in between finds no journal and nothing claimed, and finishes the work.
+    """
+    claimed = folder / layout.CLAIMED
+    try:
+        for root, _, _ in os.walk(claimed, topdown=False):
+            Path(root).rmdir()
+    except OSError:
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == layout.LOCK):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    files.sync_folder(folder.parent)
 
 
 def _walk(folder: Path) -> Iterator[PurePath]:
-    """Yield all that is no folder below `folder`, as relative paths; nothing if it does not exist."""
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root, name)
-            if not stat.S_ISDIR(path.lstat().st_mode):
-                yield path.relative_to(folder)
+    """Yield all that is no folder below `folder`, as relative paths; nothing if it does not exist.
+
+    Raises `JournalError` if it cannot be listed: what cannot be seen must not pass for empty.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise JournalError(f"{error.filename}: {error.strerror}") from error
+
+    for root, folders, names in os.walk(folder, onerror=fail):
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        for name in (*names, *links):
+            yield Path(root, name).relative_to(folder)
 
 
 def instances(spool: Path) -> list[str]:

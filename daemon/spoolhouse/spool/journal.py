@@ -41,6 +41,14 @@ CREATE TABLE segment (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX segment_file ON segment (file);
 """
+_FORGET_SHIPMENTS = """
+DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
+    SELECT 1 FROM segment JOIN file ON file.number = segment.file
+    WHERE segment.shipment = shipment.id AND file.state <> 'final')
+"""
+_BITS = 64
+_FAULTS = (sqlite3.Error, UnicodeError)
+"""What a damaged database raises: its own words, too, may quote bytes that are no text."""
 
 
 class FileState(StrEnum):
@@ -92,30 +100,36 @@ class Journal:
         if not create and not path.is_file():
             raise JournalError(f"{path}: the journal is missing")
         try:
-            self._database = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, cached_statements=64
-            )
-            with self._lock:
-                self._prepare(create=create)
-        except sqlite3.Error as error:
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+            try:
+                self._shipments = self._prepare(create=create)
+            except BaseException:
+                self._database.close()
+                raise
+        except _FAULTS as error:
             raise JournalError(f"{path}: {error}") from error
-        row = self._database.execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
-        self._shipments = int(row[0])
 
-    def _prepare(self, *, create: bool) -> None:
+    def _prepare(self, *, create: bool) -> int:
+        """Set up or check the database; return the highest shipment number."""
         execute = self._database.execute
         # Exclusive: no shared memory file, and a second process that got past the folder's lock is refused here.
         execute("PRAGMA locking_mode = EXCLUSIVE")
+        if not create:
+            self._check()
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA foreign_keys = ON")
         if create:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-            return
-        (version,) = execute("PRAGMA user_version").fetchone()
+        (number,) = execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
+        return _int(number)
+
+    def _check(self) -> None:
+        """Raise `JournalError` for what is not ours to read, before anything is written to it."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version != FORMAT:
             raise JournalError(f"{self._path}: journal format {version}, this version of Spoolhouse reads {FORMAT}")
-        (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
+        (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise JournalError(f"{self._path}: {verdict}")
 
@@ -126,11 +140,13 @@ class Journal:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._database
+                    self._database.execute("COMMIT")
                 except BaseException:
-                    self._database.execute("ROLLBACK")
+                    # A commit that failed (a full disk) may leave the transaction open, or have ended it.
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
                     raise
-                self._database.execute("COMMIT")
-            except sqlite3.Error as error:
+            except _FAULTS as error:
                 raise JournalError(f"{self._path}: {error}") from error
 
     def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
@@ -164,9 +180,7 @@ class Journal:
                     (old,) = database.execute("SELECT stats FROM file WHERE number = ?", (number,)).fetchone()
                     total = FileStats(**json.loads(old))
                     total.add(more)
-                    database.execute(
-                        "UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number)
-                    )
+                    database.execute("UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number))
 
     def moving(self, targets: Mapping[int, PurePath]) -> None:
         """Record where files are about to be moved, before they are."""
@@ -183,37 +197,43 @@ class Journal:
                 "UPDATE file SET state = 'final', watch_until_ms = ? WHERE number = ?",
                 [(until, number) for number, until in watch_until_ms.items()],
             )
-            database.execute(
-                "DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS ("
-                "SELECT 1 FROM segment JOIN file ON file.number = segment.file"
-                " WHERE segment.shipment = shipment.id AND file.state <> 'final')"
-            )
+            database.execute(_FORGET_SHIPMENTS)
 
     def forget(self, files: Iterable[int]) -> None:
-        """Drop final files that no shipment covers any more."""
+        """Drop final files, except those that a planned shipment covers; an acknowledged one does not need them."""
+        numbers = [(number,) for number in files]
         with self._transaction() as database:
             database.executemany(
-                "DELETE FROM file WHERE number = ? AND NOT EXISTS (SELECT 1 FROM segment WHERE file = file.number)",
-                [(number,) for number in files],
+                "DELETE FROM segment WHERE file = (SELECT number FROM file WHERE number = ? AND state = 'final')"
+                " AND shipment IN (SELECT id FROM shipment WHERE state = 'acknowledged')",
+                numbers,
             )
+            database.executemany(
+                "DELETE FROM file WHERE number = ? AND state = 'final'"
+                " AND NOT EXISTS (SELECT 1 FROM segment WHERE file = file.number)",
+                numbers,
+            )
+            database.execute(_FORGET_SHIPMENTS)
 
     def load(self) -> Contents:
         """Return all that is recorded."""
         with self._transaction() as database:
-            files = tuple(_file(row) for row in database.execute("SELECT * FROM file ORDER BY number"))
-            rows = database.execute(
-                "SELECT id, type, clock_ms, fingerprint, limits FROM shipment WHERE state = 'planned' ORDER BY number"
-            ).fetchall()
-            planned = tuple(self._shipment(database, *row) for row in rows)
+            try:
+                files = tuple(_file(row) for row in database.execute("SELECT * FROM file ORDER BY number"))
+                rows = database.execute(
+                    "SELECT id, type, clock_ms, fingerprint, limits FROM shipment WHERE state = 'planned'"
+                    " ORDER BY number"
+                ).fetchall()
+                planned = tuple(self._shipment(database, *row) for row in rows)
+            except (ValueError, TypeError) as error:
+                raise JournalError(f"{self._path}: what it holds cannot be read: {error}") from error
         open_files = frozenset(segment.file for shipment in planned for segment in shipment.segments)
         return Contents(files=files, planned=planned, open_files=open_files)
 
-    def _shipment(  # noqa: PLR0913  # one parameter a column of the row
+    def _shipment(  # noqa: PLR0917  # one parameter a column of the row
         self, database: sqlite3.Connection, name: str, kind: str, clock_ms: int, fingerprint: str, limits: str
     ) -> Shipment:
-        segments = database.execute(
-            "SELECT file, start, end FROM segment WHERE shipment = ? ORDER BY number", (name,)
-        )
+        segments = database.execute("SELECT file, start, end FROM segment WHERE shipment = ? ORDER BY number", (name,))
         return Shipment(
             id=name,
             instance=self._instance,
@@ -237,8 +257,8 @@ def _file_row(file: JournalledFile) -> tuple[object, ...]:
         file.place.type,
         os.fsencode(file.place.project),
         os.fsencode(file.place.name),
-        file.device,
-        file.inode,
+        _signed(file.device),
+        _signed(file.inode),
         file.planned_to,
         file.claimed_ms,
         file.state.value,
@@ -253,8 +273,8 @@ def _file(row: tuple[object, ...]) -> JournalledFile:
     return JournalledFile(
         number=_int(number),
         place=Place(type=str(kind), project=os.fsdecode(_bytes(project)), name=os.fsdecode(_bytes(name))),
-        device=_int(device),
-        inode=_int(inode),
+        device=_int(device) % 2**_BITS,
+        inode=_int(inode) % 2**_BITS,
         planned_to=_int(planned_to),
         claimed_ms=_int(claimed_ms),
         state=FileState(str(state)),
@@ -262,6 +282,11 @@ def _file(row: tuple[object, ...]) -> JournalledFile:
         watch_until_ms=_int(watch_until_ms),
         stats=FileStats(**json.loads(str(stats))),
     )
+
+
+def _signed(value: int) -> int:
+    """Return a number of 64 bits as SQLite takes it: merged and network file systems use the highest bit, too."""
+    return value - 2**_BITS if value >= 2 ** (_BITS - 1) else value
 
 
 def _int(value: object) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,8 +65,14 @@ class _Gzip:
                 if not chunk:
                     return
                 self._member = zlib.decompressobj(wbits=31)
-            # A bounded output at a time: a bomb costs time, not memory.
-            data = self._member.decompress(chunk, CHUNK_BYTES)
+            before = self._member.copy()
+            try:
+                # A bounded output at a time: a bomb costs time, not memory.
+                data = self._member.decompress(chunk, CHUNK_BYTES)
+            except zlib.error:
+                # It gives nothing of a chunk that is damaged anywhere: take what comes before byte by byte.
+                yield from _up_to_the_damage(before, chunk)
+                raise
             chunk = self._member.unconsumed_tail
             if self._member.eof:
                 chunk = self._member.unused_data
@@ -82,7 +88,24 @@ class _Gzip:
             raise EOFError("the gzip stream ends early")
 
 
+def _up_to_the_damage(member: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
+    """Yield what `chunk` holds before `member` finds fault with it. A byte gives two kilobytes at the most."""
+    found = bytearray()
+    for start in range(len(chunk)):
+        try:
+            found += member.decompress(chunk[start : start + 1])
+        except zlib.error:
+            break
+        if len(found) >= CHUNK_BYTES:
+            yield bytes(found)
+            found.clear()
+    if found:
+        yield bytes(found)
+
+
 class _Zstd:
+    """Frames may follow one another. Of a damaged archive, the last 256 bytes before the damage give nothing."""
+
     def __init__(self) -> None:
         self._member: zstandard.ZstdDecompressionObj | None = None
 
@@ -105,7 +128,7 @@ class _Zstd:
             raise EOFError("the zstd stream ends early")
 
 
-_UNPACKERS = {Encoding.PLAIN: _Plain, Encoding.GZIP: _Gzip, Encoding.ZSTD: _Zstd}
+_UNPACKERS: dict[Encoding, Callable[[], _Unpack]] = {Encoding.PLAIN: _Plain, Encoding.GZIP: _Gzip, Encoding.ZSTD: _Zstd}
 
 
 class SegmentReader:
@@ -114,7 +137,7 @@ class SegmentReader:
     What it yields, and in which pieces, depends on the bytes, the chunk size and `max_line` alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # a byte range, and how to read it
         self, path: Path, start: int, encoding: Encoding, decoder: LineDecoder, origin: Origin, max_line: int
     ) -> None:
         """Read from byte `start` of the file at `path`; a packed file's content counts from 0 again."""
@@ -123,7 +146,8 @@ class SegmentReader:
         self._start = start if self._plain else 0
         self._decoder = decoder
         self._origin = origin
-        self._unpack: _Unpack = _UNPACKERS[encoding]()
+        self._unpack = _UNPACKERS[encoding]()
+        self._max_line = max_line
         self._cutter = LineCutter(offset=self._start, max_line=max_line)
         self._lines = 0
         """Lines before `_counted_to`."""
@@ -132,8 +156,10 @@ class SegmentReader:
     def feed(self, chunk: bytes) -> Iterator[Read | LongLine]:
         """Yield what `chunk` completes. Raises `CORRUPT` errors after all that came whole before the damage."""
         for content in self._unpack.feed(chunk):
-            for item in self._cutter.feed(content):
-                yield self._decoded(item)
+            # What is unpacked may be longer than a line may be; the cutter asks for less.
+            for low in range(0, len(content), self._max_line):
+                for item in self._cutter.feed(content[low : low + self._max_line]):
+                    yield self._decoded(item)
 
     def finish(self) -> Iterator[Read | LongLine]:
         """Yield the last line if nothing ended it. Raises EOFError, without that line, if the archive is cut off."""

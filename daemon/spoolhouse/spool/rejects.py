@@ -6,6 +6,7 @@ as `{shipment}.{number}.line`, named in `raw_file`.
 """
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -26,10 +27,9 @@ class RejectFile:
         """Prepare for the rejects of `shipment`."""
         self._spool = spool
         self._path = spool / layout.rejected_path(shipment, clock_ms)
-        self._temporary = self._path.with_name(f".{self._path.name}.tmp")
         self._file: BinaryIO | None = None
         self._long: BinaryIO | None = None
-        self._long_lines = 0
+        self._long_paths: list[Path] = []
         self.count = 0
 
     def add(self, file: str, lines_before: int, rejects: Sequence[Reject]) -> None:
@@ -47,7 +47,7 @@ class RejectFile:
         """Stream a part of a line that is too long to be held."""
         if self._long is None:
             self._make_folder()
-            self._long = self._long_path().open("wb")
+            self._long = _temporary(self._long_path()).open("wb")
         self._long.write(data)
 
     def end_long(self, file: str, line: int, offset: int) -> None:
@@ -59,40 +59,63 @@ class RejectFile:
         detail = "longer than spool.max_line"
         record = {"file": file, "line": line, "offset": offset, "reason": reason, "field": ""}
         self._write({**record, "detail": detail, "raw_file": self._long_path().name})
-        self._long_lines += 1
+        self._long_paths.append(self._long_path())
+
+    def drop_long(self) -> None:
+        """Forget the parts of a line whose end never comes: its archive is damaged. Without such parts, do nothing."""
+        if self._long is not None:
+            _close(self._long)
+            self._long = None
+            _temporary(self._long_path()).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Make it durable under its final name; nothing if there were no rejects."""
+        self.drop_long()
         if self._file is not None:
             self._sync(self._file)
+            for path in (*self._long_paths, self._path):
+                _temporary(path).replace(path)
             self._file = None
-            self._temporary.replace(self._path)
+            self._long_paths.clear()
             files.sync_folder(self._path.parent)
 
     def abort(self) -> None:
-        """Leave nothing half-written behind."""
-        for file in (self._file, self._long):
-            if file is not None:
-                file.close()
+        """Leave nothing half-written behind; after `finish`, nothing at all is changed. Does not raise."""
+        with contextlib.suppress(OSError):
+            self.drop_long()
         if self._file is not None:
-            self._temporary.unlink(missing_ok=True)
-        self._file = self._long = None
+            _close(self._file)
+            self._file = None
+            for path in (*self._long_paths, self._path):
+                with contextlib.suppress(OSError):
+                    _temporary(path).unlink(missing_ok=True)
+        self._long_paths.clear()
 
     def _write(self, record: dict[str, object]) -> None:
         if self._file is None:
             self._make_folder()
-            self._file = self._temporary.open("wb")
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            self._file = _temporary(self._path).open("wb")
+        self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
         self.count += 1
 
     def _make_folder(self) -> None:
         files.make_folders(self._path.parent, below=self._spool)
 
     def _long_path(self) -> Path:
-        return self._path.with_name(f"{self._path.stem}.{self._long_lines}.line")
+        return self._path.with_name(f"{self._path.stem}.{len(self._long_paths)}.line")
 
     @staticmethod
     def _sync(file: BinaryIO) -> None:
         file.flush()
         os.fsync(file.fileno())
+        file.close()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _close(file: BinaryIO) -> None:
+    """Close what is to be thrown away: that its last bytes cannot be written does not matter."""
+    with contextlib.suppress(OSError):
         file.close()

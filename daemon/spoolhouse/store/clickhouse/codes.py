@@ -5,6 +5,7 @@ person can do. A code that is not listed is operator: rows are never thrown away
 """
 
 import re
+import ssl
 from dataclasses import dataclass
 
 from spoolhouse.errors import (
@@ -15,7 +16,7 @@ from spoolhouse.errors import (
 )
 
 _LONGEST_MESSAGE = 600
-_GRANT = re.compile(r"the grant (?P<grant>.+? ON [^\s,;]+)")
+_GRANT = re.compile(r"the grant (?P<grant>.+? ON [^\s,;]*[^\s,;.])")
 _VIEW = "while pushing to view"
 
 
@@ -203,9 +204,21 @@ def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
     )
 
 
-def unreachable(where: str, problem: BaseException | str, *, ambiguous: bool) -> TransientError:
-    """Return the exception for a conversation that could not begin, or broke; `where` is an address as `shown`."""
-    words = problem if isinstance(problem, str) else (first_line(str(problem)) or type(problem).__name__)
+def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> StoreError:
+    """Return the exception for a conversation that could not begin, or broke; `where` is an address as `shown`.
+
+    That passes, unless it is a certificate that we do not trust.
+    """
+    causes = [problem]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    root = causes[-1]
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return OperatorError(
+            f"the certificate of {where} is not trusted: {root.verify_message}",
+            mend="check clickhouse.url, or name the certificate's authority in the environment: SSL_CERT_FILE",
+        )
+    words = first_line(str(root)) or type(root).__name__
     return TransientError(
         f"no answer from {where}: {words}", ambiguous=ambiguous, mend="check clickhouse.url, and that the server runs"
     )
@@ -214,7 +227,7 @@ def unreachable(where: str, problem: BaseException | str, *, ambiguous: bool) ->
 def first_line(message: str) -> str:
     """Return the server's text as one line of bearable length, without the code and the version that frame it."""
     line = message.strip().partition("\n")[0].partition(": while executing ")[0].strip()
-    line = re.sub(r"^Code: \d+\. ", "", line)
+    line = re.sub(r"^Code: (\d+|None)\. ", "", line)
     line = re.sub(r"^(DB::Exception: )+", "", line)
     line = re.sub(r"( \(version [^()]*(\([^()]*\))?[^()]*\))$", "", line)
     line = re.sub(r" \([A-Z0-9_]+\)$", "", line).rstrip(". :")

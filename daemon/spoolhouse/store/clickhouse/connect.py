@@ -15,20 +15,18 @@ def connect(
     database: str | None = None,
     connect_timeout: float = 10.0,
     timeout: float = 300.0,
-    ca_file: str | None = None,
 ) -> Driver:
     """Return the driver that the scheme of `url` asks for; nothing is connected to before its first use.
 
     An argument that is not None wins over what the URL says. `connect_timeout` and `timeout` are seconds: until a
-    server counts as unreachable, and until its silence counts as a broken connection. `ca_file` is a PEM file of the
-    authorities to trust in place of the system's. A database that does not exist is an `OperatorError` with code 81 on
-    use. Raises `BadSettingError`.
+    server counts as unreachable, and until its silence counts as a broken connection. A database that does not exist is
+    an `OperatorError` with code 81 on use. Raises `BadSettingError`.
     """
     address = parse(url, username=username, password=password, database=database)
     match address.protocol:
         case Protocol.NATIVE:
-            return NativeDriver(address, connect_timeout=connect_timeout, timeout=timeout, ca_file=ca_file)
+            return NativeDriver(address, connect_timeout=connect_timeout, timeout=timeout)
         case Protocol.HTTP:
-            return HttpDriver(address, connect_timeout=connect_timeout, timeout=timeout, ca_file=ca_file)
+            return HttpDriver(address, connect_timeout=connect_timeout, timeout=timeout)
         case Protocol.EMBEDDED:
             return EmbeddedDriver(address)

@@ -38,7 +38,7 @@ class HttpDriver:
     not hold a timeout or a task group open over a `yield`.
     """
 
-    def __init__(self, address: Address, *, connect_timeout: float, timeout: float, ca_file: str | None = None) -> None:
+    def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
         """Connect to nothing yet. `timeout`: the longest that the server may take for a piece or an answer; seconds."""
         if not (address.user + address.password).isprintable():
             raise BadSettingError(
@@ -52,7 +52,6 @@ class HttpDriver:
         self._database = address.database
         self._connect_timeout = connect_timeout
         self._timeout = timeout
-        self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
         self._known: frozenset[str] | None = None
         """The settings that the server knows; asked once, and again after an error: it may be another server."""
@@ -133,9 +132,8 @@ class HttpDriver:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            context: ssl.SSLContext | bool = True
-            if self._ca_file is not None:
-                context = ssl.create_default_context(cafile=self._ca_file)
+            # Made here, so that it heeds the environment (SSL_CERT_FILE); aiohttp makes its own when it is imported.
+            context = ssl.create_default_context()
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEP_ALIVE),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
@@ -143,7 +141,7 @@ class HttpDriver:
             )
         return self._session
 
-    def _lost(self, error: BaseException, *, ambiguous: bool) -> TransientError:
+    def _lost(self, error: BaseException, *, ambiguous: bool) -> StoreError:
         self._known = None
         return codes.unreachable(self._where, error, ambiguous=ambiguous)
 

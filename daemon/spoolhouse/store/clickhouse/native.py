@@ -20,12 +20,11 @@ class NativeDriver:
     defaults, which times and choices then refuse): decode has validated the rows before.
     """
 
-    def __init__(self, address: Address, *, connect_timeout: float, timeout: float, ca_file: str | None = None) -> None:
+    def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
         """Connect to nothing yet. `timeout`: the server's longest silence; both in seconds."""
         self._address = address
         self._connect_timeout = connect_timeout
         self._timeout = timeout
-        self._ca_file = ca_file
         self._idle: list[Wire] = []
         self._known: frozenset[str] | None = None
         """The settings that the server knows; asked once, and again after an error: it may be another version."""
@@ -84,8 +83,12 @@ class NativeDriver:
                     wire.drop()
             if alive:
                 return wire
-        wire = Wire(self._address, connect_timeout=self._connect_timeout, timeout=self._timeout, ca_file=self._ca_file)
-        await wire.open()
+        wire = Wire(self._address, connect_timeout=self._connect_timeout, timeout=self._timeout)
+        try:
+            await wire.open()
+        except BaseException:
+            wire.drop()
+            raise
         return wire
 
     async def _settings_known(self, wire: Wire) -> frozenset[str]:

@@ -101,5 +101,9 @@ def _values(insert: RowsInsert, taken: Iterable[str]) -> str:
 
 
 def _taken(column: Column, element: str) -> str:
-    # NULL passes through; text that is no time throws, for Nullable(String) too.
-    return f"parseDateTime64BestEffort({element}, 3, 'UTC')" if column.kind is Kind.TIME else element
+    if column.kind is not Kind.TIME:
+        return element
+    if not column.nullable:
+        return f"parseDateTime64BestEffort({element}, 3, 'UTC')"
+    # It throws for a NULL among other values, as it does for text that is no time; …OrNull would let both pass.
+    return f"if(isNull({element}), NULL, parseDateTime64BestEffort(ifNull({element}, '1970-01-01'), 3, 'UTC'))"

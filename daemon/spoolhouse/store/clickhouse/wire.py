@@ -22,6 +22,7 @@ from asynch.proto.result import QueryInfo
 from spoolhouse.errors import TransientError
 from spoolhouse.store.clickhouse import codes, values
 from spoolhouse.store.clickhouse.query_settings import Setting
+from spoolhouse.store.clickhouse.statements import identifier
 from spoolhouse.store.clickhouse.url import Address
 
 _READ_AHEAD = 1 << 16
@@ -37,18 +38,18 @@ _END: Any = RowOrientedBlock()
 class Wire:
     """A connection for one task at a time. After any exception that it raised, it can only be dropped."""
 
-    def __init__(self, address: Address, *, connect_timeout: float, timeout: float, ca_file: str | None) -> None:
+    def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
         """Prepare a connection; `timeout` is the longest silence of the server, both are seconds."""
         self._where = address.shown
+        self._database = address.database
         # Any: asynch's stubs leave out most of what is used here.
         self._connection: Any = Connection(
             host=address.host,
             port=address.port,
             user=address.user,
             password=address.password,
-            database=address.database,
+            database="",  # the user's own; see open()
             secure=address.secure,
-            ca_certs=ca_file,
             connect_timeout=connect_timeout,
             send_receive_timeout=timeout,
             sync_request_timeout=connect_timeout,
@@ -59,7 +60,10 @@ class Wire:
         """The input's columns as the server named them."""
 
     async def open(self) -> None:
-        """Connect and log in."""
+        """Connect, log in, and go to the database.
+
+        Not in one step: a database that does not exist would fail the login, and then nothing more could be said of it.
+        """
         try:
             with self._failing(ambiguous=False):
                 await self._connection.connect()
@@ -67,6 +71,7 @@ class Wire:
             if isinstance(error.__cause__, UnexpectedPacketFromServerError):
                 raise codes.error(_WRONG_PORT, f"{self._where} is no native port of ClickHouse") from error
             raise
+        await self.ask(f"USE {identifier(self._database)}", {})
 
     async def is_alive(self) -> bool:
         """Tell whether a connection that was idle still answers."""
@@ -145,4 +150,4 @@ class Wire:
         except UnknownTypeError as error:
             raise codes.error(_UNKNOWN_TYPE, str(error)) from None
         except _BROKEN as error:
-            raise codes.unreachable(self._where, error.__cause__ or error, ambiguous=ambiguous) from error
+            raise codes.unreachable(self._where, error, ambiguous=ambiguous) from error

@@ -1,0 +1,163 @@
+"""`python -m tests.benchmarks [names]`: measures, and prints one table.
+
+All rates come from one run on one machine, medians of three, the rounds interleaved; compare within the table only.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from spoolhouse.export.sample import Sample
+from tests.benchmarks.runs import Run, restock, run_daemon, run_engine, run_latency
+from tests.engine import LocalServer, find_engine
+
+ROUNDS = 3
+MILLION = 1_000_000
+MIXED = ("trace", "span", "log", "metric", "score")
+
+
+def write_spans(folder: Path, files: int, rows: int) -> None:
+    """Write `files` files of `rows` spans."""
+    sample = Sample(seed=1, now_ms=time.time_ns() // 1_000_000, traces=files * rows // 8 + 1)
+    for number in range(files):
+        target = folder / "span" / f"p{number % 4}" / f"{number:05}.jsonl"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lines = sample.lines("span", "p", number * rows, rows)
+        target.write_bytes(b"".join(_ended(lines)))
+
+
+def write_mixed(folder: Path, files: int, rows: int) -> None:
+    """Write `files` files of `rows` lines each, in which all types take turns."""
+    sample = Sample(seed=2, now_ms=time.time_ns() // 1_000_000, traces=files * rows // 5 + 1)
+    share = rows // len(MIXED)
+    for number in range(files):
+        target = folder / MIXED[number % len(MIXED)] / "p" / f"{number:05}.jsonl"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        each = [_ended(sample.lines(kind, "p", number * share, share)) for kind in MIXED]
+        target.write_bytes(b"".join(line for group in zip(*each, strict=True) for line in group))
+
+
+def _ended(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield line if line.endswith(b"\n") else line + b"\n"
+
+
+def median(runs: Sequence[Run]) -> Run:
+    """Return the run with the median rate."""
+    return sorted(runs, key=lambda run: run.rate)[len(runs) // 2]
+
+
+class Bench:
+    """The server, the stock of files, and the table."""
+
+    def __init__(self, server: LocalServer, root: Path) -> None:
+        self.server = server
+        self.root = root
+        self.spool = root / "spool"
+        self.native = server.native_url + "/bench"
+        self.http = server.http_url + "/bench"
+        print(f"{'':42} {'rows/s':>9} {'CPU-s/1M':>9} {'daemon':>7} {'server':>7} {'peak MiB':>9} {'stall ms':>9}")
+
+    def stock(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Return a folder of files, written once."""
+        folder = self.root / name
+        if not folder.exists():
+            print(f"  … writing {name}", file=sys.stderr)
+            write(folder)
+        return folder
+
+    def daemon(self, url: str, stock: Path, rows: int) -> Run:
+        """Run the daemon over a fresh copy of `stock`."""
+        restock(self.spool, stock)
+        return run_daemon(self.server, url, self.spool, rows)
+
+    def row(self, name: str, run: Run) -> Run:
+        """Print one line of the table."""
+        per = 1e6 / run.rows
+        print(
+            f"{name:42} {run.rate:9,.0f} {run.cpu_per_million:9.2f} {run.daemon_cpu * per:7.2f}"
+            f" {run.server_cpu * per:7.2f} {run.peak_mib:9.0f} {run.stall_ms:9.0f}",
+            flush=True,
+        )
+        return run
+
+    def one_large_file(self) -> None:
+        """(a), and beside it the engine."""
+        stock = self.stock("large", lambda folder: write_spans(folder, 1, MILLION))
+        [path] = stock.rglob("*.jsonl")
+        ways: dict[str, Callable[[], Run]] = {
+            "engine, file(), its defaults": lambda: run_engine(self.server, path, MILLION, optimize_on_insert=1),
+            "engine, file(), optimize_on_insert=0": lambda: run_engine(
+                self.server, path, MILLION, optimize_on_insert=0
+            ),
+            "(a) one file of 1M spans, asynch": lambda: self.daemon(self.native, stock, MILLION),
+            "(a) one file of 1M spans, HTTP": lambda: self.daemon(self.http, stock, MILLION),
+        }
+        runs: dict[str, list[Run]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                runs[name].append(way())
+        default, lazy, native, http = (self.row(name, median(some)) for name, some in runs.items())
+        for name, run in (("asynch", native), ("HTTP", http)):
+            print(
+                f"    {name}: {run.rate / default.rate:.2f} of the engine's default rate (wanted: 1.5),"
+                f" {run.rate / lazy.rate:.2f} of its rate without optimize_on_insert (wanted: 0.85),"
+                f" {run.cpu_per_million / default.cpu_per_million:.2f} of the default's CPU (wanted: 1 at most)"
+            )
+
+    def small_files(self) -> None:
+        """(b), and beside it (a) with as many rows."""
+        small = self.stock("small", lambda folder: write_spans(folder, 2000, 150))
+        large = self.stock("medium", lambda folder: write_spans(folder, 1, 300_000))
+        runs: list[tuple[Run, Run]] = [
+            (self.daemon(self.native, large, 300_000), self.daemon(self.native, small, 300_000))
+            for _ in range(ROUNDS)
+        ]
+        one = self.row("    one file of 300k spans, asynch", median([pair[0] for pair in runs]))
+        many = self.row("(b) 2 000 files of 150 spans, asynch", median([pair[1] for pair in runs]))
+        print(f"    {many.rate / one.rate:.2f} of the rate of one file (wanted: 0.8)")
+
+    def backlog(self) -> None:
+        """(c): memory."""
+        stock = self.stock("backlog", lambda folder: write_spans(folder, 6, MILLION // 2))
+        self.row("(c) backlog of 3M spans, asynch", self.daemon(self.native, stock, 3 * MILLION))
+        self.row("(c) backlog of 3M spans, HTTP", self.daemon(self.http, stock, 3 * MILLION))
+        mixed = self.stock("mixed", lambda folder: write_mixed(folder, 20, MILLION // 20))
+        self.row("(c) 1M events, all types in each file, asynch", self.daemon(self.native, mixed, MILLION))
+        self.row("(c) 1M events, all types in each file, HTTP", self.daemon(self.http, mixed, MILLION))
+
+    def latency(self) -> None:
+        """(d): a quiet spool."""
+        sample = Sample(seed=3, now_ms=time.time_ns() // 1_000_000, traces=200)
+        content = b"".join(_ended(sample.lines("span", "p", 0, 1000)))
+        taken = []
+        for number in range(ROUNDS):
+            taken.append(run_latency(self.server, self.native, self.root / f"quiet{number}", content, 1000))
+        print(f"(d) 1 000 events into a quiet spool: queryable after {statistics.median(taken):.2f} s (wanted: 2)")
+
+
+BENCHES = {"a": Bench.one_large_file, "b": Bench.small_files, "c": Bench.backlog, "d": Bench.latency}
+
+
+def main() -> None:
+    """Run the benchmarks that are named, all by default."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], help="a, b, c, d; all by default")
+    names = parser.parse_args().names or list(BENCHES)
+    with tempfile.TemporaryDirectory(prefix="spoolhouse-bench-") as folder:
+        server = LocalServer(find_engine(lambda text: print(text, file=sys.stderr)), Path(folder, "server"))
+        server.start()
+        try:
+            bench = Bench(server, Path(folder))
+            for name in names:
+                BENCHES[name](bench)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

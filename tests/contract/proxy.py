@@ -1,0 +1,78 @@
+"""A TCP proxy that a test can cut, or make deaf, between a driver and its server."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+
+class Proxy:
+    """Passes bytes on in both directions until told otherwise. The counters are bytes of all connections so far."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.sent = 0
+        """Bytes that went to the server."""
+        self.deaf = asyncio.Event()
+        """While set, the server's answers are dropped, and the client hears nothing."""
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._servers: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """Break all connections: the clients are reset, the server sees the end of what was sent.
+
+        It is not reset: over a reset between two queries, the test engine aborts on its native port.
+        """
+        for client in self._clients:
+            client.transport.abort()
+        for server in self._servers:
+            if not server.transport.is_closing():
+                server.write_eof()
+        self._clients.clear()
+        self._servers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+        server_reader, server_writer = await asyncio.open_connection(host, port)
+        self._clients.add(writer)
+        self._servers.add(server_writer)
+        await asyncio.gather(
+            self._pass_on(reader, server_writer, upstream=True), self._pass_on(server_reader, writer, upstream=False)
+        )
+        server_writer.transport.abort()
+        writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upstream: bool) -> None:
+        open_still = True
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if upstream:
+                    self.sent += len(data)
+                if open_still and (upstream or not self.deaf.is_set()):
+                    try:
+                        writer.write(data)
+                        await writer.drain()
+                    except OSError:
+                        open_still = False
+        if upstream and not writer.transport.is_closing():
+            writer.write_eof()
+        elif not upstream:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxy_to(host: str, port: int, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Proxy]:
+    """Run a proxy in front of a server, one that speaks TLS to its clients if it is given a certificate."""
+    proxy = Proxy()
+    serving: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(proxy._serve(reader, writer, host, port)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        proxy.cut()
+        await asyncio.gather(*serving, return_exceptions=True)

@@ -1,0 +1,284 @@
+"""The command line as a shell sees it: help, exit codes, what is said and where."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spoolhouse import __version__
+from tests.engine import Database
+
+HELP = Path(__file__).parents[1] / "repo" / "help"
+COMMANDS = ("ingest", "migrate", "generate", "tables")
+SECRET = "hunter2-and-more"
+
+
+def spoolhouse(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, stdout: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, without this machine's configuration, on a terminal-less 80 columns."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLHOUSE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "spoolhouse", *map(str, arguments)],
+        env={**inherited, "COLUMNS": "80", "SPOOLHOUSE_CONFIG": "", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_the_committed_one(command: str) -> None:
+    """To renew one: COLUMNS=80 spoolhouse ingest --help > tests/repo/help/ingest.txt."""
+    done = spoolhouse(*filter(None, [command]), "--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout == (HELP / f"{command or 'spoolhouse'}.txt").read_text()
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_a_terminal_and_shows_examples(command: str) -> None:
+    text = (HELP / f"{command or 'spoolhouse'}.txt").read_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "examples:" in text
+
+
+def test_the_version_is_the_packages() -> None:
+    assert spoolhouse("--version").stdout == f"spoolhouse {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "COMMAND"),
+        (["devour"], "devour"),
+        (["ingest", "--batch-sise", "5"], "--batch-sise"),
+        (["ingest", "--batch-siz", "5"], "--batch-siz"),
+        (["ingest", "--batch-size", "-5"], "--batch-size"),
+        (["ingest", "--batch-size", "0"], "--batch-size"),
+        (["ingest", "--batch-size", "many"], "--batch-size"),
+        (["ingest", "--poll-interval", "1.5"], "--poll-interval"),
+        (["ingest", "--poll-interval", "NaN"], "--poll-interval"),
+        (["ingest", "--file-storage-type", "s3"], "--file-storage-type"),
+        (["generate", "--rows", "x"], "--rows"),
+        (["generate", "--rate", "nan"], "--rate"),
+        (["generate", "--rate", "0"], "--rate"),
+        (["generate", "--types", "span,spam"], "--types"),
+        (["generate", "--now", "soon"], "--now"),
+        (["generate", "--rows", "3", "--files", "9"], "--files"),
+        (["generate", "--files", "2"], "--files"),
+        (["migrate", "--check", "--print"], "--print"),
+    ],
+)
+def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp_path: Path) -> None:
+    done = spoolhouse(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert named in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"SPOOLHOUSE_SPOOL__QUIET": "-1"}, "spool.quiet: '-1' (from the environment) is not accepted"),
+        ({"SPOOLHOUSE_CLICKHOUSE__URL": f"ftp://me:{SECRET}@host"}, "clickhouse.url: "),
+        ({"SPOOLHOUSE_SPOOL__QUITE": "1"}, "SPOOLHOUSE_SPOOL__QUITE: no such setting"),
+        ({"SPOOLHOUSE_CONFIG": "/nowhere/x.toml"}, "/nowhere/x.toml: "),
+    ],
+)
+def test_a_wrong_setting_is_named_and_exits_78(
+    command: str, env: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    done = spoolhouse(command, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
+    assert done.returncode == 78
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"spoolhouse: {expected}")
+    assert SECRET not in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_key_of_the_file_exits_78(tmp_path: Path) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text("[spool]\nquite = 1\n")
+    done = spoolhouse("ingest", "--config", config)
+    assert done.returncode == 78
+    assert done.stderr == (f"spoolhouse: spool.quite: no such setting (from {config}); did you mean spool.quiet?\n")
+
+
+def test_ingest_needs_a_spool() -> None:
+    done = spoolhouse("ingest")
+    assert done.returncode == 78
+    assert "spool.storage_path: not given" in done.stderr
+    assert "--file-storage-path" in done.stderr
+
+
+def test_a_password_by_flag_is_warned_of_and_not_shown(tmp_path: Path) -> None:
+    flags = ("--once", "--file-storage-path", tmp_path / "none", "--clickhouse-url", "http://127.0.0.1:9")
+    done = spoolhouse("ingest", *flags, "--clickhouse-password", SECRET)
+    first = json.loads(done.stderr.splitlines()[0])
+    assert (first["level"], first["event"]) == ("warning", "password_on_command_line")
+    assert SECRET not in done.stderr
+
+
+class TestUnavailable:
+    @pytest.mark.parametrize("command", ["tables", "migrate"])
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "clickhouse://127.0.0.1:9"])
+    def test_exits_69_with_one_line(self, command: str, url: str) -> None:
+        done = spoolhouse(command, "--clickhouse-url", url)
+        assert done.returncode == 69
+        assert done.stdout == ""
+        assert done.stderr.startswith("spoolhouse: ")
+        assert done.stderr.count("\n") == 1
+
+
+class TestGenerate:
+    def files(self, folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.jsonl")}
+
+    def test_is_deterministic_by_seed(self, tmp_path: Path) -> None:
+        flags = ("generate", "--rows", "500", "--files", "12", "--now", "2026-01-31T12:00:00Z")
+        for name, seed in (("a", "7"), ("b", "7"), ("c", "8")):
+            done = spoolhouse(*flags, "--seed", seed, "--file-storage-path", tmp_path / name)
+            assert (done.returncode, done.stderr) == (0, "")
+        first, same, other = (self.files(tmp_path / name) for name in "abc")
+        assert first == same
+        assert first.keys().isdisjoint(other)
+
+    def test_writes_as_many_as_it_was_told(self, tmp_path: Path) -> None:
+        flags = ("--rows", "1003", "--files", "17", "--projects", "2", "--shape", "mixed", "--seed", "1")
+        done = spoolhouse("generate", *flags, "--file-storage-path", tmp_path, "--base-path", "")
+        files = self.files(tmp_path)
+        assert len(files) == 17
+        assert sum(content.count(b"\n") for content in files.values()) == 1003
+        assert {name.split("/")[0] for name in files} == {"trace", "span", "log", "metric", "score"}
+        assert {name.split("/")[1] for name in files} == {"project-1", "project-2"}
+        assert done.stdout.startswith(f"wrote 1,003 events in 17 files below {tmp_path}, --seed 1\n")
+        assert list(tmp_path.rglob(".*")) == []
+
+    def test_keeps_to_the_types_it_was_told(self, tmp_path: Path) -> None:
+        spoolhouse("generate", "--rows", "90", "--files", "4", "--types", "log,score", "--file-storage-path", tmp_path)
+        names = self.files(tmp_path / "observability")
+        assert {name.split("/")[0] for name in names} == {"log", "score"}
+
+    def test_keeps_to_its_rate(self, tmp_path: Path) -> None:
+        started = time.monotonic()
+        flags = ("--rows", "400", "--files", "20", "--rate", "800")
+        assert spoolhouse("generate", *flags, "--file-storage-path", tmp_path).returncode == 0
+        assert time.monotonic() - started >= 0.5
+
+    def test_says_what_is_in_the_way(self, tmp_path: Path) -> None:
+        (tmp_path / "observability").write_text("a file")
+        done = spoolhouse("generate", "--file-storage-path", tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"spoolhouse: {tmp_path}/observability")
+        assert done.stderr.count("\n") == 1
+
+
+class TestMigrate:
+    def test_prints_the_schema_without_a_server(self) -> None:
+        done = spoolhouse("migrate", "--print", env={"SPOOLHOUSE_CLICKHOUSE__TABLE_PREFIX": "my_"})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "CREATE TABLE IF NOT EXISTS `my_spans`" in done.stdout
+
+    @pytest.mark.parametrize("protocol", ["native", "http"])
+    def test_brings_a_database_up_to_date_and_tells_drift(self, database: Database, protocol: str) -> None:
+        env = {"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url if protocol == "native" else database.http_url}
+        checked = spoolhouse("migrate", "--check", env=env)
+        assert checked.returncode == 1
+        assert "missing: CREATE TABLE" in checked.stdout
+        planned = spoolhouse("migrate", "--plan", env=env)
+        assert planned.returncode == 0
+        assert planned.stdout.startswith("CREATE TABLE")
+        assert database.query("SHOW TABLES") == []
+        applied = spoolhouse("migrate", env=env)
+        assert (applied.returncode, applied.stderr) == (0, f"{database.name} agrees with the declared schema.\n")
+        assert spoolhouse("migrate", "--check", env=env).returncode == 0
+        assert spoolhouse("migrate", "--plan", env=env).stdout == ""
+        database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message Nullable(String)")
+        drifted = spoolhouse("migrate", "--check", env=env)
+        assert drifted.returncode == 1
+        assert "refused: mastra_admin_logs: column message is Nullable(String)" in drifted.stdout
+        assert spoolhouse("migrate", env=env).returncode == 1
+
+    def test_creates_the_database_too(self, database: Database) -> None:
+        database.drop()
+        done = spoolhouse("migrate", "--clickhouse-url", database.http_url)
+        assert done.returncode == 0
+        assert done.stdout.startswith("done: CREATE DATABASE")
+
+
+class TestTables:
+    def test_lists_what_is_there(self, database: Database) -> None:
+        env = {"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url}
+        missing = spoolhouse("tables", env=env)
+        assert missing.returncode == 0
+        assert ["mastra_admin_spans", "missing", "-", "-", "-", "-"] in [
+            row.split() for row in missing.stdout.splitlines()
+        ]
+        assert "spoolhouse migrate" in missing.stderr
+        spoolhouse("migrate", env=env)
+        # Of late: a TTL deletes what is old as soon as it comes.
+        day = datetime.now(UTC).date() - timedelta(days=2)
+        database.query(
+            "INSERT INTO mastra_admin_logs (id, project_id, level, message, timestamp) VALUES"
+            f" ('1', 'p', 'info', 'm', '{day} 03:04:05.678'), ('2', 'p', 'info', 'm', '{day} 04:05:06.789')"
+        )
+        done = spoolhouse("tables", "--json", env=env)
+        assert (done.returncode, done.stderr) == (0, "")
+        rows = {row["table"]: row for row in json.loads(done.stdout)}
+        assert rows["mastra_admin_logs"] == {
+            "table": "mastra_admin_logs",
+            "engine": "ReplacingMergeTree",
+            "rows": 2,
+            "bytes_on_disk": rows["mastra_admin_logs"]["bytes_on_disk"],
+            "oldest": f"{day} 03:04:05.678",
+            "newest": f"{day} 04:05:06.789",
+        }
+        assert rows["mastra_admin_logs"]["bytes_on_disk"] > 0
+        assert rows["mastra_admin_logs_hourly"]["oldest"] == f"{day} 03:00:00"
+        assert rows["mastra_admin_spans"]["rows"] == 0
+        assert rows["mastra_admin_spans"]["newest"] is None
+        assert rows["mastra_admin_spans_hourly_stats"]["engine"] == "View"
+        listed = spoolhouse("tables", env=env).stdout
+        assert listed.splitlines()[0].split() == ["table", "engine", "rows", "on", "disk", "oldest", "newest"]
+
+
+def test_a_closed_pipe_is_no_crash() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = spoolhouse("migrate", "--print", stdout=writer)
+    os.close(writer)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_an_interruption_before_anything_runs_is_quiet(tmp_path: Path) -> None:
+    flags = ("--rows", "100000", "--files", "5", "--rate", "1000", "--file-storage-path", str(tmp_path))
+    # A shell that runs tests in the background has its children ignore SIGINT.
+    start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    start += "from spoolhouse.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", start, "generate", *flags],
+        env={**os.environ, "SPOOLHOUSE_CONFIG": ""},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        while not list(tmp_path.rglob(".*.tmp")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr == b""
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -1,0 +1,130 @@
+"""Kills, restarts and several instances: each valid line is in ClickHouse once, and counted once in the rollups."""
+
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database, Server, StartServer
+from tests.process.daemon import Daemon, drop, once
+from tests.process.inputs import good
+
+PREFIX = "mastra_admin_"
+KILLS = 10
+
+
+def totals(database: Database | Server) -> tuple[int, int, int]:
+    """Return lines in the table, different ids, and lines in the rollup."""
+    [(lines, ids)] = database.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans")
+    [(counted,)] = database.query(f"SELECT sum(count) FROM {PREFIX}spans_hourly_stats")
+    return int(lines), int(ids), int(counted)
+
+
+def in_processed(spool: Path) -> int:
+    return len(list(spool.glob("span/*/processed/*.jsonl")))
+
+
+@pytest.mark.parametrize("driver", ["native_url", "http_url"])
+@pytest.mark.timeout(300)
+def test_killed_ten_times_mid_load(start_server: StartServer, tmp_path: Path, driver: str) -> None:
+    """Killed (-9) at random moments under load and restarted: nothing is lost, nothing is there twice."""
+    rng = random.Random(driver)
+    server = start_server()
+    url = getattr(server, driver)
+    files, rows = 60, 2000
+    for number in range(files):
+        drop(tmp_path, "span", f"p{number % 3}", f"{number:03}.jsonl", good(f"f{number}", rows))
+    small = {"SPOOLHOUSE_BATCH__MAX_BYTES": "1MiB", "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
+    pause = threading.Event()
+    for kill in range(KILLS):
+        with Daemon(url, tmp_path, env=small) as daemon:
+            daemon.wait_for("file_settled" if kill == 0 else "started")
+            # Anywhere in a shipment's life: which moment it hits is chance, and ten of them are tried.
+            pause.wait(rng.uniform(0, 0.4))
+            daemon.kill()
+        # The library that serves as the engine may abort when a native client dies in the middle of an insert.
+        server.revive()
+    code, daemon = once(url, tmp_path, env=small)
+    assert code == 0, daemon.told()
+    assert totals(server) == (files * rows, files * rows, files * rows)
+    assert in_processed(tmp_path) == files
+
+
+def test_two_instances_share_a_spool(database: Database, tmp_path: Path) -> None:
+    """500 files, two daemons: each row once."""
+    for number in range(500):
+        drop(tmp_path, "span", f"p{number % 7}", f"{number:03}.jsonl", good(f"f{number}", 20))
+    env = {"SPOOLHOUSE_BATCH__MAX_FILES": "10", "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
+    with Daemon(database.native_url, tmp_path, env=env) as one, Daemon(database.http_url, tmp_path, env=env) as two:
+        seen = threading.Event()
+        for _ in range(600):
+            if in_processed(tmp_path) == 500:
+                break
+            seen.wait(0.1)
+        for daemon in (one, two):
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() == 0, daemon.told()
+        settled = [len(daemon.events("file_settled")) for daemon in (one, two)]
+    assert sum(settled) == 500
+    assert all(settled), "both took part"
+    assert totals(database) == (10_000, 10_000, 10_000)
+
+
+def test_the_work_of_a_dead_neighbour_is_adopted(database: Database, tmp_path: Path) -> None:
+    """One of two instances is killed with files claimed: the other one lands them while it runs."""
+    env = {"SPOOLHOUSE_ADOPT__INTERVAL": "0.2", "SPOOLHOUSE_SPOOL__PROJECT": "trust", "SPOOLHOUSE_BATCH__MAX_BYTES": "300kB"}
+    for number in range(40):
+        drop(tmp_path, "span", "p", f"{number:03}.jsonl", good(f"f{number}", 500))
+    with Daemon(database.http_url, tmp_path, env=env) as one:
+        one.wait_for("file_settled")
+        one.kill()
+    assert any(path.is_file() for path in (tmp_path / ".spoolhouse").rglob("claimed/**/*"))
+    with Daemon(database.native_url, tmp_path, env=env) as two:
+        two.wait_for("adopted")
+        done = threading.Event()
+        for _ in range(600):
+            if in_processed(tmp_path) == 40:
+                break
+            done.wait(0.1)
+        two.signal(signal.SIGTERM)
+        assert two.wait() == 0, two.told()
+    assert totals(database) == (20_000, 20_000, 20_000)
+
+
+def test_appended_bytes_are_ingested(database: Database, tmp_path: Path) -> None:
+    """A writer that goes on after the claim, and even after the move, loses nothing."""
+    path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 10))
+    writer = path.open("ab")
+    with writer, Daemon(database.native_url, tmp_path) as daemon:
+        daemon.wait_for("file_settled")
+        writer.write(good("p", 5, first=10))
+        writer.flush()
+        done = threading.Event()
+        for _ in range(200):
+            if totals(database)[0] == 15:
+                break
+            done.wait(0.1)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert totals(database) == (15, 15, 15)
+    assert (tmp_path / "span" / "p" / "processed" / "a.jsonl").read_bytes() == good("p", 15)
+
+
+def test_delete_after_process(database: Database, tmp_path: Path) -> None:
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 10))
+    code, daemon = once(database.native_url, tmp_path, "--delete-after-process")
+    assert code == 0, daemon.told()
+    assert totals(database)[0] == 10
+    assert list(tmp_path.rglob("*.jsonl")) == []
+
+
+def test_a_name_in_the_archive_is_not_overwritten(database: Database, tmp_path: Path) -> None:
+    for first in (0, 10):
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 10, first=first))
+        assert once(database.native_url, tmp_path)[0] == 0
+    archive = tmp_path / "span" / "p" / "processed"
+    assert sorted(path.name for path in archive.iterdir()) == ["a.1.jsonl", "a.jsonl"]
+    assert (archive / "a.jsonl").read_bytes() == good("p", 10)
+    assert totals(database)[0] == 20
