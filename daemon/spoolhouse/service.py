@@ -91,8 +91,9 @@ async def run(settings: Settings, *, once: bool, progress: Progress | None = Non
     stop, wake = asyncio.Event(), asyncio.Event()
     await asyncio.to_thread(check, root)
     _calm_the_collector()
+    deadline = asyncio.timeout(None)
     try:
-        async with asyncio.timeout(None) as deadline:
+        async with deadline:
 
             def request_stop() -> None:
                 stop.set()
@@ -120,7 +121,7 @@ def _calm_the_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-async def _live(  # noqa: PLR0913  # what one run shares
+async def _live(
     settings: Settings, driver: Driver, stop: asyncio.Event, wake: asyncio.Event, *, once: bool, progress: Progress
 ) -> int:
     health = Health()
@@ -158,9 +159,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     ]
 
 
-async def _ready(
-    settings: Settings, driver: Driver, health: Health, stop: asyncio.Event, *, once: bool
-) -> bool:
+async def _ready(settings: Settings, driver: Driver, health: Health, stop: asyncio.Event, *, once: bool) -> bool:
     """Return true once ClickHouse answers and has the schema; false after a stop, or with `once` if it does not.
 
     Nothing is claimed before: a file that cannot be sent stays where everybody can see it.
@@ -340,9 +339,7 @@ class Service:
         return self.adopter.looked and not self.desk.under_way and not self._unsettled()
 
     def _unsettled(self) -> bool:
-        return any(
-            file.state is not FileState.FINAL for home in self.homes.values() for file in home.files.values()
-        )
+        return any(file.state is not FileState.FINAL for home in self.homes.values() for file in home.files.values())
 
     def verdict(self) -> int:
         """Return the exit code of a run that ended by itself or by a stop in time."""

@@ -114,8 +114,7 @@ class Bench:
         small = self.stock("small", lambda folder: write_spans(folder, 2000, 150))
         large = self.stock("medium", lambda folder: write_spans(folder, 1, 300_000))
         runs: list[tuple[Run, Run]] = [
-            (self.daemon(self.native, large, 300_000), self.daemon(self.native, small, 300_000))
-            for _ in range(ROUNDS)
+            (self.daemon(self.native, large, 300_000), self.daemon(self.native, small, 300_000)) for _ in range(ROUNDS)
         ]
         one = self.row("    one file of 300k spans, asynch", median([pair[0] for pair in runs]))
         many = self.row("(b) 2 000 files of 150 spans, asynch", median([pair[1] for pair in runs]))
@@ -134,9 +133,10 @@ class Bench:
         """(d): a quiet spool."""
         sample = Sample(seed=3, now_ms=time.time_ns() // 1_000_000, traces=200)
         content = b"".join(_ended(sample.lines("span", "p", 0, 1000)))
-        taken = []
-        for number in range(ROUNDS):
-            taken.append(run_latency(self.server, self.native, self.root / f"quiet{number}", content, 1000))
+        taken = [
+            run_latency(self.server, self.native, self.root / f"quiet{number}", content, 1000)
+            for number in range(ROUNDS)
+        ]
         print(f"(d) 1 000 events into a quiet spool: queryable after {statistics.median(taken):.2f} s (wanted: 2)")
 
 

@@ -121,14 +121,14 @@ def remote_place(remote_kind: str, database: Database) -> Place:
 @pytest_asyncio.fixture
 async def driver(place: Place) -> AsyncIterator[Driver]:
     """Connect the driver under test to its own database."""
-    async with connected(place.url, database=place.database, connect_timeout=10, timeout=60) as made:
+    async with connected(place.url, database=place.database) as made:
         yield made
 
 
 @pytest_asyncio.fixture
 async def remote_driver(remote_place: Place) -> AsyncIterator[Driver]:
     """Connect a driver that needs a network to its own database."""
-    async with connected(remote_place.url, connect_timeout=10, timeout=60) as made:
+    async with connected(remote_place.url) as made:
         yield made
 
 

@@ -28,10 +28,10 @@ class Place:
 
 @asynccontextmanager
 async def connected(
-    url: str, *, database: str | None = None, connect_timeout: float = 10, timeout: float = 60
+    url: str, *, database: str | None = None, connecting: float = 10, patience: float = 60
 ) -> AsyncGenerator[Driver]:
-    """Lend a driver, and close it whatever happens."""
-    driver = connect(url, database=database, connect_timeout=connect_timeout, timeout=timeout)
+    """Lend a driver, and close it whatever happens; `connecting` and `patience` are its two timeouts."""
+    driver = connect(url, database=database, connect_timeout=connecting, timeout=patience)
     try:
         yield driver
     finally:

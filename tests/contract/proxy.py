@@ -15,6 +15,7 @@ class Proxy:
         """Bytes that went to the server."""
         self.deaf = asyncio.Event()
         """While set, the server's answers are dropped, and the client hears nothing."""
+        self._serving: set[asyncio.Task[None]] = set()
         self._clients: set[asyncio.StreamWriter] = set()
         self._servers: set[asyncio.StreamWriter] = set()
 
@@ -30,6 +31,11 @@ class Proxy:
                 server.write_eof()
         self._clients.clear()
         self._servers.clear()
+
+    async def end(self) -> None:
+        """Break all connections, and wait until both sides have heard of it."""
+        self.cut()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
         server_reader, server_writer = await asyncio.open_connection(host, port)
@@ -63,10 +69,9 @@ class Proxy:
 async def proxy_to(host: str, port: int, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Proxy]:
     """Run a proxy in front of a server, one that speaks TLS to its clients if it is given a certificate."""
     proxy = Proxy()
-    serving: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.create_task(proxy._serve(reader, writer, host, port)))
+        proxy._serving.add(asyncio.create_task(proxy._serve(reader, writer, host, port)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
@@ -74,5 +79,4 @@ async def proxy_to(host: str, port: int, *, tls: ssl.SSLContext | None = None) -
         yield proxy
     finally:
         server.close()
-        proxy.cut()
-        await asyncio.gather(*serving, return_exceptions=True)
+        await proxy.end()

@@ -1,4 +1,4 @@
-"""An insert that is given up, by its rows or by a cancellation: nothing of it lands, and the batch can still be sent."""
+"""An insert that is given up, by its rows or by a cancellation: nothing of it lands, and the batch can be sent anew."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable

@@ -2,11 +2,14 @@
 
 import ssl
 import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from spoolhouse.core.events import LOGS
+from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, TransientError
 from tests.contract.place import Place, connected
 from tests.contract.proxy import proxy_to
@@ -39,37 +42,41 @@ def port_of(place: Place) -> int:
     return int(place.url.rpartition(":")[2].partition("/")[0])
 
 
+@asynccontextmanager
+async def over_tls(place: Place, tls: ssl.SSLContext, host: str = "localhost") -> AsyncGenerator[Driver]:
+    """Connect to a place through a proxy that speaks TLS."""
+    async with proxy_to("127.0.0.1", port_of(place), tls=tls) as proxy:
+        async with connected(f"{SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}") as driver:
+            yield driver
+
+
 async def test_everything_works_over_tls(
     remote_place: Place, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = remote_place
-    place.query(create_table(LOGS, "logs"))
+    remote_place.query(create_table(LOGS, "logs"))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with proxy_to("127.0.0.1", port_of(place), tls=tls) as proxy:
-        async with connected(f"{SCHEMES[place.kind]}://localhost:{proxy.port}/{place.database}") as driver:
-            for _ in range(2):
-                await driver.insert_rows(insert_of(LOGS, "logs", "batch"), stream(log_pieces(20_000)))
-            assert await driver.execute("SELECT count() FROM logs") == [(20_000,)]
+    async with over_tls(remote_place, tls) as driver:
+        for _ in range(2):
+            await driver.insert_rows(insert_of(LOGS, "logs", "batch"), stream(log_pieces(20_000)))
+        assert await driver.execute("SELECT count() FROM logs") == [(20_000,)]
 
 
 async def test_stranger_is_not_trusted(remote_place: Place, tls: ssl.SSLContext) -> None:
-    async with proxy_to("127.0.0.1", port_of(remote_place), tls=tls) as proxy:
-        async with connected(f"{SCHEMES[remote_place.kind]}://localhost:{proxy.port}") as driver:
-            with pytest.raises(OperatorError, match="SSL_CERT_FILE"):
-                await driver.ping()
+    async with over_tls(remote_place, tls) as driver:
+        with pytest.raises(OperatorError, match="SSL_CERT_FILE"):
+            await driver.ping()
 
 
 async def test_certificate_of_another_host_is_not_trusted(
     remote_place: Place, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with proxy_to("127.0.0.1", port_of(remote_place), tls=tls) as proxy:
-        async with connected(f"{SCHEMES[remote_place.kind]}://127.0.0.1:{proxy.port}") as driver:
-            with pytest.raises(OperatorError, match="not trusted"):
-                await driver.ping()
+    async with over_tls(remote_place, tls, host="127.0.0.1") as driver:
+        with pytest.raises(OperatorError, match="not trusted"):
+            await driver.ping()
 
 
 async def test_server_without_tls(remote_place: Place) -> None:
     async with connected(f"{SCHEMES[remote_place.kind]}://localhost:{port_of(remote_place)}") as driver:
-        with pytest.raises(TransientError, match="clickhouse.url"):
+        with pytest.raises(TransientError, match=r"clickhouse\.url"):
             await driver.ping()

@@ -88,7 +88,7 @@ def places(memory: bytes, word: int) -> list[int]:
 
 
 def methods(memory: bytes, information: int) -> int:
-    """Return the offset of a class's error handling methods: in its table, after its type information and destructors."""
+    """Return the offset of a class's error handling methods: in its table, after its type and its destructors."""
     # A zero before it says that this is a table; where a derived class mentions its base, a name is before it.
     [table] = [place for place in places(memory, information) if memory[place - WORD : place] == bytes(WORD)]
     return table + (1 + DESTRUCTORS) * WORD

@@ -41,7 +41,9 @@ anything = st.recursive(
 )
 objects = st.dictionaries(text, anything, max_size=4)
 moments = st.datetimes(
-    min_value=(NOW - timedelta(days=20)).replace(tzinfo=None), max_value=NOW.replace(tzinfo=None), timezones=st.just(UTC)
+    min_value=(NOW - timedelta(days=20)).replace(tzinfo=None),
+    max_value=NOW.replace(tzinfo=None),
+    timezones=st.just(UTC),
 )
 
 

@@ -54,6 +54,7 @@ sys.stdin.read()
 @pytest.fixture
 def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty spool by a relative path: another user may not pass through the folders above it."""
+    tmp_path.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     Path("spool").mkdir()
     return Path("spool")
@@ -192,6 +193,19 @@ def test_what_is_no_regular_file_stays_where_it_is(kind: str, code: int, spool: 
     assert os.path.lexists(path)
     assert home.is_empty()
     assert secret.read_text() == "kept"
+
+
+@pytest.mark.parametrize("linked", ["span", "span/p"])
+def test_nothing_is_claimed_through_a_folder_that_became_a_link(linked: str, spool: Path, home: Home) -> None:
+    place = _drop(spool)
+    outside = spool.parent / "outside"
+    (spool / linked).rename(outside)
+    (spool / linked).symlink_to(outside.absolute())
+    ((_, result),) = home.claim([place])
+    assert isinstance(result, OSError)
+    assert not isinstance(result, FileNotFoundError | FileExistsError)
+    assert (spool / place.relative).exists()
+    assert home.is_empty()
 
 
 def test_what_cannot_be_read_stays_where_it_is(spool: Path, home: Home) -> None:

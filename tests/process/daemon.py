@@ -1,5 +1,6 @@
 """The installed console script as a child process, its logs as values."""
 
+import ctypes
 import json
 import os
 import signal
@@ -21,9 +22,17 @@ class Daemon:
     """A running `spoolhouse ingest`. Leaving the context kills it if it still runs."""
 
     def __init__(
-        self, url: str, storage: Path, *flags: str, env: Mapping[str, str] | None = None, user: int | None = None
+        self,
+        url: str,
+        storage: Path,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        unprivileged: bool = False,
     ) -> None:
-        """Start it on the spool `storage` itself (no base path), with quick scans."""
+        """Start it on the spool `storage` itself (no base path), with quick scans.
+
+        Where the tests are root, `unprivileged` takes from it what lets root pass by the permissions of files.
+        """
         command = [
             str(SCRIPT), "ingest", "--clickhouse-url", url, "--file-storage-path", str(storage), "--base-path", "",
             "--poll-interval", "200", *flags,
@@ -38,7 +47,7 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.5", **(env or {})},
-            user=user,
+            preexec_fn=_obey_permissions if unprivileged else None,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -112,16 +121,26 @@ class Daemon:
             self._process.stderr.close()
 
 
-def once(url: str, storage: Path, *flags: str, env: Mapping[str, str] | None = None) -> tuple[int, Daemon]:
+def _obey_permissions() -> None:
+    """Give up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH for good; without being root there is nothing to give up."""
+    libc = ctypes.CDLL(None)
+    for capability in (1, 2):
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def once(
+    url: str, storage: Path, *flags: str, env: Mapping[str, str] | None = None, unprivileged: bool = False
+) -> tuple[int, Daemon]:
     """Run `ingest --once` to its end; return the exit code and what it said."""
-    with Daemon(url, storage, "--once", *flags, env=env) as daemon:
+    with Daemon(url, storage, "--once", *flags, env=env, unprivileged=unprivileged) as daemon:
         return daemon.wait(), daemon
 
 
 def command(*arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run another command of the console script to its end."""
+    environment = {**os.environ, **(env or {})}
     return subprocess.run(
-        [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=90, env={**os.environ, **(env or {})}
+        [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=90, env=environment
     )
 
 

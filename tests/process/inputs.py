@@ -141,9 +141,7 @@ CASES = [
         rows=1,
         columns=(("attributes", '{"n": 123456789012345678901234567890}'), ("duration_ms", 0)),
     ),
-    Case(
-        name="nested_1e400", content=inside(b'"attributes": [1e400]'), rows=1, columns=(("attributes", "[1e400]"),)
-    ),
+    Case(name="nested_1e400", content=inside(b'"attributes": [1e400]'), rows=1, columns=(("attributes", "[1e400]"),)),
     Case(name="last_key_wins", content=inside(b'"name": "second"'), rows=1, columns=(("name", "second"),)),
     Case(
         name="spoofed_project",

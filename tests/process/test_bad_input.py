@@ -142,7 +142,8 @@ def test_what_is_no_file_of_ours_is_left_alone_and_reported(database: Database, 
     code, daemon = once(database.native_url, tmp_path)
     assert code == 0, daemon.told()
     assert database.query(f"SELECT id FROM (SELECT span_id AS id FROM {PREFIX}spans)") == [("p-0",)]
-    reported = {(Path(str(r["path"])).relative_to(tmp_path).as_posix(), r["reason"]) for r in daemon.events("not_taken")}
+    said = daemon.events("not_taken")
+    reported = {(Path(str(record["path"])).relative_to(tmp_path).as_posix(), record["reason"]) for record in said}
     assert reported == {
         ("span/p/link.jsonl", "not a regular file"),
         ("span/p/pipe.jsonl", "not a regular file"),
@@ -165,3 +166,17 @@ def test_project_policy(database: Database, tmp_path: Path, policy: str, rows: i
     assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(rows,)]
     found = [json.loads(t)["reason"] for p in tmp_path.glob("rejected/*/*.jsonl") for t in p.read_text().splitlines()]
     assert found == reasons
+
+
+def test_an_unreadable_file_stays_and_is_reported(database: Database, tmp_path: Path) -> None:
+    """Its neighbours land, and `--once` exits 1: something is left."""
+    drop(tmp_path, "span", "p", "good.jsonl", good("p"))
+    path = drop(tmp_path, "span", "p", "secret.jsonl", good("p", first=1))
+    path.chmod(0)
+    code, daemon = once(database.http_url, tmp_path, unprivileged=True)
+    assert code == 1, daemon.told()
+    [record, *_] = daemon.events("file_refused")
+    assert record["path"] == "span/p/secret.jsonl"
+    assert "permission" in str(record["mend"])
+    assert path.exists()
+    assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(1,)]

@@ -74,7 +74,11 @@ def test_two_instances_share_a_spool(database: Database, tmp_path: Path) -> None
 
 def test_the_work_of_a_dead_neighbour_is_adopted(database: Database, tmp_path: Path) -> None:
     """One of two instances is killed with files claimed: the other one lands them while it runs."""
-    env = {"SPOOLHOUSE_ADOPT__INTERVAL": "0.2", "SPOOLHOUSE_SPOOL__PROJECT": "trust", "SPOOLHOUSE_BATCH__MAX_BYTES": "300kB"}
+    env = {
+        "SPOOLHOUSE_ADOPT__INTERVAL": "0.2",
+        "SPOOLHOUSE_SPOOL__PROJECT": "trust",
+        "SPOOLHOUSE_BATCH__MAX_BYTES": "300kB",
+    }
     for number in range(40):
         drop(tmp_path, "span", "p", f"{number:03}.jsonl", good(f"f{number}", 500))
     with Daemon(database.http_url, tmp_path, env=env) as one:

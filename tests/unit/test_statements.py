@@ -59,8 +59,11 @@ def test_http_insert() -> None:
 
 
 def test_embedded_insert() -> None:
-    assert embedded_insert(INSERT, "/tmp/it's", "a = 1") == (
-        TARGET + "`id`, `level`, `at`, `end`, " + CONSTANTS + f"file('/tmp/it\\'s', 'JSONCompactEachRow', {STRUCTURE}) "
+    assert embedded_insert(INSERT, "/data/it's", "a = 1") == (
+        TARGET
+        + "`id`, `level`, `at`, `end`, "
+        + CONSTANTS
+        + f"file('/data/it\\'s', 'JSONCompactEachRow', {STRUCTURE}) "
         "SETTINGS a = 1"
     )
 

@@ -122,7 +122,9 @@ class LineDecoder:
 
     def decode(self, piece: Piece, origin: Origin) -> Decoded:
         """Decode `piece`; never raises for what is in it."""
-        found = self._bulk(piece.data, origin) or self._by_blocks(piece, origin)
+        return self._encoded(self._bulk(piece.data, origin) or self._by_blocks(piece, origin), origin)
+
+    def _encoded(self, found: _Found, origin: Origin) -> Decoded:
         decoded = Decoded(
             rejects=found.rejects,
             lines=len(found.rejects),

@@ -63,9 +63,7 @@ class Adopter:
             if instance not in self.homes and not stop.is_set():
                 await self._adopt(instance, shipments, news, stop)
 
-    async def _adopt(
-        self, instance: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event
-    ) -> None:
+    async def _adopt(self, instance: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
         try:
             home = await asyncio.to_thread(Home.adopt, self.own.spool, instance)
         except JournalError as error:
@@ -106,7 +104,6 @@ class Adopter:
                 home.files[number].watch_until_ms = now
         self._watch(home, (*actions.moved, *actions.watch), now)
         return actions
-
 
     def _watch(self, home: Home, numbers: Iterable[int], now: int) -> None:
         """Watch files in their final place for appended bytes; forget at once those whose time was over unchanged."""

@@ -142,7 +142,7 @@ async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
             wake.set()
     except OSError as error:
         log.warning(
-            "watch_unavailable", error=str(error), mend="raise fs.inotify.max_user_watches; until then the scans find it"
+            "watch_unavailable", error=str(error), mend="raise fs.inotify.max_user_watches; till then scans find it"
         )
 
 
@@ -156,7 +156,7 @@ class Desk:
     """Could not be claimed (its permissions), and when that was: tried again after a while."""
 
 
-async def arrivals(  # noqa: PLR0913  # the stage's whole surroundings, each used once
+async def arrivals(  # the stage's whole surroundings, each used once
     out: Sender[Place],
     *,
     spool: Path,
@@ -217,6 +217,6 @@ def check(spool: Path) -> None:
     try:
         spool.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SpoolError(f"{spool}: {error.strerror}; set spool.storage_path to a folder that can be written") from error
+        raise SpoolError(f"{spool}: {error.strerror}; set spool.storage_path to a folder of your own") from error
     if not os.access(spool, os.R_OK | os.W_OK | os.X_OK):
         raise SpoolError(f"{spool}: not readable and writable by this user; mend its permissions")

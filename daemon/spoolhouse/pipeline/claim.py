@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import structlog
 
@@ -48,7 +49,7 @@ class Terms:
 class Claimer:
     """The claim stage of one instance. `writable` is set while ClickHouse takes rows."""
 
-    def __init__(  # noqa: PLR0913  # the stage's whole surroundings, each used once
+    def __init__(  # the stage's whole surroundings, each used once
         self,
         *,
         home: Home,
@@ -202,7 +203,7 @@ def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
         return [], 0
 
 
-def _spans(  # noqa: PLR0913  # a range of a file, and how to cut it
+def _spans(  # a range of a file, and how to cut it
     home: Home, number: int, start: int, end: int, terms: Terms, *, torn_is_over: bool = False
 ) -> list[Span]:
     """Return what of the range can be shipped, as spans of at most a shipment, cut at line ends.
@@ -230,7 +231,7 @@ def _spans(  # noqa: PLR0913  # a range of a file, and how to cut it
     finally:
         os.close(descriptor)
     edges = [*edges, end] if end > start else [start]
-    return [Span(file=number, start=a, end=b, weight=b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Span(file=number, start=a, end=b, weight=b - a) for a, b in pairwise(edges)]
 
 
 def _whole_lines_end(descriptor: int, start: int, end: int, max_line: int) -> int:

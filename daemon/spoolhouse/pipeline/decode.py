@@ -6,7 +6,7 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class Batch:
     event: EventType
     round_number: int
     live: Receiver[Rows]
-    reopen: Callable[["Batch"], AsyncIterator[Rows]]
+    reopen: Callable[["Batch"], AsyncGenerator[Rows]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Reader:
         """Return the declaration of an event type."""
         return self._events[name]
 
-    async def steps(self, shipment: Shipment) -> AsyncIterator[tuple[Segment, Step] | RoundEnd]:
+    async def steps(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
         """Yield what the shipment's segments hold, in order, and where a round ends."""
         current = _Round()
         for segment in shipment.segments:
@@ -128,7 +128,7 @@ class Reader:
                         current.count(step.decoded, shipment)
                     yield segment, step
 
-    async def reopen(self, batch: Batch) -> AsyncIterator[Rows]:
+    async def reopen(self, batch: Batch) -> AsyncGenerator[Rows]:
         """Yield the rows of `batch` once more, from the files."""
         round_number = 0
         async with aclosing(self.steps(batch.shipment)) as steps:
@@ -142,7 +142,7 @@ class Reader:
                     if rows is not None:
                         yield rows
 
-    async def _segment(self, shipment: Shipment, segment: Segment) -> AsyncIterator[Step]:
+    async def _segment(self, shipment: Shipment, segment: Segment) -> AsyncGenerator[Step]:
         home = self._homes[shipment.instance]
         file = home.files[segment.file]
         origin = Origin(project=file.place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
@@ -173,9 +173,7 @@ class Reader:
         except OSError as error:
             yield Unreadable(failure=error.strerror or str(error))
 
-    async def _in_thread(
-        self, steps: Iterator[Read | LongLine], encoding: Encoding
-    ) -> AsyncIterator[Read | LongLine]:
+    async def _in_thread(self, steps: Iterator[Read | LongLine], encoding: Encoding) -> AsyncGenerator[Read | LongLine]:
         loop = asyncio.get_running_loop()
         if encoding is Encoding.PLAIN:
             for step in await loop.run_in_executor(self._executor, list, steps):
@@ -252,7 +250,7 @@ class _Decoding:
             self._round.side.setdefault(event_name, []).append(rows)
             return
         if self._round.live is None:
-            self._round.live, receiver = channel(_READ_AHEAD)
+            self._round.live, receiver = channel(_READ_AHEAD, Rows)
             await self._send_batch(event_name, receiver)
         if not self._round.live_dropped:
             try:
@@ -266,7 +264,7 @@ class _Decoding:
         if self._round.live is not None:
             self._round.live.close()
         for event_name, pieces in self._round.side.items():
-            sender, receiver = channel(len(pieces))
+            sender, receiver = channel(len(pieces), Rows)
             for rows in pieces:
                 await sender.send(rows)
             sender.close()

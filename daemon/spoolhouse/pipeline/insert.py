@@ -41,7 +41,7 @@ class Persistence:
 class Inserter:
     """The insert stage; its `run` may be started several times, as a pool."""
 
-    def __init__(  # noqa: PLR0913  # the stage's whole surroundings, each used once
+    def __init__(  # the stage's whole surroundings, each used once
         self,
         driver: Driver,
         *,
@@ -152,4 +152,3 @@ class _Counted:
         rows = await anext(self._rows)
         self.count += rows.count
         return rows
-

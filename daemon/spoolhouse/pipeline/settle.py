@@ -162,7 +162,7 @@ class Settler:
             folders |= self._end(home, home.files[number], target)
         files.sync_folders(folders)
         now = self.ending.now_ms()
-        home.journal.moved({number: now + self.ending.append_watch_ms for number in numbers})
+        home.journal.moved(dict.fromkeys(numbers, now + self.ending.append_watch_ms))
         for number in numbers:
             home.files[number].state = FileState.FINAL
             home.files[number].watch_until_ms = now + self.ending.append_watch_ms

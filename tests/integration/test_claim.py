@@ -1,0 +1,494 @@
+"""The claim stage, with a real home; settle is real too where a file has to come to its end."""
+
+import asyncio
+import gzip
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spoolhouse.channel import Receiver, Sender, channel
+from spoolhouse.core.shipment import FileStats, Limits, Packer, Shipment
+from spoolhouse.pipeline.arrivals import Desk
+from spoolhouse.pipeline.claim import Claimer, Terms
+from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
+from spoolhouse.progress import Silent
+from spoolhouse.spool.home import Home
+from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.tails import Tails
+
+LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
+ENOUGH = 30.0
+NEVER = 3600.0
+LINE = b'{"type": "span"}\n'
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Settled(Silent):
+    """Tells of each file that has come to its end."""
+
+    def __init__(self) -> None:
+        self.paths: asyncio.Queue[str] = asyncio.Queue()
+
+    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
+        del path, size, rows, rejected
+        self.paths.put_nowait(destination)
+
+
+class _Stage:
+    """A claimer and what surrounds it. `watch` makes settle follow: seconds that a settled file is watched."""
+
+    def __init__(
+        self,
+        spool: Path,
+        *,
+        max_bytes: int = 1 << 20,
+        max_files: int = 100,
+        linger: float = 0.02,
+        torn_after: float = NEVER,
+        watch: float | None = None,
+    ) -> None:
+        self.spool = spool
+        self.home = Home.create(spool, "own")
+        self.terms = Terms(
+            limits=LIMITS, fingerprint="f", max_bytes=max_bytes, torn_after=torn_after, now_ms=_now_ms
+        )  # fmt: skip
+        self.packer = Packer(max_bytes=max_bytes, max_files=max_files, linger=linger)
+        self.desk, self.tails = Desk(), Tails()
+        self.writable, self.stop = asyncio.Event(), asyncio.Event()
+        self.writable.set()
+        self.places_in, self.places = channel(1000, Place)
+        self.shipments_in, self.shipments = channel(100, Shipment)
+        self.news_in: Sender[News]
+        self.news: Receiver[News]
+        self.news_in, self.news = channel(1000)
+        self.progress = _Settled()
+        self._watch = watch
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["_Stage"]:
+        """Run until the end of the block, then until all is passed on."""
+        claimer = Claimer(
+            home=self.home,
+            terms=self.terms,
+            packer=self.packer,
+            tails=self.tails,
+            desk=self.desk,
+            out=self.shipments_in,
+            news=self.news_in.clone(),
+            writable=self.writable,
+            stop=self.stop,
+        )
+        ending = Ending(delete=False, append_watch_ms=int((self._watch or 0) * 1000), now_ms=_now_ms)
+        settler = Settler(
+            homes={"own": self.home},
+            tails=self.tails,
+            ending=ending,
+            progress=self.progress,
+            wake=asyncio.Event(),
+        )
+        async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
+            group.create_task(claimer.run(self.places))
+            if self._watch is not None:
+                group.create_task(settler.run(self.news))
+            yield self
+            self.places_in.close()
+            self.news_in.close()
+
+    async def drop(self, name: str = "a.jsonl", content: bytes = LINE, kind: str = "span") -> Path:
+        """Drop a file and announce it; return its path."""
+        path = self.spool / kind / "p" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        await self.announce(Place(type=kind, project="p", name=name))
+        return path
+
+    async def announce(self, *places: Place) -> None:
+        for place in places:
+            self.desk.under_way.add(place)
+            await self.places_in.send(place)
+
+    async def shipment(self) -> Shipment:
+        """Return the next shipment; the journal has it already."""
+        shipment = await self.shipments.receive()
+        planned = {item.id: item for item in (await asyncio.to_thread(self.home.journal.load)).planned}
+        assert replace(shipment, replay=True) == planned[shipment.id]
+        return shipment
+
+    async def acknowledge(self, shipment: Shipment) -> None:
+        """Say that all of it has landed."""
+        stats = {segment.file: FileStats(lines=1) for segment in shipment.segments}
+        await self.news_in.send(Counted(shipment=shipment, batches=0, stats=stats))
+
+    async def destination(self) -> Path:
+        """Return where the next file that comes to its end is."""
+        return self.spool / await self.progress.paths.get()
+
+    async def expired(self) -> None:
+        """Wait until no file is watched any more."""
+        while self.home.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def _ranges(*shipments: Shipment) -> list[tuple[int, int, int]]:
+    return [(segment.file, segment.start, segment.end) for shipment in shipments for segment in shipment.segments]
+
+
+def _covers(ranges: Iterable[tuple[int, int, int]], size: int) -> bool:
+    """Tell whether ranges of one file cover all of it, each byte once."""
+    at = 0
+    for _, start, end in sorted(ranges):
+        if start != at or end <= start:
+            return False
+        at = end
+    return at == size
+
+
+async def test_small_files_travel_together(spool: Path) -> None:
+    async with _Stage(spool, max_files=5, linger=NEVER).running() as stage:
+        for number in range(5):
+            await stage.drop(f"{number}.jsonl")
+        shipment = await stage.shipment()
+    assert _ranges(shipment) == [(number, 0, len(LINE)) for number in range(1, 6)]
+    assert (shipment.type, shipment.instance, shipment.fingerprint, shipment.limits) == ("span", "own", "f", LIMITS)
+    assert not shipment.replay
+    assert stage.desk.under_way == set()
+    stage.home.close()
+
+
+async def test_each_type_has_its_own_shipment(spool: Path) -> None:
+    async with _Stage(spool, max_files=3, linger=NEVER).running() as stage:
+        for number in range(3):
+            await stage.drop(f"{number}.jsonl", kind="span")
+            await stage.drop(f"{number}.jsonl", kind="log")
+        shipments = [await stage.shipment(), await stage.shipment()]
+    assert sorted(shipment.type for shipment in shipments) == ["log", "span"]
+    for shipment in shipments:
+        names = {stage.home.files[segment.file].place.type for segment in shipment.segments}
+        assert names == {shipment.type}
+    stage.home.close()
+
+
+async def test_no_shipment_has_more_files_or_bytes_than_it_may(spool: Path) -> None:
+    async with _Stage(spool, max_files=3, max_bytes=10 * len(LINE), linger=0.2).running() as stage:
+        for number in range(10):
+            await stage.drop(f"{number}.jsonl", LINE * (1 + number % 4))
+        shipments: list[Shipment] = []
+        while len({file for file, _, _ in _ranges(*shipments)}) < 10:
+            shipments.append(await stage.shipment())
+    for shipment in shipments:
+        assert len(shipment.segments) <= 3
+        assert sum(segment.end - segment.start for segment in shipment.segments) <= 10 * len(LINE)
+    assert sorted(file for file, _, _ in _ranges(*shipments)) == list(range(1, 11))
+    stage.home.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_big_file_is_cut_at_line_ends_and_no_byte_is_left_out(seed: int, spool: Path) -> None:
+    rng = random.Random(seed)
+    lines = [json.dumps({"x": "y" * rng.choice([0, 10, 300, 2500])}).encode() for _ in range(60)]
+    content = b"\n".join(lines) + rng.choice([b"", b"\n", b"\n\n"])
+    async with _Stage(spool, max_bytes=1000).running() as stage:
+        await stage.drop(content=content)
+        shipments = [await stage.shipment()]
+        assert stage.home.files[1].planned_to == len(content)
+        planned = (await asyncio.to_thread(stage.home.journal.load)).planned
+        shipments += [await stage.shipment() for _ in range(len(planned) - 1)]
+    assert len(shipments) > 10
+    assert _covers(_ranges(*shipments), len(content))
+    assert all(start == 0 or content[start - 1 : start] == b"\n" for _, start, _ in _ranges(*shipments))
+    assert stage.home.unacknowledged == {1: len(shipments)}
+    stage.home.close()
+
+
+async def test_a_line_longer_than_a_shipment_is_not_cut(spool: Path) -> None:
+    content = LINE + b'{"x": "' + b"y" * 5000 + b'"}\n' + LINE
+    async with _Stage(spool, max_bytes=500).running() as stage:
+        await stage.drop(content=content)
+        shipments = [await stage.shipment()]
+        planned = (await asyncio.to_thread(stage.home.journal.load)).planned
+        shipments += [await stage.shipment() for _ in range(len(planned) - 1)]
+    assert _covers(_ranges(*shipments), len(content))
+    assert all(start == 0 or content[start - 1 : start] == b"\n" for _, start, _ in _ranges(*shipments))
+    stage.home.close()
+
+
+async def test_an_archive_is_never_cut(spool: Path) -> None:
+    content = gzip.compress(os.urandom(20_000))
+    async with _Stage(spool, max_bytes=1000).running() as stage:
+        await stage.drop("a.jsonl.gz", content)
+        assert _ranges(await stage.shipment()) == [(1, 0, len(content))]
+    stage.home.close()
+
+
+@pytest.mark.parametrize("last", [b'{"a": 1}', b'{"a": {"b": []}} ', b"  ", b"\r", b'{"a": "' + b"x" * 2000])
+async def test_a_last_line_without_its_end_ships_if_nothing_can_be_missing(last: bytes, spool: Path) -> None:
+    """It is a whole object, or blank, or longer than any line that is taken."""
+    async with _Stage(spool).running() as stage:
+        await stage.drop(content=LINE + last)
+        assert _ranges(await stage.shipment()) == [(1, 0, len(LINE + last))]
+    stage.home.close()
+
+
+async def test_a_torn_last_line_waits_then_ships_as_it_is(spool: Path) -> None:
+    torn = [b'{"a": 1', b'{"a": "}', b"1", b"nul", b'{"a": 1}{', b"\xff"]
+    async with _Stage(spool, max_files=6, linger=NEVER, torn_after=0.2, watch=0.0).running() as stage:
+        for number, line in enumerate(torn, start=1):
+            await stage.drop(f"{number}.jsonl", LINE + line)
+        first = await stage.shipment()
+        assert _ranges(first) == [(number, 0, len(LINE)) for number in range(1, 7)]
+        await stage.acknowledge(first)
+        tails = [await stage.shipment() for _ in torn]
+        ends = [(number, len(LINE), len(LINE + line)) for number, line in enumerate(torn, start=1)]
+        assert sorted(_ranges(*tails)) == ends
+        for tail in tails:
+            await stage.acknowledge(tail)
+        found = {(await stage.destination()).read_bytes() for _ in torn}
+        assert found == {LINE + line for line in torn}
+    stage.home.close()
+
+
+async def test_a_torn_line_that_is_all_there_is_waits_too(spool: Path) -> None:
+    async with _Stage(spool, torn_after=0.2, watch=0.0).running() as stage:
+        await stage.drop(content=b'{"a"')
+        shipment = await stage.shipment()
+        assert _ranges(shipment) == [(1, 0, 4)]
+        await stage.acknowledge(shipment)
+        await stage.destination()
+    stage.home.close()
+
+
+async def test_a_torn_line_that_gets_its_end_ships_as_one_line(spool: Path) -> None:
+    async with _Stage(spool, watch=0.0).running() as stage:
+        await stage.drop(content=LINE + b'{"type": ')
+        first = await stage.shipment()
+        with stage.home.path(1).open("ab") as writer:
+            writer.write(b'"log"}\n')
+        await stage.acknowledge(first)
+        second = await stage.shipment()
+        assert _ranges(first, second) == [(1, 0, 17), (1, 17, 33)]
+        await stage.acknowledge(second)
+        await stage.destination()
+    stage.home.close()
+
+
+async def test_an_empty_file_is_complete_at_once(spool: Path) -> None:
+    stage = _Stage(spool)
+    async with stage.running():
+        await stage.drop(content=b"")
+        news = await stage.news.receive()
+    assert isinstance(news, Complete)
+    assert (news.home, news.file) == (stage.home, 1)
+    assert [shipment async for shipment in stage.shipments] == []
+    stage.home.close()
+
+
+async def test_an_empty_file_that_is_written_to_in_processed_is_shipped(spool: Path) -> None:
+    async with _Stage(spool, watch=NEVER).running() as stage:
+        await stage.drop(content=b"")
+        destination = await stage.destination()
+        destination.write_bytes(LINE)
+        assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
+    stage.home.close()
+
+
+async def test_an_empty_file_is_in_the_journal_while_it_is_watched(spool: Path) -> None:
+    """Else a restart forgets it, and what its writer still appends is never ingested."""
+    async with _Stage(spool, watch=NEVER).running() as stage:
+        await stage.drop(content=b"")
+        await stage.destination()
+        (file,) = (await asyncio.to_thread(stage.home.journal.load)).files
+        assert file.state is FileState.FINAL
+    stage.home.close()
+
+
+async def test_nothing_is_claimed_while_nothing_can_be_written(spool: Path) -> None:
+    stage = _Stage(spool)
+    stage.writable.clear()
+    async with stage.running():
+        path = await stage.drop()
+        await asyncio.sleep(0.3)  # longer than the stage waits for anything
+        assert path.exists()
+        assert not stage.home.files
+        stage.writable.set()
+        assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
+        assert not path.exists()
+    stage.home.close()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+async def test_after_a_stop_nothing_is_claimed_but_what_is_packed_is_shipped(writable: bool, spool: Path) -> None:
+    stage = _Stage(spool, linger=NEVER)
+    async with stage.running():
+        await stage.drop("before.jsonl")
+        while not stage.packer:  # noqa: ASYNC110  # nothing tells of it but the packer itself
+            await asyncio.sleep(0.01)
+        if not writable:
+            stage.writable.clear()
+        stage.stop.set()
+        after = await stage.drop("after.jsonl")
+    assert after.exists()
+    assert stage.desk.under_way == set()
+    assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
+    assert [shipment async for shipment in stage.shipments] == []
+    stage.home.close()
+
+
+async def test_what_cannot_be_claimed_harms_no_other_file(spool: Path) -> None:
+    async with _Stage(spool).running() as stage:
+        link = await stage.drop("link.jsonl")
+        link.unlink()
+        link.symlink_to(spool / "secret")
+        await stage.announce(Place(type="span", project="p", name="gone.jsonl"))
+        await stage.drop("good.jsonl")
+        assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
+    assert [place.name for place in stage.desk.refused] == ["link.jsonl"]
+    assert stage.desk.under_way == set()
+    assert link.is_symlink()
+    stage.home.close()
+
+
+async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
+    async with _Stage(spool, watch=0.0).running() as stage:
+        await stage.drop(content=LINE)
+        first = await stage.shipment()
+        path = await stage.drop(content=LINE * 2)
+        while stage.desk.under_way:  # noqa: ASYNC110  # nothing tells of it but the desk itself
+            await asyncio.sleep(0.01)
+        assert path.exists()
+        assert stage.desk.refused == {}
+        await stage.acknowledge(first)
+        await stage.destination()
+        await stage.announce(Place(type="span", project="p", name="a.jsonl"))
+        second = await stage.shipment()
+        assert _ranges(second) == [(2, 0, 2 * len(LINE))]
+        await stage.acknowledge(second)
+        assert (await stage.destination()).name == "a.1.jsonl"
+    stage.home.close()
+
+
+async def test_bytes_appended_while_claimed_are_a_shipment_of_their_own(spool: Path) -> None:
+    async with _Stage(spool, watch=0.0).running() as stage:
+        await stage.drop(content=LINE)
+        first = await stage.shipment()
+        with stage.home.path(1).open("ab") as writer:
+            writer.write(LINE * 3)
+        await stage.acknowledge(first)
+        second = await stage.shipment()
+        assert _ranges(second) == [(1, len(LINE), 4 * len(LINE))]
+        assert second.id != first.id
+        await stage.acknowledge(second)
+        assert (await stage.destination()).read_bytes() == LINE * 4
+    stage.home.close()
+
+
+async def test_bytes_appended_in_processed_are_a_shipment_of_their_own(spool: Path) -> None:
+    async with _Stage(spool, watch=0.5).running() as stage:
+        await stage.drop(content=LINE)
+        await stage.acknowledge(await stage.shipment())
+        destination = await stage.destination()
+        assert destination.parent.name == "processed"
+        with destination.open("ab") as writer:
+            writer.write(LINE * 2)
+        second = await stage.shipment()
+        assert _ranges(second) == [(1, len(LINE), 3 * len(LINE))]
+        await stage.acknowledge(second)
+        await stage.expired()
+        assert (await asyncio.to_thread(stage.home.journal.load)).files == ()
+    assert destination.read_bytes() == LINE * 3
+    stage.home.close()
+
+
+async def test_a_big_tail_is_cut_as_a_big_file_is(spool: Path) -> None:
+    async with _Stage(spool, max_bytes=200, watch=0.0).running() as stage:
+        await stage.drop(content=LINE)
+        first = await stage.shipment()
+        with stage.home.path(1).open("ab") as writer:
+            writer.write(LINE * 100)
+        await stage.acknowledge(first)
+        shipments = [await stage.shipment()]
+        planned = (await asyncio.to_thread(stage.home.journal.load)).planned
+        shipments += [await stage.shipment() for _ in range(len(planned) - 1)]
+        assert len(shipments) > 5
+        assert _covers(_ranges(first, *shipments), 101 * len(LINE))
+        for shipment in shipments:
+            await stage.acknowledge(shipment)
+        await stage.destination()
+    stage.home.close()
+
+
+async def test_a_file_whose_watch_is_over_is_forgotten(spool: Path) -> None:
+    async with _Stage(spool, watch=0.05).running() as stage:
+        await stage.drop()
+        await stage.acknowledge(await stage.shipment())
+        destination = await stage.destination()
+        await stage.expired()
+    assert stage.home.journal.load().files == ()
+    assert stage.home.is_empty()
+    assert destination.exists()
+    stage.home.close()
+
+
+async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -> None:
+    async with _Stage(spool, watch=0.3).running() as stage:
+        await stage.drop()
+        await stage.acknowledge(await stage.shipment())
+        (await stage.destination()).unlink()
+        await stage.expired()
+    stage.home.close()
+
+
+async def test_a_writer_that_never_pauses_loses_no_byte_and_doubles_none(spool: Path) -> None:
+    """It writes on through the claim and the move, in pieces that end anywhere."""
+    rng = random.Random(1)
+    content = b"".join(
+        json.dumps({"n": number, "x": "y" * rng.randrange(50)}).encode() + b"\n" for number in range(400)
+    )
+    cuts = sorted(rng.sample(range(1, len(content)), 40))
+    stage = _Stage(spool, max_bytes=2000, watch=NEVER)
+    shipments: list[Shipment] = []
+
+    async def write() -> None:
+        await stage.drop(content=content[: cuts[0]])
+        while not stage.home.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
+            await asyncio.sleep(0)
+        with stage.home.path(1).open("ab", buffering=0) as writer:
+            for start, end in zip(cuts, [*cuts[1:], len(content)], strict=True):
+                writer.write(content[start:end])
+                await asyncio.sleep(rng.random() * 0.05)
+
+    async with stage.running(), asyncio.TaskGroup() as group:
+        group.create_task(write())
+        while sum(end - start for _, start, end in _ranges(*shipments)) < len(content):
+            shipments.append(await stage.shipment())
+            await stage.acknowledge(shipments[-1])
+    assert _covers(_ranges(*shipments), len(content))
+    assert all(start == 0 or content[start - 1 : start] == b"\n" for _, start, _ in _ranges(*shipments))
+    stage.home.close()
+
+
+async def test_a_claim_survives_the_death_of_its_instance(spool: Path) -> None:
+    async with _Stage(spool).running() as stage:
+        await stage.drop()
+        shipment = await stage.shipment()
+    stage.home.close()
+    adopted = Home.adopt(spool, "own")
+    assert adopted is not None
+    with closing(adopted):
+        assert adopted.load().planned == (replace(shipment, replay=True),)
+        assert adopted.path(1).read_bytes() == LINE

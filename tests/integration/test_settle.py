@@ -1,0 +1,345 @@
+"""The settle stage, with real homes: journal first, then the move, and nothing is ever overwritten."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from spoolhouse.channel import channel
+from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.pipeline.settle import Acknowledged, Complete, Counted, Ending, News, Settler
+from spoolhouse.progress import Silent
+from spoolhouse.spool import layout
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.tails import Tails
+
+LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
+NOW_MS = 1_700_000_000_000
+WATCH_MS = 60_000
+
+
+class _Told(Silent):
+    """Keeps what a display would be told."""
+
+    def __init__(self) -> None:
+        self.settlements: list[tuple[str, str, int, int, int]] = []
+        self.first = asyncio.Event()
+
+    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
+        self.settlements.append((path, destination, size, rows, rejected))
+        self.first.set()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def home(spool: Path) -> Iterator[Home]:
+    with closing(Home.create(spool, "own")) as home:
+        yield home
+
+
+def _settler(*homes: Home, delete: bool = False, watch_ms: int = WATCH_MS, progress: _Told | None = None) -> Settler:
+    return Settler(
+        homes={home.instance: home for home in homes},
+        tails=Tails(),
+        ending=Ending(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
+        progress=progress or Silent(),
+        wake=asyncio.Event(),
+    )
+
+
+def _claim(home: Home, name: str = "a.jsonl", content: bytes = b"{}\n") -> int:
+    """Drop and claim a file; return its number. It is not in the journal yet."""
+    place = Place(type="span", project="p", name=name)
+    path = home.spool / place.relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    ((_, result),) = home.claim([place])
+    assert isinstance(result, Claim)
+    return home.add(result, NOW_MS).number
+
+
+def _plan(home: Home, name: str, *numbers: int) -> Shipment:
+    """Journal a shipment of whole files, as claim does."""
+    sizes = {number: home.path(number).stat().st_size for number in numbers}
+    shipment = Shipment(
+        id=name,
+        instance=home.instance,
+        type="span",
+        segments=tuple(Segment(file=number, start=0, end=size) for number, size in sizes.items()),
+        clock_ms=NOW_MS,
+        fingerprint="f",
+        limits=LIMITS,
+    )
+    for number, size in sizes.items():
+        home.files[number].planned_to = size
+        home.unacknowledged[number] = home.unacknowledged.get(number, 0) + 1
+    home.journal.plan([home.files[number] for number in numbers], [shipment])
+    return shipment
+
+
+def _counted(shipment: Shipment, batches: int = 0, **stats: object) -> Counted:
+    some = {"lines": 3, "rejected": 1, "rows": {"span": 2}, **stats}
+    whole = {segment.file: FileStats(**some) for segment in shipment.segments}  # type: ignore[arg-type]  # a test's own
+    return Counted(shipment=shipment, batches=batches, stats=whole)
+
+
+async def _settle(settler: Settler, *news: News) -> None:
+    sender, receiver = channel(len(news) + 1)
+    for item in news:
+        await sender.send(item)
+    sender.close()
+    await settler.run(receiver)
+
+
+def _files(spool: Path) -> dict[str, bytes]:
+    """Return all files with their content, those of our state folder left out."""
+    found = {str(path.relative_to(spool)): path for path in spool.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(layout.STATE)}
+
+
+async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, home: Home) -> None:
+    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
+    await _settle(settler, _counted(shipment, 2), Acknowledged(shipment=shipment, batch="s:1"))
+    assert _files(spool) == {}
+    assert home.journal.load().planned != ()
+    await _settle(settler, Acknowledged(shipment=shipment, batch="s:2"))
+    assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
+    (file,) = home.journal.load().files
+    assert (file.state, file.watch_until_ms) == (FileState.FINAL, NOW_MS + WATCH_MS)
+    assert file.stats == FileStats(lines=3, rejected=1, rows={"span": 2})
+    assert home.files == {1: file}
+    assert home.unacknowledged == {}
+    assert home.path(1) == spool / "span/p/processed/a.jsonl"
+    assert settler.wake.is_set()
+    assert settler.tails.next_due() is not None
+
+
+async def test_an_acknowledgement_may_come_before_it_is_known_how_many_there_are(spool: Path, home: Home) -> None:
+    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
+    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1"))
+    assert _files(spool) == {}
+    await _settle(settler, _counted(shipment, 1))
+    assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
+
+
+async def test_a_file_in_two_shipments_waits_for_both(spool: Path, home: Home) -> None:
+    settler, number = _settler(home), _claim(home)
+    first, second = _plan(home, "s", number), _plan(home, "t", number)
+    await _settle(settler, _counted(second))
+    assert _files(spool) == {}
+    await _settle(settler, _counted(first))
+    assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
+    assert home.files[number].stats.lines == 6
+
+
+async def test_the_files_of_a_shipment_move_together(spool: Path, home: Home) -> None:
+    progress = _Told()
+    settler = _settler(home, progress=progress)
+    shipment = _plan(home, "s", *(_claim(home, f"{number}.jsonl") for number in range(20)))
+    await _settle(settler, _counted(shipment))
+    assert len(_files(spool)) == 20
+    assert home.journal.load().planned == ()
+    assert (settler.outcome.files, settler.outcome.rejected, settler.outcome.failed) == (20, 20, 0)
+    assert settler.outcome.rows == {"span": 40}
+    assert ("span/p/7.jsonl", "span/p/processed/7.jsonl", 3, 2, 1) in progress.settlements
+
+
+async def test_a_name_that_is_taken_gets_a_number(spool: Path, home: Home) -> None:
+    processed = spool / "span/p/processed"
+    processed.mkdir(parents=True)
+    (processed / "a.jsonl").write_bytes(b"old")
+    (processed / "a.1.jsonl").symlink_to("nowhere")
+    (processed / "a.2.jsonl").mkdir()
+    await _settle(_settler(home), _counted(_plan(home, "s", _claim(home))))
+    assert _files(spool) == {"span/p/processed/a.jsonl": b"old", "span/p/processed/a.3.jsonl": b"{}\n"}
+    assert home.journal.load().files == (home.files[1],)
+
+
+async def test_the_longest_name_gets_a_number_too(spool: Path, home: Home) -> None:
+    name, settler = "ü" * 124 + ".jsonl", _settler(home)
+    for content in (b"1\n", b"2\n"):
+        await _settle(settler, _counted(_plan(home, content.decode(), _claim(home, name, content))))
+    assert sorted(_files(spool).values()) == [b"1\n", b"2\n"]
+
+
+async def test_instances_that_settle_equal_names_lose_no_file(spool: Path) -> None:
+    """Each looks for a free name, and another one may take it before the rename."""
+    homes = [Home.create(spool, f"own-{number}") for number in range(4)]
+    news: dict[str, list[News]] = {home.instance: [] for home in homes}
+    for home in homes:
+        for number in range(15):
+            content = f"{home.instance} {number}\n".encode()
+            news[home.instance].append(_counted(_plan(home, str(number), _claim(home, f"{number}.jsonl", content))))
+    async with asyncio.TaskGroup() as group:
+        for home in homes:
+            group.create_task(_settle(_settler(home), *news[home.instance]))
+    expected = {f"own-{instance} {number}\n".encode() for instance in range(4) for number in range(15)}
+    found = _files(spool)
+    assert set(found.values()) == expected
+    assert len(found) == len(expected)
+    for home in homes:
+        for file in home.journal.load().files:
+            assert file.state is FileState.FINAL
+            assert found[str(file.target)] == f"{home.instance} {file.place.name.split('.')[0]}\n".encode()
+        home.close()
+
+
+async def test_a_file_is_deleted_only_if_asked_for_and_is_forgotten(spool: Path, home: Home) -> None:
+    progress = _Told()
+    settler = _settler(home, delete=True, progress=progress)
+    shipment = _plan(home, "s", _claim(home))
+    await _settle(settler, _counted(shipment, 1))
+    assert home.path(1).exists()
+    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1"))
+    assert _files(spool) == {}
+    assert home.is_empty()
+    assert home.journal.load().files == ()
+    assert progress.settlements == [("span/p/a.jsonl", "", 3, 2, 1)]
+    assert settler.tails.next_due() is None
+
+
+@pytest.mark.parametrize("delete", [True, False])
+async def test_what_cannot_be_read_goes_to_failed_with_a_reason(delete: bool, spool: Path, home: Home) -> None:
+    settler = _settler(home, delete=delete)
+    shipment = _plan(home, "s", _claim(home, "a.jsonl.gz"))
+    await _settle(settler, _counted(shipment, failure="corrupt archive"))
+    found = _files(spool)
+    assert found["span/p/failed/a.jsonl.gz"] == b"{}\n"
+    reason = found["span/p/failed/a.jsonl.gz.reason.txt"].decode()
+    assert "corrupt archive; 2 rows of it landed, 1 lines were rejected" in reason
+    assert len(found) == 2
+    assert settler.outcome.failed == 1
+
+
+async def test_failed_files_of_one_name_have_a_reason_each(spool: Path, home: Home) -> None:
+    settler = _settler(home)
+    for failure in ("first", "second"):
+        await _settle(settler, _counted(_plan(home, failure, _claim(home, content=failure.encode())), failure=failure))
+    found = _files(spool)
+    for name, failure in (("a.jsonl", "first"), ("a.1.jsonl", "second")):
+        assert found[f"span/p/failed/{name}"] == failure.encode()
+        assert failure.encode() in found[f"span/p/failed/{name}.reason.txt"]
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "字", "\udcff"])
+async def test_the_longest_name_has_a_reason_too(letter: str, spool: Path, home: Home) -> None:
+    name = letter * (245 // len(os.fsencode(letter))) + ".jsonl.gz"
+    await _settle(_settler(home), _counted(_plan(home, "s", _claim(home, name)), failure="corrupt"))
+    assert len(_files(spool)) == 2
+
+
+async def test_a_reason_is_written_through_no_link(spool: Path, home: Home) -> None:
+    secret = spool / "secret"
+    secret.write_bytes(b"kept")
+    failed = spool / "span/p/failed"
+    failed.mkdir(parents=True)
+    (failed / "a.jsonl.reason.txt").symlink_to(secret)
+    await _settle(_settler(home), _counted(_plan(home, "s", _claim(home)), failure="corrupt"))
+    assert secret.read_bytes() == b"kept"
+    assert (failed / "a.jsonl").exists()
+
+
+@pytest.mark.parametrize("inside", ["file", "link out of the spool"])
+@pytest.mark.parametrize("failure", ["", "corrupt"])
+async def test_a_final_folder_that_is_none_harms_no_other_project(
+    failure: str, inside: str, spool: Path, home: Home
+) -> None:
+    """A producer can put anything there. The file waits where it is, or finds another way; it does not leave the spool."""
+    outside = spool.parent / f"{spool.name}-outside"
+    outside.mkdir()
+    blocked, other = _plan(home, "s", _claim(home, "blocked.jsonl")), _plan(home, "t", _claim(home, "other.jsonl"))
+    final = spool / "span/p" / ("failed" if failure else "processed")
+    if inside == "file":
+        final.write_bytes(b"in the way")
+    else:
+        final.symlink_to(outside)
+    await _settle(_settler(home), _counted(blocked, failure=failure))
+    if inside == "file":
+        assert final.read_bytes() == b"in the way"
+    assert list(outside.iterdir()) == []
+    assert sum(path.name == "blocked.jsonl" for path in spool.rglob("*")) == 1
+    final.unlink()
+    await _settle(_settler(home), _counted(other))
+    assert "span/p/processed/other.jsonl" in _files(spool)
+
+
+async def test_a_file_that_grew_is_not_moved_but_looked_at_again(spool: Path, home: Home) -> None:
+    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
+    with home.path(1).open("ab") as writer:
+        writer.write(b"more\n")
+    await _settle(settler, _counted(shipment))
+    assert _files(spool) == {}
+    assert settler.tails.next_due() is not None
+    home.files[1].planned_to = 8
+    await _settle(settler, Complete(home=home, file=1))
+    assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
+
+
+async def test_a_final_file_is_only_watched(spool: Path, home: Home) -> None:
+    settler = _settler(home)
+    await _settle(settler, _counted(_plan(home, "s", _claim(home))))
+    before = _files(spool)
+    await _settle(settler, Complete(home=home, file=1))
+    assert _files(spool) == before
+    assert settler.outcome.files == 1
+
+
+async def test_an_empty_file_that_was_never_journalled_is_moved(spool: Path, home: Home) -> None:
+    number = _claim(home, content=b"")
+    await _settle(_settler(home), Complete(home=home, file=number))
+    assert _files(spool) == {"span/p/processed/a.jsonl": b""}
+
+
+async def test_a_claimed_file_that_somebody_took_away_is_forgotten(spool: Path, home: Home) -> None:
+    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
+    home.path(1).unlink()
+    await _settle(settler, _counted(shipment, failure="gone"))
+    assert _files(spool) == {}
+    assert home.is_empty()
+    assert home.journal.load().files == ()
+
+
+async def test_without_a_watch_a_settled_file_is_forgotten_at_once(spool: Path, home: Home) -> None:
+    settler = _settler(home, watch_ms=0)
+    await _settle(settler, _counted(_plan(home, "s", _claim(home))))
+    assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
+    assert home.is_empty()
+    assert home.journal.load().files == ()
+    assert settler.tails.next_due() is None
+
+
+async def test_a_name_with_any_bytes_settles(spool: Path, home: Home) -> None:
+    name = os.fsdecode(b"\xff\n'.jsonl")
+    progress = _Told()
+    await _settle(_settler(home, progress=progress), _counted(_plan(home, "s", _claim(home, name))))
+    assert os.listdir(spool / "span/p/processed") == [name]  # noqa: PTH208
+    assert progress.settlements[0][1] == "span/p/processed/\\xff\n'.jsonl"
+
+
+async def test_a_cancelled_move_is_finished_first(spool: Path, home: Home) -> None:
+    """Whenever it comes: each file is where the journal says."""
+    progress = _Told()
+    settler = _settler(home, progress=progress)
+    shipments = [
+        _plan(home, str(turn), *(_claim(home, f"{turn}-{number}.jsonl") for number in range(20))) for turn in range(5)
+    ]
+    task = asyncio.ensure_future(_settle(settler, *(_counted(shipment) for shipment in shipments)))
+    await progress.first.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    states = [file.state for file in home.journal.load().files]
+    assert 20 <= states.count(FileState.FINAL) <= 100
+    assert states.count(FileState.MOVING) == 0
+    for file in home.journal.load().files:
+        assert (home.claimed / file.place.relative).exists() == (file.state is not FileState.FINAL)
+        assert (file.target is not None and (spool / file.target).exists()) == (file.state is FileState.FINAL)

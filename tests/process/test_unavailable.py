@@ -1,0 +1,97 @@
+"""ClickHouse cannot be used: one clear line with the setting and the mend, files where they were, `--once` exits 69."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Config, Database, LocalServer, StartServer, User
+from tests.process.daemon import Daemon, drop, once
+from tests.process.inputs import good
+
+PREFIX = "mastra_admin_"
+
+
+@pytest.fixture
+def strict(start_server: StartServer) -> LocalServer:
+    """Start a server on which `writer` has a password and all rights, and `reader` may not create or insert."""
+    users = (
+        User(name="writer", password="right"),
+        User(name="reader", password="right", grants=("GRANT SELECT ON *.*",)),
+    )
+    return start_server(Config(users=users))
+
+
+def check(daemon: Daemon, path: Path, code: int, *, mend: str) -> None:
+    """It said why and what to do, in one line, and left the file where it was."""
+    assert daemon.wait() == code, daemon.told()
+    [record] = daemon.events("clickhouse_unavailable")
+    assert mend in str(record["mend"]), record
+    assert "right" not in daemon.told(), "no secret is ever said"
+    assert path.exists()
+
+
+def test_wrong_password(strict: LocalServer, tmp_path: Path) -> None:
+    path = drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "writer", "SPOOLHOUSE_CLICKHOUSE__PASSWORD": "wr0ng"}
+    with Daemon(strict.http_url, tmp_path, "--once", env=env) as daemon:
+        check(daemon, path, 69, mend="clickhouse.password")
+
+
+def test_right_password_from_a_file(strict: LocalServer, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("right\n")
+    spool = tmp_path / "spool"
+    drop(spool, "span", "p", "a.jsonl", good("p"))
+    env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "writer", "SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE": str(secret)}
+    code, daemon = once(strict.native_url, spool, env=env)
+    assert code == 0, daemon.told()
+    assert "right" not in daemon.told()
+
+
+def test_a_password_by_flag_is_warned_of(strict: LocalServer, tmp_path: Path) -> None:
+    drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    flags = ("--clickhouse-username", "writer", "--clickhouse-password", "right")
+    code, daemon = once(strict.http_url, tmp_path, *flags)
+    assert code == 0, daemon.told()
+    assert daemon.events("password_on_command_line", level="warning")
+    assert '"right"' not in daemon.told()
+
+
+def test_no_rights(strict: LocalServer, tmp_path: Path) -> None:
+    path = drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "reader", "SPOOLHOUSE_CLICKHOUSE__PASSWORD": "right"}
+    with Daemon(strict.http_url, tmp_path, "--once", env=env) as daemon:
+        check(daemon, path, 69, mend="GRANT")
+
+
+def test_unknown_database(database: Database, tmp_path: Path) -> None:
+    path = drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    url = database.server.http_url
+    with Daemon(url, tmp_path, "--once", "--no-migrate", "--clickhouse-database", "nowhere") as daemon:
+        check(daemon, path, 69, mend="clickhouse.database")
+
+
+def test_a_missing_database_is_created_by_the_migration(database: Database, tmp_path: Path) -> None:
+    database.drop()
+    drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(1,)]
+
+
+def test_a_dropped_table_holds_its_batch_until_it_is_back(database: Database, tmp_path: Path) -> None:
+    """Nothing is lost: the claimed file waits, `--once` gives up with 69, and the next run lands it."""
+    assert once(database.http_url, tmp_path)[0] == 0
+    [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}spans")
+    database.query(f"DROP TABLE {PREFIX}spans SYNC")
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+    env = {"SPOOLHOUSE_SHUTDOWN__GRACE": "0.5", "SPOOLHOUSE_RETRY__CAP": "0.5"}
+    code, daemon = once(database.http_url, tmp_path, "--no-migrate", env=env)
+    assert code == 69, daemon.told()
+    [record, *_] = daemon.events("clickhouse_unavailable", scope=f"{PREFIX}spans")
+    assert record["code"] == 60
+    assert "spoolhouse migrate" in str(record["mend"])
+    database.query(str(create))
+    code, daemon = once(database.http_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(3,)]

@@ -1,0 +1,104 @@
+"""The rules of the house that a machine can hold: imports run one way, tasks start in one place, all stays small."""
+
+import ast
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "daemon" / "spoolhouse"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+MAY_IMPORT = {
+    "core": set(),
+    "spool": {"core"},
+    "schema": {"core"},
+    "store": {"core"},
+    "export": {"core", "spool"},
+    "pipeline": {"core", "spool", "schema", "store"},
+    "service": {"core", "spool", "schema", "store", "pipeline"},
+    "cli": {"core", "spool", "schema", "store", "pipeline", "service", "export"},
+}
+"""Which rooms a room may use, besides itself; the single modules at the top belong to everybody."""
+
+IMPURE = {"asyncio", "os", "time", "logging", "structlog", "socket", "sqlite3", "random", "pathlib", "threading"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full names of the modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms(path: Path) -> set[str]:
+    """Return the rooms of this package that a file imports from."""
+    parts = [module.split(".") for module in imported(path)]
+    return {part[1] for part in parts if part[0] == "spoolhouse" and len(part) > 1 and part[1] in MAY_IMPORT}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room in MAY_IMPORT:
+        assert rooms(path) <= MAY_IMPORT[room] | {room}
+    elif room != "__main__":
+        assert rooms(path) <= {"core"}, "what everybody uses can use nobody but core"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=name)
+def test_core_is_pure(path: Path) -> None:
+    assert not {module.split(".")[0] for module in imported(path)} & IMPURE
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_tasks_start_in_the_service_alone(path: Path) -> None:
+    if name(path) != "service.py":
+        assert "create_task" not in path.read_text()
+        assert "ensure_future" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_only_the_commands_exit(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0]
+    if room not in {"cli", "__main__.py"}:
+        text = path.read_text()
+        assert "sys.exit" not in text
+        assert "SystemExit" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is long"
+
+
+def test_the_median_module_is_short() -> None:
+    assert statistics.median(path.read_text().count("\n") for path in MODULES) <= 150
+
+
+def test_daemon_is_a_source_root_and_no_package() -> None:
+    assert not (ROOT / "daemon" / "__init__.py").exists()
+
+
+def test_the_top_level_holds_what_was_agreed() -> None:
+    agreed = {
+        "pyproject.toml", "daemon", "config", "systemd", "tests", "Dockerfile", "Makefile", "README.md", "LICENSE",
+        "CHANGELOG.md",
+    }  # fmt: skip
+    made = {"var", "build", "dist"}
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert found - made <= agreed

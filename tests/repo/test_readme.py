@@ -1,0 +1,62 @@
+"""The README is true: its commands exist, its files exist, its example lines land."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.jsonl import LineDecoder, Origin
+from spoolhouse.core.lines import Piece
+from tests.process.daemon import command
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Return the contents of the fenced blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    """Return the command lines of a program, without comments and dots."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith(program)]
+    return [[word for word in shlex.split(line, comments=True) if word != "…"] for line in lines]
+
+
+@pytest.mark.parametrize("words", commands("spoolhouse"), ids=" ".join)
+def test_commands_and_flags_exist(words: list[str]) -> None:
+    helped = command(words[1], "--help").stdout
+    for word in words[2:]:
+        if word.startswith("--"):
+            assert word in helped
+
+
+@pytest.mark.parametrize("words", commands("make"), ids=" ".join)
+def test_targets_exist(words: list[str]) -> None:
+    assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_ci_runs_the_test_command() -> None:
+    assert ["make", "test"] in commands("make")
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    "target", re.findall(r"\]\(([^)]+)\)", README) + re.findall(r"`(tests/[^`*]+|daemon/[^`]+)`", README)
+)
+def test_what_it_points_to_is_there(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_its_example_lines_are_valid() -> None:
+    [block] = blocks("json")
+    for line in block.splitlines():
+        json.loads(line)
+    origin = Origin(project="shop", policy="reject", clock_ms=0)
+    decoded = LineDecoder(BUILT_IN).decode(Piece(offset=0, data=block.encode()), origin)
+    assert decoded.rejects == []
+    assert decoded.rows["span"].count == len(block.splitlines())
