@@ -44,8 +44,9 @@ class Sender(Generic[T]):
     async def send(self, item: T) -> None:
         """Hand over `item`, waiting for room. Raises `ReceiverGoneError` if the receiver has closed."""
         state = self._state
-        while len(state.items) >= state.capacity and not state.receiver_gone:
+        while len(state.items) >= state.capacity and self._open and not state.receiver_gone:
             await state.moved.wait()
+        self._check_open()
         if state.receiver_gone:
             raise ReceiverGoneError
         state.items.append(item)
@@ -53,6 +54,7 @@ class Sender(Generic[T]):
 
     def clone(self) -> "Sender[T]":
         """Return another writing end, to be closed on its own."""
+        self._check_open()
         self._state.senders += 1
         return Sender(self._state)
 
@@ -62,6 +64,11 @@ class Sender(Generic[T]):
             self._open = False
             self._state.senders -= 1
             self._state.signal()
+
+    def _check_open(self) -> None:
+        # Whoever iterates may have seen the end already: what is sent after it would be lost without a word.
+        if not self._open:
+            raise RuntimeError("this sender is closed")
 
     async def __aenter__(self) -> Self:
         """Return itself."""

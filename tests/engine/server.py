@@ -208,14 +208,6 @@ class LocalServer(Server):
         self.kill()
         self.start()
 
-    def revive(self, within: float = 1.0) -> None:
-        """Start it again if it has ended, or does so `within` that many seconds.
-
-        The library aborts where a server only logs: when a native client dies at certain moments of an insert.
-        """
-        if self._ended_within(within):
-            self.restart()
-
     def pause(self) -> None:
         """Freeze it: its ports accept connections and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)

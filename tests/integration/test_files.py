@@ -263,8 +263,8 @@ def test_a_lock_on_a_name_that_was_replaced_counts_for_nothing(tmp_path: Path) -
                 turns[0] += 1
                 os.fstat(descriptor)  # lets the others run
                 crowds[0] += inside[0] > 1
-                path.unlink()
                 inside[0] -= 1
+                path.unlink()
                 os.close(descriptor)
 
     assert _at_once(8, work) == [None] * 8

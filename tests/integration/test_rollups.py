@@ -70,7 +70,7 @@ async def migrated(database: Database) -> Database:
 
 @asynccontextmanager
 async def connected(database: Database) -> AsyncIterator[Driver]:
-    driver = connect(database.http_url)
+    driver = connect(database.native_url)
     try:
         yield driver
     finally:

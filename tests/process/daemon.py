@@ -1,6 +1,5 @@
 """The installed console script as a child process, its logs as values."""
 
-import ctypes
 import json
 import os
 import signal
@@ -16,6 +15,15 @@ from typing import Self
 
 SCRIPT = Path(sysconfig.get_path("scripts"), "spoolhouse")
 Record = Mapping[str, object]
+
+
+# Gives up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (PR_CAPBSET_DROP is 24), then becomes the command.
+_OBEY_PERMISSIONS = """
+import ctypes, os, sys
+for capability in (1, 2):
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Daemon:
@@ -37,6 +45,8 @@ class Daemon:
             str(SCRIPT), "ingest", "--clickhouse-url", url, "--file-storage-path", str(storage), "--base-path", "",
             "--poll-interval", "200", *flags,
         ]  # fmt: skip
+        if unprivileged:
+            command = [sys.executable, "-c", _OBEY_PERMISSIONS, *command]
         self.records: list[Record] = []
         self.noise: list[str] = []
         self._news = threading.Condition()
@@ -47,7 +57,6 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.5", **(env or {})},
-            preexec_fn=_obey_permissions if unprivileged else None,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -119,13 +128,6 @@ class Daemon:
         self._reader.join(10)
         if self._process.stderr is not None:
             self._process.stderr.close()
-
-
-def _obey_permissions() -> None:
-    """Give up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH for good; without being root there is nothing to give up."""
-    libc = ctypes.CDLL(None)
-    for capability in (1, 2):
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def once(

@@ -120,6 +120,7 @@ def test_a_changed_type_is_refused() -> None:
     assert refusal.reason == "column duration_ms is Nullable(UInt32), declared Nullable(Int64)"
     assert refusal.statement == "ALTER TABLE `d`.`traces` MODIFY COLUMN `duration_ms` Nullable(Int64)"
     assert not refusal.blocking
+    assert str(refusal) == f"traces: {refusal.reason}"
 
 
 def test_an_enum_learns_new_values_and_keeps_those_that_it_knows_beyond_ours() -> None:

@@ -25,6 +25,10 @@ class Refusal:
     blocking: bool = False
     """The object is not what its name says: nothing is added to it, and nothing that hangs on it is created."""
 
+    def __str__(self) -> str:
+        """Return what differs, and where."""
+        return f"{self.name}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

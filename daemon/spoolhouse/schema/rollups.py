@@ -19,7 +19,11 @@ from spoolhouse.schema.tables import BATCH_ID, BATCH_TYPE, SETTINGS, column_type
 
 HOUR = "hour"
 FOLD_DAYS = 30
-"""For so long after its ingest time a batch's rows are told apart in a target; then they may be folded into others."""
+"""For so long after its ingest time a batch's rows are told apart in a target; then they may be folded into others.
+
+Folded are neighbours in the sorting key: a younger batch that lies between two old ones keeps them apart until it is
+old, too. Whoever asks for a batch by its id in a target must not take an older one's absence for a loss.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ class Home:
         folder = layout.state_folder(spool) / instance
         lock = _lock_new(folder, spool)
         try:
+            files.sync_folder(folder.parent)
             journal = Journal(folder / layout.JOURNAL, instance, create=True)
             files.sync_folder(folder)
             # Made last: where it stands, the journal is durable.
@@ -87,7 +88,13 @@ class Home:
         if lock is None:
             return None
         try:
-            return cls(spool, instance, lock, Journal(folder / layout.JOURNAL, instance, create=False))
+            journal = Journal(folder / layout.JOURNAL, instance, create=False)
+            try:
+                journal.load()  # what cannot be read is told here, not half-way
+            except JournalError:
+                journal.close()
+                raise
+            return cls(spool, instance, lock, journal)
         except JournalError:
             try:
                 if not _holds_nothing(folder):
@@ -105,6 +112,11 @@ class Home:
             self.journal.forget(deleted)
             kept = tuple(file for file in contents.files if file.number not in set(deleted))
             contents = replace(contents, files=kept)
+        # A disk's number may be another one since a reboot, or on another machine; a file that was renamed within the
+        # spool has stayed on the disk of its claim.
+        device = self.folder.stat().st_dev
+        for file in contents.files:
+            file.device = device
         self.files = {file.number: file for file in contents.files}
         self._numbers = max(self.files, default=0)
         self.unacknowledged = {}
@@ -241,9 +253,10 @@ def _lock_new(folder: Path, spool: Path) -> int:
 
     Until it is locked, a neighbour may take it for a folder that died at birth, and remove it: then it is made again.
     """
+    files.make_folders(folder.parent, below=spool)
+    files.check_locks_lock(folder.parent)
     for _ in range(_BIRTHS):
-        files.make_folders(folder, below=spool)
-        files.check_locks_lock(folder.parent)
+        folder.mkdir(exist_ok=True)
         try:
             lock = files.lock(folder / layout.LOCK)
         except FileNotFoundError:

@@ -1,0 +1,424 @@
+"""Adoption: whatever moment an instance died at, its files end once, where they belong."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoolhouse.channel import Receiver, Sender, channel
+from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.pipeline.adopt import Adopter
+from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
+from spoolhouse.progress import Silent
+from spoolhouse.spool import home as homes_on_disk
+from spoolhouse.spool import layout
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.tails import Tails
+
+LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
+STATS = FileStats(lines=1, rows={"span": 1})
+NOW_MS = 1_700_000_000_000
+LATER_MS = 2**60
+PROCESSED = "span/p/processed/a.jsonl"
+PENDING = "span/p/a.jsonl"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+class _Died:
+    """An instance that is gone, after it came as far as the test has driven it."""
+
+    def __init__(self, spool: Path, instance: str = "dead") -> None:
+        self.spool = spool
+        self.home = Home.create(spool, instance)
+
+    def claim(self, name: str = "a.jsonl", content: bytes = b"{}\n") -> JournalledFile:
+        place = Place(type="span", project="p", name=name)
+        path = self.spool / place.relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        ((_, result),) = self.home.claim([place])
+        assert isinstance(result, Claim)
+        file = self.home.add(result, NOW_MS)
+        file.planned_to = len(content)
+        return file
+
+    def plan(self, name: str, *files: JournalledFile) -> Shipment:
+        shipment = Shipment(
+            id=name,
+            instance=self.home.instance,
+            type="span",
+            segments=tuple(Segment(file=file.number, start=0, end=file.planned_to) for file in files),
+            clock_ms=NOW_MS,
+            fingerprint="f",
+            limits=LIMITS,
+        )
+        self.home.journal.plan(files, [shipment])
+        return shipment
+
+    def acknowledge(self, shipment: Shipment) -> None:
+        self.home.journal.acknowledge(shipment.id, {segment.file: STATS for segment in shipment.segments})
+
+    def moving(self, file: JournalledFile, target: str = PROCESSED) -> None:
+        self.home.journal.moving({file.number: PurePath(target)})
+
+    def rename(self, file: JournalledFile, target: str = PROCESSED) -> None:
+        (self.spool / target).parent.mkdir(parents=True, exist_ok=True)
+        self.home.path(file.number).rename(self.spool / target)
+
+    def moved(self, file: JournalledFile, watch_until_ms: int = NOW_MS) -> None:
+        self.home.journal.moved({file.number: watch_until_ms})
+
+    def die(self) -> None:
+        self.home.close()
+
+
+class _Neighbour:
+    """A running instance that adopts, settles, and says of every shipment that it has landed."""
+
+    def __init__(self, spool: Path, name: str = "own", *, delete: bool = False) -> None:
+        self.home = Home.create(spool, name)
+        self.homes = {name: self.home}
+        self.tails = Tails()
+        self.adopter = Adopter(
+            own=self.home, homes=self.homes, tails=self.tails, interval=0.01, now_ms=lambda: NOW_MS
+        )  # fmt: skip
+        ending = Ending(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
+        self.settler = Settler(
+            homes=self.homes, tails=self.tails, ending=ending, progress=Silent(), wake=asyncio.Event()
+        )  # fmt: skip
+        self.stop = asyncio.Event()
+        self.shipments: list[Shipment] = []
+        self.completed: list[str] = []
+
+    async def look(self) -> None:
+        """Adopt what there is, and settle it to its end."""
+        shipments_in, shipments = channel(1000, Shipment)
+        adopted_in: Sender[News]
+        adopted: Receiver[News]
+        adopted_in, adopted = channel(1000)
+        news_in: Sender[News]
+        news: Receiver[News]
+        news_in, news = channel(1000)
+        await self.adopter.run(shipments_in, adopted_in, self.stop, once=True)
+        async for item in adopted:
+            assert isinstance(item, Complete)
+            self.completed.append(str(item.home.files[item.file].place))
+            await news_in.send(item)
+        async for shipment in shipments:
+            self.shipments.append(shipment)
+            stats = {segment.file: STATS for segment in shipment.segments}
+            await news_in.send(Counted(shipment=shipment, batches=0, stats=stats))
+        news_in.close()
+        await self.settler.run(news)
+
+    def close(self) -> None:
+        for home in self.homes.values():
+            home.close()
+
+
+def _files(spool: Path) -> dict[str, bytes]:
+    """Return all files with their content, those of our state folder left out."""
+    found = {str(path.relative_to(spool)): path for path in spool.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(layout.STATE)}
+
+
+async def test_what_was_claimed_but_not_journalled_goes_back(spool: Path) -> None:
+    dead = _Died(spool)
+    dead.claim()
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert neighbour.shipments == []
+        assert neighbour.completed == []
+    assert _files(spool) == {PENDING: b"{}\n"}
+
+
+async def test_what_goes_back_overwrites_nothing(spool: Path) -> None:
+    dead = _Died(spool)
+    dead.claim(content=b"first\n")
+    (spool / PENDING).write_bytes(b"second\n")
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+    assert _files(spool) == {PENDING: b"second\n", "span/p/a.1.jsonl": b"first\n"}
+
+
+async def test_what_was_planned_is_replayed_as_it_was_and_in_order(spool: Path) -> None:
+    dead = _Died(spool)
+    first, second = dead.claim("1.jsonl"), dead.claim("2.jsonl")
+    planned = [dead.plan("z", first), dead.plan("a", second, first), dead.plan("m", second)]
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert neighbour.shipments == [replace(shipment, replay=True) for shipment in planned]
+    assert set(_files(spool)) == {"span/p/processed/1.jsonl", "span/p/processed/2.jsonl"}
+
+
+CRASHES = ("planned", "acknowledged", "moving", "renamed", "moved")
+
+
+def _died_at(spool: Path, crash: str) -> _Died:
+    """Return an instance with one file and one shipment, dead right after the step `crash`."""
+    dead = _Died(spool)
+    file = dead.claim()
+    shipment = dead.plan("s", file)
+    steps: list[Callable[[], None]] = [
+        lambda: dead.acknowledge(shipment),
+        lambda: dead.moving(file),
+        lambda: dead.rename(file),
+        lambda: dead.moved(file),
+    ]
+    for step in steps[: CRASHES.index(crash)]:
+        step()
+    dead.die()
+    return dead
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_file_ends_once_whatever_moment_its_instance_died_at(crash: str, times: int, spool: Path) -> None:
+    """And if the one that adopts it dies at once, as often as that happens."""
+    _died_at(spool, crash)
+    for number in range(times - 1):
+        victim = _Neighbour(spool, f"victim-{number}")
+        shipments_in, _ = channel(10, Shipment)
+        news_in: Sender[News]
+        news_in, _ = channel(10)
+        await victim.adopter.look(shipments_in, news_in, victim.stop)
+        victim.close()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert [shipment.id for shipment in neighbour.shipments] == (["s"] if crash == "planned" else [])
+        assert _files(spool) == {PROCESSED: b"{}\n"}
+        await neighbour.look()
+    assert _files(spool) == {PROCESSED: b"{}\n"}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+async def test_an_adopted_home_is_removed_once_it_is_empty(crash: str, spool: Path) -> None:
+    _died_at(spool, crash)
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        await neighbour.look()
+        assert homes_on_disk.instances(spool) == ["own"]
+        assert list(neighbour.homes) == ["own"]
+
+
+async def test_a_name_that_was_taken_meanwhile_gets_a_number(spool: Path) -> None:
+    dead = _Died(spool)
+    file = dead.claim()
+    dead.acknowledge(dead.plan("s", file))
+    dead.moving(file)
+    dead.die()
+    (spool / PROCESSED).parent.mkdir(parents=True)
+    (spool / PROCESSED).write_bytes(b"another's\n")
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+    assert _files(spool) == {PROCESSED: b"another's\n", "span/p/processed/a.1.jsonl": b"{}\n"}
+
+
+async def test_a_file_that_is_acknowledged_in_part_waits_for_the_rest(spool: Path) -> None:
+    dead = _Died(spool)
+    file = dead.claim()
+    dead.acknowledge(dead.plan("s", file))
+    dead.plan("t", file)
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert [shipment.id for shipment in neighbour.shipments] == ["t"]
+        assert neighbour.completed == []
+    assert _files(spool) == {PROCESSED: b"{}\n"}
+
+
+async def test_an_orphan_of_the_name_of_a_settled_file_goes_back(spool: Path) -> None:
+    """The file was settled, then one of the same name was claimed, and the daemon died before it was journalled."""
+    dead = _Died(spool)
+    file = dead.claim(content=b"first\n")
+    dead.acknowledge(dead.plan("s", file))
+    dead.moving(file)
+    dead.rename(file)
+    dead.moved(file, LATER_MS)
+    dead.claim(content=b"second\n")
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert neighbour.shipments == []
+    assert _files(spool) == {PROCESSED: b"first\n", PENDING: b"second\n"}
+
+
+async def test_a_file_in_processed_is_watched_on(spool: Path) -> None:
+    dead = _Died(spool)
+    file = dead.claim()
+    dead.acknowledge(dead.plan("s", file))
+    dead.moving(file)
+    dead.rename(file)
+    dead.moved(file, LATER_MS)
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        await neighbour.look()
+        assert homes_on_disk.instances(spool) == ["dead", "own"]
+        (watched,) = neighbour.homes["dead"].files.values()
+        assert watched.state is FileState.FINAL
+        assert neighbour.tails.next_due() is not None
+
+
+@pytest.mark.parametrize("crash", ["renamed", "moved"])
+async def test_bytes_that_came_while_nobody_watched_are_not_given_up(crash: str, spool: Path) -> None:
+    _died_at(spool, crash)
+    with (spool / PROCESSED).open("ab") as writer:
+        writer.write(b"more\n")
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        await neighbour.look()
+        assert list(neighbour.homes["dead"].files) == [1]
+        assert neighbour.tails.next_due() is not None
+
+
+async def test_a_file_that_was_taken_away_is_forgotten(spool: Path) -> None:
+    dead = _Died(spool)
+    file = dead.claim()
+    dead.acknowledge(dead.plan("s", file))
+    dead.home.path(1).unlink()
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        await neighbour.look()
+        assert homes_on_disk.instances(spool) == ["own"]
+    assert _files(spool) == {}
+
+
+async def test_a_file_that_was_deleted_before_the_record_of_it_is_forgotten(spool: Path) -> None:
+    dead = _Died(spool)
+    file = dead.claim()
+    dead.acknowledge(dead.plan("s", file))
+    dead.home.path(1).unlink()
+    dead.moved(file)
+    dead.die()
+    with closing(_Neighbour(spool, delete=True)) as neighbour:
+        await neighbour.look()
+        await neighbour.look()
+        assert homes_on_disk.instances(spool) == ["own"]
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+async def test_a_disk_that_has_another_number_after_a_reboot_is_the_same_disk(crash: str, spool: Path) -> None:
+    """A network mount, or a volume that is attached to another machine, gets its number anew each time."""
+    dead = _died_at(spool, crash)
+    with closing(sqlite3.connect(dead.home.folder / layout.JOURNAL)) as database, database:
+        database.execute("UPDATE file SET device = device + 1")
+    with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
+        await neighbour.look()
+        assert [shipment.id for shipment in neighbour.shipments] == (["s"] if crash == "planned" else [])
+    assert _files(spool) == {PROCESSED: b"{}\n"}
+    assert [entry for entry in logs if entry["event"] == "file_vanished"] == []
+
+
+async def test_a_running_neighbour_is_left_alone(spool: Path) -> None:
+    running = _Died(spool, "running")
+    file = running.claim()
+    running.plan("s", file)
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert list(neighbour.homes) == ["own"]
+        assert running.home.path(1).exists()
+        running.die()
+        await neighbour.look()
+        assert [shipment.id for shipment in neighbour.shipments] == ["s"]
+
+
+async def test_of_two_that_look_one_adopts(spool: Path) -> None:
+    for number in range(10):
+        dead = _Died(spool, f"dead-{number}")
+        dead.plan(str(number), dead.claim(f"{number}.jsonl"))
+        dead.die()
+    neighbours = [_Neighbour(spool, "one"), _Neighbour(spool, "two")]
+    await asyncio.gather(*(neighbour.look() for neighbour in neighbours))
+    replayed = [shipment.id for neighbour in neighbours for shipment in neighbour.shipments]
+    assert sorted(replayed) == [str(number) for number in range(10)]
+    assert set(_files(spool)) == {f"span/p/processed/{number}.jsonl" for number in range(10)}
+    for neighbour in neighbours:
+        neighbour.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "content"])
+async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str, spool: Path) -> None:
+    bad, good = _Died(spool, "a-bad"), _Died(spool, "b-good")
+    bad.plan("s", bad.claim("bad.jsonl"))
+    good.plan("t", good.claim("good.jsonl"))
+    bad.die()
+    good.die()
+    journal = bad.home.folder / layout.JOURNAL
+    if damage == "missing":
+        journal.unlink()
+    elif damage == "garbage":
+        journal.write_bytes(b"garbage" * 1000)
+    else:
+        with closing(sqlite3.connect(journal)) as database, database:
+            database.execute("UPDATE file SET stats = 'no json'")
+    with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
+        await neighbour.look()
+        await neighbour.look()
+        assert [shipment.id for shipment in neighbour.shipments] == ["t"]
+        assert neighbour.adopter.held == {"a-bad"}
+        assert "a-bad" not in neighbour.homes
+    assert [entry["event"] for entry in logs].count("journal_held") == 1
+    assert (bad.home.claimed / "span/p/bad.jsonl").exists()
+    assert set(_files(spool)) == {"span/p/processed/good.jsonl"}
+
+
+async def test_a_home_that_died_at_birth_is_removed(spool: Path) -> None:
+    (layout.state_folder(spool) / "dead").mkdir(parents=True)
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert homes_on_disk.instances(spool) == ["own"]
+
+
+async def test_after_a_stop_nothing_is_adopted(spool: Path) -> None:
+    dead = _Died(spool)
+    dead.plan("s", dead.claim())
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        neighbour.stop.set()
+        await neighbour.look()
+        assert list(neighbour.homes) == ["own"]
+        assert neighbour.shipments == []
+
+
+async def test_a_name_with_any_bytes_is_adopted(spool: Path) -> None:
+    name = os.fsdecode(b"\xff'\n.jsonl")
+    dead = _Died(spool)
+    dead.plan("s", dead.claim(name))
+    dead.claim(os.fsdecode(b"\xfe.jsonl"))
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+    assert set(_files(spool)) == {f"span/p/processed/{name}", os.fsdecode(b"span/p/\xfe.jsonl")}
+
+
+async def test_looking_goes_on_until_the_stop(spool: Path) -> None:
+    neighbour = _Neighbour(spool)
+    shipments_in, shipments = channel(10, Shipment)
+    news_in: Sender[News]
+    news_in, _ = channel(10)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(neighbour.adopter.run(shipments_in, news_in, neighbour.stop, once=False))
+        for number in range(3):
+            dead = _Died(spool, f"dead-{number}")
+            dead.plan(str(number), dead.claim(f"{number}.jsonl"))
+            dead.die()
+            assert (await shipments.receive()).id == str(number)
+        neighbour.stop.set()
+    neighbour.close()

@@ -1,0 +1,84 @@
+"""Health: writable while there is no trouble, each trouble by its scope, and told at a rate that tires nobody."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoolhouse.errors import OperatorError, TransientError
+from spoolhouse.health import SERVER, Health
+
+DOWN = TransientError("connection refused", code=210)
+DENIED = OperatorError("not enough privileges", code=497, mend="grant INSERT")
+
+
+def test_nothing_is_writable_before_the_server_has_answered() -> None:
+    health = Health()
+    assert not health.writable.is_set()
+    assert health.troubles == {}
+    health.good(SERVER)
+    assert health.writable.is_set()
+
+
+def test_one_trouble_is_enough_and_all_must_pass() -> None:
+    health = Health()
+    health.good(SERVER)
+    health.bad("spans", DENIED)
+    health.bad(SERVER, DOWN)
+    assert health.troubles == {"spans": DENIED, SERVER: DOWN}
+    assert not health.writable.is_set()
+    health.good("logs")
+    health.good(SERVER)
+    assert not health.writable.is_set()
+    health.good("spans")
+    assert health.writable.is_set()
+
+
+def test_the_last_word_on_a_scope_counts() -> None:
+    health = Health()
+    health.bad("spans", DOWN)
+    health.bad("spans", DENIED)
+    assert health.troubles == {"spans": DENIED}
+
+
+def test_a_lasting_trouble_is_told_ever_less_often() -> None:
+    health = Health()
+    with capture_logs() as logs:
+        for _ in range(20):
+            health.bad("spans", DOWN)
+    assert [entry["attempts"] for entry in logs] == [1, 2, 4, 8, 16]
+    assert {entry["event"] for entry in logs} == {"clickhouse_unavailable"}
+
+
+def test_a_trouble_that_comes_back_is_new() -> None:
+    health = Health()
+    with capture_logs() as logs:
+        for _ in range(3):
+            health.bad("spans", DOWN)
+        health.good("spans")
+        health.good("spans")
+        health.bad("spans", DOWN)
+    assert [(entry["event"], entry["attempts"]) for entry in logs] == [
+        ("clickhouse_unavailable", 1),
+        ("clickhouse_unavailable", 2),
+        ("clickhouse_available", 3),
+        ("clickhouse_unavailable", 1),
+    ]
+
+
+def test_scopes_are_counted_apart() -> None:
+    health = Health()
+    with capture_logs() as logs:
+        for _ in range(3):
+            health.bad("spans", DOWN)
+        health.bad("logs", DOWN)
+    assert [(entry["scope"], entry["attempts"]) for entry in logs] == [("spans", 1), ("spans", 2), ("logs", 1)]
+
+
+@pytest.mark.parametrize(("error", "level", "mend"), [(DOWN, "warning", None), (DENIED, "error", "grant INSERT")])
+def test_what_only_a_person_can_mend_is_an_error(
+    error: TransientError | OperatorError, level: str, mend: str | None
+) -> None:
+    with capture_logs() as logs:
+        Health().bad("spans", error)
+    (entry,) = logs
+    assert (entry["log_level"], entry["mend"], entry["code"]) == (level, mend, error.code)
+    assert (entry["scope"], entry["error"]) == ("spans", error.message)
