@@ -41,11 +41,14 @@ class Proxy:
         server_reader, server_writer = await asyncio.open_connection(host, port)
         self._clients.add(writer)
         self._servers.add(server_writer)
-        await asyncio.gather(
-            self._pass_on(reader, server_writer, upstream=True), self._pass_on(server_reader, writer, upstream=False)
-        )
-        server_writer.transport.abort()
-        writer.transport.abort()
+        try:
+            await asyncio.gather(
+                self._pass_on(reader, server_writer, upstream=True),
+                self._pass_on(server_reader, writer, upstream=False),
+            )
+        finally:
+            server_writer.transport.abort()
+            writer.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upstream: bool) -> None:
         open_still = True
@@ -59,10 +62,11 @@ class Proxy:
                         await writer.drain()
                     except OSError:
                         open_still = False
-        if upstream and not writer.transport.is_closing():
-            writer.write_eof()
-        elif not upstream:
+        if not upstream:
             writer.transport.abort()
+        elif not writer.transport.is_closing():
+            with suppress(OSError):
+                writer.write_eof()
 
 
 @asynccontextmanager

@@ -155,6 +155,22 @@ async def test_what_goes_back_overwrites_nothing(spool: Path) -> None:
     assert _files(spool) == {PENDING: b"second\n", "span/p/a.1.jsonl": b"first\n"}
 
 
+async def test_what_cannot_go_back_keeps_nobody_from_work(spool: Path) -> None:
+    """Its producer has put a file where its folder was."""
+    dead = _Died(spool)
+    dead.claim()
+    (spool / "span/p").rmdir()
+    (spool / "span/p").touch()
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert dead.home.listing() != []
+        (spool / "span/p").unlink()
+    with closing(_Neighbour(spool, "next")) as neighbour:
+        await neighbour.look()
+    assert _files(spool) == {PENDING: b"{}\n"}
+
+
 async def test_what_was_planned_is_replayed_as_it_was_and_in_order(spool: Path) -> None:
     dead = _Died(spool)
     first, second = dead.claim("1.jsonl"), dead.claim("2.jsonl")

@@ -89,7 +89,7 @@ async def test_what_was_sent_before_the_end_is_received() -> None:
 
 
 async def test_a_crash_is_not_the_end() -> None:
-    """A sender that an exception or a cancellation passes through stays open: its receiver must not take it for done."""
+    """A sender that an exception or a cancellation passes through stays open: its receiver is not told of an end."""
     sender, receiver = channel(1, int)
 
     async def crash() -> None:

@@ -1,11 +1,12 @@
 """One native connection, on asynch's protocol layer: streams an insert, and turns each failure into a `StoreError`.
 
-asynch's own `execute` wants all rows of an insert at once, and leaves an `INSERT … SELECT FROM input()` half read.
+asynch's own `execute` wants all rows of an insert at once, and leaves an `INSERT … SELECT FROM input()` half read. Its
+timeouts are not used either: they rest on `asyncio.wait_for`, which loses cancellations before Python 3.12.
 """
 
 import asyncio
 import struct
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +20,7 @@ from asynch.proto.block import ColumnOrientedBlock, RowOrientedBlock
 from asynch.proto.connection import Connection
 from asynch.proto.result import QueryInfo
 
-from spoolhouse.errors import TransientError
+from spoolhouse.errors import StoreError, TransientError
 from spoolhouse.store.clickhouse import codes, values
 from spoolhouse.store.clickhouse.query_settings import Setting
 from spoolhouse.store.clickhouse.statements import identifier
@@ -42,6 +43,8 @@ class Wire:
         """Prepare a connection; `timeout` is the longest silence of the server, both are seconds."""
         self._where = address.shown
         self._database = address.database
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
         # Any: asynch's stubs leave out most of what is used here.
         self._connection: Any = Connection(
             host=address.host,
@@ -50,9 +53,9 @@ class Wire:
             password=address.password,
             database="",  # the user's own; see open()
             secure=address.secure,
-            connect_timeout=connect_timeout,
-            send_receive_timeout=timeout,
-            sync_request_timeout=connect_timeout,
+            connect_timeout=None,  # see above; with None it just awaits
+            send_receive_timeout=None,
+            sync_request_timeout=None,
             client_name="spoolhouse",
             settings={"strings_as_bytes": True},
         )
@@ -66,7 +69,8 @@ class Wire:
         """
         try:
             with self._failing(ambiguous=False):
-                await self._connection.connect()
+                async with asyncio.timeout(self._connect_timeout):
+                    await self._connection.connect()
         except TransientError as error:
             if isinstance(error.__cause__, UnexpectedPacketFromServerError):
                 raise codes.error(_WRONG_PORT, f"{self._where} is no native port of ClickHouse") from error
@@ -76,8 +80,10 @@ class Wire:
     async def is_alive(self) -> bool:
         """Tell whether a connection that was idle still answers."""
         try:
-            alive: bool = await self._connection.ping()
-        except _BROKEN:
+            with self._failing(ambiguous=False):
+                async with asyncio.timeout(self._connect_timeout):
+                    alive: bool = await self._connection.ping()
+        except StoreError:
             return False
         return alive
 
@@ -91,40 +97,55 @@ class Wire:
 
     async def ask(self, sql: str, settings: Mapping[str, Setting]) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
+        data: list[Sequence[object]] = []
+        columns: Sequence[tuple[str, str]] = ()
         with self._failing(ambiguous=True):
-            self._begin(settings)
-            data, columns = await self._connection.process_ordinary_query(sql, query_id="", with_column_types=True)
+            await self._begin(sql, settings)
+            while packet := await self._packet():
+                block = getattr(packet, "block", None)
+                if block is not None:
+                    columns = columns or block.columns_with_types
+                    data += block.get_rows()
         return values.rows((kind for _, kind in columns), data)
 
     async def begin_insert(self, sql: str, settings: Mapping[str, Setting]) -> None:
         """Send the INSERT; return when the server waits for its rows. Nothing can have landed if this fails."""
-        connection = self._connection
         with self._failing(ambiguous=False):
-            self._begin(settings)
-            await connection.send_query(sql)
-            await connection.send_block(_END)  # no external tables
-            self._sample = (await connection.receive_sample_block()).columns_with_types
+            await self._begin(sql, settings)
+            async with asyncio.timeout(self._timeout):
+                self._sample = (await self._connection.receive_sample_block()).columns_with_types
 
     async def send(self, parts: list[bytes]) -> None:
         """Send a block of one column, whose values are `parts`."""
         with self._failing(ambiguous=True):
             while await self._has_answered():
-                await self._connection.receive_packet()
-            block: Any = ColumnOrientedBlock(columns_with_types=self._sample, data=[parts])
-            await self._connection.send_block(block)
+                await self._packet()
+            await self._block(ColumnOrientedBlock(columns_with_types=self._sample, data=[parts]))
 
     async def finish_insert(self) -> None:
         """Send the end of the rows; return when the server acknowledged them."""
         with self._failing(ambiguous=True):
-            await self._connection.send_block(_END)
-            while await self._connection.receive_packet():
+            await self._block(_END)
+            while await self._packet():
                 pass
 
-    def _begin(self, settings: Mapping[str, Setting]) -> None:
-        """Do what asynch's `execute` does before a query, but for its ping and its slow way to close."""
+    async def _begin(self, sql: str, settings: Mapping[str, Setting]) -> None:
         self._connection.make_query_settings(settings)
         self._connection.last_query = QueryInfo(None)
         self._connection.is_query_executing = True
+        async with asyncio.timeout(self._timeout):
+            await self._connection.send_query(sql)
+        await self._block(_END)  # no external tables
+
+    async def _block(self, block: object) -> None:
+        async with asyncio.timeout(self._timeout):
+            await self._connection.send_block(block)
+
+    async def _packet(self) -> object:
+        """Return the next packet, True for one without rows, False at the end of the answer."""
+        async with asyncio.timeout(self._timeout):
+            packet: object = await self._connection.receive_packet()
+        return packet
 
     async def _has_answered(self) -> bool:
         """Tell whether a packet is waiting: an exception is better read before a write meets a closed socket."""
