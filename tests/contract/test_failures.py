@@ -253,8 +253,8 @@ async def test_lost_acknowledgement_is_ambiguous(remote_place: Place) -> None:
     async with proxy_to("127.0.0.1", port_of(place)) as proxy, through(proxy, place) as driver:
         inserting = asyncio.create_task(driver.insert_rows(insert_of(LOGS, "logs", BATCH), deafened(proxy)))
         # To the end of the query, not only of its rows: natively, the test engine aborts if it cannot send its answer.
-        while place.count("logs") < COUNT or place.query(INSERTS_UNDER_WAY):
-            await asyncio.sleep(0)  # the server sets no events; the oracle's question takes time
+        while place.count("logs") < COUNT or place.query(INSERTS_UNDER_WAY):  # noqa: ASYNC110  # no events
+            await asyncio.sleep(0)  # the question takes its own time
         proxy.cut()
         with pytest.raises(TransientError) as failure:
             await inserting

@@ -45,9 +45,11 @@ def port_of(place: Place) -> int:
 @asynccontextmanager
 async def over_tls(place: Place, tls: ssl.SSLContext, host: str = "localhost") -> AsyncGenerator[Driver]:
     """Connect to a place through a proxy that speaks TLS."""
-    async with proxy_to("127.0.0.1", port_of(place), tls=tls) as proxy:
-        async with connected(f"{SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}") as driver:
-            yield driver
+    async with (
+        proxy_to("127.0.0.1", port_of(place), tls=tls) as proxy,
+        connected(f"{SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}") as driver,
+    ):
+        yield driver
 
 
 async def test_everything_works_over_tls(

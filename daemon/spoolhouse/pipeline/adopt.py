@@ -95,7 +95,10 @@ class Adopter:
         facts = [_fact(home, file) for file in contents.files]
         actions = recovery.plan(home.listing(), facts, home.unacknowledged)
         for place in actions.release:
-            home.release(place)
+            try:
+                home.release(place)
+            except OSError as error:
+                log.error("file_not_released", path=str(place), error=error.strerror, mend="make room for its folder")
         now = self.now_ms()
         if actions.moved:
             home.journal.moved(dict.fromkeys(actions.moved, now))

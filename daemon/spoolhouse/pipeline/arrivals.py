@@ -75,6 +75,9 @@ def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | 
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            yield Strange(path=entry.path, reason=error.strerror or "cannot be looked at")
+            continue
         if stat.S_ISREG(status.st_mode):
             place = Place(type=type_name, project=project.name, name=entry.name)
             yield Seen(place=place, size=status.st_size, mtime_ns=status.st_mtime_ns)
@@ -86,7 +89,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
         log.warning("folder_unreadable", path=os.fspath(folder), mend="let the daemon's user read and write it")

@@ -126,6 +126,8 @@ class Claimer:
             elif claim.size:
                 self._tails.watch(self._home, number)
             else:
+                # Also what holds nothing is journalled: its writer may begin after a restart.
+                await asyncio.to_thread(self._home.journal.plan, [self._home.files[number]], [])
                 await self._news.send(Complete(home=self._home, file=number))
         await self._ship(self._home, packs)
 
@@ -175,9 +177,10 @@ class Claimer:
                 expired.setdefault(tail.home, []).append(tail.file)
             tail.size = size
         for home, numbers in expired.items():
+            # First the journal: a home without files in memory may be removed at any moment.
+            await asyncio.to_thread(home.journal.forget, numbers)
             for number in numbers:
                 del home.files[number]
-            await asyncio.to_thread(home.journal.forget, numbers)
 
 
 def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:

@@ -227,6 +227,7 @@ class _Decoding:
         match step:
             case Unreadable(failure=failure):
                 stats.failure = stats.failure or failure
+                await asyncio.to_thread(self._rejects.drop_long)
                 log.error("file_unreadable", path=name, shipment=self._shipment.id, error=failure)
             case LongLine(part=part, line=line):
                 if part.last:

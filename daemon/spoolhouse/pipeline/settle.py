@@ -133,10 +133,12 @@ class Settler:
         ready, again = await asyncio.to_thread(_sort, home, numbers)
         for number in again:
             self.tails.watch(home, number)
-        if ready:
-            await self._uninterrupted(home, ready)
+        moved = await self._uninterrupted(home, ready) if ready else []
+        for number in set(ready).difference(moved):
+            self.tails.watch(home, number, later=True)
+        if moved:
             self.wake.set()
-        for number in ready:
+        for number in moved:
             file = home.files[number]
             self._tell(file)
             if file.target is None or self.ending.append_watch_ms == 0:
@@ -144,18 +146,29 @@ class Settler:
             else:
                 self.tails.watch(home, number)
 
-    async def _uninterrupted(self, home: Home, numbers: list[int]) -> None:
-        """Move files; when cancelled meanwhile, finish first: nothing is left between journal and rename."""
+    async def _uninterrupted(self, home: Home, numbers: list[int]) -> list[int]:
+        """Move files, and return those that were; when cancelled meanwhile, finish first.
+
+        Nothing is left between journal and rename.
+        """
         moving = asyncio.get_running_loop().run_in_executor(None, self._move, home, numbers)
         try:
-            await asyncio.shield(moving)
+            return await asyncio.shield(moving)
         except asyncio.CancelledError:
             await moving
             raise
 
-    def _move(self, home: Home, numbers: list[int]) -> None:
-        """Bring files to their end, durably. Blocks on the disk."""
-        targets = {number: self._target(home, home.files[number]) for number in numbers}
+    def _move(self, home: Home, numbers: list[int]) -> list[int]:
+        """Bring files to their end, durably, and return which; the others have to wait. Blocks on the disk."""
+        targets: dict[int, PurePath | None] = {}
+        for number in numbers:
+            try:
+                targets[number] = self._target(home, home.files[number])
+            except OSError as error:
+                place = home.files[number].place
+                mend = f"make room for the folder {layout.PROCESSED}/ or {layout.FAILED}/ beside it"
+                log.error("file_not_moved", path=str(place), error=error.strerror, mend=mend)
+        numbers = list(targets)
         home.journal.moving({number: target for number, target in targets.items() if target is not None})
         folders = set()
         for number, target in targets.items():
@@ -168,6 +181,7 @@ class Settler:
             home.files[number].watch_until_ms = now + self.ending.append_watch_ms
         gone = [n for n in numbers if home.files[n].target is None or self.ending.append_watch_ms == 0]
         home.journal.forget(gone)
+        return numbers
 
     def _target(self, home: Home, file: JournalledFile) -> PurePath | None:
         """Return where the file goes, a name that is free now; None if it is to be deleted."""
@@ -255,7 +269,12 @@ def _free(spool: Path, folder: PurePath, name: str, number: int) -> PurePath:
 
 def _write_reason(path: Path, file: JournalledFile) -> None:
     """Leave a note beside a file in `failed/`: why it is there, and how much of it landed."""
-    reason = path.with_name(f"{path.name[:240]}.reason.txt")
+    reason = path.with_name(layout.extended(path.name, ".reason.txt"))
     landed = f"{sum(file.stats.rows.values())} rows of it landed, {file.stats.rejected} lines were rejected"
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    reason.write_text(f"{when} {file.stats.failure}; {landed}\n")
+    try:
+        reason.unlink(missing_ok=True)  # an old one, or a link that would lead out of the spool
+        with reason.open("x") as note:
+            note.write(f"{when} {file.stats.failure}; {landed}\n")
+    except OSError as error:
+        log.warning("reason_not_written", path=str(file.place), error=error.strerror)

@@ -37,14 +37,18 @@ def sync_folders(folders: Iterable[Path]) -> None:
 
 
 def make_folders(folder: Path, *, below: Path) -> None:
-    """Create `folder` and its parents below `below`, durably."""
-    missing = []
-    while folder != below and not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+    """Create `folder` and its parents below `below`, durably. A link on the way is refused: it may lead anywhere."""
+    path = below
+    for part in folder.relative_to(below).parts:
+        path /= part
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            path.mkdir(exist_ok=True)
+            sync_folder(path.parent)
+            status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
 
 
 def rename_without_clobber(source: Path, target: Path, *, folder: int | None = None) -> None:
