@@ -6,8 +6,9 @@ from decimal import Decimal
 from spoolhouse.core.reject import Reason, RejectedLineError
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST = datetime(2106, 1, 1, tzinfo=UTC)
-"""A TTL is computed in ClickHouse's 32-bit DateTime, which ends in February 2106: nothing after could expire."""
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""A TTL is computed in ClickHouse's 32-bit DateTime, which wraps in February 2106: a row dated within its TTL of that
+is deleted at the next merge (seen on 26.7). Six years are room for the longest TTL."""
 
 INEXACT_FROM = 2**53
 """A float of this size or more may not be the number that was written."""
@@ -34,7 +35,7 @@ def from_text(text: str) -> datetime:
         # An offset may have seconds here, which RFC 3339 cannot write.
         return time.astimezone(UTC)
     except OverflowError:
-        raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2105") from None
+        raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2099") from None
 
 
 def from_epoch(number: float | Decimal) -> datetime:
@@ -43,7 +44,7 @@ def from_epoch(number: float | Decimal) -> datetime:
     Raises `RejectedLineError` (`absurd_time`) if no unit makes sense of it.
     """
     if not 0 <= number < _LONGEST_EPOCH:
-        raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number outside 1970 to 2105")
+        raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number outside 1970 to 2099")
     for bound, factor in _MICROSECONDS_PER_UNIT:
         if number < bound:
             # An int stays exact; a float has a fraction that the product would otherwise lose.
@@ -54,13 +55,13 @@ def from_epoch(number: float | Decimal) -> datetime:
     try:
         return EARLIEST + timedelta(microseconds=microseconds)
     except OverflowError:
-        raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number outside 1970 to 2105") from None
+        raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number outside 1970 to 2099") from None
 
 
 def from_parsed(value: datetime | float) -> datetime:
     """Return the time that a JSON decoder's datetime (UTC where it has no offset) or epoch number names.
 
-    Raises `RejectedLineError` (`absurd_time`) outside 1970 to 2105, and for a float that may not be what was written.
+    Raises `RejectedLineError` (`absurd_time`) outside 1970 to 2099, and for a float that may not be what was written.
     """
     if isinstance(value, datetime):
         return within_reach(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
@@ -70,7 +71,7 @@ def from_parsed(value: datetime | float) -> datetime:
 
 
 def within_reach(time: datetime) -> datetime:
-    """Return `time` if it lies in what the tables can hold and expire, from 1970 to 2105; else reject it."""
+    """Return `time` if it lies in what the tables can hold and expire, from 1970 to 2099; else reject it."""
     if not EARLIEST <= time < LATEST:
-        raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2105")
+        raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2099")
     return time

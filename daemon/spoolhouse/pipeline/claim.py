@@ -120,14 +120,15 @@ class Claimer:
             lambda: [_spans(self._home, number, 0, claim.size, self._terms) for number, claim in claims]
         )
         packs: list[Pack] = []
+        if empty := [self._home.files[number] for number, claim in claims if not claim.size]:
+            # Also what holds nothing is journalled: its writer may begin after a restart.
+            await asyncio.to_thread(self._home.journal.plan, empty, [])
         for (number, claim), some in zip(claims, spans, strict=True):
             if some:
                 packs.extend(_packed(self._packer, claim.place.type, some))
             elif claim.size:
                 self._tails.watch(self._home, number)
             else:
-                # Also what holds nothing is journalled: its writer may begin after a restart.
-                await asyncio.to_thread(self._home.journal.plan, [self._home.files[number]], [])
                 await self._news.send(Complete(home=self._home, file=number))
         await self._ship(self._home, packs)
 
