@@ -222,7 +222,7 @@ class WorkerSettings(_Group):
     """How much happens at once."""
 
     decoders: Annotated[Count, Field(le=64)] = 2
-    """Shipments read and validated at once. Python runs one of them at a time, so more than two gain little."""
+    """Shipments read at once. Validation itself takes turns in one thread (it holds the interpreter)."""
     inserters: Annotated[Count, Field(le=64)] = 2
     """Inserts at once; two keep the server busy while one of them waits for its answer."""
     shipments: Annotated[Count, Field(le=1024)] = 2

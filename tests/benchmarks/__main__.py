@@ -26,8 +26,8 @@ def write_spans(folder: Path, files: int, rows: int) -> None:
     for number in range(files):
         target = folder / "span" / f"p{number % 4}" / f"{number:05}.jsonl"
         target.parent.mkdir(parents=True, exist_ok=True)
-        lines = sample.lines("span", "p", number * rows, rows)
-        target.write_bytes(b"".join(_ended(lines)))
+        with target.open("wb") as file:
+            file.writelines(_ended(sample.lines("span", "p", number * rows, rows)))
 
 
 def write_mixed(folder: Path, files: int, rows: int) -> None:
@@ -38,7 +38,8 @@ def write_mixed(folder: Path, files: int, rows: int) -> None:
         target = folder / MIXED[number % len(MIXED)] / "p" / f"{number:05}.jsonl"
         target.parent.mkdir(parents=True, exist_ok=True)
         each = [_ended(sample.lines(kind, "p", number * share, share)) for kind in MIXED]
-        target.write_bytes(b"".join(line for group in zip(*each, strict=True) for line in group))
+        with target.open("wb") as file:
+            file.writelines(line for group in zip(*each, strict=True) for line in group)
 
 
 def _ended(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -234,6 +234,9 @@ async def test_connection_that_dies_in_the_middle(remote_place: Place) -> None:
         with pytest.raises(TransientError) as failure:
             await driver.insert_rows(insert_of(LOGS, "logs", BATCH), cutting(proxy))
         assert failure.value.ambiguous
+        while place.query(INSERTS_UNDER_WAY):  # noqa: ASYNC110  # no events
+            await asyncio.sleep(0)  # the question takes its own time
+        assert place.count("logs") == 0
         await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(COUNT)))
         assert place.count("logs") == COUNT
 
@@ -245,6 +248,21 @@ async def deafened(proxy: Proxy) -> AsyncGenerator[Rows]:
         yield piece
     proxy.deaf.set()
     yield pieces[-1]
+
+
+async def test_refusal_is_heard_while_rows_are_missing(database: Database) -> None:
+    # Over HTTP only: natively, the server's answer is looked for when the next block is there.
+    database.query(create_table(LOGS, "logs"))
+
+    async def missing() -> AsyncGenerator[Rows]:
+        yield encoded([["malformed"]])
+        for piece in log_pieces(COUNT):
+            yield piece
+        await asyncio.Event().wait()
+
+    async with connected(database.http_url) as driver:
+        with pytest.raises(RejectedDataError):
+            await driver.insert_rows(insert_of(LOGS, "logs", BATCH), missing())
 
 
 async def test_lost_acknowledgement_is_ambiguous(remote_place: Place) -> None:

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver, Rows
+from spoolhouse.errors import TransientError
 from tests.contract.place import Place
 from tests.contract.tables import CLOCK_MS, create_rollup, create_table, insert_of, log_pieces, stream
 
@@ -92,6 +95,29 @@ async def test_several_inserts_at_once(driver: Driver, place: Place) -> None:
         )
     )
     assert place.query("SELECT count(), uniqExact(id), uniqExact(batch_id) FROM logs") == [(4000, 4000, 8)]
+
+
+@pytest.mark.parametrize("kind", ["native", "http"])  # the embedded engine does one thing at a time
+async def test_two_attempts_of_a_batch_never_race(driver: Driver, place: Place) -> None:
+    await driver.execute(create_table(LOGS, "logs"))
+    insert = insert_of(LOGS, "logs", BATCH)
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held() -> AsyncGenerator[Rows]:
+        for piece in log_pieces(40_000):
+            yield piece
+        under_way.set()
+        await go_on.wait()
+
+    first = asyncio.create_task(driver.insert_rows(insert, held()))
+    await under_way.wait()
+    with pytest.raises(TransientError) as refusal:
+        await driver.insert_rows(insert, stream(log_pieces(40_000)))
+    assert (refusal.value.code, refusal.value.ambiguous) == (216, True)
+    go_on.set()
+    await first
+    await driver.insert_rows(insert, stream(log_pieces(40_000)))
+    assert place.count("logs") == 40_000
 
 
 async def test_driver_is_of_use_while_rows_are_coming(driver: Driver, place: Place) -> None:

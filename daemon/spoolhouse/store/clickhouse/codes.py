@@ -71,6 +71,7 @@ CODES: dict[int, Meaning] = {
     160: _transient("the server found it too slow"),
     173: _transient("the server has no memory left", _MEMORY),
     201: _transient("the user's quota is used up", "raise the quota of the user of clickhouse.username"),
+    216: _transient("an earlier attempt of the same insert still runs"),
     202: _transient("the server runs too many queries", late=False),
     203: _transient("the server has no free connection"),
     241: _transient("the server's memory limit is reached", _MEMORY),

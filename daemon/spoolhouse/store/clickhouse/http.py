@@ -35,7 +35,8 @@ class HttpDriver:
     """Speaks to one server, or to whatever balances the load before several.
 
     The rows of an insert are iterated over by the HTTP client's task, all but the first piece: a generator of rows must
-    not hold a timeout or a task group open over a `yield`.
+    not hold a timeout or a task group open over a `yield`. The server gives up when no rows come for 30 s (its own
+    `http_receive_timeout`, which cannot be set from here): a transient error.
     """
 
     def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
@@ -75,7 +76,8 @@ class HttpDriver:
         known = await self._settings_known()
         body = _Body(http_insert(insert), first, pieces, timeout=self._timeout)
         try:
-            answer = await self._post(body.chunks(), query_settings.for_insert(insert, known), body.deadline)
+            query = {"query_id": query_settings.query_id(insert), **query_settings.for_insert(insert, known)}
+            answer = await self._post(body.chunks(), query, body.deadline)
         except BaseException as error:
             # The client runs `rows` in a task of its own, which it has cancelled, but not awaited.
             await body.at_rest.wait()

@@ -49,7 +49,8 @@ class NativeDriver:
             return
         async with self._wire() as wire:
             known = await self._settings_known(wire)
-            await wire.begin_insert(native_insert(insert), query_settings.for_insert(insert, known))
+            query_id, settings = query_settings.query_id(insert), query_settings.for_insert(insert, known)
+            await wire.begin_insert(native_insert(insert), query_id, settings)
             while block:
                 await wire.send(block)
                 block = await blocks.next()

@@ -27,6 +27,8 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
     # An asynchronous insert mixes the batches of several clients, and a token stands for one batch.
     "async_insert": 0,
     "distributed_foreground_insert": 1,
+    # An attempt whose connection broke may still be at work; it is not killed, the next one waits for its end.
+    "replace_running_query": 0,
     # The token decides, on the table and on the targets of its views.
     "insert_deduplicate": 1,
     "deduplicate_insert": "enable",
@@ -73,6 +75,14 @@ NAMES: tuple[str, ...] = tuple(sorted({*_INSERT_SETTINGS, "insert_deduplication_
 
 KNOWN_SQL = "SELECT name FROM system.settings WHERE name IN {names:Array(String)} SETTINGS limit = 0, offset = 0"
 """Which of `NAMES` the server knows: an older one refuses a statement over a setting that it has never heard of."""
+
+
+def query_id(insert: RowsInsert) -> str:
+    """Return the id of an insert's query, the same for each attempt: the server refuses a second one while one runs.
+
+    It says so with code 216, which is transient: so no two attempts of a batch ever race, whatever became of the first.
+    """
+    return f"spoolhouse:{insert.batch_id}"
 
 
 def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]:

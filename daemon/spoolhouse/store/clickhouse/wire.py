@@ -108,10 +108,10 @@ class Wire:
                     data += block.get_rows()
         return values.rows((kind for _, kind in columns), data)
 
-    async def begin_insert(self, sql: str, settings: Mapping[str, Setting]) -> None:
+    async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
         """Send the INSERT; return when the server waits for its rows. Nothing can have landed if this fails."""
         with self._failing(ambiguous=False):
-            await self._begin(sql, settings)
+            await self._begin(sql, settings, query_id)
             async with asyncio.timeout(self._timeout):
                 self._sample = (await self._connection.receive_sample_block()).columns_with_types
 
@@ -129,12 +129,12 @@ class Wire:
             while await self._packet():
                 pass
 
-    async def _begin(self, sql: str, settings: Mapping[str, Setting]) -> None:
+    async def _begin(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> None:
         self._connection.make_query_settings(settings)
         self._connection.last_query = QueryInfo(None)
         self._connection.is_query_executing = True
         async with asyncio.timeout(self._timeout):
-            await self._connection.send_query(sql)
+            await self._connection.send_query(sql, query_id)
         await self._block(_END)  # no external tables
 
     async def _block(self, block: object) -> None:
