@@ -1,10 +1,10 @@
-"""Whether ClickHouse takes rows, and if not, why not: one place that claiming, `/readyz` and the exit code ask."""
+"""Whether ClickHouse takes rows, and if not, why not: one place that claiming and the exit code ask."""
 
 import asyncio
 
 import structlog
 
-from spoolhouse.errors import OperatorError, StoreError
+from spoolhouse.errors import OperatorError, StoreError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -13,18 +13,24 @@ SERVER = "server"
 
 
 class Health:
-    """Troubles by scope (a table, or the server). `writable` is set while there are none."""
+    """Troubles by scope (a table, or the server).
+
+    `writable` is cleared while one of them may concern all tables: the server as such, or something transient (the
+    network, too much load). What only a person can mend holds its own table alone.
+    """
 
     def __init__(self) -> None:
         """Start in trouble: nothing is known of the server yet."""
         self.writable = asyncio.Event()
         self.troubles: dict[str, StoreError] = {}
         self._told: dict[str, int] = {}
+        self._answered = False
+        """The server has been well at least once: before that, nothing is writable."""
 
     def bad(self, scope: str, error: StoreError) -> None:
         """Record a trouble. It is logged at once, then at the 2nd, 4th, 8th … time in a row."""
         self.troubles[scope] = error
-        self.writable.clear()
+        self._update()
         times = self._told[scope] = self._told.get(scope, 0) + 1
         if times & (times - 1) == 0:
             say = log.error if isinstance(error, OperatorError) else log.warning
@@ -42,5 +48,15 @@ class Health:
         if self.troubles.pop(scope, None) is not None:
             log.info("clickhouse_available", scope=scope, attempts=self._told.get(scope))
         self._told.pop(scope, None)
-        if not self.troubles:
+        self._answered = self._answered or scope == SERVER
+        self._update()
+
+    def is_held(self, scope: str) -> bool:
+        """Tell whether `scope` waits for a person."""
+        return scope in self.troubles and not isinstance(self.troubles[scope], TransientError)
+
+    def _update(self) -> None:
+        if self._answered and all(scope != SERVER and self.is_held(scope) for scope in self.troubles):
             self.writable.set()
+        else:
+            self.writable.clear()

@@ -1,8 +1,6 @@
 """The daemon's life: it wires the stages together, and owns the one task group that they run in."""
 
 import asyncio
-import ctypes
-import gc
 import hashlib
 import os
 import secrets
@@ -14,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
+from spoolhouse import memory
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.declaration import EventType
@@ -91,8 +90,8 @@ async def run(settings: Settings, *, once: bool, progress: Progress | None = Non
     driver = open_driver(settings)
     stop, wake = asyncio.Event(), asyncio.Event()
     await asyncio.to_thread(check, root)
-    _calm_the_collector()
-    _keep_freed_memory()
+    memory.calm_the_collector()
+    memory.keep_what_is_freed()
     deadline = asyncio.timeout(None)
     try:
         async with deadline:
@@ -111,31 +110,6 @@ async def run(settings: Settings, *, once: bool, progress: Progress | None = Non
         return EXIT_OUT_OF_TIME
     finally:
         await driver.close()
-
-
-def _calm_the_collector() -> None:
-    """Make garbage collection rare: rows make no cycles, but each million of them would be walked many times.
-
-    Measured: decoding is a third faster. Cycles of other code are still found, a little later.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-
-
-def _keep_freed_memory() -> None:
-    """Let the allocator reuse the megabytes of one piece for the next, in place of giving them back to the system.
-
-    Else each piece that is read, decoded and encoded is paid for in page faults (a fifth of decoding, measured with
-    glibc): one arena for all threads, nothing below 32 MiB mapped on its own, at most 64 MiB kept. Other C libraries
-    do as they do.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        arena_max, trim_threshold, mmap_threshold = -8, -1, -3
-        mallopt(arena_max, 1)
-        mallopt(trim_threshold, 64 << 20)
-        mallopt(mmap_threshold, 32 << 20)
 
 
 async def _live(
@@ -254,6 +228,7 @@ class Service:
             homes=self.homes,
             tails=self.tails,
             interval=self.settings.adopt.interval,
+            append_watch_ms=ending.append_watch_ms,
             now_ms=now_ms,
         )
 
@@ -326,6 +301,7 @@ class Service:
             fingerprint=fingerprint(BUILT_IN),
             max_bytes=batch.max_bytes,
             torn_after=spool.torn_after,
+            append_watch_ms=int(spool.append_watch * 1000),
             now_ms=now_ms,
         )
         return Claimer(
@@ -337,6 +313,7 @@ class Service:
             out=out,
             news=news,
             writable=self.health.writable,
+            is_held=lambda name: self.health.is_held(self.settings.clickhouse.table_prefix + BUILT_IN[name].table.name),
             stop=self.stop,
         )
 
@@ -358,11 +335,16 @@ class Service:
         return self.adopter.looked and not self.desk.under_way and not self._unsettled()
 
     def _unsettled(self) -> bool:
-        return any(file.state is not FileState.FINAL for home in self.homes.values() for file in home.files.values())
+        """Tell whether a claimed file is on its way; one that cannot be moved as things are is on no way."""
+        return any(
+            file.state is not FileState.FINAL and (home.instance, file.number) not in self.settler.stuck
+            for home in list(self.homes.values())
+            for file in list(home.files.values())
+        )
 
     def verdict(self) -> int:
         """Return the exit code of a run that ended by itself or by a stop in time."""
-        left = self._unsettled() or bool(self.desk.refused) or bool(self.adopter.held)
+        left = self._unsettled() or bool(self.settler.stuck or self.desk.refused or self.adopter.held)
         return EXIT_LEFT_OVER if self.once and (left or self.settler.outcome.failed) else EXIT_OK
 
     async def _show_first_rows(self) -> None:

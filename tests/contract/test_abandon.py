@@ -82,7 +82,9 @@ async def cancel_in_the_middle(driver: Driver, count: int) -> AsyncGenerator[Row
     reached = asyncio.Event()
     rows = stuck(log_pieces(count), reached)
     inserting = asyncio.create_task(driver.insert_rows(insert_of(LOGS, "logs", BATCH), rows))
-    await reached.wait()
+    waiting = asyncio.create_task(reached.wait())
+    await asyncio.wait({inserting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    assert waiting.done(), inserting
     inserting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await inserting
@@ -117,6 +119,7 @@ async def all_of_it(place: Place) -> None:
         await driver.execute(create_table(LOGS, "logs"))
         with pytest.raises(SpoolError):
             await driver.insert_rows(insert_of(LOGS, "logs", BATCH), failing(log_pieces(MANY), SpoolError("gone")))
+        assert await landed_after_all(driver, place) == 0
         await (await cancel_in_the_middle(driver, MANY)).aclose()
         assert await landed_after_all(driver, place) == 0
         for _ in range(2):

@@ -124,13 +124,6 @@ async def test_failing_view_is_never_the_rows_fault(driver: Driver, place: Place
     assert (place.count("logs"), place.count("target")) == (10, 10)
 
 
-async def test_too_many_partitions(driver: Driver, place: Place) -> None:
-    place.query(create_table(LOGS, "logs").replace("toYYYYMM(timestamp)", "id"))
-    with pytest.raises(TransientError) as refusal:
-        await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(200)))
-    assert refusal.value.code == 252
-
-
 async def test_driver_lives_on_after_errors(driver: Driver, place: Place) -> None:
     await driver.execute(create_table(LOGS, "logs"))
     for table in ("missing", "logs") * 3:

@@ -97,6 +97,13 @@ async def test_several_inserts_at_once(driver: Driver, place: Place) -> None:
     assert place.query("SELECT count(), uniqExact(id), uniqExact(batch_id) FROM logs") == [(4000, 4000, 8)]
 
 
+async def test_batch_of_many_partitions_lands_once(driver: Driver, place: Place) -> None:
+    place.query(create_table(LOGS, "logs").replace("toYYYYMM(timestamp)", "id"))  # 300: the server's own limit is 100
+    for _ in range(2):
+        await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(300)))
+    assert place.count("logs") == 300
+
+
 @pytest.mark.parametrize("kind", ["native", "http"])  # the embedded engine does one thing at a time
 async def test_two_attempts_of_a_batch_never_race(driver: Driver, place: Place) -> None:
     await driver.execute(create_table(LOGS, "logs"))

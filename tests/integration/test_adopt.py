@@ -92,7 +92,12 @@ class _Neighbour:
         self.homes = {name: self.home}
         self.tails = Tails()
         self.adopter = Adopter(
-            own=self.home, homes=self.homes, tails=self.tails, interval=0.01, now_ms=lambda: NOW_MS
+            own=self.home,
+            homes=self.homes,
+            tails=self.tails,
+            interval=0.01,
+            append_watch_ms=0,
+            now_ms=lambda: NOW_MS,
         )  # fmt: skip
         ending = Ending(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
         self.settler = Settler(

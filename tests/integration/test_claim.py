@@ -61,7 +61,12 @@ class _Stage:
         self.spool = spool
         self.home = Home.create(spool, "own")
         self.terms = Terms(
-            limits=LIMITS, fingerprint="f", max_bytes=max_bytes, torn_after=torn_after, now_ms=_now_ms
+            limits=LIMITS,
+            fingerprint="f",
+            max_bytes=max_bytes,
+            torn_after=torn_after,
+            append_watch_ms=int((watch or 0) * 1000),
+            now_ms=_now_ms,
         )  # fmt: skip
         self.packer = Packer(max_bytes=max_bytes, max_files=max_files, linger=linger)
         self.desk, self.tails = Desk(), Tails()
@@ -73,6 +78,7 @@ class _Stage:
         self.news: Receiver[News]
         self.news_in, self.news = channel(1000)
         self.progress = _Settled()
+        self.held: set[str] = set()
         self._watch = watch
 
     @asynccontextmanager
@@ -87,6 +93,7 @@ class _Stage:
             out=self.shipments_in,
             news=self.news_in.clone(),
             writable=self.writable,
+            is_held=lambda kind: kind in self.held,
             stop=self.stop,
         )
         ending = Ending(delete=False, append_watch_ms=int((self._watch or 0) * 1000), now_ms=_now_ms)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from spoolhouse import service
+from spoolhouse.channel import Sender, channel
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.jsonl import LineDecoder
+from spoolhouse.core.ports import Rows
+from spoolhouse.core.shipment import Limits, Segment, Shipment
+from spoolhouse.errors import OperatorError
+from spoolhouse.pipeline.decode import Batch, Reader, decode
+from spoolhouse.pipeline.settle import News
 from spoolhouse.settings import ClickHouseSettings, Settings, SpoolSettings
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.layout import Place
 from tests.engine import Database
 
 PREFIX = "mastra_admin_"
@@ -252,3 +263,42 @@ def test_a_late_old_state_does_not_win(database: Database, tmp_path: Path) -> No
         (folder / f"{number}.jsonl").write_bytes(written(event, enveloped=False))
         assert ingest(database.native_url, tmp_path) == 0
     assert database.query(f"SELECT status FROM {PREFIX}traces FINAL") == [("ok",)]
+
+
+def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_path: Path) -> None:
+    """A batch is opened again for a retry: if its file was cut short meanwhile, the insert must not end cleanly."""
+
+    async def drained(pieces: AsyncIterator[Rows]) -> int:
+        return sum([rows.count async for rows in pieces])
+
+    async def reopened() -> None:
+        home = Home.create(tmp_path, "own")
+        folder = tmp_path / "span" / "p"
+        folder.mkdir(parents=True)
+        lines = [written({**EVERY_TYPE["span"], "type": "span", "projectId": "p"}, enveloped=False)] * 10
+        (folder / "a.jsonl").write_bytes(b"".join(lines))
+        [(_, claim)] = home.claim([Place(type="span", project="p", name="a.jsonl")])
+        assert isinstance(claim, Claim)
+        number = home.add(claim, 0).number
+        limits = Limits(max_rows=1000, max_insert_bytes=10**6, side_bytes=10**6, max_line=10**6, project="trust")
+        segment = Segment(file=number, start=0, end=claim.size)
+        shipment = Shipment(
+            id="s", instance="own", type="span", segments=(segment,), clock_ms=0, fingerprint="f", limits=limits
+        )
+        with ThreadPoolExecutor(1) as executor:
+            reader = Reader({"own": home}, BUILT_IN, LineDecoder(BUILT_IN), executor)
+            batches_in, batches = channel(2, Batch)
+            news_in: Sender[News]
+            news_in, _ = channel(10)
+            shipments_in, shipments = channel(1, Shipment)
+            await shipments_in.send(shipment)
+            shipments_in.close()
+            await decode(shipments, batches_in, news_in, reader, {"own": home})
+            batch = await batches.receive()
+            assert await drained(batch.reopen(batch)) == 10
+            home.path(number).write_bytes(b"".join(lines[:5]))
+            with pytest.raises(OperatorError, match="5 rows where it held 10"):
+                await drained(batch.reopen(batch))
+        home.close()
+
+    asyncio.run(reopened())

@@ -1,12 +1,13 @@
 """ClickHouse cannot be used: one clear line with the setting and the mend, files where they were, `--once` exits 69."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.engine import Config, Database, LocalServer, StartServer, User
-from tests.process.daemon import Daemon, drop, once
-from tests.process.inputs import good
+from tests.process.daemon import Daemon, drop, lines, once
+from tests.process.inputs import NOW, good, span
 
 PREFIX = "mastra_admin_"
 
@@ -95,3 +96,33 @@ def test_a_dropped_table_holds_its_batch_until_it_is_back(database: Database, tm
     code, daemon = once(database.http_url, tmp_path)
     assert code == 0, daemon.told()
     assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(3,)]
+
+
+def test_a_held_table_stalls_only_its_own_type(database: Database, tmp_path: Path) -> None:
+    """More held batches than there are inserters, and the others still flow; what is held lands once it can."""
+    assert once(database.http_url, tmp_path)[0] == 0
+    [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}logs")
+    database.query(f"DROP TABLE {PREFIX}logs SYNC")
+    log = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
+    for number in range(4):
+        drop(tmp_path, "log", "p", f"{number}.jsonl", lines([{**log, "id": str(number)}]))
+    env = {"SPOOLHOUSE_BATCH__MAX_FILES": "1", "SPOOLHOUSE_RETRY__CAP": "1"}
+    with Daemon(database.http_url, tmp_path, "--no-migrate", env=env) as daemon:
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}logs", count=2)
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+        daemon.wait_for("file_settled", path="span/p/a.jsonl")
+        assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(3,)]
+        database.query(str(create))
+        daemon.wait_for("file_settled", count=5)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert database.query(f"SELECT count() FROM {PREFIX}logs") == [(4,)]
+
+
+def test_many_months_in_one_file_land(database: Database, tmp_path: Path) -> None:
+    """More partitions than the server's default for one insert; old rows may expire, so the view counts."""
+    months = [NOW.replace(year=1971 + number // 12, month=number % 12 + 1, day=1) for number in range(150)]
+    content = lines([span("p", number, startTime=month.isoformat()) for number, month in enumerate(months)])
+    drop(tmp_path, "span", "p", "a.jsonl", content)
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()

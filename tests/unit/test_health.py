@@ -18,16 +18,28 @@ def test_nothing_is_writable_before_the_server_has_answered() -> None:
     assert health.writable.is_set()
 
 
-def test_one_trouble_is_enough_and_all_must_pass() -> None:
+def test_what_only_a_person_can_mend_holds_its_table_alone() -> None:
+    health = Health()
+    health.bad("spans", DENIED)
+    assert not health.writable.is_set(), "nothing is known of the server yet"
+    health.good(SERVER)
+    assert health.writable.is_set()
+    assert health.is_held("spans")
+    assert not health.is_held("logs")
+    health.good("spans")
+    assert not health.is_held("spans")
+
+
+def test_what_may_concern_all_stops_all_until_the_last_of_it_has_passed() -> None:
     health = Health()
     health.good(SERVER)
-    health.bad("spans", DENIED)
-    health.bad(SERVER, DOWN)
-    assert health.troubles == {"spans": DENIED, SERVER: DOWN}
-    assert not health.writable.is_set()
+    health.bad("spans", DOWN)
+    health.bad(SERVER, DENIED)
+    assert health.troubles == {"spans": DOWN, SERVER: DENIED}
     health.good("logs")
     health.good(SERVER)
     assert not health.writable.is_set()
+    assert not health.is_held("spans")
     health.good("spans")
     assert health.writable.is_set()
 

@@ -2,6 +2,7 @@
 
 import json
 from bisect import bisect_left
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,6 +166,12 @@ def test_another_project_is_what_the_policy_says(
         assert (reject.reason, reject.field, reject.line) == (Reason.PROJECT_MISMATCH, "projectId", 2)
 
 
+def test_strangers_are_counted_beside_bad_lines_too() -> None:
+    lines = [GOOD.replace(b"p1", b"p2")] * 100
+    decoded = decode(b"\n".join([*lines, b"{}", GOOD]))
+    assert (decoded.mismatched, decoded.lines, decoded.rows["log"].count) == (100, 102, 101)
+
+
 @pytest.mark.parametrize("second", [b'"projectId"', b'"project\\u0049d"', b'"\\u0070rojectId"'])
 def test_a_project_cannot_be_spoofed_past_the_policy(second: bytes) -> None:
     """The project that lands is the one that is looked at, however often and in whatever spelling it is written."""
@@ -211,6 +218,7 @@ def line(event: str, **changes: object) -> bytes:
         (line("span", name=None), Reason.MISSING_FIELD, "name", "required"),
         (b'{"type":"span","data":{"id":"1"}}', Reason.MISSING_FIELD, "traceId", "required"),
         (line("span", data={"name": "n"}, name=...), Reason.MISSING_FIELD, "name", "required"),
+        (b'{"type":"log","projectId":"p1","data":' + GOOD + b"}", Reason.MISSING_FIELD, "id", "required"),
         (line("span", name=3), Reason.WRONG_TYPE, "name", "got `int`"),
         (line("span", id=...)[:-1] + b',"spanId":{}}', Reason.WRONG_TYPE, "spanId", "got `object`"),
         (line("span", durationMs=1.5), Reason.WRONG_TYPE, "durationMs", "whole"),
@@ -252,6 +260,8 @@ def test_what_is_wrong_is_said(data: bytes, reason: Reason, field: str, detail: 
     assert detail in reject.detail
     assert len(reject.detail) <= 200
     assert (reject.line, reject.offset) == (2, len(GOOD) + 1)
+    (alone,) = decode(data + b"\n").rejects
+    assert alone == replace(reject, line=1, offset=0)
 
 
 TABLE = Table(
@@ -296,6 +306,13 @@ def test_any_kind_may_have_other_keys(content: bytes, row: list[object], frame: 
     NOTES._line_by_line(Piece(offset=0, data=line), 1, ORIGIN, alone)
     assert alone == found
     assert rows(NOTES._encoded(alone, ORIGIN)) == {"note": [row]}
+
+
+@pytest.mark.parametrize("project", [b'"owner":"p1"', b'"projectId":"p1"', b'"owner":null,"projectId":"p1"'])
+@pytest.mark.parametrize("company", [b"", b"{}\n"])
+def test_a_line_that_names_its_project_at_the_top_is_flat(project: bytes, company: bytes) -> None:
+    line = b'{"type":"note","body":1,%s,"data":{"body":2,"owner":"p2"}}\n' % project
+    assert rows(NOTES.decode(Piece(offset=0, data=line + company), ORIGIN)) == {"note": [["1", None, "p1", -1, None]]}
 
 
 @pytest.mark.parametrize(

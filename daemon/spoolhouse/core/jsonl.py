@@ -274,7 +274,6 @@ def _groups(events: Sequence[Any]) -> Iterable[tuple[type, Sequence[Any]]]:
 
 def _raise_malformed(line: bytes, error: Exception) -> NoReturn:
     """Tell a lone surrogate, which is JSON by its grammar but no Unicode, from what is no JSON at all."""
-    mended, surrogates = _SURROGATE_ESCAPE.subn(rb"\\ufffd", line)
-    if surrogates and is_whole_object(mended):
+    if is_whole_object(_SURROGATE_ESCAPE.sub(rb"\\ufffd", line)):
         raise RejectedLineError(Reason.INVALID_UNICODE, detail="a lone surrogate") from None
     raise RejectedLineError(Reason.INVALID_JSON, detail=str(error)) from None

@@ -45,9 +45,7 @@ class Driver(Protocol):
     async def ping(self) -> None:
         """Return once the server answers a trivial query."""
 
-    async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None
-    ) -> list[tuple[object, ...]]:
+    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> list[tuple[object, ...]]:
         """Run one statement and return its rows, with Python values.
 
         Values are written `{name:Type}` in `sql` (ClickHouse's own form, as `{id:String}`) and bound, never pasted.

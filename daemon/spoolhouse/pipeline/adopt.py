@@ -34,6 +34,7 @@ class Adopter:
     homes: dict[str, Home]
     tails: Tails
     interval: float
+    append_watch_ms: int
     now_ms: Callable[[], int]
     held: set[str] = field(default_factory=set)
     """Folders that cannot be adopted: files without a readable journal."""
@@ -55,10 +56,13 @@ class Adopter:
     async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
         """Adopt what can be adopted, and let go of adopted homes that are empty."""
         for home in [home for home in self.homes.values() if home is not self.own]:
-            if await asyncio.to_thread(home.is_empty):
-                del self.homes[home.instance]
-                await asyncio.to_thread(home.remove)
-                log.info("adopted_home_done", instance=home.instance)
+            try:
+                if await asyncio.to_thread(home.is_empty):
+                    del self.homes[home.instance]
+                    await asyncio.to_thread(home.remove)
+                    log.info("adopted_home_done", instance=home.instance)
+            except (JournalError, OSError) as error:
+                self._hold(home.instance, error)
         for instance in await asyncio.to_thread(homes_on_disk.instances, self.own.spool):
             if instance not in self.homes and not stop.is_set():
                 await self._adopt(instance, shipments, news, stop)
@@ -66,10 +70,8 @@ class Adopter:
     async def _adopt(self, instance: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
         try:
             home = await asyncio.to_thread(Home.adopt, self.own.spool, instance)
-        except JournalError as error:
-            if instance not in self.held:
-                self.held.add(instance)
-                log.error("journal_held", instance=instance, error=str(error), mend="its claimed files are kept as is")
+        except (JournalError, OSError) as error:
+            self._hold(instance, error)
             return
         if home is None:
             return
@@ -90,6 +92,12 @@ class Adopter:
                 return  # What is not replayed now is adopted by the next to come.
             await shipments.send(shipment)
 
+    def _hold(self, instance: str, error: Exception) -> None:
+        """Leave a folder that cannot be worked with as it is; say so once."""
+        if instance not in self.held:
+            self.held.add(instance)
+            log.error("journal_held", instance=instance, error=str(error), mend="its claimed files are kept as is")
+
     def _recover(self, home: Home, contents: Contents) -> recovery.Recovery[Place]:
         """Decide, and carry out what needs no other stage. Blocks on the disk."""
         facts = [_fact(home, file) for file in contents.files]
@@ -98,13 +106,15 @@ class Adopter:
             try:
                 home.release(place)
             except OSError as error:
+                self.held.add(home.instance)
                 log.error("file_not_released", path=str(place), error=error.strerror, mend="make room for its folder")
         now = self.now_ms()
         if actions.moved:
-            home.journal.moved(dict.fromkeys(actions.moved, now))
+            until = now + self.append_watch_ms
+            home.journal.moved(dict.fromkeys(actions.moved, until))
             for number in actions.moved:
                 home.files[number].state = FileState.FINAL
-                home.files[number].watch_until_ms = now
+                home.files[number].watch_until_ms = until
         self._watch(home, (*actions.moved, *actions.watch), now)
         return actions
 
@@ -114,16 +124,16 @@ class Adopter:
         for number in numbers:
             file = home.files[number]
             try:
-                grown = home.path(number).lstat().st_size > file.planned_to
+                grown = home.size(number) > file.planned_to
             except OSError:
                 grown = False
             if grown or file.watch_until_ms > now or home.unacknowledged.get(number):
                 self.tails.watch(home, number)
             else:
                 expired.append(number)
+        home.journal.forget(expired)
         for number in expired:
             del home.files[number]
-        home.journal.forget(expired)
 
 
 def _fact(home: Home, file: JournalledFile) -> FileFact[Place]:

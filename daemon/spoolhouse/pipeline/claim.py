@@ -43,6 +43,7 @@ class Terms:
     fingerprint: str
     max_bytes: int
     torn_after: float
+    append_watch_ms: int
     now_ms: Callable[[], int]
 
 
@@ -60,9 +61,13 @@ class Claimer:
         out: Sender[Shipment],
         news: Sender[News],
         writable: asyncio.Event,
+        is_held: Callable[[str], bool],
         stop: asyncio.Event,
     ) -> None:
-        """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle."""
+        """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle.
+
+        `is_held` tells of an event type whether its table takes no rows until a person mends it.
+        """
         self._home = home
         self._terms = terms
         self._packer = packer
@@ -71,6 +76,7 @@ class Claimer:
         self._out = out
         self._news = news
         self._writable = writable
+        self._is_held = is_held
         self._stop = stop
 
     async def run(self, places: Receiver[Place]) -> None:
@@ -105,7 +111,9 @@ class Claimer:
 
     async def _take(self, arrived: list[Place]) -> None:
         """Claim files, and ship the packs that they fill."""
-        results = await asyncio.to_thread(self._home.claim, arrived)
+        held = {place for place in arrived if self._is_held(place.type)}
+        self._desk.refused.update(dict.fromkeys(held, time.monotonic()))
+        results = await asyncio.to_thread(self._home.claim, [place for place in arrived if place not in held])
         claims = []
         for place, result in results:
             if isinstance(result, Claim):
@@ -167,6 +175,8 @@ class Claimer:
                 continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
             spans, size = await asyncio.to_thread(_appended, tail, self._terms)
             if spans:
+                # The watch slides: as long as somebody goes on writing, it goes on too.
+                file.watch_until_ms = self._terms.now_ms() + self._terms.append_watch_ms
                 await self._ship(tail.home, list(_packed(self._packer, file.place.type, spans, alone=True)))
             elif size > file.planned_to:
                 self._tails.again(tail, soon=size != tail.size)
@@ -181,7 +191,7 @@ class Claimer:
             # First the journal: a home without files in memory may be removed at any moment.
             await asyncio.to_thread(home.journal.forget, numbers)
             for number in numbers:
-                del home.files[number]
+                home.files.pop(number, None)
 
 
 def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
@@ -192,7 +202,7 @@ def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
     """
     file = tail.home.files[tail.file]
     try:
-        size = tail.home.path(tail.file).lstat().st_size
+        size = tail.home.size(tail.file)
         if size <= file.planned_to:
             return [], size
         if size != tail.size:
@@ -202,6 +212,8 @@ def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
         tail.torn_since = tail.torn_since or now
         torn_is_over = now - tail.torn_since >= terms.torn_after
         return _spans(tail.home, tail.file, file.planned_to, size, terms, torn_is_over=torn_is_over), size
+    except FileNotFoundError:
+        return [], 0
     except OSError as error:
         log.warning("tail_unreadable", path=str(file.place), error=error.strerror)
         return [], 0
@@ -221,7 +233,7 @@ def _spans(  # a range of a file, and how to cut it
     if encoding is not Encoding.PLAIN:
         return [Span(file=number, start=start, end=end, weight=(end - start) * _COMPRESSED_WEIGHT)]
     try:
-        descriptor = files.open_regular(home.path(number))
+        descriptor = home.open(number)
     except OSError:
         return [Span(file=number, start=start, end=end, weight=end - start)]
     try:
@@ -229,8 +241,11 @@ def _spans(  # a range of a file, and how to cut it
             end = _whole_lines_end(descriptor, start, end, terms.limits.max_line)
         edges = [start]
         for cut in equal_cuts(start, end, terms.max_bytes):
-            edge = files.line_start_at_or_after(descriptor, max(cut, edges[-1] + 1), end)
-            if edges[-1] < edge < end:
+            # A line may be longer than several parts: what was looked through once is not looked through again.
+            if cut > edges[-1]:
+                edge = files.line_start_at_or_after(descriptor, cut, end)
+                if edge >= end:
+                    break
                 edges.append(edge)
     finally:
         os.close(descriptor)
@@ -240,7 +255,7 @@ def _spans(  # a range of a file, and how to cut it
 
 def _whole_lines_end(descriptor: int, start: int, end: int, max_line: int) -> int:
     """Return where the last line starts if it is torn; else `end`."""
-    last = files.last_line_start(descriptor, start, end)
+    last = files.last_line_start(descriptor, max(start, end - max_line - 1), end)
     if last == end or end - last > max_line:
         return end
     line = os.pread(descriptor, end - last, last)

@@ -6,6 +6,7 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 """
 
 import asyncio
+import errno
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -14,14 +15,15 @@ from typing import TypeVar
 
 import aiofiles
 import structlog
+from aiofiles.threadpool.binary import AsyncFileIO
 
 from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import CHUNK_BYTES, FileStats, Segment, Shipment
+from spoolhouse.errors import OperatorError
 from spoolhouse.pipeline.settle import Counted, News
-from spoolhouse.spool import files
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.layout import Encoding
 from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
@@ -30,6 +32,12 @@ from spoolhouse.spool.rejects import RejectFile
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+_SILENCE_BYTES = 4 << 20
+"""How much input may pass without a row of the shipment's own type before its round ends: an insert that is kept
+waiting for rows is broken off by the server."""
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
+"""What is no fault of the file: opening it is tried again."""
+_PASSING_PAUSE = 1.0
 _READ_AHEAD = 3
 """Pieces of a batch that wait for its insert: enough that reading and sending overlap, little enough to hold."""
 
@@ -44,6 +52,8 @@ class Batch:
     round_number: int
     live: Receiver[Rows]
     reopen: Callable[["Batch"], AsyncGenerator[Rows]]
+    count: "asyncio.Future[int]"
+    """How many rows it has: known once the round is decoded for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,9 @@ class _Round:
     own_rows: int = 0
     own_bytes: int = 0
     side_bytes: int = 0
+    silent_bytes: int = 0
+    """Input since the last row of the shipment's own type."""
+    live_count: "asyncio.Future[int] | None" = None
     side_rows: dict[str, int] = field(default_factory=dict)
 
     def has_room(self, decoded: Decoded, shipment: Shipment) -> bool:
@@ -87,6 +100,13 @@ class _Round:
             and own_bytes <= limits.max_insert_bytes
             and side_bytes <= limits.side_bytes
         )
+
+    def is_silent(self, size: int, decoded: Decoded | None, shipment: Shipment) -> bool:
+        """Count input of `size` bytes; tell whether its own batch has been without rows for too long."""
+        self.silent_bytes += size
+        if decoded is not None and shipment.type in decoded.rows:
+            self.silent_bytes = 0
+        return self.own_rows > 0 and self.silent_bytes > _SILENCE_BYTES
 
     def count(self, decoded: Decoded, shipment: Shipment) -> None:
         """Count rows in."""
@@ -127,9 +147,30 @@ class Reader:
                             current = _Round()
                         current.count(step.decoded, shipment)
                     yield segment, step
+                    size, decoded = _input(step)
+                    if current.is_silent(size, decoded, shipment):
+                        yield RoundEnd()
+                        current = _Round()
 
     async def reopen(self, batch: Batch) -> AsyncGenerator[Rows]:
-        """Yield the rows of `batch` once more, from the files."""
+        """Yield the rows of `batch` once more, from the files.
+
+        Raises `OperatorError`, after the last of them, if they are not as many as the first time: somebody has taken
+        or changed a file, and the rest must not pass for the whole.
+        """
+        counted = 0
+        async with aclosing(self._again(batch)) as pieces:
+            async for rows in pieces:
+                counted += rows.count
+                yield rows
+        expected = await batch.count
+        if counted != expected:
+            raise OperatorError(
+                f"batch {batch.id} holds {counted} rows where it held {expected}",
+                mend="a claimed file was taken or changed, or cannot be read just now: put it back",
+            )
+
+    async def _again(self, batch: Batch) -> AsyncGenerator[Rows]:
         round_number = 0
         async with aclosing(self.steps(batch.shipment)) as steps:
             async for step in steps:
@@ -147,24 +188,25 @@ class Reader:
         file = home.files[segment.file]
         origin = Origin(project=file.place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
         path = home.path(segment.file)
+        encoding = file.place.encoding
         max_line = shipment.limits.max_line
-        reader = SegmentReader(path, segment.start, file.place.encoding, self._decoder, origin, max_line)
+        reader = SegmentReader(path, segment.start, encoding, self._decoder, origin, max_line)
         left = segment.end - segment.start
         # Nothing of it may be held as one chunk if even a line of that length is too long.
         chunk_bytes = min(CHUNK_BYTES, max_line)
         try:
-            descriptor = await asyncio.to_thread(files.open_regular, path)
+            descriptor = await self._open(home, segment.file)
             async with aiofiles.open(descriptor, "rb", buffering=0) as content:
                 await content.seek(segment.start)
                 while left > 0:
-                    chunk = await content.read(min(chunk_bytes, left))
+                    chunk = await _read_full(content, min(chunk_bytes, left))
                     if not chunk:
                         yield Unreadable(failure=f"shorter by {left} bytes than when it was claimed")
                         break
                     left -= len(chunk)
-                    async for step in self._in_thread(reader.feed(chunk), file.place.encoding):
+                    async for step in self._in_thread(reader.feed(chunk), encoding):
                         yield step
-                async for step in self._in_thread(reader.finish(), file.place.encoding):
+                async for step in self._in_thread(reader.finish(), encoding):
                     yield step
         except CORRUPT as error:
             yield Unreadable(failure=f"corrupt archive: {error}")
@@ -172,6 +214,16 @@ class Reader:
             yield Unreadable(failure="gone")
         except OSError as error:
             yield Unreadable(failure=error.strerror or str(error))
+
+    async def _open(self, home: Home, number: int) -> int:
+        while True:
+            try:
+                return await asyncio.to_thread(home.open, number)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+                log.warning("open_delayed", path=str(home.files[number].place), error=error.strerror)
+            await asyncio.sleep(_PASSING_PAUSE)
 
     async def _in_thread(self, steps: Iterator[Read | LongLine], encoding: Encoding) -> AsyncGenerator[Read | LongLine]:
         loop = asyncio.get_running_loop()
@@ -182,6 +234,24 @@ class Reader:
         # One step at a time: a small packed chunk may hold gigabytes.
         while (packed := await loop.run_in_executor(self._executor, next, steps, None)) is not None:
             yield packed
+
+
+def _input(step: Step) -> tuple[int, Decoded | None]:
+    """Return how many bytes of content a step stands for, and the rows in them."""
+    match step:
+        case Read(size=size, decoded=decoded):
+            return size, decoded
+        case LongLine(part=part):
+            return len(part.data), None
+    return 0, None
+
+
+async def _read_full(content: AsyncFileIO, size: int) -> bytes:
+    """Read `size` bytes, fewer only at the end of the file: which rows are in which batch must not hang on a read."""
+    chunk = await content.read(size)
+    while len(chunk) < size and (more := await content.read(size - len(chunk))):
+        chunk += more
+    return bytes(chunk)
 
 
 async def decode(
@@ -252,7 +322,9 @@ class _Decoding:
             return
         if self._round.live is None:
             self._round.live, receiver = channel(_READ_AHEAD, Rows)
-            await self._send_batch(event_name, receiver)
+            self._round.live_count = asyncio.get_running_loop().create_future()
+            await self._send_batch(event_name, receiver, self._round.live_count)
+        self._round.own_rows += rows.count
         if not self._round.live_dropped:
             try:
                 await self._round.live.send(rows)
@@ -264,15 +336,19 @@ class _Decoding:
         """Close the own type's batch first: no insert waits open while a slot for another one is awaited."""
         if self._round.live is not None:
             self._round.live.close()
+        if self._round.live_count is not None:
+            self._round.live_count.set_result(self._round.own_rows)
         for event_name, pieces in self._round.side.items():
             sender, receiver = channel(len(pieces), Rows)
             for rows in pieces:
                 await sender.send(rows)
             sender.close()
-            await self._send_batch(event_name, receiver)
+            count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            count.set_result(sum(rows.count for rows in pieces))
+            await self._send_batch(event_name, receiver, count)
         self._round = _Round(number=self._round.number + 1)
 
-    async def _send_batch(self, event_name: str, live: Receiver[Rows]) -> None:
+    async def _send_batch(self, event_name: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
         event = self._reader.event(event_name)
         self._count += 1
         await self._batches.send(
@@ -283,5 +359,6 @@ class _Decoding:
                 round_number=self._round.number,
                 live=live,
                 reopen=self._reader.reopen,
+                count=count,
             )
         )

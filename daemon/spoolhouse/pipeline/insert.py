@@ -2,14 +2,15 @@
 
 Promises: an attempt that failed, in whatever way, is repeated with the same rows under the same token; what is
 transient is tried for ever, with capped and jittered pauses; what only a person can mend is held, said, and tried now
-and then.
+and then, while other batches go on in its place.
 """
 
 import asyncio
+import heapq
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -58,42 +59,59 @@ class Inserter:
         self._health = health
         self._persistence = persistence
         self._progress = progress
+        self._held: list[_Delivery] = []
+        """A heap, by when to try again; shared by the pool."""
 
     async def run(self, batches: Receiver[Batch], news: Sender[News]) -> None:
-        """Insert batches until there are no more."""
+        """Insert batches until there are no more, and none is held."""
         async with news:
-            async for batch in batches:
-                rows = await self._deliver(batch)
+            while (delivery := await self._next(batches)) is not None:
+                rows = await self._deliver(delivery)
+                if rows is None:
+                    continue
+                batch = delivery.batch
                 self._progress.landed(self._table(batch), rows)
                 await news.send(Acknowledged(shipment=batch.shipment, batch=batch.id))
 
-    async def _deliver(self, batch: Batch) -> int:
-        """Return how many rows were sent, once they are acknowledged."""
-        if batch.shipment.replay and batch.shipment.fingerprint != self._fingerprint and await self._landed(batch):
+    async def _next(self, batches: Receiver[Batch]) -> "_Delivery | None":
+        """Return a held batch whose time has come, or else a new one; None at the end."""
+        while True:
+            due = self._held[0].due - time.monotonic() if self._held else None
+            if due is not None and due <= 0:
+                return heapq.heappop(self._held)
+            try:
+                for batch in await batches.receive_many(1, due):
+                    return _Delivery(batch=batch, rows=batch.live)
+            except StopAsyncIteration:
+                if due is None:
+                    return None
+                await asyncio.sleep(due)
+
+    async def _deliver(self, delivery: "_Delivery") -> int | None:
+        """Return how many rows were sent, once they are acknowledged; None if the batch is held."""
+        batch = delivery.batch
+        if batch.shipment.replay and batch.shipment.fingerprint != self._fingerprint and await self._landed(delivery):
             batch.live.close()
             return 0
-        started = time.monotonic()
-        attempt = 0
-        rows: AsyncIterator[Rows] = batch.live
         while True:
-            attempt += 1
-            counted = _Counted(rows)
+            delivery.attempts += 1
+            counted = _Counted(delivery.rows)
             try:
                 await self._driver.insert_rows(self._insert(batch), counted)
             except StoreError as error:
                 batch.live.close()
-                await self._failed(batch, error, attempt, started)
-                rows = batch.reopen(batch)
-            else:
-                self._health.good(self._table(batch))
-                log.debug(
-                    "batch_inserted",
-                    batch=batch.id,
-                    rows=counted.count,
-                    attempts=attempt,
-                    seconds=round(time.monotonic() - started, 3),
-                )
-                return counted.count
+                delivery.rows = batch.reopen(batch)
+                pause = self._failed(delivery, error)
+                if isinstance(error, TransientError):
+                    await asyncio.sleep(pause)
+                    continue
+                # Held: others go on in its place. It streams nothing now, so it costs no memory to speak of.
+                delivery.due = time.monotonic() + pause
+                heapq.heappush(self._held, delivery)
+                return None
+            self._health.good(self._table(batch))
+            log.debug("batch_inserted", batch=batch.id, rows=counted.count, attempts=delivery.attempts)
+            return counted.count
 
     def _table(self, batch: Batch) -> str:
         return self._prefix + batch.event.table.name
@@ -106,36 +124,51 @@ class Inserter:
             clock_ms=batch.shipment.clock_ms,
         )
 
-    async def _failed(self, batch: Batch, error: StoreError, attempt: int, started: float) -> None:
-        self._health.bad(self._table(batch), error)
+    def _failed(self, delivery: "_Delivery", error: StoreError) -> float:
+        """Record a failed attempt, and return how long to wait before the next; `GivenUpError` if there is none."""
+        self._health.bad(self._table(delivery.batch), error)
+        now = time.monotonic()
+        delivery.failing_since = delivery.failing_since or now
         patience = self._persistence.patience
-        if patience is not None and time.monotonic() - started >= patience:
+        if patience is not None and now - delivery.failing_since >= patience:
             raise GivenUpError(error.message, code=error.code, mend=error.mend) from error
         fraction = random.random()  # noqa: S311  # jitter is no secret
         # An operator's mend takes minutes, not milliseconds: such a batch starts where the others end.
         first = self._persistence.first if isinstance(error, TransientError) else self._persistence.cap / 8
-        await asyncio.sleep(delay(attempt, first=first, cap=self._persistence.cap, fraction=fraction))
+        return delay(delivery.attempts, first=first, cap=self._persistence.cap, fraction=fraction)
 
-    async def _landed(self, batch: Batch) -> bool:
+    async def _landed(self, delivery: "_Delivery") -> bool:
         """Tell whether any row of a batch is in its table.
 
         Asked where the token proves nothing: the rows of a shipment that another version of Spoolhouse (or of the
         declarations) has journalled need not be the ones that it sent under that token.
         """
-        attempt = 0
-        started = time.monotonic()
+        batch = delivery.batch
+        table = self._table(batch)
         while True:
-            attempt += 1
+            delivery.attempts += 1
             try:
                 found = await self._driver.execute(
-                    f"SELECT 1 FROM `{self._table(batch)}` WHERE batch_id = {{batch:String}} LIMIT 1",  # noqa: S608  # a declared name
+                    f"SELECT 1 FROM `{table}` WHERE batch_id = {{batch:String}} LIMIT 1",  # noqa: S608  # a declared name
                     {"batch": batch.id},
                 )
             except StoreError as error:
-                await self._failed(batch, error, attempt, started)
+                await asyncio.sleep(self._failed(delivery, error))
             else:
+                self._health.good(table)
                 log.info("replay_reconciled", batch=batch.id, landed=bool(found))
                 return bool(found)
+
+
+@dataclass(slots=True, kw_only=True, order=True)
+class _Delivery:
+    """A batch on its way: what was tried so far, and when to try again."""
+
+    due: float = 0.0
+    batch: Batch = field(compare=False)
+    rows: AsyncIterator[Rows] = field(compare=False)
+    attempts: int = field(compare=False, default=0)
+    failing_since: float | None = field(compare=False, default=None)
 
 
 class _Counted:

@@ -92,6 +92,8 @@ class Settler:
     wake: asyncio.Event
     """Set after moves: a file of the same name may be waiting to be claimed."""
     outcome: Outcome = field(default_factory=Outcome)
+    stuck: set[tuple[str, int]] = field(default_factory=set)
+    """Files, by instance and number, that cannot be moved as things are; tried again now and then."""
     _open: dict[str, _Open] = field(default_factory=dict)
 
     async def run(self, news: Receiver[News]) -> None:
@@ -134,7 +136,9 @@ class Settler:
         for number in again:
             self.tails.watch(home, number)
         moved = await self._uninterrupted(home, ready) if ready else []
+        self.stuck.difference_update((home.instance, number) for number in moved)
         for number in set(ready).difference(moved):
+            self.stuck.add((home.instance, number))
             self.tails.watch(home, number, later=True)
         if moved:
             self.wake.set()
@@ -165,14 +169,16 @@ class Settler:
             try:
                 targets[number] = self._target(home, home.files[number])
             except OSError as error:
-                place = home.files[number].place
-                mend = f"make room for the folder {layout.PROCESSED}/ or {layout.FAILED}/ beside it"
-                log.error("file_not_moved", path=str(place), error=error.strerror, mend=mend)
-        numbers = list(targets)
+                _not_moved(home.files[number], error)
         home.journal.moving({number: target for number, target in targets.items() if target is not None})
         folders = set()
-        for number, target in targets.items():
-            folders |= self._end(home, home.files[number], target)
+        for number, target in list(targets.items()):
+            try:
+                folders |= self._end(home, home.files[number], target)
+            except OSError as error:
+                _not_moved(home.files[number], error)
+                del targets[number]
+        numbers = list(targets)
         files.sync_folders(folders)
         now = self.ending.now_ms()
         home.journal.moved(dict.fromkeys(numbers, now + self.ending.append_watch_ms))
@@ -211,10 +217,15 @@ class Settler:
                 home.journal.moving({file.number: target})
                 continue
             except FileNotFoundError:
+                if os.path.lexists(source):
+                    # Not the file is gone but the folder that it should go to.
+                    files.make_folders((home.spool / target).parent, below=home.spool)
+                    continue
                 log.error("file_vanished", path=str(file.place), mend="it was taken out of the claimed folder by hand")
                 file.target = None
                 return {source.parent}
             break
+        file.inode = (home.spool / target).lstat().st_ino  # another one, where it was copied to another disk
         if file.stats.failure:
             _write_reason(home.spool / target, file)
         return {source.parent, (home.spool / target).parent}
@@ -245,13 +256,18 @@ class Settler:
         self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
 
 
+def _not_moved(file: JournalledFile, error: OSError) -> None:
+    mend = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
+    log.error("file_not_moved", path=str(file.place), error=error.strerror, mend=mend)
+
+
 def _sort(home: Home, numbers: list[int]) -> tuple[list[int], list[int]]:
     """Return the files that can be moved now, and those that grew or are only watched. Blocks on the disk."""
     ready, again = [], []
     for number in numbers:
         file = home.files[number]
         try:
-            size = home.path(number).lstat().st_size
+            size = home.size(number)
         except FileNotFoundError:
             size = 0
         if file.state is FileState.FINAL or (size > file.planned_to and not file.stats.failure):

@@ -174,6 +174,21 @@ class Home:
             return self.spool / file.target
         return self.claimed / file.place.relative
 
+    def open(self, number: int) -> int:
+        """Open file `number` for reading; FileNotFoundError if it is gone, also where another one has its name now."""
+        descriptor = files.open_regular(self.path(number))
+        if os.fstat(descriptor).st_ino != self.files[number].inode:
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
+        return descriptor
+
+    def size(self, number: int) -> int:
+        """Return the size of file `number`; FileNotFoundError as `open`."""
+        status = self.path(number).lstat()
+        if status.st_ino != self.files[number].inode:
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
+        return status.st_size
+
     def release(self, place: Place) -> PurePath:
         """Put a claimed file that was never journalled back where it was dropped; return its name there."""
         source = self.claimed / place.relative

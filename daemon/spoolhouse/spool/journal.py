@@ -154,7 +154,8 @@ class Journal:
         with self._transaction() as database:
             database.executemany(
                 "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (number) DO UPDATE SET planned_to = excluded.planned_to",
+                " ON CONFLICT (number) DO UPDATE SET planned_to = excluded.planned_to,"
+                " watch_until_ms = excluded.watch_until_ms",
                 [_file_row(file) for file in files],
             )
             for shipment in shipments:

@@ -28,6 +28,8 @@ class Read:
     """What one piece came to. `lines_before` counts the lines of the file before it; only told if any are rejected."""
 
     decoded: Decoded
+    size: int
+    """Bytes of the piece."""
     lines_before: int = 0
 
 
@@ -179,7 +181,7 @@ class SegmentReader:
             # What is packed cannot be read again from the middle, so its lines are counted as they pass.
             self._lines += item.data.count(b"\n")
             self._counted_to = item.offset + len(item.data)
-        return Read(decoded=decoded, lines_before=before)
+        return Read(decoded=decoded, size=len(item.data), lines_before=before)
 
     def _lines_before(self, offset: int) -> int:
         """Return how many lines of the file end before `offset`.

@@ -33,6 +33,8 @@ class Tails:
     def __init__(self) -> None:
         """Start with none."""
         self._heap: list[Tail] = []
+        self._watched: set[tuple[str, int]] = set()
+        """What is in the heap: a file is looked at by one tail only."""
         # Comparing two tails runs Python code, so the heap functions are not atomic by themselves.
         self._lock = threading.Lock()
 
@@ -40,14 +42,18 @@ class Tails:
         """Look at `file` soon, or `later`: what keeps it from being moved will not be gone in a moment."""
         pause = _LOOKS[-1 if later else 0]
         with self._lock:
-            heapq.heappush(self._heap, Tail(due=time.monotonic() + pause, home=home, file=file))
+            if (home.instance, file) not in self._watched:
+                self._watched.add((home.instance, file))
+                heapq.heappush(self._heap, Tail(due=time.monotonic() + pause, home=home, file=file))
 
     def again(self, tail: Tail, *, soon: bool) -> None:
         """Look at `tail` again; each time a little later, unless it just changed."""
         tail.looks = 1 if soon else tail.looks + 1
         tail.due = time.monotonic() + _LOOKS[min(tail.looks, len(_LOOKS) - 1)]
         with self._lock:
-            heapq.heappush(self._heap, tail)
+            if (tail.home.instance, tail.file) not in self._watched:
+                self._watched.add((tail.home.instance, tail.file))
+                heapq.heappush(self._heap, tail)
 
     def due(self, limit: int) -> list[Tail]:
         """Take out and return up to `limit` of what is due."""
@@ -55,7 +61,9 @@ class Tails:
         taken: list[Tail] = []
         with self._lock:
             while self._heap and self._heap[0].due <= now and len(taken) < limit:
-                taken.append(heapq.heappop(self._heap))
+                tail = heapq.heappop(self._heap)
+                self._watched.discard((tail.home.instance, tail.file))
+                taken.append(tail)
         return taken
 
     def next_due(self) -> float | None:

@@ -48,6 +48,8 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
     "min_insert_block_size_rows_for_materialized_views": ONE_BLOCK_ROWS,
     "min_insert_block_size_bytes_for_materialized_views": 0,
     "input_format_parallel_parsing": 0,
+    # A batch of many months is many partitions; refused, it would be refused for ever.
+    "max_partitions_per_insert_block": 0,
     # Half of the server's work otherwise; readers use FINAL anyway.
     "optimize_on_insert": 0,
     # A view that fails must be heard of: its rollup would lack the batch for good.
