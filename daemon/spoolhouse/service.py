@@ -52,10 +52,15 @@ _PLACES = 2000
 _NEWS = 1000
 
 
-def fingerprint(events: Mapping[str, EventType]) -> str:
-    """Return what the rows of a given line depend on, as a short text: a shipment under another one is looked up."""
+def fingerprint(events: Mapping[str, EventType], url: str) -> str:
+    """Return what a batch's rows and blocks depend on, as a short text: a shipment under another one is looked up.
+
+    The way to ClickHouse counts: the server's own deduplication id is the token and the blocks that the rows came in,
+    which each driver cuts in its own way.
+    """
     material = repr(sorted((name, asdict(event)) for name, event in events.items()))
-    return hashlib.sha256(f"{DECODER_VERSION} {CHUNK_BYTES} {material}".encode()).hexdigest()[:16]
+    scheme = url.partition(":")[0]
+    return hashlib.sha256(f"{DECODER_VERSION} {CHUNK_BYTES} {scheme} {material}".encode()).hexdigest()[:16]
 
 
 def now_ms() -> int:
@@ -159,7 +164,7 @@ async def _ready(settings: Settings, driver: Driver, health: Health, stop: async
     while not stop.is_set():
         attempt += 1
         try:
-            await _prepare(settings, driver)
+            await prepare(settings, driver)
         except StoreError as error:
             health.bad(SERVER, error)
             if once:
@@ -176,7 +181,8 @@ async def _ready(settings: Settings, driver: Driver, health: Health, stop: async
     return False
 
 
-async def _prepare(settings: Settings, driver: Driver) -> None:
+async def prepare(settings: Settings, driver: Driver) -> None:
+    """See that ClickHouse answers, and bring the schema up to date where that is wanted. Raises `StoreError`."""
     if not settings.clickhouse.migrate:
         await driver.ping()
         return
@@ -298,7 +304,7 @@ class Service:
         )
         terms = Terms(
             limits=limits,
-            fingerprint=fingerprint(BUILT_IN),
+            fingerprint=fingerprint(BUILT_IN, self.settings.clickhouse.url),
             max_bytes=batch.max_bytes,
             torn_after=spool.torn_after,
             append_watch_ms=int(spool.append_watch * 1000),
@@ -324,7 +330,7 @@ class Service:
         return Inserter(
             self.driver,
             prefix=self.settings.clickhouse.table_prefix,
-            fingerprint=fingerprint(BUILT_IN),
+            fingerprint=fingerprint(BUILT_IN, self.settings.clickhouse.url),
             health=self.health,
             persistence=Persistence(first=retry.first, cap=retry.cap, patience=patience),
             progress=self.progress,

@@ -60,7 +60,7 @@ def create_rollup(source: str, target: str, key: str, time: str) -> tuple[str, s
 
 def insert_of(table: Table, name: str, batch_id: str) -> RowsInsert:
     """Return the insert of a batch."""
-    return RowsInsert(table=name, columns=table.columns, batch_id=batch_id, clock_ms=CLOCK_MS)
+    return RowsInsert(table=name, columns=table.columns, batch_id=batch_id, token=batch_id, clock_ms=CLOCK_MS)
 
 
 def log_line(number: int) -> bytes:

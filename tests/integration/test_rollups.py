@@ -135,6 +135,7 @@ async def send(driver: Driver, table: Table, batch: Batch) -> None:
         table=DEFAULT_PREFIX + table.name,
         columns=table.columns,
         batch_id=batch.id,
+        token=batch.id,
         clock_ms=int((NOW - timedelta(days=batch.age)).timestamp() * 1000),
     )
     await driver.insert_rows(insert, rows())

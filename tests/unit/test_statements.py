@@ -33,6 +33,7 @@ INSERT = RowsInsert(
         Column(name="end", kind=Kind.TIME, keys=("end",), nullable=True),
     ),
     batch_id="a'b\\c",
+    token="a'b\\c",
     clock_ms=1_700_000_000_000,
 )
 TARGET = "INSERT INTO `logs` (`id`, `level`, `at`, `end`, ingested_at, batch_id) SELECT "

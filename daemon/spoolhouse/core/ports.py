@@ -30,7 +30,9 @@ class RowsInsert:
     """The table's full name (prefix included), in the connection's database; from declarations, never from data."""
     columns: tuple[Column, ...]
     batch_id: str
-    """Stored in each row, and the deduplication token."""
+    """Stored in each row."""
+    token: str
+    """The deduplication token: the batch id, but for a batch whose first token ClickHouse has swallowed."""
     clock_ms: int
     """The shipment's journalled time, ms since 1970: `ingested_at`."""
 

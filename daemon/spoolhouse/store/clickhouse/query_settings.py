@@ -89,7 +89,7 @@ def query_id(insert: RowsInsert) -> str:
 
 def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]:
     """Return the settings of one insert, as far as the server knows them."""
-    chosen = {**_INSERT_SETTINGS, "insert_deduplication_token": insert.batch_id}
+    chosen = {**_INSERT_SETTINGS, "insert_deduplication_token": insert.token}
     return {name: value for name, value in chosen.items() if name in known}
 
 
