@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from chdb.session import Session
 
 from tests.engine import Config, Database, EngineError, LocalServer, Server, StartServer, find_engine
 
@@ -47,6 +48,14 @@ def database(server: Server) -> Iterator[Database]:
         yield made
     finally:
         made.drop()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Session]]:
+    """The one embedded engine that a process can have, its URL and a session: make a database in it."""
+    folder = str(tmp_path_factory.mktemp("embedded") / "data")
+    with Session(folder) as session:
+        yield f"chdb://{folder}", session
 
 
 @pytest.fixture

@@ -74,14 +74,6 @@ def remote_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Session]]:
-    """Keep the one embedded engine of this process alive; starting it anew for each test would take longer."""
-    folder = str(tmp_path_factory.mktemp("embedded") / "data")
-    with Session(folder) as session:
-        yield f"chdb://{folder}", session
-
-
-@pytest.fixture(scope="session")
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """Run a server with users of all kinds."""
     local = LocalServer(find_engine(), tmp_path_factory.mktemp("guarded"), GUARDED)

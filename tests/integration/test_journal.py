@@ -169,9 +169,9 @@ def test_a_file_that_grew_keeps_its_state_and_covers_more(journal: Journal, reop
     journal.acknowledge("s", {1: STATS})
     journal.moving({1: PurePath("t")})
     journal.moved({1: 7})
-    journal.plan([replace(_file(1), planned_to=30)], [_shipment("tail", 1)])
+    journal.plan([replace(_file(1), planned_to=30, watch_until_ms=9)], [_shipment("tail", 1)])
     expected = replace(
-        _file(1), planned_to=30, state=FileState.FINAL, target=PurePath("t"), watch_until_ms=7, stats=STATS
+        _file(1), planned_to=30, state=FileState.FINAL, target=PurePath("t"), watch_until_ms=9, stats=STATS
     )  # fmt: skip
     assert reopened().load().files == (expected,)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from chdb.session import Session
 
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver
@@ -117,11 +118,12 @@ async def test_from_nothing_to_nothing_left_to_do(database: Database, scheme: st
     assert names(database) == set(object_names(schema))
 
 
-async def test_from_nothing_in_an_embedded_engine(tmp_path: Path) -> None:
-    driver = connect(f"chdb://{tmp_path}/engine")
+async def test_from_nothing_in_an_embedded_engine(engine: tuple[str, Session]) -> None:
+    driver = connect(engine[0])
     try:
         assert await migrate(declare(database="embedded"), driver) == Plan()
     finally:
+        await driver.execute("DROP DATABASE IF EXISTS embedded SYNC")
         await driver.close()
 
 
