@@ -25,7 +25,7 @@ from spoolhouse.health import SERVER, Health
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import Desk, arrivals, check, watch
 from spoolhouse.pipeline.claim import Claimer, Terms
-from spoolhouse.pipeline.decode import Batch, Reader, decode
+from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
 from spoolhouse.pipeline.settle import Ending, News, Settler
 from spoolhouse.progress import Progress, Silent
@@ -36,6 +36,7 @@ from spoolhouse.signals import stop_on_signal
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.stalls import Stalls
 from spoolhouse.store.clickhouse.connect import connect

@@ -20,11 +20,12 @@ from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
-from spoolhouse.pipeline.decode import Batch, Reader, decode
+from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.settle import News
 from spoolhouse.settings import ClickHouseSettings, Settings, SpoolSettings
 from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.shipments import Reader
 from tests.engine import Database
 
 PREFIX = "mastra_admin_"
@@ -295,10 +296,10 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
             shipments_in.close()
             await decode(shipments, batches_in, news_in, reader, {"own": home})
             batch = await batches.receive()
-            assert await drained(batch.reopen(batch)) == 10
+            assert await drained(batch.reopen()) == 10
             home.path(number).write_bytes(b"".join(lines[:5]))
-            with pytest.raises(OperatorError, match="5 rows where it held 10"):
-                await drained(batch.reopen(batch))
+            with pytest.raises(OperatorError, match="5 rows of span where it held 10"):
+                await drained(batch.reopen())
         home.close()
 
     asyncio.run(reopened())

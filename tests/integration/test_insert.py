@@ -48,7 +48,7 @@ def rows(count: int) -> Rows:
 async def deliver(database: Database, url: str, content: Rows) -> None:
     """Let the insert stage deliver one replayed batch, of the id `shipment:spans`."""
 
-    async def reopen(_batch: Batch) -> AsyncGenerator[Rows]:
+    async def reopen() -> AsyncGenerator[Rows]:
         yield content
 
     settings = Settings(clickhouse=ClickHouseSettings(url=url))

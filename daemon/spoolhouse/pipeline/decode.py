@@ -6,38 +6,27 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 """
 
 import asyncio
-import errno
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
-import aiofiles
 import structlog
-from aiofiles.threadpool.binary import AsyncFileIO
 
 from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import EventType
-from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import CHUNK_BYTES, FileStats, Segment, Shipment
-from spoolhouse.errors import OperatorError
+from spoolhouse.core.shipment import FileStats, Segment, Shipment
 from spoolhouse.pipeline.settle import Counted, News
 from spoolhouse.spool.home import Home
-from spoolhouse.spool.layout import Encoding
-from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
+from spoolhouse.spool.reading import LongLine, Read
 from spoolhouse.spool.rejects import RejectFile
+from spoolhouse.spool.shipments import Reader, RoundEnd, Step, Unreadable
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_SILENCE_BYTES = 4 << 20
-"""How much input may pass without a row of the shipment's own type before its round ends: an insert that is kept
-waiting for rows is broken off by the server."""
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
-"""What is no fault of the file: opening it is tried again."""
-_PASSING_PAUSE = 1.0
 _READ_AHEAD = 3
 """Pieces of a batch that wait for its insert: enough that reading and sending overlap, little enough to hold."""
 
@@ -51,207 +40,21 @@ class Batch:
     event: EventType
     round_number: int
     live: Receiver[Rows]
-    reopen: Callable[["Batch"], AsyncGenerator[Rows]]
+    reopen: Callable[[], AsyncGenerator[Rows]]
     count: "asyncio.Future[int]"
     """How many rows it has: known once the round is decoded for the first time."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoundEnd:
-    """The batches of a round are complete; what follows belongs to the next one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A segment's file cannot be read on; what came before stands."""
-
-    failure: str
-
-
-Step = Read | LongLine | Unreadable
-
-
 @dataclass(slots=True)
 class _Round:
-    """The batches of one round while they fill."""
+    """The batches of one round while they are handed over."""
 
     number: int = 0
     live: Sender[Rows] | None = None
     live_dropped: bool = False
-    side: dict[str, list[Rows]] = field(default_factory=dict)
-    own_rows: int = 0
-    own_bytes: int = 0
-    side_bytes: int = 0
-    silent_bytes: int = 0
-    """Input since the last row of the shipment's own type."""
     live_count: "asyncio.Future[int] | None" = None
-    side_rows: dict[str, int] = field(default_factory=dict)
-
-    def has_room(self, decoded: Decoded, shipment: Shipment) -> bool:
-        """Tell whether the rows still fit into this round's batches; an empty round takes anything."""
-        limits = shipment.limits
-        own = decoded.rows.get(shipment.type)
-        own_rows = self.own_rows + (own.count if own else 0)
-        own_bytes = self.own_bytes + (len(own.data) if own else 0)
-        side_bytes = self.side_bytes + sum(len(r.data) for name, r in decoded.rows.items() if name != shipment.type)
-        side_rows = max((self.side_rows.get(n, 0) + r.count for n, r in decoded.rows.items()), default=0)
-        return (self.own_rows == 0 and self.side_bytes == 0) or (
-            max(own_rows, side_rows) <= limits.max_rows
-            and own_bytes <= limits.max_insert_bytes
-            and side_bytes <= limits.side_bytes
-        )
-
-    def is_silent(self, size: int, decoded: Decoded | None, shipment: Shipment) -> bool:
-        """Count input of `size` bytes; tell whether its own batch has been without rows for too long."""
-        self.silent_bytes += size
-        if decoded is not None and shipment.type in decoded.rows:
-            self.silent_bytes = 0
-        return self.own_rows > 0 and self.silent_bytes > _SILENCE_BYTES
-
-    def count(self, decoded: Decoded, shipment: Shipment) -> None:
-        """Count rows in."""
-        for name, rows in decoded.rows.items():
-            if name == shipment.type:
-                self.own_rows += rows.count
-                self.own_bytes += len(rows.data)
-            else:
-                self.side_rows[name] = self.side_rows.get(name, 0) + rows.count
-                self.side_bytes += len(rows.data)
-
-
-class Reader:
-    """Reads shipments, the same way each time."""
-
-    def __init__(
-        self, homes: Mapping[str, Home], events: Mapping[str, EventType], decoder: LineDecoder, executor: Executor
-    ) -> None:
-        """Read files of `homes`; decode in `executor`."""
-        self._homes = homes
-        self._events = events
-        self._decoder = decoder
-        self._executor = executor
-
-    def event(self, name: str) -> EventType:
-        """Return the declaration of an event type."""
-        return self._events[name]
-
-    async def steps(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
-        """Yield what the shipment's segments hold, in order, and where a round ends."""
-        current = _Round()
-        for segment in shipment.segments:
-            async with aclosing(self._segment(shipment, segment)) as steps:
-                async for step in steps:
-                    if isinstance(step, Read):
-                        if not current.has_room(step.decoded, shipment):
-                            yield RoundEnd()
-                            current = _Round()
-                        current.count(step.decoded, shipment)
-                    yield segment, step
-                    size, decoded = _input(step)
-                    if current.is_silent(size, decoded, shipment):
-                        yield RoundEnd()
-                        current = _Round()
-
-    async def reopen(self, batch: Batch) -> AsyncGenerator[Rows]:
-        """Yield the rows of `batch` once more, from the files.
-
-        Raises `OperatorError`, after the last of them, if they are not as many as the first time: somebody has taken
-        or changed a file, and the rest must not pass for the whole.
-        """
-        counted = 0
-        async with aclosing(self._again(batch)) as pieces:
-            async for rows in pieces:
-                counted += rows.count
-                yield rows
-        expected = await batch.count
-        if counted != expected:
-            raise OperatorError(
-                f"batch {batch.id} holds {counted} rows where it held {expected}",
-                mend="a claimed file was taken or changed, or cannot be read just now: put it back",
-            )
-
-    async def _again(self, batch: Batch) -> AsyncGenerator[Rows]:
-        round_number = 0
-        async with aclosing(self.steps(batch.shipment)) as steps:
-            async for step in steps:
-                if isinstance(step, RoundEnd):
-                    round_number += 1
-                    if round_number > batch.round_number:
-                        return
-                elif round_number == batch.round_number and isinstance(step[1], Read):
-                    rows = step[1].decoded.rows.get(batch.event.name)
-                    if rows is not None:
-                        yield rows
-
-    async def _segment(self, shipment: Shipment, segment: Segment) -> AsyncGenerator[Step]:
-        home = self._homes[shipment.instance]
-        file = home.files[segment.file]
-        origin = Origin(project=file.place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
-        path = home.path(segment.file)
-        encoding = file.place.encoding
-        max_line = shipment.limits.max_line
-        reader = SegmentReader(path, segment.start, encoding, self._decoder, origin, max_line)
-        left = segment.end - segment.start
-        # Nothing of it may be held as one chunk if even a line of that length is too long.
-        chunk_bytes = min(CHUNK_BYTES, max_line)
-        try:
-            descriptor = await self._open(home, segment.file)
-            async with aiofiles.open(descriptor, "rb", buffering=0) as content:
-                await content.seek(segment.start)
-                while left > 0:
-                    chunk = await _read_full(content, min(chunk_bytes, left))
-                    if not chunk:
-                        yield Unreadable(failure=f"shorter by {left} bytes than when it was claimed")
-                        break
-                    left -= len(chunk)
-                    async for step in self._in_thread(reader.feed(chunk), encoding):
-                        yield step
-                async for step in self._in_thread(reader.finish(), encoding):
-                    yield step
-        except CORRUPT as error:
-            yield Unreadable(failure=f"corrupt archive: {error}")
-        except FileNotFoundError:
-            yield Unreadable(failure="gone")
-        except OSError as error:
-            yield Unreadable(failure=error.strerror or str(error))
-
-    async def _open(self, home: Home, number: int) -> int:
-        while True:
-            try:
-                return await asyncio.to_thread(home.open, number)
-            except OSError as error:
-                if error.errno not in _PASSING:
-                    raise
-                log.warning("open_delayed", path=str(home.files[number].place), error=error.strerror)
-            await asyncio.sleep(_PASSING_PAUSE)
-
-    async def _in_thread(self, steps: Iterator[Read | LongLine], encoding: Encoding) -> AsyncGenerator[Read | LongLine]:
-        loop = asyncio.get_running_loop()
-        if encoding is Encoding.PLAIN:
-            for step in await loop.run_in_executor(self._executor, list, steps):
-                yield step
-            return
-        # One step at a time: a small packed chunk may hold gigabytes.
-        while (packed := await loop.run_in_executor(self._executor, next, steps, None)) is not None:
-            yield packed
-
-
-def _input(step: Step) -> tuple[int, Decoded | None]:
-    """Return how many bytes of content a step stands for, and the rows in them."""
-    match step:
-        case Read(size=size, decoded=decoded):
-            return size, decoded
-        case LongLine(part=part):
-            return len(part.data), None
-    return 0, None
-
-
-async def _read_full(content: AsyncFileIO, size: int) -> bytes:
-    """Read `size` bytes, fewer only at the end of the file: which rows are in which batch must not hang on a read."""
-    chunk = await content.read(size)
-    while len(chunk) < size and (more := await content.read(size - len(chunk))):
-        chunk += more
-    return bytes(chunk)
+    own_rows: int = 0
+    side: dict[str, list[Rows]] = field(default_factory=dict)
 
 
 async def decode(
@@ -358,7 +161,7 @@ class _Decoding:
                 event=event,
                 round_number=self._round.number,
                 live=live,
-                reopen=self._reader.reopen,
+                reopen=partial(self._reader.rows, self._shipment, event_name, self._round.number, count),
                 count=count,
             )
         )

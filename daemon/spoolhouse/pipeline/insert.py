@@ -102,7 +102,7 @@ class Inserter:
                 await self._driver.insert_rows(self._insert(delivery), counted)
             except StoreError as error:
                 batch.live.close()
-                delivery.rows = batch.reopen(batch)
+                delivery.rows = batch.reopen()
                 pause = self._failed(delivery, error)
                 if isinstance(error, TransientError):
                     await asyncio.sleep(pause)
@@ -118,7 +118,7 @@ class Inserter:
                 # answers every repeat with "done", and has no row.
                 log.error("token_without_rows", batch=batch.id, token=delivery.token)
                 delivery.tokens += 1
-                delivery.rows = batch.reopen(batch)
+                delivery.rows = batch.reopen()
                 continue
             log.debug("batch_inserted", batch=batch.id, rows=counted.count, attempts=delivery.attempts)
             return counted.count

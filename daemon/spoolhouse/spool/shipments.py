@@ -1,0 +1,311 @@
+"""A shipment's files to decoded pieces and rounds, the same way each time."""
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import aiofiles
+import structlog
+from aiofiles.threadpool.binary import AsyncFileIO
+
+from spoolhouse.core.declaration import EventType
+from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
+from spoolhouse.core.ports import Rows
+from spoolhouse.core.shipment import CHUNK_BYTES, Segment, Shipment
+from spoolhouse.errors import OperatorError
+from spoolhouse.spool.home import Home
+from spoolhouse.spool.layout import Encoding
+from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
+
+log = structlog.get_logger(__name__)
+
+_SILENCE_BYTES = 4 << 20
+"""How much input may pass without a row of the shipment's own type before its round ends: an insert that is kept
+waiting for rows is broken off by the server."""
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
+"""What is no fault of the file: opening it is tried again."""
+_PASSING_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnd:
+    """The batches of a round are complete; what follows belongs to the next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A segment's file cannot be read on; what came before stands."""
+
+    failure: str
+
+
+Step = Read | LongLine | Unreadable
+
+
+_Small = list[tuple[Segment, list[Step] | None]]
+
+
+@dataclass(slots=True)
+class _Fill:
+    """How full the batches of one round are."""
+
+    own_rows: int = 0
+    own_bytes: int = 0
+    side_bytes: int = 0
+    silent_bytes: int = 0
+    """Input since the last row of the shipment's own type."""
+    side_rows: dict[str, int] = field(default_factory=dict)
+
+    def has_room(self, decoded: Decoded, shipment: Shipment) -> bool:
+        """Tell whether the rows still fit into this round's batches; an empty round takes anything."""
+        limits = shipment.limits
+        own = decoded.rows.get(shipment.type)
+        own_rows = self.own_rows + (own.count if own else 0)
+        own_bytes = self.own_bytes + (len(own.data) if own else 0)
+        side_bytes = self.side_bytes + sum(len(r.data) for name, r in decoded.rows.items() if name != shipment.type)
+        side_rows = max((self.side_rows.get(n, 0) + r.count for n, r in decoded.rows.items()), default=0)
+        return (self.own_rows == 0 and self.side_bytes == 0) or (
+            max(own_rows, side_rows) <= limits.max_rows
+            and own_bytes <= limits.max_insert_bytes
+            and side_bytes <= limits.side_bytes
+        )
+
+    def is_silent(self, size: int, decoded: Decoded | None, shipment: Shipment) -> bool:
+        """Count input of `size` bytes; tell whether its own batch has been without rows for too long."""
+        self.silent_bytes += size
+        if decoded is not None and shipment.type in decoded.rows:
+            self.silent_bytes = 0
+        return self.own_rows > 0 and self.silent_bytes > _SILENCE_BYTES
+
+    def count(self, decoded: Decoded, shipment: Shipment) -> None:
+        """Count rows in."""
+        for name, rows in decoded.rows.items():
+            if name == shipment.type:
+                self.own_rows += rows.count
+                self.own_bytes += len(rows.data)
+            else:
+                self.side_rows[name] = self.side_rows.get(name, 0) + rows.count
+                self.side_bytes += len(rows.data)
+
+
+class Reader:
+    """Reads shipments, the same way each time."""
+
+    def __init__(
+        self, homes: Mapping[str, Home], events: Mapping[str, EventType], decoder: LineDecoder, executor: Executor
+    ) -> None:
+        """Read files of `homes`; decode in `executor`."""
+        self._homes = homes
+        self._events = events
+        self._decoder = decoder
+        self._executor = executor
+
+    def event(self, name: str) -> EventType:
+        """Return the declaration of an event type."""
+        return self._events[name]
+
+    async def steps(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
+        """Yield what the shipment's segments hold, in order, and where a round ends."""
+        current = _Fill()
+        async with aclosing(self._pieces(shipment)) as pieces:
+            async for segment, step in pieces:
+                if isinstance(step, Read):
+                    if not current.has_room(step.decoded, shipment):
+                        yield RoundEnd()
+                        current = _Fill()
+                    current.count(step.decoded, shipment)
+                yield segment, step
+                size, decoded = _input(step)
+                if current.is_silent(size, decoded, shipment):
+                    yield RoundEnd()
+                    current = _Fill()
+
+    async def rows(
+        self, shipment: Shipment, event_name: str, round_number: int, expected: "asyncio.Future[int]"
+    ) -> AsyncGenerator[Rows]:
+        """Yield the rows of one type in one round once more, from the files.
+
+        Raises `OperatorError`, after the last of them, if they are not as many as the first time: somebody has taken
+        or changed a file, and the rest must not pass for the whole.
+        """
+        counted = 0
+        async with aclosing(self._again(shipment, event_name, round_number)) as pieces:
+            async for rows in pieces:
+                counted += rows.count
+                yield rows
+        if counted != await expected:
+            raise OperatorError(
+                f"shipment {shipment.id} holds {counted} rows of {event_name} where it held {expected.result()}",
+                mend="a claimed file was taken or changed, or cannot be read just now: put it back",
+            )
+
+    async def _again(self, shipment: Shipment, event_name: str, round_number: int) -> AsyncGenerator[Rows]:
+        current = 0
+        async with aclosing(self.steps(shipment)) as steps:
+            async for step in steps:
+                if isinstance(step, RoundEnd):
+                    current += 1
+                    if current > round_number:
+                        return
+                elif current == round_number and isinstance(step[1], Read):
+                    rows = step[1].decoded.rows.get(event_name)
+                    if rows is not None:
+                        yield rows
+
+    async def _pieces(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step]]:
+        for group in _small_together(shipment, self._homes[shipment.instance]):
+            if len(group) > 1:
+                loop = asyncio.get_running_loop()
+                read = await loop.run_in_executor(self._executor, self._read_small, shipment, group)
+            else:
+                read = [(group[0], None)]
+            for segment, steps in read:
+                for step in steps or ():
+                    yield segment, step
+                if steps is None:
+                    async with aclosing(self._segment(shipment, segment)) as pieces:
+                        async for step in pieces:
+                            yield segment, step
+
+    def _read_small(self, shipment: Shipment, segments: list[Segment]) -> "_Small":
+        """Read segments that together are no more than a chunk, in one visit to the worker thread.
+
+        The seven visits that a file costs otherwise take longer than the decoding of a hundred lines. None stands for
+        a file that cannot be opened just now.
+        """
+        home = self._homes[shipment.instance]
+        results: _Small = []
+        for segment in segments:
+            steps: list[Step] = []
+            try:
+                descriptor = home.open(segment.file)
+                try:
+                    content = _read_at(descriptor, segment.start, segment.end - segment.start)
+                finally:
+                    os.close(descriptor)
+                reader = self._segment_reader(shipment, segment)
+                steps += reader.feed(content)
+                if len(content) < segment.end - segment.start:
+                    steps.append(_shorter(segment.end - segment.start - len(content)))
+                steps += reader.finish()
+            except OSError as error:
+                if error.errno in _PASSING:
+                    results.append((segment, None))
+                    continue
+                steps.append(_unreadable(error))
+            results.append((segment, steps))
+        return results
+
+    def _segment_reader(self, shipment: Shipment, segment: Segment) -> SegmentReader:
+        home = self._homes[shipment.instance]
+        place = home.files[segment.file].place
+        origin = Origin(project=place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
+        path = home.path(segment.file)
+        max_line = shipment.limits.max_line
+        return SegmentReader(path, segment.start, place.encoding, self._decoder, origin, max_line)
+
+    async def _segment(self, shipment: Shipment, segment: Segment) -> AsyncGenerator[Step]:
+        home = self._homes[shipment.instance]
+        encoding = home.files[segment.file].place.encoding
+        reader = self._segment_reader(shipment, segment)
+        left = segment.end - segment.start
+        # Nothing of it may be held as one chunk if even a line of that length is too long.
+        chunk_bytes = min(CHUNK_BYTES, shipment.limits.max_line)
+        try:
+            descriptor = await self._open(home, segment.file)
+            async with aiofiles.open(descriptor, "rb", buffering=0) as content:
+                await content.seek(segment.start)
+                while left > 0:
+                    chunk = await _read_full(content, min(chunk_bytes, left))
+                    if not chunk:
+                        yield _shorter(left)
+                        break
+                    left -= len(chunk)
+                    async for step in self._in_thread(reader.feed(chunk), encoding):
+                        yield step
+                async for step in self._in_thread(reader.finish(), encoding):
+                    yield step
+        except (OSError, *CORRUPT) as error:
+            yield _unreadable(error)
+
+    async def _open(self, home: Home, number: int) -> int:
+        while True:
+            try:
+                return await asyncio.to_thread(home.open, number)
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+                log.warning("open_delayed", path=str(home.files[number].place), error=error.strerror)
+            await asyncio.sleep(_PASSING_PAUSE)
+
+    async def _in_thread(self, steps: Iterator[Read | LongLine], encoding: Encoding) -> AsyncGenerator[Read | LongLine]:
+        loop = asyncio.get_running_loop()
+        if encoding is Encoding.PLAIN:
+            for step in await loop.run_in_executor(self._executor, list, steps):
+                yield step
+            return
+        # One step at a time: a small packed chunk may hold gigabytes.
+        while (packed := await loop.run_in_executor(self._executor, next, steps, None)) is not None:
+            yield packed
+
+
+def _small_together(shipment: Shipment, home: Home) -> Iterator[list[Segment]]:
+    """Yield the segments of a shipment in order, those in groups that together are no more than a chunk."""
+    limit = min(CHUNK_BYTES, shipment.limits.max_line)
+    group: list[Segment] = []
+    size = 0
+    for segment in shipment.segments:
+        length = segment.end - segment.start
+        plain = home.files[segment.file].place.encoding is Encoding.PLAIN
+        if group and (not plain or size + length > limit):
+            yield group
+            group, size = [], 0
+        if plain and length <= limit:
+            group.append(segment)
+            size += length
+        else:
+            yield [segment]
+    if group:
+        yield group
+
+
+def _read_at(descriptor: int, start: int, size: int) -> bytes:
+    """Read `size` bytes from `start`, fewer only at the end of the file."""
+    content = os.pread(descriptor, size, start)
+    while len(content) < size and (more := os.pread(descriptor, size - len(content), start + len(content))):
+        content += more
+    return content
+
+
+def _shorter(missing: int) -> Unreadable:
+    return Unreadable(failure=f"shorter by {missing} bytes than when it was claimed")
+
+
+def _unreadable(error: Exception) -> Unreadable:
+    if isinstance(error, CORRUPT):
+        return Unreadable(failure=f"corrupt archive: {error}")
+    if isinstance(error, FileNotFoundError):
+        return Unreadable(failure="gone")
+    return Unreadable(failure=str(getattr(error, "strerror", None) or error))
+
+
+def _input(step: Step) -> tuple[int, Decoded | None]:
+    """Return how many bytes of content a step stands for, and the rows in them."""
+    match step:
+        case Read(size=size, decoded=decoded):
+            return size, decoded
+        case LongLine(part=part):
+            return len(part.data), None
+    return 0, None
+
+
+async def _read_full(content: AsyncFileIO, size: int) -> bytes:
+    """Read `size` bytes, fewer only at the end of the file: which rows are in which batch must not hang on a read."""
+    chunk = await content.read(size)
+    while len(chunk) < size and (more := await content.read(size - len(chunk))):
+        chunk += more
+    return bytes(chunk)
