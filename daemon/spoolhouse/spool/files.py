@@ -17,6 +17,7 @@ from spoolhouse.spool import layout
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_FIRST_LOOK = 512
 _LOOK_BACK = 64 << 10
 
 
@@ -178,7 +179,8 @@ def last_line_start(descriptor: int, start: int, end: int) -> int:
     """Return where the last line that has no end starts; `end` if the range is empty or ends with a line end."""
     position = end
     while position > start:
-        size = min(_LOOK_BACK, position - start)
+        # Nearly always the last byte already ends a line.
+        size = min(_FIRST_LOOK if position == end else _LOOK_BACK, position - start)
         block = os.pread(descriptor, size, position - size)
         found = block.rfind(b"\n")
         if found >= 0:
