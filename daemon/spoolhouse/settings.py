@@ -224,7 +224,7 @@ class WorkerSettings(_Group):
     decoders: Annotated[Count, Field(le=64)] = 2
     """Shipments read at once. Validation itself takes turns in one thread (it holds the interpreter)."""
     inserters: Annotated[Count, Field(le=64)] = 3
-    """Inserts at once; two are fed while the server writes what it has of a third (measured: a tenth faster than two)."""
+    """Inserts at once; two are fed while the server writes what it has of a third (measured: a tenth faster)."""
     shipments: Annotated[Count, Field(le=1024)] = 2
     """Claimed shipments that may wait for a decoder."""
 

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 _COMPRESSED_WEIGHT = 8
 """What a compressed byte counts for when packing: JSON lines shrink to about an eighth."""
-_CLAIM_AT_ONCE = 1000
+_CLAIM_AT_ONCE = 250
 _TAILS_AT_ONCE = 200
 _TICK = 0.25
 """Seconds between two looks at what time alone makes due."""
