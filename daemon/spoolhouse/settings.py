@@ -284,11 +284,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the arguments only: a value made in a test must not depend on the machine's environment."""
         return (init_settings,)

@@ -92,7 +92,7 @@ class Display:
         self._recent.append((now, rows))
         self._refresh()
 
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:  # noqa: ARG002
+    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:  # noqa: ARG002  # Progress
         """Show that one more file is done."""
         self._ended = self._clock()
         self._done_files += 1

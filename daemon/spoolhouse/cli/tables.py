@@ -80,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
 
 async def _look(settings: Settings) -> list[_Row]:
     from spoolhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.schema.render import declare, object_names  # noqa: PLC0415
-    from spoolhouse.service import open_driver  # noqa: PLC0415
+    from spoolhouse.schema.render import declare, object_names  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.service import open_driver  # noqa: PLC0415  # --help needs none of it
 
     database = settings.clickhouse.database
     schema = declare(database=database, prefix=settings.clickhouse.table_prefix)
@@ -112,7 +112,7 @@ async def _row(
     if rows and name in times:
         table, column = times[name]
         # Both names are declared, and quoted.
-        sql = f"SELECT toString(min({column})), toString(max({column})) FROM {table}"  # noqa: S608
+        sql = f"SELECT toString(min({column})), toString(max({column})) FROM {table}"  # noqa: S608  # declared names
         ((oldest, newest),) = await driver.execute(sql)
     return _Row(
         table=name,

@@ -64,7 +64,7 @@ def strict_struct(event: EventType, *, enveloped: bool, loose: bool = False) -> 
     tag = {} if enveloped else {"tag_field": "type", "tag": event.name}
     title = event.name.title().replace("_", "")
     # gc=False: the structs hold no cycles, and the collector would otherwise walk each of them again and again.
-    content = msgspec.defstruct(title, fields, rename=rename, gc=False, kw_only=True, **tag)  # type: ignore[arg-type]
+    content = msgspec.defstruct(title, fields, rename=rename, gc=False, kw_only=True, **tag)  # type: ignore[arg-type]  # a dict of str
     if not enveloped:
         return content
     top_level_project = [(f"p{i}", None, None) for i, _ in enumerate(event.table.column(event.project).keys)]

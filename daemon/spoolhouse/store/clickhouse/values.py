@@ -115,7 +115,7 @@ def _text(value: object) -> str:
 
 
 def _whole(value: object) -> int:
-    return int(_text(value)) if isinstance(value, str | bytes) else int(value)  # type: ignore[call-overload]
+    return int(_text(value)) if isinstance(value, str | bytes) else int(value)  # type: ignore[call-overload]  # checked by its type
 
 
 def _double(value: object) -> float | None:
