@@ -29,8 +29,10 @@ from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
 from spoolhouse.pipeline.settle import Ending, News, Settler
 from spoolhouse.progress import Progress, Silent
+from spoolhouse.schema.guard import unguarded
 from spoolhouse.schema.migrate import migrate
 from spoolhouse.schema.render import declare
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.signals import stop_on_signal
 from spoolhouse.spool.home import Home
@@ -183,21 +185,24 @@ async def _ready(settings: Settings, driver: Driver, health: Health, stop: async
 
 
 async def prepare(settings: Settings, driver: Driver) -> None:
-    """See that ClickHouse answers, and bring the schema up to date where that is wanted. Raises `StoreError`."""
-    if not settings.clickhouse.migrate:
-        await driver.ping()
-        return
+    """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
     schema = declare(database=settings.clickhouse.database, prefix=settings.clickhouse.table_prefix)
-    # The database itself may be missing, and nobody can connect to that.
-    admin = open_driver(settings, database="default")
-    try:
-        left = await migrate(schema, admin)
-    finally:
-        await admin.close()
-    if left.refusals:
+    if settings.clickhouse.migrate:
+        # The database itself may be missing, and nobody can connect to that.
+        admin = open_driver(settings, database="default")
+        try:
+            left = await migrate(schema, admin)
+        finally:
+            await admin.close()
+        if left.refusals:
+            raise OperatorError(
+                f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
+                mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
+            )
+    if lonely := await unguarded(schema, driver):
         raise OperatorError(
-            f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
-            mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
+            f"a repeated batch would be counted twice in {', '.join(lonely)}: no deduplication window, or a small one",
+            mend=f"ALTER TABLE {lonely[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
         )
 
 

@@ -126,3 +126,19 @@ def test_many_months_in_one_file_land(database: Database, tmp_path: Path) -> Non
     drop(tmp_path, "span", "p", "a.jsonl", content)
     code, daemon = once(database.native_url, tmp_path)
     assert code == 0, daemon.told()
+
+
+def test_a_view_that_would_count_a_repeat_twice_holds_everything_until_it_is_mended(
+    database: Database, tmp_path: Path
+) -> None:
+    """Somebody's own view on our table, into a target that remembers no tokens."""
+    assert once(database.http_url, tmp_path)[0] == 0
+    database.query("CREATE TABLE mine (span_id String) ENGINE = MergeTree ORDER BY span_id")
+    database.query(f"CREATE MATERIALIZED VIEW mine_feed TO mine AS SELECT span_id FROM {PREFIX}spans")
+    path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+    with Daemon(database.http_url, tmp_path, "--once") as daemon:
+        check(daemon, path, 69, mend=f"ALTER TABLE {database.name}.mine MODIFY SETTING")
+    database.query("ALTER TABLE mine MODIFY SETTING non_replicated_deduplication_window = 10000")
+    code, daemon = once(database.http_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert database.query("SELECT count() FROM mine") == [(3,)]
