@@ -89,7 +89,7 @@ class Plain:
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Return the event with plain values, its three own keys first."""
-        first = {key: event.pop(key) for key in _FIRST_KEYS if key in event}
+        first = {key: self._plain(event.pop(key), 0) for key in _FIRST_KEYS if key in event}
         return {**first, **{self._text(key): self._plain(value, 0) for key, value in event.items()}}
 
     def _plain(self, value: object, depth: int) -> object:

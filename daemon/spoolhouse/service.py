@@ -1,27 +1,24 @@
 """The daemon's life: it wires the stages together, and owns the one task group that they run in."""
 
 import asyncio
-import hashlib
 import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import structlog
 
 from spoolhouse import memory
 from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.backoff import delay
-from spoolhouse.core.declaration import EventType
 from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import DECODER_VERSION, LineDecoder
+from spoolhouse.core.fingerprint import fingerprint
+from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ports import Driver
-from spoolhouse.core.shipment import CHUNK_BYTES, Limits, Packer, Shipment
-from spoolhouse.errors import OperatorError, SpoolhouseError, StoreError
-from spoolhouse.health import SERVER, Health
+from spoolhouse.core.shipment import Limits, Packer, Shipment
+from spoolhouse.errors import SpoolhouseError, StoreError
+from spoolhouse.health import Health
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import Desk, arrivals, check, watch
 from spoolhouse.pipeline.claim import Claimer, Terms
@@ -29,10 +26,6 @@ from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
 from spoolhouse.pipeline.settle import Ending, News, Settler
 from spoolhouse.progress import Progress, Silent
-from spoolhouse.schema.guard import unguarded
-from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import declare
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.signals import stop_on_signal
 from spoolhouse.spool.home import Home
@@ -41,7 +34,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.stalls import Stalls
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.startup import await_ready, open_driver
 
 log = structlog.get_logger(__name__)
 
@@ -55,36 +48,9 @@ _PLACES = 2000
 _NEWS = 1000
 
 
-def fingerprint(events: Mapping[str, EventType], url: str) -> str:
-    """Return what a batch's rows and blocks depend on, as a short text: a shipment under another one is looked up.
-
-    The way to ClickHouse counts: the server's own deduplication id is the token and the blocks that the rows came in,
-    which each driver cuts in its own way.
-    """
-    material = repr(sorted((name, asdict(event)) for name, event in events.items()))
-    scheme = url.partition(":")[0]
-    return hashlib.sha256(f"{DECODER_VERSION} {CHUNK_BYTES} {scheme} {material}".encode()).hexdigest()[:16]
-
-
 def now_ms() -> int:
     """Return the wall clock, in ms since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
-    """Return the driver that `settings.clickhouse` asks for, connected to its database or to another one.
-
-    Raises `BadSettingError`.
-    """
-    clickhouse = settings.clickhouse
-    return connect(
-        clickhouse.url,
-        username=clickhouse.username,
-        password=None if clickhouse.password is None else clickhouse.password.get_secret_value(),
-        database=database or clickhouse.database,
-        connect_timeout=clickhouse.connect_timeout,
-        timeout=clickhouse.timeout,
-    )
 
 
 async def run(settings: Settings, *, once: bool, progress: Progress | None = None) -> int:
@@ -124,7 +90,7 @@ async def _live(
     settings: Settings, driver: Driver, stop: asyncio.Event, wake: asyncio.Event, *, once: bool, progress: Progress
 ) -> int:
     health = Health()
-    if not await _ready(settings, driver, health, stop, once=once):
+    if not await await_ready(settings, driver, health, stop, once=once):
         return EXIT_OK if stop.is_set() else EXIT_UNAVAILABLE
     instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
     home = await asyncio.to_thread(Home.create, settings.spool.root, instance)
@@ -156,54 +122,6 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
         for error in group.exceptions
         for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
     ]
-
-
-async def _ready(settings: Settings, driver: Driver, health: Health, stop: asyncio.Event, *, once: bool) -> bool:
-    """Return true once ClickHouse answers and has the schema; false after a stop, or with `once` if it does not.
-
-    Nothing is claimed before: a file that cannot be sent stays where everybody can see it.
-    """
-    attempt = 0
-    while not stop.is_set():
-        attempt += 1
-        try:
-            await prepare(settings, driver)
-        except StoreError as error:
-            health.bad(SERVER, error)
-            if once:
-                return False
-            pause = delay(attempt, first=settings.retry.first, cap=min(settings.retry.cap, 5.0), fraction=1.0)
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-        else:
-            health.good(SERVER)
-            return True
-    return False
-
-
-async def prepare(settings: Settings, driver: Driver) -> None:
-    """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
-    schema = declare(database=settings.clickhouse.database, prefix=settings.clickhouse.table_prefix)
-    if settings.clickhouse.migrate:
-        # The database itself may be missing, and nobody can connect to that.
-        admin = open_driver(settings, database="default")
-        try:
-            left = await migrate(schema, admin)
-        finally:
-            await admin.close()
-        if left.refusals:
-            raise OperatorError(
-                f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
-                mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
-            )
-    if lonely := await unguarded(schema, driver):
-        raise OperatorError(
-            f"a repeated batch would be counted twice in {', '.join(lonely)}: no deduplication window, or a small one",
-            mend=f"ALTER TABLE {lonely[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
-        )
 
 
 @dataclass(slots=True, kw_only=True)

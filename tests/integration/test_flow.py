@@ -22,7 +22,9 @@ from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
 from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.settle import News
-from spoolhouse.settings import ClickHouseSettings, Settings, SpoolSettings
+from spoolhouse.settings import Settings
+from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.settings.spool import SpoolSettings
 from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader

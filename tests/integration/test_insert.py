@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse import service
+from spoolhouse import startup
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder, Origin
@@ -19,7 +19,8 @@ from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.insert import Inserter, Persistence
 from spoolhouse.pipeline.settle import News
 from spoolhouse.progress import Silent
-from spoolhouse.settings import ClickHouseSettings, Settings
+from spoolhouse.settings import Settings
+from spoolhouse.settings.clickhouse import ClickHouseSettings
 from tests.engine import Database
 from tests.process.daemon import lines
 from tests.process.inputs import span
@@ -52,8 +53,8 @@ async def deliver(database: Database, url: str, content: Rows) -> None:
         yield content
 
     settings = Settings(clickhouse=ClickHouseSettings(url=url))
-    driver = service.open_driver(settings)
-    await service.prepare(settings, driver)
+    driver = startup.open_driver(settings)
+    await startup.prepare(settings, driver)
     inserter = Inserter(
         driver,
         prefix=PREFIX,

@@ -18,8 +18,9 @@ MAY_IMPORT = {
     "store": {"core"},
     "export": {"core", "spool"},
     "pipeline": {"core", "spool", "schema", "store"},
-    "service": {"core", "spool", "schema", "store", "pipeline"},
-    "cli": {"core", "spool", "schema", "store", "pipeline", "service", "export"},
+    "startup": {"core", "schema", "store"},
+    "service": {"core", "spool", "schema", "store", "pipeline", "startup"},
+    "cli": {"core", "spool", "schema", "store", "pipeline", "startup", "service", "export"},
 }
 """Which rooms a room may use, besides itself; the single modules at the top belong to everybody."""
 

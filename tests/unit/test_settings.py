@@ -10,7 +10,10 @@ from pydantic import SecretStr, ValidationError
 
 from spoolhouse.configuration import load
 from spoolhouse.errors import BadSettingError
-from spoolhouse.settings import BatchSettings, ClickHouseSettings, Settings, SpoolSettings
+from spoolhouse.settings import Settings
+from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.settings.spool import SpoolSettings
+from spoolhouse.settings.work import BatchSettings
 
 SECRET = "hunter2-and-more"
 

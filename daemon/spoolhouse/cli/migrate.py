@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
     from spoolhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
     from spoolhouse.schema.render import declare  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.service import open_driver  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.startup import open_driver  # noqa: PLC0415  # --help needs none of it
 
     clickhouse = settings.clickhouse
     schema = declare(database=clickhouse.database, prefix=clickhouse.table_prefix)

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 async def _look(settings: Settings) -> list[_Row]:
     from spoolhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.schema.render import declare, object_names  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.service import open_driver  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.startup import open_driver  # noqa: PLC0415  # --help needs none of it
 
     database = settings.clickhouse.database
     schema = declare(database=database, prefix=settings.clickhouse.table_prefix)

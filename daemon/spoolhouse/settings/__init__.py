@@ -1,0 +1,68 @@
+"""Every setting, its unit, its default and its reason. `configuration.load` reads them from their sources.
+
+All of it is frozen, and unknown names are refused at every level. `Settings(...)` itself reads nothing but its
+arguments: a value made in a test does not depend on the machine's environment.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.settings.operation import LogSettings
+from spoolhouse.settings.spool import SpoolSettings
+from spoolhouse.settings.work import AdoptSettings, BatchSettings, RetrySettings, ShutdownSettings, WorkerSettings
+
+ENV_PREFIX = "SPOOLHOUSE_"
+ENV_DELIMITER = "__"
+
+
+class Settings(BaseSettings):
+    """All settings, by group. The constructor takes its arguments and the defaults only; `load` reads the sources."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+    )
+
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    spool: SpoolSettings = SpoolSettings()
+    batch: BatchSettings = BatchSettings()
+    workers: WorkerSettings = WorkerSettings()
+    retry: RetrySettings = RetrySettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+    adopt: AdoptSettings = AdoptSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the arguments only: a value made in a test must not depend on the machine's environment."""
+        return (init_settings,)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the values that must never be shown."""
+        password = self.clickhouse.password
+        return () if password is None or not password.get_secret_value() else (password.get_secret_value(),)
+
+    @classmethod
+    def names(cls) -> Mapping[str, FieldInfo]:
+        """Return each setting's declaration by its dotted name (`spool.quiet`), in order."""
+        groups = {group: field.annotation for group, field in cls.model_fields.items()}
+        return {
+            f"{group}.{name}": field
+            for group, model in groups.items()
+            if isinstance(model, type) and issubclass(model, BaseModel)
+            for name, field in model.model_fields.items()
+        }

@@ -1,0 +1,100 @@
+"""Where the rows go."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from spoolhouse.settings.group import Group, Seconds
+
+URL_SCHEMES = ("clickhouse", "clickhouses", "http", "https", "chdb")
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_LONGEST_NAME = 64
+"""ClickHouse names files after tables; with a prefix, a suffix and escapes they must fit into 255 bytes."""
+
+
+class ClickHouseSettings(Group):
+    """Where the rows go, and as whom. `password` is filled from a file by `configuration.load`, not here."""
+
+    url: str = "clickhouse://localhost:9000"
+    """The scheme picks the driver: clickhouse(s) is the native protocol (s: TLS), http(s) is HTTP, chdb:///folder is
+    ClickHouse embedded in this process. User, password and database in it (`clickhouse://user:password@host/name`) move
+    to their own settings."""
+    username: str = Field(default="default", min_length=1)
+    """ClickHouse's own name for the user that every installation has."""
+    password: SecretStr | None = None
+    """Better given by `password_file`: the environment and the command line of a process can be read by others."""
+    password_file: Path | None = None
+    """A file that holds the password; a newline at its end is not part of it. Where nothing gives a password, the
+    systemd credential `clickhouse_password` is used."""
+    database: str = "default"
+    """Created, if it is missing, together with the tables."""
+    table_prefix: str = "mastra_admin_"
+    """Stands before each table's name, so that one database can hold several installations; may be empty."""
+    migrate: bool = True
+    """Bring the schema up to date at start, so that a first run needs no second command."""
+    connect_timeout: Seconds = 10.0
+    """Seconds until a server that does not answer counts as unreachable."""
+    timeout: Seconds = 300.0
+    """Seconds that one statement may take; an insert of half a million rows into a busy server takes tens."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_url_apart(cls, data: object) -> object:
+        """Move user, password and database from the URL to their settings, which win over it: then it can be shown."""
+        if not isinstance(data, Mapping) or not isinstance(url := data.get("url"), str):
+            return data
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return data  # _check_url says what is wrong with it
+        if parts.scheme == "chdb":
+            return data
+        user, _, host = parts.netloc.rpartition("@")
+        name, colon, password = user.partition(":")
+        found = {"username": unquote(name), "database": unquote(parts.path.strip("/"))}
+        found = {setting: value for setting, value in found.items() if value}
+        if colon:
+            found["password"] = unquote(password)
+        return {**found, **data, "url": parts._replace(netloc=host, path="").geturl()}
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        scheme = url.partition(":")[0]
+        if not url.isprintable() or " " in url:
+            raise ValueError("a URL without spaces and control characters")
+        if scheme not in URL_SCHEMES:
+            raise ValueError(f"a URL that begins with {', '.join(f'{scheme}://' for scheme in URL_SCHEMES)}")
+        try:
+            parts = urlsplit(url)
+            # Reading .port raises ValueError above 65535.
+            whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+        except ValueError:
+            whole = False
+        if scheme == "chdb":
+            if not re.fullmatch(r"chdb:///[^?#\0]*[^/?#\0][^?#\0]*", url):
+                raise ValueError("chdb:/// and the absolute path of a folder")
+        elif not whole:
+            raise ValueError(f"{scheme}://host, :port up to 65535 where it is not the usual one, and perhaps /database")
+        return url
+
+    @field_validator("database")
+    @classmethod
+    def _check_database(cls, name: str) -> str:
+        if not _DATABASE.fullmatch(name) or len(name) > _LONGEST_NAME:
+            raise ValueError(f"letters, digits, _ and -, beginning with a letter or _, at most {_LONGEST_NAME} of them")
+        return name
+
+    @field_validator("table_prefix")
+    @classmethod
+    def _check_prefix(cls, prefix: str) -> str:
+        if prefix and (not _IDENTIFIER.fullmatch(prefix) or len(prefix) > _LONGEST_NAME):
+            raise ValueError(
+                f"letters, digits and _, beginning with a letter or _, at most {_LONGEST_NAME} of them; or nothing"
+            )
+        return prefix

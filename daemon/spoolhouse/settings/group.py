@@ -1,0 +1,27 @@
+"""What all groups of settings share: how one is declared, and the kinds of values that recur."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+YEAR = 365 * 24 * 3600.0
+MIB = 1024 * 1024
+
+
+def number(value: object) -> object:
+    """Refuse true and false where a number is meant: Python would take them for 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "true and false are no numbers")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(number), Field(gt=0, le=YEAR, allow_inf_nan=False)]
+Size = Annotated[ByteSize, BeforeValidator(number), Field(gt=0, le=1024**4)]
+Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
+
+
+class Group(BaseModel):
+    """A table of the settings file: frozen, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)

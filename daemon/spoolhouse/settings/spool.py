@@ -1,0 +1,72 @@
+"""What is taken from the spool, and what becomes of it."""
+
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import ByteSize, Field, field_validator
+
+from spoolhouse.errors import BadSettingError
+from spoolhouse.settings.group import MIB, YEAR, Group, Seconds, Size, number
+
+
+class SpoolSettings(Group):
+    """Which folder is watched, and what counts as a complete file."""
+
+    storage_type: Literal["local"] = "local"
+    """Where the spool lives; `local` is a folder that this machine has mounted."""
+    storage_path: Path | None = None
+    """The folder that holds the spool. `ingest` needs it; there is no safe guess."""
+    base_path: str = "observability"
+    """The spool inside `storage_path`; may be empty."""
+    poll_interval_ms: int = Field(default=10_000, gt=0, le=int(YEAR * 1000))
+    """Milliseconds between two scans. The watcher reports new files at once; the scan finds what it missed."""
+    quiet: Seconds = 0.3
+    """Seconds without a change of size or time before a file counts as complete."""
+    torn_after: Seconds = 10.0
+    """Seconds that an unterminated last line may wait for its end before it is rejected."""
+    append_watch: Seconds = 60.0
+    """Seconds after a file's claim in which bytes that its writer still appends are ingested too."""
+    max_line: Size = ByteSize(16 * MIB)
+    """Bytes of the longest line that is taken; it bounds the memory that one line can cost."""
+    project: Literal["trust", "warn", "reject"] = "warn"
+    """What happens to an event whose project is not its folder's: nothing, a warning, or rejection."""
+    project_id: str | None = None
+    """Take only the files of this project."""
+    delete_after_process: bool = False
+    """Delete a file after its last row is acknowledged, in place of moving it to processed/."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that is watched; BadSettingError if no `storage_path` was given."""
+        if self.storage_path is None:
+            raise BadSettingError(
+                "spool.storage_path: not given; accepted: the folder that holds the spool (--file-storage-path)"
+            )
+        return self.storage_path / self.base_path
+
+    @field_validator("poll_interval_ms", mode="before")
+    @classmethod
+    def _checknumber(cls, value: object) -> object:
+        return number(value)
+
+    @field_validator("storage_path", mode="before")
+    @classmethod
+    def _check_path(cls, path: object) -> object:
+        if path == "" or "\0" in str(path):
+            raise ValueError("a folder's path")
+        return path
+
+    @field_validator("base_path")
+    @classmethod
+    def _check_base_path(cls, path: str) -> str:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts or "\0" in path:
+            raise ValueError("a relative path without ..")
+        return "" if path == "" else str(parts)
+
+    @field_validator("project_id")
+    @classmethod
+    def _check_project(cls, project: str | None) -> str | None:
+        if project is not None and (project in {"", ".", ".."} or "/" in project or "\0" in project):
+            raise ValueError("a project's id: the name of its folder in the spool")
+        return project

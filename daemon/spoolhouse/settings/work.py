@@ -1,0 +1,59 @@
+"""How the work is cut, shared out, repeated and ended."""
+
+from typing import Annotated
+
+from pydantic import ByteSize, Field
+
+from spoolhouse.settings.group import MIB, Count, Group, Seconds, Size
+
+
+class BatchSettings(Group):
+    """How much travels together: rows per insert decide the speed, these bounds decide the memory."""
+
+    max_files: Count = 2000
+    """Files of one shipment; small ones are joined, because an insert of 1 000 rows costs six times the work per row
+    of one of 200 000."""
+    max_bytes: Size = ByteSize(96 * MIB)
+    """Input bytes of one shipment; larger files are cut at line ends."""
+    max_rows: Annotated[Count, Field(le=500_000)] = 500_000
+    """Rows of one insert; more would be two blocks, and then a retry could lose or double rows."""
+    max_insert_bytes: Annotated[Size, Field(le=128_000_000)] = ByteSize(128_000_000)
+    """Bytes of one insert as it is sent; bounded for the same reason."""
+    side_bytes: Size = ByteSize(24 * MIB)
+    """Bytes of rows of other types that a shipment may collect in memory beside its own type's."""
+    linger: Seconds = 0.2
+    """Seconds that a shipment which is not full waits for more files."""
+
+
+class WorkerSettings(Group):
+    """How much happens at once."""
+
+    decoders: Annotated[Count, Field(le=64)] = 2
+    """Shipments read at once. Validation itself takes turns in one thread (it holds the interpreter)."""
+    inserters: Annotated[Count, Field(le=64)] = 3
+    """Inserts at once; two are fed while the server writes what it has of a third (measured: a tenth faster)."""
+    shipments: Annotated[Count, Field(le=1024)] = 2
+    """Claimed shipments that may wait for a decoder."""
+
+
+class RetrySettings(Group):
+    """How long to wait before a transient error is tried again; each wait is random up to a doubling bound."""
+
+    first: Seconds = 0.2
+    """Seconds of the first bound."""
+    cap: Seconds = 30.0
+    """Seconds of the last bound: how late, at most, a recovered server is noticed."""
+
+
+class ShutdownSettings(Group):
+    """How a stop goes."""
+
+    grace: Seconds = 25.0
+    """Seconds to finish what is claimed after SIGTERM; below the 30 s after which container runtimes kill."""
+
+
+class AdoptSettings(Group):
+    """How the work of dead neighbours is found."""
+
+    interval: Seconds = 10.0
+    """Seconds between two looks for instance folders whose owner is gone."""

@@ -1,0 +1,78 @@
+"""What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
+
+import asyncio
+
+from spoolhouse.core.backoff import delay
+from spoolhouse.core.ports import Driver
+from spoolhouse.errors import OperatorError, StoreError
+from spoolhouse.health import SERVER, Health
+from spoolhouse.schema.guard import unguarded
+from spoolhouse.schema.migrate import migrate
+from spoolhouse.schema.render import declare
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, WINDOW
+from spoolhouse.settings import Settings
+from spoolhouse.store.clickhouse.connect import connect
+
+
+def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
+    """Return the driver that `settings.clickhouse` asks for, connected to its database or to another one.
+
+    Raises `BadSettingError`.
+    """
+    clickhouse = settings.clickhouse
+    return connect(
+        clickhouse.url,
+        username=clickhouse.username,
+        password=None if clickhouse.password is None else clickhouse.password.get_secret_value(),
+        database=database or clickhouse.database,
+        connect_timeout=clickhouse.connect_timeout,
+        timeout=clickhouse.timeout,
+    )
+
+
+async def await_ready(settings: Settings, driver: Driver, health: Health, stop: asyncio.Event, *, once: bool) -> bool:
+    """Return true once ClickHouse answers and has the schema; false after a stop, or with `once` if it does not.
+
+    Nothing is claimed before: a file that cannot be sent stays where everybody can see it.
+    """
+    attempt = 0
+    while not stop.is_set():
+        attempt += 1
+        try:
+            await prepare(settings, driver)
+        except StoreError as error:
+            health.bad(SERVER, error)
+            if once:
+                return False
+            pause = delay(attempt, first=settings.retry.first, cap=min(settings.retry.cap, 5.0), fraction=1.0)
+            try:
+                async with asyncio.timeout(pause):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        else:
+            health.good(SERVER)
+            return True
+    return False
+
+
+async def prepare(settings: Settings, driver: Driver) -> None:
+    """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
+    schema = declare(database=settings.clickhouse.database, prefix=settings.clickhouse.table_prefix)
+    if settings.clickhouse.migrate:
+        # The database itself may be missing, and nobody can connect to that.
+        admin = open_driver(settings, database="default")
+        try:
+            left = await migrate(schema, admin)
+        finally:
+            await admin.close()
+        if left.refusals:
+            raise OperatorError(
+                f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
+                mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
+            )
+    if lonely := await unguarded(schema, driver):
+        raise OperatorError(
+            f"a repeated batch would be counted twice in {', '.join(lonely)}: no deduplication window, or a small one",
+            mend=f"ALTER TABLE {lonely[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
+        )
