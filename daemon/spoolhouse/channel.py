@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, Self, TypeVar
 
+from spoolhouse import pulse
+
 T = TypeVar("T")
 
 
@@ -45,7 +47,8 @@ class Sender(Generic[T]):
         """Hand over `item`, waiting for room. Raises `ReceiverGoneError` if the receiver has closed."""
         state = self._state
         while len(state.items) >= state.capacity and self._open and not state.receiver_gone:
-            await state.moved.wait()
+            with pulse.resting():
+                await state.moved.wait()
         self._check_open()
         if state.receiver_gone:
             raise ReceiverGoneError
@@ -93,7 +96,8 @@ class Receiver(AsyncIterator[T]):
         while not state.items:
             if state.senders == 0 or state.receiver_gone:
                 raise StopAsyncIteration
-            await state.moved.wait()
+            with pulse.resting():
+                await state.moved.wait()
         item = state.items.popleft()
         state.signal()
         return item

@@ -26,6 +26,7 @@ from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
 from spoolhouse.pipeline.settle import Ending, News, Settler
 from spoolhouse.progress import Progress, Silent
+from spoolhouse.pulse import STUCK_AFTER, Pulse
 from spoolhouse.settings import Settings
 from spoolhouse.signals import stop_on_signal
 from spoolhouse.spool.home import Home
@@ -138,6 +139,7 @@ class Service:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Something changed in the spool."""
     desk: Desk = field(default_factory=Desk)
+    pulse: Pulse = field(default_factory=Pulse)
     homes: dict[str, Home] = field(init=False)
     tails: Tails = field(default_factory=Tails)
     settler: Settler = field(init=False)
@@ -177,20 +179,25 @@ class Service:
         reader = Reader(self.homes, BUILT_IN, LineDecoder(BUILT_IN), executor)
         claimer = self._claimer(shipments_in.clone(), news_in.clone())
         inserter = self._inserter()
+        # A statement that is broken off in time is no stuck stage.
+        clickhouse = self.settings.clickhouse
+        patience = STUCK_AFTER + clickhouse.connect_timeout + clickhouse.timeout
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._arrivals(places_in), name="arrivals")
-                group.create_task(claimer.run(places), name="claim")
+                follow = self.pulse.follow
+                group.create_task(follow("arrivals", self._arrivals(places_in)))
+                group.create_task(follow("claim", claimer.run(places)))
                 adopting = self.adopter.run(shipments_in, news_in.clone(), self.stop, once=self.once)
-                group.create_task(adopting, name="adopt")
+                group.create_task(follow("adopt", adopting))
                 for number in range(workers.decoders):
                     decoding = decode(shipments, batches_in.clone(), news_in.clone(), reader, self.homes)
-                    group.create_task(decoding, name=f"decode-{number}")
+                    group.create_task(follow(f"decode-{number}", decoding))
                 batches_in.close()
                 for number in range(workers.inserters):
-                    group.create_task(inserter.run(batches, news_in.clone()), name=f"insert-{number}")
+                    inserting = inserter.run(batches, news_in.clone())
+                    group.create_task(follow(f"insert-{number}", inserting, limit=patience))
                 news_in.close()
-                group.create_task(self.settler.run(news), name="settle")
+                group.create_task(follow("settle", self.settler.run(news)))
                 if not self.once:
                     root = self.settings.spool.root
                     group.create_task(watch(root, self.wake, self.stop), name="watch")

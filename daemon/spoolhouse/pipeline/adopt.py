@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from spoolhouse import pulse
 from spoolhouse.channel import Sender
 from spoolhouse.core import recovery
 from spoolhouse.core.recovery import FileFact
@@ -49,7 +50,7 @@ class Adopter:
                 self.looked = True
                 if once:
                     return
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError), pulse.resting():
                     async with asyncio.timeout(self.interval):
                         await stop.wait()
 

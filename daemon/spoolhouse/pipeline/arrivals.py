@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 import watchfiles
 
+from spoolhouse import pulse
 from spoolhouse.channel import Sender
 from spoolhouse.errors import SpoolError
 from spoolhouse.progress import Progress
@@ -88,7 +89,9 @@ def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            yield from entries
+            for entry in entries:
+                pulse.beat()  # a scan may take as long as the folder is large
+                yield entry
     except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
@@ -210,7 +213,7 @@ def _report(strange: list[Strange], reported: set[str]) -> None:
 
 async def _pause(wake: asyncio.Event, seconds: float) -> None:
     await asyncio.sleep(_SCAN_PAUSE)
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError), pulse.resting():
         async with asyncio.timeout(seconds):
             await wake.wait()
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import structlog
 
+from spoolhouse import pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.jsonl import is_whole_object
 from spoolhouse.core.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
@@ -104,8 +105,9 @@ class Claimer:
     async def _until_writable(self) -> None:
         while not self._writable.is_set() and not self._stop.is_set():
             try:
-                async with asyncio.timeout(_TICK):
-                    await self._writable.wait()
+                with pulse.resting():
+                    async with asyncio.timeout(_TICK):
+                        await self._writable.wait()
             except TimeoutError:
                 continue
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import structlog
 
+from spoolhouse import pulse
 from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.ports import Rows
@@ -84,6 +85,7 @@ class _Decoding:
         try:
             async with aclosing(self._reader.steps(self._shipment)) as steps:
                 async for step in steps:
+                    pulse.beat()
                     if isinstance(step, RoundEnd):
                         await self._end_round()
                     else:

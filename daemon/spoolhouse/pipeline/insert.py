@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from spoolhouse import pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
@@ -87,7 +88,8 @@ class Inserter:
             except StopAsyncIteration:
                 if due is None:
                     return None
-                await asyncio.sleep(due)
+                with pulse.resting():
+                    await asyncio.sleep(due)
 
     async def _deliver(self, delivery: "_Delivery") -> int | None:
         """Return how many rows were sent, once they are acknowledged; None if the batch is held."""
@@ -97,6 +99,7 @@ class Inserter:
             return 0
         while True:
             delivery.attempts += 1
+            pulse.beat()
             counted = _Counted(delivery.rows)
             try:
                 await self._driver.insert_rows(self._insert(delivery), counted)
@@ -105,7 +108,8 @@ class Inserter:
                 delivery.rows = batch.reopen()
                 pause = self._failed(delivery, error)
                 if isinstance(error, TransientError):
-                    await asyncio.sleep(pause)
+                    with pulse.resting():
+                        await asyncio.sleep(pause)
                     continue
                 # Held: others go on in its place. It streams nothing now, so it costs no memory to speak of.
                 delivery.due = time.monotonic() + pause
@@ -165,7 +169,8 @@ class Inserter:
                 found = await self._driver.execute(" UNION ALL ".join(looks), {"batch": batch.id})
             except StoreError as error:
                 delivery.attempts += 1
-                await asyncio.sleep(self._failed(delivery, error))
+                with pulse.resting():
+                    await asyncio.sleep(self._failed(delivery, error))
             else:
                 self._health.good(table)
                 return bool(found)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 import structlog
 
+from spoolhouse import pulse
 from spoolhouse.channel import Receiver
 from spoolhouse.core.shipment import FileStats, Shipment
 from spoolhouse.progress import Progress
@@ -104,6 +105,7 @@ class Settler:
             except StopAsyncIteration:
                 return
             for item in items:
+                pulse.beat()
                 if isinstance(item, Complete):
                     await self._settle(item.home, [item.file])
                 else:

@@ -12,6 +12,7 @@ import aiofiles
 import structlog
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from spoolhouse import pulse
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
@@ -137,9 +138,11 @@ class Reader:
             async for rows in pieces:
                 counted += rows.count
                 yield rows
-        if counted != await expected:
+        with pulse.resting():
+            expected_rows = await expected
+        if counted != expected_rows:
             raise OperatorError(
-                f"shipment {shipment.id} holds {counted} rows of {event_name} where it held {expected.result()}",
+                f"shipment {shipment.id} holds {counted} rows of {event_name} where it held {expected_rows}",
                 mend="a claimed file was taken or changed, or cannot be read just now: put it back",
             )
 
