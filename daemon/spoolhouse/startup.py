@@ -6,10 +6,10 @@ from spoolhouse.core.backoff import delay
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.health import SERVER, Health
-from spoolhouse.schema.guard import unguarded
+from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
 from spoolhouse.schema.render import declare
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, WINDOW
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
 
@@ -58,8 +58,9 @@ async def await_ready(settings: Settings, driver: Driver, health: Health, stop: 
 
 async def prepare(settings: Settings, driver: Driver) -> None:
     """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
-    schema = declare(database=settings.clickhouse.database, prefix=settings.clickhouse.table_prefix)
-    if settings.clickhouse.migrate:
+    clickhouse = settings.clickhouse
+    schema = declare(database=clickhouse.database, prefix=clickhouse.table_prefix, durable=settings.durable)
+    if clickhouse.migrate:
         # The database itself may be missing, and nobody can connect to that.
         admin = open_driver(settings, database="default")
         try:
@@ -75,4 +76,10 @@ async def prepare(settings: Settings, driver: Driver) -> None:
         raise OperatorError(
             f"a repeated batch would be counted twice in {', '.join(lonely)}: no deduplication window, or a small one",
             mend=f"ALTER TABLE {lonely[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
+        )
+    if settings.durable and (unsafe := await unsynced(schema, driver)):
+        wanted = ", ".join(f"{name} = {value}" for name, value in SYNCED.items())
+        raise OperatorError(
+            f"clickhouse.durable: the server acknowledges rows before they are on its disk in {', '.join(unsafe)}",
+            mend=f"run `spoolhouse migrate`, or ALTER TABLE {unsafe[0]} MODIFY SETTING {wanted}, and the others",
         )

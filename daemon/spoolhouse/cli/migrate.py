@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
     prefix = settings.clickhouse.table_prefix
     if options.print:
-        sys.stdout.write(script(declare(database=None, prefix=prefix)))
+        sys.stdout.write(script(declare(database=None, prefix=prefix, durable=settings.durable)))
         return 0
     return asyncio.run(_migrate(options, settings))
 
@@ -61,7 +61,7 @@ async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # --help needs none of it
 
     clickhouse = settings.clickhouse
-    schema = declare(database=clickhouse.database, prefix=clickhouse.table_prefix)
+    schema = declare(database=clickhouse.database, prefix=clickhouse.table_prefix, durable=settings.durable)
     # The database itself may be missing, and nobody can connect to that.
     driver = open_driver(settings, database="default")
     try:

@@ -1,4 +1,4 @@
-"""Which tables would take a repeated batch twice."""
+"""Which tables would take a repeated batch twice, or forget an acknowledged one when the power fails."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from spoolhouse.core.ports import Driver
 from spoolhouse.schema import spelling
 from spoolhouse.schema.render import Schema, object_names
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, WINDOW
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 
 _NAME = r"(`(?:[^`\\]|\\.)+`|\w+)"
 _FEED = re.compile(rf"^CREATE MATERIALIZED VIEW {_NAME}\.{_NAME}.*? TO {_NAME}\.{_NAME}(?: |$)", re.DOTALL)
@@ -44,6 +44,17 @@ async def unguarded(schema: Schema, driver: Driver) -> tuple[str, ...]:
         str(name)
         for name, engine, full in engines
         if spelling.is_local(str(engine)) and spelling.setting(str(full), DEDUPLICATION_WINDOW) < WINDOW
+    )
+
+
+async def unsynced(schema: Schema, driver: Driver) -> tuple[str, ...]:
+    """Return our tables, as `database.name`, that acknowledge rows before they are on the disk. Raises `StoreError`."""
+    names = [f"{schema.database}.{name}" for name in object_names(schema)]
+    engines = await driver.execute(_ENGINES, {"names": names})
+    return tuple(
+        str(name)
+        for name, _, full in engines
+        if any(spelling.setting(str(full), setting) < wanted for setting, wanted in SYNCED.items())
     )
 
 

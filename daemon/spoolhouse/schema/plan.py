@@ -9,7 +9,7 @@ from spoolhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, V
 from spoolhouse.schema.live import LiveDatabase, LiveTable
 from spoolhouse.schema.render import EventTable, Schema, create_database
 from spoolhouse.schema.rollups import RollupDefinition
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +106,16 @@ def _table(declared: TableDefinition, live: LiveTable | None, database: Database
         yield from _column(declared.name, alter, column, live.columns.get(column.name))
     yield from _indexes(declared, alter, live)
     yield from _ttl(declared, alter, live)
-    window = declared.settings[DEDUPLICATION_WINDOW]
-    if spelling.is_local(live.engine) and spelling.setting(live.engine_full, DEDUPLICATION_WINDOW) < window:
-        yield f"{alter} MODIFY SETTING {DEDUPLICATION_WINDOW} = {window}"
+    yield from _settings(declared, alter, live)
+
+
+def _settings(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
+    """Raise what is too low; a longer window, or rows that are synced where nobody asked for it, are left alone."""
+    for name in (DEDUPLICATION_WINDOW, *SYNCED):
+        wanted = declared.settings.get(name, 0)
+        applies = name != DEDUPLICATION_WINDOW or spelling.is_local(live.engine)
+        if applies and spelling.setting(live.engine_full, name) < wanted:
+            yield f"{alter} MODIFY SETTING {name} = {wanted}"
 
 
 def _wrong_shape(declared: TableDefinition, live: LiveTable) -> str:

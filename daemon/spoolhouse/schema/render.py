@@ -38,15 +38,21 @@ class Schema:
     tables: tuple[EventTable, ...]
 
 
-def declare(*, database: Database, prefix: str = DEFAULT_PREFIX, tables: Iterable[Table] = TABLES) -> Schema:
-    """Return the schema of `tables`. Every name in it is qualified with `database`, unless that is None."""
+def declare(
+    *, database: Database, prefix: str = DEFAULT_PREFIX, durable: bool = False, tables: Iterable[Table] = TABLES
+) -> Schema:
+    """Return the schema of `tables`. Every name in it is qualified with `database`, unless that is None.
+
+    `durable`: the server syncs rows to its disk before it acknowledges them.
+    """
     return Schema(
         database=database,
         tables=tuple(
             EventTable(
-                table=table_definition(table, prefix=prefix),
+                table=table_definition(table, prefix=prefix, durable=durable),
                 rollups=tuple(
-                    rollup_definition(table, rollup, database=database, prefix=prefix) for rollup in table.rollups
+                    rollup_definition(table, rollup, database=database, prefix=prefix, durable=durable)
+                    for rollup in table.rollups
                 ),
             )
             for table in tables

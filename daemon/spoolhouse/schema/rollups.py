@@ -15,7 +15,7 @@ from spoolhouse.schema.ddl import (
 )
 from spoolhouse.schema.figures import LAST_INGESTED_AT, Figure, figures
 from spoolhouse.schema.readable import readable_select
-from spoolhouse.schema.tables import BATCH_ID, BATCH_TYPE, SETTINGS, column_type
+from spoolhouse.schema.tables import BATCH_ID, BATCH_TYPE, column_type, table_settings
 
 HOUR = "hour"
 FOLD_DAYS = 30
@@ -56,9 +56,11 @@ def group_keys(rollup: Rollup) -> tuple[str, ...]:
     return (*rollup.keys, HOUR, *rollup.trailing_keys)
 
 
-def rollup_definition(table: Table, rollup: Rollup, *, database: Database, prefix: str) -> RollupDefinition:
+def rollup_definition(
+    table: Table, rollup: Rollup, *, database: Database, prefix: str, durable: bool = False
+) -> RollupDefinition:
     """Return the objects of `rollup`, which is one of `table`'s."""
-    target = _target(table, rollup, target_name(rollup, prefix=prefix))
+    target = _target(table, rollup, target_name(rollup, prefix=prefix), durable=durable)
     return RollupDefinition(
         target=target,
         feed=_feed(table, rollup, target=target, database=database, prefix=prefix),
@@ -101,7 +103,7 @@ def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
     )
 
 
-def _target(table: Table, rollup: Rollup, name: str) -> TableDefinition:
+def _target(table: Table, rollup: Rollup, name: str, *, durable: bool) -> TableDefinition:
     parts = figures(table, rollup)
     return TableDefinition(
         name=name,
@@ -114,7 +116,7 @@ def _target(table: Table, rollup: Rollup, name: str) -> TableDefinition:
         partition_column=HOUR,
         order_by=(*group_keys(rollup), BATCH_ID),
         ttl=Ttl(column=HOUR, days=rollup.ttl_days, fold=_fold(rollup, parts)),
-        settings=SETTINGS,
+        settings=table_settings(durable=durable),
     )
 
 

@@ -33,9 +33,9 @@ def engine(name: str, full: str) -> str:
 
 
 def setting(full: str, name: str) -> int:
-    """Return a whole-number setting of a table, 0 where the table does not say."""
-    found = re.search(rf"\b{re.escape(name)} = (\d+)", full)
-    return int(found[1]) if found else 0
+    """Return a whole-number setting of a table, 0 where the table does not say; true is 1."""
+    found = re.search(rf"\b{re.escape(name)} = (\d+|true)", full)
+    return 0 if found is None else 1 if found[1] == "true" else int(found[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,11 @@ DEDUPLICATION_WINDOW = "non_replicated_deduplication_window"
 WINDOW = 10_000
 """How many inserted blocks (one a partition) a table remembers the tokens of."""
 SETTINGS: Mapping[str, int] = {"index_granularity": 8192, DEDUPLICATION_WINDOW: WINDOW}
+SYNCED: Mapping[str, int] = {"fsync_after_insert": 1, "fsync_part_directory": 1}
+"""What makes an acknowledged row survive a power loss of the server. ClickHouse has these for tables, not for queries.
+
+A merge is not synced. It need not be: the parts that it replaces stay on the disk for minutes (`old_parts_lifetime`).
+"""
 
 TIME_TYPE = "DateTime64(3, 'UTC')"
 TIME_CODEC = "Delta(8), ZSTD(1)"
@@ -74,7 +79,12 @@ def _bloom(column: str, rate: float) -> IndexDefinition:
     return IndexDefinition(name=f"idx_{column}", column=column, type=f"bloom_filter({rate:g})")
 
 
-def table_definition(table: Table, *, prefix: str) -> TableDefinition:
+def table_settings(*, durable: bool) -> Mapping[str, int]:
+    """Return the settings of every table that takes rows; `durable`: synced before they are acknowledged."""
+    return {**SETTINGS, **SYNCED} if durable else SETTINGS
+
+
+def table_definition(table: Table, *, prefix: str, durable: bool = False) -> TableDefinition:
     """Return the table that the valid events of `table` are stored in.
 
     Rows of one sorting key collapse into the one with the latest `recorded_at`, the event's own time: a late
@@ -95,5 +105,5 @@ def table_definition(table: Table, *, prefix: str) -> TableDefinition:
         partition_column=table.time,
         order_by=table.order_by,
         ttl=Ttl(column=table.time, days=table.ttl_days),
-        settings=SETTINGS,
+        settings=table_settings(durable=durable),
     )

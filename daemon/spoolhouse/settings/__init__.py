@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         """Read the arguments only: a value made in a test must not depend on the machine's environment."""
         return (init_settings,)
 
+    @property
+    def durable(self) -> bool:
+        """Whether rows are to survive a power loss of the server: they must where the file that they came in goes."""
+        return self.clickhouse.durable or self.spool.delete_after_process
+
     def secrets(self) -> tuple[str, ...]:
         """Return the values that must never be shown."""
         password = self.clickhouse.password

@@ -37,6 +37,9 @@ class ClickHouseSettings(Group):
     """Stands before each table's name, so that one database can hold several installations; may be empty."""
     migrate: bool = True
     """Bring the schema up to date at start, so that a first run needs no second command."""
+    durable: bool = False
+    """Have the server sync rows to its disk before it acknowledges them, so that its power loss loses none: inserts
+    take longer. It is a setting of the tables, which migrate changes. `spool.delete_after_process` implies it."""
     connect_timeout: Seconds = 10.0
     """Seconds until a server that does not answer counts as unreachable."""
     timeout: Seconds = 300.0
