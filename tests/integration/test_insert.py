@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from spoolhouse import startup
 from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.events import BUILT_IN, SPANS
 from spoolhouse.core.jsonl import LineDecoder, Origin
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
@@ -72,7 +72,7 @@ async def deliver(database: Database, url: str, content: Rows) -> None:
     batch = Batch(
         id="shipment:spans",
         shipment=SHIPMENT,
-        event=BUILT_IN["span"],
+        table=SPANS,
         round_number=0,
         live=live,
         reopen=reopen,

@@ -16,7 +16,7 @@ import structlog
 
 from spoolhouse import pulse
 from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
-from spoolhouse.core.declaration import EventType
+from spoolhouse.core.declaration import Table
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import FileStats, Segment, Shipment
 from spoolhouse.pipeline.settle import Counted, News
@@ -38,7 +38,7 @@ class Batch:
 
     id: str
     shipment: Shipment
-    event: EventType
+    table: Table
     round_number: int
     live: Receiver[Rows]
     reopen: Callable[[], AsyncGenerator[Rows]]
@@ -154,13 +154,13 @@ class _Decoding:
         self._round = _Round(number=self._round.number + 1)
 
     async def _send_batch(self, event_name: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
-        event = self._reader.event(event_name)
+        table = self._reader.event(event_name).table
         self._count += 1
         await self._batches.send(
             Batch(
-                id=self._shipment.batch_id(event.table.name, self._round.number),
+                id=self._shipment.batch_id(table.name, self._round.number),
                 shipment=self._shipment,
-                event=event,
+                table=table,
                 round_number=self._round.number,
                 live=live,
                 reopen=partial(self._reader.rows, self._shipment, event_name, self._round.number, count),

@@ -128,13 +128,13 @@ class Inserter:
             return counted.count
 
     def _table(self, batch: Batch) -> str:
-        return self._prefix + batch.event.table.name
+        return self._prefix + batch.table.name
 
     def _insert(self, delivery: "_Delivery") -> RowsInsert:
         batch = delivery.batch
         return RowsInsert(
             table=self._table(batch),
-            columns=batch.event.table.columns,
+            columns=batch.table.columns,
             batch_id=batch.id,
             token=delivery.token,
             clock_ms=batch.shipment.clock_ms,
@@ -162,7 +162,7 @@ class Inserter:
         """
         batch = delivery.batch
         table = self._table(batch)
-        rollups = [target_name(rollup, prefix=self._prefix) for rollup in batch.event.table.rollups]
+        rollups = [target_name(rollup, prefix=self._prefix) for rollup in batch.table.rollups]
         looks = [f"SELECT 1 FROM `{name}` WHERE batch_id = {{batch:String}} LIMIT 1" for name in (table, *rollups)]  # noqa: S608  # declared names
         while True:
             try:
