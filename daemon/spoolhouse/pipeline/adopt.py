@@ -17,6 +17,7 @@ from spoolhouse.core import recovery
 from spoolhouse.core.recovery import FileFact
 from spoolhouse.core.shipment import Shipment
 from spoolhouse.errors import JournalError
+from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.settle import Complete, News
 from spoolhouse.spool import home as homes_on_disk
 from spoolhouse.spool.home import Home
@@ -48,6 +49,7 @@ class Adopter:
             while not stop.is_set():
                 await self.look(shipments, news, stop)
                 self.looked = True
+                reach("adopt.looked")
                 if once:
                     return
                 with contextlib.suppress(TimeoutError), pulse.resting():
@@ -60,6 +62,7 @@ class Adopter:
             try:
                 if await asyncio.to_thread(home.is_empty):
                     del self.homes[home.instance]
+                    reach("adopt.empty")
                     await asyncio.to_thread(home.remove)
                     log.info("adopted_home_done", instance=home.instance)
             except (JournalError, OSError) as error:
@@ -76,9 +79,12 @@ class Adopter:
             return
         if home is None:
             return
+        reach("adopt.locked")
         contents = await asyncio.to_thread(home.load)
         self.homes[instance] = home
+        reach("adopt.loaded")
         actions = await asyncio.to_thread(self._recover, home, contents)
+        reach("adopt.recovered")
         log.info(
             "adopted",
             instance=instance,
@@ -92,6 +98,7 @@ class Adopter:
             if stop.is_set():
                 return  # What is not replayed now is adopted by the next to come.
             await shipments.send(shipment)
+            reach("adopt.replayed")
 
     def _hold(self, instance: str, error: Exception) -> None:
         """Leave a folder that cannot be worked with as it is; say so once."""
@@ -113,6 +120,7 @@ class Adopter:
         if actions.moved:
             until = now + self.append_watch_ms
             home.journal.moved(dict.fromkeys(actions.moved, until))
+            reach("adopt.moved")
             for number in actions.moved:
                 home.files[number].state = FileState.FINAL
                 home.files[number].watch_until_ms = until
@@ -132,6 +140,7 @@ class Adopter:
                 self.tails.watch(home, number)
             else:
                 expired.append(number)
+        reach("adopt.watched")
         home.journal.forget(expired)
         for number in expired:
             del home.files[number]

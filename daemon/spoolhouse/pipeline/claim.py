@@ -18,6 +18,7 @@ from spoolhouse import pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.jsonl import is_whole_object
 from spoolhouse.core.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
+from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.arrivals import Desk
 from spoolhouse.pipeline.settle import Complete, News
 from spoolhouse.spool import files
@@ -125,6 +126,7 @@ class Claimer:
             elif not isinstance(result, FileExistsError):
                 self._desk.refused[place] = time.monotonic()
                 log.error("file_refused", path=str(place), error=result.strerror, mend="mend its permissions")
+        reach("claim.taken")
         self._desk.under_way.difference_update(arrived)
         spans = await asyncio.to_thread(
             lambda: [_spans(self._home, number, 0, claim.size, self._terms) for number, claim in claims]
@@ -133,6 +135,7 @@ class Claimer:
         if empty := [self._home.files[number] for number, claim in claims if not claim.size]:
             # Also what holds nothing is journalled: its writer may begin after a restart.
             await asyncio.to_thread(self._home.journal.plan, empty, [])
+            reach("claim.empty_journalled")
         for (number, claim), some in zip(claims, spans, strict=True):
             if some:
                 packs.extend(_packed(self._packer, claim.place.type, some))
@@ -153,7 +156,9 @@ class Claimer:
         for pack in packs:
             for span in pack.spans:
                 home.files[span.file].planned_to = max(home.files[span.file].planned_to, span.end)
+        reach("claim.packed")
         await asyncio.to_thread(home.journal.plan, [home.files[number] for number in set(numbers)], shipments)
+        reach("claim.journalled")
         for shipment in shipments:
             await self._out.send(shipment)
 
@@ -192,6 +197,7 @@ class Claimer:
         for home, numbers in expired.items():
             # First the journal: a home without files in memory may be removed at any moment.
             await asyncio.to_thread(home.journal.forget, numbers)
+            reach("claim.tail_forgotten")
             for number in numbers:
                 home.files.pop(number, None)
 

@@ -19,6 +19,7 @@ from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import Table
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import FileStats, Segment, Shipment
+from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.settle import Counted, News
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.reading import LongLine, Read
@@ -90,8 +91,11 @@ class _Decoding:
                         await self._end_round()
                     else:
                         await self._take(*step)
+                    reach("decode.step")
             await self._end_round()
+            reach("decode.read")
             await asyncio.to_thread(self._rejects.finish)
+            reach("decode.rejected")
         finally:
             self._rejects.abort()
         await news.send(Counted(shipment=self._shipment, batches=self._count, stats=self._stats))
@@ -156,6 +160,7 @@ class _Decoding:
     async def _send_batch(self, event_name: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
         table = self._reader.event(event_name).table
         self._count += 1
+        reach("decode.batch")
         await self._batches.send(
             Batch(
                 id=self._shipment.batch_id(table.name, self._round.number),

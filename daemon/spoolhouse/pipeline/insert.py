@@ -20,6 +20,7 @@ from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.errors import StoreError, TransientError
+from spoolhouse.failpoints import reach
 from spoolhouse.health import Health
 from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.settle import Acknowledged, News
@@ -73,6 +74,7 @@ class Inserter:
                 if rows is None:
                     continue
                 batch = delivery.batch
+                reach("insert.acknowledged")
                 self._progress.landed(self._table(batch), rows)
                 await news.send(Acknowledged(shipment=batch.shipment, batch=batch.id))
 
@@ -102,7 +104,9 @@ class Inserter:
             pulse.beat()
             counted = _Counted(delivery.rows)
             try:
+                reach("insert.before_send")
                 await self._driver.insert_rows(self._insert(delivery), counted)
+                reach("insert.answered")
             except StoreError as error:
                 batch.live.close()
                 delivery.rows = batch.reopen()
@@ -172,6 +176,7 @@ class Inserter:
                 with pulse.resting():
                     await asyncio.sleep(self._failed(delivery, error))
             else:
+                reach("insert.looked")
                 self._health.good(table)
                 return bool(found)
 
@@ -206,5 +211,6 @@ class _Counted:
 
     async def __anext__(self) -> Rows:
         rows = await anext(self._rows)
+        reach("insert.sending")
         self.count += rows.count
         return rows

@@ -16,6 +16,7 @@ import structlog
 from spoolhouse import pulse
 from spoolhouse.channel import Receiver
 from spoolhouse.core.shipment import FileStats, Shipment
+from spoolhouse.failpoints import reach
 from spoolhouse.progress import Progress
 from spoolhouse.spool import files, layout
 from spoolhouse.spool.home import Home
@@ -122,7 +123,9 @@ class Settler:
         del self._open[item.shipment.id]
         home = self.homes[item.shipment.instance]
         stats = state.counted.stats
+        reach("settle.complete")
         await asyncio.to_thread(home.journal.acknowledge, item.shipment.id, stats)
+        reach("settle.acknowledged")
         done = []
         for number, more in stats.items():
             home.files[number].stats.add(more)
@@ -138,6 +141,7 @@ class Settler:
         for number in again:
             self.tails.watch(home, number)
         moved = await self._uninterrupted(home, ready) if ready else []
+        reach("settle.settled")
         self.stuck.difference_update((home.instance, number) for number in moved)
         for number in set(ready).difference(moved):
             self.stuck.add((home.instance, number))
@@ -172,21 +176,26 @@ class Settler:
                 targets[number] = self._target(home, home.files[number])
             except OSError as error:
                 _not_moved(home.files[number], error)
+        reach("settle.targets")
         home.journal.moving({number: target for number, target in targets.items() if target is not None})
         folders = set()
         for number, target in list(targets.items()):
             try:
+                reach("settle.before_move")
                 folders |= self._end(home, home.files[number], target)
             except OSError as error:
                 _not_moved(home.files[number], error)
                 del targets[number]
         numbers = list(targets)
+        reach("settle.moved")
         files.sync_folders(folders)
+        reach("settle.synced")
         now = self.ending.now_ms()
         home.journal.moved(dict.fromkeys(numbers, now + self.ending.append_watch_ms))
         for number in numbers:
             home.files[number].state = FileState.FINAL
             home.files[number].watch_until_ms = now + self.ending.append_watch_ms
+        reach("settle.recorded")
         gone = [n for n in numbers if home.files[n].target is None or self.ending.append_watch_ms == 0]
         home.journal.forget(gone)
         return numbers
@@ -205,6 +214,7 @@ class Settler:
         source = home.claimed / file.place.relative
         if target is None:
             source.unlink(missing_ok=True)
+            reach("settle.deleted")
             file.target = None
             return {source.parent}
         number = 0
@@ -227,6 +237,7 @@ class Settler:
                 file.target = None
                 return {source.parent}
             break
+        reach("settle.renamed")
         file.inode = (home.spool / target).lstat().st_ino  # another one, where it was copied to another disk
         if file.stats.failure:
             _write_reason(home.spool / target, file)
@@ -294,5 +305,6 @@ def _write_reason(path: Path, file: JournalledFile) -> None:
         reason.unlink(missing_ok=True)  # an old one, or a link that would lead out of the spool
         with reason.open("x") as note:
             note.write(f"{when} {file.stats.failure}; {landed}\n")
+        reach("settle.reasoned")
     except OSError as error:
         log.warning("reason_not_written", path=str(file.place), error=error.strerror)

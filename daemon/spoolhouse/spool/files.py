@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spoolhouse.errors import SpoolError
+from spoolhouse.failpoints import reach
 from spoolhouse.spool import layout
 
 _RENAME_NOREPLACE = 1
@@ -25,6 +26,7 @@ def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        reach("files.sync_folder")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -45,6 +47,7 @@ def make_folders(folder: Path, *, below: Path) -> None:
         try:
             status = path.lstat()
         except FileNotFoundError:
+            reach("files.make_folder")
             path.mkdir(exist_ok=True)
             sync_folder(path.parent)
             status = path.lstat()
@@ -76,6 +79,7 @@ def rename_without_clobber(source: Path, target: Path, *, folder: int | None = N
 def move_without_clobber(source: Path, target: Path) -> None:
     """Move as `rename_without_clobber` does, also to another file system: then by a durable copy, renamed whole."""
     try:
+        reach("files.move")
         rename_without_clobber(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
@@ -84,15 +88,19 @@ def move_without_clobber(source: Path, target: Path) -> None:
         copy = target.with_name(layout.extended(f".{target.name}", f".{uuid.uuid4().hex}.copy"))
         try:
             with source.open("rb") as reader, copy.open("xb") as writer:
+                reach("files.copy")
                 shutil.copyfileobj(reader, writer, 1 << 20)
                 shutil.copystat(source, copy)
                 writer.flush()
                 os.fsync(writer.fileno())
+            reach("files.copied")
             rename_without_clobber(copy, target)
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
+        reach("files.copy_named")
         sync_folder(target.parent)
+        reach("files.copy_synced")
         source.unlink()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 from spoolhouse.core.shipment import FileStats
 from spoolhouse.errors import JournalError
+from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, layout
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
@@ -59,12 +60,15 @@ class Home:
         folder = layout.state_folder(spool) / instance
         lock = _lock_new(folder, spool)
         try:
+            reach("home.locked")
             files.sync_folder(folder.parent)
             journal = Journal(folder / layout.JOURNAL, instance, create=True)
+            reach("home.journal_made")
             files.sync_folder(folder)
             # Made last: where it stands, the journal is durable.
             (folder / layout.CLAIMED).mkdir()
             files.sync_folder(folder)
+            reach("home.made")
         except BaseException:
             os.close(lock)
             raise
@@ -141,7 +145,9 @@ class Home:
                     os.close(files.open_regular(Path(place.name), folder=folder))
                     with self._still_open():
                         files.make_folders(target.parent, below=self.folder)
+                        reach("home.before_claim")
                         files.rename_without_clobber(Path(place.name), target, folder=folder)
+                        reach("home.claimed")
                         status = target.lstat()
             except OSError as error:
                 results.append((place, error))
@@ -150,6 +156,7 @@ class Home:
             claim = Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
             results.append((place, claim))
         files.sync_folders(touched)
+        reach("home.claims_synced")
         return results
 
     def add(self, claim: Claim, now_ms: int) -> JournalledFile:
@@ -199,10 +206,12 @@ class Home:
             while True:
                 target = folder / layout.numbered(place.name, number)
                 try:
+                    reach("home.before_release")
                     files.rename_without_clobber(source, target)
                 except FileExistsError:
                     number += 1
                     continue
+                reach("home.released")
                 files.sync_folders([source.parent, folder])
                 return target.relative_to(self.spool)
 
@@ -299,14 +308,17 @@ def _delete(folder: Path) -> None:
     A neighbour that comes in between finds no journal and nothing claimed, and finishes the work.
     """
     claimed = folder / layout.CLAIMED
+    reach("home.before_removal")
     try:
         for root, _, _ in os.walk(claimed, topdown=False):
             Path(root).rmdir()
     except OSError:
         return
     for path in sorted(folder.iterdir(), key=lambda path: path.name == layout.LOCK):
+        reach("home.removing")
         with contextlib.suppress(OSError):
             path.unlink()
+    reach("home.emptied")
     with contextlib.suppress(OSError):
         folder.rmdir()
     files.sync_folder(folder.parent)

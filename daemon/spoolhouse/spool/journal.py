@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
+from spoolhouse.failpoints import reach
 from spoolhouse.spool.layout import Place
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     WHERE segment.shipment = shipment.id AND file.state <> 'final')
 """
 _BITS = 64
-_FAULTS = (sqlite3.Error, UnicodeError)
-"""What a damaged database raises: its own words, too, may quote bytes that are no text."""
+_FAULTS = (sqlite3.Error, UnicodeError, OSError)
+"""What a damaged database raises: its own words, too, may quote bytes that are no text. OSError is a failpoint's."""
 
 
 class FileState(StrEnum):
@@ -134,12 +135,13 @@ class Journal:
             raise JournalError(f"{self._path}: {verdict}")
 
     @contextmanager
-    def _transaction(self) -> "Iterator[sqlite3.Connection]":
+    def _transaction(self, step: str) -> "Iterator[sqlite3.Connection]":
         with self._lock:
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._database
+                    reach(f"journal.{step}")
                     self._database.execute("COMMIT")
                 except BaseException:
                     # A commit that failed (a full disk) may leave the transaction open, or have ended it.
@@ -151,7 +153,7 @@ class Journal:
 
     def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
         """Record files that are new or have grown, and the shipments that cover their bytes."""
-        with self._transaction() as database:
+        with self._transaction("plan") as database:
             database.executemany(
                 "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (number) DO UPDATE SET planned_to = excluded.planned_to,"
@@ -172,7 +174,7 @@ class Journal:
 
     def acknowledge(self, shipment: str, stats: Mapping[int, FileStats]) -> None:
         """Record that all of `shipment` is in ClickHouse, and what it held of each file; twice is once."""
-        with self._transaction() as database:
+        with self._transaction("acknowledge") as database:
             changed = database.execute(
                 "UPDATE shipment SET state = 'acknowledged' WHERE id = ? AND state = 'planned'", (shipment,)
             ).rowcount
@@ -185,7 +187,7 @@ class Journal:
 
     def moving(self, targets: Mapping[int, PurePath]) -> None:
         """Record where files are about to be moved, before they are."""
-        with self._transaction() as database:
+        with self._transaction("moving") as database:
             database.executemany(
                 "UPDATE file SET state = 'moving', target = ? WHERE number = ?",
                 [(os.fsencode(target), number) for number, target in targets.items()],
@@ -193,7 +195,7 @@ class Journal:
 
     def moved(self, watch_until_ms: Mapping[int, int]) -> None:
         """Record that files are in their final place, durably, and forget the shipments that this completes."""
-        with self._transaction() as database:
+        with self._transaction("moved") as database:
             database.executemany(
                 "UPDATE file SET state = 'final', watch_until_ms = ? WHERE number = ?",
                 [(until, number) for number, until in watch_until_ms.items()],
@@ -203,7 +205,7 @@ class Journal:
     def forget(self, files: Iterable[int]) -> None:
         """Drop final files, except those that a planned shipment covers; an acknowledged one does not need them."""
         numbers = [(number,) for number in files]
-        with self._transaction() as database:
+        with self._transaction("forget") as database:
             database.executemany(
                 "DELETE FROM segment WHERE file = (SELECT number FROM file WHERE number = ? AND state = 'final')"
                 " AND shipment IN (SELECT id FROM shipment WHERE state = 'acknowledged')",
@@ -218,7 +220,7 @@ class Journal:
 
     def load(self) -> Contents:
         """Return all that is recorded."""
-        with self._transaction() as database:
+        with self._transaction("load") as database:
             try:
                 files = tuple(_file(row) for row in database.execute("SELECT * FROM file ORDER BY number"))
                 rows = database.execute(

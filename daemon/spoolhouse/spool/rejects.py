@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from spoolhouse.core.reject import Reason, Reject
+from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, layout
 
 
@@ -74,7 +75,9 @@ class RejectFile:
         if self._file is not None:
             self._sync(self._file)
             for path in (*self._long_paths, self._path):
+                reach("rejects.rename")
                 _temporary(path).replace(path)
+            reach("rejects.renamed")
             self._file = None
             self._long_paths.clear()
             files.sync_folder(self._path.parent)
@@ -92,6 +95,7 @@ class RejectFile:
         self._long_paths.clear()
 
     def _write(self, record: dict[str, object]) -> None:
+        reach("rejects.write")
         if self._file is None:
             self._make_folder()
             self._file = _temporary(self._path).open("wb")
@@ -106,6 +110,7 @@ class RejectFile:
 
     @staticmethod
     def _sync(file: BinaryIO) -> None:
+        reach("rejects.sync")
         file.flush()
         os.fsync(file.fileno())
         file.close()

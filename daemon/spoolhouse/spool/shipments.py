@@ -18,6 +18,7 @@ from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import CHUNK_BYTES, Segment, Shipment
 from spoolhouse.errors import OperatorError
+from spoolhouse.failpoints import reach
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.layout import Encoding
 from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
@@ -185,6 +186,7 @@ class Reader:
         for segment in segments:
             steps: list[Step] = []
             try:
+                reach("read.small")
                 descriptor = home.open(segment.file)
                 try:
                     content = _read_at(descriptor, segment.start, segment.end - segment.start)
@@ -219,11 +221,13 @@ class Reader:
         # Nothing of it may be held as one chunk if even a line of that length is too long.
         chunk_bytes = min(CHUNK_BYTES, shipment.limits.max_line)
         try:
+            reach("read.open")
             descriptor = await self._open(home, segment.file)
             async with aiofiles.open(descriptor, "rb", buffering=0) as content:
                 await content.seek(segment.start)
                 while left > 0:
                     chunk = await _read_full(content, min(chunk_bytes, left))
+                    reach("read.chunk")
                     if not chunk:
                         yield _shorter(left)
                         break

@@ -11,6 +11,7 @@ import aiohttp
 
 from spoolhouse.core.ports import Parameter, Rows, RowsInsert
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
+from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes, query_settings, values
 from spoolhouse.store.clickhouse.parameters import posted
 from spoolhouse.store.clickhouse.pieces import next_piece
@@ -115,12 +116,14 @@ class HttpDriver:
         """Send one request and return the body of its answer, if that is ClickHouse's and no exception."""
         parameters = {"database": self._database, **ANSWER_SETTINGS, **query}
         try:
+            reach("http.post")
             async with (
                 deadline,
                 self._connected().post(
                     self._url, params=parameters, data=body, headers=self._login, allow_redirects=False
                 ) as response,
             ):
+                reach("http.answered")
                 answer = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self._lost(error, ambiguous=False) from error
@@ -191,6 +194,7 @@ class _Body:
         while piece is not None:
             self._expect(self._timeout)
             yield piece
+            reach("http.piece_sent")
             piece = await self._next()
         self._expect(self._timeout)
 

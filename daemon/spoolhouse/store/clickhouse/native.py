@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 
 from spoolhouse.core.ports import Parameter, Rows, RowsInsert
+from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import query_settings
 from spoolhouse.store.clickhouse.parameters import bind
 from spoolhouse.store.clickhouse.pieces import Blocks
@@ -53,6 +54,7 @@ class NativeDriver:
             await wire.begin_insert(native_insert(insert), query_id, settings)
             while block:
                 await wire.send(block)
+                reach("native.block_sent")
                 block = await blocks.next()
             await wire.finish_insert()
 

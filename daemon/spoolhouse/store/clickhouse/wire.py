@@ -21,6 +21,7 @@ from asynch.proto.connection import Connection
 from asynch.proto.result import QueryInfo
 
 from spoolhouse.errors import StoreError, TransientError
+from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes, values
 from spoolhouse.store.clickhouse.query_settings import Setting
 from spoolhouse.store.clickhouse.statements import identifier
@@ -126,6 +127,7 @@ class Wire:
         """Send the end of the rows; return when the server acknowledged them."""
         with self._failing(ambiguous=True):
             await self._block(_END)
+            reach("native.all_sent")
             while await self._packet():
                 pass
 
