@@ -1,10 +1,14 @@
 """Whether ClickHouse takes rows, and if not, why not: one place that claiming and the exit code ask."""
 
 import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
-from spoolhouse.errors import OperatorError, StoreError, TransientError
+from spoolhouse import metrics
+from spoolhouse.core.status import Trouble
+from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -19,17 +23,21 @@ class Health:
     network, too much load). What only a person can mend holds its own table alone.
     """
 
-    def __init__(self) -> None:
-        """Start in trouble: nothing is known of the server yet."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start in trouble: nothing is known of the server yet. `clock` gives seconds from any origin."""
+        self._clock = clock
         self.writable = asyncio.Event()
         self.troubles: dict[str, StoreError] = {}
         self._told: dict[str, int] = {}
+        self._since: dict[str, float] = {}
         self._answered = False
         """The server has been well at least once: before that, nothing is writable."""
 
     def bad(self, scope: str, error: StoreError) -> None:
         """Record a trouble. It is logged at once, then at the 2nd, 4th, 8th … time in a row."""
         self.troubles[scope] = error
+        self._since.setdefault(scope, self._clock())
+        metrics.RETRIES.labels("none" if error.code is None else str(error.code), _kind(error)).inc()
         self._update()
         times = self._told[scope] = self._told.get(scope, 0) + 1
         if times & (times - 1) == 0:
@@ -48,6 +56,7 @@ class Health:
         if self.troubles.pop(scope, None) is not None:
             log.info("clickhouse_available", scope=scope, attempts=self._told.get(scope))
         self._told.pop(scope, None)
+        self._since.pop(scope, None)
         self._answered = self._answered or scope == SERVER
         self._update()
 
@@ -55,8 +64,41 @@ class Health:
         """Tell whether `scope` waits for a person."""
         return scope in self.troubles and not isinstance(self.troubles[scope], TransientError)
 
+    def reasons(self, types: Mapping[str, Collection[str]]) -> list[Trouble]:
+        """Say why not all rows are taken; nothing if they are. `types` are the event types of each table."""
+        everything = sorted({name for some in types.values() for name in some})
+        now = self._clock()
+        told = [
+            Trouble(
+                scope=scope,
+                types=sorted(types[scope]) if scope in types and self.is_held(scope) else everything,
+                held=self.is_held(scope),
+                error=error.message,
+                code=error.code,
+                mend=error.mend or None,
+                seconds=round(now - self._since[scope], 1),
+            )
+            for scope, error in sorted(self.troubles.items())
+        ]
+        if not told and not self._answered:
+            why = "ClickHouse has not answered yet"
+            told.append(
+                Trouble(scope=SERVER, types=everything, held=False, error=why, code=None, mend=None, seconds=0.0)
+            )
+        return told
+
     def _update(self) -> None:
         if self._answered and all(scope != SERVER and self.is_held(scope) for scope in self.troubles):
             self.writable.set()
         else:
             self.writable.clear()
+
+
+def _kind(error: StoreError) -> str:
+    match error:
+        case TransientError():
+            return "transient"
+        case RejectedDataError():
+            return "data"
+        case _:
+            return "operator"

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from spoolhouse import metrics
+
 _PERIOD = 0.02
 
 
@@ -18,7 +20,9 @@ class Stalls:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        self.longest = max(self.longest, now - self._due)
+        late = max(0.0, now - self._due)
+        metrics.LOOP_LAG.observe(late)
+        self.longest = max(self.longest, late)
         self._due = now + _PERIOD
         self._handle = self._loop.call_at(self._due, self._tick)
 

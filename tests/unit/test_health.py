@@ -94,3 +94,33 @@ def test_what_only_a_person_can_mend_is_an_error(
     (entry,) = logs
     assert (entry["log_level"], entry["mend"], entry["code"]) == (level, mend, error.code)
     assert (entry["scope"], entry["error"]) == ("spans", error.message)
+
+
+TYPES = {"spans": ["span"], "events": ["error", "tool_call"]}
+ALL = ["error", "span", "tool_call"]
+
+
+def test_before_the_first_answer_nothing_is_ready() -> None:
+    [reason] = Health().reasons(TYPES)
+    assert (reason.scope, reason.types, reason.held) == (SERVER, ALL, False)
+
+
+def test_the_reasons_say_what_waits_for_what_and_for_how_long() -> None:
+    now = 100.0
+    health = Health(lambda: now)
+    health.good(SERVER)
+    assert health.reasons(TYPES) == []
+    health.bad("events", DENIED)
+    now = 107.0
+    health.bad("events", DENIED)
+    [held] = health.reasons(TYPES)
+    assert (held.scope, held.types, held.held, held.seconds) == ("events", ["error", "tool_call"], True, 7.0)
+    assert (held.error, held.code, held.mend) == ("not enough privileges", 497, "grant INSERT")
+    health.bad("spans", DOWN)
+    [_, down] = health.reasons(TYPES)
+    assert (down.scope, down.types, down.held, down.mend) == ("spans", ALL, False, None), "it may concern all tables"
+    health.good("spans")
+    health.good("events")
+    assert health.reasons(TYPES) == []
+    health.bad("events", DENIED)
+    assert health.reasons(TYPES)[0].seconds == 0, "a new trouble, a new time"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from spoolhouse import pulse
+from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
 from spoolhouse.core import recovery
 from spoolhouse.core.recovery import FileFact
@@ -92,11 +92,13 @@ class Adopter:
             files=len(contents.files),
             released=len(actions.release),
         )
+        metrics.ADOPTIONS.inc()
         for number in (*actions.settle, *actions.vanished):
             await news.send(Complete(home=home, file=number))
         for shipment in contents.planned:
             if stop.is_set():
                 return  # What is not replayed now is adopted by the next to come.
+            metrics.IN_FLIGHT.inc()
             await shipments.send(shipment)
             reach("adopt.replayed")
 

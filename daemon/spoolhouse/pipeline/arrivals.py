@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 import watchfiles
 
-from spoolhouse import pulse
+from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
 from spoolhouse.errors import SpoolError
 from spoolhouse.progress import Progress
@@ -160,6 +160,8 @@ class Desk:
     """Passed on, and not dealt with yet."""
     refused: dict[Place, float] = field(default_factory=dict)
     """Could not be claimed (its permissions), and when that was: tried again after a while."""
+    oldest_ns: int | None = None
+    """When the oldest pending file was last written; None if none is pending."""
 
 
 async def arrivals(  # the stage's whole surroundings, each used once
@@ -188,6 +190,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
             found = await asyncio.to_thread(lambda: list(scan(spool, types, project_id)))
             seen = [item for item in found if isinstance(item, Seen)]
             _report([item for item in found if isinstance(item, Strange)], reported)
+            _note_backlog(seen, desk)
             progress.pending(len(seen), sum(file.size for file in seen))
             now = time.monotonic()
             desk.refused = {place: at for place, at in desk.refused.items() if now - at < poll_interval}
@@ -202,6 +205,12 @@ async def arrivals(  # the stage's whole surroundings, each used once
             due = quietness.due()
             seconds = poll_interval if due is None else max(0.0, due - time.monotonic())
             await _pause(wake, seconds if finished is None else min(seconds, _SCAN_PAUSE))
+
+
+def _note_backlog(seen: list[Seen], desk: Desk) -> None:
+    metrics.PENDING_FILES.set(len(seen))
+    metrics.PENDING_BYTES.set(sum(file.size for file in seen))
+    desk.oldest_ns = min((file.mtime_ns for file in seen), default=None)
 
 
 def _report(strange: list[Strange], reported: set[str]) -> None:

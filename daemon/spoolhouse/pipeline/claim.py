@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import structlog
 
-from spoolhouse import pulse
+from spoolhouse import metrics, pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.jsonl import is_whole_object
 from spoolhouse.core.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
@@ -159,6 +159,7 @@ class Claimer:
         reach("claim.packed")
         await asyncio.to_thread(home.journal.plan, [home.files[number] for number in set(numbers)], shipments)
         reach("claim.journalled")
+        metrics.IN_FLIGHT.inc(len(shipments))
         for shipment in shipments:
             await self._out.send(shipment)
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from spoolhouse import pulse
+from spoolhouse import pulse, recent
 from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import Table
 from spoolhouse.core.ports import Rows
@@ -113,6 +113,7 @@ class _Decoding:
                     await asyncio.to_thread(self._rejects.end_long, name, line, part.offset)
                     stats.lines += 1
                     stats.rejected += 1
+                    recent.too_long(name, line)
                 else:
                     await asyncio.to_thread(self._rejects.add_long_part, part.data)
             case Read(decoded=decoded, lines_before=lines_before):
@@ -120,6 +121,7 @@ class _Decoding:
                 stats.mismatched += decoded.mismatched
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
+                    recent.rejected(name, lines_before, decoded.rejects)
                     await asyncio.to_thread(self._rejects.add, name, lines_before, decoded.rejects)
                 for event_name, rows in decoded.rows.items():
                     stats.rows[event_name] = stats.rows.get(event_name, 0) + rows.count

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from spoolhouse import pulse
+from spoolhouse import metrics, pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
@@ -75,6 +75,8 @@ class Inserter:
                     continue
                 batch = delivery.batch
                 reach("insert.acknowledged")
+                metrics.ROWS.labels(self._table(batch)).inc(rows)
+                metrics.LAST_LANDED.set_to_current_time()
                 self._progress.landed(self._table(batch), rows)
                 await news.send(Acknowledged(shipment=batch.shipment, batch=batch.id))
 
@@ -105,7 +107,9 @@ class Inserter:
             counted = _Counted(delivery.rows)
             try:
                 reach("insert.before_send")
+                began = time.monotonic()
                 await self._driver.insert_rows(self._insert(delivery), counted)
+                metrics.INSERT_SECONDS.labels(self._table(batch)).observe(time.monotonic() - began)
                 reach("insert.answered")
             except StoreError as error:
                 batch.live.close()

@@ -7,15 +7,16 @@ are not in ClickHouse, and deleted only where that was asked for.
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import structlog
 
-from spoolhouse import pulse
+from spoolhouse import metrics, pulse, recent
 from spoolhouse.channel import Receiver
 from spoolhouse.core.shipment import FileStats, Shipment
+from spoolhouse.core.status import RecentFile
 from spoolhouse.failpoints import reach
 from spoolhouse.progress import Progress
 from spoolhouse.spool import files, layout
@@ -126,6 +127,7 @@ class Settler:
         reach("settle.complete")
         await asyncio.to_thread(home.journal.acknowledge, item.shipment.id, stats)
         reach("settle.acknowledged")
+        _count(item.shipment, stats)
         done = []
         for number, more in stats.items():
             home.files[number].stats.add(more)
@@ -252,6 +254,10 @@ class Settler:
         for name, count in stats.rows.items():
             self.outcome.rows[name] = self.outcome.rows.get(name, 0) + count
         destination = "" if file.target is None else os.fsencode(file.target).decode("utf-8", "backslashreplace")
+        outcome = "failed" if stats.failure else "processed" if destination else "deleted"
+        metrics.FILES.labels(file.place.type, outcome).inc()
+        now = self.ending.now_ms()
+        seconds = round((now - file.claimed_ms) / 1000, 3)
         say = log.error if stats.failure else log.warning if stats.rejected or stats.mismatched else log.info
         say(
             "file_settled",
@@ -263,10 +269,33 @@ class Settler:
             rejected=stats.rejected,
             project_mismatch=stats.mismatched,
             failure=stats.failure or None,
-            seconds=round((self.ending.now_ms() - file.claimed_ms) / 1000, 3),
+            seconds=seconds,
         )
         rows = sum(stats.rows.values())
+        recent.settled(
+            RecentFile(
+                path=str(file.place),
+                destination=destination or None,
+                at_ms=now,
+                bytes=file.planned_to,
+                rows=rows,
+                rejected=stats.rejected,
+                seconds=seconds,
+                failure=stats.failure or None,
+            )
+        )
         self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
+
+
+def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
+    """Count a shipment that is acknowledged."""
+    metrics.IN_FLIGHT.dec()
+    metrics.BYTES.labels(shipment.type).inc(sum(segment.end - segment.start for segment in shipment.segments))
+    for more in stats.values():
+        for name, rows in more.rows.items():
+            metrics.LINES.labels(name, "landed").inc(rows)
+        metrics.LINES.labels(shipment.type, "rejected").inc(more.rejected)
+        metrics.PROJECT_MISMATCHES.inc(more.mismatched)
 
 
 def _not_moved(file: JournalledFile, error: OSError) -> None:
