@@ -42,6 +42,13 @@ format: $(VENV)/.stamp-dev ## Format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
+.PHONY: check-unit
+check-unit: ## Let systemd look at its unit: no complaint, and an exposure under 2.0 (needs systemd 252)
+	@set -o pipefail; root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && \
+	  sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' systemd/spoolhouse.service > "$$root/spoolhouse.service" && \
+	  systemd-analyze verify --recursive-errors=no "$$root/spoolhouse.service" && \
+	  systemd-analyze security --offline=yes --threshold=20 --no-pager "$$root/spoolhouse.service" | tail -n 2
+
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure speed and memory against a real ClickHouse (B=… are its arguments)
 	@$(BIN)/python -m tests.benchmarks $(B)
@@ -55,7 +62,7 @@ clean: ## Remove .venv, var (the sample spool and its database) and caches
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Each stamp is one state of the environment, and is made anew when pyproject.toml changes. A larger state contains the
 # smaller ones and stamps them too, so that nothing is installed twice. pip shows its own progress.

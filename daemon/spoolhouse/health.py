@@ -30,7 +30,7 @@ class Health:
         self.troubles: dict[str, StoreError] = {}
         self._told: dict[str, int] = {}
         self._since: dict[str, float] = {}
-        self._answered = False
+        self.answered = False
         """The server has been well at least once: before that, nothing is writable."""
 
     def bad(self, scope: str, error: StoreError) -> None:
@@ -57,7 +57,7 @@ class Health:
             log.info("clickhouse_available", scope=scope, attempts=self._told.get(scope))
         self._told.pop(scope, None)
         self._since.pop(scope, None)
-        self._answered = self._answered or scope == SERVER
+        self.answered = self.answered or scope == SERVER
         self._update()
 
     def is_held(self, scope: str) -> bool:
@@ -80,7 +80,7 @@ class Health:
             )
             for scope, error in sorted(self.troubles.items())
         ]
-        if not told and not self._answered:
+        if not told and not self.answered:
             why = "ClickHouse has not answered yet"
             told.append(
                 Trouble(scope=SERVER, types=everything, held=False, error=why, code=None, mend=None, seconds=0.0)
@@ -88,7 +88,7 @@ class Health:
         return told
 
     def _update(self) -> None:
-        if self._answered and all(scope != SERVER and self.is_held(scope) for scope in self.troubles):
+        if self.answered and all(scope != SERVER and self.is_held(scope) for scope in self.troubles):
             self.writable.set()
         else:
             self.writable.clear()

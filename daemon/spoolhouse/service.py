@@ -19,8 +19,9 @@ from spoolhouse.core.ports import Driver
 from spoolhouse.core.shipment import Limits, Packer, Shipment
 from spoolhouse.errors import SpoolhouseError, StoreError
 from spoolhouse.health import Health
+from spoolhouse.notify import Notifier
 from spoolhouse.pipeline.adopt import Adopter
-from spoolhouse.pipeline.arrivals import Desk, arrivals, check, watch
+from spoolhouse.pipeline.arrivals import Desk, arrivals, check, note_backlog, scan, watch
 from spoolhouse.pipeline.claim import Claimer, Terms
 from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
@@ -35,6 +36,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.stalls import Stalls
+from spoolhouse.standing import Standing
 from spoolhouse.startup import await_ready, open_driver
 
 log = structlog.get_logger(__name__)
@@ -63,49 +65,53 @@ async def run(settings: Settings, *, once: bool, progress: Progress | None = Non
     """
     root = settings.spool.root
     driver = open_driver(settings)
-    stop, wake = asyncio.Event(), asyncio.Event()
-    await asyncio.to_thread(check, root)
-    memory.calm_the_collector()
-    memory.keep_what_is_freed()
-    deadline = asyncio.timeout(None)
     try:
-        async with deadline:
-
-            def request_stop() -> None:
-                stop.set()
-                wake.set()
-                deadline.reschedule(asyncio.get_running_loop().time() + settings.shutdown.grace)
-
-            with stop_on_signal(request_stop):
-                return await _live(settings, driver, stop, wake, once=once, progress=progress or Silent())
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        log.warning("out_of_time", grace=settings.shutdown.grace, mend="the next start goes on where this one ended")
-        return EXIT_OUT_OF_TIME
+        await asyncio.to_thread(check, root)
+        memory.calm_the_collector()
+        memory.keep_what_is_freed()
+        instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+        home = await asyncio.to_thread(Home.create, root, instance)
+        service = Service(settings=settings, driver=driver, home=home, once=once, progress=progress or Silent())
+        return await _until_out_of_time(service)
     finally:
         await driver.close()
 
 
-async def _live(
-    settings: Settings, driver: Driver, stop: asyncio.Event, wake: asyncio.Event, *, once: bool, progress: Progress
-) -> int:
-    health = Health()
-    if not await await_ready(settings, driver, health, stop, once=once):
-        return EXIT_OK if stop.is_set() else EXIT_UNAVAILABLE
-    instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-    home = await asyncio.to_thread(Home.create, settings.spool.root, instance)
-    service = Service(settings=settings, driver=driver, home=home, once=once, progress=progress, health=health)
-    service.stop, service.wake = stop, wake
-    log.info("started", instance=instance, spool=os.fspath(settings.spool.root), once=once)
+async def _until_out_of_time(service: "Service") -> int:
+    """Live until a stop is complete, or its grace over."""
+    grace = service.settings.shutdown.grace
+    deadline = asyncio.timeout(None)
+
+    def request_stop() -> None:
+        service.stop.set()
+        service.wake.set()
+        deadline.reschedule(asyncio.get_running_loop().time() + grace)
+        service.notifier.stopping(grace, str(service.standing()))
+
+    try:
+        async with deadline:
+            with stop_on_signal(request_stop):
+                return await _live(service)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        log.warning("out_of_time", grace=grace, mend="the next start goes on where this one ended")
+        return EXIT_OUT_OF_TIME
+
+
+async def _live(service: "Service") -> int:
     stalls = Stalls()
     try:
-        await service.work()
-        code = service.verdict()
+        async with asyncio.TaskGroup() as group:
+            attendant = group.create_task(service.attend(), name="attend")
+            try:
+                code = await service.lead()
+            finally:
+                attendant.cancel()
     except* GivenUpError:
         code = EXIT_UNAVAILABLE
-    except* Exception as group:  # noqa: BLE001  # the last handler: it reports and ends the process
-        for error in _leaves(group):
+    except* Exception as errors:  # noqa: BLE001  # the last handler: it reports and ends the process
+        for error in _leaves(errors):
             told = {} if isinstance(error, SpoolhouseError | OSError) else {"exc_info": error}
             log.critical("stage_failed", error=str(error) or type(error).__name__, **told)
         code = EXIT_CRASH
@@ -134,7 +140,8 @@ class Service:
     home: Home
     once: bool
     progress: Progress
-    health: Health
+    health: Health = field(default_factory=Health)
+    notifier: Notifier = field(default_factory=Notifier)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Something changed in the spool."""
@@ -162,6 +169,47 @@ class Service:
             interval=self.settings.adopt.interval,
             append_watch_ms=ending.append_watch_ms,
             now_ms=now_ms,
+        )
+
+    async def lead(self) -> int:
+        """Go through the run's whole life, and return the exit code."""
+        if self.notifier.wanted:
+            spool = self.settings.spool
+            found = await asyncio.to_thread(lambda: list(scan(spool.root, BUILT_IN.keys(), spool.project_id)))
+            note_backlog(found, self.desk)
+        # A server that is down is something to wait for, not a start that failed.
+        self.notifier.ready(str(self.standing()))
+        if not await await_ready(self.settings, self.driver, self.health, self.stop, once=self.once):
+            return EXIT_OK if self.stop.is_set() else EXIT_UNAVAILABLE
+        log.info("started", instance=self.home.instance, spool=os.fspath(self.home.spool), once=self.once)
+        await self.work()
+        return self.verdict()
+
+    async def attend(self) -> None:
+        """Tell the service manager how things are, for ever; a stage that is stuck silences the signs of life."""
+        known: set[str] = set()
+        while True:
+            stuck = self.pulse.stuck()
+            for stage in stuck.keys() - known:
+                mend = "what it works on, a disk or the network, answers no more; a restart is safe"
+                log.error("stage_stuck", stage=stage, seconds=round(stuck[stage]), mend=mend)
+            known = set(stuck)
+            self.notifier.alive(str(self.standing()), stuck=bool(stuck))
+            await asyncio.sleep(self.notifier.period)
+
+    def standing(self) -> Standing:
+        """Return how things are just now."""
+        outcome = self.settler.outcome
+        return Standing(
+            prepared=self.health.answered,
+            stopping=self.stop.is_set(),
+            grace=self.settings.shutdown.grace,
+            waiting=self.desk.waiting,
+            claimed=sum(len(home.unacknowledged) for home in list(self.homes.values())),
+            settled=outcome.files,
+            rejected=outcome.rejected,
+            troubles=self.health.troubles,
+            stuck=self.pulse.stuck(),
         )
 
     async def work(self) -> None:

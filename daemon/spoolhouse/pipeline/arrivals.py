@@ -9,7 +9,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,6 +162,8 @@ class Desk:
     """Could not be claimed (its permissions), and when that was: tried again after a while."""
     oldest_ns: int | None = None
     """When the oldest pending file was last written; None if none is pending."""
+    waiting: int = 0
+    """Pending files, as the last scan saw them."""
 
 
 async def arrivals(  # the stage's whole surroundings, each used once
@@ -188,9 +190,8 @@ async def arrivals(  # the stage's whole surroundings, each used once
         while not stop.is_set():
             wake.clear()
             found = await asyncio.to_thread(lambda: list(scan(spool, types, project_id)))
-            seen = [item for item in found if isinstance(item, Seen)]
+            seen = note_backlog(found, desk)
             _report([item for item in found if isinstance(item, Strange)], reported)
-            _note_backlog(seen, desk)
             progress.pending(len(seen), sum(file.size for file in seen))
             now = time.monotonic()
             desk.refused = {place: at for place, at in desk.refused.items() if now - at < poll_interval}
@@ -207,10 +208,14 @@ async def arrivals(  # the stage's whole surroundings, each used once
             await _pause(wake, seconds if finished is None else min(seconds, _SCAN_PAUSE))
 
 
-def _note_backlog(seen: list[Seen], desk: Desk) -> None:
+def note_backlog(found: Sequence[Seen | Strange], desk: Desk) -> list[Seen]:
+    """Write down what waits, as a scan found it, for people and gauges; return the pending files."""
+    seen = [item for item in found if isinstance(item, Seen)]
     metrics.PENDING_FILES.set(len(seen))
     metrics.PENDING_BYTES.set(sum(file.size for file in seen))
+    desk.waiting = len(seen)
     desk.oldest_ns = min((file.mtime_ns for file in seen), default=None)
+    return seen
 
 
 def _report(strange: list[Strange], reported: set[str]) -> None:

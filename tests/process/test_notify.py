@@ -1,0 +1,125 @@
+"""The notify protocol with the real process: what systemd would hear of it."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database, StartServer
+from tests.process.daemon import Daemon, drop
+from tests.process.inputs import good
+
+
+class Manager:
+    """The end that systemd has of the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self.environment = {"NOTIFY_SOCKET": str(path)}
+        self.heard: list[dict[str, str]] = []
+
+    def wait_for(self, name: str, text: str = "", timeout: float = 60) -> dict[str, str]:
+        """Return the next message that has a field with that text in it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                lines = self._socket.recv(65536).decode().split("\n")
+            except TimeoutError:
+                raise AssertionError(f"no {name}={text}; heard {self.heard}") from None
+            fields = dict(line.split("=", 1) for line in lines)
+            self.heard.append(fields)
+            if text in fields.get(name, "\0"):
+                return fields
+
+    def is_silent_for(self, name: str, seconds: float) -> bool:
+        """Tell whether no message with that field comes for a while, what waits in the queue left out."""
+        self._socket.settimeout(0)
+        try:
+            while True:
+                self._socket.recv(65536)
+        except BlockingIOError:
+            pass
+        try:
+            self.wait_for(name, timeout=seconds)
+        except AssertionError:
+            return True
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path / "notify")
+    yield made
+    made.close()
+
+
+def test_ready_status_and_stopping(database: Database, tmp_path: Path, manager: Manager) -> None:
+    storage = tmp_path / "spool"
+    drop(storage, "span", "p", "a.jsonl", good("p", 100))
+    with Daemon(database.native_url, storage, env=manager.environment) as daemon:
+        ready = manager.wait_for("READY", "1")
+        assert "1 file waiting" in ready["STATUS"]
+        manager.wait_for("STATUS", "Ingesting: 0 files waiting, 0 in flight, 1 done")
+        daemon.signal(signal.SIGTERM)
+        stopping = manager.wait_for("STOPPING", "1")
+        assert stopping["STATUS"] == "Stopping: 0 files to finish, within 25 s"
+        assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 25_000_000
+        assert daemon.wait() == 0, daemon.told()
+    assert all("WATCHDOG" not in fields for fields in manager.heard), "nobody asked for signs of life"
+
+
+def test_a_server_that_is_down_is_a_status_and_no_failed_start(start_server: StartServer, tmp_path: Path) -> None:
+    """It is ready, says what it waits for, gives signs of life meanwhile, and goes on by itself."""
+    server = start_server()
+    server.kill()
+    manager = Manager(tmp_path / "notify")
+    drop(tmp_path / "spool", "span", "p", "a.jsonl", good("p", 100))
+    environment = {**manager.environment, "WATCHDOG_USEC": "300000"}
+    try:
+        with Daemon(server.native_url, tmp_path / "spool", env=environment) as daemon:
+            manager.wait_for("READY", "1")
+            waiting = manager.wait_for("STATUS", "Waiting for ClickHouse: ")
+            assert "clickhouse.url" in waiting["STATUS"], "the mend"
+            for _ in range(10):
+                manager.wait_for("WATCHDOG", "1")
+            server.restart()
+            manager.wait_for("STATUS", "1 done")
+            server.kill()
+            drop(tmp_path / "spool", "span", "p", "b.jsonl", good("p", 100, first=100))
+            daemon.wait_for("clickhouse_unavailable", scope="mastra_admin_spans")
+            # A stage in a timed retry is alive.
+            manager.wait_for("STATUS", "Trying again, mastra_admin_spans: ")
+            for _ in range(10):
+                manager.wait_for("WATCHDOG", "1")
+            server.restart()
+            manager.wait_for("STATUS", "2 done")
+    finally:
+        manager.close()
+
+
+def test_a_blocked_event_loop_gives_no_sign_of_life(database: Database, tmp_path: Path, manager: Manager) -> None:
+    environment = {**manager.environment, "WATCHDOG_USEC": "300000"}
+    with Daemon(database.native_url, tmp_path / "spool", env=environment) as daemon:
+        manager.wait_for("WATCHDOG", "1")
+        daemon.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
+        assert manager.is_silent_for("WATCHDOG", 0.6)
+        daemon.signal(signal.SIGCONT)
+        manager.wait_for("WATCHDOG", "1")
+
+
+def test_once_is_ready_too(database: Database, tmp_path: Path, manager: Manager) -> None:
+    """`systemctl start` of a oneshot's like returns when the run has begun, and its exit code is the outcome."""
+    drop(tmp_path / "spool", "span", "p", "a.jsonl", good("p", 100))
+    with Daemon(database.native_url, tmp_path / "spool", "--once", env=manager.environment) as daemon:
+        manager.wait_for("READY", "1")
+        assert daemon.wait() == 0, daemon.told()

@@ -1,0 +1,58 @@
+"""The sentence that `systemctl status` shows: what is wrong and its mend first, then the numbers."""
+
+from collections.abc import Mapping
+
+from spoolhouse.errors import OperatorError, StoreError, TransientError
+from spoolhouse.health import SERVER
+from spoolhouse.standing import Standing
+
+DOWN = TransientError("connection refused", mend="check clickhouse.url")
+DENIED = OperatorError("not enough privileges", code=497, mend="GRANT INSERT")
+
+
+def standing(
+    *,
+    prepared: bool = True,
+    stopping: bool = False,
+    waiting: int = 3,
+    rejected: int = 0,
+    troubles: Mapping[str, StoreError] | None = None,
+    stuck: Mapping[str, float] | None = None,
+) -> str:
+    return str(
+        Standing(
+            prepared=prepared,
+            stopping=stopping,
+            grace=25.0,
+            waiting=waiting,
+            claimed=2,
+            settled=7,
+            rejected=rejected,
+            troubles=troubles or {},
+            stuck=stuck or {},
+        )
+    )
+
+
+def test_it_says_what_goes_on() -> None:
+    assert standing() == "Ingesting: 3 files waiting, 2 in flight, 7 done since start"
+    assert standing(rejected=5).endswith(", 5 lines rejected")
+    assert standing(prepared=False, waiting=1) == "Starting: 1 file waiting in the spool"
+    assert standing(stopping=True) == "Stopping: 2 files to finish, within 25 s"
+
+
+def test_a_server_that_is_down_comes_first_with_its_mend() -> None:
+    said = standing(prepared=False, troubles={SERVER: DOWN})
+    assert said == (
+        "Waiting for ClickHouse: connection refused; check clickhouse.url. Starting: 3 files waiting in the spool"
+    )
+
+
+def test_each_table_is_named() -> None:
+    said = standing(troubles={"spans": DENIED, "logs": DOWN})
+    assert "Held, spans: not enough privileges (ClickHouse code 497); GRANT INSERT" in said
+    assert "Trying again, logs: connection refused" in said
+
+
+def test_a_stuck_stage_is_named() -> None:
+    assert standing(stuck={"settle": 312.4}).startswith("Stuck for 312 s: settle. ")
