@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from spoolhouse.core.declaration import Column, Kind, Measure, Rollup, Table
+from spoolhouse.core.agent_rollups import AGENT_ROLLUPS
+from spoolhouse.core.declaration import Column, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
 from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.schema.figures import LEVELS, SKETCH, quantiles_column
@@ -32,6 +33,40 @@ Figures = dict[str, object]
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
 MONTH = NOW.replace(day=1, hour=0, minute=0, second=0)
+AGENT_EVENTS = Table(
+    name="events",
+    columns=(
+        Column(name="event_id", kind=Kind.TEXT, keys=("event_id",)),
+        Column(name="project_id", kind=Kind.TEXT, keys=("project_id",)),
+        Column(name="timestamp", kind=Kind.TIME, keys=("timestamp",)),
+        Column(
+            name="event_type",
+            kind=Kind.CHOICE,
+            keys=("event_type",),
+            choices={"prompt_call": 1, "error": 4, "other": 9},
+        ),
+        Column(
+            name="status",
+            kind=Kind.CHOICE,
+            keys=("status",),
+            nullable=True,
+            choices={"success": 1, "error": 2, "timeout": 3, "assertion_failed": 4, "warning": 5},
+        ),
+        Column(name="model", kind=Kind.TEXT, keys=("model",), nullable=True, low_cardinality=True),
+        Column(name="tokens_input", kind=Kind.INTEGER, keys=("tokens_input",), nullable=True),
+        Column(name="tokens_output", kind=Kind.INTEGER, keys=("tokens_output",), nullable=True),
+        Column(name="cost_estimate_usd", kind=Kind.NUMBER, keys=("cost_estimate_usd",), nullable=True),
+        Column(name="latency_ms", kind=Kind.INTEGER, keys=("latency_ms",), nullable=True),
+        Column(name="recorded_at", kind=Kind.TIME, keys=("recorded_at",), filled_by_clock=True),
+    ),
+    order_by=("project_id", "timestamp", "event_id"),
+    time="timestamp",
+    ttl_days=90,
+    rollups=AGENT_ROLLUPS,
+)
+EVERY_TABLE = (*TABLES, AGENT_EVENTS)
+EVERY = [(table, rollup) for table in EVERY_TABLE for rollup in table.rollups]
+
 HOURS = [MONTH + timedelta(hours=hour) for hour in (-1, 0, 1)]
 """On both sides of a month's end, so that a batch has two partitions."""
 OLD = FOLD_DAYS + 5
@@ -65,7 +100,7 @@ class Batch:
 async def migrated(database: Database) -> Database:
     """A database with all tables in it."""
     async with connected(database) as driver:
-        await migrate(declare(database=database.name), driver)
+        await migrate(declare(database=database.name, tables=EVERY_TABLE), driver)
     return database
 
 
@@ -97,6 +132,11 @@ def values_of(column: Column) -> st.SearchStrategy[object]:
 def batches_of(table: Table, rollup: Rollup) -> st.SearchStrategy[list[Batch]]:
     """Batches that differ in whatever the rollup looks at, but for the project."""
     wanted = {*group_keys(rollup), rollup.time, rollup.count_when, rollup.measure and rollup.measure.column}
+    wanted |= {
+        *rollup.only,
+        *(tally.column for tally in rollup.tallies),
+        *(key for t in rollup.tallies for key in t.only),
+    }
     varied = {column.name: values_of(column) for column in table.columns if column.name in wanted - {"project_id"}}
     batch = st.builds(
         Batch,
@@ -142,9 +182,14 @@ async def send(driver: Driver, table: Table, batch: Batch) -> None:
     await driver.insert_rows(insert, rows())
 
 
+def shown_keys(rollup: Rollup) -> tuple[str, ...]:
+    """What a readable view has a row for."""
+    return group_keys(rollup) if rollup.shown_by is None else rollup.shown_by
+
+
 def shown_columns(rollup: Rollup) -> list[str]:
     """The columns of a readable view, in order."""
-    names = [*group_keys(rollup), "count"]
+    names = [*shown_keys(rollup), rollup.count, *(tally.name for tally in rollup.tallies)]
     if rollup.measure is not None:
         measure = rollup.measure
         names += ["measured_count", measure.total, measure.average]
@@ -163,7 +208,7 @@ def read(database: Database, rollup: Rollup, project: str) -> dict[Key, Figures]
         {name: float(value) if "Float" in kinds[name] and value is not None else value for name, value in row}
         for row in (zip(names, values, strict=True) for values in answer)
     ]
-    result = {tuple(row.pop(key) for key in group_keys(rollup)): row for row in rows}
+    result = {tuple(row.pop(key) for key in shown_keys(rollup)): row for row in rows}
     assert len(result) == len(rows)
     return result
 
@@ -171,25 +216,50 @@ def read(database: Database, rollup: Rollup, project: str) -> dict[Key, Figures]
 def grouped(rollup: Rollup, batches: Sequence[Batch]) -> dict[Key, list[Event]]:
     """Each line once, by the keys of its row."""
     groups: dict[Key, list[Event]] = defaultdict(list)
-    for batch in batches:
-        for each in batch.events:
-            if rollup.count_when is None or each[rollup.count_when] is not None:
-                time = each[rollup.time]
-                assert isinstance(time, datetime)
-                keys = {**each, "hour": time.replace(minute=0, second=0).strftime("%Y-%m-%d %H:%M:%S")}
-                groups[tuple(keys[key] for key in group_keys(rollup))].append(each)
+    for each in (each for batch in batches for each in batch.events if fits(each, rollup.only)):
+        if rollup.count_when is None or each[rollup.count_when] is not None:
+            time = each[rollup.time]
+            assert isinstance(time, datetime)
+            start = f"{time:%Y-%m-%d %H:00:00}" if rollup.grain is Grain.HOUR else f"{time:%Y-%m-%d}"
+            keys = {**each, rollup.grain: start}
+            groups[tuple(keys[key] for key in shown_keys(rollup))].append(each)
     return groups
+
+
+def fits(each: Event, only: Only) -> bool:
+    return all(each[column] in values for column, values in only.items())
 
 
 def check_figures(rollup: Rollup, shown: Mapping[Key, Figures], batches: Sequence[Batch]) -> None:
     groups = grouped(rollup, batches)
     assert shown.keys() == groups.keys()
     for key, events in groups.items():
-        assert shown[key]["count"] == len(events)
+        assert shown[key][rollup.count] == len(events)
+        for tally in rollup.tallies:
+            check_tally(tally, shown[key][tally.name], [each for each in events if fits(each, tally.only)])
         if rollup.measure is not None:
             check_measure(rollup.measure, shown[key], [each[rollup.measure.column] for each in events])
     if rollup.error_status is not None:
         check_errors(rollup, rollup.error_status, shown, groups)
+
+
+def check_tally(tally: Tally, shown: object, events: Sequence[Event]) -> None:
+    known = [each[tally.column] for each in events if tally.column and each[tally.column] is not None]
+    if tally.reckoning is Reckoning.COUNT:
+        assert shown == len(events)
+    elif tally.reckoning is Reckoning.DISTINCT:
+        assert shown == len(set(known))
+    elif tally.reckoning is Reckoning.SUM:
+        numbers = [value for value in known if isinstance(value, int | float)]
+        assert isinstance(shown, int | float)
+        exact = all(isinstance(value, int) for value in numbers)
+        assert abs(shown - (sum(numbers) if exact else math.fsum(numbers))) <= (
+            0 if exact else SUM_ERROR * math.fsum(map(abs, numbers))
+        )
+    else:
+        times = [value for value in known if isinstance(value, datetime)]
+        time = min(times) if tally.reckoning is Reckoning.FIRST else max(times)
+        assert shown == f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}"
 
 
 def check_measure(measure: Measure, shown: Figures, values: Sequence[object]) -> None:
@@ -201,14 +271,16 @@ def check_measure(measure: Measure, shown: Figures, values: Sequence[object]) ->
         assert total == 0
         assert set(missing.values()) == {None}
         return
-    slack = SUM_ERROR * math.fsum(map(abs, known))
     assert isinstance(average, int | float)
-    if all(isinstance(value, int) for value in known):
-        assert total == sum(known)
-        slack = SUM_ERROR * abs(sum(known))
     assert isinstance(total, int | float)
-    assert abs(total - math.fsum(known)) <= slack
-    assert abs(average - math.fsum(known) / len(known)) <= slack / len(known)
+    if all(isinstance(value, int) for value in known):
+        # Doubles would not do: their sum may be further from the truth than what is shown.
+        assert total == sum(known)
+        assert average == pytest.approx(sum(known) / len(known), rel=SUM_ERROR)
+    else:
+        slack = SUM_ERROR * math.fsum(map(abs, known))
+        assert abs(total - math.fsum(known)) <= slack
+        assert abs(average - math.fsum(known) / len(known)) <= slack / len(known)
     assert (shown[measure.minimum or ""], shown[measure.maximum or ""]) == (known[0], known[-1])
     for level in LEVELS:
         check_quantile(known, level, shown[f"p{round(level * 100)}_{measure.column}"])
@@ -235,7 +307,7 @@ def check_errors(rollup: Rollup, error: str, shown: Mapping[Key, Figures], group
         assert figures["error_rate"] == pytest.approx(errors / lines)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+@pytest.mark.parametrize(("table", "rollup"), EVERY, ids=lambda each: each.name)
 @settings(
     max_examples=15,
     deadline=None,
@@ -244,10 +316,11 @@ def check_errors(rollup: Rollup, error: str, shown: Mapping[Key, Figures], group
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-async def test_every_figure_of_every_view(migrated: Database, table: Table, data: st.DataObject) -> None:
+async def test_every_figure_of_every_view(
+    migrated: Database, table: Table, rollup: Rollup, data: st.DataObject
+) -> None:
     # The database is shared by the examples: each has a project of its own.
     project = uuid.uuid4().hex
-    (rollup,) = table.rollups
     batches = [placed(batch, table, project) for batch in data.draw(batches_of(table, rollup))]
     async with connected(migrated) as driver:
         for sent in data.draw(st.permutations([batch for batch in batches for _ in range(batch.sends)])):
@@ -258,17 +331,18 @@ async def test_every_figure_of_every_view(migrated: Database, table: Table, data
 
 
 async def test_a_view_has_the_columns_that_it_is_described_with(migrated: Database) -> None:
-    for rollup in (rollup for table in TABLES for rollup in table.rollups):
+    for _, rollup in EVERY:
         name = view_name(rollup, prefix=DEFAULT_PREFIX)
         assert [row[0] for row in migrated.query(f"DESCRIBE TABLE {name}")] == shown_columns(rollup)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-async def test_a_repeated_token_is_dropped_by_the_table_and_by_the_target(migrated: Database, table: Table) -> None:
+@pytest.mark.parametrize(("table", "rollup"), EVERY, ids=lambda each: each.name)
+async def test_a_repeated_token_is_dropped_by_the_table_and_by_the_target(
+    migrated: Database, table: Table, rollup: Rollup
+) -> None:
     end = {"end_time": NOW} if "end_time" in {column.name for column in table.columns} else {}
     events = [event(table, **end) for _ in range(3)]
     first, second = (Batch(id=uuid.uuid4().hex, events=events) for _ in range(2))
-    (rollup,) = table.rollups
     async with connected(migrated) as driver:
         for batch in (first, first, second, first, second):
             await send(driver, table, batch)

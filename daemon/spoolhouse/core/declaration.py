@@ -72,24 +72,71 @@ class Measure:
     quantiles: bool = False
 
 
+class Grain(StrEnum):
+    """How much time a row of a rollup stands for; also the name of the column that says which."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Reckoning(StrEnum):
+    """What a tally makes of many lines."""
+
+    COUNT = "count"
+    SUM = "sum"
+    FIRST = "first"
+    """The smallest value."""
+    LAST = "last"
+    """The largest value."""
+    DISTINCT = "distinct"
+    """How many different values there are: exact for some thousands, then estimated."""
+
+
+Only = Mapping[str, tuple[str, ...]]
+"""Which lines count: those that have one of the texts in each of these columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One more figure of a rollup, beside its measure; the view shows it as `name`."""
+
+    name: str
+    reckoning: Reckoning = Reckoning.COUNT
+    column: str = ""
+    """What is reckoned; a COUNT counts lines and has none."""
+    only: Only = field(default_factory=dict)
+    """For COUNT and SUM."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
-    """Hourly figures of one table: an AggregatingMergeTree target, a materialized view into it, a view to read."""
+    """Figures of one table by time: an AggregatingMergeTree target, a materialized view into it, a view to read."""
 
     name: str
     """The readable view's name, without the prefix: the name that the seed gave it."""
     time: str
-    """The time column whose hour groups the rows."""
+    """The time column whose hour or day groups the rows."""
+    grain: Grain = Grain.HOUR
     keys: tuple[str, ...]
-    """Columns of the source table, in the order of the target's key; the hour stands before the last `trailing`."""
+    """Columns of the source table, in the order of the target's key; the time stands before the last `trailing`."""
     trailing_keys: tuple[str, ...] = ()
-    """Keys that come after the hour in the sorting key."""
+    """Keys that come after the time in the sorting key."""
+    shown_by: tuple[str, ...] | None = None
+    """The keys that the view has a row for; None: all of them, with the time."""
+    only: Only = field(default_factory=dict)
+    """Which lines are in it at all."""
+    count: str = "count"
+    """What the view calls the number of lines."""
+    tallies: tuple[Tally, ...] = ()
     measure: Measure | None = None
     error_status: str | None = None
     """The `status` value that counts as an error: the view then has `error_count` and `error_rate`."""
     count_when: str | None = None
     """Count only lines where this column is present (a trace is written at its start and again at its end)."""
     ttl_days: int = 730
+    version: int = 1
+    """To be raised with every change of what is counted or how it is grouped: the rollup is then built anew, from the
+    rows, under a name of its own, while the old one goes on being read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

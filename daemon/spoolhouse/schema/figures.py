@@ -6,8 +6,8 @@ all their lines.
 
 from dataclasses import dataclass
 
-from spoolhouse.core.declaration import Column, Measure, Rollup, Table
-from spoolhouse.schema.ddl import identifier
+from spoolhouse.core.declaration import Column, Measure, Only, Reckoning, Rollup, Table, Tally
+from spoolhouse.schema.ddl import identifier, literal
 from spoolhouse.schema.tables import INGESTED_AT, TIME_TYPE, column_type
 
 LINES = "lines"
@@ -24,6 +24,9 @@ then on every merge fails.)
 """
 
 
+_EXTREMES = {Reckoning.FIRST: "min", Reckoning.LAST: "max"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One additive column: what makes it of a batch's lines, and what makes one of many."""
@@ -38,9 +41,29 @@ def figures(table: Table, rollup: Rollup) -> tuple[Figure, ...]:
     """Return the figures of a rollup of `table`."""
     last = _simple(LAST_INGESTED_AT, "max", TIME_TYPE, f"max({identifier(INGESTED_AT)})")
     lines = _simple(LINES, "sum", "UInt64", "count()")
-    if rollup.measure is None:
-        return (last, lines)
-    return (last, lines, *_measured(table.column(rollup.measure.column), rollup.measure))
+    tallied = (_tallied(table, tally) for tally in rollup.tallies)
+    measured = () if rollup.measure is None else _measured(table.column(rollup.measure.column), rollup.measure)
+    return (last, lines, *tallied, *measured)
+
+
+def condition(only: Only) -> str:
+    """Return the SQL that is true for the lines that `only` names."""
+    return " AND ".join(
+        f"{identifier(column)} IN ({', '.join(literal(value) for value in values)})" for column, values in only.items()
+    )
+
+
+def tally_total(tally: Tally) -> str:
+    """Return what makes the shown figure of many rows of the target."""
+    column = identifier(tally.name)
+    match tally.reckoning:
+        case Reckoning.DISTINCT:
+            return f"uniqMerge({column})"
+        case Reckoning.FIRST:
+            return f"min({column})"
+        case Reckoning.LAST:
+            return f"max({column})"
+    return f"sum({column})"
 
 
 def count_column(measure: Measure) -> str:
@@ -68,14 +91,43 @@ def quantiles_column(measure: Measure) -> str:
     return f"{measure.column}_quantiles"
 
 
-def _measured(column: Column, measure: Measure) -> tuple[Figure, ...]:
+def _tallied(table: Table, tally: Tally) -> Figure:
+    where = condition(tally.only)
+    if tally.reckoning is Reckoning.COUNT:
+        return _simple(tally.name, "sum", "UInt64", f"countIf({where})" if where else "count()")
+    column = table.column(tally.column)
+    value, kind = identifier(column.name), column_type(column)
+    if tally.reckoning is Reckoning.SUM:
+        wide, terms = _terms(column)
+        return _simple(tally.name, "sum", wide, f"sumIf({terms}, {where})" if where else f"sum({terms})")
+    if where:
+        raise ValueError(f"figure {tally.name}: only COUNT and SUM can be limited to some lines")
+    if tally.reckoning is Reckoning.DISTINCT:
+        plain = kind.removeprefix("LowCardinality(").removesuffix(")") if column.low_cardinality else kind
+        return Figure(
+            column=tally.name,
+            type=f"AggregateFunction(uniq, {plain})",
+            # Else the state is one of another type, although the values are the same.
+            of_lines=f"uniqState(CAST({value}, {literal(plain)}))",
+            merged=f"uniqMergeState({identifier(tally.name)})",
+        )
+    return _simple(tally.name, function := _EXTREMES[tally.reckoning], kind, f"{function}({value})")
+
+
+def _terms(column: Column) -> tuple[str, str]:
+    """Return the type that a column is summed up in, and what is summed up."""
     value, plain = identifier(column.name), column_type(column)
     # 64 bits would wrap around, silently, after a few absurd durations.
     wide = "Int128" if plain.removeprefix("Nullable(").startswith("Int") else "Float64"
-    total = f"ifNull({value}, 0)" if column.nullable else value
+    return wide, f"to{wide}({f'ifNull({value}, 0)' if column.nullable else value})"
+
+
+def _measured(column: Column, measure: Measure) -> tuple[Figure, ...]:
+    value, plain = identifier(column.name), column_type(column)
+    wide, terms = _terms(column)
     result = [
         _simple(count_column(measure), "sum", "UInt64", f"count({value})"),
-        _simple(sum_column(measure), "sum", wide, f"sum(to{wide}({total}))"),
+        _simple(sum_column(measure), "sum", wide, f"sum({terms})"),
         _simple(min_column(measure), "min", plain, f"min({value})"),
         _simple(max_column(measure), "max", plain, f"max({value})"),
     ]

@@ -21,6 +21,7 @@ from spoolhouse.schema.figures import (
     min_column,
     quantiles_column,
     sum_column,
+    tally_total,
 )
 
 STATUS = "status"
@@ -29,7 +30,9 @@ STATUS = "status"
 
 def readable_select(rollup: Rollup, *, keys: tuple[str, ...], target: str) -> str:
     """Return the view's SELECT; `target` is the quoted name of the table with the figures."""
-    shown = {"count": f"sum({identifier(LINES)})"}
+    keys = keys if rollup.shown_by is None else rollup.shown_by
+    shown = {rollup.count: f"sum({identifier(LINES)})"}
+    shown |= {tally.name: tally_total(tally) for tally in rollup.tallies}
     if rollup.measure is not None:
         shown |= _measure_columns(rollup.measure)
     if rollup.error_status is None:
@@ -48,6 +51,7 @@ def readable_select(rollup: Rollup, *, keys: tuple[str, ...], target: str) -> st
 
 
 def _grouped(keys: tuple[str, ...], shown: dict[str, str], target: str) -> str:
+    # A tally is shown under the very name that its column has in the target: no other expression may ask for that.
     columns = [f"    {identifier(key)}" for key in keys]
     columns += [f"    {expression} AS {identifier(name)}" for name, expression in shown.items()]
     return "SELECT\n" + ",\n".join(columns) + f"\nFROM {target}\nGROUP BY {identifiers(keys)}"

@@ -1,8 +1,9 @@
 """From a rollup's declaration to its three objects: the target, the feed into it, and the view to read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spoolhouse.core.declaration import Rollup, Table
+from spoolhouse.core.declaration import Grain, Rollup, Table
 from spoolhouse.schema.ddl import (
     ColumnDefinition,
     Database,
@@ -13,11 +14,17 @@ from spoolhouse.schema.ddl import (
     identifiers,
     qualified,
 )
-from spoolhouse.schema.figures import LAST_INGESTED_AT, Figure, figures
+from spoolhouse.schema.figures import LAST_INGESTED_AT, Figure, condition, figures
 from spoolhouse.schema.readable import readable_select
 from spoolhouse.schema.tables import BATCH_ID, BATCH_TYPE, column_type, table_settings
 
-HOUR = "hour"
+NULLABLE_KEY = "allow_nullable_key"
+"""The setting of a table without which no key may be NULL. A line without a model is not one whose model is ''."""
+_GRAINS: Mapping[Grain, tuple[str, str]] = {
+    Grain.HOUR: ("toStartOfHour", "DateTime('UTC')"),
+    Grain.DAY: ("toDate", "Date"),
+}
+"""What makes it of a time, and its type."""
 FOLD_DAYS = 30
 """For so long after its ingest time a batch's rows are told apart in a target; then they may be folded into others.
 
@@ -38,7 +45,8 @@ class RollupDefinition:
 def target_name(rollup: Rollup, *, prefix: str) -> str:
     """Return the name of the table that holds the figures, a row for each batch and combination of keys."""
     stem = rollup.name.removesuffix("_stats")
-    return prefix + (stem if stem != rollup.name else f"{rollup.name}_figures")
+    stem = stem if stem != rollup.name else f"{rollup.name}_figures"
+    return prefix + (stem if rollup.version == 1 else f"{stem}_v{rollup.version}")
 
 
 def feed_name(rollup: Rollup, *, prefix: str) -> str:
@@ -52,8 +60,8 @@ def view_name(rollup: Rollup, *, prefix: str) -> str:
 
 
 def group_keys(rollup: Rollup) -> tuple[str, ...]:
-    """Return what one row of the readable view stands for, in the order of the target's sorting key."""
-    return (*rollup.keys, HOUR, *rollup.trailing_keys)
+    """Return what one row of figures stands for, in the order of the target's sorting key."""
+    return (*rollup.keys, rollup.grain, *rollup.trailing_keys)
 
 
 def rollup_definition(
@@ -92,10 +100,13 @@ def _view(rollup: Rollup, *, target: TableDefinition, database: Database, prefix
 def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
     """Return the SELECT that makes rows of the target out of `source`: a quoted name, or a subquery in brackets."""
     columns = [identifier(key) for key in rollup.keys]
-    columns.append(f"toStartOfHour({identifier(rollup.time)}) AS {identifier(HOUR)}")
+    start, _ = _GRAINS[rollup.grain]
+    columns.append(f"{start}({identifier(rollup.time)}) AS {identifier(rollup.grain)}")
     columns += [identifier(key) for key in (*rollup.trailing_keys, BATCH_ID)]
     columns += [f"{figure.of_lines} AS {identifier(figure.column)}" for figure in figures(table, rollup)]
-    where = "" if rollup.count_when is None else f"\nWHERE {identifier(rollup.count_when)} IS NOT NULL"
+    conditions = [] if rollup.count_when is None else [f"{identifier(rollup.count_when)} IS NOT NULL"]
+    conditions += [condition(rollup.only)] if rollup.only else []
+    where = f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
     return (
         "SELECT\n    "
         + ",\n    ".join(columns)
@@ -105,23 +116,25 @@ def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
 
 def _target(table: Table, rollup: Rollup, name: str, *, durable: bool) -> TableDefinition:
     parts = figures(table, rollup)
+    nullable = any(table.column(key).nullable for key in (*rollup.keys, *rollup.trailing_keys))
     return TableDefinition(
         name=name,
         columns=(
-            *(_key_column(table, key) for key in group_keys(rollup)),
+            *(_key_column(table, rollup, key) for key in group_keys(rollup)),
             ColumnDefinition(name=BATCH_ID, type=BATCH_TYPE),
             *(ColumnDefinition(name=figure.column, type=figure.type) for figure in parts),
         ),
         engine="AggregatingMergeTree",
-        partition_column=HOUR,
+        partition_column=rollup.grain,
         order_by=(*group_keys(rollup), BATCH_ID),
-        ttl=Ttl(column=HOUR, days=rollup.ttl_days, fold=_fold(rollup, parts)),
-        settings=table_settings(durable=durable),
+        ttl=Ttl(column=rollup.grain, days=rollup.ttl_days, fold=_fold(rollup, parts)),
+        settings={**table_settings(durable=durable), **({NULLABLE_KEY: 1} if nullable else {})},
     )
 
 
-def _key_column(table: Table, key: str) -> ColumnDefinition:
-    return ColumnDefinition(name=key, type="DateTime('UTC')" if key == HOUR else column_type(table.column(key)))
+def _key_column(table: Table, rollup: Rollup, key: str) -> ColumnDefinition:
+    _, kind = _GRAINS[rollup.grain]
+    return ColumnDefinition(name=key, type=kind if key == rollup.grain else column_type(table.column(key)))
 
 
 def _fold(rollup: Rollup, parts: tuple[Figure, ...]) -> str:
