@@ -114,6 +114,13 @@ TABLE_HELD = Gauge(
     ["table"],
     registry=REGISTRY,
 )
+PART_PRESSURE = Gauge(
+    "spoolhouse_part_pressure",
+    "From 0 to 1, how near the active parts of this table or rollup target are to where ClickHouse delays inserts; "
+    "above 0, shipments linger, and inserts wait.",
+    ["table"],
+    registry=REGISTRY,
+)
 
 # This process.
 

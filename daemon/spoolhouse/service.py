@@ -25,6 +25,7 @@ from spoolhouse.pipeline.arrivals import Desk, arrivals, check, note_backlog, sc
 from spoolhouse.pipeline.claim import Claimer, Terms
 from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
+from spoolhouse.pipeline.pressure import PartPressure, filled
 from spoolhouse.pipeline.settle import Ending, News, Settler
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.pulse import STUCK_AFTER, Pulse
@@ -151,6 +152,7 @@ class Service:
     tails: Tails = field(default_factory=Tails)
     settler: Settler = field(init=False)
     adopter: Adopter = field(init=False)
+    pressure: PartPressure = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the parts that outlive the stages."""
@@ -169,6 +171,11 @@ class Service:
             interval=self.settings.adopt.interval,
             append_watch_ms=ending.append_watch_ms,
             now_ms=now_ms,
+        )
+        self.pressure = PartPressure(
+            self.driver,
+            filled((event.table for event in BUILT_IN.values()), prefix=self.settings.clickhouse.table_prefix),
+            self.stop,
         )
 
     async def lead(self) -> int:
@@ -249,6 +256,7 @@ class Service:
                 if not self.once:
                     root = self.settings.spool.root
                     group.create_task(watch(root, self.wake, self.stop), name="watch")
+                    group.create_task(follow("pressure", self.pressure.run()))
                     if not isinstance(self.progress, Silent):
                         group.create_task(self._show_first_rows(), name="sample")
         finally:
@@ -292,7 +300,12 @@ class Service:
         return Claimer(
             home=self.home,
             terms=terms,
-            packer=Packer(max_bytes=batch.max_bytes, max_files=batch.max_files, linger=batch.linger),
+            packer=Packer(
+                max_bytes=batch.max_bytes,
+                max_files=batch.max_files,
+                linger=batch.linger,
+                strain=lambda name: self.pressure.of(self.settings.clickhouse.table_prefix + BUILT_IN[name].table.name),
+            ),
             tails=self.tails,
             desk=self.desk,
             out=out,
@@ -312,6 +325,7 @@ class Service:
             fingerprint=fingerprint(BUILT_IN, self.settings.clickhouse.url),
             health=self.health,
             persistence=Persistence(first=retry.first, cap=retry.cap, patience=patience),
+            pressure=self.pressure,
             progress=self.progress,
         )
 

@@ -17,6 +17,7 @@ from spoolhouse.core.shipment import Limits, Shipment
 from spoolhouse.health import Health
 from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.insert import Inserter, Persistence
+from spoolhouse.pipeline.pressure import PartPressure
 from spoolhouse.pipeline.settle import News
 from spoolhouse.progress import Silent
 from spoolhouse.settings import Settings
@@ -61,6 +62,7 @@ async def deliver(database: Database, url: str, content: Rows) -> None:
         fingerprint="f",
         health=Health(),
         persistence=Persistence(first=0.01, cap=0.1),
+        pressure=PartPressure(driver, {}, asyncio.Event()),
         progress=Silent(),
     )
     live_in, live = channel(1, Rows)

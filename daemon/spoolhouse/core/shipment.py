@@ -1,8 +1,9 @@
 """The unit of work, and how files are packed into it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from spoolhouse.core import pressure
 from spoolhouse.core.jsonl import ProjectPolicy
 
 CHUNK_BYTES = 1 << 20
@@ -85,11 +86,17 @@ class Packer:
     A span longer than `max_bytes` is not cut here (that needs a look at the lines); it gets a pack of its own.
     """
 
-    def __init__(self, *, max_bytes: int, max_files: int, linger: float) -> None:
-        """Take limits of one pack: bytes, files, and seconds that it waits at most."""
+    def __init__(
+        self, *, max_bytes: int, max_files: int, linger: float, strain: Callable[[str], float] = lambda _: 0.0
+    ) -> None:
+        """Take limits of one pack: bytes, files, and seconds that it waits at most.
+
+        `strain` tells of a type how hard its table's parts press, from 0 to 1: then it waits longer, and fills.
+        """
         self._max_bytes = max_bytes
         self._max_files = max_files
         self._linger = linger
+        self._strain = strain
         self._open: dict[str, Pack] = {}
 
     def __bool__(self) -> bool:
@@ -113,7 +120,7 @@ class Packer:
     def ripe(self, now: float) -> Iterator[Pack]:
         """Yield the packs that have waited long enough."""
         for type_name, pack in list(self._open.items()):
-            if pack.opened + self._linger <= now:
+            if self._ripe_at(pack) <= now:
                 yield self._open.pop(type_name)
 
     def rest(self) -> Iterator[Pack]:
@@ -123,7 +130,10 @@ class Packer:
 
     def due(self) -> float | None:
         """Return when the next pack is ripe; None if nothing waits."""
-        return min((pack.opened + self._linger for pack in self._open.values()), default=None)
+        return min(map(self._ripe_at, self._open.values()), default=None)
+
+    def _ripe_at(self, pack: Pack) -> float:
+        return pack.opened + pressure.linger(self._linger, self._strain(pack.type))
 
 
 def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:

@@ -23,6 +23,7 @@ from spoolhouse.errors import StoreError, TransientError
 from spoolhouse.failpoints import reach
 from spoolhouse.health import Health
 from spoolhouse.pipeline.decode import Batch
+from spoolhouse.pipeline.pressure import PartPressure
 from spoolhouse.pipeline.settle import Acknowledged, News
 from spoolhouse.progress import Progress
 from spoolhouse.schema.rollups import target_name
@@ -54,6 +55,7 @@ class Inserter:
         fingerprint: str,
         health: Health,
         persistence: Persistence,
+        pressure: PartPressure,
         progress: Progress,
     ) -> None:
         """Send through `driver` into tables whose names begin with `prefix`."""
@@ -62,6 +64,7 @@ class Inserter:
         self._fingerprint = fingerprint
         self._health = health
         self._persistence = persistence
+        self._pressure = pressure
         self._progress = progress
         self._held: list[_Delivery] = []
         """A heap, by when to try again; shared by the pool."""
@@ -107,8 +110,9 @@ class Inserter:
             counted = _Counted(delivery.rows)
             try:
                 reach("insert.before_send")
-                began = time.monotonic()
-                await self._driver.insert_rows(self._insert(delivery), counted)
+                async with self._pressure.room(self._table(batch)):
+                    began = time.monotonic()
+                    await self._driver.insert_rows(self._insert(delivery), counted)
                 metrics.INSERT_SECONDS.labels(self._table(batch)).observe(time.monotonic() - began)
                 reach("insert.answered")
             except StoreError as error:
