@@ -31,6 +31,11 @@ run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded 
 test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse (T='tests/unit -k name' chooses)
 	@$(BIN)/pytest $(T)
 
+.PHONY: faults
+faults: export SPOOLHOUSE_TEST_FAULTS := long
+faults: $(VENV)/.stamp-dev ## The fault suite in its long form: each fault at each place (T='-k name' chooses)
+	@$(BIN)/pytest tests/faults $(T)
+
 .PHONY: check
 check: $(VENV)/.stamp-dev ## Lint, format and types, changing nothing
 	@$(BIN)/ruff check

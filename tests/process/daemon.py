@@ -113,7 +113,10 @@ class Daemon:
 
     def wait(self, timeout: float = 90) -> int:
         """Return the exit code once it has ended; negative is the number of the signal that ended it."""
-        code = self._process.wait(timeout)
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"still running after {timeout} s; said: {self.told()}") from error
         self._reader.join(10)
         return code
 

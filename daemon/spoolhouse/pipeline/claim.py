@@ -182,6 +182,7 @@ class Claimer:
             if file is None or tail.home.unacknowledged.get(tail.file):
                 continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
             spans, size = await asyncio.to_thread(_appended, tail, self._terms)
+            reach("claim.tail_looked")
             if spans:
                 # The watch slides: as long as somebody goes on writing, it goes on too.
                 file.watch_until_ms = self._terms.now_ms() + self._terms.append_watch_ms

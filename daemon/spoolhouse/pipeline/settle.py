@@ -140,6 +140,7 @@ class Settler:
     async def _settle(self, home: Home, numbers: list[int]) -> None:
         """Move those files that are covered to their end; hand the others back to be looked at again."""
         ready, again = await asyncio.to_thread(_sort, home, numbers)
+        reach("settle.sorted")
         for number in again:
             self.tails.watch(home, number)
         moved = await self._uninterrupted(home, ready) if ready else []

@@ -63,6 +63,7 @@ def rename_without_clobber(source: Path, target: Path, *, folder: int | None = N
     `link` and `unlink` would do as well, but the kernel forbids linking to other people's files
     (fs.protected_hardlinks). Where the file system knows no RENAME_NOREPLACE, a look before the rename must do.
     """
+    reach("files.rename")
     renameat2 = getattr(_LIBC, "renameat2", None)
     if renameat2 is not None:
         start = _AT_FDCWD if folder is None else folder

@@ -280,6 +280,7 @@ def _lock_new(folder: Path, spool: Path) -> int:
     files.make_folders(folder.parent, below=spool)
     files.check_locks_lock(folder.parent)
     for _ in range(_BIRTHS):
+        reach("home.before_making")
         folder.mkdir(exist_ok=True)
         try:
             lock = files.lock(folder / layout.LOCK)

@@ -46,6 +46,7 @@ class RejectFile:
 
     def add_long_part(self, data: bytes) -> None:
         """Stream a part of a line that is too long to be held."""
+        reach("rejects.long_part")
         if self._long is None:
             self._make_folder()
             self._long = _temporary(self._long_path()).open("wb")
@@ -67,6 +68,7 @@ class RejectFile:
         if self._long is not None:
             _close(self._long)
             self._long = None
+            reach("rejects.drop_long")
             _temporary(self._long_path()).unlink(missing_ok=True)
 
     def finish(self) -> None:

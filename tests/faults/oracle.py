@@ -1,0 +1,216 @@
+"""The oracle: writes events with known ids, and says in the end whether each is where it belongs, exactly once.
+
+It asks the server itself, and reads the spool itself; it shares no code with what it judges. Merges are stopped, so
+that a row that landed twice stays there twice.
+"""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.engine import Database
+from tests.process.daemon import drop
+
+PREFIX = "mastra_admin_"
+SCHEMA = Path(__file__).parents[2] / "config" / "schema.sql"
+RECENT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+LAST_MONTH = RECENT - timedelta(days=40)
+"""Another partition: an insert of both is two parts in the table and two in its rollup."""
+BAD = (b"{bad", b"[]", b'{"type":"span","id":7}')
+TOO_LONG = b"[" + b"x" * 70_000
+"""More than `spool.max_line` as these tests set it."""
+
+Row = tuple[Any, ...]
+
+
+@dataclass(kw_only=True)
+class Dropped:
+    """One file as it was written."""
+
+    path: Path
+    content: bytes
+    unreadable: bool = False
+    """It belongs into `failed/`."""
+
+
+@dataclass(kw_only=True)
+class Oracle:
+    """All that was written into one spool, and what must be true once it is settled."""
+
+    spool: Path
+    database: Database
+    files: list[Dropped] = field(default_factory=list)
+    spans: list[Row] = field(default_factory=list)
+    logs: list[Row] = field(default_factory=list)
+    bad: Counter[tuple[str, bytes]] = field(default_factory=Counter)
+    """Rejected lines, by the place where their file was dropped."""
+    _number: int = 0
+
+    def prepare(self) -> None:
+        """Make the schema, so that no daemon needs to, and let no merge hide a double."""
+        for statement in SCHEMA.read_text().split(";\n"):
+            if "CREATE" in statement:
+                self.database.query(statement)
+        self.stop_merges()
+
+    def stop_merges(self) -> None:
+        """Let no merge hide a double; again after each restart of the server."""
+        for table in ("spans", "logs", "spans_hourly", "logs_hourly"):
+            self.database.query(f"SYSTEM STOP MERGES {PREFIX}{table}")
+
+    def drop(self, spans: int = 10, *, logs: int = 3, bad: int = 1, project: str = "p", packed: bool = False) -> Path:
+        """Drop a file of spans of two months, with logs that strayed into it and bad lines; return its path."""
+        self._number += 1
+        return self.drop_as(f"{self._number:05}.jsonl" + (".gz" if packed else ""), spans, logs, bad, project)
+
+    def drop_as(self, name: str, spans: int = 10, logs: int = 3, bad: int = 1, project: str = "p") -> Path:
+        """Drop such a file under a name of one's own."""
+        content = self.lines(name, spans, logs, bad, project)
+        if name.endswith(".gz"):
+            content = gzip.compress(content, mtime=0)
+        path = drop(self.spool, "span", project, name, content)
+        self.files.append(Dropped(path=path, content=content))
+        return path
+
+    def drop_too_long(self) -> Path:
+        """Drop a file with a line that is too long among its lines."""
+        self._number += 1
+        name = f"{self._number:05}.jsonl"
+        content = self.lines(name, 2) + TOO_LONG + b"\n" + self.lines(name, 2)
+        self.bad[f"span/p/{name}", TOO_LONG] += 1
+        self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
+        return self.files[-1].path
+
+    def drop_raw(self, name: str, content: bytes, *, unreadable: bool = False) -> Path:
+        """Drop a file that holds no event."""
+        path = drop(self.spool, "span", "p", name, content)
+        self.files.append(Dropped(path=path, content=content, unreadable=unreadable))
+        return path
+
+    def lines(self, name: str, spans: int, logs: int = 0, bad: int = 0, project: str = "p") -> bytes:
+        """Return lines, and expect what is in them; `name` is the file that they will be in."""
+        lines = [self._span(project) for _ in range(spans)]
+        lines[spans // 2 : spans // 2] = [self._log(project) for _ in range(logs)]
+        wrong = [BAD[number % len(BAD)] for number in range(bad)]
+        self.bad.update((f"span/{project}/{name}", line) for line in wrong)
+        lines[spans // 3 : spans // 3] = wrong
+        return b"".join(line + b"\n" for line in lines)
+
+    def _span(self, project: str) -> bytes:
+        number = self._next()
+        start = (LAST_MONTH if number % 3 == 0 else RECENT) + timedelta(seconds=number % 3000)
+        event = {
+            "type": "span", "id": f"s{number}", "traceId": f"t{number // 5}", "projectId": project, "name": "call",
+            "startTime": start.isoformat(), "durationMs": number % 97,
+        }  # fmt: skip
+        ended = number % 4 != 0
+        if ended:
+            event["endTime"] = (start + timedelta(seconds=1)).isoformat()
+        self.spans.append((f"s{number}", f"t{number // 5}", project, number % 97, int(start.timestamp()), int(ended)))
+        return json.dumps(event).encode()
+
+    def _log(self, project: str) -> bytes:
+        number = self._next()
+        event = {
+            "type": "log", "id": f"l{number}", "projectId": project, "level": "info", "message": f"m{number}",
+            "timestamp": RECENT.isoformat(),
+        }  # fmt: skip
+        self.logs.append((f"l{number}", project, f"m{number}"))
+        return json.dumps(event).encode()
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def check(self, *, deleted: bool = False) -> None:
+        """Fail unless every line, every count and every file is where it belongs."""
+        self.check_rows()
+        self.check_rollups()
+        self.check_files([] if deleted else self.files)
+        self.check_rejects()
+
+    def check_rows(self) -> None:
+        """Each valid line is in its table once, with its values."""
+        spans = self.database.query(
+            "SELECT span_id, trace_id, project_id, duration_ms, toUnixTimestamp(start_time), isNotNull(end_time)"
+            f" FROM {PREFIX}spans"
+        )
+        assert_same(spans, self.spans, "rows of spans")
+        assert_same(self.database.query(f"SELECT id, project_id, message FROM {PREFIX}logs"), self.logs, "rows of logs")
+
+    def check_rollups(self) -> None:
+        """Each valid line is counted once in its hour."""
+        hours: dict[tuple[str, int], list[int]] = {}
+        for _, _, project, duration, start, ended in self.spans:
+            if ended:
+                hours.setdefault((project, start // 3600 * 3600), []).append(duration)
+        counted = self.database.query(
+            "SELECT project_id, toUnixTimestamp(hour), sum(lines), sum(duration_ms_count), sum(duration_ms_sum),"
+            " min(duration_ms_min), max(duration_ms_max)"
+            f" FROM {PREFIX}spans_hourly GROUP BY project_id, hour"
+        )
+        expected = [(*key, len(of), len(of), sum(of), min(of), max(of)) for key, of in hours.items()]
+        assert_same(counted, expected, "hours of spans")
+        counted = self.database.query(f"SELECT project_id, sum(lines) FROM {PREFIX}logs_hourly GROUP BY project_id")
+        assert_same(counted, list(Counter(project for _, project, _ in self.logs).items()), "hours of logs")
+
+    def check_files(self, files: Sequence[Dropped]) -> None:
+        """Each file is in one place, its own, byte for byte; nothing else is left in the spool."""
+        expected = [(_folder(self.spool, file), _stem(file.path.name), file.content, file.unreadable) for file in files]
+        found = []
+        for path in sorted(self.spool.rglob("*")):
+            inside = path.relative_to(self.spool).parts
+            if path.is_dir() or inside[0] == "rejected" or path.name.endswith(".reason.txt"):
+                continue
+            if inside[0] == ".spoolhouse" and "claimed" not in inside:
+                continue  # who is still watched for appended bytes keeps an instance's folder
+            assert inside[0] != ".spoolhouse", f"left behind: {path}"
+            assert inside[2] in {"processed", "failed"}, f"not settled: {path}"
+            found.append(("/".join(inside[:2]), _stem(path.name), path.read_bytes(), inside[2] == "failed"))
+        assert_same(found, expected, "files")
+
+    def check_rejects(self) -> None:
+        """Exactly the bad lines are set aside, each with the place that it stood at."""
+        rejects: Counter[tuple[str, bytes]] = Counter()
+        for path in (self.spool / "rejected").rglob("*"):
+            if path.is_dir():
+                continue
+            assert path.suffix in {".jsonl", ".line"}, f"left behind: {path}"
+            assert not path.name.startswith("."), f"left behind: {path}"
+            for line in path.read_bytes().splitlines() if path.suffix == ".jsonl" else ():
+                record = json.loads(line)
+                long = path.with_name(record["raw_file"]).read_bytes() if "raw_file" in record else b""
+                rejects[record["file"], long or record["raw"].encode()] += 1
+        assert_same(list(rejects.items()), list(self.bad.items()), "rejected lines")
+
+    def is_settled(self) -> bool:
+        """Tell whether no file is pending or claimed: only folders' names are looked at."""
+        return all(
+            path.is_dir() or path.relative_to(self.spool).parts[2:3] in {("processed",), ("failed",)}
+            for kind in ("span", "log", "trace")
+            for path in (self.spool / kind).rglob("*")
+        ) and not any(path.is_file() for path in (self.spool / ".spoolhouse").glob("*/claimed/**/*"))
+
+
+def assert_same(found: Sequence[Row], expected: Sequence[Row], what: str) -> None:
+    """Fail unless both hold the same, however ordered; say briefly what is missing and what is too much."""
+    missing, extra = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+    if missing or extra:
+        raise AssertionError(
+            f"{what}: {sum(missing.values())} missing, {sum(extra.values())} too many;"
+            f" missing {str(list(missing.items())[:5])[:600]}; too many {str(list(extra.items())[:5])[:600]}"
+        )
+
+
+def _folder(spool: Path, file: Dropped) -> str:
+    return "/".join(file.path.relative_to(spool).parts[:2])
+
+
+def _stem(name: str) -> str:
+    """Return a file's name without its suffix and without the number that a clash adds."""
+    return name.split(".", 1)[0]

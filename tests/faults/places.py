@@ -1,0 +1,114 @@
+"""The places that a fault can strike at, read from the source: what `reach` and the journal's steps name."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "daemon" / "spoolhouse"
+
+
+def places() -> list[str]:
+    """Return the names of all failpoints in the code, in the order of the modules."""
+    return [name for path in sorted(PACKAGE.rglob("*.py")) for name in named_in(ast.parse(path.read_text()))]
+
+
+def named_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the failpoints that a piece of code names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
+            if isinstance(node.func, ast.Name) and node.func.id == "reach":
+                yield str(first.value)
+            elif isinstance(node.func, ast.Attribute) and node.func.attr == "_transaction":
+                yield f"journal.{first.value!s}"
+
+
+STAGES = tuple(PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "settle", "adopt"))
+DISK = tuple(PACKAGE / "spool" / f"{name}.py" for name in ("journal", "home", "files", "rejects", "shipments"))
+DURABLE = frozenset({"fsync", "rename", "renameat2", "replace", "unlink", "rmdir", "mkdir", "copyfileobj"})
+"""Calls that change what a restart finds."""
+WAITS = frozenset({"sleep", "wait", "receive", "receive_many", "send", "shield"})
+"""Awaits that change nothing outside this process: a kill there is a kill at the place before."""
+HARMLESS = {
+    ("claim", "run", "_until_writable"): "waits",
+    ("claim", "_until_writable", "wait"): "waits",
+    ("decode", "run", "_end_round"): "hands on, in memory; the batch has a place of its own",
+    ("decode", "_take", "_give"): "hands on, in memory; the batch has a place of its own",
+    ("decode", "_take", "drop_long"): "a place is inside, if there is anything to drop",
+    ("insert", "run", "_next"): "waits",
+    ("adopt", "look", "instances"): "reads names",
+    ("files", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
+    ("files", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",
+    ("rejects", "abort", "unlink"): "throws away what has no name yet, and cannot fail",
+    ("shipments", "_read_full", "read"): "reads; the place is where the chunk is whole",
+    ("shipments", "_segment", "seek"): "reads",
+    ("shipments", "_open", "open"): "reads; the place is before it",
+    ("shipments", "rows", "expected"): "waits",
+    ("shipments", "_in_thread", "run_in_executor"): "decodes, in memory",
+}
+"""What needs no failpoint, by module, function and call, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """An await or a durable call, and whether a failpoint is beside it."""
+
+    what: str
+    covered: bool
+
+
+def effects() -> Iterator[Effect]:
+    """Yield every await and every durable call between claim and settle."""
+    functions = [
+        (path.stem, node)
+        for path in (*STAGES, *DISK)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    reaching = {node.name for _, node in functions if any(named_in(node))}
+    # One step further: who does nothing durable itself, and calls one that is watched.
+    reaching |= {node.name for _, node in functions if not any(_steps(node)) and _names(node) & reaching}
+    for module, node in functions:
+        found = sorted(_steps(node), key=lambda step: (step.lineno, step.col_offset))
+        for number, step in enumerate(found):
+            if not _called(step) & {"reach", "_transaction"}:
+                beside = found[max(0, number - 1) : number + 2]
+                covered = any(_called(other) & {"reach"} for other in beside) or bool(_names(step) & reaching)
+                harmless = any((module, node.name, name) in HARMLESS for name in _names(step))
+                what = f"{module}.{node.name}, line {step.lineno}: {ast.unparse(step)[:80]}"
+                yield Effect(what=what, covered=covered or harmless)
+
+
+def _steps(function: ast.AST) -> Iterator[ast.Await | ast.Call]:
+    """Yield a function's awaits, durable calls and failpoints, not those of functions inside it."""
+    for node in ast.iter_child_nodes(function):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Await):
+            if not _called(node.value) & WAITS:
+                yield node
+                continue
+        elif (
+            isinstance(node, ast.Call)
+            and _called(node) & (DURABLE | {"reach", "_transaction"})
+            and ast.unparse(node)[:8] != "replace("
+        ):
+            yield node  # a dataclass's `replace` changes nothing
+        yield from _steps(node)
+
+
+def _called(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
+            return {name}
+    return set()
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Return every name that is called or handed on in a piece of code."""
+    return {
+        name
+        for inner in ast.walk(node)
+        for name in (getattr(inner, "attr", None), getattr(inner, "id", None))
+        if isinstance(name, str)
+    }

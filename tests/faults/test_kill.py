@@ -1,0 +1,53 @@
+"""The daemon is killed (-9) at each named place: each line lands once, each file ends in one place.
+
+One spool sees many deaths: the next daemon is killed, too, while it takes over what the last one left.
+"""
+
+import signal
+from itertools import groupby
+
+import pytest
+
+from tests.faults.life import ALSO, DELETING, QUICK, armed, before, feed, url_for
+from tests.faults.oracle import Oracle
+from tests.faults.places import places
+from tests.process.daemon import Daemon, once
+
+STAGES = {stage: list(names) for stage, names in groupby(sorted(places()), key=lambda name: name.partition(".")[0])}
+
+
+def die_at(oracle: Oracle, place: str) -> None:
+    """Run a daemon until it is killed at `place`."""
+    feed(oracle)
+    with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "kill")) as daemon:
+        assert daemon.wait(30) == -signal.SIGKILL, f"{place}: {daemon.told()}"
+
+
+def recover(oracle: Oracle) -> None:
+    """Let one more instance bring everything to its end."""
+    _, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK)
+    assert not daemon.events("stage_failed"), daemon.told()
+    assert daemon.events("stopped"), daemon.told()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
+    for place in STAGES[stage]:
+        if place == DELETING or place in ALSO:
+            continue
+        if first := before(place):
+            die_at(oracle, first)
+        die_at(oracle, place)
+    recover(oracle)
+    oracle.check()
+
+
+def test_killed_after_a_deletion(oracle: Oracle) -> None:
+    for _ in range(2):
+        oracle.drop()
+    deleting = {"SPOOLHOUSE_SPOOL__DELETE_AFTER_PROCESS": "true", "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "true"}
+    with Daemon(oracle.database.native_url, oracle.spool, env=armed(DELETING, "kill") | deleting) as daemon:
+        assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+    code, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK | deleting)
+    assert code == 0, daemon.told()
+    oracle.check(deleted=True)
