@@ -500,3 +500,83 @@ AS SELECT
 FROM `mastra_admin_scores_hourly`
 GROUP BY `project_id`, `deployment_id`, `name`, `hour`
 COMMENT 'spoolhouse 7fc18ab78e9e1733';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_feedback_hourly`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `feedback_type` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `source` LowCardinality(String),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `feedback_type`, `hour`, `source`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `feedback_type`, `hour`, `source`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_feedback`
+(
+    `id` String CODEC(ZSTD(1)),
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `trace_id` Nullable(String) CODEC(ZSTD(1)),
+    `span_id` Nullable(String) CODEC(ZSTD(1)),
+    `source` LowCardinality(String),
+    `feedback_type` LowCardinality(String),
+    `value` String CODEC(ZSTD(1)),
+    `comment` Nullable(String) CODEC(ZSTD(1)),
+    `experiment` LowCardinality(String),
+    `organization_id` LowCardinality(String),
+    `user_id` String CODEC(ZSTD(1)),
+    `environment` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_experiment` `experiment` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `deployment_id`, `feedback_type`, `timestamp`, `id`)
+TTL toDateTime(`timestamp`) + toIntervalDay(365)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_feedback_hourly_feed` TO `mastra_admin_feedback_hourly`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `feedback_type`,
+    toStartOfHour(`timestamp`) AS `hour`,
+    `source`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`
+FROM `mastra_admin_feedback`
+GROUP BY `project_id`, `deployment_id`, `feedback_type`, `hour`, `source`, `batch_id`
+COMMENT 'spoolhouse 364a2c6dc2f48897';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_feedback_hourly_stats`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `feedback_type`,
+    `hour`,
+    `source`,
+    sum(`lines`) AS `count`
+FROM `mastra_admin_feedback_hourly`
+GROUP BY `project_id`, `deployment_id`, `feedback_type`, `hour`, `source`
+COMMENT 'spoolhouse e5d306805971f9e6';

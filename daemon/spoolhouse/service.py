@@ -12,6 +12,7 @@ import structlog
 
 from spoolhouse import memory
 from spoolhouse.channel import Receiver, Sender, channel
+from spoolhouse.core.declaration import tables
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.fingerprint import fingerprint
 from spoolhouse.core.jsonl import LineDecoder
@@ -355,14 +356,11 @@ class Service:
             await asyncio.sleep(0.2)
 
     async def _sample(self) -> None:
-        rows: dict[str, int] = {}
-        for event in BUILT_IN.values():
-            rows[event.name] = self.settler.outcome.rows.get(event.name, 0)
-        name = max(rows, key=lambda event: rows[event])
-        if isinstance(self.progress, Silent) or not rows[name]:
+        if isinstance(self.progress, Silent) or not any(self.settler.outcome.rows.values()):
             return
-        table = self.settings.clickhouse.table_prefix + BUILT_IN[name].table.name
-        columns = [column.name for column in BUILT_IN[name].table.columns]
+        name = max(self.settler.outcome.rows, key=lambda table: self.settler.outcome.rows[table])
+        table = self.settings.clickhouse.table_prefix + name
+        columns = [column.name for column in tables(BUILT_IN)[name].columns]
         listed = ", ".join(f"toString(`{column}`)" for column in columns)
         try:
             found = await self.driver.execute(f"SELECT {listed} FROM `{table}` LIMIT 1")  # noqa: S608  # declared names

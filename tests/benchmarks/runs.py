@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from spoolhouse.core.declaration import Kind
-from spoolhouse.core.events import SPANS
+from spoolhouse.core.declaration import Fill, Kind, tables
+from spoolhouse.core.events import BUILT_IN, SPANS
 from spoolhouse.schema.render import declare, statements
 from tests.engine import LocalServer
 
@@ -92,7 +92,7 @@ def _peak_kib(pid: int) -> int:
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-_TABLES = ("traces", "spans", "logs", "metrics", "scores")
+_TABLES = tuple(tables(BUILT_IN))
 
 
 def _moment(records: Sequence[dict[str, object]], event: str, which: int) -> float:
@@ -105,12 +105,12 @@ def run_engine(server: LocalServer, path: Path, expected: int, *, optimize_on_in
     fresh_database(server)
     columns, values, structure = [], [], []
     for column in SPANS.columns:
-        key = column.keys[0]
+        key = str(column.keys[0])
         nullable = column.nullable or not column.required
         wire = {Kind.INTEGER: "Int64", Kind.TIME: "DateTime64(3,'UTC')"}.get(column.kind, "String")
         structure.append(f"{key} Nullable({wire})" if nullable else f"{key} {wire}")
         columns.append(f"`{column.name}`")
-        fallback = "now64(3)" if column.filled_by_clock else f"'{column.default}'"
+        fallback = "now64(3)" if column.fill is Fill.CLOCK else f"'{column.default}'"
         values.append(key if not nullable or column.nullable else f"ifNull({key}, {fallback})")
     shape = ", ".join(structure).replace("'", "\\'")
     sql = (

@@ -13,12 +13,17 @@ MONTHS = ("2025-10", "2025-11", "2025-12", "2026-01")
 
 TYPES: Mapping[Kind, str] = {
     Kind.TEXT: "String",
+    Kind.SCALAR: "String",
+    Kind.ANY: "String",
+    Kind.BOOLEAN: "Bool",
     Kind.INTEGER: "Int64",
+    Kind.INTEGER32: "Int32",
     Kind.NUMBER: "Float64",
     Kind.TIME: "DateTime64(3, 'UTC')",
     Kind.JSON: "String",
     Kind.NUMBERS: "Array(Float64)",
     Kind.COUNTS: "Array(UInt64)",
+    Kind.TEXTS: "Array(String)",
 }
 
 

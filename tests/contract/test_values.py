@@ -58,12 +58,17 @@ JSON_VALUES = st.recursive(
 VALUES: dict[Kind, st.SearchStrategy[object]] = {
     Kind.TEXT: TEXTS,
     Kind.CHOICE: st.sampled_from(list(CHOICES)),
+    Kind.SCALAR: TEXTS,
+    Kind.ANY: TEXTS,
+    Kind.BOOLEAN: st.booleans(),
     Kind.INTEGER: INTEGERS,
+    Kind.INTEGER32: st.integers(-(2**31), 2**31 - 1),
     Kind.NUMBER: NUMBERS,
     Kind.TIME: TIMES,
     Kind.JSON: st.builds(json.dumps, JSON_VALUES, ensure_ascii=st.booleans(), indent=st.sampled_from([None, 2])),
     Kind.NUMBERS: st.lists(NUMBERS, max_size=5),
     Kind.COUNTS: st.lists(st.integers(0, 2**64 - 1), max_size=5),
+    Kind.TEXTS: st.lists(TEXTS, max_size=5),
 }
 ROWS = st.lists(
     st.tuples(
@@ -75,7 +80,11 @@ ROWS = st.lists(
 EXTREMES: dict[Kind, list[object]] = {
     Kind.TEXT: ["", "\0", "\\", "'", '"', "\u2028\u2029\x7f\x1b", "\U0010ffff", "a" * 100_000],
     Kind.CHOICE: list(CHOICES),
+    Kind.SCALAR: ["", "-1.50e3", "1e999", "null", "it's"],
+    Kind.ANY: ["", '{"a": [1]}', "a\nb"],
+    Kind.BOOLEAN: [True, False],
     Kind.INTEGER: [-(2**63), 2**63 - 1, -1, 0],
+    Kind.INTEGER32: [-(2**31), 2**31 - 1, -1, 0],
     Kind.NUMBER: [5e-324, -1.7976931348623157e308, 0.1, 1e22, 2.0**64, 123456789.123456789, 1.0],
     Kind.TIME: [
         datetime(1970, 1, 1, tzinfo=UTC),
@@ -86,6 +95,7 @@ EXTREMES: dict[Kind, list[object]] = {
     Kind.JSON: ["", "{}", "[1e400]", '{"n": 123456789012345678901234567890123456789}', '"\\ud83c\\udf88"', "{not json"],
     Kind.NUMBERS: [[], [0.0], [5e-324, 1.7976931348623157e308]],
     Kind.COUNTS: [[], [2**64 - 1], [0] * 1000],
+    Kind.TEXTS: [[], ["", "a\0b", "it's", '"', "\\", "ü🎈"], ["null"] * 1000],
 }
 ROWS_OF_EXTREMES = [
     tuple(EXTREMES[column.kind][n % len(EXTREMES[column.kind])] for column in ALL_KINDS.columns) for n in range(28)

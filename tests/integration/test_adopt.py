@@ -24,7 +24,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
-STATS = FileStats(lines=1, rows={"span": 1})
+STATS = FileStats(lines=1, rows={"spans": 1})
 NOW_MS = 1_700_000_000_000
 LATER_MS = 2**60
 PROCESSED = "span/p/processed/a.jsonl"

@@ -44,7 +44,7 @@ def rows(count: int) -> Rows:
     """Return canonical rows of spans."""
     content = lines([span("p", number) for number in range(count)])
     origin = Origin(project="p", policy="trust", clock_ms=SHIPMENT.clock_ms)
-    return LineDecoder(BUILT_IN).decode(Piece(offset=0, data=content), origin).rows["span"]
+    return LineDecoder(BUILT_IN).decode(Piece(offset=0, data=content), origin).rows["spans"]
 
 
 async def deliver(database: Database, url: str, content: Rows) -> None:

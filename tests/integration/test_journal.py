@@ -21,11 +21,11 @@ from spoolhouse.spool.journal import FORMAT, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
 
 LIMITS = Limits(max_rows=10, max_insert_bytes=20, side_bytes=30, max_line=40, project="reject")
-STATS = FileStats(lines=5, rejected=2, mismatched=1, rows={"span": 3}, failure="")
+STATS = FileStats(lines=5, rejected=2, mismatched=1, rows={"spans": 3}, failure="")
 
 STEPS = {
     "plan": "journal.plan([file], [shipment])",
-    "acknowledge": "journal.acknowledge('s', {1: FileStats(lines=5, rows={'span': 5})})",
+    "acknowledge": "journal.acknowledge('s', {1: FileStats(lines=5, rows={'spans': 5})})",
     "moving": "journal.moving({1: PurePath('span/p/processed/a.jsonl')})",
     "moved": "journal.moved({1: 77})",
     "forget": "journal.forget([1])",
@@ -133,7 +133,7 @@ def test_what_was_recorded_survives_a_kill_right_after(last: str, path: Path) ->
         contents = journal.load()
     expected = _file(1)
     if "acknowledge" in names:
-        expected = replace(expected, stats=FileStats(lines=5, rows={"span": 5}))
+        expected = replace(expected, stats=FileStats(lines=5, rows={"spans": 5}))
     if "moving" in names:
         expected = replace(expected, state=FileState.MOVING, target=PurePath("span/p/processed/a.jsonl"))
     if "moved" in names:
@@ -202,7 +202,7 @@ def test_an_acknowledgement_that_comes_twice_counts_once(journal: Journal) -> No
     assert [file.stats for file in contents.files] == [STATS, FileStats(lines=1, failure="gone")]
     assert [shipment.id for shipment in contents.planned] == ["t"]
     journal.acknowledge("t", {1: STATS})
-    twice = FileStats(lines=10, rejected=4, mismatched=2, rows={"span": 6})
+    twice = FileStats(lines=10, rejected=4, mismatched=2, rows={"spans": 6})
     assert journal.load().files[0].stats == twice
 
 

@@ -316,7 +316,7 @@ def test_a_long_line_is_never_held_as_a_whole(tmp_path: Path) -> None:
     assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
     assert sum(len(part.data) for part in parts) == 10 * MIB
     assert isinstance(items[-1], Read)
-    assert items[-1].decoded.rows["log"].count == 1
+    assert items[-1].decoded.rows["logs"].count == 1
 
 
 def test_a_last_line_without_its_end_is_a_line_if_it_is_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from spoolhouse.core.agent_rollups import AGENT_ROLLUPS
-from spoolhouse.core.declaration import Column, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
+from spoolhouse.core.declaration import Column, Fill, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
 from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.schema.figures import LEVELS, SKETCH, quantiles_column
@@ -57,7 +57,7 @@ AGENT_EVENTS = Table(
         Column(name="tokens_output", kind=Kind.INTEGER, keys=("tokens_output",), nullable=True),
         Column(name="cost_estimate_usd", kind=Kind.NUMBER, keys=("cost_estimate_usd",), nullable=True),
         Column(name="latency_ms", kind=Kind.INTEGER, keys=("latency_ms",), nullable=True),
-        Column(name="recorded_at", kind=Kind.TIME, keys=("recorded_at",), filled_by_clock=True),
+        Column(name="recorded_at", kind=Kind.TIME, keys=("recorded_at",), fill=Fill.CLOCK),
     ),
     order_by=("project_id", "timestamp", "event_id"),
     time="timestamp",

@@ -117,7 +117,7 @@ async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, hom
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
     (file,) = home.journal.load().files
     assert (file.state, file.watch_until_ms) == (FileState.FINAL, NOW_MS + WATCH_MS)
-    assert file.stats == FileStats(lines=3, rejected=1, rows={"span": 2})
+    assert file.stats == FileStats(lines=3, rejected=1, rows={"spans": 2})
     assert home.files == {1: file}
     assert home.unacknowledged == {}
     assert home.path(1) == spool / "span/p/processed/a.jsonl"
@@ -151,7 +151,7 @@ async def test_the_files_of_a_shipment_move_together(spool: Path, home: Home) ->
     assert len(_files(spool)) == 20
     assert home.journal.load().planned == ()
     assert (settler.outcome.files, settler.outcome.rejected, settler.outcome.failed) == (20, 20, 0)
-    assert settler.outcome.rows == {"span": 40}
+    assert settler.outcome.rows == {"spans": 40}
     assert ("span/p/7.jsonl", "span/p/processed/7.jsonl", 3, 2, 1) in progress.settlements
 
 

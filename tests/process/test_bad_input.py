@@ -98,7 +98,7 @@ def test_final_folder_and_log_line(landed: Landed, case: Case) -> None:
 @pytest.mark.parametrize("case", CUT_OFF, ids=lambda case: case.name)
 def test_whole_lines_of_a_cut_off_archive_land(landed: Landed, case: Case) -> None:
     [(count,)] = landed.database.query(f"SELECT count() FROM {PREFIX}spans WHERE project_id = '{case.name}'")
-    assert settled(landed, case)["rows"] == {"span": count}
+    assert settled(landed, case)["rows"] == {"spans": count}
     assert count > 0
     assert not landed.rejects.get(case.name)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spoolhouse import __version__
+from spoolhouse.export.sample import PER_TRACE
 from tests.engine import Database
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
@@ -76,7 +77,7 @@ def test_the_version_is_the_packages() -> None:
         (["generate", "--types", "span,spam"], "--types"),
         (["generate", "--now", "soon"], "--now"),
         (["generate", "--rows", "3", "--files", "9"], "--files"),
-        (["generate", "--files", "2"], "--files"),
+        (["generate", "--files", "2", "--types", "span,log,trace"], "--files"),
         (["migrate", "--check", "--print"], "--print"),
     ],
 )
@@ -162,7 +163,7 @@ class TestGenerate:
         files = self.files(tmp_path)
         assert len(files) == 17
         assert sum(content.count(b"\n") for content in files.values()) == 1003
-        assert {name.split("/")[0] for name in files} == {"trace", "span", "log", "metric", "score"}
+        assert {name.split("/")[0] for name in files} == set(PER_TRACE)
         assert {name.split("/")[1] for name in files} == {"project-1", "project-2"}
         assert done.stdout.startswith(f"wrote 1,003 events in 17 files below {tmp_path}, --seed 1\n")
         assert list(tmp_path.rglob(".*")) == []

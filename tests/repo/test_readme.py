@@ -59,4 +59,4 @@ def test_its_example_lines_are_valid() -> None:
     origin = Origin(project="shop", policy="reject", clock_ms=0)
     decoded = LineDecoder(BUILT_IN).decode(Piece(offset=0, data=block.encode()), origin)
     assert decoded.rejects == []
-    assert decoded.rows["span"].count == len(block.splitlines())
+    assert decoded.rows["spans"].count == len(block.splitlines())

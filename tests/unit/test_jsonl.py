@@ -65,7 +65,7 @@ def test_every_second_line_is_bad() -> None:
     bad = b'{"type":"log"}'
     data = b"".join(GOOD + b"\n" + bad + b"\r\n" for _ in range(100))
     decoded = decode(data, offset=1000)
-    assert rows(decoded) == {"log": [GOOD_ROW] * 100}
+    assert rows(decoded) == {"logs": [GOOD_ROW] * 100}
     assert decoded.lines == 200
     assert [reject.line for reject in decoded.rejects] == list(range(2, 201, 2))
     for reject in decoded.rejects:
@@ -77,18 +77,18 @@ def test_every_second_line_is_bad() -> None:
 def test_blank_lines_are_no_lines(data: bytes) -> None:
     assert decode(data) == Decoded()
     around = decode(data + GOOD + b"\n" + data)
-    assert (around.lines, around.rejects, rows(around)) == (1, [], {"log": [GOOD_ROW]})
+    assert (around.lines, around.rejects, rows(around)) == (1, [], {"logs": [GOOD_ROW]})
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"", b"\r", b" \t\r\n\n"])
 def test_a_line_may_end_in_many_ways(end: bytes) -> None:
-    assert rows(decode(GOOD + b"\r\n" + GOOD + end)) == {"log": [GOOD_ROW] * 2}
+    assert rows(decode(GOOD + b"\r\n" + GOOD + end)) == {"logs": [GOOD_ROW] * 2}
 
 
 @pytest.mark.parametrize("cut", range(1, len(GOOD)))
 def test_a_last_line_that_stops_in_the_middle_is_torn(cut: int) -> None:
     decoded = decode(GOOD + b"\n" + GOOD[:cut])
-    assert rows(decoded) == {"log": [GOOD_ROW]}
+    assert rows(decoded) == {"logs": [GOOD_ROW]}
     assert [(reject.reason, reject.raw) for reject in decoded.rejects] == [(Reason.TORN, GOOD[:cut])]
     assert not is_whole_object(GOOD[:cut])
     ended = decode(GOOD[:cut] + b"\n")
@@ -127,7 +127,7 @@ HALF = GOOD.index(b',"level"')
 )
 def test_an_object_has_a_line_and_a_line_has_an_object(bad: bytes) -> None:
     decoded = decode(GOOD + b"\n" + bad + b"\n" + GOOD + b"\n")
-    assert rows(decoded) == {"log": [GOOD_ROW] * 2}
+    assert rows(decoded) == {"logs": [GOOD_ROW] * 2}
     assert [reject.raw for reject in decoded.rejects] == bad.split(b"\n")
     assert {reject.reason for reject in decoded.rejects} == {Reason.INVALID_JSON}
 
@@ -146,7 +146,7 @@ def test_how_deep_a_line_may_be_does_not_depend_on_its_company(frame: bytes) -> 
 
 def test_an_absurdly_deep_line_is_too_deep() -> None:
     decoded = decode(GOOD + b"\n" + GOOD[:-1] + b',"x":' + b'{"a":[' * 200_000 + b"\n" + GOOD)
-    assert rows(decoded) == {"log": [GOOD_ROW] * 2}
+    assert rows(decoded) == {"logs": [GOOD_ROW] * 2}
     assert [reject.reason for reject in decoded.rejects] == [Reason.TOO_DEEP]
 
 
@@ -160,7 +160,7 @@ def test_another_project_is_what_the_policy_says(
     good = GOOD.replace(b"1700000000", time)
     other = good.replace(b"p1", b"p2")
     decoded = decode(good + b"\n" + other + b"\n" + good + b"\n", policy=policy)
-    assert (decoded.rows["log"].count, decoded.mismatched, len(decoded.rejects)) == (landed, mismatched, rejected)
+    assert (decoded.rows["logs"].count, decoded.mismatched, len(decoded.rejects)) == (landed, mismatched, rejected)
     assert decoded.lines == 3
     for reject in decoded.rejects:
         assert (reject.reason, reject.field, reject.line) == (Reason.PROJECT_MISMATCH, "projectId", 2)
@@ -169,14 +169,14 @@ def test_another_project_is_what_the_policy_says(
 def test_strangers_are_counted_beside_bad_lines_too() -> None:
     lines = [GOOD.replace(b"p1", b"p2")] * 100
     decoded = decode(b"\n".join([*lines, b"{}", GOOD]))
-    assert (decoded.mismatched, decoded.lines, decoded.rows["log"].count) == (100, 102, 101)
+    assert (decoded.mismatched, decoded.lines, decoded.rows["logs"].count) == (100, 102, 101)
 
 
 @pytest.mark.parametrize("second", [b'"projectId"', b'"project\\u0049d"', b'"\\u0070rojectId"'])
 def test_a_project_cannot_be_spoofed_past_the_policy(second: bytes) -> None:
     """The project that lands is the one that is looked at, however often and in whatever spelling it is written."""
     line = GOOD[:-1] + b"," + second + b':"p2"}\n'
-    assert [row[1] for row in rows(decode(line))["log"]] == ["p2"]
+    assert [row[1] for row in rows(decode(line))["logs"]] == ["p2"]
     assert [reject.reason for reject in decode(line, policy="reject").rejects] == [Reason.PROJECT_MISMATCH]
     assert [reject.reason for reject in decode(line, policy="reject", project="p2").rejects] == []
 
@@ -254,7 +254,7 @@ def line(event: str, **changes: object) -> bytes:
 )
 def test_what_is_wrong_is_said(data: bytes, reason: Reason, field: str, detail: str) -> None:
     decoded = decode(GOOD + b"\n" + data + b"\n" + GOOD + b"\n")
-    assert rows(decoded) == {"log": [GOOD_ROW] * 2}
+    assert rows(decoded) == {"logs": [GOOD_ROW] * 2}
     (reject,) = decoded.rejects
     assert (reject.reason, reject.field, reject.raw) == (reason, field, data)
     assert detail in reject.detail
@@ -305,14 +305,14 @@ def test_any_kind_may_have_other_keys(content: bytes, row: list[object], frame: 
     alone = _Found()
     NOTES._line_by_line(Piece(offset=0, data=line), 1, ORIGIN, alone)
     assert alone == found
-    assert rows(NOTES._encoded(alone, ORIGIN)) == {"note": [row]}
+    assert rows(NOTES._encoded(alone, ORIGIN)) == {"notes": [row]}
 
 
 @pytest.mark.parametrize("project", [b'"owner":"p1"', b'"projectId":"p1"', b'"owner":null,"projectId":"p1"'])
 @pytest.mark.parametrize("company", [b"", b"{}\n"])
 def test_a_line_that_names_its_project_at_the_top_is_flat(project: bytes, company: bytes) -> None:
     line = b'{"type":"note","body":1,%s,"data":{"body":2,"owner":"p2"}}\n' % project
-    assert rows(NOTES.decode(Piece(offset=0, data=line + company), ORIGIN)) == {"note": [["1", None, "p1", -1, None]]}
+    assert rows(NOTES.decode(Piece(offset=0, data=line + company), ORIGIN)) == {"notes": [["1", None, "p1", -1, None]]}
 
 
 @pytest.mark.parametrize(

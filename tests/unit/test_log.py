@@ -37,12 +37,12 @@ def records(written: Written) -> list[dict[str, object]]:
 
 def test_a_line_has_time_level_and_event_first(written: Written) -> None:
     log.configure(style="json")
-    structlog.get_logger("x").info("file_settled", rows={"span": 3}, path=Path("a/b"))
+    structlog.get_logger("x").info("file_settled", rows={"spans": 3}, path=Path("a/b"))
     (record,) = records(written)
     assert list(record) == ["timestamp", "level", "event", "rows", "path"]
     assert str(record["timestamp"]).endswith("Z")
     assert record["level"] == "info"
-    assert record["rows"] == {"span": 3}
+    assert record["rows"] == {"spans": 3}
     assert record["path"] == "a/b"
 
 

@@ -24,6 +24,7 @@ READABLE_COLUMNS = {
     "logs_hourly_stats": "project_id deployment_id hour level count",
     "metrics_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
     "scores_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
+    "feedback_hourly_stats": "project_id deployment_id feedback_type hour source count",
 }
 """What readers of the first version of these views rely on."""
 

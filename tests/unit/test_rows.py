@@ -39,6 +39,17 @@ FIELDS = {
     "score": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! name scorerName; "
     "number! value score; number normalizedValue; null comment reason; text experiment; text organizationId; "
     "text userId; text environment; text serviceName; time! timestamp; object metadata; clock recordedAt",
+    "feedback": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! source; "
+    "text! feedbackType; scalar! value; null comment; text experiment; text organizationId; text userId; "
+    "text environment; text serviceName; time! timestamp; object metadata; clock recordedAt",
+}
+TABLES = {
+    "trace": "traces",
+    "span": "spans",
+    "log": "logs",
+    "metric": "metrics",
+    "score": "scores",
+    "feedback": "feedback",
 }
 CHOICES = {
     "status": ("unset", "ok", "error"),
@@ -170,6 +181,9 @@ VALUES: dict[str, SearchStrategy[Written]] = {
     "null": TEXT,
     "integer": INTEGER,
     "number": NUMBER,
+    "scalar": TEXT
+    | INTEGER.map(lambda one: one._replace(value=one.json))
+    | NUMBER.map(lambda one: one._replace(value=one.json)),
     "numbers": NUMBERS,
     "counts": COUNTS,
     **dict.fromkeys(("json", "object", "array"), any_json()),
@@ -282,7 +296,7 @@ def test_a_row_holds_what_was_written(written: list[Line]) -> None:
     assert decoded.lines == len(written)
     found = rows(decoded)
     for line in written:
-        row = found[line.event].pop(0)
+        row = found[TABLES[line.event]].pop(0)
         for place, (value, expected) in enumerate(zip(row, line.row, strict=True)):
             if isinstance(expected, tuple):
                 assert is_time(value, expected), (place, line)
@@ -300,7 +314,7 @@ def test_lines_of_one_shape_are_read_in_bulk(style: Style, data: st.DataObject) 
     piece = b"".join(line.data + b"\n" for line in written)
     found = DECODER._bulk(piece, origin())
     assert found is not None
-    assert {name: len(some) for name, some in found.rows.items()} == Counter(line.event for line in written)
+    assert {name: len(some) for name, some in found.rows.items()} == Counter(TABLES[line.event] for line in written)
 
 
 def one_by_one(data: bytes, **how: Any) -> Decoded:

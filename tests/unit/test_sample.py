@@ -50,7 +50,7 @@ def test_every_line_is_a_valid_event_of_its_folder(event_type: str, shape: Shape
     piece = Piece(data=b"\n".join(lines) + b"\n", offset=0)
     decoded = LineDecoder(BUILT_IN).decode(piece, Origin(project="shop", policy="reject", clock_ms=NOW))
     assert decoded.rejects == []
-    assert {name: rows.count for name, rows in decoded.rows.items()} == {event_type: 400}
+    assert {name: rows.count for name, rows in decoded.rows.items()} == {BUILT_IN[event_type].table.name: 400}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -131,7 +131,7 @@ def test_no_two_batches_have_one_id() -> None:
 
 
 def test_figures_add_up() -> None:
-    stats = FileStats(lines=1, rejected=1, rows={"span": 2})
-    stats.add(FileStats(lines=2, mismatched=1, rows={"span": 1, "log": 1}, failure="gone"))
+    stats = FileStats(lines=1, rejected=1, rows={"spans": 2})
+    stats.add(FileStats(lines=2, mismatched=1, rows={"spans": 1, "logs": 1}, failure="gone"))
     stats.add(FileStats(failure="later"))
-    assert stats == FileStats(lines=3, rejected=1, mismatched=1, rows={"span": 3, "log": 1}, failure="gone")
+    assert stats == FileStats(lines=3, rejected=1, mismatched=1, rows={"spans": 3, "logs": 1}, failure="gone")

@@ -22,9 +22,9 @@ from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
 
 _EPILOG = """\
 The events are those of an agent application: traces with their spans, logs,
-metrics and scores, whose ids fit together. Each file appears under its name
-only when it is whole and on the disk. The same --seed and --now give the same
-files.
+metrics, scores and feedback, whose ids fit together. Each file appears under
+its name only when it is whole and on the disk. The same --seed and --now give
+the same files.
 
 examples:
   spoolhouse generate --file-storage-path var/spool
@@ -69,9 +69,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add(
         "--types",
         type=_types,
-        default=tuple(PER_TRACE),
         metavar="LIST",
-        help=f"which of {','.join(PER_TRACE)} (default: all)",
+        help=f"which of {','.join(PER_TRACE)} (default: all, or the first so many if --files are fewer)",
     )
     add("--projects", type=flags.count, default=3, metavar="N", help="projects at most (default: 3)")
     add(
@@ -89,14 +88,15 @@ def run(options: argparse.Namespace) -> int:
     """Write the files; return the exit code."""
     if options.rows < options.files:
         options.parser.error(f"argument --files: {options.files} files need as many rows, not --rows {options.rows}")
-    if options.files < len(options.types):
+    types = options.types or tuple(PER_TRACE)[: options.files]
+    if options.files < len(types):
         options.parser.error(
-            f"argument --files: {len(options.types)} types need as many files, not {options.files} (or fewer --types)"
+            f"argument --files: {len(types)} types need as many files, not {options.files} (or fewer --types)"
         )
     root = flags.settings(options).spool.root
     seed = secrets.randbits(32) if options.seed is None else options.seed
     now_ms = time.time_ns() // 1_000_000 if options.now is None else options.now
-    files = plan(types=options.types, projects=options.projects, files=options.files, rows=options.rows)
+    files = plan(types=types, projects=options.projects, files=options.files, rows=options.rows)
     traces = max((file.first + file.count) // PER_TRACE[file.type] + 1 for file in files)
     sample = Sample(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape)
     written: Counter[str] = Counter()

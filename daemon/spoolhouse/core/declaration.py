@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 Scalar = str | int | float | None
+Key = str | tuple[str, ...]
+"""A JSON key; as a tuple, the keys that lead to a nested value, one in the other."""
 
 
 class Kind(StrEnum):
@@ -17,8 +19,16 @@ class Kind(StrEnum):
     """A JSON string."""
     CHOICE = "choice"
     """A JSON string, one of `Column.choices`; an Enum8 in ClickHouse."""
+    SCALAR = "scalar"
+    """A JSON string or number; stored as the text of either."""
+    ANY = "any"
+    """A JSON string, stored as the text that it is; or any other value, stored as its JSON text."""
+    BOOLEAN = "boolean"
+    """true or false."""
     INTEGER = "integer"
     """A whole number within 64 bits, signed."""
+    INTEGER32 = "integer32"
+    """A whole number within 32 bits, signed."""
     NUMBER = "number"
     """Any JSON number that fits a double."""
     TIME = "time"
@@ -29,6 +39,23 @@ class Kind(StrEnum):
     """An array of numbers."""
     COUNTS = "counts"
     """An array of whole numbers from 0 to 2^63-1; an Array(UInt64) in ClickHouse."""
+    TEXTS = "texts"
+    """An array of strings."""
+
+
+ARRAYS = frozenset({Kind.NUMBERS, Kind.COUNTS, Kind.TEXTS})
+"""Kinds that cannot be NULL in ClickHouse; an absent one is empty."""
+
+
+class Fill(StrEnum):
+    """What a column is filled with, other than a value of the event's."""
+
+    CLOCK = "clock"
+    """Absent: the shipment's journalled clock, the same on every replay."""
+    TYPE = "type"
+    """The event type's name, always."""
+    POSITION = "position"
+    """The row's place in its event, always: 0 for what the event itself says, and array elements count from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +68,15 @@ class Column:
 
     name: str
     kind: Kind
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...] = ()
     envelope_keys: tuple[str, ...] = ()
     required: bool = False
     nullable: bool = False
     default: Scalar = None
-    """What an absent optional value becomes; None needs `nullable`. See also `Column.filled_by_clock`."""
-    filled_by_clock: bool = False
-    """Absent: the shipment's journalled clock, the same on every replay."""
+    """What an absent optional value becomes; None needs `nullable`."""
+    fill: Fill | None = None
+    inherited: bool = False
+    """In a row that is made of an array's element: its keys are those of the event, not the element's."""
     choices: Mapping[str, int] = field(default_factory=dict)
     low_cardinality: bool = False
     """Few distinct values are known to occur: stored as LowCardinality(String)."""
@@ -160,10 +188,47 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Rows that an event brings for one table: one of the event as a whole, or one for each element of an array."""
+
+    table: Table
+    columns: tuple[Column, ...]
+    """The table's columns, in its order, each with the keys that this event has its value under."""
+    each: str = ""
+    """The key of an array of objects: a row for each. Empty: one row, of the event itself."""
+    when: str = ""
+    """One row at most: only of an event where this column's value is present."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
-    """One kind of event: the discriminator value that producers write, and the table that its lines land in."""
+    """One kind of event: the discriminator value that producers write, and the tables that its lines land in."""
 
     name: str
     table: Table
+    """Where the event itself lands, a row for each line."""
+    columns: tuple[Column, ...] = ()
+    """The table's columns with this type's own keys and requirements, where they are not the table's."""
+    children: tuple[Part, ...] = ()
+    """The rows that it brings for other tables."""
+    needs: tuple[str, ...] = ()
+    """Top-level keys of which at least one has to be present."""
     project: str = "project_id"
     """The column that says whose event it is."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that a line brings, its own row first."""
+        return (Part(table=self.table, columns=self.columns or self.table.columns), *self.children)
+
+    def column(self, name: str) -> Column:
+        """Return a column of its own row as this type fills it; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        return self.table.column(name)
+
+
+def tables(events: Mapping[str, EventType]) -> Mapping[str, Table]:
+    """Return the tables that the lines of `events` land in, by name, each once."""
+    return {part.table.name: part.table for event in events.values() for part in event.parts}

@@ -1,9 +1,9 @@
-"""The event types that Spoolhouse knows from birth: trace, span, log, metric, score."""
+"""The event types that Spoolhouse knows from birth: trace, span, log, metric, score, feedback."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from spoolhouse.core.declaration import Column, EventType, Kind, Measure, Rollup, Table
+from spoolhouse.core.declaration import Column, EventType, Fill, Kind, Measure, Rollup, Table
 
 STATUS = {"unset": 0, "ok": 1, "error": 2}
 SPAN_KIND = {"internal": 0, "server": 1, "client": 2, "producer": 3, "consumer": 4}
@@ -41,7 +41,7 @@ START_TIME = Column(name="start_time", kind=Kind.TIME, keys=("startTime",), requ
 END_TIME = Column(name="end_time", kind=Kind.TIME, keys=("endTime",), nullable=True)
 TIMESTAMP = Column(name="timestamp", kind=Kind.TIME, keys=("timestamp",), required=True)
 DURATION = Column(name="duration_ms", kind=Kind.INTEGER, keys=("durationMs",), nullable=True)
-RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt",), filled_by_clock=True)
+RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt",), fill=Fill.CLOCK)
 ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True)
 
 DURATION_MEASURE = Measure(
@@ -220,6 +220,40 @@ SCORES = Table(
     ),
 )
 
+FEEDBACK = Table(
+    name="feedback",
+    columns=(
+        ID,
+        PROJECT,
+        DEPLOYMENT,
+        _text("trace_id", "traceId", default=None, bloom=0.001),
+        _text("span_id", "spanId", default=None, bloom=0.01),
+        Column(name="source", kind=Kind.TEXT, keys=("source",), required=True, low_cardinality=True),
+        Column(name="feedback_type", kind=Kind.TEXT, keys=("feedbackType",), required=True, low_cardinality=True),
+        Column(name="value", kind=Kind.SCALAR, keys=("value",), required=True),
+        _text("comment", "comment", default=None),
+        _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
+        _text("organization_id", "organizationId", low_cardinality=True),
+        _text("user_id", "userId"),
+        _text("environment", "environment", low_cardinality=True),
+        _text("service_name", "serviceName", low_cardinality=True),
+        TIMESTAMP,
+        _json("metadata", "{}"),
+        RECORDED_AT,
+    ),
+    order_by=("project_id", "deployment_id", "feedback_type", "timestamp", "id"),
+    time="timestamp",
+    ttl_days=365,
+    rollups=(
+        Rollup(
+            name="feedback_hourly_stats",
+            time="timestamp",
+            keys=("project_id", "deployment_id", "feedback_type"),
+            trailing_keys=("source",),
+        ),
+    ),
+)
+
 BUILT_IN: Mapping[str, EventType] = MappingProxyType(
     {
         event.name: event
@@ -229,6 +263,7 @@ BUILT_IN: Mapping[str, EventType] = MappingProxyType(
             EventType(name="log", table=LOGS),
             EventType(name="metric", table=METRICS),
             EventType(name="score", table=SCORES),
+            EventType(name="feedback", table=FEEDBACK),
         )
     }
 )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import cached_property, reduce
 from io import BytesIO
 from itertools import product
 from operator import or_
@@ -13,19 +13,23 @@ from typing import Any, Literal, NoReturn, TypeVar
 import msgspec
 from msgspec import Raw
 
+from spoolhouse.core import keys, times
 from spoolhouse.core.declaration import EventType
+from spoolhouse.core.lenient import LenientReader, Row
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.reject import Reason, Reject, RejectedLineError
-from spoolhouse.core.rows import LenientReader, Row, StrictRows, strict_rows, strict_struct
+from spoolhouse.core.strict import Shape, StrictRows, strict_rows, strict_struct
 
 T = TypeVar("T")
 ProjectPolicy = Literal["trust", "warn", "reject"]
 """What happens to an event whose project is not its folder's; `trust` does not look."""
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 """Counts up with every change to what a line decodes into; a part of a shipment's fingerprint."""
 
+_TAGS: tuple[Literal["type", "event_type"], ...] = ("type", "event_type")
+"""The keys that may hold the discriminator, in order of precedence."""
 _BLANK = b" \t\r\n"
 _NULL = Raw(b"null")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -62,7 +66,7 @@ class Origin:
 
 @dataclass(slots=True, kw_only=True)
 class Decoded:
-    """What a piece of lines came to. `rows` is by event type; `lines` does not count blank ones."""
+    """What a piece of lines came to. `rows` is by table; `lines` does not count blank ones."""
 
     rows: dict[str, Rows] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
@@ -77,12 +81,47 @@ class _Found:
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
+    lines: int = 0
+    """Good ones."""
     mismatched: int = 0
 
+    def take(self, tables: Iterable[str], parts: Iterable[list[Row]]) -> None:
+        """Take the rows of an event type's parts, each with its table."""
+        for table, rows in zip(tables, parts, strict=True):
+            if table in self.rows:
+                self.rows[table] += rows
+            elif rows:
+                self.rows[table] = rows
+
     def add(self, other: "_Found") -> None:
-        for name, rows in other.rows.items():
-            self.rows.setdefault(name, []).extend(rows)
+        self.take(other.rows, other.rows.values())
+        self.lines += other.lines
         self.mismatched += other.mismatched
+
+
+class _Bulk:
+    """The strict readers of one shape, made when the first piece of lines is tried as such."""
+
+    def __init__(self, events: Mapping[str, EventType], shape: Shape) -> None:
+        self._events = events
+        self._shape = shape
+        self._rows: dict[str, StrictRows] = {}
+
+    @cached_property
+    def names(self) -> Mapping[type, str]:
+        """The event type of each struct."""
+        return {strict_struct(event, self._shape): name for name, event in self._events.items()}
+
+    @cached_property
+    def decode_lines(self) -> Callable[[bytes], list[Any]]:
+        """The decoder of whole pieces; any ValueError means that not all lines are of this shape."""
+        return msgspec.json.Decoder(reduce(or_, self.names)).decode_lines
+
+    def rows(self, name: str) -> StrictRows:
+        """Return the function that makes rows of an event type's structs."""
+        if name not in self._rows:
+            self._rows[name] = strict_rows(self._events[name], self._shape)
+        return self._rows[name]
 
 
 class LineDecoder:
@@ -103,22 +142,11 @@ class LineDecoder:
         self._project_place = {
             name: [column.name for column in event.table.columns].index(event.project) for name, event in events.items()
         }
-        self._shapes = [
-            self._shape(enveloped=enveloped, loose=loose) for loose, enveloped in product((False, True), repeat=2)
+        self._tables = {name: [part.table.name for part in event.parts] for name, event in events.items()}
+        self._bulks = [
+            _Bulk(events, Shape(tag=tag, enveloped=enveloped, loose=loose))
+            for loose, tag, enveloped in product((False, True), _TAGS, (False, True))
         ]
-
-    def _shape(
-        self, *, enveloped: bool, loose: bool
-    ) -> tuple[Callable[[bytes], list[Any]], dict[type, tuple[str, StrictRows]]]:
-        """Return the bulk decoder of one shape, and by struct the event type and its row function."""
-        functions: dict[type, tuple[str, StrictRows]] = {
-            strict_struct(event, enveloped=enveloped, loose=loose): (
-                name,
-                strict_rows(event, enveloped=enveloped, loose=loose),
-            )
-            for name, event in self._events.items()
-        }
-        return msgspec.json.Decoder(reduce(or_, functions)).decode_lines, functions
 
     def decode(self, piece: Piece, origin: Origin) -> Decoded:
         """Decode `piece`; never raises for what is in it."""
@@ -127,26 +155,27 @@ class LineDecoder:
     def _encoded(self, found: _Found, origin: Origin) -> Decoded:
         decoded = Decoded(
             rejects=found.rejects,
-            lines=len(found.rejects),
+            lines=found.lines + len(found.rejects),
             mismatched=0 if origin.policy == "trust" else found.mismatched,
         )
-        for name, rows in found.rows.items():
-            decoded.rows[name] = Rows(data=self._encode_lines(rows), count=len(rows))
-            decoded.lines += len(rows)
+        for table, rows in found.rows.items():
+            decoded.rows[table] = Rows(data=self._encode_lines(rows), count=len(rows))
         return decoded
 
     def _bulk(self, data: bytes, origin: Origin) -> _Found | None:
         """Read lines that are all good and of one shape; None if they are not."""
         clock = origin.clock
-        for decode_lines, functions in self._shapes:
+        for bulk in self._bulks:
             found = _Found()
             try:
-                events = _deep(_LINE_BY_LINE_FRAMES, decode_lines, data)
+                events = _deep(_LINE_BY_LINE_FRAMES, bulk.decode_lines, data)
                 if not _one_object_a_line(data, len(events)):
                     return None
                 for kind, group in _groups(events):
-                    name, rows = functions[kind]
-                    found.rows[name], mismatched = rows(group, clock, origin.project)
+                    name = bulk.names[kind]
+                    parts, mismatched, _ = bulk.rows(name)(group, clock, origin.project, times.EARLIEST, times.LATEST)
+                    found.take(self._tables[name], parts)
+                    found.lines += len(group)
                     found.mismatched += mismatched
             except (ValueError, RecursionError):
                 continue
@@ -174,14 +203,15 @@ class LineDecoder:
         for line in BytesIO(block.data):
             if line.strip(_BLANK):
                 try:
-                    name, row = self._row(line, clock)
-                    if row[self._project_place[name]] != origin.project:
+                    name, parts = self._rows(line, clock)
+                    if parts[0][0][self._project_place[name]] != origin.project:
                         if origin.policy == "reject":
                             event = self._events[name]
-                            key = event.table.column(event.project).keys[0]
+                            key = keys.spelt(event.column(event.project).keys[0])
                             raise RejectedLineError(Reason.PROJECT_MISMATCH, key, "not the project of its folder")
                         found.mismatched += 1
-                    found.rows.setdefault(name, []).append(row)
+                    found.take(self._tables[name], parts)
+                    found.lines += 1
                 except RejectedLineError as error:
                     # Only the last line of a file can be without its end; cut off in the middle, it is no JSON.
                     torn = error.reason is Reason.INVALID_JSON and not line.endswith(b"\n")
@@ -198,12 +228,12 @@ class LineDecoder:
             number += 1
             offset += len(line)
 
-    def _row(self, line: bytes, clock: datetime) -> tuple[str, Row]:
-        """Return the event type and the row of one line, or raise `RejectedLineError`."""
+    def _rows(self, line: bytes, clock: datetime) -> tuple[str, list[list[Row]]]:
+        """Return the event type and the rows of one line by part, or raise `RejectedLineError`."""
         try:
             head = self._head(line)
             name = self._name(head)
-            return name, self._lenient[name].row(line, head.data, clock)
+            return name, self._lenient[name].rows(line, head.data, clock)
         except RecursionError:
             raise RejectedLineError(Reason.TOO_DEEP, detail="nested too deeply") from None
         except msgspec.ValidationError as error:
@@ -212,7 +242,7 @@ class LineDecoder:
             _raise_malformed(line, error)
 
     def _name(self, head: _Head) -> str:
-        for key, raw in (("type", head.type), ("event_type", head.event_type)):
+        for key, raw in zip(_TAGS, (head.type, head.event_type), strict=True):
             if raw != _NULL:
                 try:
                     name = self._text(raw)

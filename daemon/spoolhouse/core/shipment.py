@@ -23,7 +23,7 @@ class Limits:
     max_insert_bytes: int
     """Canonical bytes of one insert: above that ClickHouse makes two blocks of it, and it is no longer atomic."""
     side_bytes: int
-    """Canonical bytes of rows that are not of the shipment's own type, held until its own rows are sent."""
+    """Canonical bytes of rows that are not for the shipment's own table, held until its own rows are sent."""
     max_line: int
     """A longer line is rejected without ever being held as a whole."""
     project: ProjectPolicy
@@ -150,6 +150,7 @@ class FileStats:
     rejected: int = 0
     mismatched: int = 0
     rows: dict[str, int] = field(default_factory=dict)
+    """By table, its prefix left out."""
     failure: str = ""
     """Why the file cannot be read as one, empty if it can; its whole lines before the fault have landed."""
 

@@ -1,4 +1,4 @@
-"""Sample events: traces of an agent application with their spans, logs, metrics and scores, which fit together.
+"""Sample events: traces of an agent application with their spans, logs, metrics, scores and feedback that fit.
 
 Everything follows from the seed, the time that is given, a project's name and a number: event `i` of a type is always
 the same one, and whichever types are asked for, their trace and span ids meet. Nothing here knows a clock or a disk.
@@ -15,7 +15,7 @@ import msgspec
 Shape = Literal["flat", "enveloped", "mixed"]
 Fields = dict[str, object]
 
-PER_TRACE = {"trace": 1, "span": 8, "log": 4, "metric": 3, "score": 1}
+PER_TRACE = {"trace": 1, "span": 8, "log": 4, "metric": 3, "score": 1, "feedback": 1}
 """How many events of each type one trace comes with; the types that there are."""
 
 WINDOW_MS = 2 * 3_600_000
@@ -43,6 +43,7 @@ _ANSWERS = (
     "I could not reach the supplier directory. Shall I try again in a few minutes?",
 )
 _ERRORS = ("rate_limit_exceeded", "tool_timeout", "context_length_exceeded", "upstream_503")
+_COMPLAINTS = ("Did not answer my question.", "Zu langsam.", "The link in the answer is dead.")
 _SCORERS = ("answer-relevancy", "faithfulness", "toxicity", "completeness")
 _ENVIRONMENTS = ("production", "production", "production", "staging")
 _BOUNDARIES = (10, 50, 100, 250, 500, 1000, 2500, 5000)
@@ -292,10 +293,37 @@ def _score_event(trace: _Trace, _index: int) -> Fields:
     }
 
 
+def _feedback_event(trace: _Trace, _index: int) -> Fields:
+    random = trace.random
+    good = random.random() < (_FAILURE_RATE if trace.failed else 0.8)
+    kind, value = random.choice(
+        (("thumbs", "up" if good else "down"), ("rating", random.randint(4, 5) if good else random.randint(1, 3)))
+    )
+    return {
+        "id": f"fbk_{random.getrandbits(96):024x}",
+        "projectId": trace.project,
+        "deploymentId": trace.deployment,
+        "traceId": trace.id,
+        "spanId": trace.spans[0],
+        "source": random.choice(("user", "user", "annotator")),
+        "feedbackType": kind,
+        "value": value,
+        **({} if good else {"comment": random.choice(_COMPLAINTS)}),
+        "experiment": f"exp_{random.randrange(3)}",
+        "organizationId": "org_0001",
+        "userId": trace.user,
+        "environment": trace.environment,
+        "serviceName": "agents-api",
+        "timestamp": _time(trace.end),
+        "metadata": {"channel": random.choice(("web", "mobile", "e-mail"))},
+    }
+
+
 _MAKERS: dict[str, Callable[[_Trace, int], Fields]] = {
     "trace": _trace_event,
     "span": _span_event,
     "log": _log_event,
     "metric": _metric_event,
     "score": _score_event,
+    "feedback": _feedback_event,
 }

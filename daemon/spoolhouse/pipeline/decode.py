@@ -1,6 +1,6 @@
 """Decode: reads a shipment's segments, validates their lines, and groups the rows into batches by table.
 
-Promises: rows of the shipment's own type stream to their insert while they are being read; rows of other types wait
+Promises: rows of the shipment's own table stream to their insert while they are being read; rows of other tables wait
 in memory, bounded, until that insert is fed; which batch a row is in depends on nothing but the journalled shipment
 and its files, so that a batch can be opened again. A bad line harms no other line.
 """
@@ -123,18 +123,18 @@ class _Decoding:
                 if decoded.rejects:
                     recent.rejected(name, lines_before, decoded.rejects)
                     await asyncio.to_thread(self._rejects.add, name, lines_before, decoded.rejects)
-                for event_name, rows in decoded.rows.items():
-                    stats.rows[event_name] = stats.rows.get(event_name, 0) + rows.count
-                    await self._give(event_name, rows)
+                for table, rows in decoded.rows.items():
+                    stats.rows[table] = stats.rows.get(table, 0) + rows.count
+                    await self._give(table, rows)
 
-    async def _give(self, event_name: str, rows: Rows) -> None:
-        if event_name != self._shipment.type:
-            self._round.side.setdefault(event_name, []).append(rows)
+    async def _give(self, table: str, rows: Rows) -> None:
+        if table != self._reader.own_table(self._shipment):
+            self._round.side.setdefault(table, []).append(rows)
             return
         if self._round.live is None:
             self._round.live, receiver = channel(_READ_AHEAD, Rows)
             self._round.live_count = asyncio.get_running_loop().create_future()
-            await self._send_batch(event_name, receiver, self._round.live_count)
+            await self._send_batch(table, receiver, self._round.live_count)
         self._round.own_rows += rows.count
         if not self._round.live_dropped:
             try:
@@ -144,33 +144,32 @@ class _Decoding:
                 self._round.live_dropped = True
 
     async def _end_round(self) -> None:
-        """Close the own type's batch first: no insert waits open while a slot for another one is awaited."""
+        """Close the own table's batch first: no insert waits open while a slot for another one is awaited."""
         if self._round.live is not None:
             self._round.live.close()
         if self._round.live_count is not None:
             self._round.live_count.set_result(self._round.own_rows)
-        for event_name, pieces in self._round.side.items():
+        for table, pieces in self._round.side.items():
             sender, receiver = channel(len(pieces), Rows)
             for rows in pieces:
                 await sender.send(rows)
             sender.close()
             count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             count.set_result(sum(rows.count for rows in pieces))
-            await self._send_batch(event_name, receiver, count)
+            await self._send_batch(table, receiver, count)
         self._round = _Round(number=self._round.number + 1)
 
-    async def _send_batch(self, event_name: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
-        table = self._reader.event(event_name).table
+    async def _send_batch(self, table: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
         self._count += 1
         reach("decode.batch")
         await self._batches.send(
             Batch(
-                id=self._shipment.batch_id(table.name, self._round.number),
+                id=self._shipment.batch_id(table, self._round.number),
                 shipment=self._shipment,
-                table=table,
+                table=self._reader.tables[table],
                 round_number=self._round.number,
                 live=live,
-                reopen=partial(self._reader.rows, self._shipment, event_name, self._round.number, count),
+                reopen=partial(self._reader.rows, self._shipment, table, self._round.number, count),
                 count=count,
             )
         )

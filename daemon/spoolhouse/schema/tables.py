@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from spoolhouse.core.declaration import Column, Kind, Table
+from spoolhouse.core.declaration import ARRAYS, Column, Kind, Table
 from spoolhouse.schema.ddl import ColumnDefinition, IndexDefinition, TableDefinition, Ttl, literal
 
 INGESTED_AT = "ingested_at"
@@ -27,14 +27,19 @@ BATCH_TYPE = "LowCardinality(String)"
 _BATCH_BLOOM = 0.01
 _TYPES: Mapping[Kind, str] = {
     Kind.TEXT: "String",
+    Kind.SCALAR: "String",
+    Kind.ANY: "String",
+    Kind.BOOLEAN: "Bool",
     Kind.INTEGER: "Int64",
+    Kind.INTEGER32: "Int32",
     Kind.NUMBER: "Float64",
     Kind.TIME: TIME_TYPE,
     Kind.JSON: "String",
     Kind.NUMBERS: "Array(Float64)",
     Kind.COUNTS: "Array(UInt64)",
+    Kind.TEXTS: "Array(String)",
 }
-_ARRAYS = frozenset({Kind.NUMBERS, Kind.COUNTS})
+_TEXTS = frozenset({Kind.TEXT, Kind.SCALAR, Kind.ANY, Kind.JSON})
 
 
 def column_type(column: Column) -> str:
@@ -44,7 +49,7 @@ def column_type(column: Column) -> str:
     """
     name = _enum(column.choices) if column.kind is Kind.CHOICE else _TYPES[column.kind]
     if column.nullable:
-        if column.kind in _ARRAYS:
+        if column.kind in ARRAYS:
             raise ValueError(f"column {column.name}: an array cannot be NULL in ClickHouse")
         name = f"Nullable({name})"
     return f"LowCardinality({name})" if column.low_cardinality else name
@@ -70,7 +75,7 @@ def _default(column: Column) -> str:
 def _codec(column: Column) -> str:
     if column.kind is Kind.TIME:
         return TIME_CODEC
-    if column.kind in {Kind.TEXT, Kind.JSON} and not column.low_cardinality:
+    if column.kind in _TEXTS and not column.low_cardinality:
         return TEXT_CODEC
     return ""
 

@@ -20,7 +20,7 @@ class BatchSettings(Group):
     max_insert_bytes: Annotated[Size, Field(le=128_000_000)] = ByteSize(128_000_000)
     """Bytes of one insert as it is sent; bounded for the same reason."""
     side_bytes: Size = ByteSize(24 * MIB)
-    """Bytes of rows of other types that a shipment may collect in memory beside its own type's."""
+    """Bytes of rows for other tables that a shipment may collect in memory beside its own table's."""
     linger: Seconds = 0.2
     """Seconds that a shipment which is not full waits for more files."""
 

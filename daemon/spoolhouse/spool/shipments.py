@@ -13,10 +13,10 @@ import structlog
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from spoolhouse import pulse
-from spoolhouse.core.declaration import EventType
+from spoolhouse.core.declaration import EventType, tables
 from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import CHUNK_BYTES, Segment, Shipment
+from spoolhouse.core.shipment import CHUNK_BYTES, Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool.home import Home
@@ -26,7 +26,7 @@ from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
 log = structlog.get_logger(__name__)
 
 _SILENCE_BYTES = 4 << 20
-"""How much input may pass without a row of the shipment's own type before its round ends: an insert that is kept
+"""How much input may pass without a row for the shipment's own table before its round ends: an insert that is kept
 waiting for rows is broken off by the server."""
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 """What is no fault of the file: opening it is tried again."""
@@ -59,38 +59,39 @@ class _Fill:
     own_bytes: int = 0
     side_bytes: int = 0
     silent_bytes: int = 0
-    """Input since the last row of the shipment's own type."""
+    """Input since the last row for the shipment's own table."""
     side_rows: dict[str, int] = field(default_factory=dict)
 
-    def has_room(self, decoded: Decoded, shipment: Shipment) -> bool:
+    def has_room(self, decoded: Decoded, own: str, limits: Limits) -> bool:
         """Tell whether the rows still fit into this round's batches; an empty round takes anything."""
-        limits = shipment.limits
-        own = decoded.rows.get(shipment.type)
-        own_rows = self.own_rows + (own.count if own else 0)
-        own_bytes = self.own_bytes + (len(own.data) if own else 0)
-        side_bytes = self.side_bytes + sum(len(r.data) for name, r in decoded.rows.items() if name != shipment.type)
-        side_rows = max((self.side_rows.get(n, 0) + r.count for n, r in decoded.rows.items()), default=0)
+        own_bytes, side_bytes = self.own_bytes, self.side_bytes
+        most_rows = 0
+        for table, rows in decoded.rows.items():
+            if table == own:
+                own_bytes += len(rows.data)
+                most_rows = max(most_rows, self.own_rows + rows.count)
+            else:
+                side_bytes += len(rows.data)
+                most_rows = max(most_rows, self.side_rows.get(table, 0) + rows.count)
         return (self.own_rows == 0 and self.side_bytes == 0) or (
-            max(own_rows, side_rows) <= limits.max_rows
-            and own_bytes <= limits.max_insert_bytes
-            and side_bytes <= limits.side_bytes
+            most_rows <= limits.max_rows and own_bytes <= limits.max_insert_bytes and side_bytes <= limits.side_bytes
         )
 
-    def is_silent(self, size: int, decoded: Decoded | None, shipment: Shipment) -> bool:
+    def is_silent(self, size: int, decoded: Decoded | None, own: str) -> bool:
         """Count input of `size` bytes; tell whether its own batch has been without rows for too long."""
         self.silent_bytes += size
-        if decoded is not None and shipment.type in decoded.rows:
+        if decoded is not None and own in decoded.rows:
             self.silent_bytes = 0
         return self.own_rows > 0 and self.silent_bytes > _SILENCE_BYTES
 
-    def count(self, decoded: Decoded, shipment: Shipment) -> None:
+    def count(self, decoded: Decoded, own: str) -> None:
         """Count rows in."""
-        for name, rows in decoded.rows.items():
-            if name == shipment.type:
+        for table, rows in decoded.rows.items():
+            if table == own:
                 self.own_rows += rows.count
                 self.own_bytes += len(rows.data)
             else:
-                self.side_rows[name] = self.side_rows.get(name, 0) + rows.count
+                self.side_rows[table] = self.side_rows.get(table, 0) + rows.count
                 self.side_bytes += len(rows.data)
 
 
@@ -105,37 +106,40 @@ class Reader:
         self._events = events
         self._decoder = decoder
         self._executor = executor
+        self.tables = tables(events)
 
-    def event(self, name: str) -> EventType:
-        """Return the declaration of an event type."""
-        return self._events[name]
+    def own_table(self, shipment: Shipment) -> str:
+        """Return the table that the events of the shipment's type land in; none if there is no such type any more."""
+        event = self._events.get(shipment.type)
+        return "" if event is None else event.table.name
 
     async def steps(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
         """Yield what the shipment's segments hold, in order, and where a round ends."""
         current = _Fill()
+        own = self.own_table(shipment)
         async with aclosing(self._pieces(shipment)) as pieces:
             async for segment, step in pieces:
                 if isinstance(step, Read):
-                    if not current.has_room(step.decoded, shipment):
+                    if not current.has_room(step.decoded, own, shipment.limits):
                         yield RoundEnd()
                         current = _Fill()
-                    current.count(step.decoded, shipment)
+                    current.count(step.decoded, own)
                 yield segment, step
                 size, decoded = _input(step)
-                if current.is_silent(size, decoded, shipment):
+                if current.is_silent(size, decoded, own):
                     yield RoundEnd()
                     current = _Fill()
 
     async def rows(
-        self, shipment: Shipment, event_name: str, round_number: int, expected: "asyncio.Future[int]"
+        self, shipment: Shipment, table: str, round_number: int, expected: "asyncio.Future[int]"
     ) -> AsyncGenerator[Rows]:
-        """Yield the rows of one type in one round once more, from the files.
+        """Yield the rows for one table in one round once more, from the files.
 
         Raises `OperatorError`, after the last of them, if they are not as many as the first time: somebody has taken
         or changed a file, and the rest must not pass for the whole.
         """
         counted = 0
-        async with aclosing(self._again(shipment, event_name, round_number)) as pieces:
+        async with aclosing(self._again(shipment, table, round_number)) as pieces:
             async for rows in pieces:
                 counted += rows.count
                 yield rows
@@ -143,11 +147,11 @@ class Reader:
             expected_rows = await expected
         if counted != expected_rows:
             raise OperatorError(
-                f"shipment {shipment.id} holds {counted} rows of {event_name} where it held {expected_rows}",
+                f"shipment {shipment.id} holds {counted} rows for {table} where it held {expected_rows}",
                 mend="a claimed file was taken or changed, or cannot be read just now: put it back",
             )
 
-    async def _again(self, shipment: Shipment, event_name: str, round_number: int) -> AsyncGenerator[Rows]:
+    async def _again(self, shipment: Shipment, table: str, round_number: int) -> AsyncGenerator[Rows]:
         current = 0
         async with aclosing(self.steps(shipment)) as steps:
             async for step in steps:
@@ -156,7 +160,7 @@ class Reader:
                     if current > round_number:
                         return
                 elif current == round_number and isinstance(step[1], Read):
-                    rows = step[1].decoded.rows.get(event_name)
+                    rows = step[1].decoded.rows.get(table)
                     if rows is not None:
                         yield rows
 

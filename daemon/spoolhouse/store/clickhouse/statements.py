@@ -10,12 +10,17 @@ from spoolhouse.core.ports import RowsInsert
 
 STORED_TYPES = {
     Kind.TEXT: "String",
+    Kind.SCALAR: "String",
+    Kind.ANY: "String",
+    Kind.BOOLEAN: "Bool",
     Kind.INTEGER: "Int64",
+    Kind.INTEGER32: "Int32",
     Kind.NUMBER: "Float64",
     Kind.TIME: "DateTime64(3, 'UTC')",
     Kind.JSON: "String",
     Kind.NUMBERS: "Array(Float64)",
     Kind.COUNTS: "Array(UInt64)",
+    Kind.TEXTS: "Array(String)",
 }
 """What a column is parsed as where the server parses strictly by type; CHOICE has its own Enum8."""
 
