@@ -22,8 +22,8 @@ REGISTRY = CollectorRegistry()
 
 LINES = Counter(
     "spoolhouse_lines_total",
-    "Lines of shipments that are acknowledged as a whole. outcome=landed: type is the event's own. outcome=rejected: "
-    "the line is in rejected/, type is that of its folder.",
+    "Lines of shipments that are acknowledged as a whole, by the type of their folder. outcome is landed, or rejected "
+    "(the line is in rejected/).",
     ["type", "outcome"],
     registry=REGISTRY,
 )

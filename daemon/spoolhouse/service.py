@@ -12,14 +12,15 @@ import structlog
 
 from spoolhouse import memory
 from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.declaration import tables
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.fingerprint import fingerprint
 from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ports import Driver
 from spoolhouse.core.shipment import Limits, Packer, Shipment
-from spoolhouse.errors import SpoolhouseError, StoreError
+from spoolhouse.errors import SpoolhouseError
+from spoolhouse.figures import Figures, Work
 from spoolhouse.health import Health
+from spoolhouse.http import looked_at
 from spoolhouse.notify import Notifier
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import Desk, arrivals, check, note_backlog, scan, watch
@@ -30,6 +31,7 @@ from spoolhouse.pipeline.pressure import PartPressure, filled
 from spoolhouse.pipeline.settle import Ending, News, Settler
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.pulse import STUCK_AFTER, Pulse
+from spoolhouse.sample_row import show_a_row
 from spoolhouse.settings import Settings
 from spoolhouse.signals import stop_on_signal
 from spoolhouse.spool.home import Home
@@ -37,7 +39,6 @@ from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
-from spoolhouse.stalls import Stalls
 from spoolhouse.standing import Standing
 from spoolhouse.startup import await_ready, open_driver
 
@@ -67,15 +68,21 @@ async def run(settings: Settings, *, once: bool, progress: Progress | None = Non
     """
     root = settings.spool.root
     driver = open_driver(settings)
+    figures = Figures(settings=settings)
     try:
         await asyncio.to_thread(check, root)
         memory.calm_the_collector()
         memory.keep_what_is_freed()
-        instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-        home = await asyncio.to_thread(Home.create, root, instance)
-        service = Service(settings=settings, driver=driver, home=home, once=once, progress=progress or Silent())
-        return await _until_out_of_time(service)
+        async with looked_at(settings.http, figures, once=once) as url:
+            instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+            home = await asyncio.to_thread(Home.create, root, instance)
+            service = Service(
+                settings=settings, driver=driver, home=home, once=once, progress=progress or Silent(), figures=figures
+            )
+            await asyncio.to_thread(home.announce, url)
+            return await _until_out_of_time(service)
     finally:
+        figures.close()
         await driver.close()
 
 
@@ -102,7 +109,6 @@ async def _until_out_of_time(service: "Service") -> int:
 
 
 async def _live(service: "Service") -> int:
-    stalls = Stalls()
     try:
         async with asyncio.TaskGroup() as group:
             attendant = group.create_task(service.attend(), name="attend")
@@ -119,7 +125,7 @@ async def _live(service: "Service") -> int:
         code = EXIT_CRASH
     finally:
         await service.close()
-    stalls.stop()
+    stalls = service.figures.stalls
     outcome = service.settler.outcome
     log.info("stopped", exit_code=code, files=outcome.files, longest_stall_ms=round(stalls.longest * 1000))
     return code
@@ -142,13 +148,14 @@ class Service:
     home: Home
     once: bool
     progress: Progress
-    health: Health = field(default_factory=Health)
+    figures: Figures
     notifier: Notifier = field(default_factory=Notifier)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(init=False)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Something changed in the spool."""
     desk: Desk = field(default_factory=Desk)
-    pulse: Pulse = field(default_factory=Pulse)
+    health: Health = field(init=False)
+    pulse: Pulse = field(init=False)
     homes: dict[str, Home] = field(init=False)
     tails: Tails = field(default_factory=Tails)
     settler: Settler = field(init=False)
@@ -157,6 +164,7 @@ class Service:
 
     def __post_init__(self) -> None:
         """Make the parts that outlive the stages."""
+        self.stop, self.health, self.pulse = self.figures.stop, self.figures.health, self.figures.pulse
         spool = self.settings.spool
         self.homes = {self.home.instance: self.home}
         ending = Ending(
@@ -178,20 +186,36 @@ class Service:
             filled((event.table for event in BUILT_IN.values()), prefix=self.settings.clickhouse.table_prefix),
             self.stop,
         )
+        self.figures.work = Work(
+            home=self.home, homes=self.homes, desk=self.desk, settler=self.settler, adopter=self.adopter
+        )
 
     async def lead(self) -> int:
         """Go through the run's whole life, and return the exit code."""
         if self.notifier.wanted:
-            spool = self.settings.spool
-            found = await asyncio.to_thread(lambda: list(scan(spool.root, BUILT_IN.keys(), spool.project_id)))
-            note_backlog(found, self.desk)
+            await self._count_backlog()
         # A server that is down is something to wait for, not a start that failed.
         self.notifier.ready(str(self.standing()))
-        if not await await_ready(self.settings, self.driver, self.health, self.stop, once=self.once):
+        async with asyncio.TaskGroup() as group:
+            counting = group.create_task(self._keep_counting(), name="count")
+            ready = await await_ready(self.settings, self.driver, self.health, self.stop, once=self.once)
+            counting.cancel()
+        if not ready:
             return EXIT_OK if self.stop.is_set() else EXIT_UNAVAILABLE
         log.info("started", instance=self.home.instance, spool=os.fspath(self.home.spool), once=self.once)
         await self.work()
         return self.verdict()
+
+    async def _keep_counting(self) -> None:
+        """While ClickHouse is awaited there are no arrivals yet, but somebody may want to know what piles up."""
+        while True:
+            await asyncio.sleep(self.settings.spool.poll_interval_ms / 1000)
+            await self._count_backlog()
+
+    async def _count_backlog(self) -> None:
+        spool = self.settings.spool
+        found = await asyncio.to_thread(lambda: list(scan(spool.root, BUILT_IN.keys(), spool.project_id)))
+        note_backlog(found, self.desk)
 
     async def attend(self) -> None:
         """Tell the service manager how things are, for ever; a stage that is stuck silences the signs of life."""
@@ -356,19 +380,10 @@ class Service:
             await asyncio.sleep(0.2)
 
     async def _sample(self) -> None:
-        if isinstance(self.progress, Silent) or not any(self.settler.outcome.rows.values()):
-            return
-        name = max(self.settler.outcome.rows, key=lambda table: self.settler.outcome.rows[table])
-        table = self.settings.clickhouse.table_prefix + name
-        columns = [column.name for column in tables(BUILT_IN)[name].columns]
-        listed = ", ".join(f"toString(`{column}`)" for column in columns)
-        try:
-            found = await self.driver.execute(f"SELECT {listed} FROM `{table}` LIMIT 1")  # noqa: S608  # declared names
-        except StoreError as error:
-            log.warning("sample_unavailable", error=str(error))
-            return
-        for row in found:
-            self.progress.sample(table, dict(zip(columns, row, strict=True)))
+        if not isinstance(self.progress, Silent):
+            await show_a_row(
+                self.driver, self.progress, self.settings.clickhouse.table_prefix, self.settler.outcome.rows
+            )
 
     async def close(self) -> None:
         """Let go of all homes; those that are empty are removed."""

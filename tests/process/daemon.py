@@ -8,7 +8,10 @@ import sys
 import sysconfig
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +29,19 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back over HTTP."""
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+_QUICK = {"SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.5"}
+_ANY_PORT = {"SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0"}
+
+
 class Daemon:
     """A running `spoolhouse ingest`. Leaving the context kills it if it still runs."""
 
@@ -36,8 +52,9 @@ class Daemon:
         *flags: str,
         env: Mapping[str, str] | None = None,
         unprivileged: bool = False,
+        any_port: bool = True,
     ) -> None:
-        """Start it on the spool `storage` itself (no base path), with quick scans.
+        """Start it on the spool `storage` itself (no base path), with quick scans, and HTTP on a free port.
 
         Where the tests are root, `unprivileged` takes from it what lets root pass by the permissions of files.
         """
@@ -56,7 +73,7 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.5", **(env or {})},
+            env={**os.environ, **_QUICK, **(_ANY_PORT if any_port and "--once" not in flags else {}), **(env or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -97,6 +114,10 @@ class Daemon:
                 assert alive, f"ended with {self._process.returncode} before {name}; said: {self.told()}"
                 self._news.wait(min(left, 0.2))
         return found
+
+    def get(self, path: str) -> Answer:
+        """Ask it over HTTP."""
+        return get(f"{self.wait_for('http_listening')[0]['url']}{path}")
 
     def told(self) -> str:
         """Return the last of what it said."""
@@ -147,6 +168,16 @@ def command(*arguments: str, env: Mapping[str, str] | None = None) -> "subproces
     return subprocess.run(
         [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=90, env=environment
     )
+
+
+def get(url: str) -> Answer:
+    """Return the answer to a GET request, whatever its code."""
+    try:
+        response = urllib.request.urlopen(url, timeout=30)  # noqa: S310  # a URL that the daemon itself said
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return Answer(code=response.status, headers=dict(response.headers.items()), body=response.read())
 
 
 def drop(storage: Path, kind: str, project: str, name: str, content: bytes) -> Path:

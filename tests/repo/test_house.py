@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "export": {"core", "spool"},
     "pipeline": {"core", "spool", "schema", "store"},
     "startup": {"core", "schema", "store"},
-    "service": {"core", "spool", "schema", "store", "pipeline", "startup"},
+    "http": {"core"},
+    "figures": {"core", "spool", "pipeline"},
+    "service": {"core", "spool", "schema", "store", "pipeline", "startup", "http", "figures"},
     "cli": {"core", "spool", "schema", "store", "pipeline", "startup", "service", "export"},
 }
 """Which rooms a room may use, besides itself; the single modules at the top belong to everybody."""

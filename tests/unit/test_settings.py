@@ -12,6 +12,7 @@ from spoolhouse.configuration import load
 from spoolhouse.errors import BadSettingError
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.settings.operation import HttpSettings
 from spoolhouse.settings.spool import SpoolSettings
 from spoolhouse.settings.work import BatchSettings
 
@@ -105,6 +106,15 @@ def test_everything_is_frozen() -> None:
         ("spool.max_line", 0, "a size in bytes, or such as 16MiB, above 0"),
         ("spool.base_path", "/abs", "a relative path without .."),
         ("spool.base_path", "a/../../b", "a relative path without .."),
+        ("http.listen", "", "host:port"),
+        ("http.listen", "9464", "host:port"),
+        ("http.listen", ":9464", "host:port"),
+        ("http.listen", "127.0.0.1:99999", "host:port"),
+        ("http.listen", "127.0.0.1:-1", "host:port"),
+        ("http.listen", "::1:9464", "[::1]:9464"),
+        ("http.listen", "[127.0.0.1]:9464", "host:port"),
+        ("http.listen", "http://127.0.0.1:9464", "host:port"),
+        ("http.listen", "a b:1", "host:port"),
         ("spool.storage_path", "", "a folder's path"),
         ("spool.storage_type", "s3", "local"),
         ("spool.project", "perhaps", "trust, warn, reject"),
@@ -300,3 +310,16 @@ def test_whatever_is_given_there_are_settings_or_a_refusal(flags: dict[str, obje
         assert Settings.model_validate(settings.model_dump()) == settings
         return
     assert any(name in said for name in flags)
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("off", None),
+    ],
+)
+def test_where_it_listens(listen: str, address: tuple[str, int] | None) -> None:
+    assert HttpSettings(listen=listen).address == address

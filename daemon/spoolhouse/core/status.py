@@ -94,7 +94,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeStatus:
-    """What came of one event type, since the start."""
+    """What came of the files of one event type's folder, since the start; figures are of lines."""
 
     type: str
     table: str

@@ -293,8 +293,7 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
     metrics.IN_FLIGHT.dec()
     metrics.BYTES.labels(shipment.type).inc(sum(segment.end - segment.start for segment in shipment.segments))
     for more in stats.values():
-        for name, rows in more.rows.items():
-            metrics.LINES.labels(name, "landed").inc(rows)
+        metrics.LINES.labels(shipment.type, "landed").inc(more.lines - more.rejected)
         metrics.LINES.labels(shipment.type, "rejected").inc(more.rejected)
         metrics.PROJECT_MISMATCHES.inc(more.mismatched)
 

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.operation import LogSettings
+from spoolhouse.settings.operation import HttpSettings, LogSettings
 from spoolhouse.settings.spool import SpoolSettings
 from spoolhouse.settings.work import AdoptSettings, BatchSettings, RetrySettings, ShutdownSettings, WorkerSettings
 
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     retry: RetrySettings = RetrySettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     adopt: AdoptSettings = AdoptSettings()
+    http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -6,7 +6,9 @@ All methods block on the disk; call them from a worker thread.
 
 import contextlib
 import errno
+import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -222,6 +224,11 @@ class Home:
             for path in _walk(self.claimed)
             if len(path.parts) == layout.PENDING_DEPTH
         ]
+
+    def announce(self, url: str | None) -> None:
+        """Write down where this instance can be asked how it is (nowhere: None), for `spoolhouse status`."""
+        told = {"url": url, "pid": os.getpid(), "host": socket.gethostname()}
+        (self.folder / layout.ANNOUNCEMENT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
     def is_empty(self) -> bool:
         """Tell whether nothing is left to do for any file here."""

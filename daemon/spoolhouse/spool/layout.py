@@ -3,7 +3,7 @@
     {spool}/{type}/{project}/{timestamp}_{id}.jsonl        pending
     {spool}/{type}/{project}/processed/…, failed/…         final
     {spool}/rejected/{day}/{shipment}.jsonl                rejected lines
-    {spool}/.spoolhouse/{instance}/                        lock, journal, claimed/{type}/{project}/…
+    {spool}/.spoolhouse/{instance}/                        lock, journal, address, claimed/{type}/{project}/…
 
 Types and projects are folders that the producers make; all others are ours.
 """
@@ -21,6 +21,7 @@ FAILED = "failed"
 REJECTED = "rejected"
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
+ANNOUNCEMENT = "address.json"
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".swp", "~")
 
 PENDING_DEPTH = 3

@@ -1,0 +1,175 @@
+"""The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
+
+It is bound before the first look at ClickHouse, answers from memory alone, and is no way to harm the daemon: no request
+changes anything, no body is read, and there are never more than a few connections.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from spoolhouse.core.status import Liveness, Readiness, Status
+from spoolhouse.errors import BadSettingError
+from spoolhouse.http.page import Page
+
+log = structlog.get_logger(__name__)
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_CONNECTIONS = 64
+_IDLE_SECONDS = 15.0
+_LONGEST_LINE = 4096
+_CLOSING_SECONDS = 1.0
+_SERVICE_UNAVAILABLE = 503
+
+
+class Source(Protocol):
+    """Who knows what is served. No method blocks."""
+
+    def liveness(self) -> Liveness:
+        """Return whether the stages are alive."""
+
+    def readiness(self) -> Readiness:
+        """Return whether ClickHouse takes rows of all types."""
+
+    def status(self) -> Status:
+        """Return everything."""
+
+    def exposition(self) -> bytes:
+        """Return the metrics in the text format of Prometheus."""
+
+
+@asynccontextmanager
+async def serving(address: tuple[str, int], source: Source, *, required: bool) -> AsyncGenerator[str | None]:
+    """Serve on `address` and yield the URL.
+
+    An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
+    served (None) if there is none either: rows can land without being watched.
+    """
+    runner = web.AppRunner(
+        _app(source),
+        access_log=None,
+        logger=_quiet_logger(),
+        handle_signals=False,
+        keepalive_timeout=_IDLE_SECONDS,
+        shutdown_timeout=_CLOSING_SECONDS,
+        max_line_size=_LONGEST_LINE,
+        max_field_size=_LONGEST_LINE,
+    )
+    await runner.setup()
+    listener = None
+    try:
+        listener = await _bind(_door(runner), address, required=required)
+        url = None if listener is None else _url(listener)
+        if url is not None:
+            log.info("http_listening", url=url)
+        yield url
+    finally:
+        if listener is not None:
+            listener.close()
+        await runner.cleanup()
+
+
+def _door(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each new connection: with too many of them, the oldest is closed for it.
+
+    Answers are short, so whoever holds a connection for long only waits, or means no good. Refusing the new one
+    instead would let him keep a health check out.
+    """
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is not set up")
+
+    def enter() -> asyncio.Protocol:
+        # Those that are closing stay in the list for a moment: they are the oldest too.
+        connections = server.connections
+        if len(connections) >= MOST_CONNECTIONS:
+            connections[len(connections) - MOST_CONNECTIONS].force_close()
+        return server()
+
+    return enter
+
+
+async def _bind(
+    door: Callable[[], asyncio.Protocol], address: tuple[str, int], *, required: bool
+) -> asyncio.Server | None:
+    loop = asyncio.get_running_loop()
+    host, port = address
+    try:
+        return await loop.create_server(door, host, port)
+    except OSError as error:
+        reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        if required:
+            raise BadSettingError(
+                f"http.listen: {host}:{port} cannot be listened on ({reason}); accepted: a free address of this "
+                "host, port 0 for any free port, or off"
+            ) from error
+    try:
+        listener = await loop.create_server(door, host, 0)
+    except OSError as error:
+        log.warning("http_unavailable", error=error.strerror or str(error), mend="set http.listen")
+        return None
+    mend = "set http.listen, so that whoever looks finds it in one place; `spoolhouse status` finds it as it is"
+    log.warning("http_port_taken", port=port, reason=reason, mend=mend)
+    return listener
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return where aiohttp logs faults of ours; what clients send that is no HTTP is no news, however often."""
+    logger = logging.getLogger(__name__)
+    logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, HttpProcessingError)
+
+
+def _url(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _app(source: Source) -> web.Application:
+    page = Page.load()
+    app = web.Application(client_max_size=0)
+
+    def answer(value: Liveness | Readiness | Status, *, well: bool) -> web.Response:
+        code = 200 if well else _SERVICE_UNAVAILABLE
+        return web.Response(body=msgspec.json.encode(value), status=code, content_type="application/json")
+
+    async def livez(_request: web.Request) -> web.Response:
+        liveness = source.liveness()
+        return answer(liveness, well=liveness.alive)
+
+    async def readyz(_request: web.Request) -> web.Response:
+        readiness = source.readiness()
+        return answer(readiness, well=readiness.ready)
+
+    async def status(_request: web.Request) -> web.Response:
+        return answer(source.status(), well=True)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=source.exposition(), headers={"Content-Type": METRICS_TYPE})
+
+    async def index(_request: web.Request) -> web.Response:
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy}
+        return web.Response(body=page.body, headers=headers)
+
+    async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "spoolhouse"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+
+    handlers = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": metrics, "/": index}
+    app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.on_response_prepare.append(prepare)
+    return app

@@ -1,0 +1,30 @@
+"""One row as it can be read back: something to look at for whoever tries this out."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from spoolhouse.core.declaration import tables
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.ports import Driver
+from spoolhouse.errors import StoreError
+from spoolhouse.progress import Progress
+
+log = structlog.get_logger(__name__)
+
+
+async def show_a_row(driver: Driver, progress: Progress, prefix: str, rows: Mapping[str, int]) -> None:
+    """Show a row of the table in which the most have landed (`rows`, by table); nothing if none has."""
+    if not any(rows.values()):
+        return
+    name = max(rows, key=lambda table: rows[table])
+    table = prefix + name
+    columns = [column.name for column in tables(BUILT_IN)[name].columns]
+    listed = ", ".join(f"toString(`{column}`)" for column in columns)
+    try:
+        found = await driver.execute(f"SELECT {listed} FROM `{table}` LIMIT 1")  # noqa: S608  # declared names
+    except StoreError as error:
+        log.warning("sample_unavailable", error=str(error))
+        return
+    for row in found:
+        progress.sample(table, dict(zip(columns, row, strict=True)))
