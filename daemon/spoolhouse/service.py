@@ -1,46 +1,44 @@
-"""The daemon's life: it wires the stages together, and owns the one task group that they run in."""
+"""What a run of the daemon is made of: it wires the stages together, and owns the task groups that they run in."""
 
 import asyncio
 import os
-import secrets
-import socket
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
 
-from spoolhouse import memory
+from spoolhouse import terms
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.fingerprint import fingerprint
 from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ports import Driver
-from spoolhouse.core.shipment import Limits, Packer, Shipment
-from spoolhouse.errors import SpoolhouseError
+from spoolhouse.core.shipment import Packer, Shipment
+from spoolhouse.errors import BadSettingError, SpoolhouseError
 from spoolhouse.figures import Figures, Work
 from spoolhouse.health import Health
-from spoolhouse.http import looked_at
+from spoolhouse.log import configure
 from spoolhouse.notify import Notifier
 from spoolhouse.pipeline.adopt import Adopter
-from spoolhouse.pipeline.arrivals import Desk, arrivals, check, note_backlog, scan, watch
-from spoolhouse.pipeline.claim import Claimer, Terms
+from spoolhouse.pipeline.arrivals import Desk, arrivals, look_through, note_backlog, watch
+from spoolhouse.pipeline.claim import Claimer
 from spoolhouse.pipeline.decode import Batch, decode
-from spoolhouse.pipeline.insert import GivenUpError, Inserter, Persistence
+from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.pressure import PartPressure, filled
-from spoolhouse.pipeline.settle import Ending, News, Settler
+from spoolhouse.pipeline.settle import News, Settler
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.pulse import STUCK_AFTER, Pulse
+from spoolhouse.reload import take_over
 from spoolhouse.sample_row import show_a_row
 from spoolhouse.settings import Settings
-from spoolhouse.signals import stop_on_signal
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.standing import Standing
-from spoolhouse.startup import await_ready, open_driver
+from spoolhouse.startup import await_ready
 
 log = structlog.get_logger(__name__)
 
@@ -52,91 +50,6 @@ EXIT_OUT_OF_TIME = 75
 
 _PLACES = 2000
 _NEWS = 1000
-
-
-def now_ms() -> int:
-    """Return the wall clock, in ms since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-async def run(settings: Settings, *, once: bool, progress: Progress | None = None) -> int:
-    """Run the daemon until SIGTERM or SIGINT, or with `once` until nothing is pending; return the exit code.
-
-    0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: ClickHouse cannot be
-    used, with `once`. 75: the grace period ended before all was drained; the rest is recoverable. Raises
-    `BadSettingError` and `SpoolError` before anything is touched.
-    """
-    root = settings.spool.root
-    driver = open_driver(settings)
-    figures = Figures(settings=settings)
-    try:
-        await asyncio.to_thread(check, root)
-        memory.calm_the_collector()
-        memory.keep_what_is_freed()
-        async with looked_at(settings.http, figures, once=once) as url:
-            instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-            home = await asyncio.to_thread(Home.create, root, instance)
-            service = Service(
-                settings=settings, driver=driver, home=home, once=once, progress=progress or Silent(), figures=figures
-            )
-            await asyncio.to_thread(home.announce, url)
-            return await _until_out_of_time(service)
-    finally:
-        figures.close()
-        await driver.close()
-
-
-async def _until_out_of_time(service: "Service") -> int:
-    """Live until a stop is complete, or its grace over."""
-    grace = service.settings.shutdown.grace
-    deadline = asyncio.timeout(None)
-
-    def request_stop() -> None:
-        service.stop.set()
-        service.wake.set()
-        deadline.reschedule(asyncio.get_running_loop().time() + grace)
-        service.notifier.stopping(grace, str(service.standing()))
-
-    try:
-        async with deadline:
-            with stop_on_signal(request_stop):
-                return await _live(service)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        log.warning("out_of_time", grace=grace, mend="the next start goes on where this one ended")
-        return EXIT_OUT_OF_TIME
-
-
-async def _live(service: "Service") -> int:
-    try:
-        async with asyncio.TaskGroup() as group:
-            attendant = group.create_task(service.attend(), name="attend")
-            try:
-                code = await service.lead()
-            finally:
-                attendant.cancel()
-    except* GivenUpError:
-        code = EXIT_UNAVAILABLE
-    except* Exception as errors:  # noqa: BLE001  # the last handler: it reports and ends the process
-        for error in _leaves(errors):
-            told = {} if isinstance(error, SpoolhouseError | OSError) else {"exc_info": error}
-            log.critical("stage_failed", error=str(error) or type(error).__name__, **told)
-        code = EXIT_CRASH
-    finally:
-        await service.close()
-    stalls = service.figures.stalls
-    outcome = service.settler.outcome
-    log.info("stopped", exit_code=code, files=outcome.files, longest_stall_ms=round(stalls.longest * 1000))
-    return code
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,6 +66,9 @@ class Service:
     stop: asyncio.Event = field(init=False)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Something changed in the spool."""
+    reread: Callable[[], Settings] | None = None
+    hangup: asyncio.Event = field(default_factory=asyncio.Event)
+    """The settings are to be read again."""
     desk: Desk = field(default_factory=Desk)
     health: Health = field(init=False)
     pulse: Pulse = field(init=False)
@@ -161,15 +77,14 @@ class Service:
     settler: Settler = field(init=False)
     adopter: Adopter = field(init=False)
     pressure: PartPressure = field(init=False)
+    claimer: Claimer | None = None
+    inserter: Inserter | None = None
 
     def __post_init__(self) -> None:
         """Make the parts that outlive the stages."""
         self.stop, self.health, self.pulse = self.figures.stop, self.figures.health, self.figures.pulse
-        spool = self.settings.spool
         self.homes = {self.home.instance: self.home}
-        ending = Ending(
-            delete=spool.delete_after_process, append_watch_ms=int(spool.append_watch * 1000), now_ms=now_ms
-        )
+        ending = terms.ending(self.settings)
         self.settler = Settler(
             homes=self.homes, tails=self.tails, ending=ending, progress=self.progress, wake=self.wake
         )
@@ -179,7 +94,7 @@ class Service:
             tails=self.tails,
             interval=self.settings.adopt.interval,
             append_watch_ms=ending.append_watch_ms,
-            now_ms=now_ms,
+            now_ms=terms.now_ms,
         )
         self.pressure = PartPressure(
             self.driver,
@@ -189,6 +104,16 @@ class Service:
         self.figures.work = Work(
             home=self.home, homes=self.homes, desk=self.desk, settler=self.settler, adopter=self.adopter
         )
+
+    async def live(self) -> int:
+        """Lead the run with its attendants beside it, which end with it; return the exit code."""
+        async with asyncio.TaskGroup() as group:
+            attendants = [group.create_task(self.attend()), group.create_task(self.follow_settings())]
+            try:
+                return await self.lead()
+            finally:
+                for attendant in attendants:
+                    attendant.cancel()
 
     async def lead(self) -> int:
         """Go through the run's whole life, and return the exit code."""
@@ -214,7 +139,7 @@ class Service:
 
     async def _count_backlog(self) -> None:
         spool = self.settings.spool
-        found = await asyncio.to_thread(lambda: list(scan(spool.root, BUILT_IN.keys(), spool.project_id)))
+        found = await asyncio.to_thread(look_through, spool.root, BUILT_IN.keys(), spool.project_id)
         note_backlog(found, self.desk)
 
     async def attend(self) -> None:
@@ -228,6 +153,41 @@ class Service:
             known = set(stuck)
             self.notifier.alive(str(self.standing()), stuck=bool(stuck))
             await asyncio.sleep(self.notifier.period)
+
+    async def follow_settings(self) -> None:
+        """At each hangup read the settings again, for ever; bad ones change nothing."""
+        while self.reread is not None:
+            await self.hangup.wait()
+            self.hangup.clear()
+            if self.stop.is_set():
+                continue
+            self.notifier.reloading()
+            try:
+                fresh = await asyncio.to_thread(self.reread)
+            except BadSettingError as error:
+                log.error("reload_refused", error=str(error), mend="nothing has changed: mend it, and reload again")
+            else:
+                self._take_over(fresh)
+            self.notifier.ready(str(self.standing()))
+
+    def _take_over(self, fresh: Settings) -> None:
+        """Put in force what can change now; stages that are not made yet look at the settings when they are."""
+        reloaded = take_over(self.settings, fresh)
+        secrets = {*self.settings.secrets(), *fresh.secrets()}
+        settings = self.settings = reloaded.settings
+        configure(level=settings.log.level, style=settings.log.format, secrets=secrets)
+        self.settler.ending = terms.ending(settings)
+        self.adopter.interval = settings.adopt.interval
+        self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
+        if self.claimer is not None:
+            self.claimer.terms = terms.terms(settings, BUILT_IN)
+            self.claimer.packer.packing = terms.packing(settings)
+        if self.inserter is not None:
+            self.inserter.persistence = terms.persistence(settings, once=self.once)
+        self.wake.set()
+        log.info("reloaded", taken=reloaded.taken)
+        if reloaded.needs_restart:
+            log.warning("restart_needed", settings=reloaded.needs_restart, mend="they stay as they were until then")
 
     def standing(self) -> Standing:
         """Return how things are just now."""
@@ -257,8 +217,8 @@ class Service:
         # a sixth slower). The other decoders read, and wait for room, meanwhile.
         executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
         reader = Reader(self.homes, BUILT_IN, LineDecoder(BUILT_IN), executor)
-        claimer = self._claimer(shipments_in.clone(), news_in.clone())
-        inserter = self._inserter()
+        claimer = self.claimer = self._claimer(shipments_in.clone(), news_in.clone())
+        inserter = self.inserter = self._inserter()
         # A statement that is broken off in time is no stuck stage.
         clickhouse = self.settings.clickhouse
         patience = STUCK_AFTER + clickhouse.connect_timeout + clickhouse.timeout
@@ -290,14 +250,11 @@ class Service:
             await self._sample()
 
     async def _arrivals(self, out: Sender[Place]) -> None:
-        spool = self.settings.spool
         await arrivals(
             out,
-            spool=spool.root,
+            spool=self.home.spool,
             types=BUILT_IN.keys(),
-            project_id=spool.project_id,
-            quiet=spool.quiet,
-            poll_interval=spool.poll_interval_ms / 1000,
+            look=lambda: terms.look(self.settings),
             desk=self.desk,
             wake=self.wake,
             stop=self.stop,
@@ -306,29 +263,11 @@ class Service:
         )
 
     def _claimer(self, out: Sender[Shipment], news: Sender[News]) -> Claimer:
-        batch, spool = self.settings.batch, self.settings.spool
-        limits = Limits(
-            max_rows=batch.max_rows,
-            max_insert_bytes=batch.max_insert_bytes,
-            side_bytes=batch.side_bytes,
-            max_line=spool.max_line,
-            project=spool.project,
-        )
-        terms = Terms(
-            limits=limits,
-            fingerprint=fingerprint(BUILT_IN, self.settings.clickhouse.url),
-            max_bytes=batch.max_bytes,
-            torn_after=spool.torn_after,
-            append_watch_ms=int(spool.append_watch * 1000),
-            now_ms=now_ms,
-        )
         return Claimer(
             home=self.home,
-            terms=terms,
+            terms=terms.terms(self.settings, BUILT_IN),
             packer=Packer(
-                max_bytes=batch.max_bytes,
-                max_files=batch.max_files,
-                linger=batch.linger,
+                terms.packing(self.settings),
                 strain=lambda name: self.pressure.of(self.settings.clickhouse.table_prefix + BUILT_IN[name].table.name),
             ),
             tails=self.tails,
@@ -341,15 +280,12 @@ class Service:
         )
 
     def _inserter(self) -> Inserter:
-        retry = self.settings.retry
-        # A run with an end must end: it waits out a restart of the server, not a night.
-        patience = self.settings.shutdown.grace if self.once else None
         return Inserter(
             self.driver,
             prefix=self.settings.clickhouse.table_prefix,
             fingerprint=fingerprint(BUILT_IN, self.settings.clickhouse.url),
             health=self.health,
-            persistence=Persistence(first=retry.first, cap=retry.cap, patience=patience),
+            persistence=terms.persistence(self.settings, once=self.once),
             pressure=self.pressure,
             progress=self.progress,
         )

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks for a clean stop, the second kills."""
+"""SIGTERM and SIGINT: the first asks for a clean stop, the second kills. SIGHUP asks for a reload."""
 
 import asyncio
 import signal
@@ -40,3 +40,16 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
         release()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def reload_on_signal(reload: Callable[[], None]) -> Iterator[None]:
+    """Call `reload` at each SIGHUP."""
+    loop = asyncio.get_running_loop()
+    previous = signal.getsignal(signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, previous)

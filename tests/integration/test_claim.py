@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.shipment import FileStats, Limits, Packer, Shipment
+from spoolhouse.core.shipment import FileStats, Limits, Packer, Packing, Shipment
 from spoolhouse.pipeline.arrivals import Desk
 from spoolhouse.pipeline.claim import Claimer, Terms
 from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
@@ -68,7 +68,7 @@ class _Stage:
             append_watch_ms=int((watch or 0) * 1000),
             now_ms=_now_ms,
         )  # fmt: skip
-        self.packer = Packer(max_bytes=max_bytes, max_files=max_files, linger=linger)
+        self.packer = Packer(Packing(max_bytes=max_bytes, max_files=max_files, linger=linger))
         self.desk, self.tails = Desk(), Tails()
         self.writable, self.stop = asyncio.Event(), asyncio.Event()
         self.writable.set()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from spoolhouse import service
+from spoolhouse import life
 from spoolhouse.channel import Sender, channel
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder
@@ -41,7 +41,7 @@ def ingest(url: str, spool: Path) -> int:
         clickhouse=ClickHouseSettings(url=url),
         spool=SpoolSettings(storage_path=spool, base_path="", quiet=0.01, project="trust"),
     )
-    return asyncio.run(service.run(made, once=True))
+    return asyncio.run(life.run(made, once=True))
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

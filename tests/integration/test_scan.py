@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.channel import channel
-from spoolhouse.pipeline.arrivals import Desk, Seen, Strange, arrivals, scan, watch
+from spoolhouse.pipeline.arrivals import Desk, Look, Seen, Strange, arrivals, scan, watch
 from spoolhouse.progress import Silent
 from spoolhouse.spool.layout import Place
 
@@ -226,9 +226,7 @@ class _Stage:
             self.out,
             spool=self.spool,
             types=TYPES,
-            project_id=None,
-            quiet=QUIET,
-            poll_interval=ENOUGH,
+            look=lambda: Look(project_id=None, quiet=QUIET, poll_interval=ENOUGH),
             desk=self.desk,
             wake=self.wake,
             stop=self.stop,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.configuration import load
+from spoolhouse.reload import is_reloadable
 from spoolhouse.settings import Settings
 
 FILE = Path(__file__).parents[2] / "config" / "spoolhouse.toml"
@@ -40,6 +41,17 @@ def test_every_setting_has_a_reason_above_it() -> None:
 def test_only_what_has_no_default_is_commented_out() -> None:
     without = [name for name, field in Settings.names().items() if field.default is None]
     assert [name for name, commented, _ in listed() if commented] == without
+
+
+def test_it_says_which_settings_a_reload_changes() -> None:
+    group = ""
+    live = []
+    for line in TEXT.splitlines():
+        if table := _TABLE.fullmatch(line):
+            group = table[1]
+        elif (setting := _SETTING.fullmatch(line)) and setting[3].endswith("  # live"):
+            live.append(f"{group}.{setting[2]}")
+    assert live == [name for name in Settings.names() if is_reloadable(name)]
 
 
 def test_it_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

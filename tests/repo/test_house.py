@@ -21,8 +21,10 @@ MAY_IMPORT = {
     "startup": {"core", "schema", "store"},
     "http": {"core"},
     "figures": {"core", "spool", "pipeline"},
-    "service": {"core", "spool", "schema", "store", "pipeline", "startup", "http", "figures"},
-    "cli": {"core", "spool", "schema", "store", "pipeline", "startup", "service", "export"},
+    "terms": {"core", "pipeline"},
+    "service": {"core", "spool", "schema", "store", "pipeline", "startup", "terms", "http", "figures"},
+    "life": {"core", "spool", "pipeline", "startup", "service", "http", "figures"},
+    "cli": {"core", "spool", "schema", "store", "pipeline", "startup", "service", "life", "export"},
 }
 """Which rooms a room may use, besides itself; the single modules at the top belong to everybody."""
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from spoolhouse.core import pressure
 from spoolhouse.core.pressure import LONGEST_LINGER, LONGEST_WAIT, PartLimits
-from spoolhouse.core.shipment import Packer, Span
+from spoolhouse.core.shipment import Packer, Packing, Span
 
 USUAL = PartLimits(delay_at=1000, throw_at=3000)
 LIMITS = st.builds(PartLimits, delay_at=st.integers(0, 10_000), throw_at=st.integers(0, 10_000))
@@ -51,7 +51,7 @@ def test_inserts_wait_for_a_bounded_time(strain: float) -> None:
 
 def test_a_pack_of_a_type_under_pressure_waits_for_more_company() -> None:
     strain = {"a": 0.0, "b": 1.0}
-    packer = Packer(max_bytes=100, max_files=3, linger=1.0, strain=strain.__getitem__)
+    packer = Packer(Packing(max_bytes=100, max_files=3, linger=1.0), strain=strain.__getitem__)
     for name in "ab":
         assert list(packer.add(name, Span(file=1, start=0, end=1, weight=1), 0.0)) == []
     assert packer.due() == 1.0

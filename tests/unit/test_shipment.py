@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.shipment import FileStats, Limits, Pack, Packer, Shipment, Span, equal_cuts
+from spoolhouse.core.shipment import FileStats, Limits, Pack, Packer, Packing, Shipment, Span, equal_cuts
 
 MAX_BYTES, MAX_FILES, LINGER = 10, 3, 5.0
 
@@ -16,7 +16,7 @@ def span(file: int, weight: int) -> Span:
 
 
 def packer() -> Packer:
-    return Packer(max_bytes=MAX_BYTES, max_files=MAX_FILES, linger=LINGER)
+    return Packer(Packing(max_bytes=MAX_BYTES, max_files=MAX_FILES, linger=LINGER))
 
 
 SPANS = st.lists(st.tuples(st.sampled_from("ab"), st.builds(span, st.integers(0, 5), st.integers(0, 25))), max_size=30)

@@ -59,10 +59,14 @@ def add_spool(parser: argparse.ArgumentParser) -> None:
 
 def settings(options: argparse.Namespace) -> Settings:
     """Return the settings that the flags and all other sources give, and log as they say. Raises BadSettingError."""
-    flags = {name: value for name, value in vars(options).items() if "." in name}
-    result = load(flags, config=options.config)
+    result = read(options)
     configure(level=result.log.level, style=result.log.format, secrets=result.secrets())
     return result
+
+
+def read(options: argparse.Namespace) -> Settings:
+    """Return the settings that the flags and all other sources give just now. Raises BadSettingError."""
+    return load({name: value for name, value in vars(options).items() if "." in name}, config=options.config)
 
 
 def count(text: str) -> int:

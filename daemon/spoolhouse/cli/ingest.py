@@ -20,7 +20,8 @@ Files are taken from {file-storage-path}/{base-path}/{type}/{project}/ if their
 names end in .jsonl, .jsonl.gz or .jsonl.zst, and end in processed/ beside them.
 Lines that are no valid events are kept in rejected/, with the reason. Ctrl-C or
 SIGTERM ends it cleanly, a second one at once; in either case, and after a
-crash, the next start goes on where this one ended.
+crash, the next start goes on where this one ended. SIGHUP reads the settings
+again (on a terminal, and with --once, it ends the process).
 
 examples:
   spoolhouse ingest --file-storage-path /var/spool/events \\
@@ -102,10 +103,12 @@ def run(options: argparse.Namespace) -> int:
             "password_on_command_line",
             mend="others can read it in the process list: use SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE",
         )
-    from spoolhouse import service  # noqa: PLC0415  # it brings the drivers along, which --help does not need
+    from spoolhouse import life  # noqa: PLC0415  # it brings the drivers along, which --help does not need
 
     if not _wants_display(settings):
-        return _in_loop(lambda: service.run(settings, once=options.once))
+        # A run that a person watches, or that has an end, ends with its terminal; a daemon's SIGHUP is a reload.
+        reread = None if options.once or sys.stderr.isatty() else lambda: flags.read(options)
+        return _in_loop(lambda: life.run(settings, once=options.once, reread=reread))
     # The display tells what goes well. Logs above it are for what does not.
     level = "warning" if settings.log.level == "info" else settings.log.level
     log.configure(level=level, secrets=settings.secrets())
@@ -113,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
 
     print(_intention(settings, once=options.once), file=sys.stderr)
     with Display(spool=root, once=options.once) as display:
-        code = _in_loop(lambda: service.run(settings, once=options.once, progress=display))
+        code = _in_loop(lambda: life.run(settings, once=options.once, progress=display))
     display.summary()
     return code
 

@@ -80,22 +80,28 @@ class Pack:
     files: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """The limits of a pack. `linger`: seconds that it waits for company at most."""
+
+    max_bytes: int
+    max_files: int
+    linger: float
+
+
 class Packer:
     """Joins the spans of one type until a pack is full or has waited long enough for company.
 
     A span longer than `max_bytes` is not cut here (that needs a look at the lines); it gets a pack of its own.
     """
 
-    def __init__(
-        self, *, max_bytes: int, max_files: int, linger: float, strain: Callable[[str], float] = lambda _: 0.0
-    ) -> None:
-        """Take limits of one pack: bytes, files, and seconds that it waits at most.
+    def __init__(self, packing: Packing, *, strain: Callable[[str], float] = lambda _: 0.0) -> None:
+        """Take the limits.
 
         `strain` tells of a type how hard its table's parts press, from 0 to 1: then it waits longer, and fills.
         """
-        self._max_bytes = max_bytes
-        self._max_files = max_files
-        self._linger = linger
+        self.packing = packing
+        """May be changed at any time."""
         self._strain = strain
         self._open: dict[str, Pack] = {}
 
@@ -106,7 +112,7 @@ class Packer:
     def add(self, type_name: str, span: Span, now: float) -> Iterator[Pack]:
         """Take in a span; yield the packs that this makes full."""
         pack = self._open.get(type_name)
-        if pack is not None and pack.weight + span.weight > self._max_bytes:
+        if pack is not None and pack.weight + span.weight > self.packing.max_bytes:
             yield self._open.pop(type_name)
             pack = None
         if pack is None:
@@ -114,7 +120,7 @@ class Packer:
         pack.spans.append(span)
         pack.weight += span.weight
         pack.files.add(span.file)
-        if pack.weight >= self._max_bytes or len(pack.files) >= self._max_files:
+        if pack.weight >= self.packing.max_bytes or len(pack.files) >= self.packing.max_files:
             yield self._open.pop(type_name)
 
     def ripe(self, now: float) -> Iterator[Pack]:
@@ -133,7 +139,7 @@ class Packer:
         return min(map(self._ripe_at, self._open.values()), default=None)
 
     def _ripe_at(self, pack: Pack) -> float:
-        return pack.opened + pressure.linger(self._linger, self._strain(pack.type))
+        return pack.opened + pressure.linger(self.packing.linger, self._strain(pack.type))
 
 
 def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:

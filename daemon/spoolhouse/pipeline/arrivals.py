@@ -66,6 +66,11 @@ def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterato
                     yield from _scan_project(entry.name, project)
 
 
+def look_through(spool: Path, types: Collection[str], project_id: str | None) -> list[Seen | Strange]:
+    """Return what `scan` yields. Blocks on the disk."""
+    return list(scan(spool, types, project_id))
+
+
 def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Strange]:
     for entry in _entries(Path(project.path)):
         if layout.encoding(entry.name) is None:
@@ -102,8 +107,8 @@ class Quiet:
     """Decides which files have stopped changing. Pure: both clocks are arguments."""
 
     def __init__(self, quiet: float) -> None:
-        """Take how many seconds a file must stay the same."""
-        self._quiet = quiet
+        """Take how many seconds a file must stay the same; it may be changed at any time."""
+        self.quiet = quiet
         self._watched: dict[Place, tuple[Seen, float]] = {}
 
     def settled(self, seen: Collection[Seen], *, now: float, wall: float) -> list[Seen]:
@@ -118,7 +123,7 @@ class Quiet:
             before = self._watched.get(file.place)
             since = before[1] if before is not None and before[0] == file else now
             age = wall - file.mtime_ns / 1e9
-            if now - since >= self._quiet or age >= self._quiet:
+            if now - since >= self.quiet or age >= self.quiet:
                 settled.append(file)
             else:
                 watched[file.place] = (file, since)
@@ -128,7 +133,7 @@ class Quiet:
 
     def due(self) -> float | None:
         """Return when the first watched file may be complete, by the monotonic clock; None if none is watched."""
-        return min((since + self._quiet for _, since in self._watched.values()), default=None)
+        return min((since + self.quiet for _, since in self._watched.values()), default=None)
 
 
 async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
@@ -152,6 +157,16 @@ async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a scan goes by."""
+
+    project_id: str | None
+    """Take only this project's files; None is all."""
+    quiet: float
+    poll_interval: float
+
+
 @dataclass(slots=True)
 class Desk:
     """What the arrivals and the claim stage tell each other of single files."""
@@ -171,9 +186,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
     *,
     spool: Path,
     types: Collection[str],
-    project_id: str | None,
-    quiet: float,
-    poll_interval: float,
+    look: Callable[[], Look],
     desk: Desk,
     wake: asyncio.Event,
     stop: asyncio.Event,
@@ -182,19 +195,22 @@ async def arrivals(  # the stage's whole surroundings, each used once
 ) -> None:
     """Pass on complete files until `stop`; with `finished`, until nothing can be taken any more and it agrees.
 
+    `look` is asked before each scan.
     Whoever sets `stop` sets `wake` too.
     """
-    quietness = Quiet(quiet)
+    quietness = Quiet(look().quiet)
     reported: set[str] = set()
     async with out:
         while not stop.is_set():
             wake.clear()
-            found = await asyncio.to_thread(lambda: list(scan(spool, types, project_id)))
+            by = look()
+            quietness.quiet = by.quiet
+            found = await asyncio.to_thread(look_through, spool, types, by.project_id)
             seen = note_backlog(found, desk)
             _report([item for item in found if isinstance(item, Strange)], reported)
             progress.pending(len(seen), sum(file.size for file in seen))
             now = time.monotonic()
-            desk.refused = {place: at for place, at in desk.refused.items() if now - at < poll_interval}
+            desk.refused = {place: at for place, at in desk.refused.items() if now - at < by.poll_interval}
             fresh = [file for file in seen if file.place not in desk.under_way and file.place not in desk.refused]
             for file in quietness.settled(fresh, now=now, wall=time.time()):
                 if stop.is_set():
@@ -204,7 +220,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
             if finished is not None and all(file.place in desk.refused for file in seen) and finished():
                 return
             due = quietness.due()
-            seconds = poll_interval if due is None else max(0.0, due - time.monotonic())
+            seconds = by.poll_interval if due is None else max(0.0, due - time.monotonic())
             await _pause(wake, seconds if finished is None else min(seconds, _SCAN_PAUSE))
 
 

@@ -68,11 +68,12 @@ class Claimer:
     ) -> None:
         """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle.
 
+        `terms` and `packer.packing` may be changed at any time: they are those of the next shipment.
         `is_held` tells of an event type whether its table takes no rows until a person mends it.
         """
         self._home = home
-        self._terms = terms
-        self._packer = packer
+        self.terms = terms
+        self.packer = packer
         self._tails = tails
         self._desk = desk
         self._out = out
@@ -95,12 +96,12 @@ class Claimer:
                     continue
                 if arrived:
                     await self._take(arrived)
-                await self._ship(self._home, list(self._packer.ripe(time.monotonic())))
+                await self._ship(self._home, list(self.packer.ripe(time.monotonic())))
                 await self._follow_tails()
-            await self._ship(self._home, list(self._packer.rest()))
+            await self._ship(self._home, list(self.packer.rest()))
 
     def _wait(self) -> float:
-        dues = [due for due in (self._packer.due(), self._tails.next_due()) if due is not None]
+        dues = [due for due in (self.packer.due(), self._tails.next_due()) if due is not None]
         return min(_TICK, max(0.0, min(dues) - time.monotonic())) if dues else _TICK
 
     async def _until_writable(self) -> None:
@@ -120,7 +121,7 @@ class Claimer:
         claims = []
         for place, result in results:
             if isinstance(result, Claim):
-                claims.append((self._home.add(result, self._terms.now_ms()).number, result))
+                claims.append((self._home.add(result, self.terms.now_ms()).number, result))
             elif isinstance(result, FileNotFoundError):
                 log.info("file_vanished", path=str(place))
             elif not isinstance(result, FileExistsError):
@@ -129,7 +130,7 @@ class Claimer:
         reach("claim.taken")
         self._desk.under_way.difference_update(arrived)
         spans = await asyncio.to_thread(
-            lambda: [_spans(self._home, number, 0, claim.size, self._terms) for number, claim in claims]
+            lambda: [_spans(self._home, number, 0, claim.size, self.terms) for number, claim in claims]
         )
         packs: list[Pack] = []
         if empty := [self._home.files[number] for number, claim in claims if not claim.size]:
@@ -138,7 +139,7 @@ class Claimer:
             reach("claim.empty_journalled")
         for (number, claim), some in zip(claims, spans, strict=True):
             if some:
-                packs.extend(_packed(self._packer, claim.place.type, some))
+                packs.extend(_packed(self.packer, claim.place.type, some))
             elif claim.size:
                 self._tails.watch(self._home, number)
             else:
@@ -169,9 +170,9 @@ class Claimer:
             instance=home.instance,
             type=pack.type,
             segments=tuple(Segment(file=span.file, start=span.start, end=span.end) for span in pack.spans),
-            clock_ms=self._terms.now_ms(),
-            fingerprint=self._terms.fingerprint,
-            limits=self._terms.limits,
+            clock_ms=self.terms.now_ms(),
+            fingerprint=self.terms.fingerprint,
+            limits=self.terms.limits,
         )
 
     async def _follow_tails(self) -> None:
@@ -181,17 +182,17 @@ class Claimer:
             file = tail.home.files.get(tail.file)
             if file is None or tail.home.unacknowledged.get(tail.file):
                 continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
-            spans, size = await asyncio.to_thread(_appended, tail, self._terms)
+            spans, size = await asyncio.to_thread(_appended, tail, self.terms)
             reach("claim.tail_looked")
             if spans:
                 # The watch slides: as long as somebody goes on writing, it goes on too.
-                file.watch_until_ms = self._terms.now_ms() + self._terms.append_watch_ms
-                await self._ship(tail.home, list(_packed(self._packer, file.place.type, spans, alone=True)))
+                file.watch_until_ms = self.terms.now_ms() + self.terms.append_watch_ms
+                await self._ship(tail.home, list(_packed(self.packer, file.place.type, spans, alone=True)))
             elif size > file.planned_to:
                 self._tails.again(tail, soon=size != tail.size)
             elif file.state is not FileState.FINAL:
                 await self._news.send(Complete(home=tail.home, file=tail.file))
-            elif self._terms.now_ms() < file.watch_until_ms:
+            elif self.terms.now_ms() < file.watch_until_ms:
                 self._tails.again(tail, soon=False)
             else:
                 expired.setdefault(tail.home, []).append(tail.file)

@@ -63,7 +63,8 @@ class Inserter:
         self._prefix = prefix
         self._fingerprint = fingerprint
         self._health = health
-        self._persistence = persistence
+        self.persistence = persistence
+        """May be changed at any time."""
         self._pressure = pressure
         self._progress = progress
         self._held: list[_Delivery] = []
@@ -157,13 +158,13 @@ class Inserter:
         self._health.bad(self._table(delivery.batch), error)
         now = time.monotonic()
         delivery.failing_since = delivery.failing_since or now
-        patience = self._persistence.patience
+        patience = self.persistence.patience
         if patience is not None and now - delivery.failing_since >= patience:
             raise GivenUpError(error.message, code=error.code, mend=error.mend) from error
         fraction = random.random()  # noqa: S311  # jitter is no secret
         # An operator's mend takes minutes, not milliseconds: such a batch starts where the others end.
-        first = self._persistence.first if isinstance(error, TransientError) else self._persistence.cap / 8
-        return delay(delivery.attempts, first=first, cap=self._persistence.cap, fraction=fraction)
+        first = self.persistence.first if isinstance(error, TransientError) else self.persistence.cap / 8
+        return delay(delivery.attempts, first=first, cap=self.persistence.cap, fraction=fraction)
 
     async def _landed(self, delivery: "_Delivery") -> bool:
         """Tell whether any row of a batch is in its table, or in one of its rollups.

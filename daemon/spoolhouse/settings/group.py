@@ -1,9 +1,11 @@
 """What all groups of settings share: how one is declared, and the kinds of values that recur."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+T = TypeVar("T")
 
 YEAR = 365 * 24 * 3600.0
 MIB = 1024 * 1024
@@ -15,6 +17,10 @@ def number(value: object) -> object:
         raise PydanticCustomError("not_a_number", "true and false are no numbers")
     return value
 
+
+RELOADABLE = object()
+"""Marks the declaration of a setting that a running daemon takes over from its file (SIGHUP); others need a restart."""
+Live = Annotated[T, RELOADABLE]
 
 Seconds = Annotated[float, BeforeValidator(number), Field(gt=0, le=YEAR, allow_inf_nan=False)]
 Size = Annotated[ByteSize, BeforeValidator(number), Field(gt=0, le=1024**4)]

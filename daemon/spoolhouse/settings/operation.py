@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from spoolhouse.settings.group import Group
+from spoolhouse.settings.group import Group, Live
 
 OFF = "off"
 _LAST_PORT = 65535
@@ -43,7 +43,7 @@ class HttpSettings(Group):
 class LogSettings(Group):
     """What is said on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Live[Literal["debug", "info", "warning", "error"]] = "info"
     """The least important level that is written."""
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Live[Literal["auto", "json", "console"]] = "auto"
     """`auto` is `console` on a terminal and `json` elsewhere."""

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, field_validator
 
 from spoolhouse.errors import BadSettingError
-from spoolhouse.settings.group import MIB, YEAR, Group, Seconds, Size, number
+from spoolhouse.settings.group import MIB, YEAR, Group, Live, Seconds, Size, number
 
 
 class SpoolSettings(Group):
@@ -18,21 +18,21 @@ class SpoolSettings(Group):
     """The folder that holds the spool. `ingest` needs it; there is no safe guess."""
     base_path: str = "observability"
     """The spool inside `storage_path`; may be empty."""
-    poll_interval_ms: int = Field(default=10_000, gt=0, le=int(YEAR * 1000))
+    poll_interval_ms: Live[int] = Field(default=10_000, gt=0, le=int(YEAR * 1000))
     """Milliseconds between two scans. The watcher reports new files at once; the scan finds what it missed."""
-    quiet: Seconds = 0.3
+    quiet: Live[Seconds] = 0.3
     """Seconds without a change of size or time before a file counts as complete."""
-    torn_after: Seconds = 10.0
+    torn_after: Live[Seconds] = 10.0
     """Seconds that an unterminated last line may wait for its end before it is rejected."""
-    append_watch: Seconds = 60.0
+    append_watch: Live[Seconds] = 60.0
     """Seconds after a file's claim in which bytes that its writer still appends are ingested too."""
-    max_line: Size = ByteSize(16 * MIB)
+    max_line: Live[Size] = ByteSize(16 * MIB)
     """Bytes of the longest line that is taken; it bounds the memory that one line can cost."""
-    project: Literal["trust", "warn", "reject"] = "warn"
+    project: Live[Literal["trust", "warn", "reject"]] = "warn"
     """What happens to an event whose project is not its folder's: nothing, a warning, or rejection."""
-    project_id: str | None = None
+    project_id: Live[str | None] = None
     """Take only the files of this project."""
-    delete_after_process: bool = False
+    delete_after_process: Live[bool] = False
     """Delete a file after its last row is acknowledged, in place of moving it to processed/."""
 
     @property

@@ -4,24 +4,24 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field
 
-from spoolhouse.settings.group import MIB, Count, Group, Seconds, Size
+from spoolhouse.settings.group import MIB, Count, Group, Live, Seconds, Size
 
 
 class BatchSettings(Group):
     """How much travels together: rows per insert decide the speed, these bounds decide the memory."""
 
-    max_files: Count = 2000
+    max_files: Live[Count] = 2000
     """Files of one shipment; small ones are joined, because an insert of 1 000 rows costs six times the work per row
     of one of 200 000."""
-    max_bytes: Size = ByteSize(96 * MIB)
+    max_bytes: Live[Size] = ByteSize(96 * MIB)
     """Input bytes of one shipment; larger files are cut at line ends."""
-    max_rows: Annotated[Count, Field(le=500_000)] = 500_000
+    max_rows: Live[Annotated[Count, Field(le=500_000)]] = 500_000
     """Rows of one insert; more would be two blocks, and then a retry could lose or double rows."""
-    max_insert_bytes: Annotated[Size, Field(le=128_000_000)] = ByteSize(128_000_000)
+    max_insert_bytes: Live[Annotated[Size, Field(le=128_000_000)]] = ByteSize(128_000_000)
     """Bytes of one insert as it is sent; bounded for the same reason."""
-    side_bytes: Size = ByteSize(24 * MIB)
+    side_bytes: Live[Size] = ByteSize(24 * MIB)
     """Bytes of rows for other tables that a shipment may collect in memory beside its own table's."""
-    linger: Seconds = 0.2
+    linger: Live[Seconds] = 0.2
     """Seconds that a shipment which is not full waits for more files."""
 
 
@@ -39,21 +39,21 @@ class WorkerSettings(Group):
 class RetrySettings(Group):
     """How long to wait before a transient error is tried again; each wait is random up to a doubling bound."""
 
-    first: Seconds = 0.2
+    first: Live[Seconds] = 0.2
     """Seconds of the first bound."""
-    cap: Seconds = 30.0
+    cap: Live[Seconds] = 30.0
     """Seconds of the last bound: how late, at most, a recovered server is noticed."""
 
 
 class ShutdownSettings(Group):
     """How a stop goes."""
 
-    grace: Seconds = 25.0
+    grace: Live[Seconds] = 25.0
     """Seconds to finish what is claimed after SIGTERM; below the 30 s after which container runtimes kill."""
 
 
 class AdoptSettings(Group):
     """How the work of dead neighbours is found."""
 
-    interval: Seconds = 10.0
+    interval: Live[Seconds] = 10.0
     """Seconds between two looks for instance folders whose owner is gone."""

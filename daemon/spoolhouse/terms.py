@@ -1,0 +1,63 @@
+"""What the settings mean to each stage. A reload gives the stages new ones."""
+
+import time
+from collections.abc import Mapping
+
+from spoolhouse.core.declaration import EventType
+from spoolhouse.core.fingerprint import fingerprint
+from spoolhouse.core.shipment import Limits, Packing
+from spoolhouse.pipeline.arrivals import Look
+from spoolhouse.pipeline.claim import Terms
+from spoolhouse.pipeline.insert import Persistence
+from spoolhouse.pipeline.settle import Ending
+from spoolhouse.settings import Settings
+
+
+def now_ms() -> int:
+    """Return the wall clock, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def look(settings: Settings) -> Look:
+    """Return what the arrivals go by."""
+    spool = settings.spool
+    return Look(project_id=spool.project_id, quiet=spool.quiet, poll_interval=spool.poll_interval_ms / 1000)
+
+
+def terms(settings: Settings, events: Mapping[str, EventType]) -> Terms:
+    """Return what new shipments are made under."""
+    batch, spool = settings.batch, settings.spool
+    limits = Limits(
+        max_rows=batch.max_rows,
+        max_insert_bytes=batch.max_insert_bytes,
+        side_bytes=batch.side_bytes,
+        max_line=spool.max_line,
+        project=spool.project,
+    )
+    return Terms(
+        limits=limits,
+        fingerprint=fingerprint(events, settings.clickhouse.url),
+        max_bytes=batch.max_bytes,
+        torn_after=spool.torn_after,
+        append_watch_ms=int(spool.append_watch * 1000),
+        now_ms=now_ms,
+    )
+
+
+def packing(settings: Settings) -> Packing:
+    """Return how shipments are packed."""
+    batch = settings.batch
+    return Packing(max_bytes=batch.max_bytes, max_files=batch.max_files, linger=batch.linger)
+
+
+def persistence(settings: Settings, *, once: bool) -> Persistence:
+    """Return how inserts are tried again."""
+    # A run with an end must end: it waits out a restart of the server, not a night.
+    patience = settings.shutdown.grace if once else None
+    return Persistence(first=settings.retry.first, cap=settings.retry.cap, patience=patience)
+
+
+def ending(settings: Settings) -> Ending:
+    """Return what becomes of files in the end."""
+    spool = settings.spool
+    return Ending(delete=spool.delete_after_process, append_watch_ms=int(spool.append_watch * 1000), now_ms=now_ms)

@@ -1,0 +1,122 @@
+"""SIGHUP with the real process: what can change does, the rest is named, a bad file changes nothing."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import SCRIPT, Daemon, drop
+from tests.process.inputs import good
+from tests.process.test_notify import Manager
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "spoolhouse.toml"
+    path.write_text("")
+    return path
+
+
+def test_a_reload_changes_what_can_change_and_names_the_rest(database: Database, tmp_path: Path, file: Path) -> None:
+    storage = tmp_path / "spool"
+    with Daemon(database.native_url, storage, "--config", str(file)) as daemon:
+        daemon.wait_for("started")
+        drop(storage, "span", "p", "a.jsonl", good("p", 1))
+        [first] = daemon.wait_for("file_settled")
+        assert first["destination"] is not None
+        assert daemon.events("batch_inserted") == [], "nothing of level debug"
+        file.write_text(
+            '[log]\nlevel = "debug"\n[spool]\ndelete_after_process = true\nmax_line = 1_000\n[workers]\ndecoders = 1\n'
+        )
+        daemon.signal(signal.SIGHUP)
+        [reloaded] = daemon.wait_for("reloaded")
+        assert reloaded["taken"] == {
+            "log.level": "debug", "spool.delete_after_process": "True", "spool.max_line": "1000",
+        }  # fmt: skip
+        [needed] = daemon.wait_for("restart_needed")
+        assert needed["settings"] == ["workers.decoders"]
+        long = good("p", 1, first=1).replace(b'"name"', b'"' + b"x" * 1000 + b'": 1, "name"')
+        drop(storage, "span", "p", "b.jsonl", long + good("p", 1, first=2))
+        daemon.wait_for("batch_inserted")
+        [second] = daemon.wait_for("file_settled", path="span/p/b.jsonl")
+        assert second["destination"] is None, "deleted"
+        assert second["rejected"] == 1, "the line that is too long now"
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[batch]\nlinger = 'soon'\n[log]\nlevel = 'debug'\n", "batch.linger: 'soon'"),
+        ("[spool", "not TOML"),
+        ("[spool]\nquite = 1\n", "did you mean spool.quiet?"),
+    ],
+)
+def test_a_bad_file_changes_nothing(database: Database, tmp_path: Path, file: Path, text: str, complaint: str) -> None:
+    storage = tmp_path / "spool"
+    with Daemon(database.native_url, storage, "--config", str(file)) as daemon:
+        daemon.wait_for("started")
+        file.write_text(text)
+        daemon.signal(signal.SIGHUP)
+        [refused] = daemon.wait_for("reload_refused")
+        assert complaint in str(refused["error"])
+        drop(storage, "span", "p", "a.jsonl", good("p", 1))
+        daemon.wait_for("file_settled")
+        assert daemon.events("reloaded") == daemon.events("batch_inserted") == []
+        file.unlink()
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reload_refused", count=2)
+        file.write_text("")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded", taken={})
+
+
+def test_systemd_hears_of_it(database: Database, tmp_path: Path, file: Path) -> None:
+    manager = Manager(tmp_path / "notify")
+    try:
+        with Daemon(database.native_url, tmp_path / "spool", "--config", str(file), env=manager.environment) as daemon:
+            manager.wait_for("READY", "1")
+            file.write_text("[batch]\nlinger = 0.1\n")
+            daemon.signal(signal.SIGHUP)
+            assert int(manager.wait_for("RELOADING", "1")["MONOTONIC_USEC"]) > 0
+            manager.wait_for("READY", "1")
+    finally:
+        manager.close()
+
+
+def test_a_run_with_an_end_ends_with_its_terminal(tmp_path: Path) -> None:
+    """`--once` takes no reload: SIGHUP ends it, as it ends what else a closed terminal leaves behind."""
+    with Daemon("clickhouse://127.0.0.1:1", tmp_path, "--once") as daemon:
+        daemon.signal(signal.SIGHUP)
+        assert daemon.wait() == -signal.SIGHUP
+
+
+def test_waiting_for_clickhouse_it_reloads_too(tmp_path: Path, file: Path) -> None:
+    with Daemon("clickhouse://127.0.0.1:1", tmp_path / "spool", "--config", str(file)) as daemon:
+        daemon.wait_for("clickhouse_unavailable")
+        file.write_text("[shutdown]\ngrace = 7\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded", taken={"shutdown.grace": "7.0"})
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+
+
+def test_nohup_is_a_reload_all_the_same(tmp_path: Path, file: Path) -> None:
+    """A signal that the parent ignored would stay ignored: the handler is set whatever was before."""
+    environment = {**os.environ, "SPOOLHOUSE_CLICKHOUSE__URL": "clickhouse://127.0.0.1:1"}
+    command = [str(SCRIPT), "ingest", "--config", str(file), "--file-storage-path", str(tmp_path / "spool")]
+    with subprocess.Popen(
+        ["nohup", *command], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "clickhouse_unavailable" in line:
+                process.send_signal(signal.SIGHUP)
+            if '"reloaded"' in line:
+                break
+        process.terminate()
+        assert process.wait(30) == 0

@@ -1,0 +1,114 @@
+"""A reload: what can change does, what cannot is named, and the two together are every setting."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from spoolhouse import terms
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.reload import is_reloadable, take_over
+from spoolhouse.settings import Settings
+
+OTHER: dict[str, object] = {
+    "clickhouse.url": "http://elsewhere:8123",
+    "clickhouse.password_file": "/run/secrets/other",
+    "http.listen": "off",
+    "spool.storage_path": "/srv/other",
+    "spool.project": "reject",
+    "spool.project_id": "shop",
+    "log.level": "debug",
+    "log.format": "json",
+}
+"""Another value than the default, where that is not simply a name, the opposite or a half: add yours here."""
+
+ONE_VALUE_ONLY = {"spool.storage_type"}
+NAMES = [name for name in Settings.names() if name not in ONE_VALUE_ONLY]
+
+
+def other(name: str) -> object:
+    """Return a value of the setting that is not its default."""
+    default = Settings.names()[name].default
+    if name in OTHER:
+        return OTHER[name]
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int | float):
+        return default / 2 if isinstance(default, float) else default // 2
+    return "other"
+
+
+def changed(*names: str) -> Settings:
+    groups: dict[str, dict[str, object]] = {}
+    for name in names:
+        group, _, setting = name.partition(".")
+        groups.setdefault(group, {})[setting] = other(name)
+    return Settings.model_validate(groups)
+
+
+def value(settings: Settings, name: str) -> object:
+    group, _, setting = name.partition(".")
+    found = getattr(settings, group)
+    assert isinstance(found, BaseModel)
+    return getattr(found, setting)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_setting_is_taken_over_or_named(name: str) -> None:
+    old, fresh = Settings(), changed(name)
+    assert value(old, name) != value(fresh, name)
+    reloaded = take_over(old, fresh)
+    if is_reloadable(name):
+        assert reloaded.settings == fresh
+        assert list(reloaded.taken) == [name]
+        assert reloaded.needs_restart == []
+    else:
+        assert reloaded.settings == old
+        assert reloaded.taken == {}
+        assert reloaded.needs_restart == [name]
+
+
+def test_what_can_change_does_beside_what_cannot() -> None:
+    fresh = changed("clickhouse.url", "log.level", "spool.quiet", "workers.decoders")
+    reloaded = take_over(Settings(), fresh)
+    assert reloaded.settings == changed("log.level", "spool.quiet")
+    assert reloaded.taken == {"log.level": "debug", "spool.quiet": "0.15"}
+    assert reloaded.needs_restart == ["clickhouse.url", "workers.decoders"]
+
+
+def test_the_same_settings_change_nothing() -> None:
+    reloaded = take_over(Settings(), Settings())
+    assert (reloaded.settings, reloaded.taken, reloaded.needs_restart) == (Settings(), {}, [])
+
+
+def test_no_secret_is_told() -> None:
+    fresh = Settings.model_validate({"clickhouse": {"password": "hunter2"}})
+    reloaded = take_over(Settings(), fresh)
+    assert reloaded.needs_restart == ["clickhouse.password"]
+    assert "hunter2" not in repr(reloaded)
+
+
+SERVICE_READS = {"adopt.interval", "log.level", "log.format", "shutdown.grace"}
+"""What the service itself gives to where it belongs."""
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if is_reloadable(name) and name not in SERVICE_READS])
+def test_each_reaches_a_stage(name: str) -> None:
+    """What the stages are given differs, once a setting that a reload takes over differs."""
+
+    def given(settings: Settings) -> list[object]:
+        return [
+            terms.look(settings),
+            terms.terms(settings, BUILT_IN),
+            terms.packing(settings),
+            terms.persistence(settings, once=False),
+            terms.ending(settings),
+        ]
+
+    assert given(changed(name)) != given(Settings())
+
+
+def test_paths_are_compared_as_paths() -> None:
+    given = {"spool": {"storage_path": "/srv/spool/"}}
+    same = Settings.model_validate({"spool": {"storage_path": Path("/srv/spool")}})
+    assert take_over(Settings.model_validate(given), same).needs_restart == []
