@@ -1,0 +1,266 @@
+"""`spoolhouse status`: how the daemons of a spool do, asked of them where they answer, told by the folders else."""
+
+import argparse
+import http.client
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from spoolhouse.cli import flags
+from spoolhouse.core.status import Status
+from spoolhouse.errors import BadSettingError
+
+if TYPE_CHECKING:
+    from spoolhouse.spool.sight import Ends, Instance, Pile
+
+_EPILOG = """\
+Without --url it looks into the spool: for what is pending, claimed, rejected
+and failed there, and for the instances that work on it. Those that answer are
+asked for the rest. An instance that holds its lock and does not get on is
+named, with its process.
+
+examples:
+  spoolhouse status --file-storage-path /var/spool/events
+  spoolhouse status --file-storage-path /var/spool/events --watch
+  spoolhouse status --url http://127.0.0.1:9464 --json | jq .instances
+
+exit codes:
+   0  a daemon runs, and nothing needs a person
+   1  no daemon runs, or one is held, stuck, stopped or does not answer
+  78  a wrong setting
+"""
+
+_TIMEOUT = 2.0
+_LONGEST_ANSWER = 16 << 20
+OK = 0
+NEEDS_A_PERSON = 1
+
+FINE = frozenset({"running", "stopping", "elsewhere"})
+"""Every other state needs somebody, or a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One instance: how it does, in a word and a sentence, and what it said itself."""
+
+    name: str
+    state: str
+    """running, stopping, elsewhere; starting, waiting, held, stuck, stopped, silent or gone."""
+    why: str | None
+    pid: int | None
+    host: str | None
+    url: str | None
+    claimed: "Pile | None"
+    quiet_seconds: float | None
+    """Since its journal was last written."""
+    status: Status | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the command has found."""
+
+    spool: str | None
+    at: float
+    pending: "Pile | None"
+    oldest_seconds: float
+    not_taken: list[str]
+    """What lies in the spool and will not be taken, and why."""
+    ends: "Ends | None"
+    instances: list[Look]
+
+    @property
+    def fine(self) -> bool:
+        """A daemon runs, and none of them needs a person."""
+        return bool(self.instances) and all(look.state in FINE for look in self.instances)
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "status",
+        usage="spoolhouse status [--watch | --json] [--url URL] [options]",
+        help="tell how the daemon does: rates, backlog, held tables, rejects",
+        description="Tell how the daemons of a spool do, and what waits there.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON object")
+    how.add_argument("--watch", action="store_true", help="show it live; Ctrl-C ends it")
+    parser.add_argument(
+        "--interval", type=flags.rate, default=1.0, metavar="SECONDS", help="between two looks of --watch (default: 1)"
+    )
+    parser.add_argument("--url", type=_url, help="ask this daemon, and look into no folder")
+    flags.add_spool(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print or show the report; return the exit code."""
+    settings = flags.settings(options)
+    look: Callable[[], Report]
+    if options.url is not None:
+        look = lambda: _ask(options.url)  # noqa: E731  # one of two ways to look
+    else:
+        root = settings.spool.root
+        if not root.is_dir():
+            raise BadSettingError(f"spool.storage_path: {root} is no folder; set it to the spool (--file-storage-path)")
+        look = lambda: survey(root, settings.spool.project_id)  # noqa: E731  # the other one
+    from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
+
+    if options.watch:
+        return status_view.watch(look, options.interval)
+    report = look()
+    if options.json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    else:
+        status_view.show(report)
+    return OK if report.fine else NEEDS_A_PERSON
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://127.0.0.1:9464")
+    return text
+
+
+def _ask(url: str) -> Report:
+    """Return what one daemon says, without a look into any folder."""
+    answer = fetch(url)
+    status = answer if isinstance(answer, Status) else None
+    state, why = judge(answer) if isinstance(answer, Status) else ("silent", answer)
+    one = Look(
+        name=url if status is None or status.instance is None else status.instance,
+        state=state,
+        why=why,
+        pid=None if status is None else status.pid,
+        host=None if status is None else status.host,
+        url=url,
+        claimed=None,
+        quiet_seconds=None,
+        status=status,
+    )
+    return Report(
+        spool=None if status is None else status.spool,
+        at=time.time(),
+        pending=None,
+        oldest_seconds=0.0,
+        not_taken=[],
+        ends=None,
+        instances=[one],
+    )
+
+
+def survey(root: Path, project_id: str | None) -> Report:
+    """Look into a spool, and ask those that work on it."""
+    from spoolhouse.core.events import BUILT_IN  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.pipeline.arrivals import Strange, scan  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
+
+    now = time.time()
+    pending, oldest, strange = sight.Pile(), now, []
+    for item in scan(root, BUILT_IN.keys(), project_id):
+        if isinstance(item, Strange):
+            strange.append(f"{item.path}: {item.reason}")
+        else:
+            pending, oldest = pending.plus(item.size), min(oldest, item.mtime_ns / 1e9)
+    return Report(
+        spool=str(root),
+        at=now,
+        pending=pending,
+        oldest_seconds=round(max(0.0, now - oldest), 1) if pending.files else 0.0,
+        not_taken=strange,
+        ends=sight.ends(root),
+        instances=[_look(instance) for instance in sight.look(root, now)],
+    )
+
+
+def _look(instance: "Instance") -> Look:
+    state, why, status = _found(instance)
+    return Look(
+        name=instance.name,
+        state=state,
+        why=why,
+        pid=instance.pid,
+        host=instance.host,
+        url=instance.url,
+        claimed=instance.claimed,
+        quiet_seconds=round(instance.quiet_seconds, 1),
+        status=status,
+    )
+
+
+def _found(instance: "Instance") -> tuple[str, str | None, Status | None]:
+    """Say how an instance does, why, and what it said itself."""
+    process = "its process" if instance.pid is None else f"process {instance.pid}"
+    if not instance.alive:
+        return *_gone(instance), None
+    if instance.stopped:
+        return "stopped", f"{process} is frozen by a signal and keeps its lock: kill -CONT it, or kill it", None
+    if instance.host not in {None, socket.gethostname()} and (instance.url is None or _is_local(instance.url)):
+        return "elsewhere", f"it works, on {instance.host}: ask there how it does", None
+    if instance.url is None:
+        return "running", "it serves no HTTP (http.listen), so nothing more is known", None
+    answer = fetch(instance.url)
+    if isinstance(answer, Status) and answer.instance == instance.name:
+        return *judge(answer), answer
+    why = "another instance answers" if isinstance(answer, Status) else f"does not answer: {answer}"
+    return "silent", f"{process} holds its lock; at {instance.url} {why}", None
+
+
+def _gone(instance: "Instance") -> tuple[str, str]:
+    if instance.claimed.files and not instance.journal:
+        return "gone", "files are claimed and there is no journal: nobody touches them; move them back by hand"
+    return "gone", "its process has ended; the next daemon that starts takes its work over"
+
+
+def _is_local(url: str) -> bool:
+    """Tell whether a URL means something else on another host."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "0.0.0.0", "::", "::1"} or host.startswith("127.")  # noqa: S104  # nothing is bound
+
+
+def judge(status: Status) -> tuple[str, str | None]:
+    """Say in a word and a sentence how a daemon does, by what it says itself."""
+    if not status.liveness.alive:
+        stages = ", ".join(f"{stage} for {seconds:.0f} s" for stage, seconds in status.liveness.stuck.items())
+        return "stuck", f"stages do not get on: {stages}; a restart is safe"
+    held = [reason for reason in status.readiness.reasons if reason.held]
+    if status.readiness.reasons:
+        first = (held or status.readiness.reasons)[0]
+        mend = f"; {first.mend}" if first.mend else ""
+        return "held" if held else "waiting", f"{first.scope}: {first.error}{mend}"
+    return status.readiness.state, None
+
+
+def fetch(url: str) -> Status | str:
+    """Return a daemon's own words, or why there are none. No proxy: it is asked where it is."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", "/status")
+        body = connection.getresponse().read(_LONGEST_ANSWER)
+        return msgspec.json.decode(body, type=Status)
+    except TimeoutError:
+        return f"no answer in {_TIMEOUT:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    except ValueError:
+        return "what answers is no Spoolhouse of this version"
+    finally:
+        connection.close()

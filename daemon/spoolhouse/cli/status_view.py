@@ -1,0 +1,214 @@
+"""What a person sees of a report: a table, or with --watch the same, live, with rates and what happened last."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.live import Live
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from spoolhouse.cli.status import FINE, Look, Report
+from spoolhouse.core.status import Sample, Status
+from spoolhouse.log import one_line, printable
+from spoolhouse.spool.sight import Pile
+
+_SHOWN = 6
+_NOT_TAKEN_SHOWN = 3
+_BARS = "▁▂▃▄▅▆▇█"
+_BARS_SHOWN = 60
+_WIDE = 160
+"""Columns where no terminal says how many there are."""
+_COLOURS = {"running": "green", "stopping": "yellow", "starting": "yellow", "waiting": "yellow", "elsewhere": "green"}
+
+
+def show(report: Report) -> None:
+    """Print a report once."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDE)
+    console.print(picture(report, live=False))
+
+
+def watch(look: Callable[[], Report], interval: float) -> int:
+    """Show what `look` finds every `interval` seconds, until Ctrl-C; return the exit code."""
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        report = look()
+        try:
+            while True:
+                live.update(picture(report, live=True), refresh=True)
+                time.sleep(interval)
+                report = look()
+        except KeyboardInterrupt:
+            return 0 if report.fine else 1
+
+
+def picture(report: Report, *, live: bool) -> RenderableType:
+    """Return a report as something to print; `live` adds what moves."""
+    parts: list[RenderableType] = [] if report.spool is None else [_line(report.spool, style="bold")]
+    parts.extend(_folder(report))
+    if not report.instances:
+        parts.append(_line("No daemon works on it: start `spoolhouse ingest`.", style="yellow"))
+    for look in report.instances:
+        parts.append(Text())
+        parts.extend(_instance(look, live=live))
+    if live:
+        when = datetime.fromtimestamp(report.at, UTC).strftime("%H:%M:%S UTC")
+        parts += [Text(), _line(f"{when}, Ctrl-C ends it", style="dim")]
+    return Group(*parts)
+
+
+def _folder(report: Report) -> Iterable[RenderableType]:
+    if report.pending is not None:
+        table = _grid()
+        oldest = f", the oldest {_span(report.oldest_seconds)} ago" if report.pending.files else ""
+        table.add_row("pending", f"{_pile(report.pending)}{oldest}")
+        if report.ends is not None:
+            ends = report.ends
+            lines = "" if ends.rejected_lines is None else f"{ends.rejected_lines:,} lines in "
+            table.add_row("rejected", f"{lines}{_pile(ends.rejected)}" if ends.rejected.files else "none")
+            table.add_row("failed", _pile(ends.failed) if ends.failed.files else "none")
+        yield Padding(table, (0, 0, 0, 2), expand=False)
+    for text in report.not_taken[:_NOT_TAKEN_SHOWN]:
+        yield _line(f"  not taken: {text}", style="yellow")
+    if len(report.not_taken) > _NOT_TAKEN_SHOWN:
+        yield _line(f"  not taken: {len(report.not_taken) - _NOT_TAKEN_SHOWN:,} more", style="yellow")
+
+
+def _instance(look: Look, *, live: bool) -> Iterable[RenderableType]:
+    heading = _line(look.name, style="bold")
+    heading.append("  ")
+    heading.append(look.state, style=_COLOURS.get(look.state, "red"))
+    yield heading
+    if look.why:
+        yield _line(f"  {look.why}", style="" if look.state in FINE else "yellow")
+    table = _grid()
+    if look.status is not None:
+        _add_status(table, look.status)
+    elif look.claimed is not None:
+        table.add_row("claimed", _pile(look.claimed))
+    if look.quiet_seconds is not None and look.status is None:
+        table.add_row("last sign", f"{_span(look.quiet_seconds)} ago, in its journal")
+    if look.url:
+        table.add_row("at", Text(look.url))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
+    if look.status is not None:
+        yield Padding(_types(look.status), (0, 0, 0, 2), expand=False)
+        if live:
+            yield from _moving(look.status)
+
+
+def _add_status(table: Table, status: Status) -> None:
+    backlog, rates = status.backlog, status.rates
+    up = _span((status.at_ms - status.started_ms) / 1000)
+    table.add_row("version", f"{status.version}, up {up}, process {status.pid}")
+    table.add_row(
+        "rate",
+        f"{rates.rows:,.0f} rows/s, {decimal(round(rates.bytes))}/s, {rates.files:,.1f} files/s"
+        f" over {rates.window:.0f} s",
+    )
+    oldest = f", the oldest {_span(backlog.oldest_seconds)} ago" if backlog.pending_files else ""
+    size = decimal(backlog.pending_bytes)
+    table.add_row("backlog", f"{_counted(backlog.pending_files, 'file')} pending ({size}){oldest}")
+    table.add_row(
+        "on the way", f"{_counted(backlog.claimed_files, 'file')} in {_counted(backlog.shipments, 'shipment')}"
+    )
+    done = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(status.files.items(), reverse=True) if count)
+    table.add_row("files", f"{done or 'none'} ({decimal(status.bytes)})")
+    for name, counts in (("rejects", status.rejects), ("retries", status.retries)):
+        if any(counts.values()):
+            table.add_row(name, ", ".join(f"{key} {count:,}" for key, count in sorted(counts.items()) if count))
+    if backlog.unmovable_files:
+        table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}: see file_not_moved in the log")
+    if backlog.held_homes:
+        table.add_row("held homes", f"{backlog.held_homes}: see journal_held in the log")
+    table.add_row("loop lag", f"{status.loop_lag * 1000:,.0f} ms at the longest")
+
+
+def _types(status: Status) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("type")
+    for name in ("landed", "rejected", "files"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for kind in status.types:
+        if kind.landed or kind.rejected or kind.files or kind.held:
+            waits = Text("held" if _is_held(status, kind.type) else "waits", style="red") if kind.held else Text()
+            table.add_row(Text(kind.type), f"{kind.landed:,}", f"{kind.rejected:,}", f"{kind.files:,}", waits)
+    return table
+
+
+def _is_held(status: Status, name: str) -> bool:
+    return any(reason.held and name in reason.types for reason in status.readiness.reasons)
+
+
+def _moving(status: Status) -> Iterable[RenderableType]:
+    """Yield what only a live view has room for."""
+    points = status.history[-_BARS_SHOWN:]
+    if points:
+        chart = _grid()
+        chart.add_row("rows/s", _bars([point.rows for point in points]))
+        chart.add_row("pending", _bars([float(point.pending_files) for point in points]))
+        chart.add_row("", Text(_axis(points), style="dim"))
+        yield Padding(chart, (1, 0, 0, 2), expand=False)
+    if status.recent_files:
+        files = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
+        for name in ("last files", "rows", "rejected", "size", "took"):
+            files.add_column(name, justify="left" if name == "last files" else "right", no_wrap=True)
+        for file in status.recent_files[:_SHOWN]:
+            files.add_row(
+                _line(file.path if file.failure is None else f"{file.path}: {file.failure}"),
+                f"{file.rows:,}", f"{file.rejected:,}", decimal(file.bytes), f"{file.seconds:.1f} s",
+            )  # fmt: skip
+        yield Padding(files, (1, 0, 0, 2), expand=False)
+    if status.recent_rejects:
+        rejects = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("last rejected lines", "reason", "why"):
+            rejects.add_column(name, no_wrap=True)
+        for line in status.recent_rejects[:_SHOWN]:
+            why = f"{line.field}: {line.detail}" if line.field else line.detail
+            rejects.add_row(_line(f"{line.file}:{line.line}"), _line(line.reason), _line(why))
+        yield Padding(rejects, (1, 0, 0, 2), expand=False)
+
+
+def _bars(values: Sequence[float]) -> Text:
+    """Return a chart of one line, and its highest value."""
+    top = max(values)
+    steps = [0 if top <= 0 else round(value / top * (len(_BARS) - 1)) for value in values]
+    return Text(f"{''.join(_BARS[step] for step in steps)} max {top:,.0f}")
+
+
+def _axis(points: Sequence[Sample]) -> str:
+    return f"{_span((points[-1].at_ms - points[0].at_ms) / 1000)} until now"
+
+
+def _grid() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    return table
+
+
+def _line(text: str, style: str = "") -> Text:
+    """Return what may hold hostile names as one line: no markup, no control character."""
+    return Text(one_line(printable(text)), style=style)
+
+
+def _pile(pile: Pile) -> str:
+    return f"{_counted(pile.files, 'file')} ({decimal(pile.bytes)})"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _span(seconds: float) -> str:
+    """Return a span of time as a person says it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

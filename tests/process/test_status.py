@@ -1,0 +1,169 @@
+"""`spoolhouse status` beside a daemon that runs, waits, is frozen, or is gone."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database, StartServer
+from tests.process.daemon import SCRIPT, Daemon, command, drop
+from tests.process.inputs import good
+
+BAD = b'{"type":"span"}\n'
+
+
+def report(spool: Path, *, code: int) -> dict[str, object]:
+    """Return what `spoolhouse status --json` prints, after a look at its exit code."""
+    done = command("status", "--json", "--file-storage-path", str(spool), "--base-path", "")
+    assert done.returncode == code, done.stderr + done.stdout
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
+
+
+def text(spool: Path) -> str:
+    return command("status", "--file-storage-path", str(spool), "--base-path", "").stdout
+
+
+def only(told: dict[str, object]) -> dict[str, object]:
+    """Return the one instance of a report."""
+    assert isinstance(told["instances"], list)
+    [instance] = told["instances"]
+    assert isinstance(instance, dict)
+    return instance
+
+
+def test_a_daemon_that_works(database: Database, tmp_path: Path) -> None:
+    with Daemon(database.http_url, tmp_path) as daemon:
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 3) + BAD)
+        daemon.wait_for("file_settled")
+        told = report(tmp_path, code=0)
+        one = only(told)
+        assert (one["state"], one["pid"], one["why"]) == ("running", daemon.pid, None)
+        assert told["pending"] == {"files": 0, "bytes": 0}
+        assert isinstance(told["ends"], dict)
+        assert told["ends"]["rejected_lines"] == 1
+        seen = text(tmp_path)
+        assert "running" in seen
+        assert "span" in seen
+        assert "missing_field 1" in seen
+        url = str(daemon.wait_for("http_listening")[0]["url"])
+        asked = command("status", "--url", url)
+        assert asked.returncode == 0
+        assert "running" in asked.stdout
+
+
+def test_a_daemon_that_waits_for_clickhouse(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server()
+    server.kill()
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+    with Daemon(server.http_url, tmp_path) as daemon:
+        daemon.wait_for("clickhouse_unavailable")
+        told = report(tmp_path, code=1)
+        assert only(told)["state"] == "waiting"
+        assert told["pending"] == {"files": 1, "bytes": len(good("p", 3))}
+        assert "pending   1 file" in text(tmp_path)
+
+
+def test_a_frozen_process_that_keeps_its_lock_is_named(database: Database, tmp_path: Path) -> None:
+    with Daemon(database.http_url, tmp_path) as daemon:
+        daemon.wait_for("started")
+        daemon.signal(signal.SIGSTOP)
+        try:
+            one = only(report(tmp_path, code=1))
+            assert (one["state"], one["pid"]) == ("stopped", daemon.pid)
+            assert f"process {daemon.pid} is frozen by a signal" in text(tmp_path)
+        finally:
+            daemon.signal(signal.SIGCONT)
+
+
+def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: Path) -> None:
+    """Killed with a claimed file; beside it pending, rejected and failed ones, and what nobody takes."""
+    env = {"SPOOLHOUSE_TEST_FAILPOINTS": "insert.before_send=kill"}
+    with Daemon(database.http_url, tmp_path, env=env) as daemon:
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+        daemon.wait()
+    drop(tmp_path, "span", "p", "b.jsonl", good("p", 5))
+    for folder, name in (("span/p/failed", "c.jsonl.gz"), ("span/p/failed", "c.reason.txt"), ("rejected/d", "e.jsonl")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).write_bytes(b"12345\n12345\n")
+    (tmp_path / "nonsense").mkdir()
+    told = report(tmp_path, code=1)
+    one = only(told)
+    assert (one["state"], one["status"]) == ("gone", None)
+    assert one["claimed"] == {"files": 1, "bytes": len(good("p", 3))}
+    assert told["pending"] == {"files": 1, "bytes": len(good("p", 5))}
+    assert told["ends"] == {
+        "failed": {"files": 1, "bytes": 12},
+        "rejected": {"files": 1, "bytes": 12},
+        "rejected_lines": 2,
+    }
+    assert told["not_taken"] == [f"{tmp_path}/nonsense: no such event type"]
+    seen = text(tmp_path)
+    assert "claimed    1 file" in seen
+    assert "the next daemon that starts takes its work over" in seen
+
+
+def test_an_empty_spool_and_no_daemon(tmp_path: Path) -> None:
+    told = report(tmp_path, code=1)
+    assert (told["instances"], told["pending"]) == ([], {"files": 0, "bytes": 0})
+    assert "start `spoolhouse ingest`" in text(tmp_path)
+    assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
+
+
+def test_a_folder_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
+    done = command("status", "--file-storage-path", str(tmp_path / "nowhere"))
+    assert done.returncode == 78
+    assert "spool.storage_path" in done.stderr
+
+
+def test_http_off_is_said(database: Database, tmp_path: Path) -> None:
+    with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "off"}) as daemon:
+        daemon.wait_for("started")
+        one = only(report(tmp_path, code=0))
+        assert one["state"] == "running"
+        assert "http.listen" in str(one["why"])
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9464", "https://x", "http://", "file:///etc/passwd"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    done = command("status", "--url", url)
+    assert done.returncode == 2
+    assert "http://127.0.0.1:9464" in done.stderr
+
+
+def test_the_live_view_moves_until_ctrl_c(database: Database, tmp_path: Path) -> None:
+    """On a terminal: what happens while it is shown is shown, hostile names included, and Ctrl-C ends it."""
+    with Daemon(database.http_url, tmp_path) as daemon:
+        daemon.wait_for("started")
+        ours, theirs = pty.openpty()
+        arguments = ["status", "--watch", "--interval", "0.1", "--file-storage-path", str(tmp_path), "--base-path", ""]
+        env = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "60"}
+        watching = subprocess.Popen([str(SCRIPT), *arguments], stdin=theirs, stdout=theirs, env=env)
+        os.close(theirs)
+        try:
+            shown = read_until(ours, b"running")
+            drop(tmp_path, "span", "p", "[red]\x1b[31m.jsonl", good("p", 3) + BAD)
+            shown += read_until(ours, b"last rejected lines")
+            assert rb"[red]\x1b[31m.jsonl" in shown, "a name is no markup, and moves no cursor"
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(30) == 0
+        finally:
+            watching.kill()
+            watching.wait()
+            os.close(ours)
+
+
+def read_until(descriptor: int, text: bytes) -> bytes:
+    """Return what a terminal shows up to some text; fail after half a minute."""
+    shown = b""
+    deadline = time.monotonic() + 30
+    while text not in shown:
+        assert select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0], shown[-3000:]
+        shown += os.read(descriptor, 65536)
+    return shown

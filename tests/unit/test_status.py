@@ -1,0 +1,122 @@
+"""How a daemon does, in a word, from what it says itself; and how a person reads it."""
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from spoolhouse.cli.status import Look, Report, judge
+from spoolhouse.cli.status_view import picture
+from spoolhouse.core.status import (
+    Backlog,
+    Liveness,
+    Rates,
+    Readiness,
+    RecentFile,
+    RecentReject,
+    Sample,
+    Status,
+    Trouble,
+    TypeStatus,
+)
+
+HELD = Trouble(
+    scope="logs", types=["log"], held=True, error="no such table", code=60, mend="spoolhouse migrate", seconds=9.0
+)
+DOWN = Trouble(scope="server", types=["log", "span"], held=False, error="refused", code=None, mend=None, seconds=1.0)
+WELL = Status(
+    version="1.2.3",
+    instance="host-1-abc",
+    pid=1,
+    host="host",
+    spool="/spool",
+    at_ms=100_000,
+    started_ms=0,
+    readiness=Readiness(ready=True, state="running", reasons=[]),
+    liveness=Liveness(alive=True, stuck={}),
+    backlog=Backlog(
+        pending_files=2,
+        pending_bytes=2000,
+        oldest_seconds=7300.0,
+        claimed_files=1,
+        shipments=1,
+        unmovable_files=0,
+        held_homes=0,
+    ),
+    rates=Rates(window=10.0, rows=1234.0, bytes=5_000_000.0, files=2.5),
+    loop_lag=0.012,
+    last_landed_ms=99_000,
+    bytes=123_000,
+    files={"processed": 12, "failed": 1},
+    types=[TypeStatus(type="log", table="logs", landed=5, rejected=1, files=1, held=False)],
+    rejects={"torn": 1},
+    retries={"60": 3},
+    adoptions=0,
+    recent_files=[
+        RecentFile(
+            path="log/p/[bold]a\x1b[2J.jsonl", destination=None, at_ms=1, bytes=9, rows=5, rejected=1, seconds=1.5
+        )
+    ],
+    recent_rejects=[RecentReject(file="log/p/b.jsonl", line=7, reason="torn", field="", detail="cut off", at_ms=1)],
+    history=[Sample(at_ms=5000 * n, rows=100.0 * n, bytes=0.0, pending_files=n, pending_bytes=0) for n in range(9)],
+)
+
+
+def with_reasons(*reasons: Trouble) -> Status:
+    return replace(WELL, readiness=Readiness(ready=False, state="running", reasons=list(reasons)))
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "why"),
+    [
+        (WELL, "running", None),
+        (with_reasons(DOWN), "waiting", "server: refused"),
+        (with_reasons(DOWN, HELD), "held", "logs: no such table; spoolhouse migrate"),
+        (
+            replace(with_reasons(HELD), liveness=Liveness(alive=False, stuck={"settle": 400.4})),
+            "stuck",
+            "stages do not get on: settle for 400 s; a restart is safe",
+        ),
+        (replace(WELL, readiness=Readiness(ready=False, state="stopping", reasons=[])), "stopping", None),
+    ],
+)
+def test_a_word_for_how_it_does(status: Status, state: str, why: str | None) -> None:
+    assert judge(status) == (state, why)
+
+
+def rendered(status: Status, *, live: bool) -> str:
+    state, why = judge(status)
+    look = Look(
+        name="host-1-abc",
+        state=state,
+        why=why,
+        pid=1,
+        host="host",
+        url="http://x",
+        claimed=None,
+        quiet_seconds=0.0,
+        status=status,
+    )
+    report = Report(spool="/spool", at=0.0, pending=None, oldest_seconds=0.0, not_taken=[], ends=None, instances=[look])
+    console = Console(width=120, highlight=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(picture(report, live=live))
+    return captured.get()
+
+
+def test_a_person_reads_the_figures() -> None:
+    text = rendered(with_reasons(HELD), live=False)
+    for expected in (
+        "host-1-abc  held", "logs: no such table; spoolhouse migrate", "1,234 rows/s, 5.0 MB/s, 2.5 files/s over 10 s",
+        "2 files pending (2.0 kB), the oldest 2 h ago", "1 file in 1 shipment", "12 processed, 1 failed",
+        "torn 1", "60 3", "12 ms",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_the_live_view_adds_what_moves() -> None:
+    text = rendered(WELL, live=True)
+    assert "▁▂▃▄▅▅▆▇█ max 800" in text
+    assert "40 s until now" in text
+    assert "log/p/b.jsonl:7" in text
+    assert r"log/p/[bold]a\x1b[2J.jsonl" in text, "no markup, no control character"
