@@ -580,3 +580,28 @@ AS SELECT
 FROM `mastra_admin_feedback_hourly`
 GROUP BY `project_id`, `deployment_id`, `feedback_type`, `hour`, `source`
 COMMENT 'spoolhouse e5d306805971f9e6';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_ledger`
+(
+    `file` String CODEC(ZSTD(1)),
+    `inode` Int64,
+    `claimed_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch` String CODEC(ZSTD(1)),
+    `table_name` LowCardinality(String),
+    `range_start` Int64,
+    `range_end` Int64,
+    `first_row` Int64,
+    `row_count` Int64,
+    `parts` String CODEC(ZSTD(1)),
+    `shipped_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_batch` `batch` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`shipped_at`)
+ORDER BY (`file`, `claimed_at`, `batch`, `range_start`)
+TTL toDateTime(`shipped_at`) + toIntervalDay(730)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;

@@ -13,8 +13,8 @@ from spoolhouse import memory
 from spoolhouse.errors import SpoolhouseError
 from spoolhouse.figures import Figures
 from spoolhouse.http import looked_at
+from spoolhouse.landing.persistence import GivenUpError
 from spoolhouse.pipeline.arrivals import check
-from spoolhouse.pipeline.insert import GivenUpError
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.service import EXIT_CRASH, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service
 from spoolhouse.settings import Settings

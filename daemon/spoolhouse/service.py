@@ -11,13 +11,14 @@ import structlog
 from spoolhouse import terms
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.fingerprint import fingerprint
 from spoolhouse.core.jsonl import LineDecoder
+from spoolhouse.core.ledger import LEDGER
 from spoolhouse.core.ports import Driver
 from spoolhouse.core.shipment import Packer, Shipment
 from spoolhouse.errors import BadSettingError, SpoolhouseError
 from spoolhouse.figures import Figures, Work
 from spoolhouse.health import Health
+from spoolhouse.landing.ledger import LedgerWriter
 from spoolhouse.log import configure
 from spoolhouse.notify import Notifier
 from spoolhouse.pipeline.adopt import Adopter
@@ -25,6 +26,7 @@ from spoolhouse.pipeline.arrivals import Desk, arrivals, look_through, note_back
 from spoolhouse.pipeline.claim import Claimer
 from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.insert import Inserter
+from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure, filled
 from spoolhouse.pipeline.settle import News, Settler
 from spoolhouse.progress import Progress, Silent
@@ -74,6 +76,7 @@ class Service:
     pulse: Pulse = field(init=False)
     homes: dict[str, Home] = field(init=False)
     tails: Tails = field(default_factory=Tails)
+    ledger: LedgerWriter = field(init=False)
     settler: Settler = field(init=False)
     adopter: Adopter = field(init=False)
     pressure: PartPressure = field(init=False)
@@ -85,8 +88,19 @@ class Service:
         self.stop, self.health, self.pulse = self.figures.stop, self.figures.health, self.figures.pulse
         self.homes = {self.home.instance: self.home}
         ending = terms.ending(self.settings)
+        self.ledger = LedgerWriter(
+            driver=self.driver,
+            prefix=self.settings.clickhouse.table_prefix,
+            health=self.health,
+            persistence=terms.persistence(self.settings, once=self.once),
+        )
         self.settler = Settler(
-            homes=self.homes, tails=self.tails, ending=ending, progress=self.progress, wake=self.wake
+            homes=self.homes,
+            tails=self.tails,
+            ending=ending,
+            record=self.ledger.write,
+            progress=self.progress,
+            wake=self.wake,
         )
         self.adopter = Adopter(
             own=self.home,
@@ -182,8 +196,10 @@ class Service:
         if self.claimer is not None:
             self.claimer.terms = terms.terms(settings, BUILT_IN)
             self.claimer.packer.packing = terms.packing(settings)
+        self.ledger.persistence = terms.persistence(settings, once=self.once)
         if self.inserter is not None:
-            self.inserter.persistence = terms.persistence(settings, once=self.once)
+            self.inserter.persistence = self.ledger.persistence
+            self.inserter.poison.tolerance = terms.tolerance(settings)
         self.wake.set()
         log.info("reloaded", taken=reloaded.taken)
         if reloaded.needs_restart:
@@ -275,7 +291,7 @@ class Service:
             out=out,
             news=news,
             writable=self.health.writable,
-            is_held=lambda name: self.health.is_held(self.settings.clickhouse.table_prefix + BUILT_IN[name].table.name),
+            is_held=self._is_held,
             stop=self.stop,
         )
 
@@ -283,12 +299,18 @@ class Service:
         return Inserter(
             self.driver,
             prefix=self.settings.clickhouse.table_prefix,
-            fingerprint=fingerprint(BUILT_IN, self.settings.clickhouse.url),
+            homes=self.homes,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),
+            poison=Poison(homes=self.homes, tolerance=terms.tolerance(self.settings)),
             pressure=self.pressure,
             progress=self.progress,
         )
+
+    def _is_held(self, name: str) -> bool:
+        """Tell whether what lands an event type waits for a person."""
+        prefix = self.settings.clickhouse.table_prefix
+        return any(self.health.is_held(prefix + table.name) for table in (BUILT_IN[name].table, LEDGER))
 
     def _is_idle(self) -> bool:
         """Tell whether all that was ever claimed, or found in dead homes, is in its final place."""

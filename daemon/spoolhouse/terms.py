@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.fingerprint import fingerprint
 from spoolhouse.core.shipment import Limits, Packing
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.arrivals import Look
 from spoolhouse.pipeline.claim import Terms
-from spoolhouse.pipeline.insert import Persistence
+from spoolhouse.pipeline.poison import Tolerance
 from spoolhouse.pipeline.settle import Ending
 from spoolhouse.settings import Settings
 
@@ -55,6 +56,11 @@ def persistence(settings: Settings, *, once: bool) -> Persistence:
     # A run with an end must end: it waits out a restart of the server, not a night.
     patience = settings.shutdown.grace if once else None
     return Persistence(first=settings.retry.first, cap=settings.retry.cap, patience=patience)
+
+
+def tolerance(settings: Settings) -> Tolerance:
+    """Return how many rows of a batch may be refused."""
+    return Tolerance(max_ratio=settings.reject.max_ratio, min_rows=settings.reject.min_rows)
 
 
 def ending(settings: Settings) -> Ending:

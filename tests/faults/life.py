@@ -18,6 +18,7 @@ QUICK = {
     "SPOOLHOUSE_SPOOL__MAX_LINE": "64KiB",
     "SPOOLHOUSE_RETRY__FIRST": "0.05",
     "SPOOLHOUSE_RETRY__CAP": "0.5",
+    "SPOOLHOUSE_REJECT__MAX_RATIO": "1",
 }
 """Small waits: what a fault hits is a place, not a moment."""
 
@@ -37,17 +38,26 @@ AFTER: Mapping[str, str] = {
     "home.released": "home.claimed",
     "adopt.": "insert.answered",
     "insert.looked": "insert.answered",
+    "journal.cuts": "insert.answered",
     "adopt.moved": "settle.synced",
+    "mend.": "insert.answered",
 }
 """Where an instance must have died before, for the next one to come by a place."""
 
 DELETING = "settle.deleted"
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "journal.cut": {},
+    "journal.refuse": {},
+    "journal.reconsider": {"SPOOLHOUSE_REJECT__MAX_RATIO": "0", "SPOOLHOUSE_REJECT__MIN_ROWS": "1"},
+    "poison.rejected": {},
+}
+"""Where only rows that ClickHouse refuses come by, and with which settings."""
 
 
 def armed(place: str, action: str) -> dict[str, str]:
     """Return the environment of a daemon that meets `action` at `place`."""
     traps = [f"{place}={action}", *filter(None, [ALSO.get(place.partition("@")[0])])]
-    return {**QUICK, VARIABLE: ",".join(traps)}
+    return {**QUICK, **REFUSED.get(place, {}), VARIABLE: ",".join(traps)}
 
 
 def url_for(oracle: Oracle, place: str) -> str:
@@ -60,8 +70,10 @@ def before(place: str) -> str | None:
     return AFTER.get(place) or AFTER.get(place.partition(".")[0] + ".")
 
 
-def feed(oracle: Oracle) -> None:
+def feed(oracle: Oracle, place: str = "") -> None:
     """Drop one file of each kind: lines for two tables, a line that is too long, nothing, archives whole and not."""
+    if place in REFUSED:
+        oracle.drop_refused()
     oracle.drop(12, logs=3, bad=2)
     oracle.drop(5, logs=0, bad=0)
     oracle.drop(9, packed=True, bad=1)

@@ -22,6 +22,8 @@ RECENT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 LAST_MONTH = RECENT - timedelta(days=40)
 """Another partition: an insert of both is two parts in the table and two in its rollup."""
 BAD = (b"{bad", b"[]", b'{"type":"span","id":7}')
+REFUSED = "refused"
+"""A message that decode accepts and ClickHouse does not."""
 TOO_LONG = b"[" + b"x" * 70_000
 """More than `spool.max_line` as these tests set it."""
 
@@ -56,12 +58,27 @@ class Oracle:
         for statement in SCHEMA.read_text().split(";\n"):
             if "CREATE" in statement:
                 self.database.query(statement)
+        self.database.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT refused CHECK message != '{REFUSED}'")
         self.stop_merges()
 
     def stop_merges(self) -> None:
         """Let no merge hide a double; again after each restart of the server."""
         for table in ("spans", "logs", "spans_hourly", "logs_hourly"):
             self.database.query(f"SYSTEM STOP MERGES {PREFIX}{table}")
+
+    def lose_parts(self) -> None:
+        """Take a part of the table, and another one of its rollup, from each batch that is under way.
+
+        A server that dies between its log of tokens and its part leaves that: the log is kept.
+        """
+        unfinished = f"splitByChar(':', batch_id)[1] NOT IN (SELECT splitByChar(':', batch)[1] FROM {PREFIX}ledger)"
+        lost = {"spans": f"toYYYYMM(start_time) = {LAST_MONTH:%Y%m}", "spans_hourly": f"toYYYYMM(hour) = {RECENT:%Y%m}"}
+        for table, month in lost.items():
+            self.database.query(f"SYSTEM START MERGES {PREFIX}{table}")  # else nothing is deleted, either
+            where = f"{month} AND {unfinished}"
+            assert self.database.query(f"SELECT 1 FROM {PREFIX}{table} WHERE {where} LIMIT 1"), "nothing is under way"
+            self.database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
+        self.stop_merges()
 
     def drop(self, spans: int = 10, *, logs: int = 3, bad: int = 1, project: str = "p", packed: bool = False) -> Path:
         """Drop a file of spans of two months, with logs that strayed into it and bad lines; return its path."""
@@ -83,6 +100,17 @@ class Oracle:
         name = f"{self._number:05}.jsonl"
         content = self.lines(name, 2) + TOO_LONG + b"\n" + self.lines(name, 2)
         self.bad[f"span/p/{name}", TOO_LONG] += 1
+        self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
+        return self.files[-1].path
+
+    def drop_refused(self) -> Path:
+        """Drop a file with lines that ClickHouse alone refuses among its lines."""
+        self._number += 1
+        name = f"{self._number:05}.jsonl"
+        event = {"type": "log", "projectId": "p", "level": "info", "message": REFUSED, "timestamp": RECENT.isoformat()}
+        refused = [json.dumps({**event, "id": f"r{self._next()}"}).encode() for _ in range(3)]
+        self.bad.update((f"span/p/{name}", line) for line in refused)
+        content = self.lines(name, 2, logs=3) + b"".join(line + b"\n" for line in refused) + self.lines(name, 2, logs=1)
         self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
         return self.files[-1].path
 

@@ -23,7 +23,10 @@ def named_in(tree: ast.AST) -> Iterator[str]:
                 yield f"journal.{first.value!s}"
 
 
-STAGES = tuple(PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "settle", "adopt"))
+STAGES = tuple(
+    PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "poison", "settle", "adopt")
+)
+LANDING = tuple(PACKAGE / "landing" / f"{name}.py" for name in ("ledger", "mend"))
 DISK = tuple(PACKAGE / "spool" / f"{name}.py" for name in ("journal", "home", "files", "rejects", "shipments"))
 DURABLE = frozenset({"fsync", "rename", "renameat2", "replace", "unlink", "rmdir", "mkdir", "copyfileobj"})
 """Calls that change what a restart finds."""
@@ -36,6 +39,20 @@ HARMLESS = {
     ("decode", "_take", "_give"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "drop_long"): "a place is inside, if there is anything to drop",
     ("insert", "run", "_next"): "waits",
+    ("insert", "run", "_deliver"): "places are inside, at each step",
+    ("insert", "_send", "divide"): "the journal's own places are inside",
+    ("insert", "_send", "_complete"): "the places of mending are inside",
+    ("insert", "_complete", "mend"): "places are inside, at each step",
+    ("insert", "_next", "_delivery"): "reads the journal",
+    ("insert", "_send", "expect_no_attempt"): "reads; what follows has a place",
+    ("poison", "divide", "count"): "waits",
+    ("poison", "reject", "replace"): "of text",
+    ("mend", "mend", "_partitions"): "reads",
+    ("mend", "mend", "_is_wanted"): "reads",
+    ("mend", "mend", "_feeds"): "reads",
+    ("mend", "_partitions", "execute"): "reads",
+    ("mend", "_is_wanted", "execute"): "reads",
+    ("mend", "_feeds", "execute"): "reads",
     ("adopt", "look", "instances"): "reads names",
     ("files", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
     ("files", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",
@@ -61,7 +78,7 @@ def effects() -> Iterator[Effect]:
     """Yield every await and every durable call between claim and settle."""
     functions = [
         (path.stem, node)
-        for path in (*STAGES, *DISK)
+        for path in (*STAGES, *LANDING, *DISK)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]

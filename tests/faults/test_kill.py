@@ -18,7 +18,7 @@ STAGES = {stage: list(names) for stage, names in groupby(sorted(places()), key=l
 
 def die_at(oracle: Oracle, place: str) -> None:
     """Run a daemon until it is killed at `place`."""
-    feed(oracle)
+    feed(oracle, place)
     with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "kill")) as daemon:
         assert daemon.wait(30) == -signal.SIGKILL, f"{place}: {daemon.told()}"
 
@@ -37,6 +37,8 @@ def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
             continue
         if first := before(place):
             die_at(oracle, first)
+        if place.startswith("mend."):
+            oracle.lose_parts()
         die_at(oracle, place)
     recover(oracle)
     oracle.check()

@@ -22,6 +22,7 @@ from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
+from tests.integration.unrecorded import write_nothing
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 STATS = FileStats(lines=1, rows={"spans": 1})
@@ -101,7 +102,8 @@ class _Neighbour:
         )  # fmt: skip
         ending = Ending(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
         self.settler = Settler(
-            homes=self.homes, tails=self.tails, ending=ending, progress=Silent(), wake=asyncio.Event()
+            homes=self.homes, tails=self.tails, ending=ending, record=write_nothing,
+            progress=Silent(), wake=asyncio.Event(),
         )  # fmt: skip
         self.stop = asyncio.Event()
         self.shipments: list[Shipment] = []

@@ -23,6 +23,7 @@ from spoolhouse.spool.home import Home
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
+from tests.integration.unrecorded import write_nothing
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 ENOUGH = 30.0
@@ -101,6 +102,7 @@ class _Stage:
             homes={"own": self.home},
             tails=self.tails,
             ending=ending,
+            record=write_nothing,
             progress=self.progress,
             wake=asyncio.Event(),
         )

@@ -44,6 +44,13 @@ def ingest(url: str, spool: Path) -> int:
     return asyncio.run(life.run(made, once=True))
 
 
+def drop(spool: Path, kind: str, project: str, content: str) -> None:
+    """Put a file into the spool."""
+    folder = spool / kind / project
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_text(content)
+
+
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -323,3 +330,65 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
         home.close()
 
     asyncio.run(reopened())
+
+
+@pytest.mark.parametrize("driver", ["native_url", "http_url"])
+def test_a_line_that_clickhouse_alone_refuses_is_kept_where_it_stands(
+    database: Database, tmp_path: Path, driver: str
+) -> None:
+    """Of two files that travel together; after many lines of the first one, which are of another type."""
+    url = getattr(database, driver)
+    assert ingest(url, tmp_path) == 0  # makes the tables
+    database.query(f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT no CHECK name != 'bad'")
+    events = [
+        {"type": "span", "id": f"{n}", "traceId": "t", "projectId": "p", "name": name, "startTime": NOW.isoformat()}
+        for n, name in enumerate(["good", "good", "bad", "good"])
+    ]
+    noise = {"type": "log", "id": "l", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
+    content = "".join(json.dumps(event) + "\n\r\n" for event in [noise, noise, *events])
+    for project in ("p", "q"):
+        drop(tmp_path, "span", project, content)
+    assert ingest(url, tmp_path) == 0
+    assert database.query(f"SELECT count(), countIf(name = 'bad') FROM {PREFIX}spans") == [(6, 0)]
+    assert database.query(f"SELECT count() FROM {PREFIX}logs") == [(4,)]
+    records = [
+        json.loads(line) for path in tmp_path.glob("rejected/*/*.jsonl") for line in path.read_text().splitlines()
+    ]
+    assert sorted((record["file"].split("/")[1], record["line"], record["reason"]) for record in records) == [
+        ("p", 9, "refused"),
+        ("q", 9, "refused"),
+    ]
+    for record in records:
+        assert record["raw"] == json.dumps(events[2])
+        assert content.encode()[record["offset"] :].startswith(record["raw"].encode())
+
+
+def test_the_ledger_leads_from_a_file_to_its_rows(database: Database, tmp_path: Path) -> None:
+    """Of 3 files that travel together, each with lines of two types."""
+    contents = {}
+    for number, project in enumerate(["a", "b", "c"], start=1):
+        events: list[Event] = [
+            {"type": "span", "id": f"{project}{n}", "traceId": "t", "projectId": project, "name": "n",
+             "startTime": NOW.isoformat()}
+            for n in range(number)
+        ]  # fmt: skip
+        events.append({**events[0], "type": "trace"})
+        contents[project] = "".join(json.dumps(event) + "\n" for event in events)
+        drop(tmp_path, "span", project, contents[project])
+    assert ingest(database.native_url, tmp_path) == 0
+    entries = database.query(
+        "SELECT splitByChar('/', file)[2] AS project, table_name, batch, range_start, range_end, first_row, row_count"
+        f" FROM {PREFIX}ledger FINAL ORDER BY table_name, first_row"
+    )
+    assert [entry[0] for entry in entries] == ["a", "b", "c", "a", "b", "c"]
+    assert [entry[1:2] + entry[3:] for entry in entries] == [
+        ("spans", 0, len(contents["a"]), 0, 1),
+        ("spans", 0, len(contents["b"]), 1, 2),
+        ("spans", 0, len(contents["c"]), 3, 3),
+        ("traces", 0, len(contents["a"]), 0, 1),
+        ("traces", 0, len(contents["b"]), 1, 1),
+        ("traces", 0, len(contents["c"]), 2, 1),
+    ]
+    assert database.query(f"SELECT DISTINCT batch_id FROM {PREFIX}spans") == [(entries[0][2],)]
+    inodes = {path.stat().st_ino for path in tmp_path.glob("span/*/processed/*.jsonl")}
+    assert {inode for (inode,) in database.query(f"SELECT inode FROM {PREFIX}ledger")} == inodes

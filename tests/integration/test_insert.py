@@ -1,27 +1,37 @@
 """The insert stage against a real server: what a token cannot prove."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse import startup
 from spoolhouse.channel import Receiver, Sender, channel
+from spoolhouse.core.declaration import Table
 from spoolhouse.core.events import BUILT_IN, SPANS
-from spoolhouse.core.jsonl import LineDecoder, Origin
+from spoolhouse.core.jsonl import Line, LineDecoder, Origin
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import Limits, Shipment
+from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.decode import Batch
-from spoolhouse.pipeline.insert import Inserter, Persistence
+from spoolhouse.pipeline.insert import Inserter
+from spoolhouse.pipeline.poison import Poison, Tolerance
 from spoolhouse.pipeline.pressure import PartPressure
-from spoolhouse.pipeline.settle import News
+from spoolhouse.pipeline.settle import Acknowledged, News
 from spoolhouse.progress import Silent
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.layout import Place
 from tests.engine import Database
 from tests.process.daemon import lines
 from tests.process.inputs import span
@@ -40,76 +50,255 @@ SHIPMENT = Shipment(
 )
 
 
-def rows(count: int) -> Rows:
-    """Return canonical rows of spans."""
-    content = lines([span("p", number) for number in range(count)])
-    origin = Origin(project="p", policy="trust", clock_ms=SHIPMENT.clock_ms)
-    return LineDecoder(BUILT_IN).decode(Piece(offset=0, data=content), origin).rows["spans"]
+def start(age: int) -> datetime:
+    """Return noon, that many days ago."""
+    return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=age)
 
 
-async def deliver(database: Database, url: str, content: Rows) -> None:
-    """Let the insert stage deliver one replayed batch, of the id `shipment:spans`."""
+def spans(count: int, *, first: int = 0, age: int = 0, clock_ms: int = SHIPMENT.clock_ms) -> Rows:
+    """Return canonical rows of spans `s0`, `s1` …; those of another age (in days) have other numbers."""
+    events = [
+        span("p", 0, id=f"s{number}", startTime=start(age).isoformat())
+        for number in range(1000 * age + first, 1000 * age + first + count)
+    ]
+    origin = Origin(project="p", policy="trust", clock_ms=clock_ms)
+    return LineDecoder(BUILT_IN).decode(Piece(offset=0, data=lines(events)), origin).rows["spans"]
 
-    async def reopen() -> AsyncGenerator[Rows]:
-        yield content
 
-    settings = Settings(clickhouse=ClickHouseSettings(url=url))
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """The insert stage of one instance, for replayed batches of the id `shipment:{table}`."""
+
+    database: Database
+    home: Home
+    url: str = ""
+    max_ratio: float = 0.1
+    min_rows: int = 20
+    news: list[Acknowledged] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
+
+    async def deliver(self, content: Sequence[Rows], *, table: Table = SPANS, shipment: Shipment = SHIPMENT) -> None:
+        """Deliver the batch that has these rows, to the end."""
+        settings = Settings(clickhouse=ClickHouseSettings(url=self.url or self.database.native_url))
+        driver = startup.open_driver(settings)
+        homes = {"own": self.home}
+        inserter = Inserter(
+            driver,
+            prefix=PREFIX,
+            homes=homes,
+            health=self.health,
+            persistence=Persistence(first=0.01, cap=0.1),
+            poison=Poison(homes=homes, tolerance=Tolerance(max_ratio=self.max_ratio, min_rows=self.min_rows)),
+            pressure=PartPressure(driver, {}, asyncio.Event()),
+            progress=Silent(),
+        )
+        batches_in, batches = channel(1, Batch)
+        await batches_in.send(await self._batch(content, table, shipment))
+        batches_in.close()
+        news_in: Sender[News]
+        news: Receiver[News]
+        news_in, news = channel(1)
+        try:
+            await inserter.run(batches, news_in)
+        finally:
+            await driver.close()
+        self.news += [item async for item in news if isinstance(item, Acknowledged)]
+
+    async def _batch(self, content: Sequence[Rows], table: Table, shipment: Shipment) -> Batch:
+        async def reopen() -> AsyncGenerator[Rows]:
+            for rows in content:
+                yield rows
+
+        async def locate(numbers: Collection[int]) -> AsyncGenerator[tuple[Segment, int, Line]]:
+            for number in sorted(numbers):
+                yield Segment(file=1, start=0, end=1), 0, Line(line=number + 1, offset=number, raw=b"{}")
+
+        live_in, live = channel(len(content), Rows)
+        for rows in content:
+            await live_in.send(rows)
+        live_in.close()
+        count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        count.set_result(sum(rows.count for rows in content))
+        return Batch(
+            id=f"{shipment.id}:{table.name}",
+            shipment=shipment,
+            table=table,
+            round_number=0,
+            live=live,
+            reopen=reopen,
+            locate=locate,
+            count=count,
+        )
+
+
+async def until(happens: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not happens():  # noqa: ASYNC110  # it happens in the server, or on the disk
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
+    settings = Settings(clickhouse=ClickHouseSettings(url=database.native_url))
     driver = startup.open_driver(settings)
     await startup.prepare(settings, driver)
-    inserter = Inserter(
-        driver,
-        prefix=PREFIX,
-        fingerprint="f",
-        health=Health(),
-        persistence=Persistence(first=0.01, cap=0.1),
-        pressure=PartPressure(driver, {}, asyncio.Event()),
-        progress=Silent(),
-    )
-    live_in, live = channel(1, Rows)
-    await live_in.send(content)
-    live_in.close()
-    batches_in, batches = channel(1, Batch)
-    count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    count.set_result(content.count)
-    batch = Batch(
-        id="shipment:spans",
-        shipment=SHIPMENT,
-        table=SPANS,
-        round_number=0,
-        live=live,
-        reopen=reopen,
-        count=count,
-    )
-    await batches_in.send(batch)
-    batches_in.close()
-    news_in: Sender[News]
-    news: Receiver[News]
-    news_in, news = channel(1)
-    await inserter.run(batches, news_in)
-    assert [item async for item in news], "it is acknowledged"
     await driver.close()
+    with closing(Home.create(tmp_path, "own")) as home:
+        home.add(Claim(place=Place(type="span", project="p", name="a.jsonl"), size=1, device=1, inode=1), 0)
+        home.journal.plan([], [SHIPMENT])
+        yield Stage(database=database, home=home)
+
+
+def lose(database: Database, table: str, where: str = "1") -> None:
+    """Take rows away as a server does that dies between its log of tokens and its part: the log keeps the token."""
+    database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
+
+
+def forbid(database: Database, rows: str) -> None:
+    """Let ClickHouse refuse rows that decode accepts."""
+    database.query(f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT forbidden CHECK NOT ({rows})")
+
+
+def allow(database: Database) -> None:
+    """Mend what `forbid` has done."""
+    database.query(f"ALTER TABLE {PREFIX}spans DROP CONSTRAINT forbidden")
+
+
+def counted(database: Database) -> tuple[object, ...]:
+    """Return rows, different rows, and lines that the rollup counts."""
+    (found,) = database.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans")
+    ((lines_counted,),) = database.query(f"SELECT sum(count) FROM {PREFIX}spans_hourly_stats")
+    return (*found, lines_counted)
 
 
 @pytest.mark.parametrize("driver", ["native_url", "http_url"])
-async def test_a_token_without_rows_is_noticed(database: Database, driver: str) -> None:
+async def test_a_token_without_rows_is_noticed(stage: Stage, driver: str) -> None:
     """ClickHouse may know a token and have no row of it (it died in between): the batch lands all the same, once."""
-    url = getattr(database, driver)
-    await deliver(database, url, rows(3))
+    stage.url = getattr(stage.database, driver)
+    await stage.deliver([spans(3)])
     for table in ("spans", "spans_hourly"):
-        # A mutation keeps the log of tokens, as the accident does.
-        database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE 1 SETTINGS mutations_sync = 2")
+        lose(stage.database, table)
     with capture_logs() as logs:
-        await deliver(database, url, rows(3))
+        await stage.deliver([spans(3)])
     assert [entry["token"] for entry in logs if entry["event"] == "token_without_rows"] == ["shipment:spans"]
-    assert database.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans") == [(3, 3)]
-    assert database.query(f"SELECT sum(count) FROM {PREFIX}spans_hourly_stats") == [(3,)]
+    assert counted(stage.database) == (3, 3, 3)
 
 
-async def test_a_replay_of_what_landed_changes_nothing(database: Database) -> None:
-    url = database.native_url
+PLACES = [(table, age) for table in ("spans", "spans_hourly") for age in (0, 40)]
+
+
+@pytest.mark.parametrize("window", [1, 10_000])
+@pytest.mark.parametrize("lost", [some for n in range(1, 5) for some in combinations(PLACES, n)], ids=str)
+async def test_whatever_is_missing_of_a_batch_is_brought_back(
+    stage: Stage, lost: tuple[tuple[str, int], ...], window: int
+) -> None:
+    """Parts are committed partition by partition and view by view: any of them may be missing, in any company."""
+    for table in ("spans", "spans_hourly"):
+        stage.database.query(
+            f"ALTER TABLE {PREFIX}{table} MODIFY SETTING non_replicated_deduplication_window = {window}"
+        )
+    content = [spans(3), spans(2, age=40)]
+    await stage.deliver(content)
+    for table, age in lost:
+        column = "hour" if table == "spans_hourly" else "start_time"
+        lose(stage.database, table, f"toDate({column}) = toDate('{start(age):%Y-%m-%d}')")
+    for _ in range(2):
+        await stage.deliver(content)
+        assert counted(stage.database) == (5, 5, 5)
+    assert not stage.database.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%mend%'"
+    )
+
+
+async def test_a_dropped_partition_is_brought_back_without_counting_twice(stage: Stage) -> None:
+    content = [spans(3), spans(2, age=40)]
+    await stage.deliver(content)
+    stage.database.query(f"ALTER TABLE {PREFIX}spans DROP PARTITION {start(40):%Y%m}")
+    await stage.deliver(content)
+    assert counted(stage.database) == (5, 5, 5)
+
+
+async def test_a_batch_whose_rows_were_superseded_has_landed(stage: Stage) -> None:
+    """A later state of the same spans stands in the place of all rows of a batch, after a merge."""
+    await stage.deliver([spans(3)])
+    later = replace(SHIPMENT, id="later", clock_ms=SHIPMENT.clock_ms + 1000)
+    await stage.deliver([spans(3, clock_ms=later.clock_ms)], shipment=later)
+    stage.database.query(f"OPTIMIZE TABLE {PREFIX}spans FINAL")
+    await stage.deliver([spans(3)])
+    assert counted(stage.database) == (3, 3, 6)
+
+
+async def test_a_batch_whose_rows_have_expired_has_landed(stage: Stage) -> None:
+    content = [spans(3), spans(2, age=200)]
+    await stage.deliver(content)
+    stage.database.query(f"OPTIMIZE TABLE {PREFIX}spans FINAL")
+    await stage.deliver(content)
+    assert counted(stage.database) == (3, 3, 5)
+
+
+async def test_a_replay_of_what_landed_changes_nothing(stage: Stage) -> None:
     with capture_logs() as logs:
         for _ in range(3):
-            await deliver(database, url, rows(5))
-    assert not [entry for entry in logs if entry["event"] == "token_without_rows"]
-    assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(5,)]
-    assert database.query(f"SELECT sum(count) FROM {PREFIX}spans_hourly_stats") == [(5,)]
+            await stage.deliver([spans(5)])
+    assert not [entry for entry in logs if entry["event"] in {"token_without_rows", "partition_mended"}]
+    assert counted(stage.database) == (5, 5, 5)
+
+
+@pytest.mark.parametrize("bad", [[0], [6], [3, 4], [0, 1, 2, 3, 4, 5, 6]], ids=str)
+async def test_a_row_that_clickhouse_refuses_harms_no_other(stage: Stage, bad: list[int]) -> None:
+    stage.database.query(
+        f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT no CHECK NOT has({bad}, toInt64(substring(span_id, 2)))"
+    )
+    await stage.deliver([spans(4), spans(3, first=4)])
+    assert counted(stage.database) == (7 - len(bad),) * 3
+    (news,) = stage.news
+    assert news.refused == {1: len(bad)}
+    assert sum(part.rows for part in news.parts) == 7 - len(bad)
+    (file,) = (stage.home.spool / "rejected").rglob("*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(record["line"], record["reason"]) for record in records] == [(number + 1, "refused") for number in bad]
+    assert all("469" in record["detail"] for record in records)
+
+
+async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage) -> None:
+    """The complaint is mended while the daemon is down: the batch is not sent as one, half of it has landed."""
+    forbid(stage.database, "span_id = 's6'")
+    driver_dies = asyncio.create_task(stage.deliver([spans(4), spans(4, first=4)]))
+    await until(lambda: bool(stage.home.journal.cuts("shipment:spans")) and counted(stage.database)[0] != 0)
+    driver_dies.cancel()
+    with suppress(asyncio.CancelledError):
+        await driver_dies
+    allow(stage.database)
+    await stage.deliver([spans(4), spans(4, first=4)])
+    found, different, lines_counted = counted(stage.database)
+    assert found == different == lines_counted
+    refused = sum(bool(cut.refusal) for cut in stage.home.journal.cuts("shipment:spans"))
+    assert found == 8 - refused
+
+
+async def test_a_batch_that_is_bad_throughout_is_held(stage: Stage) -> None:
+    """Somebody has deployed a wrong schema: nothing is rejected, and all of it lands once that is mended."""
+    stage.min_rows = 2
+    forbid(stage.database, "span_id != ''")
+    delivering = asyncio.create_task(stage.deliver([spans(50)]))
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    assert "reject.max_ratio" in str(stage.health.troubles[f"{PREFIX}spans"])
+    assert counted(stage.database)[0] == 0
+    allow(stage.database)
+    await delivering
+    assert counted(stage.database) == (50, 50, 50)
+    assert not list(stage.home.spool.rglob("rejected/**/*.jsonl"))
+    assert stage.news[0].refused == {}
+
+
+async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
+    stage.database.query(
+        f"CREATE MATERIALIZED VIEW foreign_feed TO {PREFIX}spans_hourly AS"
+        f" SELECT throwIf(span_id = 's1', 'no') AS lines FROM {PREFIX}spans"
+    )
+    delivering = asyncio.create_task(stage.deliver([spans(3)]))
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    assert stage.home.journal.cuts("shipment:spans") == ()
+    stage.database.query("DROP TABLE foreign_feed")
+    await delivering
+    assert counted(stage.database) == (3, 3, 3)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from spoolhouse.core.parts import Part
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
 from spoolhouse.spool.journal import FORMAT, FileState, Journal, JournalledFile
@@ -328,6 +329,22 @@ def test_another_format_is_refused_and_left_alone(version: int, path: Path, jour
     with pytest.raises(JournalError, match=f"format {version}"):
         Journal(path, "i", create=False)
     assert path.read_bytes() == before
+
+
+def test_a_journal_of_the_first_format_is_brought_up_to_date(path: Path, journal: Journal) -> None:
+    """An instance was upgraded between its crash and the replay."""
+    file = _file(1)
+    journal.plan([file], [_shipment("s", 1)])
+    journal.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("DROP TABLE part; PRAGMA user_version = 1")
+    for _ in range(2):
+        with closing(Journal(path, "i", create=False)) as again:
+            assert [shipment.id for shipment in again.load().planned] == ["s"]
+            again.cut("s", "s:spans", Part(first=0, end=2), Part(first=0, end=2).halves())
+            assert [cut.part for cut in again.cuts("s:spans")] == [Part(first=0, end=1), Part(first=1, end=2)]
+            again.cut("s", "s:spans", Part(first=1, end=2), [])
+            again.cut("s", "s:spans", Part(first=0, end=1), [])
 
 
 def test_a_database_without_our_tables_is_refused(path: Path) -> None:

@@ -17,6 +17,7 @@ from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
+from tests.integration.unrecorded import write_nothing
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 NOW_MS = 1_700_000_000_000
@@ -51,6 +52,7 @@ def _settler(*homes: Home, delete: bool = False, watch_ms: int = WATCH_MS, progr
         homes={home.instance: home for home in homes},
         tails=Tails(),
         ending=Ending(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
+        record=write_nothing,
         progress=progress or Silent(),
         wake=asyncio.Event(),
     )
@@ -110,10 +112,10 @@ def _files(spool: Path) -> dict[str, bytes]:
 
 async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, home: Home) -> None:
     settler, shipment = _settler(home), _plan(home, "s", _claim(home))
-    await _settle(settler, _counted(shipment, 2), Acknowledged(shipment=shipment, batch="s:1"))
+    await _settle(settler, _counted(shipment, 2), Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
     assert home.journal.load().planned != ()
-    await _settle(settler, Acknowledged(shipment=shipment, batch="s:2"))
+    await _settle(settler, Acknowledged(shipment=shipment, batch="s:2", table="spans"))
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
     (file,) = home.journal.load().files
     assert (file.state, file.watch_until_ms) == (FileState.FINAL, NOW_MS + WATCH_MS)
@@ -127,7 +129,7 @@ async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, hom
 
 async def test_an_acknowledgement_may_come_before_it_is_known_how_many_there_are(spool: Path, home: Home) -> None:
     settler, shipment = _settler(home), _plan(home, "s", _claim(home))
-    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1"))
+    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
     await _settle(settler, _counted(shipment, 1))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
@@ -201,7 +203,7 @@ async def test_a_file_is_deleted_only_if_asked_for_and_is_forgotten(spool: Path,
     shipment = _plan(home, "s", _claim(home))
     await _settle(settler, _counted(shipment, 1))
     assert home.path(1).exists()
-    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1"))
+    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
     assert home.is_empty()
     assert home.journal.load().files == ()

@@ -102,6 +102,7 @@ def test_each_reaches_a_stage(name: str) -> None:
             terms.terms(settings, BUILT_IN),
             terms.packing(settings),
             terms.persistence(settings, once=False),
+            terms.tolerance(settings),
             terms.ending(settings),
         ]
 

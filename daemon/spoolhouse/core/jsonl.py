@@ -1,7 +1,7 @@
 """JSONL bytes to canonical rows and rejects."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, reduce
@@ -73,6 +73,15 @@ class Decoded:
     lines: int = 0
     mismatched: int = 0
     """Rows whose project is not their folder's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a piece: its number there (from 1), the offset where it starts, its bytes without the line end."""
+
+    line: int
+    offset: int
+    raw: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,6 +160,20 @@ class LineDecoder:
     def decode(self, piece: Piece, origin: Origin) -> Decoded:
         """Decode `piece`; never raises for what is in it."""
         return self._encoded(self._bulk(piece.data, origin) or self._by_blocks(piece, origin), origin)
+
+    def lines_of(self, piece: Piece, origin: Origin, table: str, numbers: Collection[int]) -> Iterator[Line]:
+        """Yield the lines of `piece` that gave the rows of `table` with these numbers (from 0, in order).
+
+        Each line is decoded alone: it gives the same rows in any company.
+        """
+        offset, rows = piece.offset, 0
+        for line, data in enumerate(BytesIO(piece.data), start=1):
+            found = self.decode(Piece(offset=offset, data=data), origin).rows.get(table)
+            count = 0 if found is None else found.count
+            if any(rows <= number < rows + count for number in numbers):
+                yield Line(line=line, offset=offset, raw=data.removesuffix(b"\n").removesuffix(b"\r"))
+            rows += count
+            offset += len(data)
 
     def _encoded(self, found: _Found, origin: Origin) -> Decoded:
         decoded = Decoded(

@@ -37,6 +37,14 @@ class RowsInsert:
     """The shipment's journalled time, ms since 1970: `ingested_at`."""
 
 
+def insert_query_id(batch_id: str) -> str:
+    """Return the id of an insert's query, the same for each attempt: the server refuses a second one while one runs.
+
+    It says so with code 216, which is transient: so no two attempts of a batch ever race, whatever became of the first.
+    """
+    return f"spoolhouse:{batch_id}"
+
+
 class Driver(Protocol):
     """One way to a ClickHouse. All methods raise the subclasses of `StoreError`, classified, and nothing else.
 

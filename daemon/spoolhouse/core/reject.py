@@ -21,6 +21,8 @@ class Reason(StrEnum):
     ABSURD_TIME = "absurd_time"
     OUT_OF_RANGE = "out_of_range"
     PROJECT_MISMATCH = "project_mismatch"
+    REFUSED = "refused"
+    """ClickHouse alone refuses the row; the detail has its code and its words."""
 
 
 class RejectedLineError(ValueError):

@@ -160,6 +160,11 @@ class FileStats:
     failure: str = ""
     """Why the file cannot be read as one, empty if it can; its whole lines before the fault have landed."""
 
+    def refuse(self, table: str, count: int) -> None:
+        """Count rows that were taken for good as rejected lines: ClickHouse refused them."""
+        self.rows[table] -= count
+        self.rejected += count
+
     def add(self, other: "FileStats") -> None:
         """Count `other` in."""
         self.lines += other.lines

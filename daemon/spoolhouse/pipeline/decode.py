@@ -6,9 +6,10 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +18,9 @@ import structlog
 from spoolhouse import pulse, recent
 from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import Table
+from spoolhouse.core.jsonl import Line
+from spoolhouse.core.ledger import Lineage
+from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import FileStats, Segment, Shipment
 from spoolhouse.failpoints import reach
@@ -43,6 +47,8 @@ class Batch:
     round_number: int
     live: Receiver[Rows]
     reopen: Callable[[], AsyncGenerator[Rows]]
+    locate: Callable[[Collection[int]], AsyncGenerator[tuple[Segment, int, Line]]]
+    """The lines that rows came from, by the rows' numbers; with each its segment and the lines before its piece."""
     count: "asyncio.Future[int]"
     """How many rows it has: known once the round is decoded for the first time."""
 
@@ -68,6 +74,28 @@ async def decode(
             await _Decoding(shipment, batches, reader, homes[shipment.instance]).run(news)
 
 
+class _Lineages:
+    """Which rows of the batches came from where, as it becomes known."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int], Lineage] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, batch_id: str, table: str, file: int, piece: Piece, count: int) -> None:
+        """Note the next rows of a batch; those of one file follow one another."""
+        known = self._found.get((batch_id, file))
+        end = piece.offset + len(piece.data)
+        if known is None:
+            first = self._counts[batch_id]
+            known = Lineage(batch=batch_id, table=table, file=file, start=piece.offset, end=end, first=first, rows=0)
+        self._found[batch_id, file] = replace(known, end=end, rows=known.rows + count)
+        self._counts[batch_id] += count
+
+    def all(self) -> tuple[Lineage, ...]:
+        """Return all of it."""
+        return tuple(self._found.values())
+
+
 class _Decoding:
     """One shipment being decoded for the first time in this process."""
 
@@ -78,6 +106,7 @@ class _Decoding:
         self._home = home
         self._round = _Round()
         self._count = 0
+        self._lineage = _Lineages()
         self._stats = {segment.file: FileStats() for segment in shipment.segments}
         self._rejects = RejectFile(home.spool, shipment.id, shipment.clock_ms)
 
@@ -98,7 +127,8 @@ class _Decoding:
             reach("decode.rejected")
         finally:
             self._rejects.abort()
-        await news.send(Counted(shipment=self._shipment, batches=self._count, stats=self._stats))
+        counted = Counted(shipment=self._shipment, batches=self._count, stats=self._stats, lineage=self._lineage.all())
+        await news.send(counted)
 
     async def _take(self, segment: Segment, step: Step) -> None:
         stats = self._stats[segment.file]
@@ -116,7 +146,7 @@ class _Decoding:
                     recent.too_long(name, line)
                 else:
                     await asyncio.to_thread(self._rejects.add_long_part, part.data)
-            case Read(decoded=decoded, lines_before=lines_before):
+            case Read(piece=piece, decoded=decoded, lines_before=lines_before):
                 stats.lines += decoded.lines
                 stats.mismatched += decoded.mismatched
                 stats.rejected += len(decoded.rejects)
@@ -125,6 +155,8 @@ class _Decoding:
                     await asyncio.to_thread(self._rejects.add, name, lines_before, decoded.rejects)
                 for table, rows in decoded.rows.items():
                     stats.rows[table] = stats.rows.get(table, 0) + rows.count
+                    batch_id = self._shipment.batch_id(table, self._round.number)
+                    self._lineage.add(batch_id, table, segment.file, piece, rows.count)
                     await self._give(table, rows)
 
     async def _give(self, table: str, rows: Rows) -> None:
@@ -169,6 +201,7 @@ class _Decoding:
                 table=self._reader.tables[table],
                 round_number=self._round.number,
                 live=live,
+                locate=partial(self._reader.locate, self._shipment, table, self._round.number),
                 reopen=partial(self._reader.rows, self._shipment, table, self._round.number, count),
                 count=count,
             )

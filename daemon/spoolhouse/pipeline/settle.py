@@ -7,7 +7,7 @@ are not in ClickHouse, and deleted only where that was asked for.
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -15,9 +15,12 @@ import structlog
 
 from spoolhouse import metrics, pulse, recent
 from spoolhouse.channel import Receiver
+from spoolhouse.core.ledger import Entry, Lineage
+from spoolhouse.core.parts import Part
 from spoolhouse.core.shipment import FileStats, Shipment
 from spoolhouse.core.status import RecentFile
 from spoolhouse.failpoints import reach
+from spoolhouse.log import printable
 from spoolhouse.progress import Progress
 from spoolhouse.spool import files, layout
 from spoolhouse.spool.home import Home
@@ -35,14 +38,21 @@ class Counted:
     shipment: Shipment
     batches: int
     stats: dict[int, FileStats]
+    lineage: tuple[Lineage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """ClickHouse has a batch."""
+    """ClickHouse has a batch, but for the rows that it refuses.
+
+    `parts` are what it was sent in if it had to be cut up; `refused` counts the rejected lines by file number.
+    """
 
     shipment: Shipment
     batch: str
+    table: str
+    parts: tuple[Part, ...] = ()
+    refused: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +70,13 @@ News = Counted | Acknowledged | Complete
 class _Open:
     """A shipment on its way: acknowledgements may come before it is known how many there will be."""
 
-    acknowledged: int = 0
+    acknowledged: list[Acknowledged] = field(default_factory=list)
     counted: Counted | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether all of it is in ClickHouse."""
+        return self.counted is not None and len(self.acknowledged) >= self.counted.batches
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,6 +106,8 @@ class Settler:
     homes: dict[str, Home]
     tails: Tails
     ending: Ending
+    record: Callable[[Sequence[Entry]], Awaitable[None]]
+    """Returns once the ledger has the entries."""
     progress: Progress
     wake: asyncio.Event
     """Set after moves: a file of the same name may be waiting to be claimed."""
@@ -106,28 +123,55 @@ class Settler:
                 items = await news.receive_many(_AT_ONCE, None)
             except StopAsyncIteration:
                 return
+            complete = []
             for item in items:
                 pulse.beat()
                 if isinstance(item, Complete):
                     await self._settle(item.home, [item.file])
-                else:
-                    await self._account(item)
+                elif self._note(item).is_complete:
+                    complete.append(self._open.pop(item.shipment.id))
+            await self.record([entry for state in complete for entry in self._entries(state)])
+            reach("settle.recorded_lineage")
+            for state in complete:
+                await self._account(state)
 
-    async def _account(self, item: Counted | Acknowledged) -> None:
+    def _note(self, item: Counted | Acknowledged) -> _Open:
         state = self._open.setdefault(item.shipment.id, _Open())
         if isinstance(item, Counted):
             state.counted = item
         else:
-            state.acknowledged += 1
-        if state.counted is None or state.acknowledged < state.counted.batches:
-            return
-        del self._open[item.shipment.id]
-        home = self.homes[item.shipment.instance]
-        stats = state.counted.stats
+            state.acknowledged.append(item)
+        return state
+
+    def _entries(self, state: _Open) -> Iterator[Entry]:
+        """Yield what the ledger is to know of a complete shipment."""
+        assert state.counted is not None  # noqa: S101  # it is complete
+        shipment = state.counted.shipment
+        home = self.homes[shipment.instance]
+        parts = {item.batch: item.parts for item in state.acknowledged}
+        for lineage in state.counted.lineage:
+            file = home.files[lineage.file]
+            yield Entry(
+                lineage=lineage,
+                place=printable(str(file.place)),
+                inode=file.inode,
+                claimed_ms=file.claimed_ms,
+                parts=parts[lineage.batch],
+                clock_ms=shipment.clock_ms,
+            )
+
+    async def _account(self, state: _Open) -> None:
+        """Record that a shipment is complete, and settle the files that it completes."""
+        assert state.counted is not None  # noqa: S101  # it is complete
+        shipment, stats = state.counted.shipment, state.counted.stats
+        home = self.homes[shipment.instance]
+        for item in state.acknowledged:
+            for number, refused in item.refused.items():
+                stats[number].refuse(item.table, refused)
         reach("settle.complete")
-        await asyncio.to_thread(home.journal.acknowledge, item.shipment.id, stats)
+        await asyncio.to_thread(home.journal.acknowledge, shipment.id, stats)
         reach("settle.acknowledged")
-        _count(item.shipment, stats)
+        _count(shipment, stats)
         done = []
         for number, more in stats.items():
             home.files[number].stats.add(more)

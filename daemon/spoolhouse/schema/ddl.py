@@ -42,6 +42,11 @@ def qualified(database: Database, name: str) -> str:
     return identifier(name) if database is None else f"{identifier(database)}.{identifier(name)}"
 
 
+def partition_by(column: str) -> str:
+    """Return the partition key of a table with that time column: months."""
+    return f"toYYYYMM({identifier(column)})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDefinition:
     """One column. `type` is written exactly as system.columns spells it: drift is told by comparing the two."""
@@ -117,7 +122,7 @@ class TableDefinition:
             f"CREATE TABLE IF NOT EXISTS {qualified(database, self.name)}\n(\n    "
             + ",\n    ".join(parts)
             + f"\n)\nENGINE = {self.engine_sql}\n"
-            f"PARTITION BY toYYYYMM({identifier(self.partition_column)})\n"
+            f"PARTITION BY {partition_by(self.partition_column)}\n"
             f"ORDER BY ({identifiers(self.order_by)})\n"
             f"TTL {self.ttl.sql()}\n"
             f"SETTINGS {settings}"

@@ -13,7 +13,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.operation import HttpSettings, LogSettings
 from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.settings.work import AdoptSettings, BatchSettings, RetrySettings, ShutdownSettings, WorkerSettings
+from spoolhouse.settings.work import (
+    AdoptSettings,
+    BatchSettings,
+    RejectSettings,
+    RetrySettings,
+    ShutdownSettings,
+    WorkerSettings,
+)
 
 ENV_PREFIX = "SPOOLHOUSE_"
 ENV_DELIMITER = "__"
@@ -35,6 +42,7 @@ class Settings(BaseSettings):
     batch: BatchSettings = BatchSettings()
     workers: WorkerSettings = WorkerSettings()
     retry: RetrySettings = RetrySettings()
+    reject: RejectSettings = RejectSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     adopt: AdoptSettings = AdoptSettings()
     http: HttpSettings = HttpSettings()

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import ByteSize, Field
+from pydantic import BeforeValidator, ByteSize, Field
 
-from spoolhouse.settings.group import MIB, Count, Group, Live, Seconds, Size
+from spoolhouse.settings.group import MIB, Count, Group, Live, Seconds, Size, number
 
 
 class BatchSettings(Group):
@@ -43,6 +43,16 @@ class RetrySettings(Group):
     """Seconds of the first bound."""
     cap: Live[Seconds] = 30.0
     """Seconds of the last bound: how late, at most, a recovered server is noticed."""
+
+
+class RejectSettings(Group):
+    """When rows that ClickHouse refuses are rejected one by one, and when they are too many to be an accident."""
+
+    max_ratio: Live[Annotated[float, BeforeValidator(number), Field(ge=0, le=1)]] = 0.1
+    """The share of a batch that may be refused and rejected; above it the batch is held, for a person to look: then the
+    table is at fault, not the rows."""
+    min_rows: Live[Count] = 20
+    """So many refused rows of a batch are rejected in any case."""
 
 
 class ShutdownSettings(Group):

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from spoolhouse.core.parts import Cut, Part
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
 from spoolhouse.failpoints import reach
@@ -24,8 +25,15 @@ from spoolhouse.spool.layout import Place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT = 1
-_SCHEMA = """
+FORMAT = 2
+_PARTS = """
+CREATE TABLE part (
+    batch TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL, refusal TEXT NOT NULL,
+    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, PRIMARY KEY (batch, first)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX part_shipment ON part (shipment);
+"""
+_SCHEMA = f"""
 CREATE TABLE file (
     number INTEGER PRIMARY KEY, type TEXT NOT NULL, project BLOB NOT NULL, name BLOB NOT NULL,
     device INTEGER NOT NULL, inode INTEGER NOT NULL, planned_to INTEGER NOT NULL, claimed_ms INTEGER NOT NULL,
@@ -41,7 +49,10 @@ CREATE TABLE segment (
     PRIMARY KEY (shipment, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX segment_file ON segment (file);
+{_PARTS}
 """
+_UPGRADES = {1: _PARTS}
+"""What makes the next format of one."""
 _FORGET_SHIPMENTS = """
 DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     SELECT 1 FROM segment JOIN file ON file.number = segment.file
@@ -120,7 +131,9 @@ class Journal:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA foreign_keys = ON")
-        if create:
+        if not create:
+            self._upgrade()
+        else:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         (number,) = execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
         return _int(number)
@@ -128,11 +141,17 @@ class Journal:
     def _check(self) -> None:
         """Raise `JournalError` for what is not ours to read, before anything is written to it."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version != FORMAT:
+        if version != FORMAT and version not in _UPGRADES:
             raise JournalError(f"{self._path}: journal format {version}, this version of Spoolhouse reads {FORMAT}")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise JournalError(f"{self._path}: {verdict}")
+
+    def _upgrade(self) -> None:
+        """Bring a journal that an older version of Spoolhouse has left to this one's format, step by step."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        for step in range(_int(version), FORMAT):
+            self._database.executescript(f"BEGIN; {_UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT;")
 
     @contextmanager
     def _transaction(self, step: str) -> "Iterator[sqlite3.Connection]":
@@ -184,6 +203,32 @@ class Journal:
                     total = FileStats(**json.loads(old))
                     total.add(more)
                     database.execute("UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number))
+
+    def cut(self, shipment: str, batch: str, whole: Part, parts: Iterable[Part]) -> None:
+        """Record that `whole` (a batch, or a part of it) will be sent as `parts`, never again as one."""
+        with self._transaction("cut") as database:
+            database.execute("DELETE FROM part WHERE batch = ? AND first = ?", (batch, whole.first))
+            database.executemany(
+                "INSERT INTO part VALUES (?, ?, ?, '', ?)", [(batch, part.first, part.end, shipment) for part in parts]
+            )
+
+    def refuse(self, shipment: str, batch: str, part: Part, refusal: str) -> None:
+        """Record that ClickHouse refuses the one row of `part`, and its words for it."""
+        with self._transaction("refuse") as database:
+            database.execute(
+                "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)", (batch, part.first, part.end, refusal, shipment)
+            )
+
+    def reconsider(self, batch: str) -> None:
+        """Record that the refused rows of a batch are to be sent once more."""
+        with self._transaction("reconsider") as database:
+            database.execute("UPDATE part SET refusal = '' WHERE batch = ?", (batch,))
+
+    def cuts(self, batch: str) -> tuple[Cut, ...]:
+        """Return the parts of a batch that was cut up, in order; none of one that is whole."""
+        with self._transaction("cuts") as database:
+            rows = database.execute("SELECT first, end, refusal FROM part WHERE batch = ? ORDER BY first", (batch,))
+            return tuple(Cut(part=Part(first=first, end=end), refusal=refusal) for first, end, refusal in rows)
 
     def moving(self, targets: Mapping[int, PurePath]) -> None:
         """Record where files are about to be moved, before they are."""

@@ -25,11 +25,13 @@ CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What one piece came to. `lines_before` counts the lines of the file before it; only told if any are rejected."""
+    """What one piece came to.
 
+    `lines_before` counts the lines of the file before it; only told where that was asked for, or any are rejected.
+    """
+
+    piece: Piece
     decoded: Decoded
-    size: int
-    """Bytes of the piece."""
     lines_before: int = 0
 
 
@@ -140,9 +142,20 @@ class SegmentReader:
     """
 
     def __init__(  # noqa: PLR0917  # a byte range, and how to read it
-        self, path: Path, start: int, encoding: Encoding, decoder: LineDecoder, origin: Origin, max_line: int
+        self,
+        path: Path,
+        start: int,
+        encoding: Encoding,
+        decoder: LineDecoder,
+        origin: Origin,
+        max_line: int,
+        *,
+        numbered: bool = False,
     ) -> None:
-        """Read from byte `start` of the file at `path`; a packed file's content counts from 0 again."""
+        """Read from byte `start` of the file at `path`; a packed file's content counts from 0 again.
+
+        `numbered`: tell of each piece how many lines stand before it.
+        """
         self._path = path
         self._plain = encoding is Encoding.PLAIN
         self._start = start if self._plain else 0
@@ -151,6 +164,7 @@ class SegmentReader:
         self._unpack = _UNPACKERS[encoding]()
         self._max_line = max_line
         self._cutter = LineCutter(offset=self._start, max_line=max_line)
+        self._numbered = numbered
         self._lines = 0
         """Lines before `_counted_to`."""
         self._counted_to = 0
@@ -176,12 +190,12 @@ class SegmentReader:
                 self._lines += 1
             return LongLine(part=item, line=line)
         decoded = self._decoder.decode(item, self._origin)
-        before = self._lines_before(item.offset) if decoded.rejects else 0
+        before = self._lines_before(item.offset) if decoded.rejects or self._numbered else 0
         if not self._plain:
             # What is packed cannot be read again from the middle, so its lines are counted as they pass.
             self._lines += item.data.count(b"\n")
             self._counted_to = item.offset + len(item.data)
-        return Read(decoded=decoded, size=len(item.data), lines_before=before)
+        return Read(piece=item, decoded=decoded, lines_before=before)
 
     def _lines_before(self, offset: int) -> int:
         """Return how many lines of the file end before `offset`.

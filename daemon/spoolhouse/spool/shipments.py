@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 
 from spoolhouse import pulse
 from spoolhouse.core.declaration import EventType, tables
-from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
+from spoolhouse.core.jsonl import Decoded, Line, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import CHUNK_BYTES, Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
@@ -113,11 +113,16 @@ class Reader:
         event = self._events.get(shipment.type)
         return "" if event is None else event.table.name
 
-    async def steps(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
-        """Yield what the shipment's segments hold, in order, and where a round ends."""
+    async def steps(
+        self, shipment: Shipment, *, numbered: bool = False
+    ) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
+        """Yield what the shipment's segments hold, in order, and where a round ends.
+
+        `numbered`: each piece tells how many lines of its file stand before it.
+        """
         current = _Fill()
         own = self.own_table(shipment)
-        async with aclosing(self._pieces(shipment)) as pieces:
+        async with aclosing(self._pieces(shipment, numbered=numbered)) as pieces:
             async for segment, step in pieces:
                 if isinstance(step, Read):
                     if not current.has_room(step.decoded, own, shipment.limits):
@@ -164,22 +169,45 @@ class Reader:
                     if rows is not None:
                         yield rows
 
-    async def _pieces(self, shipment: Shipment) -> AsyncGenerator[tuple[Segment, Step]]:
+    async def locate(
+        self, shipment: Shipment, table: str, round_number: int, numbers: Collection[int]
+    ) -> AsyncGenerator[tuple[Segment, int, Line]]:
+        """Yield the lines that rows of a batch came from, given the rows' numbers in it (from 0), in order.
+
+        With each comes its segment, and how many lines of the file stand before its piece.
+        """
+        before = 0
+        current = 0
+        async with aclosing(self.steps(shipment, numbered=True)) as steps:
+            async for step in steps:
+                if isinstance(step, RoundEnd):
+                    current += 1
+                elif current == round_number and isinstance(read := step[1], Read):
+                    rows = read.decoded.rows.get(table)
+                    count = 0 if rows is None else rows.count
+                    wanted = [number - before for number in numbers if before <= number < before + count]
+                    if wanted:
+                        origin = self._origin(shipment, step[0])
+                        for line in self._decoder.lines_of(read.piece, origin, table, wanted):
+                            yield step[0], read.lines_before, line
+                    before += count
+
+    async def _pieces(self, shipment: Shipment, *, numbered: bool) -> AsyncGenerator[tuple[Segment, Step]]:
         for group in _small_together(shipment, self._homes[shipment.instance]):
             if len(group) > 1:
                 loop = asyncio.get_running_loop()
-                read = await loop.run_in_executor(self._executor, self._read_small, shipment, group)
+                read = await loop.run_in_executor(self._executor, self._read_small, shipment, group, numbered)
             else:
                 read = [(group[0], None)]
             for segment, steps in read:
                 for step in steps or ():
                     yield segment, step
                 if steps is None:
-                    async with aclosing(self._segment(shipment, segment)) as pieces:
+                    async with aclosing(self._segment(shipment, segment, numbered=numbered)) as pieces:
                         async for step in pieces:
                             yield segment, step
 
-    def _read_small(self, shipment: Shipment, segments: list[Segment]) -> "_Small":
+    def _read_small(self, shipment: Shipment, segments: list[Segment], numbered: bool) -> "_Small":  # noqa: FBT001  # an executor passes by position
         """Read segments that together are no more than a chunk, in one visit to the worker thread.
 
         The seven visits that a file costs otherwise take longer than the decoding of a hundred lines. None stands for
@@ -196,7 +224,7 @@ class Reader:
                     content = _read_at(descriptor, segment.start, segment.end - segment.start)
                 finally:
                     os.close(descriptor)
-                reader = self._segment_reader(shipment, segment)
+                reader = self._segment_reader(shipment, segment, numbered=numbered)
                 steps += reader.feed(content)
                 if len(content) < segment.end - segment.start:
                     steps.append(_shorter(segment.end - segment.start - len(content)))
@@ -209,18 +237,26 @@ class Reader:
             results.append((segment, steps))
         return results
 
-    def _segment_reader(self, shipment: Shipment, segment: Segment) -> SegmentReader:
-        home = self._homes[shipment.instance]
-        place = home.files[segment.file].place
-        origin = Origin(project=place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
-        path = home.path(segment.file)
-        max_line = shipment.limits.max_line
-        return SegmentReader(path, segment.start, place.encoding, self._decoder, origin, max_line)
+    def _origin(self, shipment: Shipment, segment: Segment) -> Origin:
+        place = self._homes[shipment.instance].files[segment.file].place
+        return Origin(project=place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
 
-    async def _segment(self, shipment: Shipment, segment: Segment) -> AsyncGenerator[Step]:
+    def _segment_reader(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> SegmentReader:
+        home = self._homes[shipment.instance]
+        return SegmentReader(
+            home.path(segment.file),
+            segment.start,
+            home.files[segment.file].place.encoding,
+            self._decoder,
+            self._origin(shipment, segment),
+            shipment.limits.max_line,
+            numbered=numbered,
+        )
+
+    async def _segment(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> AsyncGenerator[Step]:
         home = self._homes[shipment.instance]
         encoding = home.files[segment.file].place.encoding
-        reader = self._segment_reader(shipment, segment)
+        reader = self._segment_reader(shipment, segment, numbered=numbered)
         left = segment.end - segment.start
         # Nothing of it may be held as one chunk if even a line of that length is too long.
         chunk_bytes = min(CHUNK_BYTES, shipment.limits.max_line)
@@ -307,8 +343,8 @@ def _unreadable(error: Exception) -> Unreadable:
 def _input(step: Step) -> tuple[int, Decoded | None]:
     """Return how many bytes of content a step stands for, and the rows in them."""
     match step:
-        case Read(size=size, decoded=decoded):
-            return size, decoded
+        case Read(piece=piece, decoded=decoded):
+            return len(piece.data), decoded
         case LongLine(part=part):
             return len(part.data), None
     return 0, None

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from spoolhouse.core.ports import Parameter, Rows, RowsInsert
+from spoolhouse.core.ports import Parameter, Rows, RowsInsert, insert_query_id
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes, query_settings, values
@@ -77,7 +77,7 @@ class HttpDriver:
         known = await self._settings_known()
         body = _Body(http_insert(insert), first, pieces, timeout=self._timeout)
         try:
-            query = {"query_id": query_settings.query_id(insert), **query_settings.for_insert(insert, known)}
+            query = {"query_id": insert_query_id(insert.batch_id), **query_settings.for_insert(insert, known)}
             answer = await self._post(body.chunks(), query, body.deadline)
         except BaseException as error:
             # The client runs `rows` in a task of its own, which it has cancelled, but not awaited.

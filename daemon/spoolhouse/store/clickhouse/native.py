@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import asynccontextmanager
 
-from spoolhouse.core.ports import Parameter, Rows, RowsInsert
+from spoolhouse.core.ports import Parameter, Rows, RowsInsert, insert_query_id
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import query_settings
 from spoolhouse.store.clickhouse.parameters import bind
@@ -50,7 +50,7 @@ class NativeDriver:
             return
         async with self._wire() as wire:
             known = await self._settings_known(wire)
-            query_id, settings = query_settings.query_id(insert), query_settings.for_insert(insert, known)
+            query_id, settings = insert_query_id(insert.batch_id), query_settings.for_insert(insert, known)
             await wire.begin_insert(native_insert(insert), query_id, settings)
             while block:
                 await wire.send(block)

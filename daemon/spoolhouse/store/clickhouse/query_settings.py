@@ -79,14 +79,6 @@ KNOWN_SQL = "SELECT name FROM system.settings WHERE name IN {names:Array(String)
 """Which of `NAMES` the server knows: an older one refuses a statement over a setting that it has never heard of."""
 
 
-def query_id(insert: RowsInsert) -> str:
-    """Return the id of an insert's query, the same for each attempt: the server refuses a second one while one runs.
-
-    It says so with code 216, which is transient: so no two attempts of a batch ever race, whatever became of the first.
-    """
-    return f"spoolhouse:{insert.batch_id}"
-
-
 def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]:
     """Return the settings of one insert, as far as the server knows them."""
     chosen = {**_INSERT_SETTINGS, "insert_deduplication_token": insert.token}

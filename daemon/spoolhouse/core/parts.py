@@ -1,0 +1,56 @@
+"""A batch that had to be cut up: ranges of its rows that are sent, looked up and refused on their own."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+from spoolhouse.core.ports import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Part:
+    """The rows of a batch from number `first` (from 0) up to, not including, number `end`."""
+
+    first: int
+    end: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.end - self.first
+
+    def id(self, batch: str) -> str:
+        """Return the part's own batch id; both numbers in it are of rows that belong to it."""
+        return f"{batch}:{self.first}-{self.end - 1}"
+
+    def halves(self) -> tuple["Part", "Part"]:
+        """Return the two parts that it falls into; it must have two rows or more."""
+        middle = (self.first + self.end) // 2
+        return Part(first=self.first, end=middle), Part(first=middle, end=self.end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """One part of a batch that was cut up, as the journal knows it."""
+
+    part: Part
+    refusal: str = ""
+    """What ClickHouse says of its one row, which it refuses; empty for rows that land, or may yet."""
+
+
+def part_of(batch: str, part_id: str) -> Part | None:
+    """Return the part of `batch` that has this id; None if it is no part's."""
+    name, _, numbers = part_id.rpartition(":")
+    first, dash, last = numbers.partition("-")
+    if name != batch or not dash or not first.isdecimal() or not last.isdecimal():
+        return None
+    return Part(first=int(first), end=int(last) + 1)
+
+
+def overlap(rows: Rows, before: int, part: Part) -> Rows | None:
+    """Return what of `rows`, which stand after `before` others in their batch, belongs to `part`; None if nothing."""
+    first, end = max(part.first - before, 0), min(part.end - before, rows.count)
+    if first >= end:
+        return None
+    if end - first == rows.count:
+        return rows
+    return Rows(data=b"".join(BytesIO(rows.data).readlines()[first:end]), count=end - first)

@@ -1,0 +1,125 @@
+"""Brings what is missing of a batch to where it is missing, and nowhere else.
+
+An INSERT cannot do that: it goes to the table and to all rollups. So the rows are put into a table of their own, a
+copy of the real one without views; from there a missing partition is attached to the real table, which feeds no view,
+and a rollup that lacks one is given its figures directly. Each step is one partition of one table, which is there as a
+whole or not at all: killed anywhere, the next attempt looks again and goes on.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+
+from spoolhouse.core.declaration import Rollup, Table
+from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
+from spoolhouse.failpoints import reach
+from spoolhouse.landing.presence import Found, staging_name
+from spoolhouse.schema.ddl import identifier, identifiers, partition_by
+from spoolhouse.schema.rollups import feed_select, rollup_definition, target_name
+
+log = structlog.get_logger(__name__)
+
+_VERSION = "recorded_at"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mender:
+    """Mends batches of one installation."""
+
+    driver: Driver
+    prefix: str
+
+    async def mend(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found) -> None:
+        """Bring the `rows` of a batch to all partitions where `found` does not have it. Raises `StoreError`.
+
+        Left out is what would be gone again: rows older than their table's TTL, and rows in whose place a later
+        version of the same event stands.
+        """
+        own = await self._stage(table, insert, rows)
+        here = await self._partitions(own)
+        for partition in sorted(here - found.of(insert.table)):
+            if await self._is_wanted(table, own, partition):
+                await self._attach(insert.table, own, partition)
+                log.warning("partition_mended", batch=insert.batch_id, table=insert.table, partition=partition)
+        for rollup in table.rollups:
+            target = target_name(rollup, prefix=self.prefix)
+            for partition in sorted(here - found.of(target)):
+                if await self._feeds(table, rollup, own, partition):
+                    await self._feed(table, rollup, own, partition)
+                    log.warning("partition_mended", batch=insert.batch_id, table=target, partition=partition)
+
+    async def tidy(self, batch_id: str) -> None:
+        """Drop the table that mending a batch has left where it was killed; twice is once. Raises `StoreError`."""
+        await self.driver.execute(f"DROP TABLE IF EXISTS {identifier(staging_name(batch_id, prefix=self.prefix))} SYNC")
+        reach("mend.tidied")
+
+    async def _stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
+        """Return the name of a new table that holds the rows, and nothing but them."""
+        own = staging_name(insert.batch_id, prefix=self.prefix)
+        # What an attempt that was killed has left may hold a part of them.
+        await self.tidy(insert.batch_id)
+        await self.driver.execute(
+            # Of an engine that collapses nothing: rollups count lines.
+            f"CREATE TABLE {identifier(own)} AS {identifier(insert.table)} ENGINE = MergeTree"
+            f" PARTITION BY {partition_by(table.time)} ORDER BY ({identifiers(table.order_by)})"
+        )
+        staged = RowsInsert(
+            table=own, columns=insert.columns, batch_id=insert.batch_id, token=own, clock_ms=insert.clock_ms
+        )
+        reach("mend.before_staging")
+        await self.driver.insert_rows(staged, rows)
+        reach("mend.staged")
+        return own
+
+    async def _partitions(self, own: str) -> frozenset[str]:
+        found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(own)}")  # noqa: S608  # a name of ours
+        return frozenset(str(partition) for (partition,) in found)
+
+    async def _is_wanted(self, table: Table, own: str, partition: str) -> bool:
+        """Tell whether any row of the partition is neither expired nor superseded."""
+        keys = identifiers(table.order_by)
+        version, real = identifier(_VERSION), identifier(self.prefix + table.name)
+        here = f"FROM {identifier(own)} WHERE _partition_id = {{partition:String}}"
+        later = (
+            f"SELECT {keys}, max({version}) AS later, 1 AS known FROM {real}"  # noqa: S608  # declared names
+            f" WHERE _partition_id = {{partition:String}} AND ({keys}) IN (SELECT {keys} {here}) GROUP BY {keys}"
+        )
+        wanted = (
+            f"SELECT 1 FROM (SELECT * {here}) AS own LEFT JOIN ({later}) AS there USING ({keys})"  # noqa: S608  # declared names
+            f" WHERE (ifNull(known, 0) = 0 OR later < own.{version})"
+            f" AND toDateTime({identifier(table.time)}) + toIntervalDay({table.ttl_days}) > now() LIMIT 1"
+        )
+        return bool(await self.driver.execute(wanted, {"partition": partition}))
+
+    async def _attach(self, real: str, own: str, partition: str) -> None:
+        await self.driver.execute(
+            # A partition's id is digits, from the server; a parameter cannot stand here.
+            f"ALTER TABLE {identifier(real)} ATTACH PARTITION ID '{int(partition)}' FROM {identifier(own)}"
+        )
+        reach("mend.attached")
+
+    async def _feeds(self, table: Table, rollup: Rollup, own: str, partition: str) -> bool:
+        """Tell whether the partition's rows come to any figures that the rollup keeps."""
+        expired = f"toDateTime({identifier(rollup.time)}) + toIntervalDay({rollup.ttl_days}) > now()"
+        feed = feed_select(table, rollup, source=_partition_of(own, and_where=expired))
+        return bool(await self.driver.execute(f"SELECT 1 FROM ({feed}) LIMIT 1", _where(partition)))  # noqa: S608  # declared names
+
+    async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
+        definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
+        columns = identifiers(tuple(column.name for column in definition.target.columns))
+        feed = feed_select(table, rollup, source=_partition_of(own))
+        # Not deduplicated: the server may remember figures of which it has lost the part.
+        once = "SETTINGS insert_deduplicate = 0, async_insert = 0"
+        await self.driver.execute(
+            f"INSERT INTO {identifier(definition.target.name)} ({columns}) {once} {feed}", _where(partition)
+        )
+        reach("mend.fed")
+
+
+def _partition_of(own: str, *, and_where: str = "1") -> str:
+    return f"(SELECT * FROM {identifier(own)} WHERE _partition_id = {{partition:String}} AND {and_where})"  # noqa: S608  # a name of ours
+
+
+def _where(partition: str) -> dict[str, Parameter]:
+    return {"partition": partition}

@@ -1,0 +1,122 @@
+"""One batch on its way: what of it is still to be sent, and what was found out."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from spoolhouse.core.declaration import Table
+from spoolhouse.core.parts import Cut, Part, overlap
+from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.failpoints import reach
+from spoolhouse.landing.persistence import Trials
+from spoolhouse.landing.presence import partitions_of
+from spoolhouse.pipeline.decode import Batch
+
+
+@dataclass(slots=True, kw_only=True, order=True)
+class Delivery:
+    """A batch, as a whole or, once ClickHouse has refused a row of it, in parts."""
+
+    due: float = 0.0
+    """When to try again, if it is held."""
+    batch: Batch = field(compare=False)
+    table: str = field(compare=False)
+    """The table's full name."""
+    trials: Trials = field(compare=False)
+    live: bool = field(compare=False, default=True)
+    """The rows come from decode as it works; from the second attempt on they are read again."""
+    doubtful: bool = field(compare=False)
+    """Something of what comes next may be in ClickHouse already."""
+    swallowed: int = field(compare=False, default=0)
+    """Tokens of what comes next that ClickHouse knew without having a row."""
+    pending: deque[Part] | None = field(compare=False, default=None)
+    """The parts that are still to be sent; None for a batch that is whole."""
+    landed: list[Part] = field(compare=False, default_factory=list)
+    refused: list[Cut] = field(compare=False, default_factory=list)
+    stopped: bool = field(compare=False, default=False)
+    """So many rows were refused that a person has to look: the next refusal holds the batch at once."""
+
+    def resume(self, cuts: Sequence[Cut]) -> None:
+        """Go on with the parts that an earlier attempt has made of the batch; none: it is whole."""
+        if cuts:
+            self.pending = deque(cut.part for cut in cuts if not cut.refusal)
+            self.refused = [cut for cut in cuts if cut.refusal]
+
+    @property
+    def part(self) -> Part | None:
+        """What comes next; None is the batch as a whole."""
+        return self.pending[0] if self.pending else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether all parts have landed or are refused."""
+        return self.pending is not None and not self.pending
+
+    @property
+    def batch_id(self) -> str:
+        """The id that the rows carry which come next."""
+        return self.batch.id if self.part is None else self.part.id(self.batch.id)
+
+    def insert(self) -> RowsInsert:
+        """Return the insert of what comes next."""
+        return RowsInsert(
+            table=self.table,
+            columns=self.batch.table.columns,
+            batch_id=self.batch_id,
+            token=self.batch_id if not self.swallowed else f"{self.batch_id}~{self.swallowed}",
+            clock_ms=self.batch.shipment.clock_ms,
+        )
+
+    def rows(self) -> AsyncIterator[Rows]:
+        """Return the rows of what comes next."""
+        if self.live and self.part is None:
+            self.live = False
+            return self.batch.live
+        self.forget_live()
+        return self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
+
+    def forget_live(self) -> None:
+        """Say that the rows are not taken as they come."""
+        self.live = False
+        self.batch.live.close()
+
+    def next(self) -> None:
+        """Go on to the next part, after this one has landed or was refused."""
+        self.pending = self.pending or deque()
+        if self.pending:
+            self.pending.popleft()
+        self.trials.succeeded()
+        self.doubtful, self.swallowed = self.batch.shipment.replay, 0
+
+
+async def _only(rows: AsyncGenerator[Rows], part: Part) -> AsyncIterator[Rows]:
+    """Yield the rows of `part`. The others are read as well, to the end: there it shows whether a file has changed."""
+    before = 0
+    async with aclosing(rows) as pieces:
+        async for piece in pieces:
+            own = overlap(piece, before, part)
+            before += piece.count
+            if own is not None:
+                yield own
+
+
+class Watched(AsyncIterator[Rows]):
+    """Rows that are counted as they pass; where that is asked for, it is noted which partitions they belong to."""
+
+    def __init__(self, rows: AsyncIterator[Rows], table: Table, *, closely: bool) -> None:
+        """Watch `rows` of `table`; `closely`: note their partitions."""
+        self._rows = rows
+        self._table = table
+        self._closely = closely
+        self.count = 0
+        self.partitions: set[str] = set()
+
+    async def __anext__(self) -> Rows:
+        """Return the next piece."""
+        rows = await anext(self._rows)
+        reach("insert.sending")
+        self.count += rows.count
+        if self._closely:
+            self.partitions |= partitions_of(rows, self._table)
+        return rows
