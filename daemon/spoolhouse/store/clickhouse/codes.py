@@ -18,6 +18,8 @@ from spoolhouse.errors import (
 _LONGEST_MESSAGE = 600
 _GRANT = re.compile(r"the grant (?P<grant>.+? ON [^\s,;]*[^\s,;.])")
 _VIEW = "while pushing to view"
+_CONVERSION = re.compile(r"while converting source column|Unsupported types to CAST")
+_UNKNOWN_CHOICE = 691
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,8 @@ def _data(reason: str) -> Meaning:
     return Meaning(decision=RejectedDataError, reason=reason)
 
 
-def _operator(reason: str, mend: str) -> Meaning:
-    return Meaning(decision=OperatorError, reason=reason, mend=mend)
+def _operator(reason: str, mend: str, *, late: bool = False) -> Meaning:
+    return Meaning(decision=OperatorError, reason=reason, mend=mend, late=late)
 
 
 _LOGIN = "check clickhouse.username and clickhouse.password"
@@ -54,16 +56,29 @@ _MEMORY = "give the ClickHouse server more memory, or lower batch.max_bytes"
 _PARTS = "if it lasts, raise batch.max_bytes: fewer, larger inserts make fewer parts"
 _PROFILE = "allow the user of clickhouse.username to change settings (readonly = 0, no constraints on them)"
 _KEEPER = "check ClickHouse Keeper"
+_LIMITS = "raise the limit in the profile of the user of clickhouse.username"
+_RECENT = "check that the ClickHouse server is recent enough"
+_DAMAGE = "see the ClickHouse server's log, and check its disks and memory"
+_DIFFERS = "see `spoolhouse migrate --check`"
 
 CODES: dict[int, Meaning] = {
     # The way to the server, and between servers.
+    23: _transient("the connection broke"),
+    24: _transient("the connection broke"),
+    86: _transient("another server refused"),
     95: _transient("the connection broke"),
     96: _transient("the connection broke"),
+    99: _transient("the conversation got out of step"),
+    100: _transient("the conversation got out of step"),
+    101: _transient("the conversation got out of step"),
+    102: _transient("the conversation got out of step"),
     198: _transient("a host name cannot be resolved", _ADDRESS),
     209: _transient("the network timed out"),
     210: _transient("the network failed"),
     279: _transient("no replica answers"),
     297: _transient("no replica of a shard answers"),
+    369: _transient("all replicas lag behind"),
+    410: _transient("a server further on does not answer"),
     519: _transient("no replica of a shard answers"),
     904: _transient("too many shards are away"),
     # The server has too much to do.
@@ -78,48 +93,94 @@ CODES: dict[int, Meaning] = {
     252: _transient("the table has too many parts, or the insert too many partitions", _PARTS),
     364: _transient("a server further on has too many requests"),
     425: _transient("the server's system failed"),
+    411: _transient("the server's system failed"),
     439: _transient("the server has no free thread"),
+    573: _transient("the server's system failed"),
     574: _transient("too much waits to be sent to the shards"),
     700: _transient("the user has too many sessions", late=False),
+    692: _transient("the table has too many unfinished mutations", "see system.mutations on the ClickHouse server"),
     745: _transient("the server is overloaded"),
     749: _transient("the server has too many connections", late=False),
     762: _transient("the server has too many connections", late=False),
+    763: _transient("the server takes no session now", late=False),
     776: _transient("the server is at a limit of resources"),
     777: _transient("the server's memory limit is reached", _MEMORY),
     778: _transient("the server's memory limit is reached", _MEMORY),
     # Disks.
     74: _transient("the server cannot read its disk"),
     75: _transient("the server cannot write to its disk", _DISK),
+    76: _transient("the server cannot open a file", _DISK),
+    77: _transient("the server cannot close a file", _DISK),
+    87: _transient("the server cannot read its disk", _DISK),
+    88: _transient("the server cannot write to its disk", _DISK),
+    172: _transient("the server cannot make a folder", _DISK),
     204: _transient("the server cannot write to its disk", _DISK),
+    214: _transient("the server cannot see how full its disk is", _DISK),
     243: _transient("the server's disk is full", _DISK),
+    272: _transient("the server cannot use its disk", _DISK),
+    273: _transient("the server cannot use its disk", _DISK),
+    274: _transient("the server cannot read its disk", _DISK),
+    275: _transient("the server cannot write to its disk", _DISK),
+    294: _transient("the server cannot write to its disk", _DISK),
+    400: _transient("the server cannot use its disk", _DISK),
+    424: _transient("the server cannot make a link", _DISK),
+    458: _transient("the server cannot remove a file", _DISK),
     499: _transient("the server's object storage failed"),
     500: _transient("the server's object storage failed"),
+    521: _transient("the server cannot rename a file", _DISK),
+    531: _transient("the server cannot use its disk", _DISK),
+    566: _transient("the server cannot remove a folder", _DISK),
+    586: _transient("the server cannot make a file", _DISK),
+    641: _transient("the server cannot write to its disk", _DISK),
     693: _transient("the server's object storage failed"),
+    707: _transient("the server's object storage failed"),
+    737: _transient("the server's object storage failed"),
+    771: _transient("the server cannot write to its disk cache", _DISK),
+    1009: _transient("the server's object storage failed"),
     # A server that is stopping, starting, or read-only for a while; queries that were ended.
     164: _transient("it is read-only", _PROFILE, late=False),
     236: _transient("the server is shutting down"),
     242: _transient("the table is read-only", _KEEPER, late=False),
+    384: _transient("a part of the table is locked"),
     394: _transient("the query was cancelled"),
     473: _transient("a lock could not be had"),
+    667: _transient("the server is starting"),
     677: _transient("the query was cancelled"),
+    696: _transient("the server is shutting down"),
     733: _transient("the table is being restarted", late=False),
     734: _transient("the query was cancelled"),
     735: _transient("the query was cancelled"),
+    738: _transient("a part of the table is locked"),
+    740: _transient("a part of the table may be damaged", _DAMAGE),
+    741: _transient("the table was replaced meanwhile"),
     # Replication.
     225: _transient("Keeper is away", _KEEPER),
+    232: _transient("a part of the table went away meanwhile"),
+    234: _transient("no replica has a part"),
+    235: _transient("a part of that name is there already"),
     244: _transient("Keeper failed", _KEEPER),
     254: _transient("no replica is active"),
+    255: _transient("a part cannot be had from the other replicas"),
     285: _transient("too few replicas are alive"),
     286: _transient("the quorum of the insert before is missing"),
     289: _transient("the replica is not in the quorum"),
     319: _transient("it is unknown whether the insert was done"),
+    341: _transient("not all hosts of the cluster have finished"),
+    416: _transient("the replica's state changed meanwhile"),
     529: _transient("the replica does not lead"),
+    568: _transient("Keeper failed", _KEEPER),
+    571: _transient("the database cannot replicate", _KEEPER),
+    593: _transient("the replicas' shared storage failed"),
     659: _transient("it is unknown whether the transaction was done"),
     900: _transient("the distributed cache failed"),
+    901: _transient("the distributed cache failed"),
+    903: _transient("the distributed cache failed"),
     999: _transient("Keeper failed", _KEEPER),
     # What the server did not classify itself. A full disk comes as 1001, too.
     1000: _transient("the server failed"),
     1001: _transient("the server failed", _DISK),
+    1002: _transient("the server failed"),
+    710: _transient("a fault was injected on purpose"),
     # Values that the server cannot take.
     6: _data("text cannot be parsed"),
     25: _data("an escape sequence cannot be parsed"),
@@ -144,15 +205,28 @@ CODES: dict[int, Meaning] = {
     467: _data("a boolean cannot be parsed"),
     469: _data("a constraint of the table forbids a row"),
     632: _data("something follows a value"),
+    675: _data("an address cannot be parsed"),
+    676: _data("an address cannot be parsed"),
     691: _data("a value is not among those of its column"),
-    # What only a person can mend.
+    # What only a person can mend. First: the table is not the one that was declared.
+    8: _operator("a column is missing", _MIGRATE),
+    10: _operator("a column is missing", _MIGRATE),
+    43: _operator("a column has another type", _DIFFERS),
+    44: _operator("a column has another type", _DIFFERS),
+    122: _operator("the table has other columns", _DIFFERS),
     16: _operator("a column is missing", _MIGRATE),
     20: _operator("the table has other columns", _MIGRATE),
+    46: _operator("the server lacks a function", _RECENT),
     47: _operator("a name is unknown", _MIGRATE),
+    48: _operator("the server, or the table's engine, cannot do this", _RECENT),
+    50: _operator("the server does not know a type", _RECENT),
+    56: _operator("the server does not know a table engine", _RECENT),
     60: _operator("the table does not exist", _MIGRATE),
-    62: _operator("the server does not understand the statement", "check that the ClickHouse server is recent enough"),
+    62: _operator("the server does not understand the statement", _RECENT),
+    63: _operator("the server lacks an aggregate function", _RECENT),
     81: _operator("the database does not exist", _DATABASE),
-    115: _operator("the server does not know a setting", "check that the ClickHouse server is recent enough"),
+    115: _operator("the server does not know a setting", _RECENT),
+    36: _operator("the server refuses an argument", _RECENT),
     180: _operator(
         "the user's settings profile does not exist", "check the profile of the user of clickhouse.username"
     ),
@@ -174,12 +248,48 @@ CODES: dict[int, Meaning] = {
     516: _operator("the login failed", _LOGIN),
     701: _operator("the cluster does not exist", "check clickhouse.cluster"),
     720: _operator("the user has expired", _LOGIN),
-    764: _operator("the server cannot deduplicate this insert", "check that the ClickHouse server is recent enough"),
+    764: _operator("the server cannot deduplicate this insert", _RECENT),
     767: _operator("the login needs a second factor", "choose another user in clickhouse.username"),
     774: _operator("the table is read-only for good", "check the table's disk and engine"),
+    199: _operator("the user's quota does not exist", "check the quota of the user of clickhouse.username"),
+    344: _operator("the server has this switched off", "check the ClickHouse server's configuration"),
+    392: _operator("the user may not run such a statement", _PROFILE),
+    471: _operator("the server refuses the value of a setting", _RECENT),
+    496: _operator("the user's quota wants a client key", "give the user of clickhouse.username another quota"),
+    511: _operator("the user's role does not exist", "check the roles of the user of clickhouse.username"),
+    620: _operator("the user may not run such a statement", _PROFILE),
+    673: _operator("the user may not use a resource", _PROFILE),
+    902: _operator("the servers of the cluster are of versions that do not fit", "update the ClickHouse servers"),
+    # Limits that somebody set.
+    158: _operator("the statement may not read so many rows", _LIMITS),
+    161: _operator("the statement may not read so many columns", _LIMITS),
+    162: _operator("the statement is nested too deeply", _LIMITS),
+    167: _operator("the statement is nested too deeply", _LIMITS),
+    168: _operator("the statement is too big", _LIMITS),
+    191: _operator("the statement may not make so large a set", _LIMITS),
+    229: _operator("the statement is too long", _LIMITS),
+    290: _operator("a limit is exceeded", _LIMITS),
+    306: _operator("the statement is nested too deeply", _LIMITS),
+    307: _operator("the statement may not read so many bytes", _LIMITS),
+    396: _operator("the statement may not return so much", _LIMITS),
+    565: _operator("the statement may not touch so many partitions", _LIMITS),
+    712: _operator("the table has too many views", "drop some, or raise the ClickHouse server's limit"),
+    724: _operator("the server has too many tables", "drop some, or raise the ClickHouse server's limit"),
+    725: _operator("the server has too many databases", "drop some, or raise the ClickHouse server's limit"),
+    # Damage, which can show at any time.
+    40: _operator("a checksum is wrong: data is damaged on the way, or on a disk", _DAMAGE, late=True),
+    49: _operator("the server found a fault in itself", "see the ClickHouse server's log, and update it", late=True),
+    226: _operator("a part of the table is damaged", _DAMAGE, late=True),
+    228: _operator("a part of the table is damaged", _DAMAGE, late=True),
+    231: _operator("the table has too many damaged parts", _DAMAGE, late=True),
+    246: _operator("data is damaged", _DAMAGE, late=True),
+    271: _operator("data cannot be decompressed", _DAMAGE, late=True),
+    415: _operator("all replicas of the table are lost", _DAMAGE, late=True),
+    695: _operator("the server could not load the table", _DAMAGE, late=True),
+    722: _operator("the server could not load the table", _DAMAGE, late=True),
 }
 
-_UNKNOWN = _operator("ClickHouse refused", "see the message")
+_UNKNOWN = _operator("ClickHouse refused", "see the message", late=True)
 
 
 def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
@@ -195,6 +305,10 @@ def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
     in_view = _VIEW in message
     if in_view and decision is RejectedDataError:
         decision, mend = OperatorError, "mend the materialized view, or its target; the table itself has the rows"
+    elif decision is RejectedDataError and code != _UNKNOWN_CHOICE and _CONVERSION.search(message):
+        # The value could be read as what the declaration says, and the column is of another type: it would refuse the
+        # values of all other rows, too, and not one of them is at fault.
+        decision, mend = OperatorError, _DIFFERS
     if code == 497 and (found := _GRANT.search(message)):  # noqa: PLR2004  # ACCESS_DENIED, see CODES
         mend = f"GRANT {found['grant']} to the user of clickhouse.username"
     return decision(
