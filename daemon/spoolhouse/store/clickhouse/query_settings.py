@@ -63,6 +63,7 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
     "input_format_allow_errors_ratio": 0,
     "input_format_connection_handling": 0,
     "input_format_null_as_default": 0,
+    "insert_null_as_default": 0,
     "input_format_json_compact_allow_variable_number_of_columns": 0,
     "input_format_json_read_arrays_as_strings": 0,
     "input_format_json_read_bools_as_numbers": 0,
