@@ -2,6 +2,8 @@
 
 import asyncio
 
+import structlog
+
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
@@ -12,6 +14,11 @@ from spoolhouse.schema.render import declare
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
+
+log = structlog.get_logger(__name__)
+
+MOST_ROWS = 20_000_000
+"""How many old rows a start counts into a new rollup, which takes seconds; more are left to `spoolhouse migrate`."""
 
 
 def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
@@ -64,9 +71,15 @@ async def prepare(settings: Settings, driver: Driver) -> None:
         # The database itself may be missing, and nobody can connect to that.
         admin = open_driver(settings, database="default")
         try:
-            left = await migrate(schema, admin)
+            left = await migrate(schema, admin, most_rows=MOST_ROWS)
         finally:
             await admin.close()
+        if left.unfilled:
+            log.warning(
+                "rollups_unfilled",
+                targets=left.unfilled,
+                mend="run `spoolhouse migrate`: it counts what was there before them, while this daemon goes on",
+            )
         if left.refusals:
             raise OperatorError(
                 f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",

@@ -25,6 +25,7 @@ WINDOW = "non_replicated_deduplication_window = 10000"
 DRIFTS = {
     "a column": "ALTER TABLE mastra_admin_traces DROP COLUMN metadata",
     "an index": "ALTER TABLE mastra_admin_traces DROP INDEX idx_trace_id",
+    "a codec": "ALTER TABLE mastra_admin_traces MODIFY COLUMN input REMOVE CODEC",
     "a table's window": "ALTER TABLE mastra_admin_spans RESET SETTING non_replicated_deduplication_window",
     "a target's window": "ALTER TABLE mastra_admin_spans_hourly MODIFY SETTING non_replicated_deduplication_window = 5",
     "a readable view": "DROP VIEW mastra_admin_logs_hourly_stats",
@@ -177,7 +178,7 @@ async def test_an_interruption_at_any_statement(database: Database) -> None:
     async with connected(database.http_url) as driver:
         todo = await check(schema, driver)
         while todo.statements:
-            await apply(replace(todo, statements=todo.statements[:1]), driver)
+            await apply(replace(todo, steps=todo.steps[:1]), driver)
             left = await check(schema, driver)
             assert left.statements == todo.statements[1:]
             todo = left

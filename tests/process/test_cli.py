@@ -198,26 +198,60 @@ class TestMigrate:
         env = {"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url if protocol == "native" else database.http_url}
         checked = spoolhouse("migrate", "--check", env=env)
         assert checked.returncode == 1
-        assert "missing: CREATE TABLE" in checked.stdout
+        assert "mastra_admin_logs\n  + table\n" in checked.stdout
+        assert "left to do: run `spoolhouse migrate`" in checked.stderr
         planned = spoolhouse("migrate", "--plan", env=env)
         assert planned.returncode == 0
-        assert planned.stdout.startswith("CREATE TABLE")
+        assert "\nCREATE TABLE IF NOT EXISTS" in planned.stdout
         assert database.query("SHOW TABLES") == []
         applied = spoolhouse("migrate", env=env)
         assert (applied.returncode, applied.stderr) == (0, f"{database.name} agrees with the declared schema.\n")
+        assert "done: mastra_admin_logs: + table\n" in applied.stdout
         assert spoolhouse("migrate", "--check", env=env).returncode == 0
         assert spoolhouse("migrate", "--plan", env=env).stdout == ""
         database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message Nullable(String)")
         drifted = spoolhouse("migrate", "--check", env=env)
         assert drifted.returncode == 1
-        assert "refused: mastra_admin_logs: column message is Nullable(String)" in drifted.stdout
+        assert drifted.stdout.startswith(
+            "mastra_admin_logs\n  ! column message is Nullable(String), declared String\n      refused: ALTER TABLE "
+        )
+        assert drifted.stderr.endswith(": 1 refused: only a person may settle it\n")
         assert spoolhouse("migrate", env=env).returncode == 1
+        script = spoolhouse("migrate", "--plan", env=env).stdout
+        assert [line for line in script.splitlines() if line and not line.startswith("--")] == []
+
+    def test_shows_what_differs_and_what_will_be_done(self, database: Database) -> None:
+        env = {"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url}
+        spoolhouse("migrate", env=env)
+        for statement in (
+            "ALTER TABLE mastra_admin_logs DROP COLUMN attributes",
+            "ALTER TABLE mastra_admin_logs DROP INDEX idx_span_id",
+            "ALTER TABLE mastra_admin_logs MODIFY TTL toDateTime(timestamp) + INTERVAL 5 DAY",
+            "ALTER TABLE mastra_admin_spans MODIFY COLUMN events REMOVE CODEC",
+            "ALTER TABLE mastra_admin_spans MODIFY SETTING non_replicated_deduplication_window = 7",
+            "DROP VIEW mastra_admin_scores_hourly_stats",
+        ):
+            database.query(statement)
+        assert spoolhouse("migrate", "--check", env=env).stdout.splitlines() == [
+            "mastra_admin_spans",
+            "  + codec ZSTD(1) of column events",
+            "  ~ setting non_replicated_deduplication_window 10000, was 7",
+            "mastra_admin_logs",
+            "  + column attributes String",
+            "  + index idx_span_id: bloom_filter(0.01) of span_id",
+            "  ~ TTL 30 days after timestamp, was 5",
+            "mastra_admin_scores_hourly_stats",
+            "  + view",
+        ]
+        done = spoolhouse("migrate", env=env)
+        assert done.returncode == 0
+        assert "done: mastra_admin_logs: ~ TTL 30 days after timestamp, was 5\n" in done.stdout
 
     def test_creates_the_database_too(self, database: Database) -> None:
         database.drop()
         done = spoolhouse("migrate", "--clickhouse-url", database.http_url)
         assert done.returncode == 0
-        assert done.stdout.startswith("done: CREATE DATABASE")
+        assert done.stdout.startswith(f"done: {database.name}: + database\n")
 
 
 class TestTables:

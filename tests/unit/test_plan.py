@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from spoolhouse.core.events import LOGS, METRICS, TRACES
 from spoolhouse.schema import spelling
 from spoolhouse.schema.ddl import TableDefinition, ViewDefinition
+from spoolhouse.schema.filling import Extent
 from spoolhouse.schema.live import LiveDatabase, LiveIndex, LiveTable
 from spoolhouse.schema.migrate import Plan, plan
 from spoolhouse.schema.render import Schema, declare, statements
@@ -30,6 +31,7 @@ def _live_table(table: TableDefinition) -> LiveTable:
         partition_key=f"toYYYYMM({table.partition_column})",
         sorting_key=", ".join(table.order_by),
         columns={column.name: column.type for column in table.columns},
+        codecs={column.name: f"CODEC({column.codec})" for column in table.columns if column.codec},
         indexes={index.name: LiveIndex(expression=index.column, type=index.type) for index in table.indexes},
     )
 
@@ -78,12 +80,20 @@ def test_a_new_database_gets_everything_in_order() -> None:
 @given(st.sets(st.sampled_from(sorted(LIVE))))
 def test_what_is_missing_is_created_and_nothing_else(missing: set[str]) -> None:
     result = _plan({name: table for name, table in LIVE.items() if name not in missing})
-    assert len(result.statements) == len(missing)
+    created = [statement for statement in result.statements if statement.startswith("CREATE")]
+    assert len(created) == len(missing)
     for name in missing:
-        assert sum(
-            statement.split("\n")[0].split(" TO ")[0].endswith(f"`d`.`{name}`") for statement in result.statements
-        )
+        assert sum(statement.split("\n")[0].split(" TO ")[0].endswith(f"`d`.`{name}`") for statement in created)
     assert not result.refusals
+    # A target that comes after its table has rows to count, whoever has inserted them.
+    late = {
+        rollup.target.name
+        for event in SCHEMA.tables
+        for rollup in event.rollups
+        if rollup.target.name in missing and event.table.name not in missing
+    }
+    assert set(result.unfilled) == late
+    assert len(result.statements) == len(missing) + 2 * len(late)
 
 
 @given(st.data())
@@ -104,6 +114,69 @@ def test_a_missing_index_is_added() -> None:
     index = "`idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1"
     result = _changed("traces", indexes=_without(LIVE["traces"].indexes, "idx_trace_id"))
     assert result.statements == (f"ALTER TABLE `d`.`traces` ADD INDEX IF NOT EXISTS {index}",)
+
+
+def test_an_index_is_made_for_old_rows_too() -> None:
+    missing = _changed("traces", rows=9, indexes=_without(LIVE["traces"].indexes, "idx_trace_id"))
+    assert missing.statements[0].endswith(" GRANULARITY 1, MATERIALIZE INDEX `idx_trace_id`")
+    found = replace(LIVE["traces"].indexes["idx_trace_id"], stored=False)
+    indexes = {**LIVE["traces"].indexes, "idx_trace_id": found}
+    assert _changed("traces", rows=9, indexes=indexes).statements == (
+        "ALTER TABLE `d`.`traces` MATERIALIZE INDEX `idx_trace_id`",
+    )
+    assert _changed("traces", rows=0, indexes=indexes).empty
+
+
+def test_a_missing_codec_is_added_and_another_one_left_alone() -> None:
+    codecs = LIVE["traces"].codecs
+    assert _changed("traces", codecs={name: codec for name, codec in codecs.items() if name != "input"}).statements == (
+        "ALTER TABLE `d`.`traces` MODIFY COLUMN `input` CODEC(ZSTD(1))",
+    )
+    assert _changed("traces", codecs={**codecs, "input": "CODEC(LZ4)"}).empty
+
+
+def test_a_feed_that_was_away_has_recent_rows_counted_before_the_target_is_folded_again() -> None:
+    live = {**LIVE, "logs": replace(LIVE["logs"], rows=7)}
+    del live["logs_hourly_feed"]
+    waiting, feed, fill, whole = _plan(live).statements
+    assert waiting.startswith(f"ALTER TABLE `d`.`logs_hourly` MODIFY COMMENT '{Extent.RECENT}', MODIFY TTL toDateTime(")
+    assert "GROUP BY" not in waiting
+    assert feed.startswith("CREATE MATERIALIZED VIEW")
+    assert "`ingested_at` > now() - toIntervalDay(29)" in fill
+    assert whole.startswith("ALTER TABLE `d`.`logs_hourly` MODIFY COMMENT '', MODIFY TTL toDateTime(")
+    assert "GROUP BY" in whole
+
+
+def test_a_filling_that_was_interrupted_goes_on() -> None:
+    (declared,) = (rollup.target for event in SCHEMA.tables for rollup in event.rollups if "logs" in event.table.name)
+    target = _live_table(replace(declared, ttl=declared.ttl.unfolded))
+    result = _plan({**LIVE, "logs_hourly": replace(target, comment=Extent.ALL)})
+    assert result.unfilled == ("logs_hourly",)
+    assert [change.what[0] for change in result.changes] == ["~", "~"]
+    assert "ingested_at` >" not in result.statements[0]
+
+
+def test_another_version_of_a_rollup_is_built_beside_the_old_one() -> None:
+    newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], version=3, keys=("project_id",)),))
+    second = replace(LIVE["logs_hourly_feed"], comment="spoolhouse 2")
+    result = _plan({**LIVE, "logs_hourly_v2_feed": second}, declare(database="d", prefix="", tables=(newer,)))
+    assert not result.refusals
+    assert [(change.name, change.what) for change in result.changes] == [
+        ("logs_hourly_v3", "+ table"),
+        ("logs_hourly_v3_feed", "+ feed into logs_hourly_v3"),
+        ("logs_hourly_v3", "~ rows of logs that it has not counted yet"),
+        ("logs_hourly_v3", "~ whole: batches are folded once they are old"),
+        ("logs_hourly_stats", "~ view, another definition"),
+        ("logs_hourly_feed", "- feed of an earlier version; its target stays"),
+        ("logs_hourly_v2_feed", "- feed of an earlier version; its target stays"),
+    ]
+
+
+def test_a_feed_of_somebody_else_under_the_name_of_an_earlier_version_stays() -> None:
+    newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], version=2),))
+    theirs = replace(LIVE["logs_hourly_feed"], comment="mine")
+    result = _plan({**LIVE, "logs_hourly_feed": theirs}, declare(database="d", prefix="", tables=(newer,)))
+    assert not [change for change in result.changes if change.what.startswith("-")]
 
 
 def test_another_index_of_the_same_name_is_refused() -> None:

@@ -3,18 +3,28 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.settings import Settings
 
+if TYPE_CHECKING:
+    from spoolhouse.schema.steps import Change, Fill, Plan, Refusal
+
 _EPILOG = """\
-What is missing (the database, tables, columns, indexes, longer TTLs, rollups)
-is added. What would lose, rewrite or recount data is never done: it is listed
-with the statement that would do it.
+What is missing (the database, tables, columns, codecs, indexes, longer TTLs,
+settings, rollups) is added. A rollup that comes after its rows, or in another
+version, counts them from the rows; daemons may insert meanwhile, and it is
+shown once it is whole. What would lose, rewrite or recount data is never done:
+it is listed with what a person can do. What is not ours is left alone.
+
+It may be interrupted, run again, and run several times at once.
 
 examples:
   spoolhouse migrate --clickhouse-url http://localhost:8123
   spoolhouse migrate --check || echo "not what is declared"
+  spoolhouse migrate --plan | less
   spoolhouse migrate --print > schema.sql
 
 exit codes:
@@ -35,9 +45,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         allow_abbrev=False,
     )
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--check", action="store_true", help="change nothing; exit 1 if anything differs")
+    ways.add_argument("--check", action="store_true", help="change nothing; list what differs, exit 1 if anything does")
     ways.add_argument("--plan", action="store_true", help="change nothing; print the statements that would run")
     ways.add_argument("--print", action="store_true", help="print the whole schema as SQL; needs no server")
+    parser.add_argument(
+        "--no-backfill", action="store_true", help="leave rollups that lack rows for a later run; they count new rows"
+    )
     flags.add_clickhouse(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
@@ -56,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
+    from spoolhouse.cli.migration import reporting  # noqa: PLC0415  # as in `run`
     from spoolhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
     from spoolhouse.schema.render import declare  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # --help needs none of it
@@ -67,28 +81,59 @@ async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
     try:
         todo = await check(schema, driver)
         if options.plan:
-            sys.stdout.writelines(f"{statement};\n" for statement in todo.statements)
-        elif options.check:
-            for statement in todo.statements:
-                print(f"missing: {_first_line(statement)}")
-        elif todo.statements:
-            await apply(todo, driver)
-            for statement in todo.statements:
-                print(f"done: {_first_line(statement)}")
+            sys.stdout.writelines(f"{line}\n" for line in _script(todo))
+        elif not options.check and todo.steps:
+            with reporting(len(todo.changes)) as report:
+                await apply(todo, driver, report=report, most_rows=0 if options.no_backfill else None)
             todo = await check(schema, driver)
     finally:
         await driver.close()
-    for refusal in todo.refusals:
-        print(
-            f"refused: {refusal.name}: {refusal.reason}; never run: {_first_line(refusal.statement)}",
-            file=sys.stderr if options.plan else sys.stdout,
-        )
-    if todo.empty:
-        print(f"{clickhouse.database} agrees with the declared schema.", file=sys.stderr)
     if options.plan:
         return 0
-    return 0 if todo.empty else 1
+    sys.stdout.writelines(f"{line}\n" for line in _difference(todo))
+    if todo.empty:
+        print(f"{clickhouse.database} agrees with the declared schema.", file=sys.stderr)
+        return 0
+    print(f"{clickhouse.database}: {_summary(todo, done=not options.check)}", file=sys.stderr)
+    return 1
 
 
-def _first_line(statement: str) -> str:
-    return statement.partition("\n")[0]
+def _script(todo: "Plan") -> Iterator[str]:
+    """Yield the statements that would run, and as comments those that never do."""
+    for change in todo.changes:
+        yield f"-- {change.name}: {change.what}\n{change.statement};\n"
+    for refusal in todo.refusals:
+        yield f"-- refused: {refusal}"
+        yield from (f"--   {line}" for line in f"{refusal.statement};".splitlines())
+        yield ""
+
+
+def _difference(todo: "Plan") -> Iterator[str]:
+    """Yield what differs, by table or view: + is added, ~ is changed, - is removed, ! only a person may settle."""
+    steps: dict[str, list[Change | Fill | Refusal]] = {}
+    for step in (*todo.changes, *todo.refusals):
+        steps.setdefault(step.name, []).append(step)
+    for name, of_it in steps.items():
+        yield name
+        for step in of_it:
+            yield from (f"  {line}" for line in _lines(step))
+
+
+def _lines(step: "Change | Fill | Refusal") -> Iterable[str]:
+    from spoolhouse.schema.steps import Refusal  # noqa: PLC0415  # as in `run`
+
+    if not isinstance(step, Refusal):
+        return [step.what]
+    statement = " ".join(step.statement.split())
+    mend = step.mend or "run it yourself, if the data may be rewritten or lost"
+    return [f"! {step.reason}", f"    refused: {statement}", f"    instead: {mend}"]
+
+
+def _summary(todo: "Plan", *, done: bool) -> str:
+    refused, missing = len(todo.refusals), len(todo.changes)
+    parts = []
+    if missing:
+        parts.append(f"{missing} left to do: run `spoolhouse migrate`" + (" again" if done else ""))
+    if refused:
+        parts.append(f"{refused} refused: only a person may settle {'it' if refused == 1 else 'them'}")
+    return "; ".join(parts)

@@ -55,10 +55,13 @@ class Driver(Protocol):
     async def ping(self) -> None:
         """Return once the server answers a trivial query."""
 
-    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> list[tuple[object, ...]]:
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows, with Python values.
 
         Values are written `{name:Type}` in `sql` (ClickHouse's own form, as `{id:String}`) and bound, never pasted.
+        A `query_id` is a lock: a server refuses one that runs already (code 216). An embedded engine needs none.
         """
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:

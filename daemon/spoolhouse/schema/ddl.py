@@ -6,7 +6,7 @@ from an event.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Database = str | None
 """The database that qualifies a name; None leaves names unqualified, for a script to be run anywhere."""
@@ -87,6 +87,11 @@ class Ttl:
     fold: str = ""
     """A second rule, `… GROUP BY … SET …`."""
 
+    @property
+    def unfolded(self) -> "Ttl":
+        """The same without the second rule."""
+        return replace(self, fold="")
+
     def sql(self) -> str:
         """Return what follows TTL."""
         delete = f"toDateTime({identifier(self.column)}) + toIntervalDay({self.days})"
@@ -113,7 +118,11 @@ class TableDefinition:
         """The engine with its argument."""
         return f"{self.engine}({identifier(self.version)})" if self.version else self.engine
 
-    def create(self, database: Database) -> str:
+    def alter(self, database: Database) -> str:
+        """Return what a change of the table begins with."""
+        return f"ALTER TABLE {qualified(database, self.name)}"
+
+    def create(self, database: Database, *, comment: str = "") -> str:
         """Return the CREATE TABLE statement; it does nothing where the name is taken."""
         parts = [column.sql() for column in self.columns]
         parts += [f"INDEX {index.sql()}" for index in self.indexes]
@@ -125,7 +134,7 @@ class TableDefinition:
             f"PARTITION BY {partition_by(self.partition_column)}\n"
             f"ORDER BY ({identifiers(self.order_by)})\n"
             f"TTL {self.ttl.sql()}\n"
-            f"SETTINGS {settings}"
+            f"SETTINGS {settings}" + (f"\nCOMMENT {literal(comment)}" if comment else "")
         )
 
 

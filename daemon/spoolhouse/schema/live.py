@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spoolhouse.core.ports import Driver
-from spoolhouse.schema.render import Schema, object_names
+from spoolhouse.schema.render import Schema, earlier_names, object_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +13,8 @@ class LiveIndex:
 
     expression: str
     type: str
+    stored: bool = True
+    """Some part of the table has it: an index that was added covers what is inserted from then on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +27,11 @@ class LiveTable:
     partition_key: str = ""
     sorting_key: str = ""
     comment: str = ""
+    rows: int = 0
     columns: Mapping[str, str] = field(default_factory=dict)
     """Type by name."""
+    codecs: Mapping[str, str] = field(default_factory=dict)
+    """Codec by the name of the column; not of those that have none of their own."""
     indexes: Mapping[str, LiveIndex] = field(default_factory=dict)
 
 
@@ -40,16 +45,20 @@ class LiveDatabase:
 
 _DATABASE = "SELECT count() FROM system.databases WHERE name = {database:String}"
 _TABLES = """
-SELECT name, engine, engine_full, partition_key, sorting_key, comment FROM system.tables
+SELECT name, engine, engine_full, partition_key, sorting_key, comment, ifNull(total_rows, 0) FROM system.tables
 WHERE database = {database:String} AND has({names:Array(String)}, name)
 """
 _COLUMNS = """
-SELECT table, name, type FROM system.columns
+SELECT table, name, type, compression_codec FROM system.columns
 WHERE database = {database:String} AND has({names:Array(String)}, table)
 """
 _INDEXES = """
-SELECT table, name, expr, type_full FROM system.data_skipping_indices
+SELECT table, name, expr, type_full, data_uncompressed_bytes FROM system.data_skipping_indices
 WHERE database = {database:String} AND has({names:Array(String)}, table)
+"""
+_BUILDING = """
+SELECT table, extract(command, 'MATERIALIZE INDEX `?(\\w+)') FROM system.mutations
+WHERE database = {database:String} AND has({names:Array(String)}, table) AND NOT is_done
 """
 
 
@@ -61,14 +70,19 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
     """
     if schema.database is None:
         raise ValueError("a schema without a database cannot be looked up")
-    about = {"database": schema.database, "names": object_names(schema)}
+    about = {"database": schema.database, "names": (*object_names(schema), *earlier_names(schema))}
     found = await driver.execute(_DATABASE, {"database": schema.database})
     columns: dict[str, dict[str, str]] = {}
-    for table, name, kind in await driver.execute(_COLUMNS, about):
-        columns.setdefault(str(table), {})[str(name)] = str(kind)
+    codecs: dict[str, dict[str, str]] = {}
+    for table, name, kind, codec in (tuple(map(str, row)) for row in await driver.execute(_COLUMNS, about)):
+        columns.setdefault(table, {})[name] = kind
+        if codec:
+            codecs.setdefault(table, {})[name] = codec
     indexes: dict[str, dict[str, LiveIndex]] = {}
-    for table, name, expression, kind in await driver.execute(_INDEXES, about):
-        indexes.setdefault(str(table), {})[str(name)] = LiveIndex(expression=str(expression), type=str(kind))
+    building = {(str(table), str(name)) for table, name in await driver.execute(_BUILDING, about)}
+    for table, name, expression, kind, size in (tuple(map(str, row)) for row in await driver.execute(_INDEXES, about)):
+        stored = size != "0" or (table, name) in building
+        indexes.setdefault(table, {})[name] = LiveIndex(expression=expression, type=kind, stored=stored)
     tables = {
         name: LiveTable(
             engine=engine,
@@ -76,10 +90,12 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
             partition_key=partition_key,
             sorting_key=sorting_key,
             comment=comment,
+            rows=int(rows),
             columns=columns.get(name, {}),
+            codecs=codecs.get(name, {}),
             indexes=indexes.get(name, {}),
         )
-        for name, engine, engine_full, partition_key, sorting_key, comment in (
+        for name, engine, engine_full, partition_key, sorting_key, comment, rows in (
             tuple(map(str, row)) for row in await driver.execute(_TABLES, about)
         )
     }

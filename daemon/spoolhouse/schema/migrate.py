@@ -2,9 +2,12 @@
 
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import StoreError
+from spoolhouse.schema.backfill import Backfill
 from spoolhouse.schema.live import read_live
-from spoolhouse.schema.plan import Plan, Refusal, plan
+from spoolhouse.schema.plan import plan
 from spoolhouse.schema.render import Schema
+from spoolhouse.schema.report import Report, Unreported
+from spoolhouse.schema.steps import Change, Fill, Plan, Refusal
 
 __all__ = ["Plan", "Refusal", "apply", "check", "migrate", "plan"]
 
@@ -17,22 +20,42 @@ async def check(schema: Schema, driver: Driver) -> Plan:
     return plan(schema, await read_live(schema, driver))
 
 
-async def apply(todo: Plan, driver: Driver) -> None:
-    """Run the statements of `todo`, in order; what is refused is not run.
+async def apply(todo: Plan, driver: Driver, *, report: Report | None = None, most_rows: int | None = None) -> None:
+    """Do the steps of `todo`, in order; what is refused is not done.
 
     Every name is qualified, so the driver may be connected to any database that exists, such as `default`: it
     creates the one that is wanted. Several instances may do this at once. An interruption or a `StoreError` leaves
-    the first part done; plan and apply again to go on.
+    the first part done; plan and apply again to go on. A rollup that lacks more than `most_rows` rows is left as it is.
     """
-    for statement in todo.statements:
-        try:
-            await driver.execute(statement)
-        except StoreError as error:
-            if error.code not in _DONE_BY_ANOTHER:
-                raise
+    report = report or Unreported()
+    for step in todo.steps:
+        if isinstance(step, Change):
+            await _change(step, driver, report)
+        elif await _fill(step, driver, report, most_rows):
+            for change in step.then:
+                await _change(change, driver, report)
 
 
-async def migrate(schema: Schema, driver: Driver) -> Plan:
-    """Apply what is missing, and return what is left to do after that: nothing, but for refusals."""
-    await apply(await check(schema, driver), driver)
+async def _change(change: Change, driver: Driver, report: Report) -> None:
+    try:
+        await driver.execute(change.statement)
+    except StoreError as error:
+        if error.code not in _DONE_BY_ANOTHER:
+            raise
+    report.changed(change)
+
+
+async def _fill(step: Fill, driver: Driver, report: Report, most_rows: int | None) -> bool:
+    backfill = Backfill(step.filling, driver, report)
+    if most_rows is not None and await backfill.left() > most_rows:
+        return False
+    await backfill.run()
+    return True
+
+
+async def migrate(
+    schema: Schema, driver: Driver, *, report: Report | None = None, most_rows: int | None = None
+) -> Plan:
+    """Do what is missing, and return what is left to do after that: nothing, but for refusals and large rollups."""
+    await apply(await check(schema, driver), driver, report=report, most_rows=most_rows)
     return await check(schema, driver)

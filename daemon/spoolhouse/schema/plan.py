@@ -1,194 +1,162 @@
 """What is missing in a live database, and what cannot be mended without losing or rewriting data. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
 
-from spoolhouse.schema import spelling
-from spoolhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, ViewDefinition, identifier, qualified
+from spoolhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, qualified
+from spoolhouse.schema.drift import make_way, table_steps
+from spoolhouse.schema.filling import Extent, filling, finished, waiting
 from spoolhouse.schema.live import LiveDatabase, LiveTable
 from spoolhouse.schema.render import EventTable, Schema, create_database
 from spoolhouse.schema.rollups import RollupDefinition
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED
+from spoolhouse.schema.steps import Change, Fill, Plan, Refusal, Step
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A difference that only a person may settle, because settling it loses, rewrites or recounts data."""
-
-    name: str
-    """The table or view."""
-    reason: str
-    """What differs, in one line."""
-    statement: str
-    """What would settle it, or make way for it. It is never run."""
-    blocking: bool = False
-    """The object is not what its name says: nothing is added to it, and nothing that hangs on it is created."""
-
-    def __str__(self) -> str:
-        """Return what differs, and where."""
-        return f"{self.name}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How to get from the live database to the declared one."""
-
-    statements: tuple[str, ...] = ()
-    """In order; each can be repeated, and run by several instances at once."""
-    refusals: tuple[Refusal, ...] = ()
-
-    @property
-    def empty(self) -> bool:
-        """True where live and declared agree."""
-        return not self.statements and not self.refusals
-
-
-Step = str | Refusal
 _NOTHING: Mapping[str, LiveTable] = MappingProxyType({})
 
 
 def plan(declared: Schema, live: LiveDatabase) -> Plan:
     """Return what brings `live` to `declared`.
 
-    Tables and columns that are not declared are left alone; so is what only matters for speed (codecs, index
-    granularity), a longer deduplication window, and an enum that knows more values. A new index covers what is inserted
-    from then on; older parts get it by ALTER TABLE … MATERIALIZE INDEX, and a new feed counts nothing of the past.
+    Tables and columns that are not declared are left alone; so is what only matters for speed (another codec, index
+    granularity), a longer deduplication window, and an enum that knows more values.
     """
     steps: list[Step] = []
     if declared.database is not None and not live.exists:
-        steps.append(create_database(declared.database))
+        create = create_database(declared.database)
+        steps.append(Change(name=declared.database, what="+ database", statement=create))
     tables = live.tables if live.exists else _NOTHING
     for event in declared.tables:
-        steps += _event_table(event, tables, declared.database)
+        steps += _EventTable(event, tables, declared.database).steps()
     return Plan(
-        statements=tuple(step for step in steps if isinstance(step, str)),
+        steps=tuple(step for step in steps if not isinstance(step, Refusal)),
         refusals=tuple(step for step in steps if isinstance(step, Refusal)),
     )
 
 
-def _event_table(event: EventTable, live: Mapping[str, LiveTable], database: Database) -> Iterator[Step]:
-    own = list(_table(event.table, live.get(event.table.name), database))
-    if _blocked(own):
+class _EventTable:
+    """One table and its rollups, beside what there is of them."""
+
+    def __init__(self, event: EventTable, live: Mapping[str, LiveTable], database: Database) -> None:
+        self._event = event
+        self._live = live
+        self._database = database
+        self._table = live.get(event.table.name)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what is to do, in order."""
+        own = list(self._own())
+        if _blocked(own):
+            yield from own
+            return
+        targets = [list(self._target(rollup)) for rollup in self._event.rollups]
+        for target in targets:
+            yield from target
         yield from own
-        return
-    targets = [list(_table(rollup.target, live.get(rollup.target.name), database)) for rollup in event.rollups]
-    for target in targets:
-        yield from target
-    yield from own
-    # A feed right after its table, so that as little as possible is inserted uncounted.
-    sound = [rollup for rollup, target in zip(event.rollups, targets, strict=True) if not _blocked(target)]
-    for rollup in sound:
-        yield from _feed(rollup.feed, live.get(rollup.feed.name), database)
-    for rollup in sound:
-        yield from _view(rollup, live.get(rollup.view.name), database)
+        # A feed right after its table, so that as little as possible is inserted uncounted.
+        sound = [r for r, target in zip(self._event.rollups, targets, strict=True) if not _blocked(target)]
+        for rollup in sound:
+            yield from self._feed(rollup)
+        for rollup in sound:
+            yield from self._shown(rollup)
+
+    def _own(self) -> Iterator[Step]:
+        if self._table is None:
+            yield _created(self._event.table, self._database)
+        else:
+            yield from table_steps(self._event.table, self._table, self._database)
+
+    def _extent(self, rollup: RollupDefinition) -> Extent | None:
+        """Return which rows the rollup will lack once it is there and fed."""
+        target = self._live.get(rollup.target.name)
+        if self._table is None:
+            return None
+        if target is None:
+            return Extent.ALL
+        for extent in Extent:
+            if target.comment == extent:
+                return extent
+        return Extent.RECENT if rollup.feed.name not in self._live and self._table.rows else None
+
+    def _target(self, rollup: RollupDefinition) -> Iterator[Step]:
+        extent, declared, live = self._extent(rollup), rollup.target, self._live.get(rollup.target.name)
+        if extent is not None:
+            declared = replace(declared, ttl=declared.ttl.unfolded)
+        if live is None:
+            yield _created(declared, self._database, comment=extent or "")
+            return
+        steps = list(table_steps(declared if live.comment == extent else rollup.target, live, self._database))
+        yield from steps
+        if extent is not None and live.comment != extent and not _blocked(steps):
+            yield Change(
+                name=declared.name,
+                what="~ not folded until it is whole",
+                statement=waiting(rollup.target, extent, self._database),
+            )
+
+    def _feed(self, rollup: RollupDefinition) -> Iterator[Step]:
+        declared, live = rollup.feed, self._live.get(rollup.feed.name)
+        if live is None:
+            yield _view_created(declared, f"+ feed into {rollup.target.name}", self._database)
+        elif live.engine != "MaterializedView":
+            yield make_way(declared.name, f"it is a {live.engine}, declared MaterializedView", self._database)
+        elif live.comment != declared.comment:
+            yield Refusal(
+                name=declared.name,
+                reason="its definition differs: lines would be counted in another way from now on",
+                statement=declared.modify(self._database),
+                mend="raise the rollup's `version` where it is declared: it is then built anew, from the rows",
+            )
+
+    def _shown(self, rollup: RollupDefinition) -> Iterator[Step]:
+        feed = self._live.get(rollup.feed.name)
+        if feed is not None and feed.engine != "MaterializedView":
+            return
+        extent, after = self._extent(rollup), list(self._view(rollup))
+        after += self._earlier(rollup)
+        if extent is None:
+            yield from after
+            return
+        whole = Change(
+            name=rollup.target.name,
+            what="~ whole: batches are folded once they are old",
+            statement=finished(rollup.target, self._database),
+        )
+        yield Fill(
+            filling=filling(rollup, extent, self._database),
+            then=(whole, *(step for step in after if isinstance(step, Change))),
+        )
+        yield from (step for step in after if isinstance(step, Refusal))
+
+    def _view(self, rollup: RollupDefinition) -> Iterator[Change | Refusal]:
+        declared, live = rollup.view, self._live.get(rollup.view.name)
+        if live is None:
+            yield _view_created(declared, "+ view", self._database)
+        elif live.engine != "View":
+            yield make_way(declared.name, f"it is a {live.engine}, declared View", self._database)
+        elif live.comment != declared.comment:
+            statement = declared.create(self._database, replace=True)
+            yield Change(name=declared.name, what="~ view, another definition", statement=statement)
+
+    def _earlier(self, rollup: RollupDefinition) -> Iterator[Change]:
+        """Yield the end of what feeds earlier versions; their targets stay, with figures of rows that have expired."""
+        for name in rollup.earlier_feeds:
+            live = self._live.get(name)
+            if live is not None and live.engine == "MaterializedView" and live.comment.startswith(MARK):
+                yield Change(
+                    name=name,
+                    what="- feed of an earlier version; its target stays",
+                    statement=f"DROP VIEW IF EXISTS {qualified(self._database, name)}",
+                )
+
+
+def _created(table: TableDefinition, database: Database, comment: str = "") -> Change:
+    return Change(name=table.name, what="+ table", statement=table.create(database, comment=comment))
+
+
+def _view_created(view: ViewDefinition, what: str, database: Database) -> Change:
+    return Change(name=view.name, what=what, statement=view.create(database))
 
 
 def _blocked(steps: list[Step]) -> bool:
     return any(isinstance(step, Refusal) and step.blocking for step in steps)
-
-
-def _make_way(name: str, reason: str, database: Database) -> Refusal:
-    aside = f"RENAME TABLE {qualified(database, name)} TO {qualified(database, name + '_old')}"
-    return Refusal(name=name, reason=reason, statement=aside, blocking=True)
-
-
-def _table(declared: TableDefinition, live: LiveTable | None, database: Database) -> Iterator[Step]:
-    if live is None:
-        yield declared.create(database)
-        return
-    wrong = _wrong_shape(declared, live)
-    if wrong:
-        yield _make_way(declared.name, wrong, database)
-        return
-    alter = f"ALTER TABLE {qualified(database, declared.name)}"
-    for column in declared.columns:
-        yield from _column(declared.name, alter, column, live.columns.get(column.name))
-    yield from _indexes(declared, alter, live)
-    yield from _ttl(declared, alter, live)
-    yield from _settings(declared, alter, live)
-
-
-def _settings(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
-    """Raise what is too low; a longer window, or rows that are synced where nobody asked for it, are left alone."""
-    for name in (DEDUPLICATION_WINDOW, *SYNCED):
-        wanted = declared.settings.get(name, 0)
-        applies = name != DEDUPLICATION_WINDOW or spelling.is_local(live.engine)
-        if applies and spelling.setting(live.engine_full, name) < wanted:
-            yield f"{alter} MODIFY SETTING {name} = {wanted}"
-
-
-def _wrong_shape(declared: TableDefinition, live: LiveTable) -> str:
-    engine = f"{declared.engine}({declared.version})" if declared.version else declared.engine
-    shapes = (
-        ("engine", spelling.engine(live.engine, live.engine_full), engine),
-        ("partition key", spelling.plain(live.partition_key), f"toYYYYMM({declared.partition_column})"),
-        ("sorting key", spelling.plain(live.sorting_key), ", ".join(declared.order_by)),
-    )
-    return "; ".join(f"{what} is {is_!r}, declared {should!r}" for what, is_, should in shapes if is_ != should)
-
-
-def _column(table: str, alter: str, declared: ColumnDefinition, live: str | None) -> Iterator[Step]:
-    if live is None:
-        yield f"{alter} ADD COLUMN IF NOT EXISTS {declared.sql()}"
-        return
-    if live == declared.type or spelling.enum_extends(live, declared.type):
-        return
-    change = f"{alter} MODIFY COLUMN {identifier(declared.name)} {declared.type}"
-    if spelling.enum_extends(declared.type, live):
-        # New values of an enum touch no stored byte.
-        yield change
-        return
-    reason = f"column {declared.name} is {live}, declared {declared.type}"
-    yield Refusal(name=table, reason=reason, statement=change)
-
-
-def _indexes(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
-    for index in declared.indexes:
-        found = live.indexes.get(index.name)
-        if found is None:
-            yield f"{alter} ADD INDEX IF NOT EXISTS {index.sql()}"
-            continue
-        is_, should = f"{found.type} of {spelling.plain(found.expression)}", f"{index.type} of {index.column}"
-        if is_ != should:
-            yield Refusal(
-                name=declared.name,
-                reason=f"index {index.name} is {is_}, declared {should}",
-                statement=f"{alter} DROP INDEX {identifier(index.name)}",
-            )
-
-
-def _ttl(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
-    found, wanted = spelling.ttl(live.engine_full), declared.ttl
-    folds = spelling.folded_columns(wanted.fold)
-    if (found.column, found.days, found.folded) == (wanted.column, wanted.days, folds):
-        return
-    change = f"{alter} MODIFY TTL {wanted.sql()}"
-    if found.column == wanted.column and found.days <= wanted.days:
-        yield change
-        return
-    reason = f"TTL is {found.text!r}; the declared one would delete rows sooner or by another column"
-    yield Refusal(name=declared.name, reason=reason, statement=change)
-
-
-def _feed(declared: ViewDefinition, live: LiveTable | None, database: Database) -> Iterator[Step]:
-    if live is None:
-        yield declared.create(database)
-    elif live.engine != "MaterializedView":
-        yield _make_way(declared.name, f"it is a {live.engine}, declared MaterializedView", database)
-    elif live.comment != declared.comment:
-        yield Refusal(
-            name=declared.name,
-            reason="its definition differs: lines would be counted in another way from now on",
-            statement=declared.modify(database),
-        )
-
-
-def _view(rollup: RollupDefinition, live: LiveTable | None, database: Database) -> Iterator[Step]:
-    declared = rollup.view
-    if live is None:
-        yield declared.create(database)
-    elif live.engine != "View":
-        yield _make_way(declared.name, f"it is a {live.engine}, declared View", database)
-    elif live.comment != declared.comment:
-        yield declared.create(database, replace=True)

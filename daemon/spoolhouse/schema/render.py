@@ -71,6 +71,11 @@ def object_names(schema: Schema) -> tuple[str, ...]:
     return tuple(names)
 
 
+def earlier_names(schema: Schema) -> tuple[str, ...]:
+    """Return the unqualified names of what the rollups' earlier versions were fed by."""
+    return tuple(name for event in schema.tables for rollup in event.rollups for name in rollup.earlier_feeds)
+
+
 def create_database(name: str) -> str:
     """Return the statement that makes sure of the database."""
     return f"CREATE DATABASE IF NOT EXISTS {identifier(name)}"

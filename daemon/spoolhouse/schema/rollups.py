@@ -1,7 +1,7 @@
 """From a rollup's declaration to its three objects: the target, the feed into it, and the view to read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spoolhouse.core.declaration import Grain, Rollup, Table
 from spoolhouse.schema.ddl import (
@@ -37,9 +37,15 @@ old, too. Whoever asks for a batch by its id in a target must not take an older 
 class RollupDefinition:
     """The three objects of one rollup, to be created in this order."""
 
+    table: Table
+    rollup: Rollup
+    source: str
+    """The name of the table whose rows it counts."""
     target: TableDefinition
     feed: ViewDefinition
     view: ViewDefinition
+    earlier_feeds: tuple[str, ...]
+    """What feeds the targets of earlier versions."""
 
 
 def target_name(rollup: Rollup, *, prefix: str) -> str:
@@ -69,10 +75,15 @@ def rollup_definition(
 ) -> RollupDefinition:
     """Return the objects of `rollup`, which is one of `table`'s."""
     target = _target(table, rollup, target_name(rollup, prefix=prefix), durable=durable)
+    earlier = (replace(rollup, version=version) for version in range(1, rollup.version))
     return RollupDefinition(
+        table=table,
+        rollup=rollup,
+        source=prefix + table.name,
         target=target,
         feed=_feed(table, rollup, target=target, database=database, prefix=prefix),
         view=_view(rollup, target=target, database=database, prefix=prefix),
+        earlier_feeds=tuple(feed_name(version, prefix=prefix) for version in earlier),
     )
 
 
@@ -97,6 +108,13 @@ def _view(rollup: Rollup, *, target: TableDefinition, database: Database, prefix
     )
 
 
+def counted(rollup: Rollup) -> str:
+    """Return the SQL that is true for the rows which the rollup counts."""
+    conditions = [] if rollup.count_when is None else [f"{identifier(rollup.count_when)} IS NOT NULL"]
+    conditions += [condition(rollup.only)] if rollup.only else []
+    return " AND ".join(conditions) or "1"
+
+
 def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
     """Return the SELECT that makes rows of the target out of `source`: a quoted name, or a subquery in brackets."""
     columns = [identifier(key) for key in rollup.keys]
@@ -104,9 +122,7 @@ def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
     columns.append(f"{start}({identifier(rollup.time)}) AS {identifier(rollup.grain)}")
     columns += [identifier(key) for key in (*rollup.trailing_keys, BATCH_ID)]
     columns += [f"{figure.of_lines} AS {identifier(figure.column)}" for figure in figures(table, rollup)]
-    conditions = [] if rollup.count_when is None else [f"{identifier(rollup.count_when)} IS NOT NULL"]
-    conditions += [condition(rollup.only)] if rollup.only else []
-    where = f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
+    where = "" if counted(rollup) == "1" else f"\nWHERE {counted(rollup)}"
     return (
         "SELECT\n    "
         + ",\n    ".join(columns)

@@ -49,7 +49,13 @@ class EmbeddedDriver:
         """Return once the engine answers a trivial query."""
         await self.execute("SELECT 1")
 
-    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> list[tuple[object, ...]]:
+    async def execute(
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",  # noqa: ARG002  # a lock among users, and there is one
+    ) -> list[tuple[object, ...]]:
         """Run one statement, without a FORMAT of its own, and return its rows, as `values` describes them."""
         return await self._in_thread(partial(self._ask, bind(sql, parameters or {})))
 

@@ -62,10 +62,13 @@ class HttpDriver:
         """Return once the server answers a trivial query."""
         await self.execute("SELECT 1")
 
-    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> list[tuple[object, ...]]:
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
         """Run one statement, without a FORMAT of its own, and return its rows, as `values` describes them."""
         known = await self._settings_known()
-        return await self._ask(sql, {**posted(parameters or {}), **query_settings.for_reading(known)})
+        name = {"query_id": query_id} if query_id else {}
+        return await self._ask(sql, {**posted(parameters or {}), **query_settings.for_reading(known), **name})
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Stream `rows` into one atomic insert; see `core.ports.Driver`."""

@@ -34,12 +34,14 @@ class NativeDriver:
         """Return once the server answers a trivial query."""
         await self.execute("SELECT 1")
 
-    async def execute(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> list[tuple[object, ...]]:
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows, as `values` describes them."""
         bound = bind(sql, parameters or {})
         async with self._wire() as wire:
             known = await self._settings_known(wire)
-            return await wire.ask(bound, query_settings.for_reading(known))
+            return await wire.ask(bound, query_settings.for_reading(known), query_id)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Stream `rows` into one atomic insert; see `core.ports.Driver`."""

@@ -96,12 +96,12 @@ class Wire:
             connection.writer.writer.transport.abort()
         connection.reset_state()
 
-    async def ask(self, sql: str, settings: Mapping[str, Setting]) -> list[tuple[object, ...]]:
+    async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
         data: list[Sequence[object]] = []
         columns: Sequence[tuple[str, str]] = ()
         with self._failing(ambiguous=True):
-            await self._begin(sql, settings)
+            await self._begin(sql, settings, query_id)
             while packet := await self._packet():
                 block = getattr(packet, "block", None)
                 if block is not None:

@@ -1,0 +1,86 @@
+"""What a person sees of a migration: bars on a terminal, log lines elsewhere; and on stdout what was done."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from spoolhouse.schema.report import Report
+from spoolhouse.schema.steps import Change
+
+log = structlog.get_logger(__name__)
+
+_EVERY = 5.0
+"""Seconds between two log lines on the filling of a rollup at the least."""
+
+
+@contextmanager
+def reporting(changes: int) -> Iterator[Report]:
+    """Lend what a migration of that many changes reports to."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bars(progress, changes)
+
+
+def _say(change: Change) -> None:
+    print(f"done: {change.name}: {change.what}")
+
+
+class Lines:
+    """Log lines, for whoever reads them later."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds from any origin."""
+        self._clock = clock
+        self._told = -_EVERY
+
+    def changed(self, change: Change, /) -> None:
+        """Say so on stdout."""
+        _say(change)
+
+    def filling(self, target: str, rows: int, total: int, /) -> None:
+        """Log it now and then."""
+        now = self._clock()
+        if now - self._told >= _EVERY:
+            self._told = now
+            log.info("rollup_filling", target=target, rows=rows, total=total)
+
+    def filled(self, target: str, rows: int, /) -> None:
+        """Log it."""
+        log.info("rollup_filled", target=target, rows=rows)
+
+
+class Bars:
+    """Two bars: how many changes are made, and how many rows the present rollup has counted."""
+
+    def __init__(self, progress: Progress, changes: int) -> None:
+        """Show the first bar."""
+        self._progress = progress
+        self._changes = progress.add_task("changes", total=changes)
+        self._filling: TaskID | None = None
+
+    def changed(self, change: Change, /) -> None:
+        """Move on, and say so on stdout, above the bars."""
+        self._progress.advance(self._changes)
+        _say(change)
+
+    def filling(self, target: str, rows: int, total: int, /) -> None:
+        """Show how far it is."""
+        if self._filling is None:
+            self._filling = self._progress.add_task(f"rows of {target}", total=total)
+        self._progress.update(self._filling, completed=rows, total=total)
+
+    def filled(self, target: str, rows: int, /) -> None:
+        """Take its bar away."""
+        if self._filling is not None:
+            self._progress.remove_task(self._filling)
+            self._filling = None
+        self._progress.advance(self._changes)
+        print(f"done: {target}: {rows:,} rows counted")

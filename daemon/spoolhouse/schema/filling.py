@@ -1,0 +1,114 @@
+"""How a rollup gets the figures of rows that its feed has not seen: the statements. Pure.
+
+A target that lacks such rows says so in its comment, and its batches are not folded meanwhile, so that each of them can
+be looked for. The figures of a batch are added where the target has none of it, partition by partition. What is
+counted by the feed in the same moment is left to the feed: an insert under way is known by its query id.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spoolhouse.schema.ddl import Database, TableDefinition, identifier, identifiers, literal, qualified
+from spoolhouse.schema.rollups import FOLD_DAYS, RollupDefinition, counted, feed_select
+from spoolhouse.schema.tables import BATCH_ID, INGESTED_AT
+
+FILL_ID = "spoolhouse:fill:"
+BATCHES = 1000
+"""How many batches one statement counts at most: their ids travel with it."""
+ROWS = 5_000_000
+"""How many rows one statement counts at most, but for a batch that is larger by itself: what is shown moves on."""
+
+
+class Extent(StrEnum):
+    """Which rows a target lacks, as its comment says."""
+
+    ALL = "spoolhouse: counts only some of the rows so far"
+    """It came after the rows."""
+    RECENT = "spoolhouse: counts only some of the recent rows so far"
+    """It had no feed for a while. Older batches may be folded by now, and cannot be told from missing ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """The statements that fill one target; `{partition:String}` and `{batches:Array(String)}` are bound to them."""
+
+    target: str
+    source: str
+    query_id: str
+    """The server runs one query of an id at a time: so no two instances count the same batch."""
+    ready: str
+    """Whether the target is still to be filled: no row where another instance has finished."""
+    left: str
+    """Partitions, and rows in them that are not counted."""
+    missing: str
+    """Batches of a partition that are not counted, and their rows; the first `BATCHES`."""
+    count: str
+    """Counts those of some batches that are still missing."""
+    whole: str
+    """All of it as one statement."""
+
+
+def filling(definition: RollupDefinition, extent: Extent, database: Database) -> Filling:
+    """Return how the target of a rollup is filled from the rows of its table, to the given extent."""
+    table, rollup, target, source = definition.table, definition.rollup, definition.target, definition.source
+    rows, figures = qualified(database, source), qualified(database, target.name)
+    batch = identifier(BATCH_ID)
+    wanted = counted(rollup)
+    if extent is Extent.RECENT:
+        # A day less than would be safe if both clocks agreed.
+        wanted += f" AND {identifier(INGESTED_AT)} > now() - toIntervalDay({FOLD_DAYS - 1})"
+    absent = f"(_partition_id, {batch}) NOT IN (SELECT _partition_id, {batch} FROM {figures})"
+    here = "_partition_id = {partition:String}"
+    counted_here = f"{batch} NOT IN (SELECT {batch} FROM {figures} WHERE {here})"
+    still = (
+        f"(SELECT comment FROM system.tables WHERE database = {_name(database)}"
+        f" AND name = {literal(target.name)}) = {literal(extent)}"
+    )
+    some = f"{here} AND has({{batches:Array(String)}}, {batch}) AND {wanted} AND {counted_here} AND {still}"
+    columns = identifiers(tuple(column.name for column in target.columns))
+    return Filling(
+        target=target.name,
+        source=source,
+        query_id=f"{FILL_ID}{database or ''}.{target.name}",
+        ready=f"SELECT 1 WHERE {still}",
+        left=f"SELECT _partition_id, count() FROM {rows} WHERE {wanted} AND {absent} GROUP BY 1 ORDER BY 1",
+        missing=(
+            f"SELECT {batch}, count() FROM {rows} WHERE {here} AND {wanted} AND {counted_here}"
+            f" GROUP BY 1 ORDER BY 1 LIMIT {BATCHES}"
+        ),
+        count=(
+            f"INSERT INTO {figures} ({columns})\nSETTINGS {_ONE_PART}\n"
+            + feed_select(table, rollup, source=f"(SELECT * FROM {rows} WHERE {some})")
+        ),
+        whole=(
+            f"INSERT INTO {figures} ({columns})\n"
+            + feed_select(table, rollup, source=f"(SELECT * FROM {rows} WHERE {wanted} AND {absent})")
+        ),
+    )
+
+
+def waiting(target: TableDefinition, extent: Extent, database: Database) -> str:
+    """Return the statement that marks a live target as one to be filled, and keeps its batches apart."""
+    return f"{target.alter(database)} MODIFY COMMENT {literal(extent)}, MODIFY TTL {target.ttl.unfolded.sql()}"
+
+
+def finished(target: TableDefinition, database: Database) -> str:
+    """Return the statement that marks a target as whole, and lets its old batches be folded."""
+    return f"{target.alter(database)} MODIFY COMMENT '', MODIFY TTL {target.ttl.sql()}"
+
+
+_ONE_PART = ", ".join(
+    f"{name} = {value}"
+    for name, value in {
+        # One part, there as a whole or not at all; a token would be remembered also where the part is lost.
+        "insert_deduplicate": 0,
+        "max_insert_threads": 1,
+        "min_insert_block_size_rows": 1 << 30,
+        "min_insert_block_size_bytes": 0,
+        "optimize_on_insert": 0,
+    }.items()
+)
+
+
+def _name(database: Database) -> str:
+    return "currentDatabase()" if database is None else literal(database)
