@@ -220,7 +220,7 @@ def test_an_enum_learns_new_values_and_keeps_those_that_it_knows_beyond_ours() -
     ],
 )
 def test_another_shape_is_refused_and_nothing_is_hung_on_it(fields: dict[str, str], reason: str) -> None:
-    live = {"traces": replace(LIVE["traces"], columns={}, indexes={}, **fields)}
+    live = {"traces": replace(LIVE["traces"], columns={}, indexes={}, **fields)}  # type: ignore[arg-type]  # any field
     result = _plan(live, declare(database="d", prefix="", tables=(TRACES,)))
     assert not result.statements
     (refusal,) = result.refusals

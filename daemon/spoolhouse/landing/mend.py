@@ -16,6 +16,7 @@ from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
 from spoolhouse.schema.ddl import identifier, identifiers, partition_by
+from spoolhouse.schema.filling import fill_id
 from spoolhouse.schema.rollups import feed_select, rollup_definition, target_name
 
 log = structlog.get_logger(__name__)
@@ -108,11 +109,16 @@ class Mender:
     async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
         definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
         columns = identifiers(tuple(column.name for column in definition.target.columns))
-        feed = feed_select(table, rollup, source=_partition_of(own))
+        # Looked for once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
+        figures = identifier(definition.target.name)
+        absent = f"batch_id NOT IN (SELECT batch_id FROM {figures} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
+        feed = feed_select(table, rollup, source=_partition_of(own, and_where=absent))
         # Not deduplicated: the server may remember figures of which it has lost the part.
         once = "SETTINGS insert_deduplicate = 0, async_insert = 0"
         await self.driver.execute(
-            f"INSERT INTO {identifier(definition.target.name)} ({columns}) {once} {feed}", _where(partition)
+            f"INSERT INTO {figures} ({columns}) {once} {feed}",
+            _where(partition),
+            query_id=fill_id(definition.target.name),
         )
         reach("mend.fed")
 

@@ -9,15 +9,13 @@ it was over the feed's figures were there before the statement looked for them. 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
-from spoolhouse.core.ports import Driver, Parameter
+from spoolhouse.core.ports import Driver, Parameter, insert_query_id
 from spoolhouse.errors import TransientError
 from spoolhouse.schema.filling import FILL_ID, ROWS, Filling
 from spoolhouse.schema.report import Report
 
-_INSERT = "spoolhouse:"
-"""Before the batch id it makes the id of an insert's query."""
 _RUNNING = (
-    f"SELECT query_id FROM system.processes WHERE startsWith(query_id, '{_INSERT}')"
+    f"SELECT query_id FROM system.processes WHERE startsWith(query_id, '{insert_query_id('')}')"
     f" AND NOT startsWith(query_id, '{FILL_ID}')"
 )
 _STILL_RUNNING = 216
@@ -68,7 +66,8 @@ class Backfill:
         """Count what can be counted of a partition; tell whether that was anything."""
         found = await self._driver.execute(self._filling.missing, {"partition": partition})
         running = await self._running()
-        batches = [(str(batch), int(str(rows))) for batch, rows in found if f"{_INSERT}{batch}" not in running]
+        listed = [(str(batch), int(str(rows))) for batch, rows in found]
+        batches = [(batch, rows) for batch, rows in listed if insert_query_id(batch) not in running]
         for some in portions(batches):
             self._report.filling(self._filling.target, self._done, self._total)
             await self._count(partition, [batch for batch, _ in some])

@@ -35,7 +35,7 @@ class Filling:
     target: str
     source: str
     query_id: str
-    """The server runs one query of an id at a time: so no two instances count the same batch."""
+    """See `fill_id`: no two instances count the same batch."""
     ready: str
     """Whether the target is still to be filled: no row where another instance has finished."""
     left: str
@@ -46,6 +46,11 @@ class Filling:
     """Counts those of some batches that are still missing."""
     whole: str
     """All of it as one statement."""
+
+
+def fill_id(target: str) -> str:
+    """Return the id of a query that adds, by hand, what a target may lack: the server runs one of them at a time."""
+    return FILL_ID + target
 
 
 def filling(definition: RollupDefinition, extent: Extent, database: Database) -> Filling:
@@ -69,7 +74,7 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
     return Filling(
         target=target.name,
         source=source,
-        query_id=f"{FILL_ID}{database or ''}.{target.name}",
+        query_id=fill_id(target.name),
         ready=f"SELECT 1 WHERE {still}",
         left=f"SELECT _partition_id, count() FROM {rows} WHERE {wanted} AND {absent} GROUP BY 1 ORDER BY 1",
         missing=(
