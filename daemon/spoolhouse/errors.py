@@ -50,3 +50,21 @@ class SpoolError(SpoolhouseError):
 
 class JournalError(SpoolhouseError):
     """A journal is missing or damaged beside files that it should know: keep the files, ingest nothing twice."""
+
+
+class DiskError(SpoolhouseError):
+    """The disk under the spool does not take what is to be written, or give what is to be read: hold, and try again.
+
+    Nothing is damaged, as far as one can tell; what was asked for did not happen. `mend` says what a person can do.
+    """
+
+    def __init__(self, message: str, *, mend: str = "") -> None:
+        """Take which folder it is, and what the system says, in one line."""
+        super().__init__(message)
+        self.message = message
+        self.code = None
+        self.mend = mend
+
+    def __str__(self) -> str:
+        """Return the message and the mend as one line."""
+        return f"{self.message}; {self.mend}" if self.mend else self.message

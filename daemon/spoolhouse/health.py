@@ -1,4 +1,4 @@
-"""Whether ClickHouse takes rows, and if not, why not: one place that claiming and the exit code ask."""
+"""Whether ClickHouse takes rows and the disk takes files, and if not, why not: one place that claiming asks."""
 
 import asyncio
 import time
@@ -8,32 +8,34 @@ import structlog
 
 from spoolhouse import metrics
 from spoolhouse.core.status import Trouble
-from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
+from spoolhouse.errors import DiskError, RejectedDataError, StoreError, TransientError
 
 log = structlog.get_logger(__name__)
 
 SERVER = "server"
 """The scope of troubles that concern all tables."""
 
+Complaint = StoreError | DiskError
+
 
 class Health:
-    """Troubles by scope (a table, or the server).
+    """Troubles by scope: a table, the server, or a folder of the spool.
 
-    `writable` is cleared while one of them may concern all tables: the server as such, or something transient (the
-    network, too much load). What only a person can mend holds its own table alone.
+    `writable` is cleared while one of them may concern all tables: the server as such, the disk, or something
+    transient (the network, too much load). What only a person can mend holds its own table alone.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start in trouble: nothing is known of the server yet. `clock` gives seconds from any origin."""
         self._clock = clock
         self.writable = asyncio.Event()
-        self.troubles: dict[str, StoreError] = {}
+        self.troubles: dict[str, Complaint] = {}
         self._told: dict[str, int] = {}
         self._since: dict[str, float] = {}
         self.answered = False
         """The server has been well at least once: before that, nothing is writable."""
 
-    def bad(self, scope: str, error: StoreError) -> None:
+    def bad(self, scope: str, error: Complaint) -> None:
         """Record a trouble. It is logged at once, then at the 2nd, 4th, 8th … time in a row."""
         self.troubles[scope] = error
         self._since.setdefault(scope, self._clock())
@@ -41,9 +43,9 @@ class Health:
         self._update()
         times = self._told[scope] = self._told.get(scope, 0) + 1
         if times & (times - 1) == 0:
-            say = log.error if isinstance(error, OperatorError) else log.warning
+            say = log.warning if isinstance(error, TransientError) else log.error
             say(
-                "clickhouse_unavailable",
+                "disk_unavailable" if isinstance(error, DiskError) else "clickhouse_unavailable",
                 scope=scope,
                 error=error.message,
                 code=error.code,
@@ -53,8 +55,10 @@ class Health:
 
     def good(self, scope: str) -> None:
         """Record that `scope` works (again)."""
-        if self.troubles.pop(scope, None) is not None:
-            log.info("clickhouse_available", scope=scope, attempts=self._told.get(scope))
+        past = self.troubles.pop(scope, None)
+        if past is not None:
+            event = "disk_available" if isinstance(past, DiskError) else "clickhouse_available"
+            log.info(event, scope=scope, attempts=self._told.get(scope))
         self._told.pop(scope, None)
         self._since.pop(scope, None)
         self.answered = self.answered or scope == SERVER
@@ -62,7 +66,7 @@ class Health:
 
     def is_held(self, scope: str) -> bool:
         """Tell whether `scope` waits for a person."""
-        return scope in self.troubles and not isinstance(self.troubles[scope], TransientError)
+        return scope in self.troubles and not isinstance(self.troubles[scope], TransientError | DiskError)
 
     def reasons(self, types: Mapping[str, Collection[str]]) -> list[Trouble]:
         """Say why not all rows are taken; nothing if they are. `types` are the event types of each table."""
@@ -94,8 +98,10 @@ class Health:
             self.writable.clear()
 
 
-def _kind(error: StoreError) -> str:
+def _kind(error: Complaint) -> str:
     match error:
+        case DiskError():
+            return "disk"
         case TransientError():
             return "transient"
         case RejectedDataError():

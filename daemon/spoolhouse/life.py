@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import structlog
 
@@ -15,6 +16,7 @@ from spoolhouse.figures import Figures
 from spoolhouse.http import looked_at
 from spoolhouse.landing.persistence import GivenUpError
 from spoolhouse.pipeline.arrivals import check
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.service import EXIT_CRASH, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service
 from spoolhouse.settings import Settings
@@ -45,12 +47,22 @@ async def run(
         memory.keep_what_is_freed()
         async with looked_at(settings.http, figures, once=once) as url:
             instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-            home = await asyncio.to_thread(Home.create, root, instance)
+            retry = settings.retry
+            # A run with an end must end: it waits for a moment, not a night.
+            patience = settings.shutdown.grace if once else None
+            disk = Disk(figures.health, first=retry.first, cap=retry.cap, patience=patience)
+            home = await disk.persist(root, partial(Home.create, root, instance))
             service = Service(
-                settings=settings, driver=driver, home=home, once=once, progress=progress or Silent(), figures=figures
+                settings=settings,
+                driver=driver,
+                home=home,
+                once=once,
+                progress=progress or Silent(),
+                figures=figures,
+                disk=disk,
             )
             service.reread = reread
-            await asyncio.to_thread(home.announce, url)
+            await disk.persist(home.folder, partial(home.announce, url))
             return await _until_out_of_time(service)
     finally:
         figures.close()

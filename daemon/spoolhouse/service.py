@@ -25,6 +25,7 @@ from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import Desk, arrivals, look_through, note_backlog, watch
 from spoolhouse.pipeline.claim import Claimer
 from spoolhouse.pipeline.decode import Batch, decode
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure, filled
@@ -64,6 +65,7 @@ class Service:
     once: bool
     progress: Progress
     figures: Figures
+    disk: Disk
     notifier: Notifier = field(default_factory=Notifier)
     stop: asyncio.Event = field(init=False)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,6 +102,7 @@ class Service:
             ending=ending,
             record=self.ledger.write,
             progress=self.progress,
+            disk=self.disk,
             wake=self.wake,
         )
         self.adopter = Adopter(
@@ -246,7 +249,9 @@ class Service:
                 adopting = self.adopter.run(shipments_in, news_in.clone(), self.stop, once=self.once)
                 group.create_task(follow("adopt", adopting))
                 for number in range(workers.decoders):
-                    decoding = decode(shipments, batches_in.clone(), news_in.clone(), reader, self.homes)
+                    decoding = decode(
+                        shipments, batches_in.clone(), news_in.clone(), reader=reader, homes=self.homes, disk=self.disk
+                    )
                     group.create_task(follow(f"decode-{number}", decoding))
                 batches_in.close()
                 for number in range(workers.inserters):
@@ -293,6 +298,7 @@ class Service:
             writable=self.health.writable,
             is_held=self._is_held,
             stop=self.stop,
+            disk=self.disk,
         )
 
     def _inserter(self) -> Inserter:
@@ -302,7 +308,7 @@ class Service:
             homes=self.homes,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),
-            poison=Poison(homes=self.homes, tolerance=terms.tolerance(self.settings)),
+            poison=Poison(homes=self.homes, tolerance=terms.tolerance(self.settings), disk=self.disk),
             pressure=self.pressure,
             progress=self.progress,
         )

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spoolhouse.errors import OperatorError, StoreError
-from spoolhouse.health import SERVER
+from spoolhouse.errors import OperatorError
+from spoolhouse.health import SERVER, Complaint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Standing:
     """Files that are done, since the start."""
     rejected: int
     """Lines that were rejected, since the start."""
-    troubles: Mapping[str, StoreError]
+    troubles: Mapping[str, Complaint]
     stuck: Mapping[str, float]
     """Stages that do not get on, and for how many seconds."""
 

@@ -27,6 +27,8 @@ BY_COPY = "files.move@*=EXDEV"
 
 ALSO: Mapping[str, str] = {
     "files.copy": BY_COPY,
+    "files.copying": BY_COPY,
+    "journal.copied": BY_COPY,
     "files.copied": BY_COPY,
     "files.copy_named": BY_COPY,
     "files.copy_synced": BY_COPY,
@@ -44,7 +46,6 @@ AFTER: Mapping[str, str] = {
 }
 """Where an instance must have died before, for the next one to come by a place."""
 
-DELETING = "settle.deleted"
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "journal.cut": {},
     "journal.refuse": {},
@@ -52,6 +53,7 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "poison.rejected": {},
 }
 """Where only rows that ClickHouse refuses come by, and with which settings."""
+DELETING = ("settle.before_deletion", "settle.deleted")
 
 
 def armed(place: str, action: str) -> dict[str, str]:

@@ -27,7 +27,10 @@ STAGES = tuple(
     PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "poison", "settle", "adopt")
 )
 LANDING = tuple(PACKAGE / "landing" / f"{name}.py" for name in ("ledger", "mend"))
-DISK = tuple(PACKAGE / "spool" / f"{name}.py" for name in ("journal", "home", "files", "rejects", "shipments"))
+DISK = tuple(
+    PACKAGE / "spool" / f"{name}.py"
+    for name in ("journal", "home", "instances", "files", "moves", "rejects", "shipments")
+)
 DURABLE = frozenset({"fsync", "rename", "renameat2", "replace", "unlink", "rmdir", "mkdir", "copyfileobj"})
 """Calls that change what a restart finds."""
 WAITS = frozenset({"sleep", "wait", "receive", "receive_many", "send", "shield"})
@@ -35,6 +38,9 @@ WAITS = frozenset({"sleep", "wait", "receive", "receive_many", "send", "shield"}
 HARMLESS = {
     ("claim", "run", "_until_writable"): "waits",
     ("claim", "_until_writable", "wait"): "waits",
+    ("decode", "_keep", "persist"): "does what it is given, which has its places",
+    ("decode", "_take", "_keep"): "writes rejects, which have their places",
+    ("settle", "run", "_try_again"): "settles, which has its places",
     ("decode", "run", "_end_round"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "_give"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "drop_long"): "a place is inside, if there is anything to drop",

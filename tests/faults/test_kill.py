@@ -33,7 +33,7 @@ def recover(oracle: Oracle) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
     for place in STAGES[stage]:
-        if place == DELETING or place in ALSO:
+        if place in DELETING or place in ALSO:
             continue
         if first := before(place):
             die_at(oracle, first)
@@ -44,11 +44,12 @@ def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
     oracle.check()
 
 
-def test_killed_after_a_deletion(oracle: Oracle) -> None:
+@pytest.mark.parametrize("place", DELETING)
+def test_killed_beside_a_deletion(oracle: Oracle, place: str) -> None:
     for _ in range(2):
         oracle.drop()
     deleting = {"SPOOLHOUSE_SPOOL__DELETE_AFTER_PROCESS": "true", "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "true"}
-    with Daemon(oracle.database.native_url, oracle.spool, env=armed(DELETING, "kill") | deleting) as daemon:
+    with Daemon(oracle.database.native_url, oracle.spool, env=armed(place, "kill") | deleting) as daemon:
         assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
     code, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK | deleting)
     assert code == 0, daemon.told()

@@ -13,15 +13,17 @@ from structlog.testing import capture_logs
 
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.health import Health
 from spoolhouse.pipeline.adopt import Adopter
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
 from spoolhouse.progress import Silent
-from spoolhouse.spool import home as homes_on_disk
-from spoolhouse.spool import layout
+from spoolhouse.spool import instances, layout
 from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
+from tests.integration.armed import arm
 from tests.integration.unrecorded import write_nothing
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
@@ -102,8 +104,13 @@ class _Neighbour:
         )  # fmt: skip
         ending = Ending(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
         self.settler = Settler(
-            homes=self.homes, tails=self.tails, ending=ending, record=write_nothing,
-            progress=Silent(), wake=asyncio.Event(),
+            homes=self.homes,
+            tails=self.tails,
+            ending=ending,
+            record=write_nothing,
+            progress=Silent(),
+            disk=Disk(Health(), first=0.01, cap=0.01),
+            wake=asyncio.Event(),
         )  # fmt: skip
         self.stop = asyncio.Event()
         self.shipments: list[Shipment] = []
@@ -235,7 +242,7 @@ async def test_an_adopted_home_is_removed_once_it_is_empty(crash: str, spool: Pa
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert homes_on_disk.instances(spool) == ["own"]
+        assert instances.names(spool) == ["own"]
         assert list(neighbour.homes) == ["own"]
 
 
@@ -292,7 +299,7 @@ async def test_a_file_in_processed_is_watched_on(spool: Path) -> None:
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert homes_on_disk.instances(spool) == ["dead", "own"]
+        assert instances.names(spool) == ["dead", "own"]
         (watched,) = neighbour.homes["dead"].files.values()
         assert watched.state is FileState.FINAL
         assert neighbour.tails.next_due() is not None
@@ -319,7 +326,7 @@ async def test_a_file_that_was_taken_away_is_forgotten(spool: Path) -> None:
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert homes_on_disk.instances(spool) == ["own"]
+        assert instances.names(spool) == ["own"]
     assert _files(spool) == {}
 
 
@@ -333,7 +340,7 @@ async def test_a_file_that_was_deleted_before_the_record_of_it_is_forgotten(spoo
     with closing(_Neighbour(spool, delete=True)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert homes_on_disk.instances(spool) == ["own"]
+        assert instances.names(spool) == ["own"]
 
 
 @pytest.mark.parametrize("crash", CRASHES)
@@ -406,7 +413,7 @@ async def test_a_home_that_died_at_birth_is_removed(spool: Path) -> None:
     (layout.state_folder(spool) / "dead").mkdir(parents=True)
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
-        assert homes_on_disk.instances(spool) == ["own"]
+        assert instances.names(spool) == ["own"]
 
 
 async def test_after_a_stop_nothing_is_adopted(spool: Path) -> None:
@@ -445,3 +452,61 @@ async def test_looking_goes_on_until_the_stop(spool: Path) -> None:
             assert (await shipments.receive()).id == str(number)
         neighbour.stop.set()
     neighbour.close()
+
+
+async def test_what_cannot_go_back_is_tried_at_each_look_and_told_once(spool: Path) -> None:
+    dead = _Died(spool)
+    dead.claim()
+    dead.die()
+    (spool / "span/p").rmdir()
+    (spool / "span/p").write_bytes(b"in the way")
+    with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
+        await neighbour.look()
+        await neighbour.look()
+        assert neighbour.adopter.held == {"dead"}
+        (spool / "span/p").unlink()
+        await neighbour.look()
+        assert neighbour.adopter.held == set()
+        await neighbour.look()
+        assert instances.names(spool) == ["own"]
+    assert [entry["event"] for entry in logs].count("file_not_released") == 1
+    assert _files(spool) == {PENDING: b"{}\n"}
+
+
+async def test_a_journal_that_is_mended_is_held_no_more(spool: Path) -> None:
+    dead = _Died(spool)
+    dead.plan("s", dead.claim())
+    dead.die()
+    journal = dead.home.folder / layout.JOURNAL
+    good = journal.read_bytes()
+    journal.write_bytes(b"garbage" * 1000)
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert neighbour.adopter.held == {"dead"}
+        journal.write_bytes(good)
+        await neighbour.look()
+        assert neighbour.adopter.held == set()
+    assert set(_files(spool)) == {PROCESSED}
+
+
+@pytest.mark.parametrize("place", ["journal.moved", "journal.forget", "adopt.loaded", "adopt.watched"])
+async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
+    place: str, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = _Died(spool)
+    moved, left = dead.claim(), dead.claim("b.jsonl")
+    dead.acknowledge(dead.plan("s", moved))
+    dead.plan("t", left)
+    dead.moving(moved)
+    dead.rename(moved)
+    dead.die()
+    with closing(_Neighbour(spool)) as neighbour:
+        arm(monkeypatch, f"{place}=ENOSPC")
+        await neighbour.look()
+        assert neighbour.adopter.held == {"dead"}
+        assert list(neighbour.homes) == ["own"]
+        assert neighbour.tails.next_due() is None
+        await neighbour.look()
+        assert neighbour.adopter.held == set()
+        assert [shipment.id for shipment in neighbour.shipments] == ["t"]
+    assert set(_files(spool)) == {PROCESSED, "span/p/processed/b.jsonl"}

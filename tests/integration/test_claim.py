@@ -15,8 +15,10 @@ import pytest
 
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.shipment import FileStats, Limits, Packer, Packing, Shipment
+from spoolhouse.health import Health
 from spoolhouse.pipeline.arrivals import Desk
 from spoolhouse.pipeline.claim import Claimer, Terms
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
 from spoolhouse.progress import Silent
 from spoolhouse.spool.home import Home
@@ -80,6 +82,7 @@ class _Stage:
         self.news_in, self.news = channel(1000)
         self.progress = _Settled()
         self.held: set[str] = set()
+        self.disk = Disk(Health(), first=0.01, cap=0.01)
         self._watch = watch
 
     @asynccontextmanager
@@ -96,6 +99,7 @@ class _Stage:
             writable=self.writable,
             is_held=lambda kind: kind in self.held,
             stop=self.stop,
+            disk=self.disk,
         )
         ending = Ending(delete=False, append_watch_ms=int((self._watch or 0) * 1000), now_ms=_now_ms)
         settler = Settler(
@@ -104,6 +108,7 @@ class _Stage:
             ending=ending,
             record=write_nothing,
             progress=self.progress,
+            disk=self.disk,
             wake=asyncio.Event(),
         )
         async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
@@ -459,6 +464,55 @@ async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -
         await stage.acknowledge(await stage.shipment())
         (await stage.destination()).unlink()
         await stage.expired()
+    stage.home.close()
+
+
+class _Clock:
+    """A wall clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def __call__(self) -> int:
+        return _now_ms() + self.ahead_ms
+
+
+async def test_the_watch_slides_as_long_as_somebody_writes(spool: Path) -> None:
+    stage, clock = _Stage(spool, watch=NEVER), _Clock()
+    stage.terms = replace(stage.terms, now_ms=clock)
+    almost = int(NEVER * 1000) - 60_000
+    async with stage.running():
+        await stage.drop()
+        await stage.acknowledge(await stage.shipment())
+        destination = await stage.destination()
+        for turn in range(1, 4):  # the second write would come too late for the first watch
+            clock.ahead_ms = turn * almost
+            with destination.open("ab") as writer:
+                writer.write(LINE)
+            tail = await stage.shipment()
+            assert _ranges(tail) == [(1, turn * len(LINE), (turn + 1) * len(LINE))]
+            await stage.acknowledge(tail)
+        clock.ahead_ms += int(NEVER * 1000)
+        await stage.expired()
+    stage.home.close()
+
+
+async def test_another_file_that_takes_the_name_in_processed_is_not_followed(spool: Path) -> None:
+    """Ours is known by its inode: what somebody else puts in its place is not its tail."""
+    stage, clock = _Stage(spool, watch=NEVER), _Clock()
+    stage.terms = replace(stage.terms, now_ms=clock)
+    async with stage.running():
+        await stage.drop()
+        await stage.acknowledge(await stage.shipment())
+        destination = await stage.destination()
+        destination.rename(destination.with_name("taken.jsonl"))
+        destination.write_bytes(LINE * 5)
+        while stage.tails.next_due() is None:  # noqa: ASYNC110  # nothing tells of it but the tails themselves
+            await asyncio.sleep(0.01)
+        clock.ahead_ms = 2 * int(NEVER * 1000)
+        await stage.expired()
+    assert [shipment async for shipment in stage.shipments] == []
+    assert destination.read_bytes() == LINE * 5
     stage.home.close()
 
 

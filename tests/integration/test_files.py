@@ -2,15 +2,13 @@
 
 import errno
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,26 +30,11 @@ MANY = 50
 
 
 @pytest.fixture
-def other_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on another file system than `tmp_path`: a rename between the two is refused by the kernel."""
-    for root in ("/dev/shm", "/var/tmp", str(Path.home()), os.getcwd()):  # noqa: S108, PTH109  # which one, is checked
-        path = Path(root)
-        if path.is_dir() and os.access(path, os.W_OK) and path.stat().st_dev != tmp_path.stat().st_dev:
-            folder = Path(tempfile.mkdtemp(dir=path))
-            yield folder
-            shutil.rmtree(folder)
-            return
-    pytest.fail("no second file system can be written to here")
-
-
-@pytest.fixture(params=["rename", "move", "move to another disk"])
-def mover(request: pytest.FixtureRequest) -> tuple[Callable[[Path, Path], None], Path]:
-    """A way to move files without overwriting any, and the folder to move them to."""
-    if request.param == "move to another disk":
-        return files.move_without_clobber, request.getfixturevalue("other_disk")
-    folder: Path = request.getfixturevalue("tmp_path") / "target"
+def folder(tmp_path: Path) -> Path:
+    """Return where files are moved to."""
+    folder = tmp_path / "target"
     folder.mkdir()
-    return files.rename_without_clobber if request.param == "rename" else files.move_without_clobber, folder
+    return folder
 
 
 def _at_once(count: int, work: Callable[[int], object]) -> list[object]:
@@ -73,14 +56,11 @@ def _open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count of names
 
 
-def test_of_many_that_want_one_name_one_wins_and_nothing_is_lost(
-    mover: tuple[Callable[[Path, Path], None], Path], tmp_path: Path
-) -> None:
-    move, folder = mover
+def test_of_many_that_want_one_name_one_wins_and_nothing_is_lost(folder: Path, tmp_path: Path) -> None:
     sources = [tmp_path / f"{number}.jsonl" for number in range(MANY)]
     for number, source in enumerate(sources):
         source.write_text(str(number))
-    results = _at_once(MANY, lambda number: move(sources[number], folder / "same.jsonl"))
+    results = _at_once(MANY, lambda number: files.rename_without_clobber(sources[number], folder / "same.jsonl"))
     winners = [number for number, result in enumerate(results) if result is None]
     assert len(winners) == 1
     assert all(isinstance(result, FileExistsError) for result in results if result is not None)
@@ -90,10 +70,7 @@ def test_of_many_that_want_one_name_one_wins_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
-def test_nothing_that_stands_there_is_overwritten(
-    kind: str, mover: tuple[Callable[[Path, Path], None], Path], tmp_path: Path
-) -> None:
-    move, folder = mover
+def test_nothing_that_stands_there_is_overwritten(kind: str, folder: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "a.jsonl", folder / "a.jsonl"
     source.write_text("new")
     if kind == "file":
@@ -104,52 +81,24 @@ def test_nothing_that_stands_there_is_overwritten(
         target.symlink_to("nowhere")
     before = target.lstat()
     with pytest.raises(FileExistsError):
-        move(source, target)
+        files.rename_without_clobber(source, target)
     assert (source.read_text(), target.lstat()) == ("new", before)
     assert os.listdir(folder) == ["a.jsonl"]  # noqa: PTH208
 
 
-def test_one_file_that_many_want_is_moved_once(
-    mover: tuple[Callable[[Path, Path], None], Path], tmp_path: Path
-) -> None:
-    move, folder = mover
+def test_one_file_that_many_want_is_moved_once(folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "a.jsonl"
     source.write_text("once")
-    results = _at_once(8, lambda number: move(source, folder / f"{number}.jsonl"))
+    results = _at_once(8, lambda number: files.rename_without_clobber(source, folder / f"{number}.jsonl"))
     assert not source.exists()
-    if move is files.rename_without_clobber:
-        assert Counter(type(result) for result in results) == {type(None): 1, FileNotFoundError: 7}
-        assert [path.read_text() for path in folder.iterdir()] == ["once"]
+    assert Counter(type(result) for result in results) == {type(None): 1, FileNotFoundError: 7}
+    assert [path.read_text() for path in folder.iterdir()] == ["once"]
 
 
-def test_a_missing_source_is_told(mover: tuple[Callable[[Path, Path], None], Path], tmp_path: Path) -> None:
-    move, folder = mover
+def test_a_missing_source_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        move(tmp_path / "none", folder / "a")
+        files.rename_without_clobber(tmp_path / "none", folder / "a")
     assert list(folder.iterdir()) == []
-
-
-def test_a_move_to_another_disk_keeps_content_mode_and_time(other_disk: Path, tmp_path: Path) -> None:
-    source, target = tmp_path / "a.jsonl", other_disk / "b.jsonl"
-    content = os.urandom(3 << 20)
-    source.write_bytes(content)
-    source.chmod(0o640)
-    os.utime(source, ns=(1, 1_600_000_000_123_456_789))
-    with pytest.raises(OSError, match="cross-device"):
-        files.rename_without_clobber(source, target)
-    files.move_without_clobber(source, target)
-    status = target.stat()
-    assert target.read_bytes() == content
-    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o640, 1_600_000_000_123_456_789)
-    assert not source.exists()
-
-
-@pytest.mark.parametrize("letter", ["a", "ü", "字", "\udcff"])
-def test_the_longest_name_can_be_moved_to_another_disk(letter: str, other_disk: Path, tmp_path: Path) -> None:
-    name = letter * (255 // len(os.fsencode(letter)))
-    (tmp_path / name).touch()
-    files.move_without_clobber(tmp_path / name, other_disk / name)
-    assert os.listdir(other_disk) == [name]  # noqa: PTH208
 
 
 @pytest.mark.parametrize(

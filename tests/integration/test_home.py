@@ -16,13 +16,14 @@ from pathlib import Path, PurePath
 
 import pytest
 
+from spoolhouse import failpoints
 from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
-from spoolhouse.spool import home as homes
-from spoolhouse.spool import layout
+from spoolhouse.spool import instances, layout
 from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.journal import FORMAT, FileState, JournalledFile
 from spoolhouse.spool.layout import Place
+from tests.integration.armed import arm
 
 FILES = 200
 NOBODY = 65534
@@ -117,7 +118,7 @@ def _as_nobody(folder: Path) -> Iterator[None]:
 
 
 def test_a_new_home_is_locked_empty_and_in_the_list(spool: Path, home: Home) -> None:
-    assert homes.instances(spool) == ["own"]
+    assert instances.names(spool) == ["own"]
     assert home.is_empty()
     assert Home.adopt(spool, "own") is None
     assert {path.name for path in home.folder.iterdir() if "journal" not in path.name} == {"lock", "claimed"}
@@ -132,11 +133,11 @@ def test_a_name_that_is_taken_is_refused(spool: Path, home: Home) -> None:
 
 
 def test_a_spool_without_instances_has_none(spool: Path) -> None:
-    assert homes.instances(spool) == []
+    assert instances.names(spool) == []
     assert Home.adopt(spool, "nobody") is None
     (spool / layout.STATE).mkdir()
     (spool / layout.STATE / "file").touch()
-    assert homes.instances(spool) == []
+    assert instances.names(spool) == []
     assert Home.adopt(spool, "file") is None
 
 
@@ -265,7 +266,7 @@ def test_a_running_instance_keeps_its_folder_and_a_killed_one_does_not(spool: Pa
     adopted.load()
     assert adopted.is_empty()
     adopted.remove()
-    assert homes.instances(spool) == []
+    assert instances.names(spool) == []
 
 
 def test_a_file_is_numbered_and_counted_as_the_journal_says(spool: Path, home: Home) -> None:
@@ -402,7 +403,7 @@ def test_a_folder_that_died_at_birth_or_while_it_was_removed_is_removed(left: tu
         else:
             (folder / name).touch()
     assert Home.adopt(spool, "dead") is None
-    assert homes.instances(spool) == []
+    assert instances.names(spool) == []
 
 
 def test_a_folder_of_another_user_is_held(spool: Path, home: Home) -> None:
@@ -410,7 +411,7 @@ def test_a_folder_of_another_user_is_held(spool: Path, home: Home) -> None:
     (home.folder / layout.LOCK).chmod(0)
     with _as_nobody(spool), pytest.raises(JournalError, match="Permission denied"):
         Home.adopt(spool, "own")
-    assert homes.instances(spool) == ["own"]
+    assert instances.names(spool) == ["own"]
 
 
 def test_a_claimed_folder_that_cannot_be_listed_does_not_pass_for_empty(spool: Path, home: Home) -> None:
@@ -477,7 +478,7 @@ def test_instances_are_born_and_removed_while_neighbours_look_for_dead_ones(spoo
 
     def look() -> None:
         while not done.is_set():
-            for instance in homes.instances(spool):
+            for instance in instances.names(spool):
                 adopted = Home.adopt(spool, instance)
                 if adopted is not None:
                     adopted.load()
@@ -513,3 +514,60 @@ def test_a_file_that_is_claimed_and_journalled_is_found_by_the_next(spool: Path,
     with closing(_adopt(spool)) as again:
         assert [shipment.id for shipment in again.load().planned] == ["s"]
         assert again.path(1).read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "FIFO"])
+def test_a_name_that_changes_hands_after_the_look_is_given_back(
+    kind: str, spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was opened, and seen to be a regular file that we can read, is what must have been claimed."""
+    place = _drop(spool)
+    path = spool / place.relative
+
+    def swap(name: str) -> None:
+        if name == "home.before_claim":
+            path.rename(path.with_name("before.tmp"))
+            if kind == "file":
+                path.write_bytes(b"another")
+            elif kind == "link":
+                path.symlink_to("/etc/passwd")
+            else:
+                os.mkfifo(path)
+
+    arm(monkeypatch, "nowhere=EIO")
+    monkeypatch.setattr(failpoints, "_spring", swap)
+    ((_, result),) = home.claim([place])
+    assert isinstance(result, OSError)
+    assert "another file took its name" in str(result)
+    assert home.listing() == []
+    assert os.path.lexists(path)
+    assert path.with_name("before.tmp").read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize("place", ["home.locked", "home.journal_made", "files.sync_folder", "home.made"])
+def test_a_birth_that_the_disk_refuses_leaves_nothing_and_can_be_tried_again(
+    place: str, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm(monkeypatch, f"{place}=ENOSPC")
+    with pytest.raises(OSError, match="No space left"):
+        Home.create(spool, "own")
+    assert _all_files(spool) == set()
+    Home.create(spool, "own").close()
+
+
+def test_a_file_that_was_set_aside_leaves_its_name_to_the_next(spool: Path, home: Home) -> None:
+    first = _claim(home, content=b"1\n")
+    home.journal.plan([first], [])
+    home.set_aside(first.number)
+    second = _claim(home, content=b"2\n")
+    assert (home.path(1).read_bytes(), home.path(2).read_bytes()) == (b"1\n", b"2\n")
+    assert home.set_aside(1) == home.path(1)
+    home.journal.plan([second], [])
+    home.close()
+    with closing(_adopt(spool)) as again:
+        again.load()
+        assert (again.path(1).read_bytes(), again.path(2).read_bytes()) == (b"1\n", b"2\n")
+        assert not again.is_empty()
+        again.remove()
+    kept = {f".spoolhouse/own/{path}" for path in ("leaving/1", "claimed/span/p/a.jsonl")}
+    assert kept <= _all_files(spool), "no file is ever deleted with its folder"

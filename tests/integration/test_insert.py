@@ -23,6 +23,7 @@ from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.health import Health
 from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.decode import Batch
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.poison import Poison, Tolerance
 from spoolhouse.pipeline.pressure import PartPressure
@@ -88,7 +89,11 @@ class Stage:
             homes=homes,
             health=self.health,
             persistence=Persistence(first=0.01, cap=0.1),
-            poison=Poison(homes=homes, tolerance=Tolerance(max_ratio=self.max_ratio, min_rows=self.min_rows)),
+            poison=Poison(
+                homes=homes,
+                tolerance=Tolerance(max_ratio=self.max_ratio, min_rows=self.min_rows),
+                disk=Disk(Health(), first=0.01, cap=0.01),
+            ),
             pressure=PartPressure(driver, {}, asyncio.Event()),
             progress=Silent(),
         )

@@ -52,7 +52,7 @@ sys.stdin.read()
 FULL_DISK = """
 import os, resource, sys
 from dataclasses import replace
-from spoolhouse.errors import JournalError
+from spoolhouse.errors import DiskError
 exec(sys.argv[2].rsplit("for step", 1)[0])
 journal.plan([file], [shipment])
 resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1] + "-wal"), resource.RLIM_INFINITY))
@@ -60,7 +60,7 @@ many = [replace(file, number=number) for number in range(2, 5000)]
 for _ in range(3):
     try:
         journal.plan(many, [])
-    except JournalError as error:
+    except DiskError as error:
         print(error)
     else:
         sys.exit("a full disk was not told")

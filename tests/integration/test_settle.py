@@ -2,14 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from spoolhouse import failpoints
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.health import Health
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Acknowledged, Complete, Counted, Ending, News, Settler
 from spoolhouse.progress import Silent
 from spoolhouse.spool import layout
@@ -17,6 +22,7 @@ from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
+from tests.integration.armed import arm
 from tests.integration.unrecorded import write_nothing
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
@@ -47,13 +53,20 @@ def home(spool: Path) -> Iterator[Home]:
         yield home
 
 
-def _settler(*homes: Home, delete: bool = False, watch_ms: int = WATCH_MS, progress: _Told | None = None) -> Settler:
+def _settler(
+    *homes: Home,
+    delete: bool = False,
+    watch_ms: int = WATCH_MS,
+    progress: _Told | None = None,
+    disk: Disk | None = None,
+) -> Settler:
     return Settler(
         homes={home.instance: home for home in homes},
         tails=Tails(),
         ending=Ending(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
         record=write_nothing,
         progress=progress or Silent(),
+        disk=disk or Disk(Health(), first=0.01, cap=0.01),
         wake=asyncio.Event(),
     )
 
@@ -89,7 +102,7 @@ def _plan(home: Home, name: str, *numbers: int) -> Shipment:
 
 
 def _counted(shipment: Shipment, batches: int = 0, **stats: object) -> Counted:
-    some = {"lines": 3, "rejected": 1, "rows": {"span": 2}, **stats}
+    some = {"lines": 3, "rejected": 1, "rows": {"spans": 2}, **stats}
     whole = {segment.file: FileStats(**some) for segment in shipment.segments}  # type: ignore[arg-type]  # a test's own
     return Counted(shipment=shipment, batches=batches, stats=whole)
 
@@ -347,3 +360,189 @@ async def test_a_cancelled_move_is_finished_first(spool: Path, home: Home) -> No
     for file in home.journal.load().files:
         assert (home.claimed / file.place.relative).exists() == (file.state is not FileState.FINAL)
         assert (file.target is not None and (spool / file.target).exists()) == (file.state is FileState.FINAL)
+
+
+PLACES = [
+    *(f"journal.{step}" for step in ("acknowledge", "moving", "moved", "forget")),
+    "files.sync_folder",
+    "files.make_opened",
+    "settle.before_move",
+    "files.move",
+    "settle.moved",
+    "settle.synced",
+    "settle.recorded",
+]
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_disk_that_refuses_is_waited_for(
+    place: str, error: str, spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it strikes: the file ends once, the journal knows it, and the trouble is over."""
+    shipment = _plan(home, "s", _claim(home), _claim(home, "b.jsonl", b"2\n"))
+    health = Health()
+    settler = _settler(home, watch_ms=0, disk=Disk(health, first=0.001, cap=0.001))
+    arm(monkeypatch, f"{place}={error}")
+    with capture_logs() as logs:
+        await _until_unstuck(settler, _counted(shipment))
+    assert [entry["log_level"] for entry in logs if entry["event"] == "disk_unavailable"] == ["error"]
+    assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n", "span/p/processed/b.jsonl": b"2\n"}
+    assert home.is_empty()
+    assert home.journal.load().files == ()
+    assert settler.stuck == {}
+    assert health.troubles == {}
+    assert settler.outcome.files == 2
+
+
+async def test_a_full_disk_is_said_once_for_all_files(spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipment = _plan(home, "s", *(_claim(home, f"{number}.jsonl") for number in range(30)))
+    health = Health()
+    settler = _settler(home, disk=Disk(health, first=3600, cap=3600))
+    arm(monkeypatch, "settle.before_move@*=ENOSPC")
+    with capture_logs() as logs:
+        await _settle(settler, _counted(shipment))
+    assert [entry["event"] for entry in logs] == ["disk_unavailable"]
+    assert str(spool / "span/p/processed") in logs[0]["error"]
+    assert len(settler.stuck) == 30
+    assert not health.writable.is_set()
+
+
+async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, home: Home) -> None:
+    shipment = _plan(home, "s", _claim(home))
+    (spool / "span/p/processed").write_bytes(b"in the way")
+    settler = _settler(home, disk=Disk(Health(), first=0.001, cap=0.001))
+    with capture_logs() as logs:
+        await _settle(settler, _counted(shipment))
+        for _ in range(9):
+            await settler._settle(home, [1])
+    assert [entry["event"] for entry in logs] == ["file_not_moved"] * 4
+    assert settler.stuck["own", 1].attempts == 10
+    (spool / "span/p/processed").unlink()
+    await _until_unstuck(settler)
+    assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
+
+
+async def test_the_target_folder_may_go_away_between_look_and_rename(
+    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipment, processed = _plan(home, "s", _claim(home)), spool / "span/p/processed"
+    _at(monkeypatch, "files.move", lambda: shutil.rmtree(spool / "span"))
+    await _settle(_settler(home), _counted(shipment))
+    assert (processed / "a.jsonl").read_bytes() == b"{}\n"
+    assert home.files[1].state is FileState.FINAL
+
+
+async def test_a_target_folder_that_becomes_a_link_leads_nowhere(
+    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What was opened is where the file goes: whoever swaps the name for a link gets nothing out of the spool."""
+    outside = tmp_path_factory.mktemp("outside")
+    shipment, project = _plan(home, "s", _claim(home)), spool / "span/p"
+
+    def swap() -> None:
+        (project / "processed").rename(project / "aside")
+        (project / "processed").symlink_to(outside)
+
+    _at(monkeypatch, "files.move", swap)
+    await _settle(_settler(home), _counted(shipment))
+    assert list(outside.iterdir()) == []
+    assert (project / "aside/a.jsonl").read_bytes() == b"{}\n"
+
+
+async def test_bytes_that_come_before_a_deletion_are_shipped(
+    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the unlink: the file is first set aside, and looked at once more."""
+    settler, shipment = _settler(home, delete=True), _plan(home, "s", _claim(home))
+    writer = home.path(1).open("ab", buffering=0)
+    _at(monkeypatch, "settle.before_move", lambda: writer.write(b"more\n"))
+    await _settle(settler, _counted(shipment))
+    assert home.path(1).read_bytes() == b"{}\nmore\n"
+    assert home.path(1).parent.name == "leaving"
+    assert settler.tails.next_due() is not None
+    writer.close()
+    more = Shipment(
+        id="t", instance="own", type="span", segments=(Segment(file=1, start=3, end=8),), clock_ms=NOW_MS,
+        fingerprint="f", limits=LIMITS,
+    )  # fmt: skip
+    home.files[1].planned_to, home.unacknowledged = 8, {1: 1}
+    home.journal.plan([home.files[1]], [more])
+    await _settle(settler, _counted(more))
+    assert home.is_empty()
+    assert settler.outcome.files == 1
+
+
+async def test_a_move_to_another_disk_keeps_content_mode_and_time(
+    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(3 << 20)
+    shipment = _plan(home, "s", _claim(home, content=content))
+    home.path(1).chmod(0o640)
+    os.utime(home.path(1), ns=(1, 1_600_000_000_123_456_789))
+    arm(monkeypatch, "files.move@*=EXDEV")
+    await _settle(_settler(home), _counted(shipment))
+    target = spool / "span/p/processed/a.jsonl"
+    status = target.stat()
+    assert _files(spool) == {"span/p/processed/a.jsonl": content}
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o640, 1_600_000_000_123_456_789)
+    assert not any(path.is_file() for path in home.claimed.rglob("*"))
+    assert home.size(1) == len(content)
+
+
+async def test_bytes_that_come_during_a_move_to_another_disk_are_kept(
+    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a writer that still has the old file open; the watch over the new one ships them."""
+    shipment = _plan(home, "s", _claim(home))
+    writer = home.path(1).open("ab", buffering=0)
+    arm(monkeypatch, "files.move@*=EXDEV")
+    _at(monkeypatch, "files.copy_synced", lambda: writer.write(b"more\n"))
+    settler = _settler(home)
+    await _settle(settler, _counted(shipment))
+    writer.close()
+    assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\nmore\n"}
+    assert home.size(1) > home.files[1].planned_to
+    assert settler.tails.next_due() is not None
+
+
+async def test_a_move_to_a_full_disk_leaves_the_file_whole(
+    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipment = _plan(home, "s", _claim(home))
+    arm(monkeypatch, "files.move@*=EXDEV,files.copy@2=ENOSPC")
+    settler = _settler(home, disk=Disk(Health(), first=0.001, cap=0.001))
+    await _until_unstuck(settler, _counted(shipment))
+    assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], object]) -> None:
+    """Do something, once, when a failpoint is reached."""
+    spring, left = failpoints._spring, [act]
+
+    def acted(name: str) -> None:
+        if name == place and left:
+            left.pop()()
+        spring(name)
+
+    if not failpoints._traps:
+        arm(monkeypatch, "nowhere=EIO")
+    monkeypatch.setattr(failpoints, "_spring", acted)
+
+
+async def _until_unstuck(settler: Settler, *news: News) -> None:
+    """Run the stage until no file is stuck any more."""
+    sender: Sender[News]
+    receiver: Receiver[News]
+    sender, receiver = channel(len(news) + 1)
+    for item in news:
+        await sender.send(item)
+
+    async def end() -> None:
+        while settler.stuck or receiver._state.items or settler.outcome.files == 0:  # noqa: ASYNC110  # nothing tells of it but the dict itself
+            await asyncio.sleep(0.001)
+        sender.close()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(settler.run(receiver))
+        group.create_task(end())

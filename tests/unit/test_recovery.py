@@ -31,10 +31,17 @@ TABLE = [
 def test_one_thing_is_done_with_a_file(
     *, final: bool, here: bool, at_target: bool, unacknowledged: int, action: str
 ) -> None:
-    fact = FileFact(number=7, key="a", final=final, here=here, at_target=at_target)
+    fact = FileFact(number=7, key="a", final=final, here=here, aside=False, at_target=at_target)
     found = plan(["a"] if here and not final else [], [fact], {7: unacknowledged} if unacknowledged else {})
     expected: dict[str, Any] = {action: (7,)} if action else {}
     assert found == Recovery(**{"release": (), "settle": (), "moved": (), "watch": (), "vanished": ()} | expected)
+
+
+def test_a_file_that_was_set_aside_is_settled_and_keeps_nothing_of_its_name() -> None:
+    fact = FileFact(number=7, key="a", final=False, here=False, aside=True, at_target=False)
+    found = plan(["a"], [fact], {})
+    assert found == Recovery(release=("a",), settle=(7,), moved=(), watch=(), vanished=())
+    assert plan([], [fact], {7: 1}) == NOTHING
 
 
 def test_what_was_never_journalled_goes_back() -> None:
@@ -44,10 +51,12 @@ def test_what_was_never_journalled_goes_back() -> None:
 def test_a_name_may_have_been_claimed_again() -> None:
     """The file that was moved and the one that stands in `claimed/` under its name since are two files."""
     for final, at_target in ((True, True), (False, True), (False, False)):
-        fact = FileFact(number=1, key="a", final=final, here=False, at_target=at_target)
+        fact = FileFact(number=1, key="a", final=final, here=False, aside=False, at_target=at_target)
         assert plan(["a"], [fact], {}).release == ("a",)
-    again = FileFact(number=2, key="a", final=False, here=True, at_target=False)
-    found = plan(["a"], [FileFact(number=1, key="a", final=True, here=False, at_target=True), again], {2: 1})
+    again = FileFact(number=2, key="a", final=False, here=True, aside=False, at_target=False)
+    found = plan(
+        ["a"], [FileFact(number=1, key="a", final=True, here=False, aside=False, at_target=True), again], {2: 1}
+    )
     assert found == Recovery(release=(), settle=(), moved=(), watch=(1,), vanished=())
 
 
@@ -55,8 +64,8 @@ def test_nothing_left_is_nothing_to_do() -> None:
     assert plan([], [], {}) == NOTHING
 
 
-def fact(*, number: int, key: str, final: bool, here: bool, at_target: bool) -> FileFact[str]:
-    return FileFact(number=number, key=key, final=final, here=here, at_target=at_target)
+def fact(*, number: int, key: str, final: bool, here: bool, aside: bool, at_target: bool) -> FileFact[str]:
+    return FileFact(number=number, key=key, final=final, here=here, aside=aside, at_target=at_target)
 
 
 FACTS = st.lists(

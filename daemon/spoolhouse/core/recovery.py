@@ -17,6 +17,8 @@ class FileFact(Generic[Key]):
     """Its move is recorded as done."""
     here: bool
     """It stands in `claimed/` (same device and inode: a file of the same name may have been claimed since)."""
+    aside: bool
+    """It was taken out of `claimed/` to be deleted, or to be copied to another disk, and that is not done yet."""
     at_target: bool
     """The file that was claimed (same device and inode) stands where it was to be moved."""
 
@@ -45,8 +47,9 @@ def plan(claimed: Collection[Key], facts: Iterable[FileFact[Key]], unacknowledge
         if fact.final:
             groups["watch"].append(fact.number)
             continue
-        if fact.here:
-            known.add(fact.key)
+        if fact.here or fact.aside:
+            if fact.here:
+                known.add(fact.key)
             if not unacknowledged.get(fact.number):
                 groups["settle"].append(fact.number)
         elif fact.at_target:

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -16,10 +18,11 @@ from spoolhouse.channel import Sender
 from spoolhouse.core import recovery
 from spoolhouse.core.recovery import FileFact
 from spoolhouse.core.shipment import Shipment
-from spoolhouse.errors import JournalError
+from spoolhouse.errors import SpoolhouseError
 from spoolhouse.failpoints import reach
+from spoolhouse.pipeline.disk import to_its_end
 from spoolhouse.pipeline.settle import Complete, News
-from spoolhouse.spool import home as homes_on_disk
+from spoolhouse.spool import instances
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.journal import Contents, FileState, JournalledFile
 from spoolhouse.spool.layout import Place
@@ -39,9 +42,13 @@ class Adopter:
     append_watch_ms: int
     now_ms: Callable[[], int]
     held: set[str] = field(default_factory=set)
-    """Folders that cannot be adopted: files without a readable journal."""
+    """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
     looked: bool = False
     """A first look is complete."""
+    _unreleased: dict[str, list[Place]] = field(default_factory=dict)
+    """Never-journalled files that could not be put back yet, by instance."""
+    _told: set[tuple[str, Place]] = field(default_factory=set)
+    """Of which of them it was said."""
 
     async def run(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event, *, once: bool) -> None:
         """Adopt now, and unless `once` every `interval` seconds until `stop`."""
@@ -60,37 +67,39 @@ class Adopter:
         """Adopt what can be adopted, and let go of adopted homes that are empty."""
         for home in [home for home in self.homes.values() if home is not self.own]:
             try:
-                if await asyncio.to_thread(home.is_empty):
+                await to_its_end(partial(self._release, home, self._unreleased.pop(home.instance, ())))
+                if await to_its_end(home.is_empty):
                     del self.homes[home.instance]
                     reach("adopt.empty")
-                    await asyncio.to_thread(home.remove)
+                    await to_its_end(home.remove)
                     log.info("adopted_home_done", instance=home.instance)
-            except (JournalError, OSError) as error:
+            except (SpoolhouseError, OSError) as error:
                 self._hold(home.instance, error)
-        for instance in await asyncio.to_thread(homes_on_disk.instances, self.own.spool):
+        for instance in await to_its_end(partial(instances.names, self.own.spool)):
             if instance not in self.homes and not stop.is_set():
                 await self._adopt(instance, shipments, news, stop)
 
     async def _adopt(self, instance: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
         try:
-            home = await asyncio.to_thread(Home.adopt, self.own.spool, instance)
-        except (JournalError, OSError) as error:
+            home = await to_its_end(partial(Home.adopt, self.own.spool, instance))
+            if home is None:
+                self.held.discard(instance)
+                return
+            reach("adopt.locked")
+            contents, actions = await to_its_end(partial(self._recover, home))
+            reach("adopt.recovered")
+        except (SpoolhouseError, OSError) as error:
             self._hold(instance, error)
             return
-        if home is None:
-            return
-        reach("adopt.locked")
-        contents = await asyncio.to_thread(home.load)
         self.homes[instance] = home
-        reach("adopt.loaded")
-        actions = await asyncio.to_thread(self._recover, home, contents)
-        reach("adopt.recovered")
+        if instance not in self._unreleased:
+            self.held.discard(instance)
         log.info(
             "adopted",
             instance=instance,
             shipments=len(contents.planned),
             files=len(contents.files),
-            released=len(actions.release),
+            released=len(actions.release) - len(self._unreleased.get(instance, ())),
         )
         metrics.ADOPTIONS.inc()
         for number in (*actions.settle, *actions.vanished):
@@ -103,66 +112,89 @@ class Adopter:
             reach("adopt.replayed")
 
     def _hold(self, instance: str, error: Exception) -> None:
-        """Leave a folder that cannot be worked with as it is; say so once."""
+        """Leave a folder that cannot be worked with as it is; say so once, and look again each time."""
         if instance not in self.held:
             self.held.add(instance)
             log.error("journal_held", instance=instance, error=str(error), mend="its claimed files are kept as is")
 
-    def _recover(self, home: Home, contents: Contents) -> recovery.Recovery[Place]:
-        """Decide, and carry out what needs no other stage. Blocks on the disk."""
-        facts = [_fact(home, file) for file in contents.files]
-        actions = recovery.plan(home.listing(), facts, home.unacknowledged)
-        for place in actions.release:
+    def _recover(self, home: Home) -> tuple[Contents, recovery.Recovery[Place]]:
+        """Decide, and carry out what needs no other stage; whatever fails, nobody has the home. Blocks on the disk."""
+        try:
+            contents = home.load()
+            reach("adopt.loaded")
+            facts = [_fact(home, file) for file in contents.files]
+            actions = recovery.plan(home.listing(), facts, home.unacknowledged)
+            now = self.now_ms()
+            if actions.moved:
+                until = now + self.append_watch_ms
+                home.journal.moved(dict.fromkeys(actions.moved, until))
+                reach("adopt.moved")
+                for number in actions.moved:
+                    home.files[number].state = FileState.FINAL
+                    home.files[number].watch_until_ms = until
+            self._watch(home, (*actions.moved, *actions.watch), now)
+        except BaseException:
+            home.close()
+            raise
+        self._release(home, actions.release)
+        return contents, actions
+
+    def _release(self, home: Home, places: Iterable[Place]) -> None:
+        """Put files back to where they were dropped; those that cannot be are tried again at the next look."""
+        left = []
+        for place in places:
             try:
                 home.release(place)
+            except FileNotFoundError:
+                log.info("file_vanished", path=str(place))
             except OSError as error:
-                self.held.add(home.instance)
-                log.error("file_not_released", path=str(place), error=error.strerror, mend="make room for its folder")
-        now = self.now_ms()
-        if actions.moved:
-            until = now + self.append_watch_ms
-            home.journal.moved(dict.fromkeys(actions.moved, until))
-            reach("adopt.moved")
-            for number in actions.moved:
-                home.files[number].state = FileState.FINAL
-                home.files[number].watch_until_ms = until
-        self._watch(home, (*actions.moved, *actions.watch), now)
-        return actions
+                left.append(place)
+                if (home.instance, place) not in self._told:
+                    self._told.add((home.instance, place))
+                    mend = "let the daemon's user write to its folder, and see that there is room"
+                    log.error("file_not_released", path=str(place), error=error.strerror, mend=mend)
+        if left:
+            self._unreleased[home.instance] = left
+            self.held.add(home.instance)
+        else:
+            self.held.discard(home.instance)
 
     def _watch(self, home: Home, numbers: Iterable[int], now: int) -> None:
         """Watch files in their final place for appended bytes; forget at once those whose time was over unchanged."""
-        expired = []
+        watched: list[int] = []
+        expired: list[int] = []
         for number in numbers:
             file = home.files[number]
             try:
                 grown = home.size(number) > file.planned_to
             except OSError:
                 grown = False
-            if grown or file.watch_until_ms > now or home.unacknowledged.get(number):
-                self.tails.watch(home, number)
-            else:
-                expired.append(number)
+            keep = grown or file.watch_until_ms > now or home.unacknowledged.get(number)
+            (watched if keep else expired).append(number)
         reach("adopt.watched")
         home.journal.forget(expired)
         for number in expired:
             del home.files[number]
+        for number in watched:
+            self.tails.watch(home, number)
 
 
 def _fact(home: Home, file: JournalledFile) -> FileFact[Place]:
+    aside = file.number in home.leaving or (file.target is not None and _is(file, home.copy(file)))
     return FileFact(
         number=file.number,
         key=file.place,
         final=file.state is FileState.FINAL,
-        here=_is(home, file, target=False),
-        at_target=file.target is not None and _is(home, file, target=True),
+        here=not aside and _is(file, home.claimed / file.place.relative, device=file.device),
+        aside=aside,
+        at_target=file.target is not None and _is(file, home.spool / file.target),
     )
 
 
-def _is(home: Home, file: JournalledFile, *, target: bool) -> bool:
-    """Tell whether the file that was claimed stands in `claimed/`, or at its target."""
-    path = home.spool / file.target if target and file.target is not None else home.claimed / file.place.relative
+def _is(file: JournalledFile, path: Path, *, device: int | None = None) -> bool:
+    """Tell whether the file at `path` is the one that was claimed, or the copy that was made of it on another disk."""
     try:
         status = path.lstat()
     except OSError:
         return False
-    return (status.st_dev, status.st_ino) == (file.device, file.inode)
+    return status.st_ino == file.inode and device in {None, status.st_dev}

@@ -8,8 +8,10 @@ import asyncio
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import structlog
@@ -20,6 +22,7 @@ from spoolhouse.core.jsonl import is_whole_object
 from spoolhouse.core.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
 from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.arrivals import Desk
+from spoolhouse.pipeline.disk import Disk, concerns_all, refusal, to_its_end
 from spoolhouse.pipeline.settle import Complete, News
 from spoolhouse.spool import files
 from spoolhouse.spool.home import Claim, Home
@@ -65,6 +68,7 @@ class Claimer:
         writable: asyncio.Event,
         is_held: Callable[[str], bool],
         stop: asyncio.Event,
+        disk: Disk,
     ) -> None:
         """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle.
 
@@ -81,6 +85,9 @@ class Claimer:
         self._writable = writable
         self._is_held = is_held
         self._stop = stop
+        self._disk = disk
+        self._refused: Counter[str] = Counter()
+        """How often a file, or (empty) any file, could not be claimed."""
 
     async def run(self, places: Receiver[Place]) -> None:
         """Claim what arrives until `places` ends, then pass on what is packed. After a stop nothing is claimed."""
@@ -117,16 +124,19 @@ class Claimer:
         """Claim files, and ship the packs that they fill."""
         held = {place for place in arrived if self._is_held(place.type)}
         self._desk.refused.update(dict.fromkeys(held, time.monotonic()))
-        results = await asyncio.to_thread(self._home.claim, [place for place in arrived if place not in held])
+        results = await to_its_end(partial(self._home.claim, [place for place in arrived if place not in held]))
+        taken = [result for _, result in results if isinstance(result, Claim)]
+        await self._disk.persist(self._home.folder, partial(self._home.sync, taken))
         claims = []
+        refusals: list[tuple[Place, OSError]] = []
         for place, result in results:
             if isinstance(result, Claim):
                 claims.append((self._home.add(result, self.terms.now_ms()).number, result))
             elif isinstance(result, FileNotFoundError):
                 log.info("file_vanished", path=str(place))
             elif not isinstance(result, FileExistsError):
-                self._desk.refused[place] = time.monotonic()
-                log.error("file_refused", path=str(place), error=result.strerror, mend="mend its permissions")
+                refusals.append((place, result))
+        self._note_refusals(refusals)
         reach("claim.taken")
         self._desk.under_way.difference_update(arrived)
         spans = await asyncio.to_thread(
@@ -135,7 +145,7 @@ class Claimer:
         packs: list[Pack] = []
         if empty := [self._home.files[number] for number, claim in claims if not claim.size]:
             # Also what holds nothing is journalled: its writer may begin after a restart.
-            await asyncio.to_thread(self._home.journal.plan, empty, [])
+            await self._disk.persist(self._home.folder, partial(self._home.journal.plan, empty, []))
             reach("claim.empty_journalled")
         for (number, claim), some in zip(claims, spans, strict=True):
             if some:
@@ -145,6 +155,18 @@ class Claimer:
             else:
                 await self._news.send(Complete(home=self._home, file=number))
         await self._ship(self._home, packs)
+
+    def _note_refusals(self, refusals: Iterable[tuple[Place, OSError]]) -> None:
+        """Have files that could not be claimed tried again later; say so ever less often, and of a full disk once."""
+        told: dict[str, OSError] = {}
+        for place, error in refusals:
+            self._desk.refused[place] = time.monotonic()
+            told["" if concerns_all(error) else str(place)] = error
+        for path, error in told.items():
+            self._refused[path] += 1
+            if self._refused[path] & (self._refused[path] - 1) == 0:
+                mend = refusal(self._home.folder, error).mend if not path else "mend its permissions"
+                log.error("file_refused", path=path or "all", error=error.strerror, mend=mend)
 
     async def _ship(self, home: Home, packs: Sequence[Pack]) -> None:
         """Journal one shipment a pack, in one transaction, and pass them on."""
@@ -158,7 +180,8 @@ class Claimer:
             for span in pack.spans:
                 home.files[span.file].planned_to = max(home.files[span.file].planned_to, span.end)
         reach("claim.packed")
-        await asyncio.to_thread(home.journal.plan, [home.files[number] for number in set(numbers)], shipments)
+        planned = [home.files[number] for number in set(numbers)]
+        await self._disk.persist(home.folder, partial(home.journal.plan, planned, shipments))
         reach("claim.journalled")
         metrics.IN_FLIGHT.inc(len(shipments))
         for shipment in shipments:
@@ -199,7 +222,7 @@ class Claimer:
             tail.size = size
         for home, numbers in expired.items():
             # First the journal: a home without files in memory may be removed at any moment.
-            await asyncio.to_thread(home.journal.forget, numbers)
+            await self._disk.persist(home.folder, partial(home.journal.forget, numbers))
             reach("claim.tail_forgotten")
             for number in numbers:
                 home.files.pop(number, None)
@@ -235,7 +258,7 @@ def _spans(  # a range of a file, and how to cut it
 ) -> list[Span]:
     """Return what of the range can be shipped, as spans of at most a shipment, cut at line ends.
 
-    Left out is a last line that is neither ended nor a whole object. A file that cannot be opened is left to decode,
+    Left out is a last line that is neither ended nor a whole object. A file that cannot be read is left to decode,
     which reports it. Blocks on the disk.
     """
     encoding = home.files[number].place.encoding
@@ -247,10 +270,10 @@ def _spans(  # a range of a file, and how to cut it
         descriptor = home.open(number)
     except OSError:
         return [Span(file=number, start=start, end=end, weight=end - start)]
+    edges = [start]
     try:
         if not torn_is_over:
             end = _whole_lines_end(descriptor, start, end, terms.limits.max_line)
-        edges = [start]
         for cut in equal_cuts(start, end, terms.max_bytes):
             # A line may be longer than several parts: what was looked through once is not looked through again.
             if cut > edges[-1]:
@@ -258,6 +281,8 @@ def _spans(  # a range of a file, and how to cut it
                 if edge >= end:
                     break
                 edges.append(edge)
+    except OSError:
+        edges = [start]
     finally:
         os.close(descriptor)
     edges = [*edges, end] if end > start else [start]

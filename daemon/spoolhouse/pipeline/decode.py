@@ -24,7 +24,9 @@ from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import FileStats, Segment, Shipment
 from spoolhouse.failpoints import reach
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Counted, News
+from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.reading import LongLine, Read
 from spoolhouse.spool.rejects import RejectFile
@@ -66,12 +68,18 @@ class _Round:
 
 
 async def decode(
-    shipments: Receiver[Shipment], batches: Sender[Batch], news: Sender[News], reader: Reader, homes: Mapping[str, Home]
+    shipments: Receiver[Shipment],
+    batches: Sender[Batch],
+    news: Sender[News],
+    *,
+    reader: Reader,
+    homes: Mapping[str, Home],
+    disk: Disk,
 ) -> None:
     """Decode shipments until there are no more; one of a pool."""
     async with batches, news:
         async for shipment in shipments:
-            await _Decoding(shipment, batches, reader, homes[shipment.instance]).run(news)
+            await _Decoding(shipment, batches, reader, homes[shipment.instance], disk).run(news)
 
 
 class _Lineages:
@@ -99,11 +107,12 @@ class _Lineages:
 class _Decoding:
     """One shipment being decoded for the first time in this process."""
 
-    def __init__(self, shipment: Shipment, batches: Sender[Batch], reader: Reader, home: Home) -> None:
+    def __init__(self, shipment: Shipment, batches: Sender[Batch], reader: Reader, home: Home, disk: Disk) -> None:
         self._shipment = shipment
         self._batches = batches
         self._reader = reader
         self._home = home
+        self._disk = disk
         self._round = _Round()
         self._count = 0
         self._lineage = _Lineages()
@@ -123,12 +132,16 @@ class _Decoding:
                     reach("decode.step")
             await self._end_round()
             reach("decode.read")
-            await asyncio.to_thread(self._rejects.finish)
+            await self._keep(self._rejects.finish)
             reach("decode.rejected")
         finally:
             self._rejects.abort()
         counted = Counted(shipment=self._shipment, batches=self._count, stats=self._stats, lineage=self._lineage.all())
         await news.send(counted)
+
+    async def _keep(self, work: Callable[[], None]) -> None:
+        """Write to `rejected/`, however long that takes: a line is not to vanish because a disk is full."""
+        await self._disk.persist(self._home.spool / layout.REJECTED, work)
 
     async def _take(self, segment: Segment, step: Step) -> None:
         stats = self._stats[segment.file]
@@ -136,23 +149,23 @@ class _Decoding:
         match step:
             case Unreadable(failure=failure):
                 stats.failure = stats.failure or failure
-                await asyncio.to_thread(self._rejects.drop_long)
+                await self._keep(self._rejects.drop_long)
                 log.error("file_unreadable", path=name, shipment=self._shipment.id, error=failure)
             case LongLine(part=part, line=line):
                 if part.last:
-                    await asyncio.to_thread(self._rejects.end_long, name, line, part.offset)
+                    await self._keep(partial(self._rejects.end_long, name, line, part.offset))
                     stats.lines += 1
                     stats.rejected += 1
                     recent.too_long(name, line)
                 else:
-                    await asyncio.to_thread(self._rejects.add_long_part, part.data)
+                    await self._keep(partial(self._rejects.add_long_part, part.data))
             case Read(piece=piece, decoded=decoded, lines_before=lines_before):
                 stats.lines += decoded.lines
                 stats.mismatched += decoded.mismatched
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
                     recent.rejected(name, lines_before, decoded.rejects)
-                    await asyncio.to_thread(self._rejects.add, name, lines_before, decoded.rejects)
+                    await self._keep(partial(self._rejects.add, name, lines_before, decoded.rejects))
                 for table, rows in decoded.rows.items():
                     stats.rows[table] = stats.rows.get(table, 0) + rows.count
                     batch_id = self._shipment.batch_id(table, self._round.number)

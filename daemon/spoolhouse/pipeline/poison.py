@@ -5,11 +5,11 @@ under the new ids, and the old id is never used again: a crash between two halve
 of the complaint by then.
 """
 
-import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -18,6 +18,8 @@ from spoolhouse.core.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
 from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.delivery import Delivery
+from spoolhouse.pipeline.disk import Disk
+from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.rejects import RejectFile
 
@@ -39,6 +41,7 @@ class Poison:
     homes: Mapping[str, Home]
     tolerance: Tolerance
     """May be changed at any time."""
+    disk: Disk
 
     async def divide(self, delivery: Delivery, error: RejectedDataError) -> None:
         """Cut what was refused in two, or refuse its one row. Nothing of it may have landed.
@@ -50,22 +53,23 @@ class Poison:
         if delivery.stopped:
             raise self._fault(delivery, error)
         whole = delivery.part or Part(first=0, end=total)
-        journal = self.homes[batch.shipment.instance].journal
+        home = self.homes[batch.shipment.instance]
+        journal, keep = home.journal, partial(self.disk.persist, home.folder)
         if delivery.pending is None:
             delivery.pending = deque([whole])
         if whole.rows > 1:
             halves = whole.halves()
-            await asyncio.to_thread(journal.cut, batch.shipment.id, batch.id, whole, halves)
+            await keep(partial(journal.cut, batch.shipment.id, batch.id, whole, halves))
             delivery.next()
             delivery.pending.extendleft(reversed(halves))
             return
         refusal = f"ClickHouse code {error.code}: {error.message}"
-        await asyncio.to_thread(journal.refuse, batch.shipment.id, batch.id, whole, refusal)
+        await keep(partial(journal.refuse, batch.shipment.id, batch.id, whole, refusal))
         log.warning("row_refused", batch=batch.id, row=whole.first, code=error.code, error=error.message)
         delivery.refused.append(Cut(part=whole, refusal=refusal))
         delivery.next()
         if len(delivery.refused) > max(self.tolerance.min_rows, total * self.tolerance.max_ratio):
-            await asyncio.to_thread(journal.reconsider, batch.id)
+            await keep(partial(journal.reconsider, batch.id))
             delivery.stopped = True
             fault = self._fault(delivery, error)
             delivery.pending.extendleft(reversed([cut.part for cut in delivery.refused]))
@@ -89,6 +93,7 @@ class Poison:
         numbers = iter(sorted(refusals))
         counts: Counter[int] = Counter()
         # Its own file: the shipment's is written anew by each replay, which knows of these only in the end.
+        keep = partial(self.disk.persist, home.spool / layout.REJECTED)
         file = RejectFile(home.spool, batch.id.replace(":", "."), batch.shipment.clock_ms)
         try:
             async with aclosing(batch.locate(refusals)) as lines:
@@ -102,9 +107,9 @@ class Poison:
                         raw=line.raw,
                     )
                     name = str(home.files[segment.file].place)
-                    await asyncio.to_thread(file.add, name, lines_before, [reject])
+                    await keep(partial(file.add, name, lines_before, [reject]))
                     counts[segment.file] += 1
-            await asyncio.to_thread(file.finish)
+            await keep(file.finish)
             reach("poison.rejected")
         finally:
             file.abort()

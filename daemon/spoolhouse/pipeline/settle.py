@@ -1,7 +1,7 @@
 """Settle: moves a file to its final folder once its last batch is acknowledged.
 
-Promises: the journal knows of each step before it is taken; a file is never overwritten, never moved while bytes of it
-are not in ClickHouse, and deleted only where that was asked for.
+Promises: a file is never moved while bytes of it are not in ClickHouse, and deleted only where that was asked for; what
+cannot be moved as things are is tried again. (How it is moved: `spool/moves.py`.)
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from functools import partial
 
 import structlog
 
@@ -21,10 +21,12 @@ from spoolhouse.core.shipment import FileStats, Shipment
 from spoolhouse.core.status import RecentFile
 from spoolhouse.failpoints import reach
 from spoolhouse.log import printable
+from spoolhouse.pipeline.disk import Disk, concerns_all, refusal
 from spoolhouse.progress import Progress
-from spoolhouse.spool import files, layout
+from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.moves import Moves
 from spoolhouse.spool.tails import Tails
 
 log = structlog.get_logger(__name__)
@@ -80,6 +82,17 @@ class _Open:
 
 
 @dataclass(slots=True, kw_only=True)
+class Stuck:
+    """A file whose end does not take it as things are."""
+
+    attempts: int = 0
+    due: float = 0.0
+    """When to try again (monotonic)."""
+    disk_is_full: bool = False
+    """No file can be expected to be moved, not only this one."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Outcome:
     """What the whole run came to, for the exit code."""
 
@@ -109,10 +122,11 @@ class Settler:
     record: Callable[[Sequence[Entry]], Awaitable[None]]
     """Returns once the ledger has the entries."""
     progress: Progress
+    disk: Disk
     wake: asyncio.Event
     """Set after moves: a file of the same name may be waiting to be claimed."""
     outcome: Outcome = field(default_factory=Outcome)
-    stuck: set[tuple[str, int]] = field(default_factory=set)
+    stuck: dict[tuple[str, int], Stuck] = field(default_factory=dict)
     """Files, by instance and number, that cannot be moved as things are; tried again now and then."""
     _open: dict[str, _Open] = field(default_factory=dict)
 
@@ -120,7 +134,7 @@ class Settler:
         """Settle until there is no more news."""
         while True:
             try:
-                items = await news.receive_many(_AT_ONCE, None)
+                items = await news.receive_many(_AT_ONCE, self._due())
             except StopAsyncIteration:
                 return
             complete = []
@@ -134,6 +148,22 @@ class Settler:
             reach("settle.recorded_lineage")
             for state in complete:
                 await self._account(state)
+            if not items:
+                await self._try_again()
+
+    def _due(self) -> float | None:
+        """Return how many seconds there are until a stuck file is to be tried again; None if there is none."""
+        dues = [stuck.due for stuck in self.stuck.values()]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+    async def _try_again(self) -> None:
+        now = time.monotonic()
+        due: dict[str, list[int]] = {}
+        for (instance, number), stuck in self.stuck.items():
+            if stuck.due <= now:
+                due.setdefault(instance, []).append(number)
+        for instance, numbers in due.items():
+            await self._settle(self.homes[instance], numbers)
 
     def _note(self, item: Counted | Acknowledged) -> _Open:
         state = self._open.setdefault(item.shipment.id, _Open())
@@ -169,7 +199,7 @@ class Settler:
             for number, refused in item.refused.items():
                 stats[number].refuse(item.table, refused)
         reach("settle.complete")
-        await asyncio.to_thread(home.journal.acknowledge, shipment.id, stats)
+        await self.disk.persist(home.folder, partial(home.journal.acknowledge, shipment.id, stats))
         reach("settle.acknowledged")
         _count(shipment, stats)
         done = []
@@ -185,17 +215,23 @@ class Settler:
         """Move those files that are covered to their end; hand the others back to be looked at again."""
         ready, again = await asyncio.to_thread(_sort, home, numbers)
         reach("settle.sorted")
-        for number in again:
-            self.tails.watch(home, number)
-        moved = await self._uninterrupted(home, ready) if ready else []
+        moves = Moves(
+            home,
+            ready,
+            delete=self.ending.delete,
+            append_watch_ms=self.ending.append_watch_ms,
+            now_ms=self.ending.now_ms,
+        )
+        if ready:
+            await self.disk.persist(home.folder, moves.go_on)
+            self._note_refusals(home, moves)
         reach("settle.settled")
-        self.stuck.difference_update((home.instance, number) for number in moved)
-        for number in set(ready).difference(moved):
-            self.stuck.add((home.instance, number))
-            self.tails.watch(home, number, later=True)
-        if moved:
+        for number in (*again, *moves.grown):
+            self.stuck.pop((home.instance, number), None)
+            self.tails.watch(home, number)
+        if moves.done:
             self.wake.set()
-        for number in moved:
+        for number in moves.done:
             file = home.files[number]
             self._tell(file)
             if file.target is None or self.ending.append_watch_ms == 0:
@@ -203,92 +239,26 @@ class Settler:
             else:
                 self.tails.watch(home, number)
 
-    async def _uninterrupted(self, home: Home, numbers: list[int]) -> list[int]:
-        """Move files, and return those that were; when cancelled meanwhile, finish first.
-
-        Nothing is left between journal and rename.
-        """
-        moving = asyncio.get_running_loop().run_in_executor(None, self._move, home, numbers)
-        try:
-            return await asyncio.shield(moving)
-        except asyncio.CancelledError:
-            await moving
-            raise
-
-    def _move(self, home: Home, numbers: list[int]) -> list[int]:
-        """Bring files to their end, durably, and return which; the others have to wait. Blocks on the disk."""
-        targets: dict[int, PurePath | None] = {}
-        for number in numbers:
-            try:
-                targets[number] = self._target(home, home.files[number])
-            except OSError as error:
-                _not_moved(home.files[number], error)
-        reach("settle.targets")
-        home.journal.moving({number: target for number, target in targets.items() if target is not None})
-        folders = set()
-        for number, target in list(targets.items()):
-            try:
-                reach("settle.before_move")
-                folders |= self._end(home, home.files[number], target)
-            except OSError as error:
-                _not_moved(home.files[number], error)
-                del targets[number]
-        numbers = list(targets)
-        reach("settle.moved")
-        files.sync_folders(folders)
-        reach("settle.synced")
-        now = self.ending.now_ms()
-        home.journal.moved(dict.fromkeys(numbers, now + self.ending.append_watch_ms))
-        for number in numbers:
-            home.files[number].state = FileState.FINAL
-            home.files[number].watch_until_ms = now + self.ending.append_watch_ms
-        reach("settle.recorded")
-        gone = [n for n in numbers if home.files[n].target is None or self.ending.append_watch_ms == 0]
-        home.journal.forget(gone)
-        return numbers
-
-    def _target(self, home: Home, file: JournalledFile) -> PurePath | None:
-        """Return where the file goes, a name that is free now; None if it is to be deleted."""
-        failed = bool(file.stats.failure)
-        if self.ending.delete and not failed:
-            return None
-        folder = layout.final_folder(file.place, failed=failed)
-        files.make_folders(home.spool / folder, below=home.spool)
-        return _free(home.spool, folder, file.place.name, 0)
-
-    def _end(self, home: Home, file: JournalledFile, target: PurePath | None) -> set[Path]:
-        """Move or delete one file; return the folders whose names changed."""
-        source = home.claimed / file.place.relative
-        if target is None:
-            source.unlink(missing_ok=True)
-            reach("settle.deleted")
-            file.target = None
-            return {source.parent}
-        number = 0
-        while True:
-            file.target = target
-            try:
-                files.move_without_clobber(source, home.spool / target)
-            except FileExistsError:
-                # Somebody took the name since we looked: write the next one down, then try again.
-                number += 1
-                target = _free(home.spool, target.parent, file.place.name, number)
-                home.journal.moving({file.number: target})
-                continue
-            except FileNotFoundError:
-                if os.path.lexists(source):
-                    # Not the file is gone but the folder that it should go to.
-                    files.make_folders((home.spool / target).parent, below=home.spool)
-                    continue
-                log.error("file_vanished", path=str(file.place), mend="it was taken out of the claimed folder by hand")
-                file.target = None
-                return {source.parent}
-            break
-        reach("settle.renamed")
-        file.inode = (home.spool / target).lstat().st_ino  # another one, where it was copied to another disk
-        if file.stats.failure:
-            _write_reason(home.spool / target, file)
-        return {source.parent, (home.spool / target).parent}
+    def _note_refusals(self, home: Home, moves: Moves) -> None:
+        """Remember which files are to be tried again, and when; say so ever less often."""
+        full = None
+        for number in moves.done:
+            self.stuck.pop((home.instance, number), None)
+        for number, error in moves.refused.items():
+            stuck = self.stuck.setdefault((home.instance, number), Stuck())
+            stuck.attempts += 1
+            stuck.due = time.monotonic() + self.disk.pause(stuck.attempts)
+            stuck.disk_is_full = concerns_all(error)
+            file = home.files[number]
+            if stuck.disk_is_full:
+                full = full or refusal(home.spool / layout.final_folder(file.place, failed=False), error)
+            elif stuck.attempts & (stuck.attempts - 1) == 0:
+                mend = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
+                log.error("file_not_moved", path=str(file.place), error=error.strerror, mend=mend)
+        if full is not None:
+            self.disk.refused(home.spool, full)
+        elif not any(stuck.disk_is_full for stuck in self.stuck.values()):
+            self.disk.took(home.spool)
 
     def _tell(self, file: JournalledFile) -> None:
         """Say in one line what became of a file."""
@@ -332,6 +302,22 @@ class Settler:
         self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
 
 
+def _sort(home: Home, numbers: list[int]) -> tuple[list[int], list[int]]:
+    """Return the files that can be moved now, and those that grew or are only watched. Blocks on the disk."""
+    ready, again = [], []
+    for number in numbers:
+        file = home.files[number]
+        try:
+            size = home.size(number)
+        except OSError:
+            size = 0  # gone, or told when it is to be moved
+        if file.state is FileState.FINAL or (size > file.planned_to and not file.stats.failure):
+            again.append(number)
+        else:
+            ready.append(number)
+    return ready, again
+
+
 def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
     """Count a shipment that is acknowledged."""
     metrics.IN_FLIGHT.dec()
@@ -340,44 +326,3 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
         metrics.LINES.labels(shipment.type, "landed").inc(more.lines - more.rejected)
         metrics.LINES.labels(shipment.type, "rejected").inc(more.rejected)
         metrics.PROJECT_MISMATCHES.inc(more.mismatched)
-
-
-def _not_moved(file: JournalledFile, error: OSError) -> None:
-    mend = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
-    log.error("file_not_moved", path=str(file.place), error=error.strerror, mend=mend)
-
-
-def _sort(home: Home, numbers: list[int]) -> tuple[list[int], list[int]]:
-    """Return the files that can be moved now, and those that grew or are only watched. Blocks on the disk."""
-    ready, again = [], []
-    for number in numbers:
-        file = home.files[number]
-        try:
-            size = home.size(number)
-        except FileNotFoundError:
-            size = 0
-        if file.state is FileState.FINAL or (size > file.planned_to and not file.stats.failure):
-            again.append(number)
-        else:
-            ready.append(number)
-    return ready, again
-
-
-def _free(spool: Path, folder: PurePath, name: str, number: int) -> PurePath:
-    while os.path.lexists(spool / folder / layout.numbered(name, number)):
-        number += 1
-    return folder / layout.numbered(name, number)
-
-
-def _write_reason(path: Path, file: JournalledFile) -> None:
-    """Leave a note beside a file in `failed/`: why it is there, and how much of it landed."""
-    reason = path.with_name(layout.extended(path.name, ".reason.txt"))
-    landed = f"{sum(file.stats.rows.values())} rows of it landed, {file.stats.rejected} lines were rejected"
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    try:
-        reason.unlink(missing_ok=True)  # an old one, or a link that would lead out of the spool
-        with reason.open("x") as note:
-            note.write(f"{when} {file.stats.failure}; {landed}\n")
-        reach("settle.reasoned")
-    except OSError as error:
-        log.warning("reason_not_written", path=str(file.place), error=error.strerror)

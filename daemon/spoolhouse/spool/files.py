@@ -5,15 +5,13 @@ import ctypes
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import layout
 
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -55,10 +53,12 @@ def make_folders(folder: Path, *, below: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
 
 
-def rename_without_clobber(source: Path, target: Path, *, folder: int | None = None) -> None:
+def rename_without_clobber(
+    source: Path, target: Path, *, folder: int | None = None, target_folder: int | None = None
+) -> None:
     """Rename; raises FileExistsError if `target` exists, whatever else happens at the same moment.
 
-    `source` is relative to the open folder `folder`, if that is given.
+    `source` is relative to the open folder `folder`, if that is given, and `target` to `target_folder`.
 
     `link` and `unlink` would do as well, but the kernel forbids linking to other people's files
     (fs.protected_hardlinks). Where the file system knows no RENAME_NOREPLACE, a look before the rename must do.
@@ -67,47 +67,64 @@ def rename_without_clobber(source: Path, target: Path, *, folder: int | None = N
     renameat2 = getattr(_LIBC, "renameat2", None)
     if renameat2 is not None:
         start = _AT_FDCWD if folder is None else folder
-        if renameat2(start, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        end = _AT_FDCWD if target_folder is None else target_folder
+        if renameat2(start, os.fsencode(source), end, os.fsencode(target), _RENAME_NOREPLACE) == 0:
             return
         code = ctypes.get_errno()
         if code not in {errno.ENOSYS, errno.EINVAL}:
             raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
-    if os.path.lexists(target):
+    if exists(target, folder=target_folder):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
-    os.rename(source, target, src_dir_fd=folder)
+    os.rename(source, target, src_dir_fd=folder, dst_dir_fd=target_folder)
 
 
-def move_without_clobber(source: Path, target: Path) -> None:
-    """Move as `rename_without_clobber` does, also to another file system: then by a durable copy, renamed whole."""
+def exists(path: Path, *, folder: int | None = None) -> bool:
+    """Tell whether anything, be it a dangling link, has the name `path`, relative to the open folder `folder`."""
     try:
-        reach("files.move")
-        rename_without_clobber(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # A name of its own: another instance may be bringing a file of the same name, and a link may lie in wait.
-        copy = target.with_name(layout.extended(f".{target.name}", f".{uuid.uuid4().hex}.copy"))
-        try:
-            with source.open("rb") as reader, copy.open("xb") as writer:
-                reach("files.copy")
-                shutil.copyfileobj(reader, writer, 1 << 20)
-                shutil.copystat(source, copy)
-                writer.flush()
-                os.fsync(writer.fileno())
-            reach("files.copied")
-            rename_without_clobber(copy, target)
-        except BaseException:
-            copy.unlink(missing_ok=True)
-            raise
-        reach("files.copy_named")
-        sync_folder(target.parent)
-        reach("files.copy_synced")
-        source.unlink()
+        os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def open_folder(path: Path, *, folder: int | None = None) -> int:
     """Open a folder, not through a link in its last part, below the open folder `folder` if given."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def opened_folders(folder: Path, *, below: Path) -> Iterator[int]:
+    """Open `folder`, made together with its parents below `below` where they are missing, through no link.
+
+    What is done relative to the descriptor happens there, whatever is put in the place of a name meanwhile. Raises
+    NotADirectoryError where a link, or anything else that is no folder, stands on the way.
+    """
+    descriptor = open_folder(below)
+    try:
+        for part in folder.relative_to(below).parts:
+            inner = _open_or_make(part, descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_or_make(name: str, folder: int) -> int:
+    try:
+        try:
+            return open_folder(Path(name), folder=folder)
+        except FileNotFoundError:
+            reach("files.make_opened")
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=folder)
+            os.fsync(folder)
+            reach("files.opened_made")
+            return open_folder(Path(name), folder=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", name) from error
+        raise
 
 
 def open_regular(path: Path, *, folder: int | None = None) -> int:

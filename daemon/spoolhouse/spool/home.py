@@ -10,20 +10,16 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from spoolhouse.core.shipment import FileStats
-from spoolhouse.errors import JournalError
+from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import files, layout
+from spoolhouse.spool import files, instances, layout
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
-
-_BIRTHS = 50
-_BIRTH_PAUSE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +41,8 @@ class Home:
         self.instance = instance
         self.folder = layout.state_folder(spool) / instance
         self.claimed = self.folder / layout.CLAIMED
+        self.leaving: set[int] = set()
+        """Files that were set aside on their way to their end."""
         self.journal = journal
         self.files: dict[int, JournalledFile] = {}
         """What the journal says of each file, kept in step with it."""
@@ -60,7 +58,7 @@ class Home:
     def create(cls, spool: Path, instance: str) -> "Home":
         """Make the folder of a new instance, durably, with an empty journal. Raises `SpoolError`, OSError."""
         folder = layout.state_folder(spool) / instance
-        lock = _lock_new(folder, spool)
+        lock = instances.lock_new(folder, spool)
         try:
             reach("home.locked")
             files.sync_folder(folder.parent)
@@ -72,6 +70,9 @@ class Home:
             files.sync_folder(folder)
             reach("home.made")
         except BaseException:
+            # Nothing is claimed yet, so nothing may be left: it is tried again under the same name.
+            with contextlib.suppress(OSError):
+                instances.delete(folder)
             os.close(lock)
             raise
         return cls(spool, instance, lock, journal)
@@ -82,7 +83,8 @@ class Home:
 
         A folder without a journal and without claimed files died at birth, or while it was being removed, and is
         removed. Raises `JournalError` if files are claimed but the journal is missing, if it is damaged or of another
-        version, or if the folder is not ours to open: then everything is left as it is.
+        version, or if the folder is not ours to open; `DiskError` if it cannot be read just now. Then everything is
+        left as it is.
         """
         folder = layout.state_folder(spool) / instance
         try:
@@ -97,15 +99,18 @@ class Home:
             journal = Journal(folder / layout.JOURNAL, instance, create=False)
             try:
                 journal.load()  # what cannot be read is told here, not half-way
-            except JournalError:
+            except SpoolhouseError:
                 journal.close()
                 raise
             return cls(spool, instance, lock, journal)
+        except DiskError:
+            os.close(lock)
+            raise
         except JournalError:
             try:
-                if not _holds_nothing(folder):
+                if not instances.holds_nothing(folder):
                     raise
-                _delete(folder)
+                instances.delete(folder)
             finally:
                 os.close(lock)
             return None
@@ -124,6 +129,17 @@ class Home:
         for file in contents.files:
             file.device = device
         self.files = {file.number: file for file in contents.files}
+        self.leaving = set()
+        for path in instances.walk(self.folder / layout.LEAVING):
+            if not path.name.isdecimal() or int(path.name) not in self.files:
+                continue
+            file = self.files[int(path.name)]
+            self.leaving.add(file.number)
+            inode = self._aside(file.number).lstat().st_ino
+            if inode != file.inode:
+                # A copy had been made, but this one was not deleted yet: it is still the file.
+                self.journal.copied(file.number, inode)
+                file.inode = inode
         self._numbers = max(self.files, default=0)
         self.unacknowledged = {}
         for shipment in contents.planned:
@@ -132,34 +148,45 @@ class Home:
         return contents
 
     def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
-        """Take files by renaming them here, durably; say for each what came of it.
+        """Take files by renaming them here; say for each what came of it.
 
         FileNotFoundError: another instance was faster, or the file is gone. FileExistsError: a file of the same name
         is still in flight, this one has to wait.
         """
         results: list[tuple[Place, Claim | OSError]] = []
-        touched = set()
         for place in places:
-            target = self.claimed / place.relative
             try:
-                with _pending_folder(self.spool, place) as folder:
-                    # What we cannot read stays where it is: in `failed/` nobody would look for a missing permission.
-                    os.close(files.open_regular(Path(place.name), folder=folder))
-                    with self._still_open():
-                        files.make_folders(target.parent, below=self.folder)
-                        reach("home.before_claim")
-                        files.rename_without_clobber(Path(place.name), target, folder=folder)
-                        reach("home.claimed")
-                        status = target.lstat()
+                results.append((place, self._claim(place)))
             except OSError as error:
                 results.append((place, error))
-                continue
-            touched |= {(self.spool / place.relative).parent, target.parent}
-            claim = Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
-            results.append((place, claim))
-        files.sync_folders(touched)
-        reach("home.claims_synced")
         return results
+
+    def _claim(self, place: Place) -> Claim:
+        target = self.claimed / place.relative
+        with _pending_folder(self.spool, place) as folder:
+            # What we cannot read stays where it is: in `failed/` nobody would look for a missing permission.
+            descriptor = files.open_regular(Path(place.name), folder=folder)
+            try:
+                looked_at = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            with self._still_open():
+                files.make_folders(target.parent, below=self.folder)
+                reach("home.before_claim")
+                files.rename_without_clobber(Path(place.name), target, folder=folder)
+                reach("home.claimed")
+                status = target.lstat()
+        if (status.st_dev, status.st_ino) != (looked_at.st_dev, looked_at.st_ino):
+            # Another file, or a link, took the name after we looked: back with it, to be looked at anew.
+            self.release(place)
+            raise OSError(errno.EAGAIN, "another file took its name", os.fspath(place.relative))
+        return Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
+
+    def sync(self, claims: Iterable[Claim]) -> None:
+        """Make claims durable: nothing of them may be in the journal before."""
+        places = [claim.place.relative.parent for claim in claims]
+        files.sync_folders({root / place for place in places for root in (self.spool, self.claimed)})
+        reach("home.claims_synced")
 
     def add(self, claim: Claim, now_ms: int) -> JournalledFile:
         """Give a claimed file its number. It is in the journal once a shipment of it is planned."""
@@ -181,7 +208,39 @@ class Home:
         file = self.files[number]
         if file.state is FileState.FINAL and file.target is not None:
             return self.spool / file.target
-        return self.claimed / file.place.relative
+        return self._aside(number) if number in self.leaving else self.claimed / file.place.relative
+
+    def _aside(self, number: int) -> Path:
+        return self.folder / layout.LEAVING / str(number)
+
+    def set_aside(self, number: int) -> Path:
+        """Take a claimed file to where only its number names it, durably; return its path.
+
+        FileNotFoundError if it is gone. The next file of its name may then be claimed.
+        """
+        aside = self._aside(number)
+        if number not in self.leaving:
+            self.size(number)
+            source = self.path(number)
+            with self._still_open():
+                files.make_folders(aside.parent, below=self.folder)
+                files.rename_without_clobber(source, aside)
+                self.leaving.add(number)
+            files.sync_folders([source.parent, aside.parent])
+        return aside
+
+    def copy(self, file: JournalledFile) -> Path:
+        """Return where a copy of `file` on its target's disk stands until it is the only one."""
+        folder = file.place.relative.parent if file.target is None else file.target.parent
+        return self.spool / folder / layout.copy_name(self.instance, file.number)
+
+    def stands(self, number: int) -> bool:
+        """Tell whether file `number` itself, and no other one of its name, is where `path` says."""
+        try:
+            self.size(number)
+        except FileNotFoundError:
+            return False
+        return True
 
     def open(self, number: int) -> int:
         """Open file `number` for reading; FileNotFoundError if it is gone, also where another one has its name now."""
@@ -203,25 +262,25 @@ class Home:
         source = self.claimed / place.relative
         folder = self.spool / place.relative.parent
         number = 0
-        with self._still_open():
-            files.make_folders(folder, below=self.spool)
+        with self._still_open(), files.opened_folders(folder, below=self.spool) as descriptor:
             while True:
-                target = folder / layout.numbered(place.name, number)
+                name = layout.numbered(place.name, number)
                 try:
                     reach("home.before_release")
-                    files.rename_without_clobber(source, target)
+                    files.rename_without_clobber(source, Path(name), target_folder=descriptor)
                 except FileExistsError:
                     number += 1
                     continue
                 reach("home.released")
-                files.sync_folders([source.parent, folder])
-                return target.relative_to(self.spool)
+                files.sync_folder(source.parent)
+                os.fsync(descriptor)
+                return place.relative.with_name(name)
 
     def listing(self) -> list[Place]:
         """Return the files that are in `claimed/` now."""
         return [
             Place(type=path.parts[0], project=path.parts[1], name=path.parts[2])
-            for path in _walk(self.claimed)
+            for path in instances.walk(self.claimed)
             if len(path.parts) == layout.PENDING_DEPTH
         ]
 
@@ -232,7 +291,8 @@ class Home:
 
     def is_empty(self) -> bool:
         """Tell whether nothing is left to do for any file here."""
-        return not self.files and not any(_walk(self.claimed))
+        folders = (self.claimed, self.folder / layout.LEAVING)
+        return not self.files and not any(any(instances.walk(folder)) for folder in folders)
 
     def remove(self) -> None:
         """Delete the folder, under its lock; only when `is_empty`.
@@ -244,7 +304,7 @@ class Home:
                 self._closed = True
                 self.journal.close()
                 try:
-                    _delete(self.folder)
+                    instances.delete(self.folder)
                 finally:
                     os.close(self._lock)
 
@@ -277,81 +337,3 @@ def _pending_folder(spool: Path, place: Place) -> Iterator[int]:
             os.close(inner)
     finally:
         os.close(outer)
-
-
-def _lock_new(folder: Path, spool: Path) -> int:
-    """Make the folder of a new instance and take its lock. Raises FileExistsError if it is another one's.
-
-    Until it is locked, a neighbour may take it for a folder that died at birth, and remove it: then it is made again.
-    """
-    files.make_folders(folder.parent, below=spool)
-    files.check_locks_lock(folder.parent)
-    for _ in range(_BIRTHS):
-        reach("home.before_making")
-        folder.mkdir(exist_ok=True)
-        try:
-            lock = files.lock(folder / layout.LOCK)
-        except FileNotFoundError:
-            continue
-        if lock is None:
-            time.sleep(_BIRTH_PAUSE)
-        elif os.path.lexists(folder / layout.JOURNAL):
-            os.close(lock)
-            break
-        else:
-            return lock
-    raise FileExistsError(errno.EEXIST, "it belongs to another instance", os.fspath(folder))
-
-
-def _holds_nothing(folder: Path) -> bool:
-    """Tell whether a folder whose journal cannot be opened may be removed: nothing was ever claimed, or is left."""
-    if not os.path.lexists(folder / layout.CLAIMED):
-        return True
-    return not os.path.lexists(folder / layout.JOURNAL) and not any(_walk(folder / layout.CLAIMED))
-
-
-def _delete(folder: Path) -> None:
-    """Delete an instance folder whose lock we hold, unless a file is claimed in it. The lock goes last.
-
-    A neighbour that comes in between finds no journal and nothing claimed, and finishes the work.
-    """
-    claimed = folder / layout.CLAIMED
-    reach("home.before_removal")
-    try:
-        for root, _, _ in os.walk(claimed, topdown=False):
-            Path(root).rmdir()
-    except OSError:
-        return
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == layout.LOCK):
-        reach("home.removing")
-        with contextlib.suppress(OSError):
-            path.unlink()
-    reach("home.emptied")
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-    files.sync_folder(folder.parent)
-
-
-def _walk(folder: Path) -> Iterator[PurePath]:
-    """Yield all that is no folder below `folder`, as relative paths; nothing if it does not exist.
-
-    Raises `JournalError` if it cannot be listed: what cannot be seen must not pass for empty.
-    """
-
-    def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise JournalError(f"{error.filename}: {error.strerror}") from error
-
-    for root, folders, names in os.walk(folder, onerror=fail):
-        links = [name for name in folders if Path(root, name).is_symlink()]
-        for name in (*names, *links):
-            yield Path(root, name).relative_to(folder)
-
-
-def instances(spool: Path) -> list[str]:
-    """Return the names of all instance folders of a spool, dead or alive."""
-    state = layout.state_folder(spool)
-    try:
-        return sorted(entry.name for entry in os.scandir(state) if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
-        return []

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.core.parts import Cut, Part
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
-from spoolhouse.errors import JournalError
+from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool.layout import Place
 
@@ -61,6 +61,19 @@ DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
 _BITS = 64
 _FAULTS = (sqlite3.Error, UnicodeError, OSError)
 """What a damaged database raises: its own words, too, may quote bytes that are no text. OSError is a failpoint's."""
+_REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_BUSY,
+    }
+)
+"""The primary result codes that say nothing of the database itself: only that it cannot be used just now."""
+_PRIMARY = 0xFF
 
 
 class FileState(StrEnum):
@@ -101,7 +114,8 @@ class Contents:
 class Journal:
     """One instance's journal. Every method commits durably before it returns; safe to call from any thread.
 
-    All methods raise `JournalError` if the database is damaged or cannot be written.
+    All methods raise `DiskError` if it cannot be written or read just now (a full disk): then nothing has changed, and
+    the same call may be tried again. They raise `JournalError` if the database is damaged.
     """
 
     def __init__(self, path: Path, instance: str, *, create: bool) -> None:
@@ -119,7 +133,7 @@ class Journal:
                 self._database.close()
                 raise
         except _FAULTS as error:
-            raise JournalError(f"{path}: {error}") from error
+            raise _meant(path, error) from error
 
     def _prepare(self, *, create: bool) -> int:
         """Set up or check the database; return the highest shipment number."""
@@ -168,7 +182,7 @@ class Journal:
                         self._database.execute("ROLLBACK")
                     raise
             except _FAULTS as error:
-                raise JournalError(f"{self._path}: {error}") from error
+                raise _meant(self._path, error) from error
 
     def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
         """Record files that are new or have grown, and the shipments that cover their bytes."""
@@ -238,6 +252,11 @@ class Journal:
                 [(os.fsencode(target), number) for number, target in targets.items()],
             )
 
+    def copied(self, number: int, inode: int) -> None:
+        """Record that from now on a copy on another disk is the file."""
+        with self._transaction("copied") as database:
+            database.execute("UPDATE file SET inode = ? WHERE number = ?", (_signed(inode), number))
+
     def moved(self, watch_until_ms: Mapping[int, int]) -> None:
         """Record that files are in their final place, durably, and forget the shipments that this completes."""
         with self._transaction("moved") as database:
@@ -297,6 +316,15 @@ class Journal:
         """Close the database, after whatever another thread is still doing with it."""
         with self._lock:
             self._database.close()
+
+
+def _meant(path: Path, error: Exception) -> SpoolhouseError:
+    """Return what an error of the database asks for: to try again, or to leave the journal as it is."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, OSError) or (code is not None and code & _PRIMARY in _REFUSALS):
+        mend = "make room on its disk, and let the daemon's user write there"
+        return DiskError(f"{path}: {getattr(error, 'strerror', None) or error}", mend=mend)
+    return JournalError(f"{path}: {error}")
 
 
 def _file_row(file: JournalledFile) -> tuple[object, ...]:

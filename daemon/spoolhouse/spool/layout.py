@@ -3,7 +3,8 @@
     {spool}/{type}/{project}/{timestamp}_{id}.jsonl        pending
     {spool}/{type}/{project}/processed/…, failed/…         final
     {spool}/rejected/{day}/{shipment}.jsonl                rejected lines
-    {spool}/.spoolhouse/{instance}/                        lock, journal, address, claimed/{type}/{project}/…
+    {spool}/.spoolhouse/{instance}/                        lock, journal, address
+    {spool}/.spoolhouse/{instance}/claimed/{type}/{project}/…, leaving/{number}
 
 Types and projects are folders that the producers make; all others are ours.
 """
@@ -16,6 +17,7 @@ from pathlib import Path, PurePath
 
 STATE = ".spoolhouse"
 CLAIMED = "claimed"
+LEAVING = "leaving"
 PROCESSED = "processed"
 FAILED = "failed"
 REJECTED = "rejected"
@@ -104,6 +106,16 @@ def extended(name: str, ending: str) -> str:
             room -= 1
         name = os.fsdecode(raw[:room])
     return name + ending
+
+
+def reason_name(name: str) -> str:
+    """Return the name of the note beside a file in `failed/`."""
+    return extended(name, ".reason.txt")
+
+
+def copy_name(instance: str, number: int) -> str:
+    """Return the name that a copy on another disk has until it is whole, and the only one: no producer's name."""
+    return f".{instance}.{number}.copy"
 
 
 def rejected_path(shipment: str, clock_ms: int) -> PurePath:

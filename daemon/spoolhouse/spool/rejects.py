@@ -9,120 +9,159 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 from spoolhouse.core.reject import Reason, Reject
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, layout
+
+_RECORDS_AT_ONCE = 200
+
+
+class _Growing:
+    """A file under a temporary name, written so that a write which failed half-way is simply done again."""
+
+    def __init__(self, path: Path, folder: int) -> None:
+        self._name = _temporary(path).name
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self._name, flags, 0o666, dir_fd=folder)
+        self.end = 0
+        """Bytes that count; what stands behind them is of a write that failed."""
+
+    def write(self, data: bytes, at: int) -> int:
+        """Write `data` at offset `at`; return the offset behind it. It counts once `end` is set to that."""
+        reach("rejects.write")
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, at)
+            view = view[written:]
+            at += written
+        return at
+
+    def sync(self) -> None:
+        reach("rejects.sync")
+        os.ftruncate(self._descriptor, self.end)
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
 
 
 class RejectFile:
     """Written under a temporary name and renamed whole, so that a replay of the shipment overwrites it.
 
     Blocks on the disk: use it from a worker thread, one thread at a time. Nothing is created until the first reject.
+    A method that raised OSError (a full disk) has changed nothing that counts, and may be called again. Memory is
+    bounded: records are written as they are made.
     """
 
     def __init__(self, spool: Path, shipment: str, clock_ms: int) -> None:
         """Prepare for the rejects of `shipment`."""
         self._spool = spool
         self._path = spool / layout.rejected_path(shipment, clock_ms)
-        self._file: BinaryIO | None = None
-        self._long: BinaryIO | None = None
+        self._file: _Growing | None = None
+        self._long: _Growing | None = None
         self._long_paths: list[Path] = []
+        self._named = False
+        """It has its final name."""
         self.count = 0
 
     def add(self, file: str, lines_before: int, rejects: Sequence[Reject]) -> None:
         """Append rejected lines of `file` from a piece that `lines_before` lines stand before."""
-        for reject in rejects:
-            record: dict[str, object] = {"file": file, "line": lines_before + reject.line, "offset": reject.offset}
-            record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
-            try:
-                record["raw"] = reject.raw.decode()
-            except UnicodeDecodeError:
-                record["raw_base64"] = base64.b64encode(reject.raw).decode()
-            self._write(record)
+        self._write(_record(file, lines_before, reject) for reject in rejects)
 
     def add_long_part(self, data: bytes) -> None:
         """Stream a part of a line that is too long to be held."""
         reach("rejects.long_part")
         if self._long is None:
-            self._make_folder()
-            self._long = _temporary(self._long_path()).open("wb")
-        self._long.write(data)
+            self._long = self._open(self._long_path())
+        self._long.end = self._long.write(data, self._long.end)
 
     def end_long(self, file: str, line: int, offset: int) -> None:
         """Record the line whose parts were streamed."""
         if self._long is not None:
-            self._sync(self._long)
-            self._long = None
+            self._long.sync()
         reason = Reason.TOO_LONG.value
         detail = "longer than spool.max_line"
         record = {"file": file, "line": line, "offset": offset, "reason": reason, "field": ""}
-        self._write({**record, "detail": detail, "raw_file": self._long_path().name})
+        self._write([{**record, "detail": detail, "raw_file": self._long_path().name}])
         self._long_paths.append(self._long_path())
+        if self._long is not None:
+            self._long.close()
+            self._long = None
 
     def drop_long(self) -> None:
         """Forget the parts of a line whose end never comes: its archive is damaged. Without such parts, do nothing."""
         if self._long is not None:
-            _close(self._long)
-            self._long = None
             reach("rejects.drop_long")
             _temporary(self._long_path()).unlink(missing_ok=True)
+            self._long.close()
+            self._long = None
 
     def finish(self) -> None:
         """Make it durable under its final name; nothing if there were no rejects."""
         self.drop_long()
         if self._file is not None:
-            self._sync(self._file)
-            for path in (*self._long_paths, self._path):
+            self._file.sync()
+            while self._long_paths:
+                reach("rejects.rename_long")
+                _temporary(self._long_paths[-1]).replace(self._long_paths[-1])
+                self._long_paths.pop()
+            if not self._named:
                 reach("rejects.rename")
-                _temporary(path).replace(path)
+                _temporary(self._path).replace(self._path)
+                self._named = True
             reach("rejects.renamed")
-            self._file = None
-            self._long_paths.clear()
             files.sync_folder(self._path.parent)
+            self._file.close()
+            self._file = None
 
     def abort(self) -> None:
         """Leave nothing half-written behind; after `finish`, nothing at all is changed. Does not raise."""
         with contextlib.suppress(OSError):
             self.drop_long()
         if self._file is not None:
-            _close(self._file)
+            self._file.close()
             self._file = None
             for path in (*self._long_paths, self._path):
                 with contextlib.suppress(OSError):
                     _temporary(path).unlink(missing_ok=True)
         self._long_paths.clear()
 
-    def _write(self, record: dict[str, object]) -> None:
-        reach("rejects.write")
-        if self._file is None:
-            self._make_folder()
-            self._file = _temporary(self._path).open("wb")
-        self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-        self.count += 1
+    def _write(self, records: Iterable[dict[str, object]]) -> None:
+        """Append all of `records`, or none of them."""
+        lines = (json.dumps(r, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for r in records)
+        at = None if self._file is None else self._file.end
+        count = 0
+        while some := list(islice(lines, _RECORDS_AT_ONCE)):
+            if self._file is None:
+                self._file = self._open(self._path)
+            at = self._file.write(b"".join(some), at or 0)
+            count += len(some)
+        if self._file is not None and at is not None:
+            self._file.end = at
+            self.count += count
 
-    def _make_folder(self) -> None:
-        files.make_folders(self._path.parent, below=self._spool)
+    def _open(self, path: Path) -> _Growing:
+        with files.opened_folders(path.parent, below=self._spool) as folder:
+            return _Growing(path, folder)
 
     def _long_path(self) -> Path:
         return self._path.with_name(f"{self._path.stem}.{len(self._long_paths)}.line")
 
-    @staticmethod
-    def _sync(file: BinaryIO) -> None:
-        reach("rejects.sync")
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
+
+def _record(file: str, lines_before: int, reject: Reject) -> dict[str, object]:
+    record: dict[str, object] = {"file": file, "line": lines_before + reject.line, "offset": reject.offset}
+    record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
+    try:
+        record["raw"] = reject.raw.decode()
+    except UnicodeDecodeError:
+        record["raw_base64"] = base64.b64encode(reject.raw).decode()
+    return record
 
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
-
-
-def _close(file: BinaryIO) -> None:
-    """Close what is to be thrown away: that its last bytes cannot be written does not matter."""
-    with contextlib.suppress(OSError):
-        file.close()

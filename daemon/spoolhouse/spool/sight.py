@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoolhouse.spool import layout
-from spoolhouse.spool.home import instances
+from spoolhouse.spool.instances import names
 
 _LINES_READ = 64 << 20
 _PIECE = 1 << 20
@@ -65,7 +65,7 @@ class Ends:
 
 def look(spool: Path, now: float) -> list[Instance]:
     """Return the instances of a spool. `now` is the time of the day."""
-    return [_instance(layout.state_folder(spool) / name, now) for name in instances(spool)]
+    return [_instance(layout.state_folder(spool) / name, now) for name in names(spool)]
 
 
 def ends(spool: Path) -> Ends:

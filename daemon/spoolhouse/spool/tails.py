@@ -38,13 +38,12 @@ class Tails:
         # Comparing two tails runs Python code, so the heap functions are not atomic by themselves.
         self._lock = threading.Lock()
 
-    def watch(self, home: Home, file: int, *, later: bool = False) -> None:
-        """Look at `file` soon, or `later`: what keeps it from being moved will not be gone in a moment."""
-        pause = _LOOKS[-1 if later else 0]
+    def watch(self, home: Home, file: int) -> None:
+        """Look at `file` soon."""
         with self._lock:
             if (home.instance, file) not in self._watched:
                 self._watched.add((home.instance, file))
-                heapq.heappush(self._heap, Tail(due=time.monotonic() + pause, home=home, file=file))
+                heapq.heappush(self._heap, Tail(due=time.monotonic() + _LOOKS[0], home=home, file=file))
 
     def again(self, tail: Tail, *, soon: bool) -> None:
         """Look at `tail` again; each time a little later, unless it just changed."""

@@ -1,0 +1,115 @@
+"""The disk under the spool, which may refuse for a while: full, read-only, failing, or a folder of another user.
+
+Promises: what has to be on the disk is tried again until it is, with growing pauses; the trouble is said once and then
+ever less often, with the folder and the mend; nothing new is claimed meanwhile.
+"""
+
+import asyncio
+import contextlib
+import errno
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from spoolhouse import pulse
+from spoolhouse.core.backoff import delay
+from spoolhouse.errors import DiskError, SpoolhouseError
+from spoolhouse.health import Health
+
+T = TypeVar("T")
+
+_MENDS = {
+    errno.ENOSPC: "make room on its disk (space, or inodes)",
+    errno.EDQUOT: "make room, or raise the quota of the daemon's user",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "mount its file system for writing",
+    errno.EIO: "see what the kernel says of its disk",
+    errno.EACCES: "let the daemon's user read and write there",
+    errno.EPERM: "let the daemon's user read and write there",
+    errno.ENOTDIR: "take away what stands in the place of a folder",
+    errno.ELOOP: "take away the link that stands in the place of a folder",
+}
+_WHOLE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_NO_REFUSAL = (FileNotFoundError, FileExistsError)
+"""These answer a question about a name; trying again would not change them."""
+
+
+def concerns_all(error: OSError) -> bool:
+    """Tell whether an error is likely to meet every file, not only the one that it was met at."""
+    return error.errno in _WHOLE_DISK
+
+
+def refusal(folder: Path, error: OSError | DiskError) -> DiskError:
+    """Return what went wrong with something in `folder`, with the mend."""
+    if isinstance(error, DiskError):
+        return error
+    mend = _MENDS.get(error.errno or 0, "mend it; it is tried again")
+    return DiskError(f"{folder}: {error.strerror or error}", mend=mend)
+
+
+async def to_its_end(work: Callable[[], T]) -> T:
+    """Run `work` in a worker thread; when cancelled meanwhile, wait for its end first.
+
+    No thread may go on with a folder whose lock is given up.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError, SpoolhouseError):
+            await running
+        raise
+
+
+class Disk:
+    """What the stages write through."""
+
+    def __init__(self, health: Health, *, first: float, cap: float, patience: float | None = None) -> None:
+        """Pause from `first` to `cap` seconds between attempts; give up after `patience` seconds (None: never)."""
+        self._health = health
+        self._first = first
+        self._cap = cap
+        self._patience = patience
+
+    async def persist(self, folder: Path, work: Callable[[], T]) -> T:
+        """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
+
+        `work` must have changed nothing when it raises OSError or `DiskError`, or be able to go on from there. Raises
+        `DiskError` where the patience of a run with an end is used up.
+        """
+        attempts, since = 0, time.monotonic()
+        while True:
+            try:
+                result = await to_its_end(work)
+            except _NO_REFUSAL:
+                raise
+            except (OSError, DiskError) as error:
+                attempts += 1
+                trouble = refusal(folder, error)
+                self._health.bad(str(folder), trouble)
+                if self._patience is not None and time.monotonic() - since >= self._patience:
+                    raise trouble from error
+                await self._pause(attempts)
+            else:
+                if attempts:
+                    self._health.good(str(folder))
+                return result
+
+    def refused(self, folder: Path, error: DiskError) -> None:
+        """Note that `folder` does not take files, which are kept elsewhere and tried again."""
+        self._health.bad(str(folder), error)
+
+    def took(self, folder: Path) -> None:
+        """Note that `folder` takes files again."""
+        self._health.good(str(folder))
+
+    def pause(self, attempts: int) -> float:
+        """Return how many seconds to wait after failed attempt number `attempts`."""
+        fraction = random.random()  # noqa: S311  # jitter is no secret
+        return delay(attempts, first=self._first, cap=self._cap, fraction=fraction)
+
+    async def _pause(self, attempts: int) -> None:
+        with pulse.resting():
+            await asyncio.sleep(self.pause(attempts))

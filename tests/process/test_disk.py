@@ -1,0 +1,174 @@
+"""A disk that is full, fails, or is another one: the daemon waits, says so, and goes on; nothing is lost or doubled."""
+
+import json
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import Daemon, drop, once
+from tests.process.inputs import good
+
+SPANS = "mastra_admin_spans"
+HASTE = {"SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.1", "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.2"}
+BAD = b"no event\n"
+FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
+
+
+def counts(database: Database) -> tuple[object, ...]:
+    """Return how many rows there are, and how many different ones."""
+    return database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}")[0]
+
+
+def rejected(spool: Path) -> list[str]:
+    """Return the rejected lines that are kept."""
+    return [
+        json.loads(line)["raw"]
+        for path in (spool / "rejected").rglob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+
+
+def files(spool: Path) -> list[str]:
+    """Return all files of the spool but those of the instances' own: names and copies that nobody should see, too."""
+    found = sorted(str(path.relative_to(spool)) for path in spool.rglob("*") if path.is_file())
+    return [path for path in found if not path.startswith((".spoolhouse", "rejected/"))]
+
+
+def in_flight(spool: Path) -> list[Path]:
+    """Return the files that instances still hold."""
+    state = spool / ".spoolhouse"
+    return [path for folder in ("claimed", "leaving") for path in state.glob(f"*/{folder}/**/*") if path.is_file()]
+
+
+def test_a_disk_that_takes_no_byte_is_waited_for(database: Database, tmp_path: Path) -> None:
+    """As one that is full: no file can grow. Each shipment is journalled, sent and settled once it can."""
+    with Daemon(database.native_url, tmp_path, env=HASTE) as daemon:
+        drop(tmp_path, "span", "p", "first.jsonl", good("p", 5))
+        daemon.wait_for("file_settled")
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        drop(tmp_path, "span", "p", "second.jsonl", good("p", 5, first=5) + BAD)
+        (told, *_) = daemon.wait_for("disk_unavailable", attempts=4)
+        assert "journal.sqlite" in str(told["error"])
+        assert "make room" in str(told["mend"])
+        assert counts(database) == (5, 5)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        daemon.wait_for("disk_available")
+        daemon.wait_for("file_settled", path="span/p/second.jsonl", rejected=1)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert counts(database) == (10, 10)
+    assert rejected(tmp_path) == ["no event"]
+    assert files(tmp_path) == ["span/p/processed/first.jsonl", "span/p/processed/second.jsonl"]
+
+
+@pytest.mark.parametrize("inside", ["file", "dangling link"])
+def test_what_stands_in_the_place_of_rejected_is_waited_out(inside: str, database: Database, tmp_path: Path) -> None:
+    obstacle = tmp_path / "rejected"
+    if inside == "file":
+        obstacle.write_bytes(b"in the way")
+    else:
+        obstacle.symlink_to(tmp_path / "nowhere")
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5) + BAD)
+    with Daemon(database.native_url, tmp_path, env=HASTE) as daemon:
+        daemon.wait_for("disk_unavailable", scope=str(obstacle))
+        obstacle.unlink()
+        daemon.wait_for("file_settled", rejected=1)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert counts(database) == (5, 5)
+    assert rejected(tmp_path) == ["no event"]
+
+
+def test_a_run_with_an_end_waits_for_a_while_and_exits_1(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "rejected").write_bytes(b"in the way")
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5) + BAD)
+    code, daemon = once(database.native_url, tmp_path, env={**HASTE, "SPOOLHOUSE_SHUTDOWN__GRACE": "1"})
+    assert code == 1, daemon.told()
+    assert daemon.events("disk_unavailable")
+    (tmp_path / "rejected").unlink()
+    code, daemon = once(database.native_url, tmp_path, env=HASTE)
+    assert code == 0, daemon.told()
+    assert counts(database) == (5, 5)
+    assert rejected(tmp_path) == ["no event"]
+    assert files(tmp_path) == ["span/p/processed/a.jsonl"]
+
+
+PLACES = [
+    "home.locked",
+    "home.journal_made",
+    "home.before_claim",
+    "home.claims_synced",
+    "journal.plan",
+    "journal.acknowledge",
+    "journal.moving",
+    "journal.moved",
+    "journal.forget",
+    "rejects.write",
+    "rejects.sync",
+    "rejects.rename",
+    "files.make_opened",
+    "files.sync_folder",
+    "files.move",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_wherever_the_disk_refuses_once_all_goes_on(place: str, database: Database, tmp_path: Path) -> None:
+    """Also at the second arrival, which is another file, another folder, or the same one again."""
+    for number in range(3):
+        drop(tmp_path, "span", f"p{number}", "a.jsonl", good(f"p{number}", 5) + BAD)
+    env = {**HASTE, FAILPOINTS: f"{place}@2=ENOSPC", "SPOOLHOUSE_BATCH__MAX_FILES": "1"}
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("file_settled", count=3)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+        assert not daemon.events("stage_failed")
+    assert counts(database) == (15, 15)
+    assert rejected(tmp_path) == ["no event"] * 3
+    assert files(tmp_path) == [f"span/p{number}/processed/a.jsonl" for number in range(3)]
+
+
+@pytest.mark.parametrize("still_another_disk", [True, False])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "files.move",
+        "files.copy",
+        "journal.copied",
+        "files.copy_synced",
+        "files.copied",
+        "settle.renamed",
+        "settle.moved",
+    ],
+)
+def test_a_kill_while_a_file_moves_to_another_disk_leaves_one(
+    place: str, still_another_disk: bool, database: Database, tmp_path: Path
+) -> None:
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+    traps = "files.move=kill" if place == "files.move" else f"files.move=EXDEV,{place}=kill"
+    code, daemon = once(database.native_url, tmp_path, env={**HASTE, FAILPOINTS: traps})
+    assert code == -signal.SIGKILL, daemon.told()
+    env = {**HASTE, FAILPOINTS: "files.move@*=EXDEV"} if still_another_disk else HASTE
+    code, daemon = once(database.native_url, tmp_path, env=env)
+    assert code == 0, daemon.told()
+    assert not daemon.events("file_vanished")
+    assert files(tmp_path) == ["span/p/processed/a.jsonl"]
+    assert (tmp_path / "span/p/processed/a.jsonl").read_bytes() == good("p", 5)
+    assert not in_flight(tmp_path)
+    assert counts(database) == (5, 5)
+
+
+@pytest.mark.parametrize("place", ["settle.before_move", "settle.before_deletion", "settle.deleted", "settle.synced"])
+def test_a_kill_while_a_file_is_deleted_deletes_it_once(place: str, database: Database, tmp_path: Path) -> None:
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+    traps = {FAILPOINTS: f"{place}=kill"}
+    code, daemon = once(database.native_url, tmp_path, "--delete-after-process", env={**HASTE, **traps})
+    assert code == -signal.SIGKILL, daemon.told()
+    code, daemon = once(database.native_url, tmp_path, "--delete-after-process", env=HASTE)
+    assert code == 0, daemon.told()
+    assert files(tmp_path) == []
+    assert not in_flight(tmp_path)
+    assert counts(database) == (5, 5)
