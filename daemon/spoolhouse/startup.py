@@ -14,6 +14,9 @@ from spoolhouse.schema.render import declare
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
+
+log = structlog.get_logger(__name__)
 
 log = structlog.get_logger(__name__)
 
@@ -27,13 +30,29 @@ def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
     Raises `BadSettingError`.
     """
     clickhouse = settings.clickhouse
+    if not clickhouse.tls_verify and database is None:
+        log.warning(
+            "tls_not_verified",
+            url=clickhouse.url,
+            mend="anybody between here and the server can read and change what is sent: set clickhouse.tls_ca instead",
+        )
     return connect(
         clickhouse.url,
         username=clickhouse.username,
         password=None if clickhouse.password is None else clickhouse.password.get_secret_value(),
         database=database or clickhouse.database,
+        transport=transport(settings),
+    )
+
+
+def transport(settings: Settings) -> Transport:
+    """Return the way to the server that `settings.clickhouse` describe."""
+    clickhouse = settings.clickhouse
+    return Transport(
         connect_timeout=clickhouse.connect_timeout,
         timeout=clickhouse.timeout,
+        tls=Tls(ca=clickhouse.tls_ca, cert=clickhouse.tls_cert, key=clickhouse.tls_key, verify=clickhouse.tls_verify),
+        compression=Compression(clickhouse.compression),
     )
 
 

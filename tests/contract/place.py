@@ -7,7 +7,9 @@ from typing import Any
 
 from spoolhouse.core.ports import Driver
 from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
 
+NO_TLS = Tls()
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
@@ -28,10 +30,17 @@ class Place:
 
 @asynccontextmanager
 async def connected(
-    url: str, *, database: str | None = None, connecting: float = 10, patience: float = 60
+    url: str,
+    *,
+    database: str | None = None,
+    connecting: float = 10,
+    patience: float = 60,
+    tls: Tls = NO_TLS,
+    compression: Compression = Compression.NONE,
 ) -> AsyncGenerator[Driver]:
     """Lend a driver, and close it whatever happens; `connecting` and `patience` are its two timeouts."""
-    driver = connect(url, database=database, connect_timeout=connecting, timeout=patience)
+    transport = Transport(connect_timeout=connecting, timeout=patience, tls=tls, compression=compression)
+    driver = connect(url, database=database, transport=transport)
     try:
         yield driver
     finally:

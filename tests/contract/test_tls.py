@@ -10,8 +10,10 @@ import pytest
 
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver
-from spoolhouse.errors import OperatorError, TransientError
-from tests.contract.place import Place, connected
+from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
+from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.store.clickhouse.transport import Tls, Transport
+from tests.contract.place import NO_TLS, Place, connected
 from tests.contract.proxy import proxy_to
 from tests.contract.tables import create_table, insert_of, log_pieces, stream
 
@@ -43,11 +45,13 @@ def port_of(place: Place) -> int:
 
 
 @asynccontextmanager
-async def over_tls(place: Place, tls: ssl.SSLContext, host: str = "localhost") -> AsyncGenerator[Driver]:
+async def over_tls(
+    place: Place, tls: ssl.SSLContext, host: str = "localhost", *, ours: Tls = NO_TLS
+) -> AsyncGenerator[Driver]:
     """Connect to a place through a proxy that speaks TLS."""
     async with (
         proxy_to("127.0.0.1", port_of(place), tls=tls) as proxy,
-        connected(f"{SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}") as driver,
+        connected(f"{SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}", tls=ours) as driver,
     ):
         yield driver
 
@@ -65,7 +69,7 @@ async def test_everything_works_over_tls(
 
 async def test_stranger_is_not_trusted(remote_place: Place, tls: ssl.SSLContext) -> None:
     async with over_tls(remote_place, tls) as driver:
-        with pytest.raises(OperatorError, match="SSL_CERT_FILE"):
+        with pytest.raises(OperatorError, match=r"clickhouse\.tls_ca"):
             await driver.ping()
 
 
@@ -82,3 +86,62 @@ async def test_server_without_tls(remote_place: Place) -> None:
     async with connected(f"{SCHEMES[remote_place.kind]}://localhost:{port_of(remote_place)}") as driver:
         with pytest.raises(TransientError, match=r"clickhouse\.url"):
             await driver.ping()
+
+
+async def test_an_authority_is_named_by_a_setting(remote_place: Place, tls: ssl.SSLContext, certificate: Path) -> None:
+    async with over_tls(remote_place, tls, ours=Tls(ca=certificate)) as driver:
+        await driver.ping()
+
+
+async def test_nobody_has_to_prove_anything_where_that_is_asked_for(remote_place: Place, tls: ssl.SSLContext) -> None:
+    async with over_tls(remote_place, tls, host="127.0.0.1", ours=Tls(verify=False)) as driver:
+        await driver.ping()
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_server_asks_for_a_client_certificate(
+    remote_place: Place, tls: ssl.SSLContext, certificate: Path, *, shown: bool
+) -> None:
+    remote_place.query(create_table(LOGS, "logs"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(certificate)
+    async with over_tls(remote_place, tls, ours=Tls(ca=certificate, cert=certificate if shown else None)) as driver:
+        if shown:
+            await driver.insert_rows(insert_of(LOGS, "logs", "batch"), stream(log_pieces(20_000)))
+            assert await driver.execute("SELECT count() FROM logs") == [(20_000,)]
+        else:
+            with pytest.raises(StoreError, match=r"clickhouse\.tls_cert"):
+                await driver.ping()
+
+
+@pytest.mark.parametrize(
+    ("content", "setting"),
+    [(None, "ca"), ("no certificate", "ca"), (None, "cert"), ("no certificate", "cert")],
+)
+def test_a_file_that_is_of_no_use(tmp_path: Path, content: str | None, setting: str) -> None:
+    path = tmp_path / "a.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BadSettingError, match=rf"clickhouse\.tls_{setting}.*a\.pem"):
+        connect("https://localhost", transport=Transport(tls=Tls(ca=path) if setting == "ca" else Tls(cert=path)))
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "locked.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=x",
+        "-passout",
+        "pass:abcd",
+    ]
+    subprocess.run([*command, "-keyout", str(path), "-out", str(path) + ".crt"], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
+    with pytest.raises(BadSettingError, match=r"clickhouse\.tls_key.*no password"):
+        connect("clickhouses://localhost", transport=Transport(tls=Tls(cert=path)))

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from spoolhouse.settings.group import Group, Seconds
 
@@ -44,6 +45,18 @@ class ClickHouseSettings(Group):
     """Seconds until a server that does not answer counts as unreachable."""
     timeout: Seconds = 300.0
     """Seconds that one statement may take; an insert of half a million rows into a busy server takes tens."""
+
+    compression: Literal["none", "lz4", "zstd"] = "none"
+    """What rows are compressed with on their way: between machines `lz4` saves more time than it costs, on one it does
+    not; `zstd` where the network is narrow. Not for chdb."""
+    tls_ca: Path | None = None
+    """A file with the certificates of the authorities to trust, in place of the system's."""
+    tls_cert: Path | None = None
+    """A file with the client certificate (and perhaps its key) that the server asks for."""
+    tls_key: Path | None = None
+    """The key of `tls_cert`, without a password, where that file does not hold it."""
+    tls_verify: bool = True
+    """Whether the server has to prove who it is; without that, anybody between here and there can read along."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,6 +98,13 @@ class ClickHouseSettings(Group):
         elif not whole:
             raise ValueError(f"{scheme}://host, :port up to 65535 where it is not the usual one, and perhaps /database")
         return url
+
+    @field_validator("tls_key")
+    @classmethod
+    def _check_key(cls, key: Path | None, given: ValidationInfo) -> Path | None:
+        if key is not None and given.data.get("tls_cert") is None:
+            raise ValueError("a key together with clickhouse.tls_cert")
+        return key
 
     @field_validator("database")
     @classmethod

@@ -17,6 +17,7 @@ from spoolhouse.errors import (
 
 _LONGEST_MESSAGE = 600
 _GRANT = re.compile(r"the grant (?P<grant>.+? ON [^\s,;]*[^\s,;.])")
+_ALERT = re.compile(r"alert (bad |unsupported )?(certificate|unknown ca|access denied)", re.IGNORECASE)
 _VIEW = "while pushing to view"
 _CONVERSION = re.compile(r"while converting source column|Unsupported types to CAST")
 _UNKNOWN_CHOICE = 691
@@ -331,12 +332,21 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
     if isinstance(root, ssl.SSLCertVerificationError):
         return OperatorError(
             f"the certificate of {where} is not trusted: {root.verify_message}",
-            mend="check clickhouse.url, or name the certificate's authority in the environment: SSL_CERT_FILE",
+            mend="check clickhouse.url, or name the certificate's authority in clickhouse.tls_ca",
+        )
+    if isinstance(root, ssl.SSLError) and _ALERT.search(str(root)):
+        return OperatorError(
+            f"{where} does not accept our certificate: {root.reason or root}",
+            ambiguous=ambiguous,
+            mend="check clickhouse.tls_cert and clickhouse.tls_key",
         )
     words = first_line(str(root)) or type(root).__name__
-    return TransientError(
-        f"no answer from {where}: {words}", ambiguous=ambiguous, mend="check clickhouse.url, and that the server runs"
-    )
+    mend = "check clickhouse.url, and that the server runs"
+    if where.startswith(("clickhouses:", "https:")):
+        # With TLS 1.3 a client that shows no certificate is refused after it believes to be connected, and may see
+        # nothing but a reset.
+        mend += "; it may want a client certificate (clickhouse.tls_cert)"
+    return TransientError(f"no answer from {where}: {words}", ambiguous=ambiguous, mend=mend)
 
 
 def first_line(message: str) -> str:

@@ -1,7 +1,10 @@
 """From the settings to a driver."""
 
 from spoolhouse.core.ports import Driver
+from spoolhouse.store.clickhouse.transport import Transport
 from spoolhouse.store.clickhouse.url import Protocol, parse
+
+DEFAULT = Transport()
 
 
 def connect(
@@ -10,14 +13,12 @@ def connect(
     username: str | None = None,
     password: str | None = None,
     database: str | None = None,
-    connect_timeout: float = 10.0,
-    timeout: float = 300.0,
+    transport: Transport = DEFAULT,
 ) -> Driver:
     """Return the driver that the scheme of `url` asks for; nothing is connected to before its first use.
 
-    An argument that is not None wins over what the URL says. `connect_timeout` and `timeout` are seconds: until a
-    server counts as unreachable, and until its silence counts as a broken connection. A database that does not exist is
-    an `OperatorError` with code 81 on use. Raises `BadSettingError`.
+    An argument that is not None wins over what the URL says. A database that does not exist is an `OperatorError` with
+    code 81 on use. Raises `BadSettingError`.
     """
     address = parse(url, username=username, password=password, database=database)
     # Each driver is imported only where it is wanted: with its library it takes a tenth of a second.
@@ -25,11 +26,11 @@ def connect(
         case Protocol.NATIVE:
             from spoolhouse.store.clickhouse.native import NativeDriver  # noqa: PLC0415  # see above
 
-            return NativeDriver(address, connect_timeout=connect_timeout, timeout=timeout)
+            return NativeDriver(address, transport)
         case Protocol.HTTP:
             from spoolhouse.store.clickhouse.http import HttpDriver  # noqa: PLC0415  # see above
 
-            return HttpDriver(address, connect_timeout=connect_timeout, timeout=timeout)
+            return HttpDriver(address, transport)
         case Protocol.EMBEDDED:
             from spoolhouse.store.clickhouse.embedded import EmbeddedDriver  # noqa: PLC0415  # see above
 

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import re
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
+from types import MappingProxyType
 
 import aiohttp
 
@@ -17,6 +18,7 @@ from spoolhouse.store.clickhouse.parameters import posted
 from spoolhouse.store.clickhouse.pieces import next_piece
 from spoolhouse.store.clickhouse.query_settings import Setting
 from spoolhouse.store.clickhouse.statements import http_insert
+from spoolhouse.store.clickhouse.transport import Compression, Compressor, Transport, compressor
 from spoolhouse.store.clickhouse.url import Address
 
 ANSWER_SETTINGS: Mapping[str, Setting] = {
@@ -40,8 +42,8 @@ class HttpDriver:
     `http_receive_timeout`, which cannot be set from here): a transient error.
     """
 
-    def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
-        """Connect to nothing yet. `timeout`: the longest that the server may take for a piece or an answer; seconds."""
+    def __init__(self, address: Address, transport: Transport) -> None:
+        """Connect to nothing yet. The timeout is the longest that the server may take for a piece or an answer."""
         if not (address.user + address.password).isprintable():
             raise BadSettingError(
                 "clickhouse.username and clickhouse.password can hold no control characters over HTTP"
@@ -52,8 +54,13 @@ class HttpDriver:
         self._url = f"{scheme}://{host}:{address.port}/"
         self._login = {"X-ClickHouse-User": address.user, "X-ClickHouse-Key": address.password}
         self._database = address.database
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
+        self._connect_timeout = transport.connect_timeout
+        self._timeout = transport.timeout
+        self._compression = transport.compression
+        # aiohttp makes a context when it is imported, for all; this one heeds the environment of now (SSL_CERT_FILE).
+        self._tls = transport.tls.context()
+        none = self._compression is Compression.NONE
+        self._encoding = {} if none else {"Content-Encoding": self._compression.value}
         self._session: aiohttp.ClientSession | None = None
         self._known: frozenset[str] | None = None
         """The settings that the server knows; asked once, and again after an error: it may be another server."""
@@ -78,10 +85,10 @@ class HttpDriver:
         if first is None:
             return
         known = await self._settings_known()
-        body = _Body(http_insert(insert), first, pieces, timeout=self._timeout)
+        body = _Body(http_insert(insert), first, pieces, compressor(self._compression), timeout=self._timeout)
         try:
             query = {"query_id": insert_query_id(insert.batch_id), **query_settings.for_insert(insert, known)}
-            answer = await self._post(body.chunks(), query, body.deadline)
+            answer = await self._post(body.encoded(), query, body.deadline, self._encoding)
         except BaseException as error:
             # The client runs `rows` in a task of its own, which it has cancelled, but not awaited.
             await body.at_rest.wait()
@@ -114,7 +121,11 @@ class HttpDriver:
             raise self._refusal(HTTPStatus.OK, "", answer, ambiguous=True) from None
 
     async def _post(
-        self, body: bytes | AsyncIterator[bytes], query: Mapping[str, Setting], deadline: asyncio.Timeout
+        self,
+        body: bytes | AsyncIterator[bytes],
+        query: Mapping[str, Setting],
+        deadline: asyncio.Timeout,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> bytes:
         """Send one request and return the body of its answer, if that is ClickHouse's and no exception."""
         parameters = {"database": self._database, **ANSWER_SETTINGS, **query}
@@ -123,7 +134,7 @@ class HttpDriver:
             async with (
                 deadline,
                 self._connected().post(
-                    self._url, params=parameters, data=body, headers=self._login, allow_redirects=False
+                    self._url, params=parameters, data=body, headers={**self._login, **headers}, allow_redirects=False
                 ) as response,
             ):
                 reach("http.answered")
@@ -140,10 +151,8 @@ class HttpDriver:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # Made here, so that it heeds the environment (SSL_CERT_FILE); aiohttp makes its own when it is imported.
-            context = ssl.create_default_context()
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEP_ALIVE),
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, keepalive_timeout=_KEEP_ALIVE),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
                 skip_auto_headers=("Content-Type",),
             )
@@ -177,8 +186,11 @@ class HttpDriver:
 class _Body:
     """The body of an insert: the statement, then the rows; and the watch over how long the server takes them."""
 
-    def __init__(self, sql: str, first: bytes, pieces: AsyncIterator[Rows], *, timeout: float) -> None:
+    def __init__(
+        self, sql: str, first: bytes, pieces: AsyncIterator[Rows], press: Compressor | None, *, timeout: float
+    ) -> None:
         self._sql = sql
+        self._press = press
         self._first = first
         self._pieces = pieces
         self._timeout = timeout
@@ -189,7 +201,17 @@ class _Body:
         self.failure: BaseException | None = None
         """What `pieces` raised. The HTTP client wraps it in an exception of its own."""
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
+    async def encoded(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it travels."""
+        async with aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                data = chunk if self._press is None else self._press.compress(chunk)
+                if data:  # an empty chunk would end the body
+                    yield data
+        if self._press is not None:
+            yield self._press.flush()
+
+    async def _chunks(self) -> AsyncGenerator[bytes]:
         """Yield the body, in pieces as they come."""
         # In the body and not in the URL: proxies bound the length of a URL.
         yield self._sql.encode() + b"\n"

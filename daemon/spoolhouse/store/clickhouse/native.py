@@ -9,6 +9,7 @@ from spoolhouse.store.clickhouse import query_settings
 from spoolhouse.store.clickhouse.parameters import bind
 from spoolhouse.store.clickhouse.pieces import Blocks
 from spoolhouse.store.clickhouse.statements import native_insert
+from spoolhouse.store.clickhouse.transport import Transport
 from spoolhouse.store.clickhouse.url import Address
 from spoolhouse.store.clickhouse.wire import Wire
 
@@ -21,11 +22,11 @@ class NativeDriver:
     defaults, which times and choices then refuse): decode has validated the rows before.
     """
 
-    def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
-        """Connect to nothing yet. `timeout`: the server's longest silence; both in seconds."""
+    def __init__(self, address: Address, transport: Transport) -> None:
+        """Connect to nothing yet. Raises `BadSettingError`."""
         self._address = address
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
+        self._transport = transport
+        self._tls = transport.tls.context() if address.secure else None
         self._idle: list[Wire] = []
         self._known: frozenset[str] | None = None
         """The settings that the server knows; asked once, and again after an error: it may be another version."""
@@ -88,7 +89,7 @@ class NativeDriver:
                     wire.drop()
             if alive:
                 return wire
-        wire = Wire(self._address, connect_timeout=self._connect_timeout, timeout=self._timeout)
+        wire = Wire(self._address, self._transport, self._tls)
         try:
             await wire.open()
         except BaseException:

@@ -5,6 +5,7 @@ timeouts are not used either: they rest on `asyncio.wait_for`, which loses cance
 """
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes, values
 from spoolhouse.store.clickhouse.query_settings import Setting
 from spoolhouse.store.clickhouse.statements import identifier
+from spoolhouse.store.clickhouse.transport import Compression, Transport
 from spoolhouse.store.clickhouse.url import Address
 
 _READ_AHEAD = 1 << 16
@@ -37,17 +39,30 @@ _END: Any = RowOrientedBlock()
 """The empty block: no more of them follow."""
 
 
+class _Connection(Connection):
+    """asynch's connection with a TLS context of ours: its own knows no client certificate."""
+
+    def __init__(self, tls: ssl.SSLContext | None, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # asynch's
+        self._tls = tls
+
+    def _get_ssl_context(self) -> ssl.SSLContext | None:
+        return self._tls
+
+
 class Wire:
     """A connection for one task at a time. After any exception that it raised, it can only be dropped."""
 
-    def __init__(self, address: Address, *, connect_timeout: float, timeout: float) -> None:
-        """Prepare a connection; `timeout` is the longest silence of the server, both are seconds."""
+    def __init__(self, address: Address, transport: Transport, tls: ssl.SSLContext | None) -> None:
+        """Prepare a connection, through `tls` if the address is a secure one."""
         self._where = address.shown
         self._database = address.database
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
+        self._connect_timeout = transport.connect_timeout
+        self._timeout = transport.timeout
+        compression = transport.compression
         # Any: asynch's stubs leave out most of what is used here.
-        self._connection: Any = Connection(
+        self._connection: Any = _Connection(
+            tls,
             host=address.host,
             port=address.port,
             user=address.user,
@@ -58,6 +73,7 @@ class Wire:
             send_receive_timeout=None,
             sync_request_timeout=None,
             client_name="spoolhouse",
+            compression=False if compression is Compression.NONE else compression.value,
             settings={"strings_as_bytes": True},
         )
         self._sample: object = None
