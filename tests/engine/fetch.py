@@ -36,15 +36,16 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """One npm package with the engine; `integrity` is the registry's own sha512 of it."""
+    """One npm package; `integrity` is the registry's own sha512 of it."""
 
     name: str
     integrity: str | None
+    version: str = VERSION
 
     @property
     def spec(self) -> str:
         """What `npm pack` is asked for."""
-        return f"{self.name}@{VERSION}"
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,64 @@
+"""The status page of a real daemon in a real browser: its figures, its chart, hostile names, a phone's width."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser, find_browser
+from tests.engine import Database
+from tests.process.daemon import Daemon, drop, lines
+from tests.process.inputs import NOW, good
+
+PREFIX = "mastra_admin_"
+LOG = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
+HOSTILE = "<img src=x onerror=alert(1)>.jsonl"
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Browser:
+    return find_browser()
+
+
+async def test_the_page_shows_what_happens(browser: Browser, database: Database, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with Daemon(database.http_url, spool) as daemon:
+        url = str((await asyncio.to_thread(daemon.wait_for, "http_listening"))[0]["url"])
+        async with browser.tab(tmp_path / "profile", **PHONE) as tab:
+            await tab.open(url)
+            await tab.until("document.getElementById('state').textContent === 'running'")
+            drop(spool, "span", "p", HOSTILE, good("p", 3) + b'{"type":"<b>"}\n')
+            await tab.until("document.getElementById('files').innerText.includes('onerror')")
+            assert HOSTILE in str(await tab.value("document.getElementById('files').innerText"))
+            assert await tab.value("document.querySelectorAll('img, b').length") == 0, "names are text"
+            assert "unknown_type" in str(await tab.value("document.getElementById('rejects').innerText"))
+            landed = "[...document.querySelectorAll('#types tr')].find(r => r.innerText.startsWith('span')).innerText"
+            assert str(await tab.value(landed)).split() == ["span", "3", "1", "1"]
+            # Two points of the chart are five seconds apart.
+            await tab.until("document.querySelectorAll('#chart path').length === 3")
+            drawn = str(await tab.value("document.querySelector('#chart path.rows').getAttribute('d')"))
+            assert "NaN" not in drawn
+            wide = "document.documentElement.scrollWidth <= window.innerWidth"
+            assert await tab.value(wide), "nothing sticks out on a phone"
+            daemon.kill()
+            await tab.until("document.title === 'Spoolhouse: does not answer'")
+            assert "span" in str(await tab.value("document.body.innerText")), "what was shown stays"
+            # The one complaint is of the daemon's end.
+            assert all("ERR_CONNECTION" in complaint for complaint in tab.complaints), tab.complaints
+
+
+async def test_the_page_names_what_is_held(browser: Browser, database: Database, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with Daemon(database.http_url, spool) as daemon:
+        await asyncio.to_thread(daemon.wait_for, "started")
+        url = str(daemon.events("http_listening")[0]["url"])
+        database.query(f"DROP TABLE {PREFIX}logs SYNC")
+        drop(spool, "log", "p", "a.jsonl", lines([{**LOG, "id": "1"}]))
+        async with browser.tab(tmp_path / "profile", width=1200, height=800) as tab:
+            await tab.open(url)
+            await tab.until("document.getElementById('state').textContent.startsWith('held')")
+            reasons = str(await tab.value("document.getElementById('reasons').innerText"))
+            assert f"{PREFIX}logs" in reasons
+            assert "spoolhouse migrate" in reasons
+            assert tab.complaints == []
