@@ -8,7 +8,7 @@ import structlog
 
 from spoolhouse import metrics
 from spoolhouse.core.status import Trouble
-from spoolhouse.errors import DiskError, RejectedDataError, StoreError, TransientError
+from spoolhouse.errors import DiskError, OperatorError, RejectedDataError, StoreError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +30,8 @@ class Health:
         self._clock = clock
         self.writable = asyncio.Event()
         self.troubles: dict[str, Complaint] = {}
+        self.holds: dict[str, OperatorError] = {}
+        """Troubles of tables that last although inserts succeed."""
         self._told: dict[str, int] = {}
         self._since: dict[str, float] = {}
         self.answered = False
@@ -53,8 +55,23 @@ class Health:
                 attempts=times,
             )
 
+    def hold(self, table: str, error: OperatorError) -> None:
+        """Record a trouble that `good` does not end, but `release`. It is logged once."""
+        if table not in self.holds:
+            self.bad(table, error)
+        self.holds[table] = error
+
+    def release(self, table: str) -> None:
+        """Record that the reason of a `hold` is gone."""
+        del self.holds[table]
+        self.good(table)
+
     def good(self, scope: str) -> None:
         """Record that `scope` works (again)."""
+        if scope in self.holds:
+            self.troubles[scope] = self.holds[scope]
+            self._update()
+            return
         past = self.troubles.pop(scope, None)
         if past is not None:
             event = "disk_available" if isinstance(past, DiskError) else "clickhouse_available"

@@ -41,7 +41,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.standing import Standing
-from spoolhouse.startup import await_ready
+from spoolhouse.startup import await_ready, keep_guard
 
 log = structlog.get_logger(__name__)
 
@@ -263,6 +263,8 @@ class Service:
                     root = self.settings.spool.root
                     group.create_task(watch(root, self.wake, self.stop), name="watch")
                     group.create_task(follow("pressure", self.pressure.run()))
+                    guarding = keep_guard(self.settings, self.driver, self.health, self.stop)
+                    group.create_task(follow("guard", guarding, limit=patience))
                     if not isinstance(self.progress, Silent):
                         group.create_task(self._show_first_rows(), name="sample")
         finally:

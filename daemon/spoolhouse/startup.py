@@ -1,16 +1,18 @@
 """What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
+from spoolhouse import pulse
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.health import SERVER, Health
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import declare
+from spoolhouse.schema.render import Schema, declare
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
@@ -66,6 +68,7 @@ async def await_ready(settings: Settings, driver: Driver, health: Health, stop: 
         attempt += 1
         try:
             await prepare(settings, driver)
+            await guard(settings, driver, health)
         except StoreError as error:
             health.bad(SERVER, error)
             if once:
@@ -82,11 +85,43 @@ async def await_ready(settings: Settings, driver: Driver, health: Health, stop: 
     return False
 
 
+async def guard(settings: Settings, driver: Driver, health: Health) -> None:
+    """Hold each table into which a repeated batch would be counted twice, and let go of those that are mended.
+
+    Somebody may put a view of his own on a table at any time. What is claimed already goes on: a batch in doubt is
+    looked for before it is repeated. Raises `StoreError`.
+    """
+    lonely = await unguarded(_schema(settings), driver)
+    for table, names in lonely.items():
+        where = ", ".join(names)
+        error = OperatorError(
+            f"a repeated batch would be counted twice in {where}: no deduplication window, or a small one",
+            mend=f"ALTER TABLE {names[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
+        )
+        health.hold(table, error)
+    for table in health.holds.keys() - lonely.keys():
+        health.release(table)
+
+
+async def keep_guard(settings: Settings, driver: Driver, health: Health, stop: asyncio.Event) -> None:
+    """Look again every `retry.cap`, until the stop; that there is no answer is said by whoever inserts."""
+    while not stop.is_set():
+        with suppress(StoreError), pulse.resting():
+            await guard(settings, driver, health)
+        with suppress(TimeoutError), pulse.resting():
+            async with asyncio.timeout(settings.retry.cap):
+                await stop.wait()
+
+
+def _schema(settings: Settings) -> Schema:
+    clickhouse = settings.clickhouse
+    return declare(database=clickhouse.database, prefix=clickhouse.table_prefix, durable=settings.durable)
+
+
 async def prepare(settings: Settings, driver: Driver) -> None:
     """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
-    clickhouse = settings.clickhouse
-    schema = declare(database=clickhouse.database, prefix=clickhouse.table_prefix, durable=settings.durable)
-    if clickhouse.migrate:
+    schema = _schema(settings)
+    if settings.clickhouse.migrate:
         # The database itself may be missing, and nobody can connect to that.
         admin = open_driver(settings, database="default")
         try:
@@ -104,11 +139,6 @@ async def prepare(settings: Settings, driver: Driver) -> None:
                 f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
                 mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
             )
-    if lonely := await unguarded(schema, driver):
-        raise OperatorError(
-            f"a repeated batch would be counted twice in {', '.join(lonely)}: no deduplication window, or a small one",
-            mend=f"ALTER TABLE {lonely[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
-        )
     if settings.durable and (unsafe := await unsynced(schema, driver)):
         wanted = ", ".join(f"{name} = {value}" for name, value in SYNCED.items())
         raise OperatorError(

@@ -30,6 +30,21 @@ def test_what_only_a_person_can_mend_holds_its_table_alone() -> None:
     assert not health.is_held("spans")
 
 
+def test_a_hold_lasts_until_it_is_released_whatever_is_inserted() -> None:
+    health = Health()
+    health.good(SERVER)
+    with capture_logs() as logs:
+        health.hold("spans", DENIED)
+        health.hold("spans", DENIED)
+        health.bad("spans", DOWN)
+        health.good("spans")
+    assert health.is_held("spans")
+    assert health.writable.is_set()
+    assert [entry["code"] for entry in logs] == [497, 210]
+    health.release("spans")
+    assert not health.is_held("spans")
+
+
 def test_what_may_concern_all_stops_all_until_the_last_of_it_has_passed() -> None:
     health = Health()
     health.good(SERVER)

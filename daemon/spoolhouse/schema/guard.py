@@ -1,7 +1,7 @@
 """Which tables would take a repeated batch twice, or forget an acknowledged one when the power fails."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from spoolhouse.core.ports import Driver
 from spoolhouse.schema import spelling
@@ -12,13 +12,13 @@ _NAME = r"(`(?:[^`\\]|\\.)+`|\w+)"
 _FEED = re.compile(rf"^CREATE MATERIALIZED VIEW {_NAME}\.{_NAME}.*? TO {_NAME}\.{_NAME}(?: |$)", re.DOTALL)
 
 # `dependencies_…` are the materialized views that an insert is pushed to, whoever made them, in whichever database.
+_DEPENDENCIES = """
+SELECT name, arrayZip(dependencies_database, dependencies_table) FROM system.tables
+WHERE database = {database:String} AND has({names:Array(String)}, name)
+"""
 _FEEDS = """
 SELECT database, toString(uuid), name, create_table_query FROM system.tables
-WHERE engine = 'MaterializedView' AND (database, name) IN
-(
-    SELECT arrayJoin(arrayZip(dependencies_database, dependencies_table)) FROM system.tables
-    WHERE database = {database:String} AND has({names:Array(String)}, name)
-)
+WHERE engine = 'MaterializedView' AND has({databases:Array(String)}, database) AND has({names:Array(String)}, name)
 """
 _ENGINES = """
 SELECT concat(database, '.', name) AS full_name, engine, engine_full FROM system.tables
@@ -27,24 +27,51 @@ ORDER BY full_name
 """
 
 
-async def unguarded(schema: Schema, driver: Driver) -> tuple[str, ...]:
-    """Return the tables, as `database.name`, that forget tokens too soon, or remember none: no insert is safe there.
+async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, ...]]:
+    """Return the event tables into which no insert is safe, by name, and why: who remembers too few tokens, or none.
 
-    Looked at are the event tables, and every target that a materialized view on them or on a rollup target feeds, also
-    views that are not ours: a batch that is repeated after a crash would be counted twice in there. Tables that
-    replicate keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
+    That is the table itself, or a target, as `database.name`, that a materialized view on it or on the target of one of
+    its rollups feeds, also a view that is not ours: a batch that is repeated after a crash would be counted twice in
+    there. Tables that replicate keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
     """
     if schema.database is None:
         raise ValueError("a schema without a database cannot be looked up")
-    names = object_names(schema)
-    feeds = await driver.execute(_FEEDS, {"database": schema.database, "names": names})
-    candidates = {f"{schema.database}.{name}" for name in names} | set(_targets(feeds))
-    engines = await driver.execute(_ENGINES, {"names": sorted(candidates)})
-    return tuple(
+    fed = await _fed(schema, schema.database, driver)
+    reached = {
+        event.table.name: {
+            target
+            for name in (event.table.name, *(rollup.target.name for rollup in event.rollups))
+            for target in (f"{schema.database}.{name}", *fed.get(name, ()))
+        }
+        for event in schema.tables
+    }
+    engines = await driver.execute(_ENGINES, {"names": sorted(set().union(*reached.values()))})
+    lonely = [
         str(name)
         for name, engine, full in engines
         if spelling.is_local(str(engine)) and spelling.setting(str(full), DEDUPLICATION_WINDOW) < WINDOW
-    )
+    ]
+    found = {table: tuple(name for name in lonely if name in targets) for table, targets in reached.items()}
+    return {table: names for table, names in found.items() if names}
+
+
+async def _fed(schema: Schema, database: str, driver: Driver) -> Mapping[str, set[str]]:
+    """Return, as `database.name`, what views feed out of each of our tables."""
+    names = object_names(schema)
+    views = {
+        str(name): [(str(where), str(view)) for where, view in _pairs(pairs)]
+        for name, pairs in await driver.execute(_DEPENDENCIES, {"database": database, "names": names})
+    }
+    known = {pair for pairs in views.values() for pair in pairs}
+    about = {"databases": sorted({where for where, _ in known}), "names": sorted({view for _, view in known})}
+    targets: dict[tuple[str, str], tuple[str, ...]] = {}
+    for where, uuid, view, statement in await driver.execute(_FEEDS, about) if known else ():
+        targets[str(where), str(view)] = tuple(_targets(str(where), str(uuid), str(view), str(statement)))
+    return {name: {target for pair in pairs for target in targets.get(pair, ())} for name, pairs in views.items()}
+
+
+def _pairs(value: object) -> Iterable[tuple[object, object]]:
+    return [tuple(pair) for pair in value] if isinstance(value, list) else ()
 
 
 async def unsynced(schema: Schema, driver: Driver) -> tuple[str, ...]:
@@ -58,15 +85,12 @@ async def unsynced(schema: Schema, driver: Driver) -> tuple[str, ...]:
     )
 
 
-def _targets(feeds: Iterable[tuple[object, ...]]) -> Iterable[str]:
-    for database, uuid, name, statement in feeds:
-        found = _FEED.match(str(statement))
-        if found is not None:
-            yield f"{_unquoted(found[3])}.{_unquoted(found[4])}"
-        else:
-            # A view without TO keeps its rows in a hidden table, which is named by one of the two.
-            yield f"{database}..inner_id.{uuid}"
-            yield f"{database}..inner.{name}"
+def _targets(database: str, uuid: str, name: str, statement: str) -> Iterable[str]:
+    found = _FEED.match(statement)
+    if found is not None:
+        return [f"{_unquoted(found[3])}.{_unquoted(found[4])}"]
+    # A view without TO keeps its rows in a hidden table, which is named by one of the two.
+    return [f"{database}..inner_id.{uuid}", f"{database}..inner.{name}"]
 
 
 def _unquoted(name: str) -> str:

@@ -1,0 +1,33 @@
+"""A table with a view that would count a repeated batch twice is held, alone, and for as long as it has it."""
+
+from pathlib import Path
+
+from tests.engine import Database
+from tests.process.daemon import Daemon, command, drop, lines
+from tests.process.inputs import NOW, good
+
+LOG = {"type": "log", "id": "l", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
+TARGET = "CREATE TABLE theirs (id String) ENGINE = MergeTree ORDER BY id"
+VIEW = "CREATE MATERIALIZED VIEW their_view TO theirs AS SELECT id FROM mastra_admin_logs"
+WINDOW = "ALTER TABLE theirs MODIFY SETTING non_replicated_deduplication_window = 10000"
+SCOPE = "mastra_admin_logs"
+
+
+def test_held_alone_and_looked_at_again(database: Database, tmp_path: Path) -> None:
+    command("migrate", env={"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url})
+    database.query(TARGET)
+    database.query(VIEW)
+    log = drop(tmp_path, "log", "p", "a.jsonl", lines([LOG]))
+    drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    with Daemon(database.native_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.3"}) as daemon:
+        daemon.wait_for("file_settled", path="span/p/a.jsonl")
+        (said,) = daemon.events("clickhouse_unavailable")
+        assert said["scope"] == SCOPE
+        assert f"{database.name}.theirs" in str(said["error"])
+        assert log.exists()
+        database.query(WINDOW)
+        daemon.wait_for("clickhouse_available", scope=SCOPE)
+        daemon.wait_for("file_settled", path="log/p/a.jsonl")
+        database.query("ALTER TABLE theirs RESET SETTING non_replicated_deduplication_window")
+        daemon.wait_for("clickhouse_unavailable", count=2, scope=SCOPE)
+    assert database.query("SELECT id FROM theirs") == [("l",)]
