@@ -9,10 +9,11 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo 
 VENV := .venv
 BIN := $(VENV)/bin
 
-# make run URL=…   make test T=…   make bench B=…
+# make run URL=…   make test T=…   make bench B=…   make check-image ENGINE=…
 URL ?=
 T ?=
 B ?=
+ENGINE ?= docker
 
 ##@ To use it
 
@@ -54,6 +55,11 @@ check-unit: ## Let systemd look at its unit: no complaint, and an exposure under
 	  systemd-analyze verify --recursive-errors=no "$$root/spoolhouse.service" && \
 	  systemd-analyze security --offline=yes --threshold=20 --no-pager "$$root/spoolhouse.service" | tail -n 2
 
+.PHONY: check-image
+check-image: $(VENV)/.stamp-dev ## Build the container image and run it (ENGINE=podman takes another engine than docker)
+	@$(ENGINE) build -t spoolhouse:test .
+	@SPOOLHOUSE_TEST_CONTAINER=$(ENGINE) $(BIN)/pytest tests/image/checks.py
+
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure speed and memory against a real ClickHouse (B=… are its arguments)
 	@$(BIN)/python -m tests.benchmarks $(B)
@@ -67,7 +73,7 @@ clean: ## Remove .venv, var (the sample spool and its database) and caches
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Each stamp is one state of the environment, and is made anew when pyproject.toml changes. A larger state contains the
 # smaller ones and stamps them too, so that nothing is installed twice. pip shows its own progress.

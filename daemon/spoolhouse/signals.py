@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT: the first asks for a clean stop, the second kills. SIGHUP asks for a reload."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+_INIT = 1
 
 
 @contextmanager
@@ -26,8 +28,15 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
             # Python's own handler for SIGINT raises KeyboardInterrupt wherever the program is; the system's ends it.
             signal.signal(number, signal.SIG_DFL)
 
-    def first(number: signal.Signals) -> None:
+    def release_to_die() -> None:
         release()
+        if os.getpid() == _INIT:
+            # The kernel spares the first process of a container the signals that it has no handler for.
+            for number in STOPPING:
+                loop.add_signal_handler(number, os._exit, 128 + number)
+
+    def first(number: signal.Signals) -> None:
+        release_to_die()
         log.info("stop_requested", signal=number.name)
         stop()
 
