@@ -581,6 +581,390 @@ FROM `mastra_admin_feedback_hourly`
 GROUP BY `project_id`, `deployment_id`, `feedback_type`, `hour`, `source`
 COMMENT 'spoolhouse e5d306805971f9e6';
 
+CREATE TABLE IF NOT EXISTS `mastra_admin_hourly_metrics_figures`
+(
+    `project_id` String,
+    `hour` DateTime('UTC'),
+    `model` LowCardinality(Nullable(String)),
+    `event_type` Enum8('prompt_call' = 1, 'tool_call' = 2, 'agent_step' = 3, 'error' = 4, 'assertion_failed' = 5, 'hallucination_detected' = 6, 'cost_threshold_exceeded' = 7, 'performance_alert' = 8),
+    `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `total_tokens_input` SimpleAggregateFunction(sum, Int128),
+    `total_tokens_output` SimpleAggregateFunction(sum, Int128),
+    `total_cost_usd` SimpleAggregateFunction(sum, Float64),
+    `latency_ms_count` SimpleAggregateFunction(sum, UInt64),
+    `latency_ms_sum` SimpleAggregateFunction(sum, Int128),
+    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
+    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
+    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `hour`, `model`, `event_type`, `status`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `hour`, `model`, `event_type`, `status`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `total_tokens_input` = sum(`total_tokens_input`),
+        `total_tokens_output` = sum(`total_tokens_output`),
+        `total_cost_usd` = sum(`total_cost_usd`),
+        `latency_ms_count` = sum(`latency_ms_count`),
+        `latency_ms_sum` = sum(`latency_ms_sum`),
+        `latency_ms_min` = min(`latency_ms_min`),
+        `latency_ms_max` = max(`latency_ms_max`),
+        `latency_ms_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`latency_ms_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000, allow_nullable_key = 1;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_daily_metrics_figures`
+(
+    `project_id` String,
+    `day` Date,
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `successful_requests` SimpleAggregateFunction(sum, UInt64),
+    `failed_requests` SimpleAggregateFunction(sum, UInt64),
+    `total_tokens_input` SimpleAggregateFunction(sum, Int128),
+    `total_tokens_output` SimpleAggregateFunction(sum, Int128),
+    `total_cost_usd` SimpleAggregateFunction(sum, Float64),
+    `unique_models` AggregateFunction(uniq, Nullable(String)),
+    `latency_ms_count` SimpleAggregateFunction(sum, UInt64),
+    `latency_ms_sum` SimpleAggregateFunction(sum, Int128),
+    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
+    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
+    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`day`)
+ORDER BY (`project_id`, `day`, `batch_id`)
+TTL toDateTime(`day`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `day`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `successful_requests` = sum(`successful_requests`),
+        `failed_requests` = sum(`failed_requests`),
+        `total_tokens_input` = sum(`total_tokens_input`),
+        `total_tokens_output` = sum(`total_tokens_output`),
+        `total_cost_usd` = sum(`total_cost_usd`),
+        `unique_models` = uniqMergeState(`unique_models`),
+        `latency_ms_count` = sum(`latency_ms_count`),
+        `latency_ms_sum` = sum(`latency_ms_sum`),
+        `latency_ms_min` = min(`latency_ms_min`),
+        `latency_ms_max` = max(`latency_ms_max`),
+        `latency_ms_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`latency_ms_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_project_summary_figures`
+(
+    `project_id` String,
+    `day` Date,
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `prompt_calls` SimpleAggregateFunction(sum, UInt64),
+    `errors` SimpleAggregateFunction(sum, UInt64),
+    `successful_events` SimpleAggregateFunction(sum, UInt64),
+    `total_cost` SimpleAggregateFunction(sum, Float64),
+    `first_event_time` SimpleAggregateFunction(min, DateTime64(3, 'UTC')),
+    `last_event_time` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `latency_ms_count` SimpleAggregateFunction(sum, UInt64),
+    `latency_ms_sum` SimpleAggregateFunction(sum, Int128),
+    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
+    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
+    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`day`)
+ORDER BY (`project_id`, `day`, `batch_id`)
+TTL toDateTime(`day`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `day`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `prompt_calls` = sum(`prompt_calls`),
+        `errors` = sum(`errors`),
+        `successful_events` = sum(`successful_events`),
+        `total_cost` = sum(`total_cost`),
+        `first_event_time` = min(`first_event_time`),
+        `last_event_time` = max(`last_event_time`),
+        `latency_ms_count` = sum(`latency_ms_count`),
+        `latency_ms_sum` = sum(`latency_ms_sum`),
+        `latency_ms_min` = min(`latency_ms_min`),
+        `latency_ms_max` = max(`latency_ms_max`),
+        `latency_ms_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`latency_ms_quantiles`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_events`
+(
+    `event_id` String CODEC(ZSTD(1)),
+    `project_id` String CODEC(ZSTD(1)),
+    `run_id` String CODEC(ZSTD(1)),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `user_id` Nullable(String) CODEC(ZSTD(1)),
+    `tags` Array(String),
+    `release` Nullable(String) CODEC(ZSTD(1)),
+    `env` Enum8('production' = 1, 'staging' = 2, 'development' = 3) DEFAULT 'production',
+    `client_hostname` Nullable(String) CODEC(ZSTD(1)),
+    `client_sdk_version` Nullable(String) CODEC(ZSTD(1)),
+    `client_platform` Nullable(String) CODEC(ZSTD(1)),
+    `event_type` Enum8('prompt_call' = 1, 'tool_call' = 2, 'agent_step' = 3, 'error' = 4, 'assertion_failed' = 5, 'hallucination_detected' = 6, 'cost_threshold_exceeded' = 7, 'performance_alert' = 8),
+    `prompt` Nullable(String) CODEC(ZSTD(1)),
+    `prompt_template_id` Nullable(String) CODEC(ZSTD(1)),
+    `model` LowCardinality(Nullable(String)),
+    `model_version` Nullable(String) CODEC(ZSTD(1)),
+    `tokens_input` Nullable(Int64),
+    `tokens_output` Nullable(Int64),
+    `cost_estimate_usd` Nullable(Float64),
+    `response` Nullable(String) CODEC(ZSTD(1)),
+    `response_metadata` Nullable(String) CODEC(ZSTD(1)),
+    `latency_ms` Nullable(Int64),
+    `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
+    `error_message` Nullable(String) CODEC(ZSTD(1)),
+    `error_type` Nullable(String) CODEC(ZSTD(1)),
+    `error_code` Nullable(String) CODEC(ZSTD(1)),
+    `error_stack` Nullable(String) CODEC(ZSTD(1)),
+    `error_context` Nullable(String) CODEC(ZSTD(1)),
+    `step_number` Nullable(Int32),
+    `step_name` Nullable(String) CODEC(ZSTD(1)),
+    `step_type` Nullable(Enum8('reasoning' = 1, 'tool_call' = 2, 'validation' = 3, 'output' = 4)),
+    `step_input_data` Nullable(String) CODEC(ZSTD(1)),
+    `step_output_data` Nullable(String) CODEC(ZSTD(1)),
+    `step_reasoning` Nullable(String) CODEC(ZSTD(1)),
+    `step_context` Nullable(String) CODEC(ZSTD(1)),
+    `assertion_name` Nullable(String) CODEC(ZSTD(1)),
+    `assertion_type` Nullable(Enum8('response_format' = 1, 'content_filter' = 2, 'safety_check' = 3, 'custom' = 4)),
+    `assertion_expected` Nullable(String) CODEC(ZSTD(1)),
+    `assertion_actual` Nullable(String) CODEC(ZSTD(1)),
+    `assertion_severity` Nullable(Enum8('low' = 1, 'medium' = 2, 'high' = 3, 'critical' = 4)),
+    `hallucination_detection_method` Nullable(Enum8('heuristic' = 1, 'model_ensemble' = 2, 'ground_truth_verification' = 3)),
+    `hallucination_confidence_score` Nullable(Float64),
+    `hallucination_flagged_content` Nullable(String) CODEC(ZSTD(1)),
+    `hallucination_ground_truth` Nullable(String) CODEC(ZSTD(1)),
+    `hallucination_recommendations` Array(String),
+    `alert_type` Nullable(Enum8('cost_spike' = 1, 'latency_spike' = 2, 'error_rate_spike' = 3, 'token_limit' = 4)),
+    `alert_threshold` Nullable(Float64),
+    `alert_actual_value` Nullable(Float64),
+    `alert_window_minutes` Nullable(Int32),
+    `alert_affected_models` Array(String),
+    `context` Nullable(String) CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_run_id` `run_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_user_id` `user_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_model` `model` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_project_id_timestamp` (`project_id`, `timestamp`) TYPE minmax GRANULARITY 1,
+    INDEX `idx_status` `status` TYPE set(0) GRANULARITY 1,
+    INDEX `idx_event_type` `event_type` TYPE set(0) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `timestamp`, `event_id`)
+TTL toDateTime(`timestamp`) + toIntervalDay(90)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_hourly_metrics_figures_feed` TO `mastra_admin_hourly_metrics_figures`
+AS SELECT
+    `project_id`,
+    toStartOfHour(`timestamp`) AS `hour`,
+    `model`,
+    `event_type`,
+    `status`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    sum(toInt128(ifNull(`tokens_input`, 0))) AS `total_tokens_input`,
+    sum(toInt128(ifNull(`tokens_output`, 0))) AS `total_tokens_output`,
+    sum(toFloat64(ifNull(`cost_estimate_usd`, 0))) AS `total_cost_usd`,
+    count(`latency_ms`) AS `latency_ms_count`,
+    sum(toInt128(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
+    min(`latency_ms`) AS `latency_ms_min`,
+    max(`latency_ms`) AS `latency_ms_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`latency_ms`) AS `latency_ms_quantiles`
+FROM `mastra_admin_events`
+WHERE `event_type` IN ('prompt_call')
+GROUP BY `project_id`, `hour`, `model`, `event_type`, `status`, `batch_id`
+COMMENT 'spoolhouse 7ee8f11b5ee3400a';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_daily_metrics_figures_feed` TO `mastra_admin_daily_metrics_figures`
+AS SELECT
+    `project_id`,
+    toDate(`timestamp`) AS `day`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    countIf(`status` IN ('success')) AS `successful_requests`,
+    countIf(`status` IN ('error', 'timeout', 'assertion_failed')) AS `failed_requests`,
+    sum(toInt128(ifNull(`tokens_input`, 0))) AS `total_tokens_input`,
+    sum(toInt128(ifNull(`tokens_output`, 0))) AS `total_tokens_output`,
+    sum(toFloat64(ifNull(`cost_estimate_usd`, 0))) AS `total_cost_usd`,
+    uniqState(CAST(`model`, 'Nullable(String)')) AS `unique_models`,
+    count(`latency_ms`) AS `latency_ms_count`,
+    sum(toInt128(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
+    min(`latency_ms`) AS `latency_ms_min`,
+    max(`latency_ms`) AS `latency_ms_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`latency_ms`) AS `latency_ms_quantiles`
+FROM `mastra_admin_events`
+WHERE `event_type` IN ('prompt_call')
+GROUP BY `project_id`, `day`, `batch_id`
+COMMENT 'spoolhouse f1a608656c68e918';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_project_summary_figures_feed` TO `mastra_admin_project_summary_figures`
+AS SELECT
+    `project_id`,
+    toDate(`timestamp`) AS `day`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    countIf(`event_type` IN ('prompt_call')) AS `prompt_calls`,
+    countIf(`status` IN ('error', 'timeout', 'assertion_failed')) AS `errors`,
+    countIf(`status` IN ('success')) AS `successful_events`,
+    sum(toFloat64(ifNull(`cost_estimate_usd`, 0))) AS `total_cost`,
+    min(`timestamp`) AS `first_event_time`,
+    max(`timestamp`) AS `last_event_time`,
+    count(`latency_ms`) AS `latency_ms_count`,
+    sum(toInt128(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
+    min(`latency_ms`) AS `latency_ms_min`,
+    max(`latency_ms`) AS `latency_ms_max`,
+    quantilesBFloat16State(0.5, 0.95, 0.99)(`latency_ms`) AS `latency_ms_quantiles`
+FROM `mastra_admin_events`
+GROUP BY `project_id`, `day`, `batch_id`
+COMMENT 'spoolhouse 0d0fa9775aadce81';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_hourly_metrics`
+AS SELECT
+    `project_id`,
+    `hour`,
+    `model`,
+    `event_type`,
+    `status`,
+    sum(`lines`) AS `request_count`,
+    sum(`total_tokens_input`) AS `total_tokens_input`,
+    sum(`total_tokens_output`) AS `total_tokens_output`,
+    sum(`total_cost_usd`) AS `total_cost_usd`,
+    sum(`latency_ms_count`) AS `measured_count`,
+    sum(`latency_ms_sum`) AS `total_latency_ms`,
+    sum(`latency_ms_sum`) / nullIf(sum(`latency_ms_count`), 0) AS `avg_latency_ms`,
+    min(`latency_ms_min`) AS `min_latency_ms`,
+    max(`latency_ms_max`) AS `max_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[1] AS `p50_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[2] AS `p95_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[3] AS `p99_latency_ms`
+FROM `mastra_admin_hourly_metrics_figures`
+GROUP BY `project_id`, `hour`, `model`, `event_type`, `status`
+COMMENT 'spoolhouse 41807a59bb222c57';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_daily_metrics`
+AS SELECT
+    `project_id`,
+    `day`,
+    sum(`lines`) AS `total_requests`,
+    sum(`successful_requests`) AS `successful_requests`,
+    sum(`failed_requests`) AS `failed_requests`,
+    sum(`total_tokens_input`) AS `total_tokens_input`,
+    sum(`total_tokens_output`) AS `total_tokens_output`,
+    sum(`total_cost_usd`) AS `total_cost_usd`,
+    uniqMerge(`unique_models`) AS `unique_models`,
+    sum(`latency_ms_count`) AS `measured_count`,
+    sum(`latency_ms_sum`) AS `total_latency_ms`,
+    sum(`latency_ms_sum`) / nullIf(sum(`latency_ms_count`), 0) AS `avg_latency_ms`,
+    min(`latency_ms_min`) AS `min_latency_ms`,
+    max(`latency_ms_max`) AS `max_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[1] AS `p50_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[2] AS `p95_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[3] AS `p99_latency_ms`
+FROM `mastra_admin_daily_metrics_figures`
+GROUP BY `project_id`, `day`
+COMMENT 'spoolhouse 81353b67e0cb39ae';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_project_summary`
+AS SELECT
+    `project_id`,
+    sum(`lines`) AS `total_events`,
+    sum(`prompt_calls`) AS `prompt_calls`,
+    sum(`errors`) AS `errors`,
+    sum(`successful_events`) AS `successful_events`,
+    sum(`total_cost`) AS `total_cost`,
+    min(`first_event_time`) AS `first_event_time`,
+    max(`last_event_time`) AS `last_event_time`,
+    sum(`latency_ms_count`) AS `measured_count`,
+    sum(`latency_ms_sum`) AS `total_latency_ms`,
+    sum(`latency_ms_sum`) / nullIf(sum(`latency_ms_count`), 0) AS `avg_latency`,
+    min(`latency_ms_min`) AS `min_latency_ms`,
+    max(`latency_ms_max`) AS `max_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[1] AS `p50_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[2] AS `p95_latency_ms`,
+    arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[3] AS `p99_latency_ms`
+FROM `mastra_admin_project_summary_figures`
+GROUP BY `project_id`
+COMMENT 'spoolhouse eda6224625853b86';
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_tool_calls`
+(
+    `event_id` String CODEC(ZSTD(1)),
+    `project_id` String CODEC(ZSTD(1)),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `position` Int32,
+    `tool_name` LowCardinality(String),
+    `tool_id` Nullable(String) CODEC(ZSTD(1)),
+    `tool_input` String CODEC(ZSTD(1)),
+    `tool_output` String CODEC(ZSTD(1)),
+    `latency_ms` Nullable(Int64),
+    `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
+    `error_message` Nullable(String) CODEC(ZSTD(1)),
+    `error_type` Nullable(String) CODEC(ZSTD(1)),
+    `error_code` Nullable(String) CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_event_id` `event_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_tool_name` `tool_name` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `timestamp`, `event_id`, `position`)
+TTL toDateTime(`timestamp`) + toIntervalDay(90)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_agent_steps`
+(
+    `event_id` String CODEC(ZSTD(1)),
+    `project_id` String CODEC(ZSTD(1)),
+    `run_id` String CODEC(ZSTD(1)),
+    `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `step_number` Int32,
+    `step_name` String CODEC(ZSTD(1)),
+    `step_type` Enum8('reasoning' = 1, 'tool_call' = 2, 'validation' = 3, 'output' = 4),
+    `input_data` String CODEC(ZSTD(1)),
+    `output_data` String CODEC(ZSTD(1)),
+    `reasoning` Nullable(String) CODEC(ZSTD(1)),
+    `context` Nullable(String) CODEC(ZSTD(1)),
+    `latency_ms` Nullable(Int64),
+    `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
+    `error_message` Nullable(String) CODEC(ZSTD(1)),
+    `error_type` Nullable(String) CODEC(ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_run_id` `run_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_step_number` `step_number` TYPE minmax GRANULARITY 1,
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`timestamp`)
+ORDER BY (`project_id`, `run_id`, `step_number`, `timestamp`, `event_id`)
+TTL toDateTime(`timestamp`) + toIntervalDay(90)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
 CREATE TABLE IF NOT EXISTS `mastra_admin_ledger`
 (
     `file` String CODEC(ZSTD(1)),

@@ -64,7 +64,7 @@ AGENT_EVENTS = Table(
     ttl_days=90,
     rollups=AGENT_ROLLUPS,
 )
-EVERY_TABLE = (*TABLES, AGENT_EVENTS)
+EVERY_TABLE = (*(table for table in TABLES if table.name != AGENT_EVENTS.name), AGENT_EVENTS)
 EVERY = [(table, rollup) for table in EVERY_TABLE for rollup in table.rollups]
 
 HOURS = [MONTH + timedelta(hours=hour) for hour in (-1, 0, 1)]

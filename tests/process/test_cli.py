@@ -158,14 +158,14 @@ class TestGenerate:
         assert first.keys().isdisjoint(other)
 
     def test_writes_as_many_as_it_was_told(self, tmp_path: Path) -> None:
-        flags = ("--rows", "1003", "--files", "17", "--projects", "2", "--shape", "mixed", "--seed", "1")
+        flags = ("--rows", "1003", "--files", "31", "--projects", "2", "--shape", "mixed", "--seed", "1")
         done = spoolhouse("generate", *flags, "--file-storage-path", tmp_path, "--base-path", "")
         files = self.files(tmp_path)
-        assert len(files) == 17
+        assert len(files) == 31
         assert sum(content.count(b"\n") for content in files.values()) == 1003
         assert {name.split("/")[0] for name in files} == set(PER_TRACE)
         assert {name.split("/")[1] for name in files} == {"project-1", "project-2"}
-        assert done.stdout.startswith(f"wrote 1,003 events in 17 files below {tmp_path}, --seed 1\n")
+        assert done.stdout.startswith(f"wrote 1,003 events in 31 files below {tmp_path}, --seed 1\n")
         assert list(tmp_path.rglob(".*")) == []
 
     def test_keeps_to_the_types_it_was_told(self, tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ def _live_table(table: TableDefinition) -> LiveTable:
         sorting_key=", ".join(table.order_by),
         columns={column.name: column.type for column in table.columns},
         codecs={column.name: f"CODEC({column.codec})" for column in table.columns if column.codec},
-        indexes={index.name: LiveIndex(expression=index.column, type=index.type) for index in table.indexes},
+        indexes={
+            index.name: LiveIndex(expression=", ".join(index.columns), type=index.type) for index in table.indexes
+        },
     )
 
 

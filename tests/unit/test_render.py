@@ -25,6 +25,12 @@ READABLE_COLUMNS = {
     "metrics_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
     "scores_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
     "feedback_hourly_stats": "project_id deployment_id feedback_type hour source count",
+    "hourly_metrics": "project_id hour model event_type status request_count total_tokens_input total_tokens_output "
+    "total_cost_usd avg_latency_ms min_latency_ms max_latency_ms p95_latency_ms",
+    "daily_metrics": "project_id day total_requests successful_requests failed_requests total_tokens_input "
+    "total_tokens_output total_cost_usd avg_latency_ms unique_models",
+    "project_summary": "project_id total_events prompt_calls errors successful_events total_cost avg_latency "
+    "first_event_time last_event_time",
 }
 """What readers of the first version of these views rely on."""
 

@@ -10,9 +10,12 @@ import pytest
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder, Origin
 from spoolhouse.core.lines import Piece
+from spoolhouse.export.agent_sample import AGENT_PER_TRACE
 from spoolhouse.export.sample import PER_TRACE, Sample, Shape
 
 NOW = 1_767_225_600_000
+NEVER = {name: {"tool_calls"} for name in AGENT_PER_TRACE.keys() - {"prompt_call", "tool_call"}}
+"""Tables that an event type may bring rows for, and a sample does not."""
 SHAPES: tuple[Shape, ...] = ("flat", "enveloped", "mixed")
 
 
@@ -50,7 +53,9 @@ def test_every_line_is_a_valid_event_of_its_folder(event_type: str, shape: Shape
     piece = Piece(data=b"\n".join(lines) + b"\n", offset=0)
     decoded = LineDecoder(BUILT_IN).decode(piece, Origin(project="shop", policy="reject", clock_ms=NOW))
     assert decoded.rejects == []
-    assert {name: rows.count for name, rows in decoded.rows.items()} == {BUILT_IN[event_type].table.name: 400}
+    assert decoded.lines == 400
+    assert decoded.rows[BUILT_IN[event_type].table.name].count == 400
+    assert set(decoded.rows) == {part.table.name for part in BUILT_IN[event_type].parts} - NEVER.get(event_type, set())
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -6,6 +6,7 @@ A declaration names JSON paths and SQL columns; nothing here knows a producer's 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 Scalar = str | int | float | None
 Key = str | tuple[str, ...]
@@ -168,6 +169,14 @@ class Rollup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A data skipping index, besides those of `Column.bloom`."""
+
+    columns: tuple[str, ...]
+    type: Literal["minmax", "set(0)"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table that we own, without its prefix and without the columns that Spoolhouse itself adds."""
 
@@ -177,6 +186,7 @@ class Table:
     time: str
     """The event time: monthly partitions and TTL hang on it."""
     ttl_days: int
+    indexes: tuple[Index, ...] = ()
     rollups: tuple[Rollup, ...] = ()
 
     def column(self, name: str) -> Column:
@@ -220,6 +230,11 @@ class EventType:
     def parts(self) -> tuple[Part, ...]:
         """All that a line brings, its own row first."""
         return (Part(table=self.table, columns=self.columns or self.table.columns), *self.children)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables that its lines land in, its own first."""
+        return tuple(dict.fromkeys(part.table.name for part in self.parts))
 
     def column(self, name: str) -> Column:
         """Return a column of its own row as this type fills it; KeyError if there is none."""

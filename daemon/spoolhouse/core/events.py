@@ -1,8 +1,9 @@
-"""The event types that Spoolhouse knows from birth: trace, span, log, metric, score, feedback."""
+"""The event types that Spoolhouse knows from birth: trace, span, log, metric, score, feedback, and the agent family."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from spoolhouse.core.agent_events import AGENT_EVENTS
 from spoolhouse.core.declaration import Column, EventType, Fill, Kind, Measure, Rollup, Table
 
 STATUS = {"unset": 0, "ok": 1, "error": 2}
@@ -264,6 +265,7 @@ BUILT_IN: Mapping[str, EventType] = MappingProxyType(
             EventType(name="metric", table=METRICS),
             EventType(name="score", table=SCORES),
             EventType(name="feedback", table=FEEDBACK),
+            *AGENT_EVENTS,
         )
     }
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, reduce
 from io import BytesIO
-from itertools import product
+from itertools import groupby, product
 from operator import or_
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -94,9 +94,9 @@ class _Found:
     """Good ones."""
     mismatched: int = 0
 
-    def take(self, tables: Iterable[str], parts: Iterable[list[Row]]) -> None:
-        """Take the rows of an event type's parts, each with its table."""
-        for table, rows in zip(tables, parts, strict=True):
+    def take(self, tables: Iterable[str], some: Iterable[list[Row]]) -> None:
+        """Take rows, a list for each table."""
+        for table, rows in zip(tables, some, strict=True):
             if table in self.rows:
                 self.rows[table] += rows
             elif rows:
@@ -151,7 +151,7 @@ class LineDecoder:
         self._project_place = {
             name: [column.name for column in event.table.columns].index(event.project) for name, event in events.items()
         }
-        self._tables = {name: [part.table.name for part in event.parts] for name, event in events.items()}
+        self._tables = {name: event.tables for name, event in events.items()}
         self._bulks = [
             _Bulk(events, Shape(tag=tag, enveloped=enveloped, loose=loose))
             for loose, tag, enveloped in product((False, True), _TAGS, (False, True))
@@ -194,16 +194,28 @@ class LineDecoder:
                 events = _deep(_LINE_BY_LINE_FRAMES, bulk.decode_lines, data)
                 if not _one_object_a_line(data, len(events)):
                     return None
-                for kind, group in _groups(events):
-                    name = bulk.names[kind]
-                    parts, mismatched, _ = bulk.rows(name)(group, clock, origin.project, times.EARLIEST, times.LATEST)
-                    found.take(self._tables[name], parts)
+                for name, group in self._groups(bulk, events):
+                    rows, mismatched, _ = bulk.rows(name)(group, clock, origin.project, times.EARLIEST, times.LATEST)
+                    found.take(self._tables[name], rows)
                     found.lines += len(group)
                     found.mismatched += mismatched
             except (ValueError, RecursionError):
                 continue
             return None if found.mismatched and origin.policy == "reject" else found
         return None
+
+    def _groups(self, bulk: _Bulk, events: Sequence[Any]) -> Iterable[tuple[str, Sequence[Any]]]:
+        """Return the events by their type, so that the rows for each table come in the order of their lines."""
+        kinds = dict.fromkeys(map(type, events))
+        if len(kinds) == 1:
+            return [(bulk.names[kind], events) for kind in kinds]
+        tables = [table for kind in kinds for table in self._tables[bulk.names[kind]]]
+        if len(set(tables)) < len(tables):
+            return [(bulk.names[kind], list(run)) for kind, run in groupby(events, type)]
+        groups: dict[str, list[Any]] = {bulk.names[kind]: [] for kind in kinds}
+        for event in events:
+            groups[bulk.names[type(event)]].append(event)
+        return groups.items()
 
     def _by_blocks(self, piece: Piece, origin: Origin) -> _Found:
         found = _Found()
@@ -226,14 +238,14 @@ class LineDecoder:
         for line in BytesIO(block.data):
             if line.strip(_BLANK):
                 try:
-                    name, parts = self._rows(line, clock)
-                    if parts[0][0][self._project_place[name]] != origin.project:
+                    name, rows = self._rows(line, clock)
+                    if rows[0][0][self._project_place[name]] != origin.project:
                         if origin.policy == "reject":
                             event = self._events[name]
                             key = keys.spelt(event.column(event.project).keys[0])
                             raise RejectedLineError(Reason.PROJECT_MISMATCH, key, "not the project of its folder")
                         found.mismatched += 1
-                    found.take(self._tables[name], parts)
+                    found.take(self._tables[name], rows)
                     found.lines += 1
                 except RejectedLineError as error:
                     # Only the last line of a file can be without its end; cut off in the middle, it is no JSON.
@@ -252,7 +264,7 @@ class LineDecoder:
             offset += len(line)
 
     def _rows(self, line: bytes, clock: datetime) -> tuple[str, list[list[Row]]]:
-        """Return the event type and the rows of one line by part, or raise `RejectedLineError`."""
+        """Return the event type and the rows of one line by table, or raise `RejectedLineError`."""
         try:
             head = self._head(line)
             name = self._name(head)
@@ -312,17 +324,6 @@ def _one_object_a_line(data: bytes, count: int) -> bool:
                 return False
         count -= 1
     return count == 0
-
-
-def _groups(events: Sequence[Any]) -> Iterable[tuple[type, Sequence[Any]]]:
-    """Return the events by their type, in the order in which the types first appear."""
-    kinds = dict.fromkeys(map(type, events))
-    if len(kinds) == 1:
-        return [(kind, events) for kind in kinds]
-    groups: dict[type, list[Any]] = {kind: [] for kind in kinds}
-    for event in events:
-        groups[type(event)].append(event)
-    return groups.items()
 
 
 def _raise_malformed(line: bytes, error: Exception) -> NoReturn:

@@ -64,7 +64,7 @@ class LenientReader:
         self._object = _Object(keys.tree(event, enveloped=True))
 
     def rows(self, line: bytes | Raw, data: Raw, clock: datetime) -> list[list[Row]]:
-        """Return the rows of `line`, whose `data` field is given too, by part; raises `RejectedLineError`.
+        """Return the rows of `line`, whose `data` field is given too, by table; raises `RejectedLineError`.
 
         Flat or enveloped: a line that names its project at the top is flat, whatever else it calls `data`.
         """
@@ -78,7 +78,10 @@ class LenientReader:
         if needs and all(self._object.raw(content, key) == values.NULL for key in needs):
             raise RejectedLineError(Reason.MISSING_FIELD, needs[0], f"one of {', '.join(needs)} is required")
         reading = _Reading(self._event, self._object, content, clock, enveloped=enveloped)
-        return [list(reading.part(part)) for part in self._event.parts]
+        rows: dict[str, list[Row]] = {table: [] for table in self._event.tables}
+        for part in self._event.parts:
+            rows[part.table.name] += reading.part(part)
+        return list(rows.values())
 
 
 class _Reading:

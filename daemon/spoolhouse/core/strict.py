@@ -21,9 +21,9 @@ from spoolhouse.core.keys import Node
 from spoolhouse.core.lenient import Row
 
 StrictRows = Callable[[Sequence[Any], datetime, str, datetime, datetime], tuple[tuple[list[Row], ...], int, int]]
-"""Structs of one strict type, the shipment's clock, the folder's project, and two bounds → the rows of each part, how
-many events are of another project, and 1 if any event's time is not within the bounds. Any ValueError means: read these
-lines another way."""
+"""Structs of one strict type, the shipment's clock, the folder's project, and two bounds → the rows for each table in
+the order of the lines, how many events are of another project, and 1 if any event's time is not within the bounds. Any
+ValueError means: read these lines another way."""
 
 INT64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 INT32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
@@ -116,6 +116,7 @@ def strict_rows(event: EventType, shape: Shape) -> StrictRows:
     all the rest. Only numbers and the reprs of declared defaults and names go into the source; keys do not.
     """
     writer = _Writer(event, shape)
+    source = writer.source()
     scope: dict[str, object] = {
         "earliest": times.EARLIEST,
         "latest": times.LATEST,
@@ -126,7 +127,7 @@ def strict_rows(event: EventType, shape: Shape) -> StrictRows:
         "utf_8_decode": utf_8_decode,
         **writer.absent,
     }
-    exec(writer.source(), scope)  # noqa: S102  # source of our own making, see the docstring
+    exec(source, scope)  # noqa: S102  # source of our own making, see the docstring
     return cast("StrictRows", scope["rows"])
 
 
@@ -160,9 +161,9 @@ class _Writer:
         parts = self._event.parts
         block = _Block(2, "e", keys.tree(self._event, enveloped=self._shape.enveloped), {})
         self._needs(block)
-        for number, part in enumerate(parts):
-            self._part(number, part, block)
-        outs = [f"out{number}" for number in range(len(parts))]
+        for part in parts:
+            self._part(self._event.tables.index(part.table.name), part, block)
+        outs = [f"out{number}" for number in range(len(self._event.tables))]
         return "\n".join((
             "def rows(events, clock, project, oldest, newest):",
             *(f"    {out} = []" for out in outs),

@@ -1,4 +1,4 @@
-"""Sample events: traces of an agent application with their spans, logs, metrics, scores and feedback that fit.
+"""Sample events: traces of an agent application with all that comes with them, which fit together.
 
 Everything follows from the seed, the time that is given, a project's name and a number: event `i` of a type is always
 the same one, and whichever types are asked for, their trace and span ids meet. Nothing here knows a clock or a disk.
@@ -6,16 +6,27 @@ the same one, and whichever types are asked for, their trace and span ids meet. 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from random import Random
 from typing import Literal
 
 import msgspec
 
-Shape = Literal["flat", "enveloped", "mixed"]
-Fields = dict[str, object]
+from spoolhouse.export.agent_sample import AGENT_MAKERS, AGENT_PER_TRACE
+from spoolhouse.export.sample_trace import (
+    ANSWERS,
+    ERRORS,
+    FAILURE_RATE,
+    PLAN,
+    QUESTIONS,
+    TOOLS,
+    Fields,
+    Trace,
+    time_text,
+)
 
-PER_TRACE = {"trace": 1, "span": 8, "log": 4, "metric": 3, "score": 1, "feedback": 1}
+Shape = Literal["flat", "enveloped", "mixed"]
+
+PER_TRACE = {"trace": 1, "span": 8, "log": 4, "metric": 3, "score": 1, "feedback": 1, **AGENT_PER_TRACE}
 """How many events of each type one trace comes with; the types that there are."""
 
 WINDOW_MS = 2 * 3_600_000
@@ -28,63 +39,10 @@ _MODELS = (
     ("anthropic", "claude-sonnet-4"),
     ("google", "gemini-2.5-pro"),
 )
-_TOOLS = ("search_orders", "lookup_customer", "web_search", "create_refund", "send_email", "query_database")
-_QUESTIONS = (
-    "Where is my order? It should have arrived on Tuesday … tracking says nothing.",
-    "Please summarise last week's incident reports for the on-call team.",
-    "Warum wurde mir die Rechnung zweimal geschickt?",
-    "Find three suppliers in Kraków and compare their delivery times.",
-    "Reset my password, the link in the e-mail has expired.",
-)
-_ANSWERS = (
-    "Your order left the warehouse this morning and arrives tomorrow before noon.",
-    "Three incidents, all resolved; the longest took 42 minutes. Details are attached.",
-    "Die zweite Rechnung war ein Versehen und ist storniert. Entschuldigung!",
-    "I could not reach the supplier directory. Shall I try again in a few minutes?",
-)
-_ERRORS = ("rate_limit_exceeded", "tool_timeout", "context_length_exceeded", "upstream_503")
 _COMPLAINTS = ("Did not answer my question.", "Zu langsam.", "The link in the answer is dead.")
 _SCORERS = ("answer-relevancy", "faithfulness", "toxicity", "completeness")
 _ENVIRONMENTS = ("production", "production", "production", "staging")
 _BOUNDARIES = (10, 50, 100, 250, 500, 1000, 2500, 5000)
-
-_FAILURE_RATE = 0.06
-
-# What the spans of a trace do, in order: the name, its kind, and which span it hangs below.
-_PLAN: tuple[tuple[str, str, int | None], ...] = (
-    ("agent.run", "server", None),
-    ("memory.recall", "internal", 0),
-    ("llm.generate", "client", 0),
-    ("tool.call", "client", 2),
-    ("retrieval.query", "client", 2),
-    ("llm.generate", "client", 0),
-    ("tool.call", "client", 5),
-    ("memory.store", "producer", 0),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trace:
-    """What all events of one trace have to agree on. Times are milliseconds since 1970."""
-
-    random: Random
-    flat: bool
-    id: str
-    project: str
-    deployment: str
-    agent: str
-    system: str
-    model: str
-    failed: bool
-    spans: tuple[str, ...]
-    starts: tuple[int, ...]
-    lengths: tuple[int, ...]
-    environment: str
-    user: str
-
-    @property
-    def end(self) -> int:
-        return self.starts[0] + self.lengths[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,21 +73,22 @@ class Sample:
             # All of them, also where only some are wanted: each draws from the trace's randomness in its turn.
             events = [make(trace, index) for index in range(per_trace)][part : part + count]
             for event in events:
-                yield self._encode({"type": event_type, **event} if trace.flat else {"type": event_type, "data": event})
+                tag = {"event_type" if event_type in AGENT_PER_TRACE else "type": event_type}
+                yield self._encode({**tag, **event} if trace.flat else {**tag, "data": event})
             count -= len(events)
             number, part = number + 1, 0
 
-    def _trace(self, project: str, number: int) -> _Trace:
+    def _trace(self, project: str, number: int) -> Trace:
         random = Random(f"{self.seed}/{project}/{number}")  # noqa: S311  # samples, not secrets
         place = (number % self.traces + random.random()) / self.traces
-        lengths = [int(random.lognormvariate(4.5, 0.8)) + 1 for _ in _PLAN]
+        lengths = [int(random.lognormvariate(4.5, 0.8)) + 1 for _ in PLAN]
         lengths[0] = sum(lengths)
         start = self.now_ms - self.window_ms + int(place * (self.window_ms - lengths[0]))
         starts = [start]
         for length in lengths[1:]:
             starts.append(starts[-1] + length // 2)
         system, model = random.choice(_MODELS)
-        return _Trace(
+        return Trace(
             random=random,
             flat=self.shape == "flat" or (self.shape == "mixed" and number % 2 == 0),
             id=f"{random.getrandbits(128):032x}",
@@ -138,8 +97,8 @@ class Sample:
             agent=random.choice(_AGENTS),
             system=system,
             model=model,
-            failed=random.random() < _FAILURE_RATE,
-            spans=tuple(f"{random.getrandbits(64):016x}" for _ in _PLAN),
+            failed=random.random() < FAILURE_RATE,
+            spans=tuple(f"{random.getrandbits(64):016x}" for _ in PLAN),
             starts=tuple(starts),
             lengths=tuple(lengths),
             environment=random.choice(_ENVIRONMENTS),
@@ -147,11 +106,7 @@ class Sample:
         )
 
 
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
-
-
-def _trace_event(trace: _Trace, _index: int) -> Fields:
+def _trace_event(trace: Trace, _index: int) -> Fields:
     random = trace.random
     return {
         "id" if trace.flat else "traceId": trace.id,
@@ -159,19 +114,19 @@ def _trace_event(trace: _Trace, _index: int) -> Fields:
         "deploymentId": trace.deployment,
         "name": trace.agent,
         "status": "error" if trace.failed else "ok",
-        "startTime": _time(trace.starts[0]),
-        "endTime": _time(trace.end),
+        "startTime": time_text(trace.starts[0]),
+        "endTime": time_text(trace.end),
         "durationMs": trace.lengths[0],
-        "input": {"messages": [{"role": "user", "content": random.choice(_QUESTIONS)}]},
-        "output": {"error": random.choice(_ERRORS)} if trace.failed else {"text": random.choice(_ANSWERS)},
+        "input": {"messages": [{"role": "user", "content": random.choice(QUESTIONS)}]},
+        "output": {"error": random.choice(ERRORS)} if trace.failed else {"text": random.choice(ANSWERS)},
         "metadata": {"environment": trace.environment, "userId": trace.user, "model": trace.model, "steps": 3},
-        "recordedAt": _time(trace.end),
+        "recordedAt": time_text(trace.end),
     }
 
 
-def _span_event(trace: _Trace, index: int) -> Fields:
+def _span_event(trace: Trace, index: int) -> Fields:
     random = trace.random
-    name, kind, parent = _PLAN[index]
+    name, kind, parent = PLAN[index]
     start, length = trace.starts[index], trace.lengths[index]
     failed = trace.failed and index in {0, 5}
     attributes: Fields = {"gen_ai.agent.name": trace.agent, "service.name": "agents-api"}
@@ -185,7 +140,7 @@ def _span_event(trace: _Trace, index: int) -> Fields:
         }
     elif name == "tool.call":
         attributes |= {
-            "gen_ai.tool.name": random.choice(_TOOLS),
+            "gen_ai.tool.name": random.choice(TOOLS),
             "gen_ai.tool.call.id": f"call_{random.getrandbits(64):016x}",
             "gen_ai.tool.arguments": f'{{"limit":{random.randrange(1, 50)},"customer":"{trace.user}"}}',
             "retry.count": random.randrange(3),
@@ -198,7 +153,7 @@ def _span_event(trace: _Trace, index: int) -> Fields:
             "db.response.returned_rows": random.randrange(40),
         }
     what = "exception" if failed else "first_token" if name == "llm.generate" else "completed"
-    details: Fields = {"type": random.choice(_ERRORS)} if failed else {"sequence": index, "cached": bool(index % 3)}
+    details: Fields = {"type": random.choice(ERRORS)} if failed else {"sequence": index, "cached": bool(index % 3)}
     return {
         "id" if trace.flat else "spanId": trace.spans[index],
         "traceId": trace.id,
@@ -208,22 +163,22 @@ def _span_event(trace: _Trace, index: int) -> Fields:
         "name": name,
         "kind": kind,
         "status": "error" if failed else "ok",
-        "startTime": _time(start),
-        "endTime": _time(start + length),
+        "startTime": time_text(start),
+        "endTime": time_text(start + length),
         "durationMs": length,
         "attributes": attributes,
-        "events": [{"name": what, "time": _time(start + length // 3), "attributes": details}],
-        "recordedAt": _time(trace.end),
+        "events": [{"name": what, "time": time_text(start + length // 3), "attributes": details}],
+        "recordedAt": time_text(trace.end),
     }
 
 
-def _log_event(trace: _Trace, index: int) -> Fields:
+def _log_event(trace: Trace, index: int) -> Fields:
     random = trace.random
     level, message = (
         ("info", f"{trace.agent} started with {trace.model}"),
         ("debug", f"prompt built: {random.randrange(200, 6000)} tokens, {random.randrange(1, 12)} messages"),
-        ("warn", f"tool {random.choice(_TOOLS)} answered after {trace.lengths[3]} ms"),
-        ("error", f"run failed: {random.choice(_ERRORS)}") if trace.failed else ("info", "run finished"),
+        ("warn", f"tool {random.choice(TOOLS)} answered after {trace.lengths[3]} ms"),
+        ("error", f"run failed: {random.choice(ERRORS)}") if trace.failed else ("info", "run finished"),
     )[index]
     place = (0, 2, 3, 7)[index]
     time = trace.starts[place]
@@ -236,12 +191,12 @@ def _log_event(trace: _Trace, index: int) -> Fields:
         "level": level,
         "message": message,
         # Both ways to write a time occur in the wild.
-        "timestamp": _time(time) if trace.flat else time,
+        "timestamp": time_text(time) if trace.flat else time,
         "attributes": {"agent": trace.agent, "environment": trace.environment, "attempt": index},
     }
 
 
-def _metric_event(trace: _Trace, index: int) -> Fields:
+def _metric_event(trace: Trace, index: int) -> Fields:
     random = trace.random
     name, kind, value, unit = (
         ("gen_ai.client.token.usage", "counter", random.randrange(200, 9000), "token"),
@@ -263,13 +218,13 @@ def _metric_event(trace: _Trace, index: int) -> Fields:
         "metricType" if trace.flat else "type": kind,
         "value": value,
         "unit": unit,
-        "timestamp": _time(trace.end) if trace.flat else trace.end,
+        "timestamp": time_text(trace.end) if trace.flat else trace.end,
         "labels": {"agent": trace.agent, "model": trace.model, "environment": trace.environment},
         **buckets,
     }
 
 
-def _score_event(trace: _Trace, _index: int) -> Fields:
+def _score_event(trace: Trace, _index: int) -> Fields:
     random = trace.random
     value = round(random.betavariate(2, 5) if trace.failed else random.betavariate(8, 2), 4)
     scorer = random.choice(_SCORERS)
@@ -288,14 +243,14 @@ def _score_event(trace: _Trace, _index: int) -> Fields:
         "userId": trace.user,
         "environment": trace.environment,
         "serviceName": "agents-api",
-        "timestamp": _time(trace.end),
+        "timestamp": time_text(trace.end),
         "metadata": {"scorerVersion": "1.4.0", "sampled": True},
     }
 
 
-def _feedback_event(trace: _Trace, _index: int) -> Fields:
+def _feedback_event(trace: Trace, _index: int) -> Fields:
     random = trace.random
-    good = random.random() < (_FAILURE_RATE if trace.failed else 0.8)
+    good = random.random() < (FAILURE_RATE if trace.failed else 0.8)
     kind, value = random.choice(
         (("thumbs", "up" if good else "down"), ("rating", random.randint(4, 5) if good else random.randint(1, 3)))
     )
@@ -314,16 +269,17 @@ def _feedback_event(trace: _Trace, _index: int) -> Fields:
         "userId": trace.user,
         "environment": trace.environment,
         "serviceName": "agents-api",
-        "timestamp": _time(trace.end),
+        "timestamp": time_text(trace.end),
         "metadata": {"channel": random.choice(("web", "mobile", "e-mail"))},
     }
 
 
-_MAKERS: dict[str, Callable[[_Trace, int], Fields]] = {
+_MAKERS: dict[str, Callable[[Trace, int], Fields]] = {
     "trace": _trace_event,
     "span": _span_event,
     "log": _log_event,
     "metric": _metric_event,
     "score": _score_event,
     "feedback": _feedback_event,
+    **AGENT_MAKERS,
 }

@@ -66,16 +66,17 @@ class ColumnDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexDefinition:
-    """One data skipping index over a single column."""
+    """One data skipping index."""
 
     name: str
-    column: str
+    columns: tuple[str, ...]
     type: str
     """As system.data_skipping_indices spells it in `type_full`."""
 
     def sql(self) -> str:
         """Return the index as it stands after INDEX in CREATE TABLE and ADD INDEX."""
-        return f"{identifier(self.name)} {identifier(self.column)} TYPE {self.type} GRANULARITY 1"
+        expression = identifiers(self.columns) if len(self.columns) == 1 else f"({identifiers(self.columns)})"
+        return f"{identifier(self.name)} {expression} TYPE {self.type} GRANULARITY 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _column(table: str, alter: str, declared: ColumnDefinition, live: LiveTable)
 def _indexes(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
     for index in declared.indexes:
         found = live.indexes.get(index.name)
-        should = f"{index.type} of {index.column}"
+        should = f"{index.type} of {', '.join(index.columns)}"
         build = f"MATERIALIZE INDEX {identifier(index.name)}"
         if found is None:
             # In one statement: after an interruption between two, the old parts would be without it for good.

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from spoolhouse.core.declaration import Table
+from spoolhouse.core.declaration import tables as all_tables
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ledger import LEDGER
 from spoolhouse.schema.ddl import Database, TableDefinition, identifier
@@ -11,8 +12,7 @@ from spoolhouse.schema.rollups import RollupDefinition, rollup_definition
 from spoolhouse.schema.tables import table_definition
 
 DEFAULT_PREFIX = "mastra_admin_"
-TABLES: tuple[Table, ...] = (*{event.table.name: event.table for event in BUILT_IN.values()}.values(), LEDGER)
-"""The tables of the built-in event types, each once, and the ledger."""
+TABLES: tuple[Table, ...] = (*all_tables(BUILT_IN).values(), LEDGER)
 
 _HEADER = """\
 -- Generated from the declarations in spoolhouse.core.events; do not edit. To regenerate:

@@ -81,7 +81,7 @@ def _codec(column: Column) -> str:
 
 
 def _bloom(column: str, rate: float) -> IndexDefinition:
-    return IndexDefinition(name=f"idx_{column}", column=column, type=f"bloom_filter({rate:g})")
+    return IndexDefinition(name=f"idx_{column}", columns=(column,), type=f"bloom_filter({rate:g})")
 
 
 def table_settings(*, durable: bool) -> Mapping[str, int]:
@@ -100,11 +100,15 @@ def table_definition(table: Table, *, prefix: str, durable: bool = False) -> Tab
         ColumnDefinition(name=BATCH_ID, type=BATCH_TYPE),
     )
     blooms = tuple(_bloom(column.name, column.bloom) for column in table.columns if column.bloom is not None)
+    others = tuple(
+        IndexDefinition(name=f"idx_{'_'.join(index.columns)}", columns=index.columns, type=index.type)
+        for index in table.indexes
+    )
     return TableDefinition(
         name=prefix + table.name,
         columns=tuple(column_definition(column) for column in table.columns) + own,
         # Without it, asking whether a batch has landed would read the batch ids of a whole partition.
-        indexes=(*blooms, _bloom(BATCH_ID, _BATCH_BLOOM)),
+        indexes=(*blooms, *others, _bloom(BATCH_ID, _BATCH_BLOOM)),
         engine="ReplacingMergeTree",
         version="recorded_at",
         partition_column=table.time,
