@@ -14,6 +14,7 @@ from tests.faults.places import places
 from tests.process.daemon import Daemon, once
 
 STAGES = {stage: list(names) for stage, names in groupby(sorted(places()), key=lambda name: name.partition(".")[0])}
+del STAGES["replay"]  # a command of its own: tests/process/test_replay.py
 
 
 def die_at(oracle: Oracle, place: str) -> None:

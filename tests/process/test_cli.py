@@ -17,7 +17,7 @@ from spoolhouse.export.sample import PER_TRACE
 from tests.engine import Database
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
-COMMANDS = ("ingest", "status", "migrate", "generate", "tables")
+COMMANDS = ("ingest", "status", "migrate", "generate", "tables", "trace-file", "replay")
 SECRET = "hunter2-and-more"
 
 

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "store": {"core"},
     "export": {"core", "spool"},
     "landing": {"core", "schema"},
+    "replay": {"core", "spool", "schema", "landing"},
     "pipeline": {"core", "spool", "schema", "store", "landing"},
     "startup": {"core", "schema", "store"},
     "http": {"core"},
@@ -25,7 +26,19 @@ MAY_IMPORT = {
     "terms": {"core", "landing", "pipeline"},
     "service": {"core", "spool", "schema", "store", "landing", "pipeline", "startup", "terms", "http", "figures"},
     "life": {"core", "spool", "landing", "pipeline", "startup", "service", "http", "figures"},
-    "cli": {"core", "spool", "schema", "store", "landing", "pipeline", "startup", "service", "life", "export"},
+    "cli": {
+        "replay",
+        "core",
+        "spool",
+        "schema",
+        "store",
+        "landing",
+        "pipeline",
+        "startup",
+        "service",
+        "life",
+        "export",
+    },
 }
 """Which rooms a room may use, besides itself; the single modules at the top belong to everybody."""
 

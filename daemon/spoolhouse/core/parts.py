@@ -37,13 +37,11 @@ class Cut:
     """What ClickHouse says of its one row, which it refuses; empty for rows that land, or may yet."""
 
 
-def part_of(batch: str, part_id: str) -> Part | None:
-    """Return the part of `batch` that has this id; None if it is no part's."""
-    name, _, numbers = part_id.rpartition(":")
-    first, dash, last = numbers.partition("-")
-    if name != batch or not dash or not first.isdecimal() or not last.isdecimal():
-        return None
-    return Part(first=int(first), end=int(last) + 1)
+def whole_of(batch_id: str) -> str:
+    """Return the batch that rows with this id came in: its own, a part's, or what a replay has brought back."""
+    name = batch_id.partition("/")[0].partition("~")[0]
+    whole, _, numbers = name.rpartition(":")
+    return whole if ":" in whole and numbers.replace("-", "").isdecimal() else name
 
 
 def overlap(rows: Rows, before: int, part: Part) -> Rows | None:

@@ -50,3 +50,6 @@ class Reject:
     field: str
     detail: str
     raw: bytes
+    batch: str = ""
+    row: int = 0
+    """Of a row that ClickHouse refused: its batch, and its number in it."""

@@ -25,30 +25,44 @@ _VERSION = "recorded_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """A partition (such as 202611) of a table, or of a rollup target."""
+
+    table: str
+    partition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mender:
     """Mends batches of one installation."""
 
     driver: Driver
     prefix: str
 
-    async def mend(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found) -> None:
-        """Bring the `rows` of a batch to all partitions where `found` does not have it. Raises `StoreError`.
+    async def mend(
+        self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found
+    ) -> tuple[Mended, ...]:
+        """Bring `rows` of a batch to all partitions where `found` does not have it; return these. Raises `StoreError`.
 
         Left out is what would be gone again: rows older than their table's TTL, and rows in whose place a later
         version of the same event stands.
         """
         own = await self._stage(table, insert, rows)
         here = await self._partitions(own)
+        mended = []
         for partition in sorted(here - found.of(insert.table)):
             if await self._is_wanted(table, own, partition):
                 await self._attach(insert.table, own, partition)
-                log.warning("partition_mended", batch=insert.batch_id, table=insert.table, partition=partition)
+                mended.append(Mended(table=insert.table, partition=partition))
         for rollup in table.rollups:
             target = target_name(rollup, prefix=self.prefix)
             for partition in sorted(here - found.of(target)):
                 if await self._feeds(table, rollup, own, partition):
                     await self._feed(table, rollup, own, partition)
-                    log.warning("partition_mended", batch=insert.batch_id, table=target, partition=partition)
+                    mended.append(Mended(table=target, partition=partition))
+        for one in mended:
+            log.warning("partition_mended", batch=insert.batch_id, table=one.table, partition=one.partition)
+        return tuple(mended)
 
     async def tidy(self, batch_id: str) -> None:
         """Drop the table that mending a batch has left where it was killed; twice is once. Raises `StoreError`."""

@@ -98,13 +98,16 @@ class Poison:
         try:
             async with aclosing(batch.locate(refusals)) as lines:
                 async for segment, lines_before, line in lines:
+                    number = next(numbers)
                     reject = Reject(
                         line=line.line,
                         offset=line.offset,
                         reason=Reason.REFUSED,
                         field="",
-                        detail=refusals[next(numbers)],
+                        detail=refusals[number],
                         raw=line.raw,
+                        batch=batch.id,
+                        row=number,
                     )
                     name = str(home.files[segment.file].place)
                     await keep(partial(file.add, name, lines_before, [reject]))

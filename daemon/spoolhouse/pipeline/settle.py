@@ -20,7 +20,6 @@ from spoolhouse.core.parts import Part
 from spoolhouse.core.shipment import FileStats, Shipment
 from spoolhouse.core.status import RecentFile
 from spoolhouse.failpoints import reach
-from spoolhouse.log import printable
 from spoolhouse.pipeline.disk import Disk, concerns_all, refusal
 from spoolhouse.progress import Progress
 from spoolhouse.spool import layout
@@ -179,14 +178,17 @@ class Settler:
         shipment = state.counted.shipment
         home = self.homes[shipment.instance]
         parts = {item.batch: item.parts for item in state.acknowledged}
-        for lineage in state.counted.lineage:
+        # Of a file without a valid line, too, the ledger says that it was here, and that it is done with.
+        without = set(state.counted.stats) - {lineage.file for lineage in state.counted.lineage}
+        nothing = [Lineage(batch=f"{shipment.id}:", table="", file=n, start=0, end=0, first=0, rows=0) for n in without]
+        for lineage in (*state.counted.lineage, *nothing):
             file = home.files[lineage.file]
             yield Entry(
                 lineage=lineage,
-                place=printable(str(file.place)),
+                place=str(file.place),
                 inode=file.inode,
                 claimed_ms=file.claimed_ms,
-                parts=parts[lineage.batch],
+                parts=parts.get(lineage.batch, ()),
                 clock_ms=shipment.clock_ms,
             )
 

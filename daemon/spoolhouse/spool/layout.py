@@ -94,6 +94,28 @@ def numbered(name: str, number: int) -> str:
     return extended(name, f".{number}")
 
 
+def unnumbered(name: str) -> tuple[str, ...]:
+    """Return the names that a file of this name may have been dropped under: its own, and that without a number."""
+    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            stem, dot, number = name.removesuffix(suffix).rpartition(".")
+            return (name, stem + suffix) if dot and stem and number.isdecimal() else (name,)
+    return (name,)
+
+
+def dropped_at(path: PurePath) -> tuple[Place, ...]:
+    """Return the places where a file may have been dropped that is now at `path`, relative to the spool.
+
+    None for a path that no file of ours has.
+    """
+    match path.parts:
+        case (kind, project, folder, name) if folder in {PROCESSED, FAILED} and kind != STATE:
+            return tuple(Place(type=kind, project=project, name=one) for one in unnumbered(name))
+        case (kind, project, name) if kind not in {STATE, REJECTED}:
+            return (Place(type=kind, project=project, name=name),)
+    return ()
+
+
 def extended(name: str, ending: str) -> str:
     """Return `name` with `ending` after it; what a file system would find too long is cut off before `ending`.
 

@@ -2,7 +2,8 @@
 
 One JSON object a line: `file`, `line` (from 1), `offset` (bytes into the file's content), `reason`, `field`, `detail`
 and the original bytes, as `raw` where they are UTF-8, else as `raw_base64`. A line over the limit is kept beside it
-as `{shipment}.{number}.line`, named in `raw_file`.
+as `{shipment}.{number}.line`, named in `raw_file`. A row that ClickHouse refused has its `batch`, and its number
+there, `row`.
 """
 
 import base64
@@ -156,6 +157,8 @@ class RejectFile:
 def _record(file: str, lines_before: int, reject: Reject) -> dict[str, object]:
     record: dict[str, object] = {"file": file, "line": lines_before + reject.line, "offset": reject.offset}
     record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
+    if reject.batch:
+        record |= {"batch": reject.batch, "row": reject.row}
     try:
         record["raw"] = reject.raw.decode()
     except UnicodeDecodeError:

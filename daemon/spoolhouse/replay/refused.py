@@ -1,0 +1,61 @@
+"""Rows that ClickHouse has refused, once more: they are brought back under the number that they had in their batch."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from functools import partial
+
+from spoolhouse.core.jsonl import Origin
+from spoolhouse.core.lines import Piece
+from spoolhouse.core.parts import Part
+from spoolhouse.core.ports import Rows
+from spoolhouse.core.reject import Reason
+from spoolhouse.errors import RejectedDataError
+from spoolhouse.landing.lineage import of_batch
+from spoolhouse.replay.rejected import Rejects, Selection
+from spoolhouse.replay.rows import Wanted, bring_back
+from spoolhouse.replay.settled import Archive
+
+
+async def bring_back_refused(
+    archive: Archive, rejects: Rejects, selection: Selection
+) -> tuple[frozenset[tuple[str, int]], dict[str, int]]:
+    """Bring the selected refused rows back; return these, by batch and row, and why others stay refused, counted.
+
+    Raises `StoreError`, `SpoolError`. What was brought back before that is found there by the next attempt.
+    """
+    done: set[tuple[str, int]] = set()
+    refusals: dict[str, int] = {}
+    clocks: dict[str, int] = {}
+    for record in await asyncio.to_thread(list, _refused(rejects, selection)):
+        batch, number = str(record["batch"]), int(str(record["row"]))
+        if batch not in clocks:
+            traced = await of_batch(archive.driver, batch, prefix=archive.prefix)
+            clocks[batch] = max(line.shipped_ms for line in traced)
+        try:
+            wanted = _wanted(archive, record, batch, number, clocks[batch])
+            await bring_back(archive.driver, wanted, prefix=archive.prefix, dry_run=False)
+        except RejectedDataError as error:
+            refusals[error.message] = refusals.get(error.message, 0) + 1
+        else:
+            done.add((batch, number))
+    return frozenset(done), refusals
+
+
+def _refused(rejects: Rejects, selection: Selection) -> list[dict[str, object]]:
+    return [record for record in rejects.records() if record["reason"] == Reason.REFUSED and selection.has(record)]
+
+
+def _wanted(archive: Archive, record: dict[str, object], batch: str, number: int, clock_ms: int) -> Wanted:
+    name = batch.partition(":")[2].partition(".")[0]
+    raw = str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
+    origin = Origin(project=str(record["file"]).split("/")[1], policy=archive.policy, clock_ms=clock_ms)
+    rows = archive.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
+    if rows is None:
+        raise RejectedDataError(f"the line is no valid event of {name} any more")
+    part = Part(first=number, end=number + 1).id(batch)
+    return Wanted(table=archive.tables[name], landed_as=part, id=part, clock_ms=clock_ms, rows=partial(_once, rows))
+
+
+async def _once(rows: Rows) -> AsyncIterator[Rows]:
+    yield rows

@@ -1,0 +1,199 @@
+"""Rejected lines once more, after a mend: dropped into the spool again, each once, whatever breaks on the way.
+
+The lines that go are first gathered in `rejected/.replay/{rejects file}.{its hash}/`, at their paths in the spool. Then
+the rejects file is replaced by what stays: from there on they are gone from it for good, and are only renamed. What an
+earlier run has left there tells by the hash whether it came so far. A row that ClickHouse alone refused is not dropped
+again, since its line may have brought other rows: it is brought back by its own number in its batch.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from spoolhouse.core.reject import Reason
+from spoolhouse.errors import SpoolError
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import files, layout
+
+GATHERED = ".replay"
+_LOCK = "replay.lock"
+_HASH_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which lines go: by reason and by the place of their file; empty is all."""
+
+    reasons: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
+
+    def has(self, record: dict[str, object]) -> bool:
+        """Tell whether a line is selected."""
+        return (not self.reasons or record["reason"] in self.reasons) and (
+            not self.places or record["file"] in self.places
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Rejects:
+    """One file of `rejected/`. Blocks on the disk; a run holds the lock of the spool's replays (`locked`)."""
+
+    spool: Path
+    path: Path
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Lines that were dropped again, by reason."""
+
+    @property
+    def shipment(self) -> str:
+        """The shipment whose lines they are."""
+        return self.path.name.partition(".")[0]
+
+    def records(self) -> Iterator[dict[str, object]]:
+        """Yield the lines' records, in order. Raises `SpoolError` for a file that is not ours."""
+        with self.path.open("rb") as content:
+            for number, line in enumerate(content, start=1):
+                try:
+                    record = json.loads(line)
+                    record["file"], record["reason"]
+                except (ValueError, TypeError, KeyError):
+                    raise SpoolError(f"{self.path}: line {number} is no record of a rejected line") from None
+                yield record
+
+    def drop_again(self, selection: Selection, brought_back: frozenset[tuple[str, int]]) -> None:
+        """Drop the selected lines into the spool; leave out what was `brought_back` (batch and row) already."""
+        gathered = self._gathered()
+        with ExitStack() as stack:
+            outputs: dict[Path, BinaryIO] = {}
+            stays = _new(self.path.with_name(f".{self.path.name}.stays"), stack)
+            left = 0
+            done = []
+            for record in self.records():
+                refused = record["reason"] == Reason.REFUSED
+                if refused and (str(record["batch"]), int(str(record["row"]))) in brought_back:
+                    self.dropped[Reason.REFUSED] += 1
+                elif selection.has(record) and not refused:
+                    target = gathered / self._place(record)
+                    if target not in outputs:
+                        files.make_folders(target.parent, below=self.spool)
+                        outputs[target] = _new(target, stack)
+                    self._copy(record, outputs[target])
+                    self.dropped[str(record["reason"])] += 1
+                    if "raw_file" in record:
+                        done.append(self.path.with_name(Path(str(record["raw_file"])).name))
+                else:
+                    stays.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                    left += 1
+            for output in (*outputs.values(), stays):
+                output.flush()
+                os.fsync(output.fileno())
+            files.sync_folders(target.parent for target in outputs)
+        self._commit(Path(stays.name), left, done)
+        drop_gathered(self.spool, gathered)
+
+    def _commit(self, stays: Path, left: int, done: list[Path]) -> None:
+        """Take the lines out of the file, for good."""
+        files.sync_folder(stays.parent)
+        reach("replay.before_commit")
+        if left:
+            stays.replace(self.path)
+        else:
+            self.path.unlink()
+            stays.unlink()
+        files.sync_folder(self.path.parent)
+        reach("replay.committed")
+        for path in done:
+            path.unlink(missing_ok=True)
+
+    def _gathered(self) -> Path:
+        """Return the folder where the lines that go are gathered; it says of which state of the file it is."""
+        return self.spool / layout.REJECTED / GATHERED / f"{self.path.stem}.{_hash(self.path)}"
+
+    def _place(self, record: dict[str, object]) -> Path:
+        kind, _, rest = str(record["file"]).partition("/")
+        project, _, name = rest.partition("/")
+        if not (kind and project and name) or {kind, project} & {".", ".."} or "/" in name:
+            raise SpoolError(f"{self.path}: {record['file']!r} is no place in a spool")
+        return Path(kind, project, f"{self.path.stem}.replayed.jsonl")
+
+    def _copy(self, record: dict[str, object], output: BinaryIO) -> None:
+        if "raw_file" in record:
+            with self.path.with_name(Path(str(record["raw_file"])).name).open("rb") as long:
+                shutil.copyfileobj(long, output)
+        elif "raw" in record:
+            output.write(str(record["raw"]).encode())
+        else:
+            output.write(base64.b64decode(str(record["raw_base64"])))
+        output.write(b"\n")
+
+
+def _new(path: Path, stack: ExitStack) -> BinaryIO:
+    """Open a file for writing, in the place of any that was left there; no link is followed."""
+    path.unlink(missing_ok=True)
+    return stack.enter_context(path.open("xb"))
+
+
+def all_rejects(spool: Path) -> list[Rejects]:
+    """Return the files of rejected lines, oldest day first."""
+    paths = sorted((spool / layout.REJECTED).glob("*/*.jsonl"))
+    return [Rejects(spool=spool, path=path) for path in paths if not path.parent.name.startswith(".")]
+
+
+def lock(spool: Path) -> int:
+    """Take the lock of the spool's replays; close it to let go. Raises `SpoolError` if another one runs."""
+    folder = layout.state_folder(spool)
+    files.make_folders(folder, below=spool)
+    taken = files.lock(folder / _LOCK)
+    if taken is None:
+        raise SpoolError(f"{spool}: another replay is running")
+    return taken
+
+
+def finish_earlier(spool: Path) -> int:
+    """Drop what an earlier run has taken out of the rejects and not dropped any more; return how many files.
+
+    What it had gathered but not taken out yet is thrown away: it still stands in its rejects file.
+    """
+    root = spool / layout.REJECTED / GATHERED
+    count = 0
+    for gathered in sorted(root.glob("*")):
+        stem, _, digest = gathered.name.rpartition(".")
+        standing = [path for path in (spool / layout.REJECTED).glob(f"*/{stem}.jsonl") if _hash(path) == digest]
+        if standing:
+            shutil.rmtree(gathered)
+        else:
+            count += drop_gathered(spool, gathered)
+    return count
+
+
+def drop_gathered(spool: Path, gathered: Path) -> int:
+    """Rename what is gathered to where producers drop files; return how many there were."""
+    count = 0
+    for path in sorted(path for path in gathered.rglob("*") if path.is_file()):
+        folder = spool / path.relative_to(gathered).parent
+        files.make_folders(folder, below=spool)
+        number = 0
+        while True:
+            try:
+                files.rename_without_clobber(path, folder / layout.numbered(path.name, number))
+            except FileExistsError:
+                number += 1
+                continue
+            break
+        reach("replay.dropped")
+        files.sync_folders([path.parent, folder])
+        count += 1
+    shutil.rmtree(gathered, ignore_errors=True)
+    return count
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:_HASH_CHARACTERS]

@@ -1,0 +1,70 @@
+"""Rows that a person wants to be in ClickHouse: looked for where they landed once, and brought to where they lack.
+
+What is there is decided by lineage, in rollups too: by the batch that brought the rows, and by the id under which a
+replay has brought them back before. It does not matter how long ago that was.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from spoolhouse.core.declaration import Table
+from spoolhouse.core.ports import Driver, Rows, RowsInsert
+from spoolhouse.landing.mend import Mended, Mender
+from spoolhouse.landing.presence import expect_no_attempt, find, objects, partitions_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Rows that came in one batch."""
+
+    table: Table
+    landed_as: str
+    """The batch id that they carry if they have landed as they were sent."""
+    id: str
+    """The batch id that they get if they are brought back; the same each time."""
+    clock_ms: int
+    rows: Callable[[], AsyncIterator[Rows]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of `rows` rows of `table`. `lacking`: where the batch was not found; `mended`: what was brought."""
+
+    table: str
+    batch: str
+    rows: int
+    lacking: tuple[Mended, ...] = ()
+    mended: tuple[Mended, ...] = ()
+
+
+async def bring_back(driver: Driver, wanted: Wanted, *, prefix: str, dry_run: bool) -> Outcome:
+    """Bring rows to each partition of their table, and of its rollups, that has nothing of their batch.
+
+    With `dry_run` nothing is changed, and `lacking` may name partitions whose rows have expired, or were superseded.
+    Raises `StoreError`.
+    """
+    partitions: set[str] = set()
+    count = 0
+    async for rows in wanted.rows():
+        partitions |= partitions_of(rows, wanted.table)
+        count += rows.count
+    await expect_no_attempt(driver, wanted.id, prefix=prefix)
+    found = await find(driver, wanted.table, [wanted.landed_as, wanted.id], prefix=prefix)
+    lacking = tuple(
+        Mended(table=name, partition=partition)
+        for name in objects(wanted.table, prefix=prefix)
+        for partition in sorted(partitions - found.of(name))
+    )
+    mended: tuple[Mended, ...] = ()
+    if lacking and not dry_run:
+        mender = Mender(driver=driver, prefix=prefix)
+        insert = RowsInsert(
+            table=prefix + wanted.table.name,
+            columns=wanted.table.columns,
+            batch_id=wanted.id,
+            token=wanted.id,
+            clock_ms=wanted.clock_ms,
+        )
+        mended = await mender.mend(wanted.table, insert, wanted.rows(), found)
+        await mender.tidy(wanted.id)
+    return Outcome(table=wanted.table.name, batch=wanted.landed_as, rows=count, lacking=lacking, mended=mended)

@@ -1,0 +1,153 @@
+"""A settled file once more: each of its rows that ClickHouse has lost is brought back."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spoolhouse.core.declaration import EventType, Table, tables
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.jsonl import LineDecoder, Origin, ProjectPolicy
+from spoolhouse.core.parts import Part, overlap
+from spoolhouse.core.ports import Driver, Rows
+from spoolhouse.core.shipment import CHUNK_BYTES
+from spoolhouse.errors import SpoolError
+from spoolhouse.landing.lineage import Traced, of_files, one_taking
+from spoolhouse.replay.rows import Outcome, Wanted, bring_back
+from spoolhouse.settings import Settings
+from spoolhouse.spool import files, layout
+from spoolhouse.spool.layout import Encoding, Place
+from spoolhouse.spool.reading import CORRUPT, Read, SegmentReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """The settled files of a spool, and how they were read when they were shipped."""
+
+    spool: Path
+    driver: Driver
+    prefix: str
+    tables: Mapping[str, Table]
+    decoder: LineDecoder
+    max_line: int
+    policy: ProjectPolicy
+
+    async def trace(self, path: Path) -> list[Traced]:
+        """Return what the ledger says of the file at `path`, which need not be there any more.
+
+        Raises `SpoolError` if it is no file of the spool, or if several may be meant; `StoreError`.
+        """
+        places, inode = await asyncio.to_thread(self._identify, path)
+        try:
+            return one_taking(await of_files(self.driver, [str(place) for place in places], prefix=self.prefix), inode)
+        except LookupError as error:
+            raise SpoolError(f"{path}: {error}") from error
+
+    def _identify(self, path: Path) -> tuple[tuple[Place, ...], int | None]:
+        """Return where a file may have been dropped, and its inode, if it is there."""
+        absolute = Path(os.path.normpath(path.absolute()))
+        if not absolute.is_relative_to(self.spool):
+            raise SpoolError(f"{path}: not in the spool {self.spool} (spool.storage_path, spool.base_path)")
+        places = layout.dropped_at(absolute.relative_to(self.spool))
+        if not places:
+            raise SpoolError(f"{path}: files of events are named {{type}}/{{project}}/processed/{{name}}")
+        try:
+            return places, path.lstat().st_ino
+        except OSError:
+            return places, None
+
+    async def replay(self, path: Path, *, dry_run: bool) -> AsyncIterator[Outcome]:
+        """Bring back what is missing of the file at `path`, batch by batch; say of each what became of it.
+
+        Raises `SpoolError` if the file is not as it was shipped, before anything of that batch is touched.
+        """
+        traced = await self.trace(path)
+        if not traced:
+            raise SpoolError(f"{path}: the ledger does not know it; drop it into the spool to have it ingested")
+        for line in traced:
+            if line.rows:
+                async for outcome in self._bring_back(path, line, dry_run=dry_run):
+                    yield outcome
+
+    async def _bring_back(self, path: Path, line: Traced, *, dry_run: bool) -> AsyncIterator[Outcome]:
+        if line.table not in self.tables:
+            raise SpoolError(f"{path}: no event type lands in {line.table} any more")
+        count = 0
+        async for rows in self._rows(path, line):
+            count += rows.count
+        if count != line.rows:
+            raise SpoolError(
+                f"{path}: bytes {line.start} to {line.end} hold {count} rows of {line.table}, {line.rows} were shipped;"
+                " the file was changed, or spool.project is another one now"
+            )
+        # Rows that ClickHouse has refused are in no part: they are in rejected/.
+        for part in line.parts or (None,):
+            own = Part(first=line.first, end=line.first + line.rows)
+            if part is not None:
+                own = Part(first=max(part.first, own.first), end=min(part.end, own.end))
+                if own.rows <= 0:
+                    continue
+            landed_as = line.batch if part is None else part.id(line.batch)
+            wanted = Wanted(
+                table=self.tables[line.table],
+                landed_as=landed_as,
+                # Others' rows in the same batch are not ours to bring back: the file is part of the id.
+                id=f"{landed_as}/{line.claimed_ms:x}-{line.inode:x}",
+                clock_ms=line.shipped_ms,
+                rows=lambda own=own: self._rows(path, line, own),  # type: ignore[misc]  # bound early
+            )
+            yield await bring_back(self.driver, wanted, prefix=self.prefix, dry_run=dry_run)
+
+    async def _rows(self, path: Path, line: Traced, part: Part | None = None) -> AsyncIterator[Rows]:
+        """Yield the rows that a line of the ledger stands for, or those of them that are in `part` of the batch."""
+        before = line.first
+        reading = self._read(path, line)
+        while (rows := await asyncio.to_thread(next, reading, None)) is not None:
+            own = rows if part is None else overlap(rows, before, part)
+            before += rows.count
+            if own is not None:
+                yield own
+
+    def _read(self, path: Path, line: Traced) -> Iterator[Rows]:
+        kind, project, name = line.file.split("/")
+        place = Place(type=kind, project=project, name=name)
+        origin = Origin(project=project, policy=self.policy, clock_ms=line.shipped_ms)
+        plain = place.encoding is Encoding.PLAIN
+        start = line.start if plain else 0
+        reader = SegmentReader(path, start, place.encoding, self.decoder, origin, self.max_line)
+        try:
+            for step in _steps(reader, path, start, line.end if plain else None):
+                if isinstance(step, Read) and line.start <= step.piece.offset < line.end:
+                    rows = step.decoded.rows.get(line.table)
+                    if rows is not None:
+                        yield rows
+        except OSError as error:
+            raise SpoolError(f"{path}: {error.strerror}") from error
+        except CORRUPT:
+            return  # what stands before the damage was shipped
+
+
+def _steps(reader: SegmentReader, path: Path, start: int, end: int | None) -> Iterator[object]:
+    descriptor = files.open_regular(path)
+    try:
+        at = start
+        while chunk := os.pread(descriptor, CHUNK_BYTES if end is None else min(CHUNK_BYTES, end - at), at):
+            at += len(chunk)
+            yield from reader.feed(chunk)
+        yield from reader.finish()
+    finally:
+        os.close(descriptor)
+
+
+def archive(settings: Settings, driver: Driver, events: Mapping[str, EventType] = BUILT_IN) -> Archive:
+    """Return the settled files of a spool, as a replay reads them."""
+    return Archive(
+        spool=Path(os.path.abspath(settings.spool.root)),  # noqa: PTH100  # links stay as they are named
+        driver=driver,
+        prefix=settings.clickhouse.table_prefix,
+        tables=tables(events),
+        decoder=LineDecoder(events),
+        max_line=settings.spool.max_line,
+        policy=settings.spool.project,
+    )

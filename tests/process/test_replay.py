@@ -1,0 +1,174 @@
+"""`spoolhouse replay` and `spoolhouse trace-file`: what was lost or rejected comes back, once, however often asked."""
+
+import json
+import signal
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spoolhouse.failpoints import VARIABLE
+from tests.engine import Database
+from tests.process.daemon import command, drop, lines, once
+from tests.process.inputs import span
+
+PREFIX = "mastra_admin_"
+NOW = datetime.now(UTC)
+EARLIER = NOW - timedelta(days=40)
+STRICT = {"SPOOLHOUSE_SPOOL__PROJECT": "reject"}
+
+
+def replay(
+    database: Database, spool: Path, *arguments: str | Path, env: Mapping[str, str] | None = None, code: int = 0
+) -> str:
+    """Run the command, which must end with `code`; return what it printed."""
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(spool), "--base-path", "")
+    done = command("replay", *map(str, arguments), *where, env=env)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def landed(database: Database) -> tuple[object, ...]:
+    """Return rows, different rows, and lines that the rollup counts."""
+    (found,) = database.query(f"SELECT count(), uniqExact(span_id, project_id) FROM {PREFIX}spans")
+    ((counted,),) = database.query(f"SELECT sum(count) FROM {PREFIX}spans_hourly_stats")
+    return (*found, counted)
+
+
+def settled(spool: Path, project: str) -> Path:
+    (path,) = (spool / "span" / project / "processed").iterdir()
+    return path
+
+
+def ingest_three(database: Database, spool: Path) -> None:
+    """Land three files in one shipment, each with 2 rows of this month and 3 of an earlier one."""
+    for project in ("a", "b", "c"):
+        recent = [span(project, number, startTime=NOW.isoformat()) for number in range(2)]
+        earlier = [span(project, number, startTime=EARLIER.isoformat()) for number in range(2, 5)]
+        drop(spool, "span", project, "x.jsonl", lines([*recent, *earlier]))
+    code, daemon = once(database.native_url, spool, env={"SPOOLHOUSE_SPOOL__PROJECT": "trust"})
+    assert code == 0, daemon.told()
+    assert landed(database) == (15, 15, 15)
+
+
+def test_what_a_file_has_lost_comes_back_once(database: Database, tmp_path: Path) -> None:
+    ingest_three(database, tmp_path)
+    database.query(f"ALTER TABLE {PREFIX}spans DROP PARTITION {EARLIER:%Y%m}")
+    database.query(f"ALTER TABLE {PREFIX}spans_hourly DROP PARTITION {NOW:%Y%m}")
+    assert landed(database) == (6, 6, 9)
+    one = settled(tmp_path, "b")
+    said = replay(database, tmp_path, one, "--dry-run")
+    assert f"5 rows of spans: not found in {PREFIX}spans {EARLIER:%Y%m}, {PREFIX}spans_hourly {NOW:%Y%m}" in said
+    assert landed(database) == (6, 6, 9)
+    assert "brought back to" in replay(database, tmp_path, one)
+    assert landed(database) == (9, 9, 11)
+    assert "all there" in replay(database, tmp_path, one)
+    for _ in range(2):
+        replay(database, tmp_path, *(settled(tmp_path, project) for project in ("a", "b", "c")))
+        assert landed(database) == (15, 15, 15)
+
+
+def test_a_file_that_was_changed_is_left_alone(database: Database, tmp_path: Path) -> None:
+    ingest_three(database, tmp_path)
+    changed = settled(tmp_path, "a")
+    with changed.open("r+b") as file:
+        file.write(b"[")
+    database.query(f"TRUNCATE TABLE {PREFIX}spans")
+    said = replay(database, tmp_path, changed, settled(tmp_path, "b"), code=1)
+    assert "left alone" in said
+    assert database.query(f"SELECT DISTINCT project_id FROM {PREFIX}spans") == [("b",)]
+
+
+def test_a_file_that_the_ledger_does_not_know_is_left_alone(database: Database, tmp_path: Path) -> None:
+    ingest_three(database, tmp_path)
+    assert "does not know it" in replay(database, tmp_path, tmp_path / "span/a/processed/other.jsonl", code=1)
+    assert "not in the spool" in replay(database, tmp_path, "/etc/hostname", code=1)
+    replay(database, tmp_path, code=2)
+    replay(database, tmp_path, "--reason", "torn", settled(tmp_path, "a"), code=2)
+
+
+def reject_some(database: Database, spool: Path) -> Path:
+    """Land a file of which some lines are of another project, and one is no JSON; return its file in rejected/."""
+    content = lines([span("p", 1), span("q", 2), span("q", 3)]) + b"{bad\n" + lines([span("p", 4)])
+    drop(spool, "span", "p", "x.jsonl", content)
+    code, daemon = once(database.native_url, spool, env=STRICT)
+    assert code == 0, daemon.told()
+    assert landed(database) == (2, 2, 2)
+    (path,) = (spool / "rejected").glob("*/*.jsonl")
+    return path
+
+
+def test_rejected_lines_are_dropped_again_once(database: Database, tmp_path: Path) -> None:
+    rejects = reject_some(database, tmp_path)
+    selected = ("--rejected", "--reason", "project_mismatch", "--file", "span/p/x.jsonl")
+    assert "2 lines would go" in replay(database, tmp_path, *selected, "--dry-run")
+    assert "2 lines, project_mismatch" in replay(database, tmp_path, *selected)
+    assert replay(database, tmp_path, *selected) == ""
+    assert [json.loads(line)["reason"] for line in rejects.read_text().splitlines()] == ["invalid_json"]
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert landed(database) == (4, 4, 4)
+    assert replay(database, tmp_path, "--rejected", "--file", "span/p/other.jsonl") == ""
+
+
+@pytest.mark.parametrize("place", ["before_commit", "committed", "dropped"])
+def test_killed_while_lines_are_dropped_again(database: Database, tmp_path: Path, place: str) -> None:
+    rejects = reject_some(database, tmp_path)
+    replay(database, tmp_path, "--rejected", env={VARIABLE: f"replay.{place}=kill"}, code=-signal.SIGKILL)
+    once(database.native_url, tmp_path)
+    for _ in range(2):
+        replay(database, tmp_path, "--rejected", "--reason", "project_mismatch")
+        once(database.native_url, tmp_path)
+    assert landed(database) == (4, 4, 4)
+    left = [json.loads(line) for path in rejects.parent.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert [record["raw"] for record in left] == ["{bad"]
+    assert not list((tmp_path / "rejected" / ".replay").glob("*"))
+
+
+def test_lines_of_a_shipment_under_way_are_left_alone(database: Database, tmp_path: Path) -> None:
+    """Its replay would write them once more."""
+    rejects = reject_some(database, tmp_path)
+    database.query(f"TRUNCATE TABLE {PREFIX}ledger")
+    before = rejects.read_bytes()
+    assert "still under way" in replay(database, tmp_path, "--rejected", code=1)
+    assert rejects.read_bytes() == before
+
+
+def test_refused_rows_come_back_after_the_mend(database: Database, tmp_path: Path) -> None:
+    code, _ = once(database.native_url, tmp_path)  # makes the tables
+    assert code == 0
+    database.query(f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT no CHECK NOT endsWith(span_id, '2')")
+    drop(tmp_path, "span", "p", "x.jsonl", lines([span("p", number) for number in range(4)]))
+    assert once(database.native_url, tmp_path)[0] == 0
+    assert landed(database) == (3, 3, 3)
+    (rejects,) = (tmp_path / "rejected").glob("*/*.jsonl")
+    assert "1 rows are refused as before" in replay(database, tmp_path, "--rejected", code=1)
+    assert "all there" in replay(database, tmp_path, settled(tmp_path, "p"))
+    assert landed(database) == (3, 3, 3)
+    database.query(f"ALTER TABLE {PREFIX}spans DROP CONSTRAINT no")
+    kept = rejects.read_bytes()
+    assert "1 lines, refused" in replay(database, tmp_path, "--rejected")
+    assert not rejects.exists()
+    rejects.write_bytes(kept)  # as if it had been killed before it was taken out
+    replay(database, tmp_path, "--rejected")
+    assert landed(database) == (4, 4, 4)
+
+
+def test_the_way_from_a_file_to_its_rows_and_back(database: Database, tmp_path: Path) -> None:
+    ingest_three(database, tmp_path)
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "", "--json")
+    done = command("trace-file", str(settled(tmp_path, "b")), *where)
+    assert done.returncode == 0, done.stderr
+    (line,) = json.loads(done.stdout)
+    assert (line["file"], line["table"], line["rows"], line["start"]) == ("span/b/x.jsonl", "spans", 5, 0)
+    assert line["end"] == settled(tmp_path, "b").stat().st_size
+    for batch in (line["batch"], line["batch"] + ":3-3"):
+        done = command("trace-file", "--batch", batch, *where)
+        assert sorted(line["file"] for line in json.loads(done.stdout)) == [
+            f"span/{project}/x.jsonl" for project in ("a", "b", "c")
+        ]
+    settled(tmp_path, "b").unlink()
+    assert command("trace-file", str(tmp_path / "span/b/processed/x.jsonl"), *where).returncode == 0
+    done = command("trace-file", str(tmp_path / "span/b/processed/other.jsonl"), *where[:-1])
+    assert (done.returncode, done.stdout) == (1, "")
