@@ -93,6 +93,7 @@ class Figures:
             metrics.LINES.labels(name, "landed")
             metrics.LINES.labels(name, "rejected")
             metrics.FILES.labels(name, "processed")
+            metrics.FILES.labels(name, "failed")
             for part in event.parts:
                 metrics.ROWS.labels(self.prefix + part.table.name)
         self._tick()

@@ -62,7 +62,7 @@ def test_what_it_says_of_its_work(database: Database, tmp_path: Path) -> None:
         assert told.pid == daemon.pid
         assert told.spool == str(tmp_path)
         assert told.bytes == len(content)
-        assert told.files == {"processed": 1}
+        assert told.files == {"processed": 1, "failed": 0}
         assert {(t.type, t.landed, t.rejected) for t in told.types if t.landed} == {("span", 3, 2)}
         assert told.rejects == {"invalid_json": 1, "missing_field": 1}
         [file] = told.recent_files
