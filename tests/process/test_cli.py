@@ -18,6 +18,8 @@ from tests.engine import Database
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
 COMMANDS = ("ingest", "status", "migrate", "generate", "tables", "trace-file", "replay")
+NEEDED = {"trace-file": ["a.jsonl"], "replay": ["a.jsonl"]}
+"""What a command cannot do without."""
 SECRET = "hunter2-and-more"
 
 
@@ -102,7 +104,7 @@ def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp
 def test_a_wrong_setting_is_named_and_exits_78(
     command: str, env: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    done = spoolhouse(command, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
+    done = spoolhouse(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"spoolhouse: {expected}")
