@@ -2,10 +2,14 @@
 
 import gzip
 import os
-from collections.abc import Mapping
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
 
 from spoolhouse.failpoints import VARIABLE
 from tests.faults.oracle import TOO_LONG, Oracle
+from tests.process.daemon import Daemon, once
 
 LONG = os.environ.get("SPOOLHOUSE_TEST_FAULTS") == "long"
 """`make faults`: each fault at each place. Else each place once, and each fault at those that differ most."""
@@ -54,6 +58,15 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 }
 """Where only rows that ClickHouse refuses come by, and with which settings."""
 DELETING = ("settle.before_deletion", "settle.deleted")
+"""Reached only where files are deleted in the end."""
+
+LIFE = (
+    "home.claimed", "home.claims_synced", "claim.packed", "claim.journalled", "read.small", "decode.step",
+    "insert.before_send", "insert.sending", "native.all_sent", "insert.answered", "insert.acknowledged",
+    "settle.complete", "settle.acknowledged", "settle.targets", "settle.before_move", "settle.renamed", "settle.moved",
+    "settle.synced", "settle.recorded",
+)  # fmt: skip
+"""What every shipment comes by, in its order."""
 
 
 def armed(place: str, action: str) -> dict[str, str]:
@@ -82,3 +95,25 @@ def feed(oracle: Oracle, place: str = "") -> None:
     oracle.drop_raw(f"{len(oracle.files)}-empty.jsonl", b"")
     oracle.drop_too_long()
     oracle.drop_raw(f"{len(oracle.files)}-cut.jsonl.gz", gzip.compress(TOO_LONG * 3)[:-20], unreadable=True)
+
+
+def die_at(oracle: Oracle, place: str) -> None:
+    """Run a daemon until it is killed at `place`."""
+    feed(oracle, place)
+    with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "kill")) as daemon:
+        assert daemon.wait(30) == -signal.SIGKILL, f"{place}: {daemon.told()}"
+
+
+def recover(oracle: Oracle, **env: str) -> None:
+    """Let one more instance bring everything to its end."""
+    _, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK | env)
+    assert not daemon.events("stage_failed"), daemon.told()
+    assert daemon.events("stopped"), daemon.told()
+
+
+def wait_until(true: Callable[[], object], timeout: float = 30) -> None:
+    """Return once `true` is: what is waited for tells nobody, so it is asked."""
+    deadline, pause = time.monotonic() + timeout, threading.Event()
+    while not true():
+        assert time.monotonic() < deadline, f"not within {timeout} s"
+        pause.wait(0.02)

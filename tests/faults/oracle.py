@@ -218,11 +218,18 @@ class Oracle:
 
     def is_settled(self) -> bool:
         """Tell whether no file is pending or claimed: only folders' names are looked at."""
-        return all(
-            path.is_dir() or path.relative_to(self.spool).parts[2:3] in {("processed",), ("failed",)}
-            for kind in ("span", "log", "trace")
-            for path in (self.spool / kind).rglob("*")
-        ) and not any(path.is_file() for path in (self.spool / ".spoolhouse").glob("*/claimed/**/*"))
+        return (
+            all(
+                path.is_dir() or path.relative_to(self.spool).parts[2:3] in {("processed",), ("failed",)}
+                for kind in ("span", "log", "trace")
+                for path in (self.spool / kind).rglob("*")
+            )
+            and not self.claimed()
+        )
+
+    def claimed(self) -> list[Path]:
+        """Return the files that some instance holds."""
+        return [path for path in (self.spool / ".spoolhouse").glob("*/claimed/**/*") if path.is_file()]
 
 
 def assert_same(found: Sequence[Row], expected: Sequence[Row], what: str) -> None:

@@ -8,27 +8,13 @@ from itertools import groupby
 
 import pytest
 
-from tests.faults.life import ALSO, DELETING, QUICK, armed, before, feed, url_for
+from tests.faults.life import ALSO, DELETING, QUICK, armed, before, die_at, recover
 from tests.faults.oracle import Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon, once
 
 STAGES = {stage: list(names) for stage, names in groupby(sorted(places()), key=lambda name: name.partition(".")[0])}
 del STAGES["replay"]  # a command of its own: tests/process/test_replay.py
-
-
-def die_at(oracle: Oracle, place: str) -> None:
-    """Run a daemon until it is killed at `place`."""
-    feed(oracle, place)
-    with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "kill")) as daemon:
-        assert daemon.wait(30) == -signal.SIGKILL, f"{place}: {daemon.told()}"
-
-
-def recover(oracle: Oracle) -> None:
-    """Let one more instance bring everything to its end."""
-    _, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK)
-    assert not daemon.events("stage_failed"), daemon.told()
-    assert daemon.events("stopped"), daemon.told()
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,0 +1,94 @@
+"""Signals at each named place: SIGTERM drains, a second one ends it at once, a stopped process keeps its lock."""
+
+import os
+import signal
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from spoolhouse.failpoints import VARIABLE
+from tests.faults.life import (
+    ALSO,
+    DELETING,
+    LIFE,
+    LONG,
+    QUICK,
+    armed,
+    before,
+    die_at,
+    feed,
+    recover,
+    url_for,
+    wait_until,
+)
+from tests.faults.oracle import Oracle
+from tests.faults.places import places
+from tests.process.daemon import Daemon
+
+T = TypeVar("T")
+EACH = [place for place in places() if place not in {DELETING, *ALSO}]
+SOME = ["home.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
+"""Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""
+
+
+def parts(items: Sequence[T], size: int = 8) -> list[Sequence[T]]:
+    """Cut a list so that a test takes less than a minute."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+@pytest.mark.parametrize("some", parts(EACH if LONG else list(LIFE[::2])), ids=lambda some: some[0])
+def test_a_stop_at_each_place(oracle: Oracle, some: Sequence[str]) -> None:
+    """It ends with 0, and leaves nothing claimed behind; what it had not taken yet is the next one's."""
+    for place in some:
+        if first := before(place):
+            die_at(oracle, first)
+        feed(oracle)
+        with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "term")) as daemon:
+            assert daemon.wait(30) == 0, f"{place}: {daemon.told()}"
+        if not first:
+            assert oracle.claimed() == [], place
+    recover(oracle)
+    oracle.check()
+
+
+@pytest.mark.parametrize(
+    "some", parts(list(pairwise(LIFE)) if LONG else [*pairwise(LIFE)][::3]), ids=lambda some: some[0][0]
+)
+def test_two_stops_at_each_place(oracle: Oracle, some: Sequence[tuple[str, str]]) -> None:
+    """The second one ends it where it is; if both came before it looked up, they were one."""
+    for first, second in some:
+        feed(oracle)
+        env = {**QUICK, VARIABLE: f"{first}=term,{second}=term"}
+        with Daemon(url_for(oracle, second), oracle.spool, env=env) as daemon:
+            assert daemon.wait(30) in {0, -signal.SIGTERM}, f"{first}, {second}: {daemon.told()}"
+    recover(oracle)
+    oracle.check()
+
+
+@pytest.mark.parametrize("some", parts(EACH if LONG else SOME, 6), ids=lambda some: some[0])
+def test_a_stopped_process_keeps_its_lock(oracle: Oracle, tmp_path: Path, some: Sequence[str]) -> None:
+    """Its neighbour looks for the dead again and again, and lets it be; continued, it goes on where it was."""
+    for place in some:
+        if first := before(place):
+            die_at(oracle, first)
+        feed(oracle)
+        looked = tmp_path / "looked"
+        with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "stop")) as stopped:
+            os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+            oracle.drop()
+            watching = {**QUICK, VARIABLE: f"adopt.looked@3=wait:{looked}"}
+            with Daemon(oracle.database.native_url, oracle.spool, env=watching) as other:
+                other.wait_for("started")
+                wait_until(looked.exists)
+                mine = {record["instance"] for record in stopped.events("started")}
+                assert not [record for record in other.events("adopted") if record["instance"] in mine], place
+                looked.unlink()
+                stopped.signal(signal.SIGCONT)
+                for daemon in (stopped, other):
+                    daemon.signal(signal.SIGTERM)
+                    assert daemon.wait(30) == 0, f"{place}: {daemon.told()}"
+    recover(oracle)
+    oracle.check()
