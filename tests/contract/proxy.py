@@ -5,6 +5,9 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+_DRIP = 1000
+_DRIP_PAUSE = 0.001
+
 
 class Proxy:
     """Passes bytes on in both directions until told otherwise. The counters are bytes of all connections so far."""
@@ -15,6 +18,13 @@ class Proxy:
         """Bytes that went to the server."""
         self.deaf = asyncio.Event()
         """While set, the server's answers are dropped, and the client hears nothing."""
+        self.flowing = asyncio.Event()
+        """While not set, nothing passes in either direction, and nobody is told."""
+        self.flowing.set()
+        self.piece = 1 << 16
+        """Bytes that are passed on at once; fewer than a thousand drip, with a pause after each."""
+        self.refusing = False
+        """Connections are broken off as soon as they are made."""
         self._serving: set[asyncio.Task[None]] = set()
         self._clients: set[asyncio.StreamWriter] = set()
         self._servers: set[asyncio.StreamWriter] = set()
@@ -38,6 +48,9 @@ class Proxy:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
         server_reader, server_writer = await asyncio.open_connection(host, port)
         self._clients.add(writer)
         self._servers.add(server_writer)
@@ -53,7 +66,10 @@ class Proxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upstream: bool) -> None:
         open_still = True
         with suppress(OSError):
-            while data := await reader.read(1 << 16):
+            while data := await reader.read(self.piece):
+                await self.flowing.wait()
+                if self.piece < _DRIP:
+                    await asyncio.sleep(_DRIP_PAUSE)
                 if upstream:
                     self.sent += len(data)
                 if open_still and (upstream or not self.deaf.is_set()):

@@ -117,3 +117,27 @@ def wait_until(true: Callable[[], object], timeout: float = 30) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout} s"
         pause.wait(0.02)
+
+
+def strike_at(  # a fault, its end, and where it hits
+    oracle: Oracle, place: str, strike: Callable[[], object], heal: Callable[[], object], *, url: str, **env: str
+) -> None:
+    """Let a fault begin while a daemon is exactly at `place`, and end once the daemon has met it, or came by unhurt.
+
+    The daemon lives on, and brings all that was dropped to its end by itself.
+    """
+    if first := before(place):
+        die_at(oracle, first)
+    feed(oracle)
+    here = oracle.spool.parent / "here"
+    settled = len(oracle.files)
+    with Daemon(url, oracle.spool, env=armed(place, f"wait:{here}") | env) as daemon:
+        wait_until(here.exists)
+        strike()
+        here.unlink()
+        wait_until(lambda: daemon.events("clickhouse_unavailable") or oracle.settled() == settled)
+        heal()
+        wait_until(lambda: oracle.settled() == settled)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(30) == 0, f"{place}: {daemon.told()}"
+        assert not daemon.events("stage_failed"), f"{place}: {daemon.told()}"

@@ -216,16 +216,10 @@ class Oracle:
                 rejects[record["file"], long or record["raw"].encode()] += 1
         assert_same(list(rejects.items()), list(self.bad.items()), "rejected lines")
 
-    def is_settled(self) -> bool:
-        """Tell whether no file is pending or claimed: only folders' names are looked at."""
-        return (
-            all(
-                path.is_dir() or path.relative_to(self.spool).parts[2:3] in {("processed",), ("failed",)}
-                for kind in ("span", "log", "trace")
-                for path in (self.spool / kind).rglob("*")
-            )
-            and not self.claimed()
-        )
+    def settled(self) -> int:
+        """Return how many files are in their final place."""
+        kept = [path for kind in ("processed", "failed") for path in self.spool.glob(f"*/*/{kind}/*")]
+        return sum(not path.name.endswith(".reason.txt") for path in kept)
 
     def claimed(self) -> list[Path]:
         """Return the files that some instance holds."""

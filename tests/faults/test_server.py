@@ -1,0 +1,128 @@
+"""The server dies, is away, comes back on the same data, and refuses: nothing is lost, nothing lands twice."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Config, Database, LocalServer, StartServer
+from tests.faults.life import LIFE, LONG, QUICK, strike_at, wait_until
+from tests.faults.oracle import PREFIX, Oracle
+from tests.process.daemon import Daemon
+
+DRIVERS = ("native_url", "http_url")
+PLACES = ("home.claimed", "insert.before_send", "insert.sending", "insert.answered", "settle.complete", "adopt.loaded")
+
+
+@pytest.fixture
+def server_of_its_own(start_server: StartServer) -> LocalServer:
+    """Start a server that may be killed. Its functions may raise any error code."""
+    return start_server(Config(profiles={"default": {"allow_custom_error_code_in_throwif": 1}}))
+
+
+@pytest.fixture
+def oracle(server_of_its_own: LocalServer, tmp_path: Path) -> Oracle:
+    """A spool, and a database on the server that may be killed."""
+    database = Database(name="faults", server=server_of_its_own)
+    database.create()
+    made = Oracle(spool=tmp_path / "spool", database=database)
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("away", [False, True], ids=["back at once", "away for a while"])
+def test_server_killed_at_each_place(oracle: Oracle, driver: str, away: bool) -> None:
+    server = oracle.database.server
+
+    def back() -> None:
+        server.start()
+        oracle.stop_merges()
+
+    def strike() -> None:
+        server.kill()
+        if not away:
+            back()
+
+    for place in LIFE if LONG else PLACES[away::2]:
+        strike_at(oracle, place, strike, back if away else lambda: None, url=getattr(oracle.database, driver))
+    oracle.check()
+
+
+def alter(table: str, change: str) -> str:
+    return f"ALTER TABLE {PREFIX}{table} {change}"
+
+
+def refusing(code: int) -> tuple[str, str]:
+    """Return what makes spans answer every insert with an error, before anything of it is written, and its end."""
+    return (
+        alter("spans", f"ADD CONSTRAINT refuse CHECK NOT throwIf(1, 'no', toInt16({code}))"),
+        alter("spans", "DROP CONSTRAINT refuse"),
+    )
+
+
+def refusing_view(code: int) -> tuple[str, str]:
+    """Return what makes the rollup of spans fail when the rows are in the table already, and its end."""
+    return (
+        alter("spans_hourly", f"ADD CONSTRAINT refuse CHECK NOT throwIf(1, 'no', toInt16({code}))"),
+        alter("spans_hourly", "DROP CONSTRAINT refuse"),
+    )
+
+
+ANSWERS: dict[str, tuple[int, tuple[str, str]]] = {
+    "too many parts": (
+        252,
+        (
+            alter("spans", "MODIFY SETTING parts_to_throw_insert = 1"),
+            alter("spans", "RESET SETTING parts_to_throw_insert"),
+        ),
+    ),
+    "disk full": (
+        243,
+        (
+            alter("spans", "MODIFY SETTING min_free_disk_bytes_to_perform_insert = 1000000000000000"),
+            alter("spans", "RESET SETTING min_free_disk_bytes_to_perform_insert"),
+        ),
+    ),
+    "read-only table": (
+        774,
+        (alter("spans", "MODIFY SETTING table_readonly = 1"), alter("spans", "MODIFY SETTING table_readonly = 0")),
+    ),
+    "column missing": (
+        16,
+        (
+            f"SYSTEM START MERGES {PREFIX}spans; " + alter("spans", "DROP COLUMN attributes"),
+            alter("spans", "ADD COLUMN attributes String DEFAULT '{}' CODEC(ZSTD(1)) AFTER duration_ms")
+            + f"; SYSTEM STOP MERGES {PREFIX}spans",
+        ),
+    ),
+    "table away": (
+        60,
+        (f"RENAME TABLE {PREFIX}spans TO away", f"RENAME TABLE away TO {PREFIX}spans"),
+    ),
+    **{f"code {code}": (code, refusing(code)) for code in (159, 241, 242, 425, 999, 1001, 31999)},
+    **{f"code {code} in the view": (code, refusing_view(code)) for code in (159, 241, 243, 31999)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("answers", [list(ANSWERS)[start::4] for start in range(4)], ids=lambda some: some[0])
+def test_the_servers_answers(oracle: Oracle, driver: str, answers: list[str]) -> None:
+    """Whatever it answers, the rows wait, the log names the code, and they land by themselves once it is over."""
+    oracle.drop()
+    with Daemon(getattr(oracle.database, driver), oracle.spool, env=QUICK) as daemon:
+        daemon.wait_for("file_settled")
+        for answer in answers:
+            code, (fault, mend) = ANSWERS[answer]
+            for statement in fault.split("; "):
+                oracle.database.query(statement)
+            before = len(daemon.events("clickhouse_unavailable", code=code))
+            oracle.drop()
+            oracle.drop()
+            daemon.wait_for("clickhouse_unavailable", code=code, count=before + 2)
+            for statement in mend.split("; "):
+                oracle.database.query(statement)
+            wait_until(lambda: oracle.settled() == len(oracle.files))
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(30) == 0, daemon.told()
+    oracle.check()
