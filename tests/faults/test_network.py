@@ -109,7 +109,7 @@ async def test_an_acknowledgement_is_lost_after_the_server_committed(oracle: Ora
             if then == "is killed":
                 daemon.kill()
             else:
-                daemon.wait_for("file_settled")
+                await asyncio.to_thread(daemon.wait_for, "file_settled")
                 daemon.signal(signal.SIGTERM)
                 assert await asyncio.to_thread(daemon.wait, 30) == 0, daemon.told()
     await asyncio.to_thread(recover, oracle)
