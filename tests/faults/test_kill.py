@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.faults.life import ALSO, DELETING, QUICK, armed, before, die_at, recover
+from tests.faults.life import DELETING, QUICK, armed, before, die_at, recover
 from tests.faults.oracle import Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon, once
@@ -20,7 +20,7 @@ del STAGES["replay"]  # a command of its own: tests/process/test_replay.py
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
     for place in STAGES[stage]:
-        if place in DELETING or place in ALSO:
+        if place in DELETING:
             continue
         if first := before(place):
             die_at(oracle, first)

@@ -119,6 +119,10 @@ class Daemon:
         """Ask it over HTTP."""
         return get(f"{self.wait_for('http_listening')[0]['url']}{path}")
 
+    def has_ended(self) -> bool:
+        """Tell whether the process is gone."""
+        return self._process.poll() is not None
+
     def told(self) -> str:
         """Return the last of what it said."""
         return "\n".join([json.dumps(record) for record in self.records[-15:]] + self.noise[-15:])
