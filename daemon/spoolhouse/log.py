@@ -22,7 +22,7 @@ HIDDEN = "***"
 _DEEPEST = 8
 _FIRST_KEYS = ("timestamp", "level", "event")
 
-_REPEAT_THEMSELVES = ("asynch",)
+_REPEAT_THEMSELVES = ("asynch", "clickhouse_driver")
 """Libraries that log what they raise as well: we report what is raised."""
 
 Format = Literal["auto", "json", "console"]

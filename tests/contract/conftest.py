@@ -10,7 +10,7 @@ import pytest_asyncio
 from chdb.session import Session
 
 from spoolhouse.core.ports import Driver
-from tests.contract.place import Place, connected
+from tests.contract.place import SCHEMES, Place, connected
 from tests.engine import Config, Database, LocalServer, User, find_engine
 
 HOSTILE: dict[str, str | int] = {
@@ -59,14 +59,14 @@ GUARDED = Config(
 )
 
 
-@pytest.fixture(params=["native", "http", "embedded"])
+@pytest.fixture(params=["native", "aioch", "http", "embedded"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Name the driver under test."""
     name: str = request.param
     return name
 
 
-@pytest.fixture(params=["native", "http"])
+@pytest.fixture(params=["native", "aioch", "http"])
 def remote_kind(request: pytest.FixtureRequest) -> str:
     """Name the driver under test, where there has to be a network."""
     name: str = request.param
@@ -100,14 +100,13 @@ def place(kind: str, request: pytest.FixtureRequest) -> Iterator[Place]:
         yield from embedded_place(*request.getfixturevalue("engine"))
     else:
         database: Database = request.getfixturevalue("database")
-        yield server_place(kind, database, database.native_url if kind == "native" else database.http_url)
+        yield server_place(kind, database)
 
 
 @pytest.fixture
 def remote_place(remote_kind: str, database: Database) -> Place:
     """Make an empty database for a driver that needs a network."""
-    url = database.native_url if remote_kind == "native" else database.http_url
-    return server_place(remote_kind, database, url)
+    return server_place(remote_kind, database)
 
 
 @pytest_asyncio.fixture
@@ -132,9 +131,7 @@ def hostile_place(kind: str, request: pytest.FixtureRequest) -> Iterator[Place]:
     else:
         database: Database = request.getfixturevalue("guarded_database")
         user = GUARDED.users[0]
-        scheme = "clickhouse" if kind == "native" else "http"
-        endpoint = database.server.endpoint
-        yield server_place(kind, database, endpoint.url(scheme, database.name, user=user.name, password=user.password))
+        yield server_place(kind, database, user=user.name, password=user.password)
 
 
 @pytest_asyncio.fixture
@@ -147,8 +144,9 @@ async def hostile_driver(hostile_place: Place) -> AsyncIterator[Driver]:
         yield made
 
 
-def server_place(kind: str, database: Database, url: str) -> Place:
+def server_place(kind: str, database: Database, user: str | None = None, password: str = "") -> Place:
     """Return the place of a driver that speaks to a server."""
+    url = database.server.endpoint.url(SCHEMES[kind], database.name, user=user, password=password)
     return Place(kind=kind, url=url, database=database.name, query=database.query)
 
 

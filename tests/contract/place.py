@@ -10,6 +10,9 @@ from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
 
 NO_TLS = Tls()
+SCHEMES = {"native": "clickhouse", "aioch": "clickhouse+aioch", "http": "http"}
+SECURE_SCHEMES = {"native": "clickhouses", "aioch": "clickhouses+aioch", "http": "https"}
+"""Of each driver that needs a network."""
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 

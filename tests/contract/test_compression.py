@@ -4,11 +4,9 @@ import pytest
 
 from spoolhouse.core.events import LOGS
 from spoolhouse.store.clickhouse.transport import Compression
-from tests.contract.place import Place, connected
+from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.proxy import proxy_to
 from tests.contract.tables import create_table, insert_of, log_pieces, stream
-
-SCHEMES = {"native": "clickhouse", "http": "http"}
 
 
 @pytest.mark.parametrize("compression", [Compression.LZ4, Compression.ZSTD])

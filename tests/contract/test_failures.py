@@ -11,7 +11,7 @@ from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
 from tests.contract.conftest import GUARDED
-from tests.contract.place import Place, connected
+from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.proxy import Proxy, proxy_to
 from tests.contract.tables import create_table, encoded, insert_of, log_line, log_pieces, stream
 from tests.engine import Database, StartServer
@@ -23,14 +23,9 @@ INSERTS_UNDER_WAY = (
 )
 
 
-def scheme_of(kind: str) -> str:
-    """Return the scheme whose driver is named `kind`."""
-    return {"native": "clickhouse", "http": "http"}[kind]
-
-
 def through(proxy: Proxy, place: Place, *, patience: float = 60) -> AbstractAsyncContextManager[Driver]:
     """Connect to a place through a proxy."""
-    return connected(f"{scheme_of(place.kind)}://127.0.0.1:{proxy.port}/{place.database}", patience=patience)
+    return connected(f"{SCHEMES[place.kind]}://127.0.0.1:{proxy.port}/{place.database}", patience=patience)
 
 
 def port_of(place: Place) -> int:
@@ -152,7 +147,7 @@ async def test_wrong_password(guarded_database: Database) -> None:
 async def test_missing_right_is_named(remote_kind: str, guarded_database: Database) -> None:
     guarded_database.query(create_table(LOGS, "logs"))
     endpoint, user = guarded_database.server.endpoint, GUARDED.users[2]
-    url = endpoint.url(scheme_of(remote_kind), "system", user=user.name, password=user.password)
+    url = endpoint.url(SCHEMES[remote_kind], "system", user=user.name, password=user.password)
     async with connected(url) as driver:
         with pytest.raises(OperatorError, match=rf"GRANT SELECT ON {guarded_database.name}\.logs to ") as refusal:
             await driver.execute(f"SELECT id FROM {guarded_database.name}.logs")
@@ -161,7 +156,7 @@ async def test_missing_right_is_named(remote_kind: str, guarded_database: Databa
 
 async def test_reader_can_read(remote_kind: str, guarded_database: Database) -> None:
     endpoint, user = guarded_database.server.endpoint, GUARDED.users[1]
-    url = endpoint.url(scheme_of(remote_kind), guarded_database.name, user=user.name, password=user.password)
+    url = endpoint.url(SCHEMES[remote_kind], guarded_database.name, user=user.name, password=user.password)
     async with connected(url) as driver:
         assert await driver.execute("SELECT {n:UInt8}", {"n": 1}) == [(1,)]
 
@@ -169,7 +164,7 @@ async def test_reader_can_read(remote_kind: str, guarded_database: Database) -> 
 async def test_right_to_insert_is_enough_to_insert(remote_kind: str, guarded_database: Database) -> None:
     guarded_database.query(create_table(LOGS, "logs"))
     endpoint, user = guarded_database.server.endpoint, GUARDED.users[3]
-    url = endpoint.url(scheme_of(remote_kind), guarded_database.name, user=user.name, password=user.password)
+    url = endpoint.url(SCHEMES[remote_kind], guarded_database.name, user=user.name, password=user.password)
     async with connected(url) as driver:
         await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(10)))
     assert guarded_database.query("SELECT count() FROM logs") == [(10,)]
@@ -181,7 +176,7 @@ async def test_right_to_insert_is_enough_to_insert(remote_kind: str, guarded_dat
 async def test_unreachable_server(remote_kind: str) -> None:
     async with proxy_to("127.0.0.1", 9) as proxy:
         port = proxy.port
-    async with connected(f"{scheme_of(remote_kind)}://127.0.0.1:{port}") as driver:
+    async with connected(f"{SCHEMES[remote_kind]}://127.0.0.1:{port}") as driver:
         with pytest.raises(TransientError, match=r"clickhouse\.url") as failure:
             await driver.ping()
         assert not failure.value.ambiguous
@@ -191,14 +186,14 @@ async def test_unreachable_server(remote_kind: str) -> None:
 
 
 async def test_host_without_a_name(remote_kind: str) -> None:
-    async with connected(f"{scheme_of(remote_kind)}://no-such-host.invalid", connecting=5) as driver:
+    async with connected(f"{SCHEMES[remote_kind]}://no-such-host.invalid", connecting=5) as driver:
         with pytest.raises(TransientError, match=r"clickhouse\.url"):
             await driver.ping()
 
 
 async def test_server_that_says_nothing(remote_kind: str, start_server: StartServer) -> None:
     server = start_server()
-    url = server.endpoint.url(scheme_of(remote_kind))
+    url = server.endpoint.url(SCHEMES[remote_kind])
     async with connected(url, connecting=0.5, patience=0.5) as driver:
         await driver.ping()
         server.pause()
@@ -314,7 +309,7 @@ async def test_stranger_never_acknowledges(remote_kind: str, answer: bytes) -> N
 
     server = await asyncio.start_server(stranger, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with connected(f"{scheme_of(remote_kind)}://127.0.0.1:{port}", patience=5) as driver:
+    async with connected(f"{SCHEMES[remote_kind]}://127.0.0.1:{port}", patience=5) as driver:
         with pytest.raises(StoreError, match=r"clickhouse\.url"):
             await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(10)))
         with pytest.raises(StoreError, match=r"clickhouse\.url"):
@@ -324,7 +319,11 @@ async def test_stranger_never_acknowledges(remote_kind: str, answer: bytes) -> N
 
 async def test_wrong_port_of_clickhouse(database: Database) -> None:
     endpoint = database.server.endpoint
-    for scheme, port in (("clickhouse", endpoint.http_port), ("http", endpoint.tcp_port)):
+    for scheme, port in (
+        ("clickhouse", endpoint.http_port),
+        ("clickhouse+aioch", endpoint.http_port),
+        ("http", endpoint.tcp_port),
+    ):
         async with connected(f"{scheme}://{endpoint.host}:{port}") as driver:
             with pytest.raises(OperatorError, match=r"clickhouse\.url"):
                 await driver.ping()

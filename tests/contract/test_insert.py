@@ -8,8 +8,9 @@ import pytest
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.errors import TransientError
-from tests.contract.place import Place
+from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.tables import CLOCK_MS, create_rollup, create_table, insert_of, log_pieces, stream
+from tests.engine import Database
 
 BATCH = "0196f0a2-7b1c-7d40-9f0e-6a1c4b1f2e33:logs"
 
@@ -104,7 +105,7 @@ async def test_batch_of_many_partitions_lands_once(driver: Driver, place: Place)
     assert place.count("logs") == 300
 
 
-@pytest.mark.parametrize("kind", ["native", "http"])  # the embedded engine does one thing at a time
+@pytest.mark.parametrize("kind", ["native", "aioch", "http"])  # the embedded engine does one thing at a time
 async def test_two_attempts_of_a_batch_never_race(driver: Driver, place: Place) -> None:
     await driver.execute(create_table(LOGS, "logs"))
     insert = insert_of(LOGS, "logs", BATCH)
@@ -136,3 +137,12 @@ async def test_driver_is_of_use_while_rows_are_coming(driver: Driver, place: Pla
     await driver.execute(create_table(LOGS, "logs"))
     await driver.insert_rows(insert_of(LOGS, "logs", BATCH), trickle())
     assert place.count("logs") == 30
+
+
+async def test_batch_may_be_repeated_over_the_other_native_client(database: Database) -> None:
+    """Tokens go with the number of blocks: both cut them alike."""
+    database.query(create_table(LOGS, "logs"))
+    for kind, per_piece in (("native", 1000), ("aioch", 37), ("native", 5000)):
+        async with connected(database.server.endpoint.url(SCHEMES[kind], database.name)) as driver:
+            await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(60_000, per_piece=per_piece)))
+    assert database.query("SELECT count() FROM logs") == [(60_000,)]

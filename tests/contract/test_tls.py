@@ -13,11 +13,9 @@ from spoolhouse.core.ports import Driver
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
 from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.transport import Tls, Transport
-from tests.contract.place import NO_TLS, Place, connected
+from tests.contract.place import NO_TLS, SECURE_SCHEMES, Place, connected
 from tests.contract.proxy import proxy_to
 from tests.contract.tables import create_table, insert_of, log_pieces, stream
-
-SCHEMES = {"native": "clickhouses", "http": "https"}
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +49,7 @@ async def over_tls(
     """Connect to a place through a proxy that speaks TLS."""
     async with (
         proxy_to("127.0.0.1", port_of(place), tls=tls) as proxy,
-        connected(f"{SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}", tls=ours) as driver,
+        connected(f"{SECURE_SCHEMES[place.kind]}://{host}:{proxy.port}/{place.database}", tls=ours) as driver,
     ):
         yield driver
 
@@ -83,7 +81,7 @@ async def test_certificate_of_another_host_is_not_trusted(
 
 
 async def test_server_without_tls(remote_place: Place) -> None:
-    async with connected(f"{SCHEMES[remote_place.kind]}://localhost:{port_of(remote_place)}") as driver:
+    async with connected(f"{SECURE_SCHEMES[remote_place.kind]}://localhost:{port_of(remote_place)}") as driver:
         with pytest.raises(TransientError, match=r"clickhouse\.url"):
             await driver.ping()
 

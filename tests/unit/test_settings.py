@@ -123,7 +123,11 @@ def test_everything_is_frozen() -> None:
         ("batch.max_rows", 500_001, "at most 500000"),
         ("batch.max_insert_bytes", "129MB", "at most 128000000"),
         ("workers.decoders", "9" * 5000, "a whole number, above 0, at most 64"),
-        ("clickhouse.url", "ftp://host", "clickhouse://, clickhouses://, http://, https://, chdb://"),
+        (
+            "clickhouse.url",
+            "ftp://host",
+            "clickhouse://, clickhouses://, clickhouse+aioch://, clickhouses+aioch://, http://, https://, chdb://",
+        ),
         ("clickhouse.url", "clickhouse://", "clickhouse://host"),
         ("clickhouse.url", "http://host:70000", "port up to 65535"),
         ("clickhouse.url", "http://host?x=1", "http://host"),

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from spoolhouse.settings.group import Group, Seconds
 
-URL_SCHEMES = ("clickhouse", "clickhouses", "http", "https", "chdb")
+URL_SCHEMES = ("clickhouse", "clickhouses", "clickhouse+aioch", "clickhouses+aioch", "http", "https", "chdb")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -23,8 +23,8 @@ class ClickHouseSettings(Group):
 
     url: str = "clickhouse://localhost:9000"
     """The scheme picks the driver: clickhouse(s) is the native protocol (s: TLS), http(s) is HTTP, chdb:///folder is
-    ClickHouse embedded in this process. User, password and database in it (`clickhouse://user:password@host/name`) move
-    to their own settings."""
+    ClickHouse embedded in this process; clickhouse(s)+aioch is the native protocol in threads. User, password and
+    database in it (`clickhouse://user:password@host/name`) move to their own settings."""
     username: str = Field(default="default", min_length=1)
     """ClickHouse's own name for the user that every installation has."""
     password: SecretStr | None = None

@@ -342,7 +342,7 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
         )
     words = first_line(str(root)) or type(root).__name__
     mend = "check clickhouse.url, and that the server runs"
-    if where.startswith(("clickhouses:", "https:")):
+    if where.startswith(("clickhouses", "https")):
         # With TLS 1.3 a client that shows no certificate is refused after it believes to be connected, and may see
         # nothing but a reset.
         mend += "; it may want a client certificate (clickhouse.tls_cert)"

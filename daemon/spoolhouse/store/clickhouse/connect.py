@@ -25,8 +25,14 @@ def connect(
     match address.protocol:
         case Protocol.NATIVE:
             from spoolhouse.store.clickhouse.native import NativeDriver  # noqa: PLC0415  # see above
+            from spoolhouse.store.clickhouse.wire import Wire  # noqa: PLC0415  # see above
 
-            return NativeDriver(address, transport)
+            return NativeDriver(address, transport, Wire)
+        case Protocol.THREADED:
+            from spoolhouse.store.clickhouse.native import NativeDriver  # noqa: PLC0415  # see above
+            from spoolhouse.store.clickhouse.threaded import ThreadedWire  # noqa: PLC0415  # see above
+
+            return NativeDriver(address, transport, ThreadedWire)
         case Protocol.HTTP:
             from spoolhouse.store.clickhouse.http import HttpDriver  # noqa: PLC0415  # see above
 

@@ -1,17 +1,50 @@
 """The driver for ClickHouse's native protocol."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from spoolhouse.core.ports import Parameter, Rows, RowsInsert, insert_query_id
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import query_settings
 from spoolhouse.store.clickhouse.parameters import bind
 from spoolhouse.store.clickhouse.pieces import Blocks
+from spoolhouse.store.clickhouse.query_settings import Setting
 from spoolhouse.store.clickhouse.statements import native_insert
 from spoolhouse.store.clickhouse.transport import Transport
 from spoolhouse.store.clickhouse.url import Address
-from spoolhouse.store.clickhouse.wire import Wire
+
+
+class Connected(Protocol):
+    """A connection for one task at a time. After any exception that it raised, it can only be dropped.
+
+    Its methods raise the subclasses of `StoreError`, classified; `ambiguous` where a statement may have been done.
+    """
+
+    async def open(self) -> None:
+        """Connect, log in, and go to the database."""
+
+    async def is_alive(self) -> bool:
+        """Tell whether it still answers after a time without use."""
+
+    def drop(self) -> None:
+        """Close it at once: whatever was not acknowledged is abandoned, and nothing is waited for."""
+
+    async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+
+    async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
+        """Send an INSERT, and return when the server waits for its rows."""
+
+    async def send(self, parts: list[bytes]) -> None:
+        """Send a block of one column, whose values are `parts`."""
+
+    async def finish_insert(self) -> None:
+        """Send the end of the rows, and return when the server acknowledged them."""
+
+
+Make = Callable[[Address, Transport, ssl.SSLContext | None], Connected]
 
 
 class NativeDriver:
@@ -22,12 +55,13 @@ class NativeDriver:
     defaults, which times and choices then refuse): decode has validated the rows before.
     """
 
-    def __init__(self, address: Address, transport: Transport) -> None:
-        """Connect to nothing yet. Raises `BadSettingError`."""
+    def __init__(self, address: Address, transport: Transport, make: Make) -> None:
+        """Connect to nothing yet; `make` makes each connection. Raises `BadSettingError`."""
+        self._make = make
         self._address = address
         self._transport = transport
         self._tls = transport.tls.context() if address.secure else None
-        self._idle: list[Wire] = []
+        self._idle: list[Connected] = []
         self._known: frozenset[str] | None = None
         """The settings that the server knows; asked once, and again after an error: it may be another version."""
 
@@ -67,7 +101,7 @@ class NativeDriver:
             self._idle.pop().drop()
 
     @asynccontextmanager
-    async def _wire(self) -> AsyncGenerator[Wire]:
+    async def _wire(self) -> AsyncGenerator[Connected]:
         """Lend a connection; any exception or cancellation inside drops it, so that a broken one is never lent."""
         wire = await self._living()
         try:
@@ -78,7 +112,7 @@ class NativeDriver:
             raise
         self._idle.append(wire)
 
-    async def _living(self) -> Wire:
+    async def _living(self) -> Connected:
         while self._idle:
             wire = self._idle.pop()
             alive = False
@@ -89,7 +123,7 @@ class NativeDriver:
                     wire.drop()
             if alive:
                 return wire
-        wire = Wire(self._address, self._transport, self._tls)
+        wire = self._make(self._address, self._transport, self._tls)
         try:
             await wire.open()
         except BaseException:
@@ -97,7 +131,7 @@ class NativeDriver:
             raise
         return wire
 
-    async def _settings_known(self, wire: Wire) -> frozenset[str]:
+    async def _settings_known(self, wire: Connected) -> frozenset[str]:
         if self._known is None:
             sql = bind(query_settings.KNOWN_SQL, {"names": query_settings.NAMES})
             self._known = frozenset(str(name) for (name,) in await wire.ask(sql, {}))

@@ -8,8 +8,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from spoolhouse.errors import BadSettingError
 
 ACCEPTED = (
-    "clickhouse://host:9000, clickhouses://host:9440 (TLS), http://host:8123, https://host:8443 or "
-    "chdb:///absolute/path; a database may follow the host as /name"
+    "clickhouse://host:9000, clickhouses://host:9440 (TLS), the same with +aioch, http://host:8123, https://host:8443 "
+    "or chdb:///absolute/path; a database may follow the host as /name"
 )
 
 
@@ -17,6 +17,7 @@ class Protocol(StrEnum):
     """How the server is spoken to; each has its driver."""
 
     NATIVE = "native"
+    THREADED = "threaded"
     HTTP = "http"
     EMBEDDED = "embedded"
 
@@ -24,6 +25,8 @@ class Protocol(StrEnum):
 _SCHEMES = {
     "clickhouse": (Protocol.NATIVE, False, 9000),
     "clickhouses": (Protocol.NATIVE, True, 9440),
+    "clickhouse+aioch": (Protocol.THREADED, False, 9000),
+    "clickhouses+aioch": (Protocol.THREADED, True, 9440),
     "http": (Protocol.HTTP, False, 8123),
     "https": (Protocol.HTTP, True, 8443),
 }
