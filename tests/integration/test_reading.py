@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,8 +22,13 @@ from hypothesis import strategies as st
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder, Origin
 from spoolhouse.core.reject import Reason
-from spoolhouse.spool.layout import Encoding
+from spoolhouse.core.shipment import Limits, Segment, Shipment
+from spoolhouse.spool import layout
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
+from spoolhouse.spool.rejects import RejectFile
+from spoolhouse.spool.shipments import Reader
 
 MIB = 1 << 20
 DECODER = LineDecoder(BUILT_IN)
@@ -336,3 +343,38 @@ def test_a_file_that_is_no_more_what_it_was_is_told(what: str, tmp_path: Path) -
     reader = SegmentReader(path, 10, Encoding.PLAIN, DECODER, ORIGIN, MIB)
     with pytest.raises(OSError, match=r"."):
         list(reader.feed(b"bad\n"))
+
+
+@pytest.mark.parametrize("files", [1, 20])
+async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: Path) -> None:
+    """A chunk holds many of them, and all are rejected: only some are held at once."""
+    content = b"x\n" * (100_000 // files)
+    with closing(Home.create(tmp_path, "own")) as home, ThreadPoolExecutor(1) as executor:
+        segments = []
+        for number in range(files):
+            place = Place(type="span", project="p", name=f"{number}.jsonl")
+            (tmp_path / place.relative).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place.relative).write_bytes(content)
+            ((_, claim),) = home.claim([place])
+            assert isinstance(claim, Claim)
+            segments.append(Segment(file=home.add(claim, 0).number, start=0, end=len(content)))
+        limits = Limits(max_rows=1000, max_insert_bytes=MIB, side_bytes=MIB, max_line=16 * MIB, project="trust")
+        shipment = Shipment(
+            id="s", instance="own", type="span", segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
+        )
+        reader = Reader({"own": home}, BUILT_IN, DECODER, executor)
+        rejects, found = RejectFile(tmp_path, "s", 0), 0
+        tracemalloc.start()
+        try:
+            async for step in reader.steps(shipment):
+                if isinstance(step, tuple) and isinstance(step[1], Read):
+                    found += len(step[1].decoded.rejects)
+                    rejects.add("a", step[1].lines_before, step[1].decoded.rejects)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        rejects.finish()
+    assert found == len(content) // 2 * files
+    assert peak < 16 * MIB
+    kept = tmp_path / layout.rejected_path("s", 0)
+    assert kept.stat().st_size < 4 * len(content) * files  # nothing else runs

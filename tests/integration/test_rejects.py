@@ -4,6 +4,8 @@ import base64
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from spoolhouse.core.reject import Reason, Reject
 from spoolhouse.spool import layout
 from spoolhouse.spool.rejects import RejectFile
+from tests.integration.armed import arm
 
 CLOCK_MS = 1_700_000_000_000
 FOLDER = "rejected/2023-11-14"
@@ -205,3 +208,70 @@ def test_no_descriptor_is_left_open(rejects: RejectFile) -> None:
     rejects.add_long_part(b"x")
     rejects.finish()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_many_short_neighbours_share_a_record_which_holds_every_byte(rejects: RejectFile, tmp_path: Path) -> None:
+    content = b"".join(b"%d\n" % (number % 7) for number in range(5000))
+    lines = [
+        replace(_reject(raw), line=number + 1, offset=2 * number) for number, raw in enumerate(content.splitlines())
+    ]
+    rejects.add("a", 100, lines)
+    rejects.finish()
+    records = _records(tmp_path)
+    assert len(records) < 10
+    assert sum(int(str(record["lines"])) for record in records) == len(lines)
+    assert b"".join(str(record["raw"]).encode() + b"\n" for record in records) == content
+    for record in records:
+        assert content[int(str(record["offset"])) :].startswith(str(record["raw"]).encode())
+        assert int(str(record["line"])) - 101 == int(str(record["offset"])) // 2
+    assert rejects.count == len(records)
+
+
+@pytest.mark.parametrize("breach", ["another reason", "a gap", "a carriage return", "longer lines", "few"])
+def test_only_many_short_neighbours_of_one_reason_share_a_record(
+    breach: str, rejects: RejectFile, tmp_path: Path
+) -> None:
+    raw = b"x" * 100 if breach == "longer lines" else b"x"
+    step = len(raw) + 1 + (breach in {"a gap", "a carriage return"})
+    lines = [
+        replace(_reject(raw), line=number + 1, offset=step * number) for number in range(5 if breach == "few" else 40)
+    ]
+    if breach == "another reason":
+        lines = [replace(line, detail=str(line.line % 2)) for line in lines]
+    if breach == "a gap":
+        lines = [replace(line, line=2 * line.line) for line in lines]
+    rejects.add("a", 0, lines)
+    rejects.finish()
+    assert [record["line"] for record in _records(tmp_path)] == [line.line for line in lines]
+    assert not any("lines" in record for record in _records(tmp_path))
+
+
+def test_what_a_full_disk_cut_off_is_written_again(
+    rejects: RejectFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that failed half-way counts for nothing, however often: each record stands there once."""
+    many = [replace(_reject(b"y" * 100), line=number, offset=200 * number) for number in range(1000)]
+    rejects.add("a", 0, [_reject(b"first")])
+    arm(monkeypatch, "rejects.write@3=ENOSPC")
+    for _ in range(2):
+        with suppress(OSError):
+            rejects.add("a", 0, many)
+    rejects.finish()
+    assert [record["raw"] for record in _records(tmp_path)] == ["first"] + ["y" * 100] * 1000
+    assert rejects.count == 1001
+
+
+@pytest.mark.parametrize("place", ["rejects.sync", "rejects.rename", "rejects.rename_long", "files.sync_folder"])
+def test_an_end_that_the_disk_refused_can_be_tried_again(
+    place: str, rejects: RejectFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejects.add("a", 0, [_reject(b"x")])
+    for part in (b"one", b"two"):
+        rejects.add_long_part(part)
+        rejects.end_long("a", 1, 0)
+    arm(monkeypatch, f"{place}=EIO")
+    with pytest.raises(OSError, match="Input/output"):
+        rejects.finish()
+    rejects.finish()
+    assert _found(tmp_path) == {NAME, f"{FOLDER}/s.0.line", f"{FOLDER}/s.1.line"}
+    assert len(_records(tmp_path)) == 3

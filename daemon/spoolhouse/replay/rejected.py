@@ -85,7 +85,7 @@ class Rejects:
                         files.make_folders(target.parent, below=self.spool)
                         outputs[target] = _new(target, stack)
                     self._copy(record, outputs[target])
-                    self.dropped[str(record["reason"])] += 1
+                    self.dropped[str(record["reason"])] += int(str(record.get("lines", 1)))
                     if "raw_file" in record:
                         done.append(self.path.with_name(Path(str(record["raw_file"])).name))
                 else:

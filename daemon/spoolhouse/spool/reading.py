@@ -4,6 +4,8 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,9 @@ from spoolhouse.spool.layout import Encoding
 _ZSTD_INPUT = 256
 """Bytes fed to zstd at once: a block of 128 KiB may take four bytes, so this bounds what comes out to 8 MiB."""
 _ZSTD_WINDOW = 128 << 20
+MOST_LINES = 1 << 14
+"""Lines of a piece. Events are longer than the 64 bytes that this leaves each in a chunk; what is shorter is rubbish,
+and a rejected line costs a hundred times its bytes in memory until it is written."""
 
 CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
 """What unpacking raises when an archive is damaged or cut off."""
@@ -175,13 +180,13 @@ class SegmentReader:
             # What is unpacked may be longer than a line may be; the cutter asks for less.
             for low in range(0, len(content), self._max_line):
                 for item in self._cutter.feed(content[low : low + self._max_line]):
-                    yield self._decoded(item)
+                    yield from map(self._decoded, _few_lines(item))
 
     def finish(self) -> Iterator[Read | LongLine]:
         """Yield the last line if nothing ended it. Raises EOFError, without that line, if the archive is cut off."""
         self._unpack.finish()
         for item in self._cutter.finish():
-            yield self._decoded(item)
+            yield from map(self._decoded, _few_lines(item))
 
     def _decoded(self, item: Piece | LongPart) -> Read | LongLine:
         if isinstance(item, LongPart):
@@ -214,3 +219,14 @@ class SegmentReader:
             finally:
                 os.close(descriptor)
         return self._lines
+
+
+def _few_lines(item: Piece | LongPart) -> Iterator[Piece | LongPart]:
+    """Yield a piece, cut so that no part has more than `MOST_LINES`."""
+    if isinstance(item, LongPart) or item.data.count(b"\n") <= MOST_LINES:
+        yield item
+        return
+    offset, lines = item.offset, BytesIO(item.data)
+    while data := b"".join(islice(lines, MOST_LINES)):
+        yield Piece(offset=offset, data=data)
+        offset += len(data)

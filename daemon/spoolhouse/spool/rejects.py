@@ -3,14 +3,15 @@
 One JSON object a line: `file`, `line` (from 1), `offset` (bytes into the file's content), `reason`, `field`, `detail`
 and the original bytes, as `raw` where they are UTF-8, else as `raw_base64`. A line over the limit is kept beside it
 as `{shipment}.{number}.line`, named in `raw_file`. A row that ClickHouse refused has its `batch`, and its number
-there, `row`.
+there, `row`. Many short neighbours with the same complaint share a record: `lines` says how many they are, and `raw`
+holds them as they stood, line ends between them.
 """
 
 import base64
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, layout
 
 _RECORDS_AT_ONCE = 200
+_SHORT = 64
+_SHORTEST_RUN = 8
+_LONGEST_RUN = 4 << 10
+"""Only many short lines share a record, of so many bytes at the most: a record costs some 150 bytes beside its line.
+Few, or longer ones, are better read one by one."""
 
 
 class _Growing:
@@ -72,7 +78,7 @@ class RejectFile:
 
     def add(self, file: str, lines_before: int, rejects: Sequence[Reject]) -> None:
         """Append rejected lines of `file` from a piece that `lines_before` lines stand before."""
-        self._write(_record(file, lines_before, reject) for reject in rejects)
+        self._write(_record(file, lines_before, run) for run in _runs(rejects))
 
     def add_long_part(self, data: bytes) -> None:
         """Stream a part of a line that is too long to be held."""
@@ -154,15 +160,39 @@ class RejectFile:
         return self._path.with_name(f"{self._path.stem}.{len(self._long_paths)}.line")
 
 
-def _record(file: str, lines_before: int, reject: Reject) -> dict[str, object]:
+def _runs(rejects: Iterable[Reject]) -> Iterator[list[Reject]]:
+    """Yield neighbours that share a reason together: joined by line ends, they are again the bytes of the file."""
+    run: list[Reject] = []
+    size = 0
+    for reject in rejects:
+        if run and (size > _LONGEST_RUN or not _follows(run[-1], reject)):
+            yield from [run] if len(run) >= _SHORTEST_RUN else ([one] for one in run)
+            run, size = [], 0
+        run.append(reject)
+        size += len(reject.raw) + 1
+    yield from [run] if len(run) >= _SHORTEST_RUN else ([one] for one in run)
+
+
+def _follows(one: Reject, other: Reject) -> bool:
+    if max(len(one.raw), len(other.raw)) > _SHORT or one.batch:
+        return False
+    same = (one.reason, one.field, one.detail) == (other.reason, other.field, other.detail)
+    return same and one.line + 1 == other.line and one.offset + len(one.raw) + 1 == other.offset
+
+
+def _record(file: str, lines_before: int, run: Sequence[Reject]) -> dict[str, object]:
+    reject = run[0]
     record: dict[str, object] = {"file": file, "line": lines_before + reject.line, "offset": reject.offset}
+    if len(run) > 1:
+        record["lines"] = len(run)
     record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
     if reject.batch:
         record |= {"batch": reject.batch, "row": reject.row}
+    raw = b"\n".join(line.raw for line in run)
     try:
-        record["raw"] = reject.raw.decode()
+        record["raw"] = raw.decode()
     except UnicodeDecodeError:
-        record["raw_base64"] = base64.b64encode(reject.raw).decode()
+        record["raw_base64"] = base64.b64encode(raw).decode()
     return record
 
 

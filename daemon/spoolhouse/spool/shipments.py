@@ -21,7 +21,7 @@ from spoolhouse.errors import OperatorError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.layout import Encoding
-from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
+from spoolhouse.spool.reading import CORRUPT, MOST_LINES, LongLine, Read, SegmentReader
 
 log = structlog.get_logger(__name__)
 
@@ -211,10 +211,11 @@ class Reader:
         """Read segments that together are no more than a chunk, in one visit to the worker thread.
 
         The seven visits that a file costs otherwise take longer than the decoding of a hundred lines. None stands for
-        a file that cannot be opened just now.
+        a file that cannot be opened just now, or of which all lines together might not be held.
         """
         home = self._homes[shipment.instance]
         results: _Small = []
+        lines = 0
         for segment in segments:
             steps: list[Step] = []
             try:
@@ -224,6 +225,10 @@ class Reader:
                     content = _read_at(descriptor, segment.start, segment.end - segment.start)
                 finally:
                     os.close(descriptor)
+                lines += content.count(b"\n")
+                if lines > MOST_LINES:
+                    results.append((segment, None))
+                    continue
                 reader = self._segment_reader(shipment, segment, numbered=numbered)
                 steps += reader.feed(content)
                 if len(content) < segment.end - segment.start:
@@ -292,12 +297,27 @@ class Reader:
     async def _in_thread(self, steps: Iterator[Read | LongLine], encoding: Encoding) -> AsyncGenerator[Read | LongLine]:
         loop = asyncio.get_running_loop()
         if encoding is Encoding.PLAIN:
-            for step in await loop.run_in_executor(self._executor, list, steps):
-                yield step
+            is_end = False
+            while not is_end:
+                found, is_end = await loop.run_in_executor(self._executor, _some, steps)
+                for step in found:
+                    yield step
             return
         # One step at a time: a small packed chunk may hold gigabytes.
         while (packed := await loop.run_in_executor(self._executor, next, steps, None)) is not None:
             yield packed
+
+
+def _some(steps: Iterator[Read | LongLine]) -> tuple[list[Read | LongLine], bool]:
+    """Return what comes next, nearly always all of it, and whether that is all: not too many rejected lines at once."""
+    found = []
+    rejected = 0
+    for step in steps:
+        found.append(step)
+        rejected += len(step.decoded.rejects) if isinstance(step, Read) else 0
+        if rejected >= MOST_LINES:
+            return found, False
+    return found, True
 
 
 def _small_together(shipment: Shipment, home: Home) -> Iterator[list[Segment]]:
