@@ -100,8 +100,8 @@ LAST_LANDED = Gauge(
 )
 RETRIES = Counter(
     "spoolhouse_retries_total",
-    "Attempts that failed and are repeated. code is ClickHouse's, or none where there was no answer; "
-    "kind is transient, operator (waits for a person) or data.",
+    "Attempts that failed and are repeated. code is ClickHouse's, or none where there was none; kind is transient, "
+    "operator (waits for a person), data (rows are refused: sent again in parts), or disk (the spool's own).",
     ["code", "kind"],
     registry=REGISTRY,
 )

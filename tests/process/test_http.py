@@ -217,3 +217,17 @@ def test_nobody_keeps_a_health_check_out(database: Database, tmp_path: Path) -> 
         assert b"400" in huge.recv(100)
         assert get(f"{url}/readyz").code == 200
         assert not daemon.events("library_message"), "noise from outside is not logged"
+
+
+def test_a_row_that_clickhouse_refuses_is_counted(database: Database, tmp_path: Path) -> None:
+    with Daemon(database.http_url, tmp_path) as daemon:
+        daemon.wait_for("started")
+        database.query(f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT c CHECK span_id != 'p-1'")
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+        daemon.wait_for("file_settled")
+        assert value(daemon, "rejects_total", reason="refused") == 1
+        assert value(daemon, "retries_total", code="469", kind="data") >= 1
+        assert value(daemon, "lines_total", type="span", outcome="landed") == 2
+        assert value(daemon, "lines_total", type="span", outcome="rejected") == 1
+        [line] = status(daemon).recent_rejects
+        assert (line.file, line.line, line.reason) == ("span/p/a.jsonl", 2, "refused")

@@ -6,7 +6,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -38,6 +39,8 @@ exit codes:
 """
 
 _TIMEOUT = 2.0
+_FOLDERS_EVERY = 5.0
+_FOLDERS_SHARE = 20.0
 _LONGEST_ANSWER = 16 << 20
 OK = 0
 NEEDS_A_PERSON = 1
@@ -110,12 +113,12 @@ def run(options: argparse.Namespace) -> int:
     settings = flags.settings(options)
     look: Callable[[], Report]
     if options.url is not None:
-        look = lambda: _ask(options.url)  # noqa: E731  # one of two ways to look
+        look = partial(_ask, options.url)
     else:
         root = settings.spool.root
         if not root.is_dir():
             raise BadSettingError(f"spool.storage_path: {root} is no folder; set it to the spool (--file-storage-path)")
-        look = lambda: survey(root, settings.spool.project_id)  # noqa: E731  # the other one
+        look = Survey(root, settings.spool.project_id)
     from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
 
     if options.watch:
@@ -166,28 +169,53 @@ def _ask(url: str) -> Report:
     )
 
 
-def survey(root: Path, project_id: str | None) -> Report:
-    """Look into a spool, and ask those that work on it."""
-    from spoolhouse.core.events import BUILT_IN  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.pipeline.arrivals import Strange, scan  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
+class Survey:
+    """Looks into a spool, and asks those that work on it.
 
-    now = time.time()
-    pending, oldest, strange = sight.Pile(), now, []
-    for item in scan(root, BUILT_IN.keys(), project_id):
-        if isinstance(item, Strange):
-            strange.append(f"{item.path}: {item.reason}")
-        else:
-            pending, oldest = pending.plus(item.size), min(oldest, item.mtime_ns / 1e9)
-    return Report(
-        spool=str(root),
-        at=now,
-        pending=pending,
-        oldest_seconds=round(max(0.0, now - oldest), 1) if pending.files else 0.0,
-        not_taken=strange,
-        ends=sight.ends(root),
-        instances=[_look(instance) for instance in sight.look(root, now)],
-    )
+    What lies in the folders may be much: asked again and again, it is looked at now and then only, as seldom as it
+    takes long. The daemons are asked each time.
+    """
+
+    def __init__(self, root: Path, project_id: str | None) -> None:
+        """Look into the spool `root`, with an eye on the files of one project, or of all (None)."""
+        self._root = root
+        self._project_id = project_id
+        self._last: Report | None = None
+        self._due = 0.0
+
+    def __call__(self) -> Report:
+        """Look."""
+        from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
+
+        began = time.monotonic()
+        if self._last is None or began >= self._due:
+            self._last = self._folders()
+            ended = time.monotonic()
+            self._due = ended + max(_FOLDERS_EVERY, _FOLDERS_SHARE * (ended - began))
+        now = time.time()
+        return replace(self._last, at=now, instances=[_look(instance) for instance in sight.look(self._root, now)])
+
+    def _folders(self) -> Report:
+        from spoolhouse.core.events import BUILT_IN  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.pipeline.arrivals import Strange, scan  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
+
+        now = time.time()
+        pending, oldest, strange = sight.Pile(), now, []
+        for item in scan(self._root, BUILT_IN.keys(), self._project_id):
+            if isinstance(item, Strange):
+                strange.append(f"{item.path}: {item.reason}")
+            else:
+                pending, oldest = pending.plus(item.size), min(oldest, item.mtime_ns / 1e9)
+        return Report(
+            spool=str(self._root),
+            at=now,
+            pending=pending,
+            oldest_seconds=round(max(0.0, now - oldest), 1) if pending.files else 0.0,
+            not_taken=strange,
+            ends=sight.ends(self._root),
+            instances=[],
+        )
 
 
 def _look(instance: "Instance") -> Look:

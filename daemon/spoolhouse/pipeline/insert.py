@@ -146,6 +146,7 @@ class Inserter:
             delivery.forget_live()
             # A token stands for the same rows: a batch of which anything is there must not be cut up.
             if not await self._find(delivery):
+                metrics.RETRIES.labels(str(error.code), "data").inc()
                 await self.poison.divide(delivery, error)
                 return False
             delivery.doubtful = True

@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from spoolhouse import recent
 from spoolhouse.core.parts import Cut, Part
 from spoolhouse.core.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
@@ -111,6 +112,7 @@ class Poison:
                     )
                     name = str(home.files[segment.file].place)
                     await keep(partial(file.add, name, lines_before, [reject]))
+                    recent.rejected(name, lines_before, [reject])
                     counts[segment.file] += 1
             await keep(file.finish)
             reach("poison.rejected")
