@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.channel import channel
+from spoolhouse.pipeline import arrivals as arrivals_stage
 from spoolhouse.pipeline.arrivals import Desk, Look, Seen, Strange, arrivals, scan, watch
 from spoolhouse.progress import Silent
 from spoolhouse.spool.layout import Place
@@ -293,6 +294,70 @@ async def test_what_is_strange_is_told_once(spool: Path) -> None:
                 await stage.next()
             stage.end()
     assert [entry["event"] for entry in logs] == ["not_taken"]
+
+
+async def test_projects_and_types_take_turns(spool: Path) -> None:
+    """A project with many files does not delay another one's only file, nor its own of another type."""
+    for number in range(60):
+        _drop(spool, f"span/many/{number}.jsonl")
+    for only in ("span/one/a.jsonl", "log/many/a.jsonl", "log/other/a.jsonl"):
+        _drop(spool, only)
+    stage = _Stage(spool)
+    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
+        group.create_task(stage.run())
+        first = await stage.next(63)
+        stage.end()
+    assert {"span/one/a.jsonl", "log/many/a.jsonl", "log/other/a.jsonl"} < set(first[:4])
+    assert len(set(first)) == 63
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+async def test_who_comes_while_a_backlog_is_passed_on_gets_a_turn(
+    seconds: float, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once what the last scan found is no longer fresh, there is another one, before all of it is through."""
+    monkeypatch.setattr(arrivals_stage, "_FRESH", seconds)
+    monkeypatch.setattr(arrivals_stage, "_SCAN_SHARE", 1)
+    for number in range(60):
+        _drop(spool, f"span/many/{number}.jsonl")
+    stage = _Stage(spool)
+    stage.out, stage.places = channel(1, Place)
+    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
+        group.create_task(stage.run())
+        await stage.next(5)
+        _drop(spool, "span/one/a.jsonl")
+        stage.wake.set()
+        rest = await stage.next(55)
+        assert ("span/one/a.jsonl" in rest) == (seconds == 0.0)
+        await stage.next()
+        stage.end()
+
+
+@pytest.mark.parametrize("kind", ["no permission", "an error of the disk"])
+async def test_a_folder_that_cannot_be_listed_is_told_ever_less_often(
+    kind: str, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = spool / "span/broken"
+    broken.mkdir(parents=True)
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if folder == broken:
+            raise PermissionError(13, "Permission denied") if kind == "no permission" else OSError(5, "I/O error")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    stage = _Stage(spool)
+    with capture_logs() as logs:
+        async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
+            group.create_task(stage.run())
+            for number in range(9):
+                _drop(spool, f"span/p/{number}.jsonl")
+                stage.wake.set()
+                await stage.next()
+            stage.end()
+    assert 3 <= len(logs) <= 5
+    assert all(entry["reason"].startswith("cannot be listed") and entry["mend"] for entry in logs)
 
 
 async def test_a_watcher_hears_of_a_dropped_file_and_ends_with_the_stop(spool: Path) -> None:

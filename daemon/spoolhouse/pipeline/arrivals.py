@@ -9,6 +9,7 @@ import contextlib
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import watchfiles
 
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
+from spoolhouse.core.turns import fair
 from spoolhouse.errors import SpoolError
 from spoolhouse.progress import Progress
 from spoolhouse.spool import layout
@@ -26,6 +28,10 @@ from spoolhouse.spool.layout import Place
 log = structlog.get_logger(__name__)
 
 _NEVER_OUR_BUSINESS = frozenset({layout.STATE, layout.REJECTED})
+_FRESH = 1.0
+_SCAN_SHARE = 20
+"""How long what a scan found is passed on before there is another look: at least so many seconds, and so many times as
+long as the scan took. Who comes meanwhile gets a turn then, whatever the backlog of the others."""
 _SCAN_PAUSE = 0.05
 """Seconds between two scans at the least: under a stream of events, one look serves many of them."""
 
@@ -45,25 +51,35 @@ class Strange:
 
     path: str
     reason: str
+    mend: str = ""
+    """What a person has to do for it; empty where it may well stay as it is."""
 
 
 def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Strange]:
     """Yield all that lies where files are dropped. Never descends into archives, never follows a link."""
     for entry in _entries(spool):
-        if entry.name in _NEVER_OUR_BUSINESS or entry.name.startswith("."):
+        if isinstance(entry, Strange):
+            yield entry
+        elif entry.name in _NEVER_OUR_BUSINESS or entry.name.startswith("."):
             continue
-        if not entry.is_dir(follow_symlinks=False):
+        elif not entry.is_dir(follow_symlinks=False):
             yield Strange(path=entry.path, reason="not at {type}/{project}/")
         elif entry.name not in types:
             yield Strange(path=entry.path, reason="no such event type")
         else:
-            for project in _entries(Path(entry.path)):
-                if project.name.startswith("."):
-                    continue
-                if not project.is_dir(follow_symlinks=False):
-                    yield Strange(path=project.path, reason="not at {type}/{project}/")
-                elif project_id is None or project.name == project_id:
-                    yield from _scan_project(entry.name, project)
+            yield from _scan_type(entry, project_id)
+
+
+def _scan_type(type_folder: os.DirEntry[str], project_id: str | None) -> Iterator[Seen | Strange]:
+    for project in _entries(Path(type_folder.path)):
+        if isinstance(project, Strange):
+            yield project
+        elif project.name.startswith("."):
+            continue
+        elif not project.is_dir(follow_symlinks=False):
+            yield Strange(path=project.path, reason="not at {type}/{project}/")
+        elif project_id is None or project.name == project_id:
+            yield from _scan_project(type_folder.name, project)
 
 
 def look_through(spool: Path, types: Collection[str], project_id: str | None) -> list[Seen | Strange]:
@@ -73,6 +89,9 @@ def look_through(spool: Path, types: Collection[str], project_id: str | None) ->
 
 def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Strange]:
     for entry in _entries(Path(project.path)):
+        if isinstance(entry, Strange):
+            yield entry
+            continue
         if layout.encoding(entry.name) is None:
             if entry.is_dir(follow_symlinks=False) and entry.name not in {layout.PROCESSED, layout.FAILED}:
                 yield Strange(path=entry.path, reason="not at {type}/{project}/")
@@ -91,7 +110,7 @@ def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | 
             yield Strange(path=entry.path, reason="not a regular file")
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Strange]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -99,8 +118,9 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
                 yield entry
     except (FileNotFoundError, NotADirectoryError):
         return
-    except PermissionError:
-        log.warning("folder_unreadable", path=os.fspath(folder), mend="let the daemon's user read and write it")
+    except OSError as error:
+        mend = "let the daemon's user read and write it" if isinstance(error, PermissionError) else "see to its disk"
+        yield Strange(path=os.fspath(folder), reason=f"cannot be listed: {error.strerror}", mend=mend)
 
 
 class Quiet:
@@ -199,24 +219,31 @@ async def arrivals(  # the stage's whole surroundings, each used once
     Whoever sets `stop` sets `wake` too.
     """
     quietness = Quiet(look().quiet)
-    reported: set[str] = set()
+    reported: Counter[str] = Counter()
     async with out:
         while not stop.is_set():
             wake.clear()
             by = look()
+            began = time.monotonic()
             quietness.quiet = by.quiet
             found = await asyncio.to_thread(look_through, spool, types, by.project_id)
             seen = note_backlog(found, desk)
-            _report([item for item in found if isinstance(item, Strange)], reported)
+            reported = _report([item for item in found if isinstance(item, Strange)], reported)
             progress.pending(len(seen), sum(file.size for file in seen))
             now = time.monotonic()
             desk.refused = {place: at for place, at in desk.refused.items() if now - at < by.poll_interval}
             fresh = [file for file in seen if file.place not in desk.under_way and file.place not in desk.refused]
-            for file in quietness.settled(fresh, now=now, wall=time.time()):
+            old_at = now + max(_FRESH, _SCAN_SHARE * (now - began))
+            is_old = False
+            for file in fair(quietness.settled(fresh, now=now, wall=time.time()), _whose):
                 if stop.is_set():
                     return
                 desk.under_way.add(file.place)
                 await out.send(file.place)
+                if is_old := time.monotonic() >= old_at:
+                    break
+            if is_old:
+                continue
             if finished is not None and all(file.place in desk.refused for file in seen) and finished():
                 return
             due = quietness.due()
@@ -234,11 +261,21 @@ def note_backlog(found: Sequence[Seen | Strange], desk: Desk) -> list[Seen]:
     return seen
 
 
-def _report(strange: list[Strange], reported: set[str]) -> None:
+def _whose(file: Seen) -> tuple[str, str]:
+    return file.place.project, file.place.type
+
+
+def _report(strange: list[Strange], reported: Counter[str]) -> Counter[str]:
+    """Say what is not taken, once as long as it is there; ever less often where a person has to mend it.
+
+    `reported` says how often each was seen before; return it brought up to date.
+    """
+    seen = Counter({item.path: reported[item.path] + 1 for item in strange})
     for item in strange:
-        if item.path not in reported:
-            reported.add(item.path)
-            log.warning("not_taken", path=item.path, reason=item.reason)
+        times = seen[item.path]
+        if times == 1 or (item.mend and times & (times - 1) == 0):
+            log.warning("not_taken", path=item.path, reason=item.reason, **({"mend": item.mend} if item.mend else {}))
+    return seen
 
 
 async def _pause(wake: asyncio.Event, seconds: float) -> None:
