@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,6 +154,41 @@ def test_refused_rows_come_back_after_the_mend(database: Database, tmp_path: Pat
     rejects.write_bytes(kept)  # as if it had been killed before it was taken out
     replay(database, tmp_path, "--rejected")
     assert landed(database) == (4, 4, 4)
+
+
+def verify(database: Database, spool: Path, *arguments: str | Path, code: int) -> Counter[str]:
+    """Run `verify --json`, which must end with `code`; return how many rows came to which verdict."""
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(spool), "--base-path", "", "--json")
+    done = command("verify", *map(str, arguments), *where)
+    assert done.returncode == code, done.stdout + done.stderr
+    verdicts: Counter[str] = Counter()
+    for line in map(json.loads, done.stdout.splitlines()):
+        verdicts[line["verdict"]] += line["rows"]
+    return verdicts
+
+
+def test_each_row_is_verified(database: Database, tmp_path: Path) -> None:
+    ingest_three(database, tmp_path)
+    everything = {"there": 15}
+    assert verify(database, tmp_path, "--since", "1h", code=0) == everything
+    assert verify(database, tmp_path, "--since", (NOW + timedelta(hours=1)).isoformat(), code=0) == {}
+    mutation = "SETTINGS mutations_sync = 2"
+    database.query(f"ALTER TABLE {PREFIX}spans DELETE WHERE project_id = 'a' AND span_id = 'a-1' {mutation}")
+    database.query(f"ALTER TABLE {PREFIX}spans UPDATE name = 'x' WHERE span_id IN ('a-2', 'b-0') {mutation}")
+    later = lines([span("b", 1, startTime=NOW.isoformat(), name="later")])
+    database.query(f"ALTER TABLE {PREFIX}spans DELETE WHERE span_id = 'b-1' {mutation}")
+    drop(tmp_path, "span", "b", "later.jsonl", later)
+    assert once(database.native_url, tmp_path)[0] == 0
+    found = {path.parts[-3]: verify(database, tmp_path, path, code=code) for path, code in [
+        (settled(tmp_path, "a"), 1), (tmp_path / "span/b/processed/x.jsonl", 1), (settled(tmp_path, "c"), 0),
+    ]}  # fmt: skip
+    assert found == {
+        "a": {"there": 3, "missing": 1, "different": 1},
+        "b": {"there": 3, "superseded": 1, "different": 1},
+        "c": {"there": 5},
+    }
+    assert not database.query("SHOW TABLES LIKE '%mend%'")
+    verify(database, tmp_path, "--since", "yesterday", code=2)
 
 
 def test_the_way_from_a_file_to_its_rows_and_back(database: Database, tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ async def of_batch(driver: Driver, batch: str, *, prefix: str) -> list[Traced]:
     )
 
 
+async def files_since(driver: Driver, since_ms: int, *, prefix: str) -> list[tuple[str, int]]:
+    """Return place and inode of each file that was claimed since then, the first one first. Raises `StoreError`."""
+    found = await driver.execute(
+        f"SELECT file, inode FROM {identifier(prefix + LEDGER.name)}"  # noqa: S608  # declared names
+        " WHERE claimed_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') GROUP BY file, inode, claimed_at"
+        " ORDER BY claimed_at, file",
+        {"since": since_ms},
+    )
+    return [(str(file), int(str(inode)) % 2**64) for file, inode in found]
+
+
 async def settled(driver: Driver, shipments: Collection[str], *, prefix: str) -> set[str]:
     """Return which of `shipments` are complete: nothing of them will be sent, or rejected, any more."""
     found = await driver.execute(

@@ -47,7 +47,7 @@ class Mender:
         Left out is what would be gone again: rows older than their table's TTL, and rows in whose place a later
         version of the same event stands.
         """
-        own = await self._stage(table, insert, rows)
+        own = await self.stage(table, insert, rows)
         here = await self._partitions(own)
         mended = []
         for partition in sorted(here - found.of(insert.table)):
@@ -69,7 +69,7 @@ class Mender:
         await self.driver.execute(f"DROP TABLE IF EXISTS {identifier(staging_name(batch_id, prefix=self.prefix))} SYNC")
         reach("mend.tidied")
 
-    async def _stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
+    async def stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
         """Return the name of a new table that holds the rows, and nothing but them."""
         own = staging_name(insert.batch_id, prefix=self.prefix)
         # What an attempt that was killed has left may hold a part of them.

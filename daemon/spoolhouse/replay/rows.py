@@ -25,6 +25,16 @@ class Wanted:
     clock_ms: int
     rows: Callable[[], AsyncIterator[Rows]]
 
+    def insert(self, prefix: str) -> RowsInsert:
+        """Return the insert that would bring the rows back."""
+        return RowsInsert(
+            table=prefix + self.table.name,
+            columns=self.table.columns,
+            batch_id=self.id,
+            token=self.id,
+            clock_ms=self.clock_ms,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -58,13 +68,6 @@ async def bring_back(driver: Driver, wanted: Wanted, *, prefix: str, dry_run: bo
     mended: tuple[Mended, ...] = ()
     if lacking and not dry_run:
         mender = Mender(driver=driver, prefix=prefix)
-        insert = RowsInsert(
-            table=prefix + wanted.table.name,
-            columns=wanted.table.columns,
-            batch_id=wanted.id,
-            token=wanted.id,
-            clock_ms=wanted.clock_ms,
-        )
-        mended = await mender.mend(wanted.table, insert, wanted.rows(), found)
+        mended = await mender.mend(wanted.table, wanted.insert(prefix), wanted.rows(), found)
         await mender.tidy(wanted.id)
     return Outcome(table=wanted.table.name, batch=wanted.landed_as, rows=count, lacking=lacking, mended=mended)

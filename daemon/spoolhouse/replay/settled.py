@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from spoolhouse.core.declaration import EventType, Table, tables
@@ -13,7 +14,10 @@ from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.core.shipment import CHUNK_BYTES
 from spoolhouse.errors import SpoolError
-from spoolhouse.landing.lineage import Traced, of_files, one_taking
+from spoolhouse.landing.compare import Verdict, compare
+from spoolhouse.landing.lineage import Traced, files_since, of_files, one_taking
+from spoolhouse.landing.mend import Mender
+from spoolhouse.landing.presence import expect_no_attempt
 from spoolhouse.replay.rows import Outcome, Wanted, bring_back
 from spoolhouse.settings import Settings
 from spoolhouse.spool import files, layout
@@ -62,15 +66,55 @@ class Archive:
 
         Raises `SpoolError` if the file is not as it was shipped, before anything of that batch is touched.
         """
+        async for wanted in self._wanted(path):
+            yield await bring_back(self.driver, wanted, prefix=self.prefix, dry_run=dry_run)
+
+    async def verify(self, path: Path) -> AsyncIterator[tuple[Wanted, list[Verdict]]]:
+        """Compare each row of the file at `path` with its table; yield the verdicts batch by batch.
+
+        Raises `SpoolError` if the file is not as it was shipped.
+        """
+        mender = Mender(driver=self.driver, prefix=self.prefix)
+        async for wanted in self._wanted(path):
+            await expect_no_attempt(self.driver, wanted.id, prefix=self.prefix)
+            yield wanted, await compare(mender, wanted.table, wanted.insert(self.prefix), wanted.rows())
+
+    async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
+        """Yield the files that were claimed since then and are still in `processed/` or `failed/`."""
+        for place, inode in await files_since(self.driver, since_ms, prefix=self.prefix):
+            path = await asyncio.to_thread(self._settled_at, place, inode)
+            if path is not None:
+                yield path
+
+    def _settled_at(self, name: str, inode: int) -> Path | None:
+        kind, project, _ = name.split("/")
+        for folder in (layout.PROCESSED, layout.FAILED):
+            try:
+                entries = list(os.scandir(self.spool / kind / project / folder))
+            except OSError:
+                continue
+            for entry in entries:
+                if entry.inode() == inode:
+                    return Path(entry.path)
+        return None
+
+    async def _wanted(self, path: Path) -> AsyncIterator[Wanted]:
+        """Yield what the file at `path` has brought, batch by batch, each part on its own."""
         traced = await self.trace(path)
         if not traced:
             raise SpoolError(f"{path}: the ledger does not know it; drop it into the spool to have it ingested")
         for line in traced:
             if line.rows:
-                async for outcome in self._bring_back(path, line, dry_run=dry_run):
-                    yield outcome
+                await self._expect_as_shipped(path, line)
+                # Rows that ClickHouse has refused are in no part: they are in rejected/.
+                for part in line.parts or (None,):
+                    own = Part(first=line.first, end=line.first + line.rows)
+                    if part is not None:
+                        own = Part(first=max(part.first, own.first), end=min(part.end, own.end))
+                    if own.rows > 0:
+                        yield self._of_batch(path, line, own, line.batch if part is None else part.id(line.batch))
 
-    async def _bring_back(self, path: Path, line: Traced, *, dry_run: bool) -> AsyncIterator[Outcome]:
+    async def _expect_as_shipped(self, path: Path, line: Traced) -> None:
         if line.table not in self.tables:
             raise SpoolError(f"{path}: no event type lands in {line.table} any more")
         count = 0
@@ -81,23 +125,16 @@ class Archive:
                 f"{path}: bytes {line.start} to {line.end} hold {count} rows of {line.table}, {line.rows} were shipped;"
                 " the file was changed, or spool.project is another one now"
             )
-        # Rows that ClickHouse has refused are in no part: they are in rejected/.
-        for part in line.parts or (None,):
-            own = Part(first=line.first, end=line.first + line.rows)
-            if part is not None:
-                own = Part(first=max(part.first, own.first), end=min(part.end, own.end))
-                if own.rows <= 0:
-                    continue
-            landed_as = line.batch if part is None else part.id(line.batch)
-            wanted = Wanted(
-                table=self.tables[line.table],
-                landed_as=landed_as,
-                # Others' rows in the same batch are not ours to bring back: the file is part of the id.
-                id=f"{landed_as}/{line.claimed_ms:x}-{line.inode:x}",
-                clock_ms=line.shipped_ms,
-                rows=lambda own=own: self._rows(path, line, own),  # type: ignore[misc]  # bound early
-            )
-            yield await bring_back(self.driver, wanted, prefix=self.prefix, dry_run=dry_run)
+
+    def _of_batch(self, path: Path, line: Traced, own: Part, landed_as: str) -> Wanted:
+        return Wanted(
+            table=self.tables[line.table],
+            landed_as=landed_as,
+            # Others' rows in the same batch are not ours to bring back: the file is part of the id.
+            id=f"{landed_as}/{line.claimed_ms:x}-{line.inode:x}",
+            clock_ms=line.shipped_ms,
+            rows=partial(self._rows, path, line, own),
+        )
 
     async def _rows(self, path: Path, line: Traced, part: Part | None = None) -> AsyncIterator[Rows]:
         """Yield the rows that a line of the ledger stands for, or those of them that are in `part` of the batch."""

@@ -1,0 +1,63 @@
+"""Rows as they were shipped, one by one, beside what their table holds of them now."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from spoolhouse.core.declaration import Table
+from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.landing.mend import Mender
+from spoolhouse.schema.ddl import identifier, identifiers
+
+THERE = "there"
+SUPERSEDED = "superseded"
+EXPIRED = "expired"
+DIFFERENT = "different"
+MISSING = "missing"
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """So many rows are `there`, `superseded` by a later version, `expired`, `different`, or `missing`."""
+
+    verdict: str
+    rows: int
+    examples: tuple[str, ...]
+    """The sorting keys of some of them, as ClickHouse writes tuples."""
+
+    @property
+    def is_bad(self) -> bool:
+        """Tell whether a row is not what was written."""
+        return self.verdict in {DIFFERENT, MISSING}
+
+
+async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> list[Verdict]:
+    """Return how the rows of a batch fare in their table, every column compared. Raises `StoreError`."""
+    own = await mender.stage(table, insert, rows)
+    keys = identifiers(table.order_by)
+    # As text: the hash of a NULL is NULL, whatever stands beside it.
+    everything = f"cityHash64(toString(({identifiers(tuple(column.name for column in table.columns))})))"
+    expired = f"toDateTime({identifier(table.time)}) + toIntervalDay({table.ttl_days}) <= now()"
+    written = (
+        f"SELECT {keys}, `recorded_at` AS version, {everything} AS content, {expired} AS expired"  # noqa: S608  # declared names
+        f" FROM {identifier(own)}"
+    )
+    held = (
+        f"SELECT {keys}, max(`recorded_at`) AS latest, groupUniqArray({everything}) AS contents, 1 AS known"  # noqa: S608  # declared names
+        f" FROM {identifier(insert.table)} WHERE ({keys}) IN (SELECT {keys} FROM {identifier(own)}) GROUP BY {keys}"
+    )
+    judged = (
+        f"SELECT toString(({keys})) AS row, multiIf(has(contents, content), '{THERE}',"  # noqa: S608  # declared names
+        f" ifNull(known, 0) = 0, if(expired, '{EXPIRED}', '{MISSING}'),"
+        f" latest > version, '{SUPERSEDED}', '{DIFFERENT}') AS verdict"
+        f" FROM ({written}) AS written LEFT JOIN ({held}) AS held USING ({keys})"
+    )
+    found = await mender.driver.execute(
+        f"SELECT verdict, count(), arrayStringConcat(groupArraySorted({_EXAMPLES})(row), '\\n')"  # noqa: S608  # declared names
+        f" FROM ({judged}) GROUP BY verdict ORDER BY verdict"
+    )
+    await mender.tidy(insert.batch_id)
+    return [
+        Verdict(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
+        for verdict, count, examples in found
+    ]
