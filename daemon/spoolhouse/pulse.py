@@ -9,6 +9,7 @@ of a followed task, all of this does nothing.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-STUCK_AFTER = 300.0
+STUCK_AFTER = float(os.environ.get("SPOOLHOUSE_TEST_STUCK_AFTER", "300"))
 """Seconds of work without getting on after which a stage counts as stuck. Generous: whoever asks will restart us, and
-a slow disk is no better after a restart."""
+a slow disk is no better after a restart. Tests cannot wait as long."""
 
 
 class _Beat:

@@ -34,7 +34,7 @@ class Manager:
                 raise AssertionError(f"no {name}={text}; heard {self.heard}") from None
             fields = dict(line.split("=", 1) for line in lines)
             self.heard.append(fields)
-            if text in fields.get(name, "\0"):
+            if name in fields and text in fields[name]:
                 return fields
 
     def is_silent_for(self, name: str, seconds: float) -> bool:
@@ -115,6 +115,40 @@ def test_a_blocked_event_loop_gives_no_sign_of_life(database: Database, tmp_path
         assert manager.is_silent_for("WATCHDOG", 0.6)
         daemon.signal(signal.SIGCONT)
         manager.wait_for("WATCHDOG", "1")
+
+
+def test_a_stuck_stage_gives_no_sign_of_life(database: Database, tmp_path: Path, manager: Manager) -> None:
+    """A disk that hangs: the event loop runs on, the stage does not get on; then it does, and so do the signs."""
+    hang = tmp_path / "hang"
+    environment = {
+        **manager.environment,
+        "WATCHDOG_USEC": "300000",
+        "SPOOLHOUSE_TEST_STUCK_AFTER": "1",
+        "SPOOLHOUSE_TEST_FAILPOINTS": f"settle.before_move=wait:{hang}",
+    }
+    storage = tmp_path / "spool"
+    with Daemon(database.native_url, storage, env=environment) as daemon:
+        manager.wait_for("WATCHDOG", "1")
+        drop(storage, "span", "p", "a.jsonl", good("p", 1))
+        [record] = daemon.wait_for("stage_stuck")
+        assert record["stage"] == "settle"
+        manager.wait_for("STATUS", " s: settle. ")
+        assert manager.is_silent_for("WATCHDOG", 1)
+        hang.unlink()
+        manager.wait_for("STATUS", "1 done")
+        manager.wait_for("WATCHDOG", "1")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+
+
+def test_the_watchdog_s_signal_shows_where_it_hangs(tmp_path: Path) -> None:
+    with Daemon("clickhouse://127.0.0.1:1", tmp_path / "spool") as daemon:
+        daemon.wait_for("clickhouse_unavailable")
+        daemon.signal(signal.SIGABRT)
+        assert daemon.wait() == -signal.SIGABRT
+    told = "".join(daemon.noise)
+    assert "Fatal Python error: Aborted" in told
+    assert "in run" in told, "the stack"
 
 
 def test_once_is_ready_too(database: Database, tmp_path: Path, manager: Manager) -> None:

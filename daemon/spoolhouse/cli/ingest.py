@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import importlib
 import importlib.util
 import sys
@@ -96,6 +97,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the daemon; return its exit code."""
+    faulthandler.enable()  # a watchdog's SIGABRT, or a crash in a library, shows what each thread was at
     settings = flags.settings(options)
     root = settings.spool.root
     if _password_by_flag(options):
