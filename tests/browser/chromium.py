@@ -23,7 +23,7 @@ PACKAGE = Package(
     version="153.0.0",
     integrity="sha512-jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA==",
 )
-REMEDY = "the tests of the status page need a browser: put `chromium` on PATH, or install npm (x86-64 Linux)"
+REMEDY = "the tests of the status page need a browser: install npm (x86-64 Linux), or put `chromium` on PATH (others)"
 FLAGS = (
     "--headless", "--no-sandbox", "--no-zygote", "--in-process-gpu", "--use-gl=angle", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
@@ -136,11 +136,11 @@ class Tab:
 
 
 def find_browser() -> Browser:
-    """Return a browser, fetching one if this machine has none."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if (found := shutil.which(name)) is not None:
-            return Browser(path=Path(found))
+    """Return the pinned browser, fetching it once; where there is none for this machine, the one on PATH."""
     if platform.system() != "Linux" or platform.machine().lower() not in {"x86_64", "amd64"}:
+        for name in ("chromium", "chromium-browser", "google-chrome"):
+            if (found := shutil.which(name)) is not None:
+                return Browser(path=Path(found))
         raise EngineError(REMEDY)
     folder = cache_folder() / f"chromium-{PACKAGE.version}"
     if not (folder / "chromium").exists():

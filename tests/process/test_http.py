@@ -1,5 +1,6 @@
 """The HTTP server of the real daemon: what it says while all is well, while ClickHouse is down, and to the hostile."""
 
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from tests.engine import Config, Database, StartServer, User
 from tests.process.daemon import Daemon, drop, get, lines
 from tests.process.inputs import NOW, good
 
+METRICS = Path(__file__).parents[2] / "config" / "metrics.md"
 PREFIX = "mastra_admin_"
 LOG = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
 
@@ -87,6 +89,9 @@ def test_the_answers_are_plain(database: Database, tmp_path: Path) -> None:
             assert (answer.code, answer.headers["Content-Type"]) == (200, kind)
             assert answer.headers["Cache-Control"] == "no-store"
             assert answer.headers["Server"] == "spoolhouse"
+        named = {family.name for family in text_string_to_metric_families(daemon.get("/metrics").body.decode())}
+        listed = re.findall(r"^\| `(\w+?)(?:_total)?` \|", METRICS.read_text(), re.MULTILINE)
+        assert {name for name in named if not name.startswith("process_")} == set(listed)
         assert daemon.get("/etc/passwd").code == 404
         assert daemon.get("/../../etc/passwd").code == 404
         assert "unsafe" not in daemon.get("/").headers["Content-Security-Policy"]

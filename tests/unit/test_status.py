@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from spoolhouse.cli.status import Look, Report, judge
+from spoolhouse.cli.status import Look, Report, fetch, judge
 from spoolhouse.cli.status_view import picture
 from spoolhouse.core.status import (
     Backlog,
@@ -84,7 +84,7 @@ def test_a_word_for_how_it_does(status: Status, state: str, why: str | None) -> 
     assert judge(status) == (state, why)
 
 
-def rendered(status: Status, *, live: bool) -> str:
+def rendered(status: Status, *, recent: int = 0) -> str:
     state, why = judge(status)
     look = Look(
         name="host-1-abc",
@@ -100,12 +100,12 @@ def rendered(status: Status, *, live: bool) -> str:
     report = Report(spool="/spool", at=0.0, pending=None, oldest_seconds=0.0, not_taken=[], ends=None, instances=[look])
     console = Console(width=120, highlight=False, force_terminal=False)
     with console.capture() as captured:
-        console.print(picture(report, live=live))
+        console.print(picture(report, recent=recent))
     return captured.get()
 
 
 def test_a_person_reads_the_figures() -> None:
-    text = rendered(with_reasons(HELD), live=False)
+    text = rendered(with_reasons(HELD))
     for expected in (
         "host-1-abc  held", "logs: no such table; spoolhouse migrate", "1,234 rows/s, 5.0 MB/s, 2.5 files/s over 10 s",
         "2 files pending (2.0 kB), the oldest 2 h ago", "1 file in 1 shipment", "12 processed, 1 failed",
@@ -115,8 +115,13 @@ def test_a_person_reads_the_figures() -> None:
 
 
 def test_the_live_view_adds_what_moves() -> None:
-    text = rendered(WELL, live=True)
+    text = rendered(WELL, recent=3)
     assert "▁▂▃▄▅▅▆▇█ max 800" in text
     assert "40 s until now" in text
     assert "log/p/b.jsonl:7" in text
     assert r"log/p/[bold]a\x1b[2J.jsonl" in text, "no markup, no control character"
+
+
+@pytest.mark.parametrize("url", ["", "http://", "http://host:99999", "http://[", "nonsense", "7"])
+def test_what_a_folder_announces_may_be_nonsense(url: str) -> None:
+    assert fetch(url) == "that is no URL"

@@ -278,8 +278,14 @@ def judge(status: Status) -> tuple[str, str | None]:
 
 def fetch(url: str) -> Status | str:
     """Return a daemon's own words, or why there are none. No proxy: it is asked where it is."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_TIMEOUT)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host:
+        return "that is no URL"
+    connection = http.client.HTTPConnection(host, port or 80, timeout=_TIMEOUT)
     try:
         connection.request("GET", "/status")
         body = connection.getresponse().read(_LONGEST_ANSWER)

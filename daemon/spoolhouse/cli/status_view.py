@@ -17,6 +17,9 @@ from spoolhouse.log import one_line, printable
 from spoolhouse.spool.sight import Pile
 
 _SHOWN = 6
+_SHOWN_IF_LOW = 3
+_LOW = 40
+"""Lines of a terminal below which less of the past is shown."""
 _NOT_TAKEN_SHOWN = 3
 _BARS = "▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 60
@@ -30,7 +33,7 @@ def show(report: Report) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDE)
-    console.print(picture(report, live=False))
+    console.print(picture(report))
 
 
 def watch(look: Callable[[], Report], interval: float) -> int:
@@ -40,23 +43,24 @@ def watch(look: Callable[[], Report], interval: float) -> int:
         report = look()
         try:
             while True:
-                live.update(picture(report, live=True), refresh=True)
+                shown = _SHOWN if console.height >= _LOW else _SHOWN_IF_LOW
+                live.update(picture(report, recent=shown), refresh=True)
                 time.sleep(interval)
                 report = look()
         except KeyboardInterrupt:
             return 0 if report.fine else 1
 
 
-def picture(report: Report, *, live: bool) -> RenderableType:
-    """Return a report as something to print; `live` adds what moves."""
+def picture(report: Report, *, recent: int = 0) -> RenderableType:
+    """Return a report as something to print; `recent` adds what moves, and that many of the last files and lines."""
     parts: list[RenderableType] = [] if report.spool is None else [_line(report.spool, style="bold")]
     parts.extend(_folder(report))
     if not report.instances:
         parts.append(_line("No daemon works on it: start `spoolhouse ingest`.", style="yellow"))
     for look in report.instances:
         parts.append(Text())
-        parts.extend(_instance(look, live=live))
-    if live:
+        parts.extend(_instance(look, recent))
+    if recent:
         when = datetime.fromtimestamp(report.at, UTC).strftime("%H:%M:%S UTC")
         parts += [Text(), _line(f"{when}, Ctrl-C ends it", style="dim")]
     return Group(*parts)
@@ -79,7 +83,7 @@ def _folder(report: Report) -> Iterable[RenderableType]:
         yield _line(f"  not taken: {len(report.not_taken) - _NOT_TAKEN_SHOWN:,} more", style="yellow")
 
 
-def _instance(look: Look, *, live: bool) -> Iterable[RenderableType]:
+def _instance(look: Look, recent: int) -> Iterable[RenderableType]:
     heading = _line(look.name, style="bold")
     heading.append("  ")
     heading.append(look.state, style=_COLOURS.get(look.state, "red"))
@@ -97,9 +101,9 @@ def _instance(look: Look, *, live: bool) -> Iterable[RenderableType]:
         table.add_row("at", Text(look.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
     if look.status is not None:
-        yield Padding(_types(look.status), (0, 0, 0, 2), expand=False)
-        if live:
-            yield from _moving(look.status)
+        if recent:
+            yield from _moving(look.status, recent)
+        yield Padding(_types(look.status), (1 if recent else 0, 0, 0, 2), expand=False)
 
 
 def _add_status(table: Table, status: Status) -> None:
@@ -146,7 +150,7 @@ def _is_held(status: Status, name: str) -> bool:
     return any(reason.held and name in reason.types for reason in status.readiness.reasons)
 
 
-def _moving(status: Status) -> Iterable[RenderableType]:
+def _moving(status: Status, recent: int) -> Iterable[RenderableType]:
     """Yield what only a live view has room for."""
     points = status.history[-_BARS_SHOWN:]
     if points:
@@ -159,7 +163,7 @@ def _moving(status: Status) -> Iterable[RenderableType]:
         files = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
         for name in ("last files", "rows", "rejected", "size", "took"):
             files.add_column(name, justify="left" if name == "last files" else "right", no_wrap=True)
-        for file in status.recent_files[:_SHOWN]:
+        for file in status.recent_files[:recent]:
             files.add_row(
                 _line(file.path if file.failure is None else f"{file.path}: {file.failure}"),
                 f"{file.rows:,}", f"{file.rejected:,}", decimal(file.bytes), f"{file.seconds:.1f} s",
@@ -169,7 +173,7 @@ def _moving(status: Status) -> Iterable[RenderableType]:
         rejects = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("last rejected lines", "reason", "why"):
             rejects.add_column(name, no_wrap=True)
-        for line in status.recent_rejects[:_SHOWN]:
+        for line in status.recent_rejects[:recent]:
             why = f"{line.field}: {line.detail}" if line.field else line.detail
             rejects.add_row(_line(f"{line.file}:{line.line}"), _line(line.reason), _line(why))
         yield Padding(rejects, (1, 0, 0, 2), expand=False)
