@@ -68,3 +68,7 @@ class DiskError(SpoolhouseError):
     def __str__(self) -> str:
         """Return the message and the mend as one line."""
         return f"{self.message}; {self.mend}" if self.mend else self.message
+
+
+class LowDiskError(DiskError):
+    """Little room is left on the disk: claim nothing new, and finish the rest with what there is."""

@@ -8,7 +8,7 @@ import structlog
 
 from spoolhouse import metrics
 from spoolhouse.core.status import Trouble
-from spoolhouse.errors import DiskError, OperatorError, RejectedDataError, StoreError, TransientError
+from spoolhouse.errors import DiskError, LowDiskError, OperatorError, RejectedDataError, StoreError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,8 @@ class Health:
         return told
 
     def _update(self) -> None:
-        if self.answered and all(scope != SERVER and self.is_held(scope) for scope in self.troubles):
+        lasting = [scope for scope, error in self.troubles.items() if not isinstance(error, LowDiskError)]
+        if self.answered and all(scope != SERVER and self.is_held(scope) for scope in lasting):
             self.writable.set()
         else:
             self.writable.clear()

@@ -26,6 +26,7 @@ from spoolhouse.pipeline.arrivals import Desk, arrivals, look_through, note_back
 from spoolhouse.pipeline.claim import Claimer
 from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.disk import Disk
+from spoolhouse.pipeline.gate import Gate
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure, filled
@@ -82,6 +83,7 @@ class Service:
     settler: Settler = field(init=False)
     adopter: Adopter = field(init=False)
     pressure: PartPressure = field(init=False)
+    gate: Gate = field(init=False)
     claimer: Claimer | None = None
     inserter: Inserter | None = None
 
@@ -118,6 +120,7 @@ class Service:
             filled((event.table for event in BUILT_IN.values()), prefix=self.settings.clickhouse.table_prefix),
             self.stop,
         )
+        self.gate = Gate(self.home.spool, self.health, lambda: terms.watermark(self.settings))
         self.figures.work = Work(
             home=self.home, homes=self.homes, desk=self.desk, settler=self.settler, adopter=self.adopter
         )
@@ -241,6 +244,7 @@ class Service:
         # A statement that is broken off in time is no stuck stage.
         clickhouse = self.settings.clickhouse
         patience = STUCK_AFTER + clickhouse.connect_timeout + clickhouse.timeout
+        await self.gate.look()
         try:
             async with asyncio.TaskGroup() as group:
                 follow = self.pulse.follow
@@ -263,6 +267,7 @@ class Service:
                     root = self.settings.spool.root
                     group.create_task(watch(root, self.wake, self.stop), name="watch")
                     group.create_task(follow("pressure", self.pressure.run()))
+                    group.create_task(follow("gate", self.gate.run(self.stop)))
                     guarding = keep_guard(self.settings, self.driver, self.health, self.stop)
                     group.create_task(follow("guard", guarding, limit=patience))
                     if not isinstance(self.progress, Silent):
@@ -298,6 +303,7 @@ class Service:
             out=out,
             news=news,
             writable=self.health.writable,
+            gate=self._opened if self.once else self.gate.open,
             is_held=self._is_held,
             stop=self.stop,
             disk=self.disk,
@@ -315,8 +321,17 @@ class Service:
             progress=self.progress,
         )
 
+    @property
+    def _opened(self) -> asyncio.Event:
+        """A gate that never closes: a run with an end leaves files where they are, and ends."""
+        gate = asyncio.Event()
+        gate.set()
+        return gate
+
     def _is_held(self, name: str) -> bool:
-        """Tell whether what lands an event type waits for a person."""
+        """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""
+        if self.once and not self.gate.open.is_set():
+            return True
         prefix = self.settings.clickhouse.table_prefix
         return any(self.health.is_held(prefix + table.name) for table in (BUILT_IN[name].table, LEDGER))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.fingerprint import fingerprint
+from spoolhouse.core.room import Watermark
 from spoolhouse.core.shipment import Limits, Packing
 from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.arrivals import Look
@@ -61,6 +62,11 @@ def persistence(settings: Settings, *, once: bool) -> Persistence:
 def tolerance(settings: Settings) -> Tolerance:
     """Return how many rows of a batch may be refused."""
     return Tolerance(max_ratio=settings.reject.max_ratio, min_rows=settings.reject.min_rows)
+
+
+def watermark(settings: Settings) -> Watermark:
+    """Return what must stay free on the spool's disk."""
+    return Watermark(bytes=settings.spool.min_free, inodes=settings.spool.min_free_inodes)
 
 
 def ending(settings: Settings) -> Ending:

@@ -73,8 +73,9 @@ class _Stage:
         )  # fmt: skip
         self.packer = Packer(Packing(max_bytes=max_bytes, max_files=max_files, linger=linger))
         self.desk, self.tails = Desk(), Tails()
-        self.writable, self.stop = asyncio.Event(), asyncio.Event()
+        self.writable, self.gate, self.stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.writable.set()
+        self.gate.set()
         self.places_in, self.places = channel(1000, Place)
         self.shipments_in, self.shipments = channel(100, Shipment)
         self.news_in: Sender[News]
@@ -97,6 +98,7 @@ class _Stage:
             out=self.shipments_in,
             news=self.news_in.clone(),
             writable=self.writable,
+            gate=self.gate,
             is_held=lambda kind: kind in self.held,
             stop=self.stop,
             disk=self.disk,
@@ -342,6 +344,36 @@ async def test_nothing_is_claimed_while_nothing_can_be_written(spool: Path) -> N
         stage.writable.set()
         assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
         assert not path.exists()
+    stage.home.close()
+
+
+async def test_while_the_gate_is_shut_only_what_is_claimed_goes_on(spool: Path) -> None:
+    async with _Stage(spool, watch=0.0).running() as stage:
+        await stage.drop(content=LINE)
+        first = await stage.shipment()
+        stage.gate.clear()
+        waiting = await stage.drop("later.jsonl")
+        with stage.home.path(1).open("ab") as writer:
+            writer.write(LINE)
+        await stage.acknowledge(first)
+        tail = await stage.shipment()
+        assert _ranges(tail) == [(1, len(LINE), 2 * len(LINE))]
+        await stage.acknowledge(tail)
+        await stage.destination()
+        assert waiting.exists()
+        stage.gate.set()
+        assert _ranges(await stage.shipment()) == [(2, 0, len(LINE))]
+    stage.home.close()
+
+
+async def test_a_stop_ends_a_stage_whose_gate_is_shut(spool: Path) -> None:
+    stage = _Stage(spool)
+    stage.gate.clear()
+    async with stage.running():
+        path = await stage.drop()
+        stage.stop.set()
+    assert path.exists()
+    assert stage.desk.under_way == set()
     stage.home.close()
 
 

@@ -5,6 +5,7 @@ the claim get a shipment of their own; claiming waits while ClickHouse cannot be
 """
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -66,11 +67,14 @@ class Claimer:
         out: Sender[Shipment],
         news: Sender[News],
         writable: asyncio.Event,
+        gate: asyncio.Event,
         is_held: Callable[[str], bool],
         stop: asyncio.Event,
         disk: Disk,
     ) -> None:
         """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle.
+
+        While `gate` is not set nothing new is claimed; what is claimed goes on.
 
         `terms` and `packer.packing` may be changed at any time: they are those of the next shipment.
         `is_held` tells of an event type whether its table takes no rows until a person mends it.
@@ -83,6 +87,7 @@ class Claimer:
         self._out = out
         self._news = news
         self._writable = writable
+        self._gate = gate
         self._is_held = is_held
         self._stop = stop
         self._disk = disk
@@ -91,18 +96,21 @@ class Claimer:
 
     async def run(self, places: Receiver[Place]) -> None:
         """Claim what arrives until `places` ends, then pass on what is packed. After a stop nothing is claimed."""
+        arrived: list[Place] = []
         async with self._out, self._news:
             while True:
                 try:
-                    arrived = await places.receive_many(_CLAIM_AT_ONCE, self._wait())
+                    arrived = arrived or await places.receive_many(_CLAIM_AT_ONCE, self._wait())
                 except StopAsyncIteration:
                     break
                 await self._until_writable()
                 if self._stop.is_set():
                     self._desk.under_way.difference_update(arrived)
+                    arrived = []
                     continue
-                if arrived:
+                if arrived and await self._is_open():
                     await self._take(arrived)
+                    arrived = []
                 await self._ship(self._home, list(self.packer.ripe(time.monotonic())))
                 await self._follow_tails()
             await self._ship(self._home, list(self.packer.rest()))
@@ -110,6 +118,13 @@ class Claimer:
     def _wait(self) -> float:
         dues = [due for due in (self.packer.due(), self._tails.next_due()) if due is not None]
         return min(_TICK, max(0.0, min(dues) - time.monotonic())) if dues else _TICK
+
+    async def _is_open(self) -> bool:
+        """Tell whether the gate is open; where it is not, after a while."""
+        with contextlib.suppress(TimeoutError), pulse.resting():
+            async with asyncio.timeout(_TICK):
+                await self._gate.wait()
+        return self._gate.is_set()
 
     async def _until_writable(self) -> None:
         while not self._writable.is_set() and not self._stop.is_set():

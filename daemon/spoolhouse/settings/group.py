@@ -24,6 +24,7 @@ Live = Annotated[T, RELOADABLE]
 
 Seconds = Annotated[float, BeforeValidator(number), Field(gt=0, le=YEAR, allow_inf_nan=False)]
 Size = Annotated[ByteSize, BeforeValidator(number), Field(gt=0, le=1024**4)]
+Reserve = Annotated[ByteSize, BeforeValidator(number), Field(ge=0, le=1024**4)]
 Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
 
 

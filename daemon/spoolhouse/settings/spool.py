@@ -1,12 +1,12 @@
 """What is taken from the spool, and what becomes of it."""
 
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator
 
 from spoolhouse.errors import BadSettingError
-from spoolhouse.settings.group import MIB, YEAR, Group, Live, Seconds, Size, number
+from spoolhouse.settings.group import MIB, YEAR, Group, Live, Reserve, Seconds, Size, number
 
 
 class SpoolSettings(Group):
@@ -32,6 +32,11 @@ class SpoolSettings(Group):
     """What happens to an event whose project is not its folder's: nothing, a warning, or rejection."""
     project_id: Live[str | None] = None
     """Take only the files of this project."""
+    min_free: Live[Reserve] = ByteSize(64 * MIB)
+    """Bytes that must stay free on the spool's disk: below that nothing new is claimed, before the journal itself finds
+    no room; what is claimed goes on. 0 asks for none."""
+    min_free_inodes: Live[Annotated[int, BeforeValidator(number), Field(ge=0)]] = 1000
+    """Inodes that must stay free, where the file system counts them; 0 asks for none."""
     delete_after_process: Live[bool] = False
     """Delete a file after its last row is acknowledged, in place of moving it to processed/."""
 

@@ -3,6 +3,7 @@
     {spool}/{type}/{project}/{timestamp}_{id}.jsonl        pending
     {spool}/{type}/{project}/processed/…, failed/…         final
     {spool}/rejected/{day}/{shipment}.jsonl                rejected lines
+    {spool}/.spoolhouse/paused                             nothing is claimed while it is there
     {spool}/.spoolhouse/{instance}/                        lock, journal, address
     {spool}/.spoolhouse/{instance}/claimed/{type}/{project}/…, leaving/{number}
 
@@ -21,6 +22,7 @@ LEAVING = "leaving"
 PROCESSED = "processed"
 FAILED = "failed"
 REJECTED = "rejected"
+PAUSED = "paused"
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
 ANNOUNCEMENT = "address.json"

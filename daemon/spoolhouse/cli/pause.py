@@ -1,0 +1,82 @@
+"""`spoolhouse pause` and `spoolhouse resume`: keep all daemons of a spool from claiming, for a while."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+from spoolhouse.cli import flags
+from spoolhouse.log import one_line, printable
+
+_PAUSE = """\
+No instance of the spool claims a file any more, within a second or two; what is
+claimed is finished. Files that are dropped wait where they are. It lasts, also
+over restarts, until spoolhouse resume; the daemons' logs show both. With
+--once, ingest leaves what is pending, and exits 1.
+
+examples:
+  spoolhouse pause --file-storage-path /var/spool/events --reason "disk swap"
+  spoolhouse resume --file-storage-path /var/spool/events
+
+exit codes:
+   0  paused, or it was before
+  78  there is no such spool
+"""
+_RESUME = """\
+Ends spoolhouse pause, for all instances of the spool; they see it within a
+second or two.
+
+examples:
+  spoolhouse resume --file-storage-path /var/spool/events
+
+exit codes:
+   0  it goes on, or it was not paused
+  78  a wrong setting
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add both commands."""
+    pause = commands.add_parser(
+        "pause",
+        usage="spoolhouse pause [--reason TEXT] [options]",
+        help="have no instance of a spool claim new files",
+        description="Have no instance of a spool claim new files, until it is resumed.",
+        epilog=_PAUSE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    pause.add_argument("--reason", default="", metavar="TEXT", help="why, for whoever reads the log")
+    resume = commands.add_parser(
+        "resume",
+        usage="spoolhouse resume [options]",
+        help="have them claim again",
+        description="Have the instances of a spool claim files again.",
+        epilog=_RESUME,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for parser, run in ((pause, run_pause), (resume, run_resume)):
+        flags.add_spool(parser)
+        flags.add_general(parser)
+        parser.set_defaults(run=run)
+
+
+def run_pause(options: argparse.Namespace) -> int:
+    """Pause; return the exit code."""
+    from spoolhouse.spool import pausing  # noqa: PLC0415  # --help needs none of it
+
+    root = flags.settings(options).spool.root
+    when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    before = pausing.pause(root, options.reason, when)
+    told = "Paused." if before is None else f"It is paused already, {one_line(printable(before))}."
+    print(f"{told} What is claimed is finished; spoolhouse resume ends the pause.", file=sys.stderr)
+    return 0
+
+
+def run_resume(options: argparse.Namespace) -> int:
+    """Resume; return the exit code."""
+    from spoolhouse.spool import pausing  # noqa: PLC0415  # --help needs none of it
+
+    was_paused = pausing.resume(flags.settings(options).spool.root)
+    print("Resumed." if was_paused else "It was not paused.", file=sys.stderr)
+    return 0
