@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from prometheus_client import Counter, Gauge, generate_latest
 
 from spoolhouse import __version__, metrics, recent
+from spoolhouse.core.declaration import EventType
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.status import (
     Backlog,
@@ -70,6 +71,7 @@ class Figures:
     """One run, from before its first look at ClickHouse to its end. Made in the running loop."""
 
     settings: Settings
+    events: Mapping[str, EventType] = field(default_factory=lambda: BUILT_IN)
     health: Health = field(default_factory=Health)
     pulse: Pulse = field(default_factory=Pulse)
     stalls: Stalls = field(default_factory=Stalls)
@@ -88,7 +90,7 @@ class Figures:
         """Begin to watch."""
         self.prefix = self.settings.clickhouse.table_prefix
         self._started_ms = time.time_ns() // 1_000_000
-        for name, event in BUILT_IN.items():
+        for name, event in self.events.items():
             # A series that is not there before its first event hides that event from rate().
             metrics.LINES.labels(name, "landed")
             metrics.LINES.labels(name, "rejected")
@@ -163,7 +165,7 @@ class Figures:
     def _types(self) -> dict[str, list[str]]:
         """Return the event types of each table."""
         types: dict[str, list[str]] = {}
-        for name, event in BUILT_IN.items():
+        for name, event in self.events.items():
             for part in event.parts:
                 types.setdefault(self.prefix + part.table.name, []).append(name)
         return types
@@ -192,7 +194,7 @@ class Figures:
                 files=files.get(name, 0),
                 held=name in waiting,
             )
-            for name, event in BUILT_IN.items()
+            for name, event in self.events.items()
         ]
 
     def _backlog(self) -> Backlog:

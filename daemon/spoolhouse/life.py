@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from spoolhouse import memory
+from spoolhouse import declarations, memory
 from spoolhouse.errors import SpoolhouseError
 from spoolhouse.figures import Figures
 from spoolhouse.http import looked_at
@@ -39,8 +39,9 @@ async def run(
     `BadSettingError` and `SpoolError` before anything is touched.
     """
     root = settings.spool.root
+    events = await asyncio.to_thread(declarations.load, settings.events.folder)
     driver = open_driver(settings)
-    figures = Figures(settings=settings)
+    figures = Figures(settings=settings, events=events)
     try:
         await asyncio.to_thread(check, root)
         memory.calm_the_collector()
@@ -57,6 +58,7 @@ async def run(
                 driver=driver,
                 home=home,
                 once=once,
+                events=events,
                 progress=progress or Silent(),
                 figures=figures,
                 disk=disk,

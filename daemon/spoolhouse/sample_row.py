@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from spoolhouse.core.declaration import tables
-from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.declaration import Table
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import StoreError
 from spoolhouse.progress import Progress
@@ -13,13 +12,15 @@ from spoolhouse.progress import Progress
 log = structlog.get_logger(__name__)
 
 
-async def show_a_row(driver: Driver, progress: Progress, prefix: str, rows: Mapping[str, int]) -> None:
+async def show_a_row(
+    driver: Driver, progress: Progress, prefix: str, tables: Mapping[str, Table], rows: Mapping[str, int]
+) -> None:
     """Show a row of the table in which the most have landed (`rows`, by table); nothing if none has."""
-    if not any(rows.values()):
+    name = max(tables, key=lambda table: rows.get(table, 0))
+    if not rows.get(name):
         return
-    name = max(rows, key=lambda table: rows[table])
     table = prefix + name
-    columns = [column.name for column in tables(BUILT_IN)[name].columns]
+    columns = [column.name for column in tables[name].columns]
     listed = ", ".join(f"toString(`{column}`)" for column in columns)
     try:
         found = await driver.execute(f"SELECT {listed} FROM `{table}` LIMIT 1")  # noqa: S608  # declared names

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ import structlog
 
 from spoolhouse import terms
 from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.declaration import EventType, tables
 from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ledger import LEDGER
 from spoolhouse.core.ports import Driver
@@ -64,6 +64,7 @@ class Service:
     driver: Driver
     home: Home
     once: bool
+    events: Mapping[str, EventType]
     progress: Progress
     figures: Figures
     disk: Disk
@@ -117,7 +118,7 @@ class Service:
         )
         self.pressure = PartPressure(
             self.driver,
-            filled((event.table for event in BUILT_IN.values()), prefix=self.settings.clickhouse.table_prefix),
+            filled(tables(self.events).values(), prefix=self.settings.clickhouse.table_prefix),
             self.stop,
         )
         self.gate = Gate(self.home.spool, self.health, lambda: terms.watermark(self.settings))
@@ -143,7 +144,9 @@ class Service:
         self.notifier.ready(str(self.standing()))
         async with asyncio.TaskGroup() as group:
             counting = group.create_task(self._keep_counting(), name="count")
-            ready = await await_ready(self.settings, self.driver, self.health, self.stop, once=self.once)
+            ready = await await_ready(
+                self.settings, self.driver, self.health, self.stop, once=self.once, events=self.events
+            )
             counting.cancel()
         if not ready:
             return EXIT_OK if self.stop.is_set() else EXIT_UNAVAILABLE
@@ -159,7 +162,7 @@ class Service:
 
     async def _count_backlog(self) -> None:
         spool = self.settings.spool
-        found = await asyncio.to_thread(look_through, spool.root, BUILT_IN.keys(), spool.project_id)
+        found = await asyncio.to_thread(look_through, spool.root, self.events.keys(), spool.project_id)
         note_backlog(found, self.desk)
 
     async def attend(self) -> None:
@@ -200,7 +203,7 @@ class Service:
         self.adopter.interval = settings.adopt.interval
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
         if self.claimer is not None:
-            self.claimer.terms = terms.terms(settings, BUILT_IN)
+            self.claimer.terms = terms.terms(settings, self.events)
             self.claimer.packer.packing = terms.packing(settings)
         self.ledger.persistence = terms.persistence(settings, once=self.once)
         if self.inserter is not None:
@@ -238,7 +241,7 @@ class Service:
         # One thread: decoding holds the interpreter, and a second one would only fight the event loop for it (measured:
         # a sixth slower). The other decoders read, and wait for room, meanwhile.
         executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        reader = Reader(self.homes, BUILT_IN, LineDecoder(BUILT_IN), executor)
+        reader = Reader(self.homes, self.events, LineDecoder(self.events), executor)
         claimer = self.claimer = self._claimer(shipments_in.clone(), news_in.clone())
         inserter = self.inserter = self._inserter()
         # A statement that is broken off in time is no stuck stage.
@@ -268,7 +271,7 @@ class Service:
                     group.create_task(watch(root, self.wake, self.stop), name="watch")
                     group.create_task(follow("pressure", self.pressure.run()))
                     group.create_task(follow("gate", self.gate.run(self.stop)))
-                    guarding = keep_guard(self.settings, self.driver, self.health, self.stop)
+                    guarding = keep_guard(self.settings, self.driver, self.health, self.stop, self.events)
                     group.create_task(follow("guard", guarding, limit=patience))
                     if not isinstance(self.progress, Silent):
                         group.create_task(self._show_first_rows(), name="sample")
@@ -281,7 +284,7 @@ class Service:
         await arrivals(
             out,
             spool=self.home.spool,
-            types=BUILT_IN.keys(),
+            types=self.events.keys(),
             look=lambda: terms.look(self.settings),
             desk=self.desk,
             wake=self.wake,
@@ -293,10 +296,10 @@ class Service:
     def _claimer(self, out: Sender[Shipment], news: Sender[News]) -> Claimer:
         return Claimer(
             home=self.home,
-            terms=terms.terms(self.settings, BUILT_IN),
+            terms=terms.terms(self.settings, self.events),
             packer=Packer(
                 terms.packing(self.settings),
-                strain=lambda name: self.pressure.of(self.settings.clickhouse.table_prefix + BUILT_IN[name].table.name),
+                strain=self._strain,
             ),
             tails=self.tails,
             desk=self.desk,
@@ -328,12 +331,21 @@ class Service:
         gate.set()
         return gate
 
+    def _tables(self, name: str) -> list[str]:
+        """Return the full names of the tables that lines of an event type land in; none if it is declared no more."""
+        event = self.events.get(name)
+        return [] if event is None else [self.settings.clickhouse.table_prefix + table for table in event.tables]
+
+    def _strain(self, name: str) -> float:
+        """Tell how near an event type's tables are to more parts than ClickHouse takes."""
+        return max((self.pressure.of(table) for table in self._tables(name)), default=0.0)
+
     def _is_held(self, name: str) -> bool:
         """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""
         if self.once and not self.gate.open.is_set():
             return True
-        prefix = self.settings.clickhouse.table_prefix
-        return any(self.health.is_held(prefix + table.name) for table in (BUILT_IN[name].table, LEDGER))
+        ledger = self.settings.clickhouse.table_prefix + LEDGER.name
+        return any(self.health.is_held(table) for table in (*self._tables(name), ledger))
 
     def _is_idle(self) -> bool:
         """Tell whether all that was ever claimed, or found in dead homes, is in its final place."""
@@ -362,9 +374,8 @@ class Service:
 
     async def _sample(self) -> None:
         if not isinstance(self.progress, Silent):
-            await show_a_row(
-                self.driver, self.progress, self.settings.clickhouse.table_prefix, self.settler.outcome.rows
-            )
+            prefix, rows = self.settings.clickhouse.table_prefix, self.settler.outcome.rows
+            await show_a_row(self.driver, self.progress, prefix, tables(self.events), rows)
 
     async def close(self) -> None:
         """Let go of all homes; those that are empty are removed."""

@@ -1,18 +1,21 @@
 """What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
 
 from spoolhouse import pulse
 from spoolhouse.core.backoff import delay
+from spoolhouse.core.declaration import EventType
+from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.health import SERVER, Health
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import Schema, declare
+from spoolhouse.schema.render import Schema, declare, tables_of
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
@@ -58,7 +61,15 @@ def transport(settings: Settings) -> Transport:
     )
 
 
-async def await_ready(settings: Settings, driver: Driver, health: Health, stop: asyncio.Event, *, once: bool) -> bool:
+async def await_ready(
+    settings: Settings,
+    driver: Driver,
+    health: Health,
+    stop: asyncio.Event,
+    *,
+    once: bool,
+    events: Mapping[str, EventType] = BUILT_IN,
+) -> bool:
     """Return true once ClickHouse answers and has the schema; false after a stop, or with `once` if it does not.
 
     Nothing is claimed before: a file that cannot be sent stays where everybody can see it.
@@ -67,8 +78,8 @@ async def await_ready(settings: Settings, driver: Driver, health: Health, stop: 
     while not stop.is_set():
         attempt += 1
         try:
-            await prepare(settings, driver)
-            await guard(settings, driver, health)
+            await prepare(settings, driver, events)
+            await guard(settings, driver, health, events)
         except StoreError as error:
             health.bad(SERVER, error)
             if once:
@@ -85,13 +96,13 @@ async def await_ready(settings: Settings, driver: Driver, health: Health, stop: 
     return False
 
 
-async def guard(settings: Settings, driver: Driver, health: Health) -> None:
+async def guard(settings: Settings, driver: Driver, health: Health, events: Mapping[str, EventType] = BUILT_IN) -> None:
     """Hold each table into which a repeated batch would be counted twice, and let go of those that are mended.
 
     Somebody may put a view of his own on a table at any time. What is claimed already goes on: a batch in doubt is
     looked for before it is repeated. Raises `StoreError`.
     """
-    lonely = await unguarded(_schema(settings), driver)
+    lonely = await unguarded(schema_of(settings, events), driver)
     for table, names in lonely.items():
         where = ", ".join(names)
         error = OperatorError(
@@ -103,29 +114,41 @@ async def guard(settings: Settings, driver: Driver, health: Health) -> None:
         health.release(table)
 
 
-async def keep_guard(settings: Settings, driver: Driver, health: Health, stop: asyncio.Event) -> None:
+async def keep_guard(
+    settings: Settings,
+    driver: Driver,
+    health: Health,
+    stop: asyncio.Event,
+    events: Mapping[str, EventType] = BUILT_IN,
+) -> None:
     """Look again every `retry.cap`, until the stop; that there is no answer is said by whoever inserts."""
     while not stop.is_set():
         with suppress(StoreError), pulse.resting():
-            await guard(settings, driver, health)
+            await guard(settings, driver, health, events)
         with suppress(TimeoutError), pulse.resting():
             async with asyncio.timeout(settings.retry.cap):
                 await stop.wait()
 
 
-def _schema(settings: Settings) -> Schema:
+def schema_of(settings: Settings, events: Mapping[str, EventType]) -> Schema:
+    """Return what should be in the database."""
     clickhouse = settings.clickhouse
-    return declare(database=clickhouse.database, prefix=clickhouse.table_prefix, durable=settings.durable)
+    return declare(
+        database=clickhouse.database,
+        prefix=clickhouse.table_prefix,
+        durable=settings.durable,
+        tables=tables_of(events),
+    )
 
 
-async def prepare(settings: Settings, driver: Driver) -> None:
+async def prepare(settings: Settings, driver: Driver, events: Mapping[str, EventType] = BUILT_IN) -> None:
     """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
-    schema = _schema(settings)
+    declared = schema_of(settings, events)
     if settings.clickhouse.migrate:
         # The database itself may be missing, and nobody can connect to that.
         admin = open_driver(settings, database="default")
         try:
-            left = await migrate(schema, admin, most_rows=MOST_ROWS)
+            left = await migrate(declared, admin, most_rows=MOST_ROWS)
         finally:
             await admin.close()
         if left.unfilled:
@@ -139,7 +162,7 @@ async def prepare(settings: Settings, driver: Driver) -> None:
                 f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
                 mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
             )
-    if settings.durable and (unsafe := await unsynced(schema, driver)):
+    if settings.durable and (unsafe := await unsynced(declared, driver)):
         wanted = ", ".join(f"{name} = {value}" for name, value in SYNCED.items())
         raise OperatorError(
             f"clickhouse.durable: the server acknowledges rows before they are on its disk in {', '.join(unsafe)}",

@@ -17,7 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from spoolhouse import log
 from spoolhouse.cli import flags
+from spoolhouse.declarations import load
 from spoolhouse.export import SpoolWriter
+from spoolhouse.export.declared_sample import maker
 from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
 
 _EPILOG = """\
@@ -70,7 +72,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--types",
         type=_types,
         metavar="LIST",
-        help=f"which of {','.join(PER_TRACE)} (default: all, or the first so many if --files are fewer)",
+        help=f"which of {','.join(PER_TRACE)}, and of those in events.folder "
+        "(default: all, or the first so many if --files are fewer)",
     )
     add("--projects", type=flags.count, default=3, metavar="N", help="projects at most (default: 3)")
     add(
@@ -88,17 +91,23 @@ def run(options: argparse.Namespace) -> int:
     """Write the files; return the exit code."""
     if options.rows < options.files:
         options.parser.error(f"argument --files: {options.files} files need as many rows, not --rows {options.rows}")
-    types = options.types or tuple(PER_TRACE)[: options.files]
+    settings = flags.settings(options)
+    declared = {name: maker(event) for name, event in load(settings.events.folder).items() if name not in PER_TRACE}
+    known = (*PER_TRACE, *declared)
+    for name in options.types or ():
+        if name not in known:
+            options.parser.error(f"argument --types: {name!r} is none of {', '.join(known)}")
+    types = options.types or known[: options.files]
     if options.files < len(types):
         options.parser.error(
             f"argument --files: {len(types)} types need as many files, not {options.files} (or fewer --types)"
         )
-    root = flags.settings(options).spool.root
+    root = settings.spool.root
     seed = secrets.randbits(32) if options.seed is None else options.seed
     now_ms = time.time_ns() // 1_000_000 if options.now is None else options.now
     files = plan(types=types, projects=options.projects, files=options.files, rows=options.rows)
-    traces = max((file.first + file.count) // PER_TRACE[file.type] + 1 for file in files)
-    sample = Sample(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape)
+    traces = max((file.first + file.count) // PER_TRACE.get(file.type, 1) + 1 for file in files)
+    sample = Sample(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape, declared=declared)
     written: Counter[str] = Counter()
     with _bar(options.rows) as advance:
         for file, rows in write(root, files, sample, rate=options.rate):
@@ -141,11 +150,12 @@ def _shares(total: int, types: tuple[str, ...], least: dict[str, int]) -> dict[s
     """Split `total` into what is `least`, and the rest in the proportion of `PER_TRACE`."""
     shares = dict(least)
     rest = total - sum(shares.values())
-    weights = sum(PER_TRACE[event_type] for event_type in types)
+    weight = {event_type: PER_TRACE.get(event_type, 1) for event_type in types}
+    weights = sum(weight.values())
     for event_type in types:
-        shares[event_type] += rest * PER_TRACE[event_type] // weights
+        shares[event_type] += rest * weight[event_type] // weights
     # What the rounding left over goes to the type that there is most of.
-    shares[max(types, key=lambda event_type: PER_TRACE[event_type])] += total - sum(shares.values())
+    shares[max(types, key=lambda event_type: weight[event_type])] += total - sum(shares.values())
     return shares
 
 
@@ -183,11 +193,7 @@ def _bar(rows: int) -> Iterator[Callable[[int], None]]:
 
 
 def _types(text: str) -> tuple[str, ...]:
-    types = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in types:
-        if name not in PER_TRACE:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PER_TRACE)}")
-    return types
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _time(text: str) -> int:

@@ -59,23 +59,25 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(options: argparse.Namespace) -> int:
     """Do it; return the exit code."""
     settings = flags.settings(options)
-    from spoolhouse.schema.render import declare, script  # noqa: PLC0415  # --help needs no schema
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs no schema
+    from spoolhouse.schema.render import declare, script, tables_of  # noqa: PLC0415  # --help needs no schema
 
     prefix = settings.clickhouse.table_prefix
     if options.print:
-        sys.stdout.write(script(declare(database=None, prefix=prefix, durable=settings.durable)))
+        tables = tables_of(load(settings.events.folder))
+        sys.stdout.write(script(declare(database=None, prefix=prefix, durable=settings.durable, tables=tables)))
         return 0
     return asyncio.run(_migrate(options, settings))
 
 
 async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
     from spoolhouse.cli.migration import reporting  # noqa: PLC0415  # as in `run`
+    from spoolhouse.declarations import load  # noqa: PLC0415  # as in `run`
     from spoolhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
-    from spoolhouse.schema.render import declare  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.startup import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
 
     clickhouse = settings.clickhouse
-    schema = declare(database=clickhouse.database, prefix=clickhouse.table_prefix, durable=settings.durable)
+    schema = schema_of(settings, load(settings.events.folder))
     # The database itself may be missing, and nobody can connect to that.
     driver = open_driver(settings, database="default")
     try:

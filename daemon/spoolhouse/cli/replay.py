@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bool) -> int:  # noqa: FBT001  # a flag as it came
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.replay.rejected import lock  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
@@ -90,7 +91,7 @@ async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bo
     held = await asyncio.to_thread(lock, settings.spool.root)
     driver = open_driver(settings)
     try:
-        files = archive(settings, driver)
+        files = archive(settings, driver, load(settings.events.folder))
         for path in paths:
             try:
                 await _replay_file(files, path, dry_run)
@@ -116,6 +117,7 @@ async def _replay_rejected(
     places: Sequence[str],
     dry_run: bool,  # noqa: FBT001  # a flag as it came
 ) -> int:
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.landing.lineage import settled  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.replay.rejected import Selection, all_rejects, finish_earlier, lock  # noqa: PLC0415  # nor this
     from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
@@ -129,7 +131,7 @@ async def _replay_rejected(
         if not dry_run and (count := await asyncio.to_thread(finish_earlier, root)):
             print(f"{count} files that an earlier run had gathered are dropped")
         selection = Selection(reasons=frozenset(reasons), places=frozenset(places))
-        files = archive(settings, driver)
+        files = archive(settings, driver, load(settings.events.folder))
         rejects = await asyncio.to_thread(all_rejects, root)
         complete = await settled(driver, {one.shipment for one in rejects}, prefix=files.prefix)
         for one in rejects:

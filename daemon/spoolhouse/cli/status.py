@@ -5,7 +5,7 @@ import http.client
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -118,7 +118,9 @@ def run(options: argparse.Namespace) -> int:
         root = settings.spool.root
         if not root.is_dir():
             raise BadSettingError(f"spool.storage_path: {root} is no folder; set it to the spool (--file-storage-path)")
-        look = Survey(root, settings.spool.project_id)
+        from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
+
+        look = Survey(root, settings.spool.project_id, load(settings.events.folder).keys())
     from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
 
     if options.watch:
@@ -176,9 +178,10 @@ class Survey:
     takes long. The daemons are asked each time.
     """
 
-    def __init__(self, root: Path, project_id: str | None) -> None:
-        """Look into the spool `root`, with an eye on the files of one project, or of all (None)."""
+    def __init__(self, root: Path, project_id: str | None, types: Collection[str]) -> None:
+        """Look into the spool `root`, with an eye on the files of one project, or of all (None), of these types."""
         self._root = root
+        self._types = types
         self._project_id = project_id
         self._last: Report | None = None
         self._due = 0.0
@@ -196,13 +199,12 @@ class Survey:
         return replace(self._last, at=now, instances=[_look(instance) for instance in sight.look(self._root, now)])
 
     def _folders(self) -> Report:
-        from spoolhouse.core.events import BUILT_IN  # noqa: PLC0415  # --help needs none of it
         from spoolhouse.pipeline.arrivals import Strange, scan  # noqa: PLC0415  # --help needs none of it
         from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
 
         now = time.time()
         pending, oldest, strange = sight.Pile(), now, []
-        for item in scan(self._root, BUILT_IN.keys(), self._project_id):
+        for item in scan(self._root, self._types, self._project_id):
             if isinstance(item, Strange):
                 strange.append(f"{item.path}: {item.reason}")
             else:

@@ -79,12 +79,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _look(settings: Settings) -> list[_Row]:
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.schema.render import declare, object_names  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.schema.render import object_names  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.startup import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
 
     database = settings.clickhouse.database
-    schema = declare(database=database, prefix=settings.clickhouse.table_prefix)
+    schema = schema_of(settings, load(settings.events.folder))
     definitions = [event.table for event in schema.tables]
     definitions += [rollup.target for event in schema.tables for rollup in event.rollups]
     times = {

@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _look(settings: "Settings", path: Path | None, batch: str | None) -> "list[Traced]":
     from spoolhouse.core.parts import whole_of  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.landing.lineage import of_batch  # noqa: PLC0415  # nor this
     from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
@@ -75,7 +76,7 @@ async def _look(settings: "Settings", path: Path | None, batch: str | None) -> "
     driver = open_driver(settings)
     try:
         if path is not None:
-            return await archive(settings, driver).trace(path)
+            return await archive(settings, driver, load(settings.events.folder)).trace(path)
         return await of_batch(driver, whole_of(batch or ""), prefix=settings.clickhouse.table_prefix)
     finally:
         await driver.close()

@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | None, *, as_json: bool) -> int:
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.replay.settled import archive  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
@@ -92,7 +93,7 @@ async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | N
     totals: Counter[str] = Counter()
     good = True
     try:
-        files = archive(settings, driver)
+        files = archive(settings, driver, load(settings.events.folder))
         async for path in _given(paths) if since_ms is None else files.taken_since(since_ms):
             try:
                 good &= await _verify_file(files, path, totals, as_json=as_json)

@@ -4,7 +4,7 @@ Everything follows from the seed, the time that is given, a project's name and a
 the same one, and whichever types are asked for, their trace and span ids meet. Nothing here knows a clock or a disk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -27,7 +27,7 @@ from spoolhouse.export.sample_trace import (
 Shape = Literal["flat", "enveloped", "mixed"]
 
 PER_TRACE = {"trace": 1, "span": 8, "log": 4, "metric": 3, "score": 1, "feedback": 1, **AGENT_PER_TRACE}
-"""How many events of each type one trace comes with; the types that there are."""
+"""How many events of each type one trace comes with; the built-in types."""
 
 WINDOW_MS = 2 * 3_600_000
 """How far back the events of a sample reach where nothing else is said: two hours."""
@@ -59,14 +59,16 @@ class Sample:
     traces: int = 1000
     window_ms: int = WINDOW_MS
     shape: Shape = "flat"
+    declared: Mapping[str, Callable[[Trace, int], Fields]] = field(default_factory=dict)
+    """Makers of further types, by name: one event for each trace."""
     _encode: Callable[[object], bytes] = field(default=msgspec.json.Encoder().encode, repr=False, compare=False)
 
     def lines(self, event_type: str, project: str, first: int, count: int) -> Iterator[bytes]:
         """Yield `count` events of a type from number `first` on, as JSON without a line break.
 
-        Raises KeyError for a type that is not in `PER_TRACE`.
+        Raises KeyError for a type that is neither in `PER_TRACE` nor in `declared`.
         """
-        make, per_trace = _MAKERS[event_type], PER_TRACE[event_type]
+        make, per_trace = {**_MAKERS, **self.declared}[event_type], PER_TRACE.get(event_type, 1)
         number, part = divmod(first, per_trace)
         while count > 0:
             trace = self._trace(project, number)

@@ -34,7 +34,7 @@ def literal(value: str | float) -> str:
     """Return a declared constant as an SQL literal."""
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def qualified(database: Database, name: str) -> str:

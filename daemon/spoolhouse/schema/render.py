@@ -1,10 +1,10 @@
 """The whole schema as a value, and as a script."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from spoolhouse.core.declaration import Table
-from spoolhouse.core.declaration import tables as all_tables
+from spoolhouse.core import declaration
+from spoolhouse.core.declaration import EventType, Table
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ledger import LEDGER
 from spoolhouse.schema.ddl import Database, TableDefinition, identifier
@@ -12,7 +12,14 @@ from spoolhouse.schema.rollups import RollupDefinition, rollup_definition
 from spoolhouse.schema.tables import table_definition
 
 DEFAULT_PREFIX = "mastra_admin_"
-TABLES: tuple[Table, ...] = (*all_tables(BUILT_IN).values(), LEDGER)
+
+
+def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
+    """Return every table that event types need, our own among them, each once."""
+    return (*declaration.tables(events).values(), LEDGER)
+
+
+TABLES = tables_of(BUILT_IN)
 
 _HEADER = """\
 -- Generated from the declarations in spoolhouse.core.events; do not edit. To regenerate:

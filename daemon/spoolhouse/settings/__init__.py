@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.settings.events import EventsSettings
 from spoolhouse.settings.operation import HttpSettings, LogSettings
 from spoolhouse.settings.spool import SpoolSettings
 from spoolhouse.settings.work import (
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
 
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     spool: SpoolSettings = SpoolSettings()
+    events: EventsSettings = EventsSettings()
     batch: BatchSettings = BatchSettings()
     workers: WorkerSettings = WorkerSettings()
     retry: RetrySettings = RetrySettings()
