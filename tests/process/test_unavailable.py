@@ -1,6 +1,7 @@
 """ClickHouse cannot be used: one clear line with the setting and the mend, files where they were, `--once` exits 69."""
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -98,25 +99,43 @@ def test_a_dropped_table_holds_its_batch_until_it_is_back(database: Database, tm
     assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(3,)]
 
 
-def test_a_held_table_stalls_only_its_own_type(database: Database, tmp_path: Path) -> None:
-    """More held batches than there are inserters, and the others still flow; what is held lands once it can."""
+@pytest.mark.parametrize(
+    ("kind", "table", "fields"),
+    [
+        ("log", "logs", {"level": "info", "message": "m"}),
+        ("tool_call", "tool_calls", {"run_id": "r", "tool_calls": [{"tool_name": "t", "input": "i", "output": "o"}]}),
+    ],
+)
+def test_a_held_table_stalls_only_its_own_type(
+    database: Database, tmp_path: Path, kind: str, table: str, fields: Mapping[str, object]
+) -> None:
+    """The spool is full of it, and the others flow; what is held waits where it was dropped, and lands once it can."""
     assert once(database.http_url, tmp_path)[0] == 0
-    [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}logs")
-    database.query(f"DROP TABLE {PREFIX}logs SYNC")
-    log = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
-    for number in range(4):
-        drop(tmp_path, "log", "p", f"{number}.jsonl", lines([{**log, "id": str(number)}]))
+    [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}{table}")
+    database.query(f"DROP TABLE {PREFIX}{table} SYNC")
+
+    def drop_held(number: int) -> Path:
+        names = {"type": kind, "projectId": "p", "id": str(number)}
+        if kind == "tool_call":
+            names = {"event_type": kind, "project_id": "p", "event_id": str(number)}
+        return drop(tmp_path, kind, "p", f"{number}.jsonl", lines([{**names, **fields, "timestamp": NOW.isoformat()}]))
+
+    for number in range(200):
+        drop_held(number)
     env = {"SPOOLHOUSE_BATCH__MAX_FILES": "1", "SPOOLHOUSE_RETRY__CAP": "1"}
     with Daemon(database.http_url, tmp_path, "--no-migrate", env=env) as daemon:
-        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}logs", count=2)
-        drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
-        daemon.wait_for("file_settled", path="span/p/a.jsonl")
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}{table}", count=2)
+        late = [drop_held(number) for number in range(200, 203)]
+        for number in range(3):
+            drop(tmp_path, "span", "p", f"{number}.jsonl", lines([span("p", number)]))
+            daemon.wait_for("file_settled", path=f"span/p/{number}.jsonl")
         assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(3,)]
+        assert all(path.exists() for path in late), "it is not claimed any more"
         database.query(str(create))
-        daemon.wait_for("file_settled", count=5)
+        daemon.wait_for("file_settled", count=206)
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
-    assert database.query(f"SELECT count() FROM {PREFIX}logs") == [(4,)]
+    assert database.query(f"SELECT count() FROM {PREFIX}{table}") == [(203,)]
 
 
 def test_many_months_in_one_file_land(database: Database, tmp_path: Path) -> None:

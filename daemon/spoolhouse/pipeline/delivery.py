@@ -14,27 +14,25 @@ from spoolhouse.landing.presence import partitions_of
 from spoolhouse.pipeline.decode import Batch
 
 
-@dataclass(slots=True, kw_only=True, order=True)
+@dataclass(slots=True, kw_only=True)
 class Delivery:
     """A batch, as a whole or, once ClickHouse has refused a row of it, in parts."""
 
-    due: float = 0.0
-    """When to try again, if it is held."""
-    batch: Batch = field(compare=False)
-    table: str = field(compare=False)
+    batch: Batch
+    table: str
     """The table's full name."""
-    trials: Trials = field(compare=False)
-    live: bool = field(compare=False, default=True)
+    trials: Trials
+    live: bool = True
     """The rows come from decode as it works; from the second attempt on they are read again."""
-    doubtful: bool = field(compare=False)
+    doubtful: bool
     """Something of what comes next may be in ClickHouse already."""
-    swallowed: int = field(compare=False, default=0)
+    swallowed: int = 0
     """Tokens of what comes next that ClickHouse knew without having a row."""
-    pending: deque[Part] | None = field(compare=False, default=None)
+    pending: deque[Part] | None = None
     """The parts that are still to be sent; None for a batch that is whole."""
-    landed: list[Part] = field(compare=False, default_factory=list)
-    refused: list[Cut] = field(compare=False, default_factory=list)
-    stopped: bool = field(compare=False, default=False)
+    landed: list[Part] = field(default_factory=list)
+    refused: list[Cut] = field(default_factory=list)
+    stopped: bool = False
     """So many rows were refused that a person has to look: the next refusal holds the batch at once."""
 
     def resume(self, cuts: Sequence[Cut]) -> None:

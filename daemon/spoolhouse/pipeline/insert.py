@@ -7,7 +7,6 @@ rejected alone; what only a person can mend is held, said, and tried now and the
 """
 
 import asyncio
-import heapq
 import time
 from collections.abc import Mapping
 
@@ -24,6 +23,7 @@ from spoolhouse.landing.persistence import Persistence, Trials
 from spoolhouse.landing.presence import Found, expect_no_attempt, find
 from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.delivery import Delivery, Watched
+from spoolhouse.pipeline.parking import Parking
 from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure
 from spoolhouse.pipeline.settle import Acknowledged, News
@@ -31,6 +31,9 @@ from spoolhouse.progress import Progress
 from spoolhouse.spool.home import Home
 
 log = structlog.get_logger(__name__)
+
+_LOOK = 0.5
+"""Seconds between two looks at what is held."""
 
 
 class Inserter:
@@ -59,8 +62,8 @@ class Inserter:
         self.poison = poison
         self._progress = progress
         self._mender = Mender(driver=driver, prefix=prefix)
-        self._held: list[Delivery] = []
-        """A heap, by when to try again; shared by the pool."""
+        self._parking = Parking(persistence=persistence)
+        """Shared by the pool."""
 
     async def run(self, batches: Receiver[Batch], news: Sender[News]) -> None:
         """Insert batches until there are no more, and none is held."""
@@ -72,17 +75,22 @@ class Inserter:
     async def _next(self, batches: Receiver[Batch]) -> Delivery | None:
         """Return a held batch whose time has come, or else a new one; None at the end."""
         while True:
-            due = self._held[0].due - time.monotonic() if self._held else None
-            if due is not None and due <= 0:
-                return heapq.heappop(self._held)
+            if (delivery := self._parking.take(time.monotonic())) is not None:
+                return delivery
+            # What another inserter lets go is not told here: with anything held, look again now and then.
+            wait = min(_LOOK, max(0.0, self._parking.due() - time.monotonic())) if self._parking else None
             try:
-                for batch in await batches.receive_many(1, due):
-                    return await self._delivery(batch)
+                for batch in await batches.receive_many(1, wait):
+                    delivery = await self._delivery(batch)
+                    if not self._parking.is_closed(delivery.table):
+                        return delivery
+                    delivery.forget_live()
+                    self._parking.join(delivery)
             except StopAsyncIteration:
-                if due is None:
+                if wait is None:
                     return None
                 with pulse.resting():
-                    await asyncio.sleep(due)
+                    await asyncio.sleep(wait)
 
     async def _delivery(self, batch: Batch) -> Delivery:
         delivery = Delivery(
@@ -107,20 +115,20 @@ class Inserter:
                     delivery.stopped = False
                     delivery.next()
                     self._health.good(delivery.table)
+                    self._parking.open(delivery.table)
                 continue
             except StoreError as failure:
                 error = failure
             delivery.forget_live()
             delivery.doubtful = delivery.doubtful or error.ambiguous
             self._health.bad(delivery.table, error)
-            pause = delivery.trials.failed(error)
             if not isinstance(error, TransientError):
-                # Others go on in its place. It streams nothing now, so it costs no memory to speak of.
-                delivery.due = time.monotonic() + pause
-                heapq.heappush(self._held, delivery)
+                # It streams nothing now, so it costs no memory to speak of.
+                self._parking.persistence = self.persistence
+                self._parking.hold(delivery, error, time.monotonic())
                 return False
             with pulse.resting():
-                await asyncio.sleep(pause)
+                await asyncio.sleep(delivery.trials.failed(error))
         return True
 
     async def _send(self, delivery: Delivery) -> bool:

@@ -1,0 +1,72 @@
+"""Where batches wait that only a person can help, so that they keep no inserter from others' work.
+
+Of all that wait for one table, one is tried now and then; when it lands, the others may go. If it does not, the next
+time it is another one's turn: a batch with a trouble of its own does not keep its table closed.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from spoolhouse.errors import StoreError
+from spoolhouse.landing.persistence import Persistence, Trials
+from spoolhouse.pipeline.delivery import Delivery
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lot:
+    trials: Trials
+    deliveries: deque[Delivery] = field(default_factory=deque)
+    due: float = math.inf
+    """When to try one; never, while one is being tried."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parking:
+    """Held deliveries by table. Times are seconds of a monotonic clock."""
+
+    persistence: Persistence
+    """May be changed at any time."""
+    _lots: dict[str, _Lot] = field(default_factory=dict)
+    _free: deque[Delivery] = field(default_factory=deque)
+
+    def __bool__(self) -> bool:
+        """Tell whether anything waits, or is being tried."""
+        return bool(self._lots or self._free)
+
+    def is_closed(self, table: str) -> bool:
+        """Tell whether deliveries for `table` have to wait."""
+        return table in self._lots
+
+    def hold(self, delivery: Delivery, error: StoreError, now: float) -> None:
+        """Park a delivery that has met `error`. Raises `GivenUpError` once patience is used up."""
+        lot = self._lots.get(delivery.table)
+        if lot is None:
+            lot = self._lots[delivery.table] = _Lot(trials=Trials(persistence=self.persistence))
+        lot.trials.persistence = self.persistence
+        lot.deliveries.append(delivery)
+        lot.due = now + lot.trials.failed(error)
+
+    def join(self, delivery: Delivery) -> None:
+        """Park a delivery whose table is closed."""
+        self._lots[delivery.table].deliveries.append(delivery)
+
+    def open(self, table: str) -> None:
+        """Let all go that wait for `table`."""
+        lot = self._lots.pop(table, None)
+        if lot is not None:
+            self._free.extend(lot.deliveries)
+
+    def take(self, now: float) -> Delivery | None:
+        """Return a delivery that may be tried; None if there is none yet."""
+        if self._free:
+            return self._free.popleft()
+        for lot in self._lots.values():
+            if lot.due <= now and lot.deliveries:
+                lot.due = math.inf
+                return lot.deliveries.popleft()
+        return None
+
+    def due(self) -> float:
+        """Return when to look again; infinite if nothing can become due by itself."""
+        return min((lot.due for lot in self._lots.values()), default=math.inf)
