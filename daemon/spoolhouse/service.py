@@ -30,6 +30,7 @@ from spoolhouse.pipeline.gate import Gate
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure, filled
+from spoolhouse.pipeline.retention import Retention
 from spoolhouse.pipeline.settle import News, Settler
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.pulse import STUCK_AFTER, Pulse
@@ -272,6 +273,8 @@ class Service:
                     group.create_task(follow("pressure", self.pressure.run()))
                     group.create_task(follow("gate", self.gate.run(self.stop)))
                     guarding = keep_guard(self.settings, self.driver, self.health, self.stop, self.events)
+                    retention = Retention(self.home, self.homes, lambda: terms.custom(self.settings))
+                    group.create_task(follow("retention", retention.run(self.stop)))
                     group.create_task(follow("guard", guarding, limit=patience))
                     if not isinstance(self.progress, Silent):
                         group.create_task(self._show_first_rows(), name="sample")

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.fingerprint import fingerprint
+from spoolhouse.core.retention import Keep
 from spoolhouse.core.room import Watermark
 from spoolhouse.core.shipment import Limits, Packing
 from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.arrivals import Look
 from spoolhouse.pipeline.claim import Terms
 from spoolhouse.pipeline.poison import Tolerance
+from spoolhouse.pipeline.retention import Custom
 from spoolhouse.pipeline.settle import Ending
 from spoolhouse.settings import Settings
 
@@ -62,6 +64,14 @@ def persistence(settings: Settings, *, once: bool) -> Persistence:
 def tolerance(settings: Settings) -> Tolerance:
     """Return how many rows of a batch may be refused."""
     return Tolerance(max_ratio=settings.reject.max_ratio, min_rows=settings.reject.min_rows)
+
+
+def custom(settings: Settings) -> Custom:
+    """Return how much of the archive is kept."""
+    retention = settings.retention
+    days = retention.max_age_days
+    keep = Keep(max_age=None if days is None else days * 24 * 3600, max_bytes=retention.max_bytes)
+    return Custom(keep=keep, append_watch=settings.spool.append_watch, interval=retention.interval)
 
 
 def watermark(settings: Settings) -> Watermark:

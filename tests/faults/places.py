@@ -37,6 +37,7 @@ WAITS = frozenset({"sleep", "wait", "receive", "receive_many", "send", "shield"}
 """Awaits that change nothing outside this process: a kill there is a kill at the place before."""
 HARMLESS = {
     ("claim", "run", "_until_writable"): "waits",
+    ("claim", "run", "_is_open"): "waits",
     ("claim", "_until_writable", "wait"): "waits",
     ("decode", "_keep", "persist"): "does what it is given, which has its places",
     ("decode", "_take", "_keep"): "writes rejects, which have their places",

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.events import EventsSettings
 from spoolhouse.settings.operation import HttpSettings, LogSettings
-from spoolhouse.settings.spool import SpoolSettings
+from spoolhouse.settings.spool import RetentionSettings, SpoolSettings
 from spoolhouse.settings.work import (
     AdoptSettings,
     BatchSettings,
@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     spool: SpoolSettings = SpoolSettings()
     events: EventsSettings = EventsSettings()
+    retention: RetentionSettings = RetentionSettings()
     batch: BatchSettings = BatchSettings()
     workers: WorkerSettings = WorkerSettings()
     retry: RetrySettings = RetrySettings()

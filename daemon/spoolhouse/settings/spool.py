@@ -75,3 +75,16 @@ class SpoolSettings(Group):
         if project is not None and (project in {"", ".", ".."} or "/" in project or "\0" in project):
             raise ValueError("a project's id: the name of its folder in the spool")
         return project
+
+
+class RetentionSettings(Group):
+    """What becomes of processed/ with time; without limits, which is the default, it is kept for ever."""
+
+    max_age_days: Live[
+        Annotated[float, BeforeValidator(number), Field(gt=0, le=36_500, allow_inf_nan=False)] | None
+    ] = None
+    """Days that a file is kept after it was moved there, or last written to."""
+    max_bytes: Live[Annotated[ByteSize, BeforeValidator(number), Field(gt=0)] | None] = None
+    """Bytes that all processed/ folders of the spool may hold together; beyond that the oldest files are deleted."""
+    interval: Live[Seconds] = 600.0
+    """Seconds between two looks through the archive, where there is a limit."""

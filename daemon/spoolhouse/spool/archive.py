@@ -1,0 +1,100 @@
+"""The archive: the `processed/` folders of a spool. Blocks on the disk.
+
+Only regular files with names that we take, reached through no link, are ever counted or deleted.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from spoolhouse.core.retention import Archived
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import files, layout
+
+
+def archived(spool: Path) -> Iterator[Archived]:
+    """Yield all files of the archive; what cannot be listed is passed over."""
+    for kind in _folders(spool):
+        for project in _folders(spool / kind):
+            for folder in _below(spool, PurePath(kind, project, layout.PROCESSED)):
+                yield from _in(spool, folder)
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    """Yield the names of the folders in `folder`, those of links and our own left out."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            ours = entry.name.startswith(".") or entry.name == layout.REJECTED
+            if not ours and entry.is_dir(follow_symlinks=False):
+                yield entry.name
+
+
+def _below(spool: Path, folder: PurePath) -> Iterator[PurePath]:
+    """Yield `folder`, if it is one, and the folders in it."""
+    if (spool / folder).is_dir() and not (spool / folder).is_symlink():
+        yield folder
+        for name in _folders(spool / folder):
+            yield from _below(spool, folder / name)
+
+
+def _in(spool: Path, folder: PurePath) -> Iterator[Archived]:
+    with contextlib.suppress(OSError), os.scandir(spool / folder) as entries:
+        for entry in entries:
+            if layout.encoding(entry.name) is None:
+                continue
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield Archived(
+                        since=max(status.st_ctime, status.st_mtime),
+                        path=str(folder / entry.name),
+                        size=status.st_size,
+                        inode=status.st_ino,
+                        written=status.st_mtime,
+                    )
+
+
+def delete(spool: Path, file: Archived) -> bool:
+    """Delete a file of the archive, and the folders below `processed/` that this leaves empty.
+
+    Return false if it is not as it was seen any more, or is gone. Raises OSError.
+    """
+    path = PurePath(file.path)
+    try:
+        with _opened(spool, path.parent) as folder:
+            status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+            seen = (file.inode, file.size, file.since)
+            if (status.st_ino, status.st_size, max(status.st_ctime, status.st_mtime)) != seen:
+                return False
+            reach("archive.delete")
+            os.unlink(path.name, dir_fd=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    for parent in path.parents:
+        if parent.name == layout.PROCESSED:
+            break
+        try:
+            with _opened(spool, parent.parent) as folder:
+                os.rmdir(parent.name, dir_fd=folder)
+        except OSError:
+            break  # not empty, or gone
+    return True
+
+
+@contextlib.contextmanager
+def _opened(spool: Path, folder: PurePath) -> Iterator[int]:
+    """Open a folder of the spool, through no link."""
+    descriptor = files.open_folder(spool)
+    try:
+        for part in folder.parts:
+            try:
+                inner = files.open_folder(Path(part), folder=descriptor)
+            except OSError as error:
+                raise NotADirectoryError(error.errno, "not a folder", part) from error
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)

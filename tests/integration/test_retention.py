@@ -1,0 +1,162 @@
+"""Retention on disk: nothing but settled files goes, whatever else lies there, and whoever else is at work."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path, PurePath
+
+import pytest
+from structlog.testing import capture_logs
+
+from spoolhouse.core.retention import Keep
+from spoolhouse.core.shipment import FileStats
+from spoolhouse.pipeline.retention import Custom, Retention
+from spoolhouse.spool import archive
+from spoolhouse.spool.home import Home
+from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.layout import Place
+from tests.integration.armed import arm
+
+DAY = 24 * 3600.0
+LATER = 30 * DAY
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with closing(Home.create(tmp_path, "own")) as home:
+        yield home
+
+
+def _put(spool: Path, path: str, size: int = 10, *, written: float = -100.0) -> Path:
+    """Put a file somewhere, as a move does: last written to so many seconds from now."""
+    (spool / path).parent.mkdir(parents=True, exist_ok=True)
+    (spool / path).write_bytes(b"x" * size)
+    at = time.time() + written
+    os.utime(spool / path, (at, at))
+    return spool / path
+
+
+def _retention(home: Home, *, max_age: float | None = DAY, max_bytes: int | None = None) -> Retention:
+    keep = Keep(max_age=max_age, max_bytes=max_bytes)
+    custom = Custom(keep=keep, append_watch=60.0, interval=0.01)
+    return Retention(home, {home.instance: home}, lambda: custom)
+
+
+def _files(spool: Path) -> set[str]:
+    found = {str(path.relative_to(spool)) for path in spool.rglob("*") if not path.is_dir() or path.is_symlink()}
+    return {path for path in found if not path.startswith(".spoolhouse")}
+
+
+async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, home: Home) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    _put(outside, "kept.jsonl")
+    for path in ("span/p/processed/a.jsonl", "span/p/processed/b.jsonl.gz", "log/q/processed/deep/er/c.jsonl.zst"):
+        _put(tmp_path, path)
+    kept = {
+        "span/p/pending.jsonl",
+        "span/p/failed/a.jsonl",
+        "span/p/failed/a.jsonl.reason.txt",
+        "rejected/2026-01-01/s.jsonl",
+        "rejected/p/processed/a.jsonl",
+        "span/p/processed/notes.txt",
+        "span/p/processed/.own.1.copy",
+        "span/p/processed/a.jsonl.tmp",
+        "span/processed/a.jsonl",
+        "processed/a.jsonl",
+    }
+    for path in kept:
+        _put(tmp_path, path)
+    (tmp_path / "span/p/processed/link.jsonl").symlink_to(outside / "kept.jsonl")
+    (tmp_path / "span/p/processed/folder").symlink_to(outside)
+    (tmp_path / "span/linked").symlink_to(tmp_path / "span/p")
+    os.mkfifo(tmp_path / "span/p/processed/pipe.jsonl")
+    strange = {f"span/p/processed/{name}" for name in ("link.jsonl", "folder", "pipe.jsonl")} | {"span/linked"}
+    with capture_logs() as logs:
+        await _retention(home).look(time.time() + LATER)
+    assert _files(tmp_path) == kept | strange
+    assert not (tmp_path / "log/q/processed/deep").exists()
+    assert (tmp_path / "log/q/processed").exists()
+    assert (outside / "kept.jsonl").exists()
+    assert [(entry["event"], entry["files"], entry["bytes"]) for entry in logs] == [("archive_shortened", 3, 30)]
+
+
+async def test_beyond_a_size_the_oldest_go_first(tmp_path: Path, home: Home) -> None:
+    for number in range(6):
+        _put(tmp_path, f"span/p{number % 2}/processed/{number}.jsonl", 100, written=float(number + 1))
+    await _retention(home, max_age=None, max_bytes=350).look(time.time() + LATER)
+    assert {path.rpartition("/")[2] for path in _files(tmp_path)} == {"3.jsonl", "4.jsonl", "5.jsonl"}
+
+
+async def test_what_is_young_or_watched_stays(tmp_path: Path, home: Home) -> None:
+    path = _put(tmp_path, "span/p/processed/a.jsonl")
+    await _retention(home, max_age=1.0).look(time.time() + 119.0)
+    assert path.exists(), "its writer may still go on"
+    home.files[1] = JournalledFile(
+        number=1,
+        place=Place(type="span", project="p", name="a.jsonl"),
+        device=0,
+        inode=path.stat().st_ino,
+        planned_to=10,
+        claimed_ms=0,
+        state=FileState.FINAL,
+        target=PurePath("span/p/processed/a.jsonl"),
+        stats=FileStats(),
+    )
+    await _retention(home).look(time.time() + LATER)
+    assert path.exists(), "the journal knows it"
+    del home.files[1]
+    await _retention(home).look(time.time() + LATER)
+    assert not path.exists()
+
+
+async def test_what_was_appended_to_stays_while_another_instance_may_have_it_under_way(
+    tmp_path: Path, home: Home
+) -> None:
+    appended = _put(tmp_path, "span/p/processed/appended.jsonl", written=0.0)
+    moved = _put(tmp_path, "span/p/processed/moved.jsonl")
+    with closing(Home.create(tmp_path, "other")):
+        await _retention(home).look(time.time() + LATER)
+        assert (appended.exists(), moved.exists()) == (True, False)
+    Home.adopt(tmp_path, "other").remove()  # type: ignore[union-attr]  # it is there
+    await _retention(home).look(time.time() + LATER)
+    assert not appended.exists()
+
+
+async def test_a_file_that_changes_after_the_look_stays(tmp_path: Path) -> None:
+    path = _put(tmp_path, "span/p/processed/a.jsonl")
+    (seen,) = archive.archived(tmp_path)
+    with path.open("ab") as writer:
+        writer.write(b"more")
+    assert not archive.delete(tmp_path, seen)
+    path.unlink()
+    assert not archive.delete(tmp_path, seen)
+    path.parent.rmdir()
+    path.parent.symlink_to(tmp_path.parent)
+    assert not archive.delete(tmp_path, seen)
+
+
+async def test_a_file_that_cannot_be_deleted_is_said_ever_less_often(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _put(tmp_path, "span/p/processed/a.jsonl")
+    retention = _retention(home)
+    arm(monkeypatch, "archive.delete@*=EROFS")
+    with capture_logs() as logs:
+        for _ in range(5):
+            await retention.look(time.time() + LATER)
+    assert [entry["event"] for entry in logs] == ["archive_not_shortened"] * 3
+    assert path.exists()
+
+
+async def test_a_large_archive_is_shortened_in_turns(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoolhouse.pipeline.retention._AT_ONCE", 10)
+    for number in range(45):
+        _put(tmp_path, f"span/p/processed/{number}.jsonl")
+    retention, turns = _retention(home), 1
+    while await retention.look(time.time() + LATER):
+        turns += 1
+    assert turns == 5
+    assert _files(tmp_path) == set()

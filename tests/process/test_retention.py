@@ -1,0 +1,32 @@
+"""Retention as an operator meets it: the archive is shortened while the daemon runs, and says so."""
+
+import signal
+from pathlib import Path
+
+from tests.engine import Database
+from tests.process.daemon import Daemon, drop
+from tests.process.inputs import good
+
+
+def test_the_archive_is_shortened_and_the_rows_stay(database: Database, tmp_path: Path) -> None:
+    env = {
+        "SPOOLHOUSE_RETENTION__MAX_AGE_DAYS": "0.000005",
+        "SPOOLHOUSE_RETENTION__INTERVAL": "0.1",
+        "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.1",
+    }
+    for number in range(3):
+        drop(tmp_path, "span", "p", f"{number}.jsonl", good(f"p{number}", 5))
+    drop(tmp_path, "span", "p", "bad.jsonl.gz", b"no archive")
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("file_settled", count=4)
+        deleted = 0
+        for count in range(1, 4):
+            told = daemon.wait_for("archive_shortened", count=count)
+            deleted = sum(int(str(record["files"])) for record in told)
+            if deleted == 3:
+                break
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert deleted == 3
+    assert sorted(path.name for path in tmp_path.glob("span/p/*/*")) == ["bad.jsonl.gz", "bad.jsonl.gz.reason.txt"]
+    assert database.query("SELECT count() FROM mastra_admin_spans") == [(15,)]
