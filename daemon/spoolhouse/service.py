@@ -356,7 +356,7 @@ class Service:
 
     def _unsettled(self) -> bool:
         """Tell whether a claimed file is on its way; one that cannot be moved as things are is on no way."""
-        return any(
+        return bool(self.tails.grown) or any(
             file.state is not FileState.FINAL and (home.instance, file.number) not in self.settler.stuck
             for home in list(self.homes.values())
             for file in list(home.files.values())

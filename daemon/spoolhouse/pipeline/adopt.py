@@ -122,6 +122,7 @@ class Adopter:
         try:
             contents = home.load()
             reach("adopt.loaded")
+            home.rename_back(file.number for file in contents.files)
             facts = [_fact(home, file) for file in contents.files]
             actions = recovery.plan(home.listing(), facts, home.unacknowledged)
             now = self.now_ms()
@@ -163,18 +164,22 @@ class Adopter:
         """Watch files in their final place for appended bytes; forget at once those whose time was over unchanged."""
         watched: list[int] = []
         expired: list[int] = []
+        appended: set[tuple[str, int]] = set()
         for number in numbers:
             file = home.files[number]
             try:
                 grown = home.size(number) > file.planned_to
             except OSError:
                 grown = False
+            if grown:
+                appended.add((home.instance, number))
             keep = grown or file.watch_until_ms > now or home.unacknowledged.get(number)
             (watched if keep else expired).append(number)
         reach("adopt.watched")
         home.journal.forget(expired)
         for number in expired:
             del home.files[number]
+        self.tails.grown |= appended
         for number in watched:
             self.tails.watch(home, number)
 

@@ -234,6 +234,8 @@ class Claimer:
                 self._tails.again(tail, soon=False)
             else:
                 expired.setdefault(tail.home, []).append(tail.file)
+            if spans or size <= file.planned_to:
+                self._tails.grown.discard((tail.home.instance, tail.file))
             tail.size = size
         for home, numbers in expired.items():
             # First the journal: a home without files in memory may be removed at any moment.

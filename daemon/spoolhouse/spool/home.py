@@ -14,12 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+import structlog
+
 from spoolhouse.core.shipment import FileStats
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, instances, layout
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +248,8 @@ class Home:
 
     def open(self, number: int) -> int:
         """Open file `number` for reading; FileNotFoundError if it is gone, also where another one has its name now."""
+        if not self.stands(number):
+            self.rename_back([number])
         descriptor = files.open_regular(self.path(number))
         if os.fstat(descriptor).st_ino != self.files[number].inode:
             os.close(descriptor)
@@ -275,6 +281,37 @@ class Home:
                 files.sync_folder(source.parent)
                 os.fsync(descriptor)
                 return place.relative.with_name(name)
+
+    def rename_back(self, numbers: Iterable[int]) -> bool:
+        """Give those of these files that somebody renamed within `claimed/` their names back; return true if any was.
+
+        Else they would pass for files that nobody has sent yet, and land a second time. A file is told by its inode,
+        and by not having been written since its claim: a number may have been given to a new file meanwhile.
+        """
+        lost = {self.files[n].inode: self.files[n] for n in numbers if n not in self.leaving and not self.stands(n)}
+        lost = {inode: file for inode, file in lost.items() if file.state is not FileState.FINAL}
+        known = {file.place.relative for file in self.files.values() if file.inode not in lost}
+        found = False
+        for path in instances.walk(self.claimed) if lost else ():
+            status = (self.claimed / path).lstat()
+            file = lost.get(status.st_ino)
+            if file is None or path in known or status.st_mtime_ns // 1_000_000 > file.claimed_ms:
+                continue
+            del lost[file.inode]
+            target = self.claimed / file.place.relative
+            with self._still_open():
+                if os.path.lexists(target):
+                    # What was put in its place was never ours: it is one more file.
+                    files.rename_without_clobber(
+                        target, target.with_name(layout.numbered(file.place.name, file.number))
+                    )
+                files.make_folders(target.parent, below=self.folder)
+                reach("home.before_renaming_back")
+                files.rename_without_clobber(self.claimed / path, target)
+            files.sync_folders([target.parent, (self.claimed / path).parent])
+            log.warning("file_renamed_back", path=str(file.place), found=os.fspath(path))
+            found = True
+        return found
 
     def listing(self) -> list[Place]:
         """Return the files that are in `claimed/` now."""

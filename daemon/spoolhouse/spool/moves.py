@@ -145,6 +145,9 @@ class Moves:
             reach("settle.deleted")
             self._folders.add(aside.parent)
         except FileNotFoundError:
+            if self._home.rename_back([file.number]):
+                self._end_by_deletion(file)
+                return
             self._folders.add((self._home.claimed / file.place.relative).parent)
         self._home.leaving.discard(file.number)
         file.target = None
@@ -165,6 +168,8 @@ class Moves:
                 self._targets[file.number] = target
                 continue
             except FileNotFoundError:
+                if self._home.rename_back([file.number]):
+                    continue
                 if self._home.stands(file.number) or not os.path.lexists(self._home.spool / target.parent):
                     # Not the file is gone but the folder that it should go to.
                     raise _FolderGoneError from None

@@ -35,6 +35,8 @@ class Tails:
         self._heap: list[Tail] = []
         self._watched: set[tuple[str, int]] = set()
         """What is in the heap: a file is looked at by one tail only."""
+        self.grown: set[tuple[str, int]] = set()
+        """Files in their final place that had grown when they were adopted, until what was appended is on its way."""
         # Comparing two tails runs Python code, so the heap functions are not atomic by themselves.
         self._lock = threading.Lock()
 

@@ -1,0 +1,93 @@
+"""Somebody works in the spool by hand, inside `claimed/` as well, while a shipment is on its way."""
+
+import os
+import signal
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tests.faults.life import LONG, armed, recover, wait_until
+from tests.faults.oracle import Oracle
+from tests.process.daemon import Daemon
+
+PLACES = ("claim.journalled", "insert.before_send", "insert.answered", "settle.acknowledged", "settle.before_move")
+CASES = (
+    list(product(PLACES, ("goes on", "is killed")))
+    if LONG
+    else [("claim.journalled", "goes on"), ("insert.answered", "is killed"), ("settle.before_move", "goes on")]
+)
+
+
+def hold_at(oracle: Oracle, place: str, act: Callable[[Path], object], *, then: str) -> None:
+    """Bring a file to `place`, let somebody act on it there, and go on with the same daemon or with the next one."""
+    path = oracle.drop(20, logs=4, bad=1)
+    here = oracle.spool.parent / "here"
+    with Daemon(oracle.database.native_url, oracle.spool, env=armed(place, f"wait:{here}")) as daemon:
+        wait_until(here.exists)
+        [claimed] = oracle.claimed()
+        assert claimed.name == path.name
+        act(claimed)
+        if then == "is killed":
+            daemon.kill()
+            here.unlink()
+        else:
+            here.unlink()
+            wait_until(lambda: daemon.events("file_settled"))
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait(30) == 0, daemon.told()
+    # Twice: what is put back by the one is taken by the next.
+    recover(oracle)
+    recover(oracle)
+
+
+@pytest.mark.parametrize(("place", "then"), CASES)
+def test_renamed_in_claimed(oracle: Oracle, place: str, then: str) -> None:
+    """It is known by its inode, and gets its name back: under another one it would land a second time."""
+    hold_at(oracle, place, lambda path: path.rename(path.with_name("renamed.jsonl")), then=then)
+    oracle.check()
+
+
+@pytest.mark.parametrize(("place", "then"), CASES)
+def test_renamed_in_claimed_and_another_in_its_place(oracle: Oracle, place: str, then: str) -> None:
+    """Both are files with lines of their own, and both land."""
+
+    def act(path: Path) -> None:
+        path.rename(path.with_name("renamed.jsonl"))
+        oracle.put(path, "intruder.jsonl")
+
+    hold_at(oracle, place, act, then=then)
+    oracle.check()
+
+
+@pytest.mark.parametrize(("place", "then"), CASES)
+def test_grown_in_claimed(oracle: Oracle, place: str, then: str) -> None:
+    """What its writer appends lands, too."""
+    hold_at(oracle, place, oracle.append, then=then)
+    oracle.check()
+
+
+@pytest.mark.parametrize(("place", "then"), CASES)
+@pytest.mark.parametrize("deed", ["deleted", "truncated"])
+def test_taken_away_in_claimed(oracle: Oracle, place: str, then: str, deed: str) -> None:
+    """What was sent before is there once; what was not is lost, and the loss is said. Nothing is there twice."""
+
+    def act(path: Path) -> None:
+        oracle.files.clear()
+        if deed == "deleted":
+            path.unlink()
+        else:
+            os.truncate(path, 0)
+
+    hold_at(oracle, place, act, then=then)
+    sent = place not in {"claim.journalled", "insert.before_send"}
+    oracle.check_rows_at_most_once(all_of_them=sent)
+    assert oracle.claimed() == []
+
+
+@pytest.mark.parametrize(("place", "then"), CASES)
+def test_the_same_name_again(oracle: Oracle, place: str, then: str) -> None:
+    """The second file waits until the first one has moved, and gets a number in the archive."""
+    hold_at(oracle, place, lambda path: oracle.drop_as(path.name), then=then)
+    oracle.check()
