@@ -46,6 +46,7 @@ AFTER: Mapping[str, str] = {
     "insert.looked": "insert.answered",
     "journal.cuts": "insert.answered",
     "adopt.moved": "settle.synced",
+    "home.before_renaming_back": "insert.answered",
     "mend.": "insert.answered",
 }
 """Where an instance must have died before, for the next one to come by a place."""

@@ -121,6 +121,11 @@ class Oracle:
         (path.parent / f".{name}").rename(path)
         self.files.append(Dropped(path=self.spool / "span" / "p" / path.name, content=content))
 
+    def rename_claimed(self) -> None:
+        """Give one of the claimed files another name, by hand."""
+        path = self.claimed()[0]
+        path.rename(path.with_name(f"renamed-{path.name}"))
+
     def append(self, path: Path) -> None:
         """Go on writing the file that was dropped last, which stands at `path` now."""
         more = self.lines(path.name, 7, logs=1, bad=1)

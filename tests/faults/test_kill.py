@@ -26,6 +26,8 @@ def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
             die_at(oracle, first)
         if place.startswith("mend."):
             oracle.lose_parts()
+        if place == "home.before_renaming_back":
+            oracle.rename_claimed()
         die_at(oracle, place)
     recover(oracle)
     oracle.check()
