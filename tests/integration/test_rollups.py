@@ -16,8 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from spoolhouse.core.agent_rollups import AGENT_ROLLUPS
-from spoolhouse.core.declaration import Column, Fill, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
+from spoolhouse.core.declaration import Column, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
 from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.schema.figures import LEVELS, SKETCH, quantiles_column
@@ -33,39 +32,7 @@ Figures = dict[str, object]
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
 MONTH = NOW.replace(day=1, hour=0, minute=0, second=0)
-AGENT_EVENTS = Table(
-    name="events",
-    columns=(
-        Column(name="event_id", kind=Kind.TEXT, keys=("event_id",)),
-        Column(name="project_id", kind=Kind.TEXT, keys=("project_id",)),
-        Column(name="timestamp", kind=Kind.TIME, keys=("timestamp",)),
-        Column(
-            name="event_type",
-            kind=Kind.CHOICE,
-            keys=("event_type",),
-            choices={"prompt_call": 1, "error": 4, "other": 9},
-        ),
-        Column(
-            name="status",
-            kind=Kind.CHOICE,
-            keys=("status",),
-            nullable=True,
-            choices={"success": 1, "error": 2, "timeout": 3, "assertion_failed": 4, "warning": 5},
-        ),
-        Column(name="model", kind=Kind.TEXT, keys=("model",), nullable=True, low_cardinality=True),
-        Column(name="tokens_input", kind=Kind.INTEGER, keys=("tokens_input",), nullable=True),
-        Column(name="tokens_output", kind=Kind.INTEGER, keys=("tokens_output",), nullable=True),
-        Column(name="cost_estimate_usd", kind=Kind.NUMBER, keys=("cost_estimate_usd",), nullable=True),
-        Column(name="latency_ms", kind=Kind.INTEGER, keys=("latency_ms",), nullable=True),
-        Column(name="recorded_at", kind=Kind.TIME, keys=("recorded_at",), fill=Fill.CLOCK),
-    ),
-    order_by=("project_id", "timestamp", "event_id"),
-    time="timestamp",
-    ttl_days=90,
-    rollups=AGENT_ROLLUPS,
-)
-EVERY_TABLE = (*(table for table in TABLES if table.name != AGENT_EVENTS.name), AGENT_EVENTS)
-EVERY = [(table, rollup) for table in EVERY_TABLE for rollup in table.rollups]
+EVERY = [(table, rollup) for table in TABLES for rollup in table.rollups]
 
 HOURS = [MONTH + timedelta(hours=hour) for hour in (-1, 0, 1)]
 """On both sides of a month's end, so that a batch has two partitions."""
@@ -100,7 +67,7 @@ class Batch:
 async def migrated(database: Database) -> Database:
     """A database with all tables in it."""
     async with connected(database) as driver:
-        await migrate(declare(database=database.name, tables=EVERY_TABLE), driver)
+        await migrate(declare(database=database.name), driver)
     return database
 
 
