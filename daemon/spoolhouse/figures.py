@@ -88,7 +88,7 @@ class Figures:
 
     def __post_init__(self) -> None:
         """Begin to watch."""
-        self.prefix = self.settings.clickhouse.table_prefix
+        self.prefix = self.settings.clickhouse.insert_prefix
         self._started_ms = time.time_ns() // 1_000_000
         for name, event in self.events.items():
             # A series that is not there before its first event hides that event from rate().

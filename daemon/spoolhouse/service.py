@@ -96,7 +96,7 @@ class Service:
         ending = terms.ending(self.settings)
         self.ledger = LedgerWriter(
             driver=self.driver,
-            prefix=self.settings.clickhouse.table_prefix,
+            prefix=self.settings.clickhouse.insert_prefix,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),
         )
@@ -119,7 +119,7 @@ class Service:
         )
         self.pressure = PartPressure(
             self.driver,
-            filled(tables(self.events).values(), prefix=self.settings.clickhouse.table_prefix),
+            filled(tables(self.events).values(), prefix=self.settings.clickhouse.insert_prefix),
             self.stop,
         )
         self.gate = Gate(self.home.spool, self.health, lambda: terms.watermark(self.settings))
@@ -318,7 +318,8 @@ class Service:
     def _inserter(self) -> Inserter:
         return Inserter(
             self.driver,
-            prefix=self.settings.clickhouse.table_prefix,
+            prefix=self.settings.clickhouse.insert_prefix,
+            shards=self.settings.clickhouse.shards,
             homes=self.homes,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),
@@ -337,7 +338,7 @@ class Service:
     def _tables(self, name: str) -> list[str]:
         """Return the full names of the tables that lines of an event type land in; none if it is declared no more."""
         event = self.events.get(name)
-        return [] if event is None else [self.settings.clickhouse.table_prefix + table for table in event.tables]
+        return [] if event is None else [self.settings.clickhouse.insert_prefix + table for table in event.tables]
 
     def _strain(self, name: str) -> float:
         """Tell how near an event type's tables are to more parts than ClickHouse takes."""
@@ -347,7 +348,7 @@ class Service:
         """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""
         if self.once and not self.gate.open.is_set():
             return True
-        ledger = self.settings.clickhouse.table_prefix + LEDGER.name
+        ledger = self.settings.clickhouse.insert_prefix + LEDGER.name
         return any(self.health.is_held(table) for table in (*self._tables(name), ledger))
 
     def _is_idle(self) -> bool:

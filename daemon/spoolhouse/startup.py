@@ -13,6 +13,7 @@ from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.health import SERVER, Health
+from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
 from spoolhouse.schema.render import Schema, declare, tables_of
@@ -20,8 +21,6 @@ from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
-
-log = structlog.get_logger(__name__)
 
 log = structlog.get_logger(__name__)
 
@@ -102,16 +101,18 @@ async def guard(settings: Settings, driver: Driver, health: Health, events: Mapp
     Somebody may put a view of his own on a table at any time. What is claimed already goes on: a batch in doubt is
     looked for before it is repeated. Raises `StoreError`.
     """
+    clickhouse = settings.clickhouse
     lonely = await unguarded(schema_of(settings, events), driver)
-    for table, names in lonely.items():
+    scopes = {clickhouse.insert_prefix + table.removeprefix(clickhouse.table_prefix): table for table in lonely}
+    for scope, names in ((scope, lonely[table]) for scope, table in scopes.items()):
         where = ", ".join(names)
         error = OperatorError(
             f"a repeated batch would be counted twice in {where}: no deduplication window, or a small one",
             mend=f"ALTER TABLE {names[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
         )
-        health.hold(table, error)
-    for table in health.holds.keys() - lonely.keys():
-        health.release(table)
+        health.hold(scope, error)
+    for scope in health.holds.keys() - scopes.keys():
+        health.release(scope)
 
 
 async def keep_guard(
@@ -130,14 +131,15 @@ async def keep_guard(
                 await stop.wait()
 
 
-def schema_of(settings: Settings, events: Mapping[str, EventType]) -> Schema:
-    """Return what should be in the database."""
+def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified: bool = True) -> Schema:
+    """Return what should be in the database; `qualified`: every name with it."""
     clickhouse = settings.clickhouse
     return declare(
-        database=clickhouse.database,
+        database=clickhouse.database if qualified else None,
         prefix=clickhouse.table_prefix,
         durable=settings.durable,
         tables=tables_of(events),
+        cluster=None if clickhouse.cluster is None else Cluster(name=clickhouse.cluster, keeper=clickhouse.keeper),
     )
 
 
@@ -148,7 +150,9 @@ async def prepare(settings: Settings, driver: Driver, events: Mapping[str, Event
         # The database itself may be missing, and nobody can connect to that.
         admin = open_driver(settings, database="default")
         try:
-            left = await migrate(declared, admin, most_rows=MOST_ROWS)
+            # The replicas of a shard cannot keep each other from counting the same rows: a person starts one of them.
+            most_rows = 0 if declared.on_cluster else MOST_ROWS
+            left = await migrate(declared, admin, most_rows=most_rows)
         finally:
             await admin.close()
         if left.unfilled:

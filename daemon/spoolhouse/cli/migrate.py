@@ -59,13 +59,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(options: argparse.Namespace) -> int:
     """Do it; return the exit code."""
     settings = flags.settings(options)
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs no schema
-    from spoolhouse.schema.render import declare, script, tables_of  # noqa: PLC0415  # --help needs no schema
-
-    prefix = settings.clickhouse.table_prefix
     if options.print:
-        tables = tables_of(load(settings.events.folder))
-        sys.stdout.write(script(declare(database=None, prefix=prefix, durable=settings.durable, tables=tables)))
+        from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs no schema
+        from spoolhouse.schema.render import script  # noqa: PLC0415  # --help needs no schema
+        from spoolhouse.startup import schema_of  # noqa: PLC0415  # --help needs no schema
+
+        sys.stdout.write(script(schema_of(settings, load(settings.events.folder), qualified=False)))
         return 0
     return asyncio.run(_migrate(options, settings))
 

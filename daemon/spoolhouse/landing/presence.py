@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from spoolhouse.core.declaration import Table
+from spoolhouse.core.naming import Shards
 from spoolhouse.core.ports import Driver, Rows, insert_query_id
 from spoolhouse.errors import OperatorError, TransientError
 from spoolhouse.schema.ddl import identifier, literal
@@ -50,13 +51,16 @@ def objects(table: Table, *, prefix: str) -> tuple[str, ...]:
     return (prefix + table.name, *(target_name(rollup, prefix=prefix) for rollup in table.rollups))
 
 
-async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix: str) -> Found:
-    """Return where something is of the rows that came with any of `batch_ids`. Raises `StoreError`."""
+async def find(
+    driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix: str, shards: Shards | None = None
+) -> Found:
+    """Return where something is of the rows that came with any of `batch_ids`, on any shard. Raises `StoreError`."""
     names = objects(table, prefix=prefix)
+    looked_in = names if shards is None else objects(table, prefix=shards.prefix)
     looks = [
         f"SELECT {number} AS object, _partition_id AS part FROM {identifier(name)}"  # noqa: S608  # declared names
         " WHERE batch_id IN {batches:Array(String)} GROUP BY part"
-        for number, name in enumerate(names)
+        for number, name in enumerate(looked_in)
     ]
     found = await driver.execute(" UNION ALL ".join(looks), {"batches": list(batch_ids)})
     partitions: dict[str, set[str]] = {name: set() for name in names}
@@ -65,16 +69,20 @@ async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix
     return Found(partitions={name: frozenset(some) for name, some in partitions.items()})
 
 
-async def expect_no_attempt(driver: Driver, batch_id: str, *, prefix: str) -> None:
+async def expect_no_attempt(driver: Driver, batch_id: str, *, prefix: str, shards: Shards | None = None) -> None:
     """Raise `TransientError` while an earlier attempt is at work: what it will have done cannot be looked up yet.
 
     A user who may not see the running queries learns it a moment later: a second insert of the same id is refused.
     """
+    everywhere = "" if shards is None else f"clusterAllReplicas({literal(shards.cluster)}, "
+    processes = f"{everywhere}system.processes{')' if everywhere else ''}"
     try:
         running = await driver.execute(
             # An embedded engine gives its queries ids of its own; the batch's stands in the text of its insert.
-            "SELECT 1 FROM system.processes WHERE query_id = {query:String} OR (query_id != queryID()"
-            " AND (position(query, {batch:String}) > 0 OR position(query, {staging:String}) > 0))",
+            # Of our own query, what it asks of other shards is no initial one.
+            f"SELECT 1 FROM {processes} WHERE is_initial_query AND "  # noqa: S608  # a name from the settings
+            "(query_id = {query:String} OR (query_id != queryID()"
+            " AND (position(query, {batch:String}) > 0 OR position(query, {staging:String}) > 0)))",
             {
                 "query": insert_query_id(batch_id),
                 "batch": literal(batch_id),

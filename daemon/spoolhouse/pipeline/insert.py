@@ -14,6 +14,7 @@ import structlog
 
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Receiver, Sender
+from spoolhouse.core.naming import Shards
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import RejectedDataError, StoreError, TransientError
 from spoolhouse.failpoints import reach
@@ -44,6 +45,7 @@ class Inserter:
         driver: Driver,
         *,
         prefix: str,
+        shards: Shards | None = None,
         homes: Mapping[str, Home],
         health: Health,
         persistence: Persistence,
@@ -51,9 +53,11 @@ class Inserter:
         pressure: PartPressure,
         progress: Progress,
     ) -> None:
-        """Send through `driver` into tables whose names begin with `prefix`."""
+        """Send through `driver` into tables whose names begin with `prefix`; `shards`: which are in a cluster."""
         self._driver = driver
         self._prefix = prefix
+        self._shards = shards
+        self._through = shards is not None and shards.through
         self._homes = homes
         self._health = health
         self.persistence = persistence
@@ -137,8 +141,8 @@ class Inserter:
         Raises `StoreError`, but not for a row that ClickHouse refuses.
         """
         insert = delivery.insert()
-        if delivery.doubtful:
-            await expect_no_attempt(self._driver, insert.batch_id, prefix=self._prefix)
+        if delivery.doubtful and not self._through:
+            await expect_no_attempt(self._driver, insert.batch_id, prefix=self._prefix, shards=self._shards)
             if found := await self._find(delivery):
                 await self._complete(delivery, found)
                 return True
@@ -160,7 +164,7 @@ class Inserter:
             delivery.doubtful = True
             raise
         log.debug("batch_inserted", batch=insert.batch_id, rows=rows.count)
-        if delivery.doubtful and rows.count:
+        if delivery.doubtful and rows.count and not self._through:
             found = await self._find(delivery)
             if not found and not delivery.swallowed:
                 # Non-replicated tables log the token before the part is there: a server that dies between the two
@@ -173,7 +177,9 @@ class Inserter:
         return True
 
     async def _find(self, delivery: Delivery) -> Found:
-        found = await find(self._driver, delivery.batch.table, [delivery.batch_id], prefix=self._prefix)
+        found = await find(
+            self._driver, delivery.batch.table, [delivery.batch_id], prefix=self._prefix, shards=self._shards
+        )
         reach("insert.looked")
         return found
 

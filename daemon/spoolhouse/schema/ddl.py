@@ -47,6 +47,11 @@ def partition_by(column: str) -> str:
     return f"toYYYYMM({identifier(column)})"
 
 
+def placed(database: Database, name: str, on_cluster: str) -> str:
+    """Return a name as it stands in a statement that changes something: with the cluster on which that is done."""
+    return qualified(database, name) + (f" ON CLUSTER {identifier(on_cluster)}" if on_cluster else "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDefinition:
     """One column. `type` is written exactly as system.columns spells it: drift is told by comparing the two."""
@@ -113,15 +118,22 @@ class TableDefinition:
     order_by: tuple[str, ...]
     ttl: Ttl
     settings: Mapping[str, int] = field(default_factory=dict)
+    replicated: bool = False
+    on_cluster: str = ""
 
     @property
     def engine_sql(self) -> str:
-        """The engine with its argument."""
-        return f"{self.engine}({identifier(self.version)})" if self.version else self.engine
+        """The engine with its arguments."""
+        arguments = [identifier(self.version)] if self.version else []
+        if self.replicated:
+            # The server fills the braces in: two of them from its macros.
+            arguments = [literal("/clickhouse/tables/{shard}/{database}/{table}"), literal("{replica}"), *arguments]
+        name = f"Replicated{self.engine}" if self.replicated else self.engine
+        return f"{name}({', '.join(arguments)})" if arguments else name
 
     def alter(self, database: Database) -> str:
         """Return what a change of the table begins with."""
-        return f"ALTER TABLE {qualified(database, self.name)}"
+        return f"ALTER TABLE {placed(database, self.name, self.on_cluster)}"
 
     def create(self, database: Database, *, comment: str = "") -> str:
         """Return the CREATE TABLE statement; it does nothing where the name is taken."""
@@ -129,7 +141,7 @@ class TableDefinition:
         parts += [f"INDEX {index.sql()}" for index in self.indexes]
         settings = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
         return (
-            f"CREATE TABLE IF NOT EXISTS {qualified(database, self.name)}\n(\n    "
+            f"CREATE TABLE IF NOT EXISTS {placed(database, self.name, self.on_cluster)}\n(\n    "
             + ",\n    ".join(parts)
             + f"\n)\nENGINE = {self.engine_sql}\n"
             f"PARTITION BY {partition_by(self.partition_column)}\n"
@@ -148,6 +160,7 @@ class ViewDefinition:
     fingerprint: str
     """What tells this definition from any other, wherever it lives: the same for a qualified and a bare SELECT."""
     target: str | None = None
+    on_cluster: str = ""
 
     @property
     def comment(self) -> str:
@@ -156,16 +169,16 @@ class ViewDefinition:
 
     def create(self, database: Database, *, replace: bool = False) -> str:
         """Return the CREATE statement; unless `replace`, it does nothing where the name is taken."""
+        name = placed(database, self.name, self.on_cluster)
         if self.target is not None:
-            head = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {qualified(database, self.name)}"
-            head += f" TO {qualified(database, self.target)}"
+            head = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {name} TO {qualified(database, self.target)}"
         elif replace:
-            head = f"CREATE OR REPLACE VIEW {qualified(database, self.name)}"
+            head = f"CREATE OR REPLACE VIEW {name}"
         else:
-            head = f"CREATE VIEW IF NOT EXISTS {qualified(database, self.name)}"
+            head = f"CREATE VIEW IF NOT EXISTS {name}"
         return f"{head}\nAS {self.select}\nCOMMENT {literal(self.comment)}"
 
     def modify(self, database: Database) -> str:
         """Return the statement that gives a materialized view this definition, without a gap."""
         change = f"MODIFY COMMENT {literal(self.comment)}, MODIFY QUERY {self.select}"
-        return f"ALTER TABLE {qualified(database, self.name)} {change}"
+        return f"ALTER TABLE {placed(database, self.name, self.on_cluster)} {change}"

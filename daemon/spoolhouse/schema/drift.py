@@ -6,7 +6,9 @@ from spoolhouse.schema import spelling
 from spoolhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, identifier, qualified
 from spoolhouse.schema.live import LiveTable
 from spoolhouse.schema.steps import Change, Refusal, Step
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED
+from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, REPLICATED, SYNCED
+
+DEDUPLICATION_WINDOWS = (DEDUPLICATION_WINDOW, *(name for name in REPLICATED if "deduplication" in name))
 
 
 def table_steps(declared: TableDefinition, live: LiveTable, database: Database) -> Iterator[Step]:
@@ -34,6 +36,8 @@ def _wrong_shape(declared: TableDefinition, live: LiveTable) -> str:
     engine = f"{declared.engine}({declared.version})" if declared.version else declared.engine
     shapes = (
         ("engine", spelling.engine(live.engine, live.engine_full), engine),
+        # The other way round, a table that somebody replicates is as good.
+        ("replication", "none", "by Keeper" if declared.replicated and spelling.is_local(live.engine) else "none"),
         ("partition key", spelling.plain(live.partition_key), f"toYYYYMM({declared.partition_column})"),
         ("sorting key", spelling.plain(live.sorting_key), ", ".join(declared.order_by)),
     )
@@ -112,7 +116,7 @@ def _ttl(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Ste
 
 def _settings(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
     """Raise what is too low; a longer window, or rows that are synced where nobody asked for it, are left alone."""
-    for name in (DEDUPLICATION_WINDOW, *SYNCED):
+    for name in (*DEDUPLICATION_WINDOWS, *SYNCED):
         wanted, found = declared.settings.get(name, 0), spelling.setting(live.engine_full, name)
         applies = name != DEDUPLICATION_WINDOW or spelling.is_local(live.engine)
         if applies and found < wanted:

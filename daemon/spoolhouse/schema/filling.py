@@ -5,7 +5,7 @@ be looked for. The figures of a batch are added where the target has none of it,
 counted by the feed in the same moment is left to the feed: an insert under way is known by its query id.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from spoolhouse.schema.ddl import Database, TableDefinition, identifier, identifiers, literal, qualified
@@ -94,12 +94,17 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
 
 def waiting(target: TableDefinition, extent: Extent, database: Database) -> str:
     """Return the statement that marks a live target as one to be filled, and keeps its batches apart."""
-    return f"{target.alter(database)} MODIFY COMMENT {literal(extent)}, MODIFY TTL {target.ttl.unfolded.sql()}"
+    return f"{_alter(target, database)} MODIFY COMMENT {literal(extent)}, MODIFY TTL {target.ttl.unfolded.sql()}"
 
 
 def finished(target: TableDefinition, database: Database) -> str:
     """Return the statement that marks a target as whole, and lets its old batches be folded."""
-    return f"{target.alter(database)} MODIFY COMMENT '', MODIFY TTL {target.ttl.sql()}"
+    return f"{_alter(target, database)} MODIFY COMMENT '', MODIFY TTL {target.ttl.sql()}"
+
+
+def _alter(target: TableDefinition, database: Database) -> str:
+    # Never on a cluster: each shard is filled by itself. The replicas of one learn it from one another.
+    return replace(target, on_cluster="").alter(database)
 
 
 _ONE_PART = ", ".join(

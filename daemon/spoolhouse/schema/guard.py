@@ -38,7 +38,7 @@ async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, .
         raise ValueError("a schema without a database cannot be looked up")
     fed = await _fed(schema, schema.database, driver)
     reached = {
-        event.table.name: {
+        event.name: {
             target
             for name in (event.table.name, *(rollup.target.name for rollup in event.rollups))
             for target in (f"{schema.database}.{name}", *fed.get(name, ()))

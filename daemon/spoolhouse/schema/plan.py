@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from spoolhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, qualified
+from spoolhouse.schema.cluster import DistributedDefinition
+from spoolhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, placed
 from spoolhouse.schema.drift import make_way, table_steps
 from spoolhouse.schema.filling import Extent, filling, finished, waiting
 from spoolhouse.schema.live import LiveDatabase, LiveTable
@@ -23,7 +24,7 @@ def plan(declared: Schema, live: LiveDatabase) -> Plan:
     """
     steps: list[Step] = []
     if declared.database is not None and not live.exists:
-        create = create_database(declared.database)
+        create = create_database(declared.database, declared.on_cluster)
         steps.append(Change(name=declared.database, what="+ database", statement=create))
     tables = live.tables if live.exists else _NOTHING
     for event in declared.tables:
@@ -57,6 +58,8 @@ class _EventTable:
         sound = [r for r, target in zip(self._event.rollups, targets, strict=True) if not _blocked(target)]
         for rollup in sound:
             yield from self._feed(rollup)
+        for front in self._event.fronts:
+            yield from self._front(front)
         for rollup in sound:
             yield from self._shown(rollup)
 
@@ -128,6 +131,18 @@ class _EventTable:
         )
         yield from (step for step in after if isinstance(step, Refusal))
 
+    def _front(self, front: DistributedDefinition) -> Iterator[Change | Refusal]:
+        live = self._live.get(front.name)
+        if live is None:
+            what = f"+ table over {front.local.name} of all shards"
+            yield Change(name=front.name, what=what, statement=front.create(self._database))
+        elif live.engine != "Distributed":
+            yield make_way(front.name, f"it is a {live.engine}, declared Distributed", self._database)
+        elif live.comment != front.comment:
+            # It holds nothing: rows are in the local tables.
+            statement = front.create(self._database, replace=True)
+            yield Change(name=front.name, what="~ table over all shards, another definition", statement=statement)
+
     def _view(self, rollup: RollupDefinition) -> Iterator[Change | Refusal]:
         declared, live = rollup.view, self._live.get(rollup.view.name)
         if live is None:
@@ -146,7 +161,7 @@ class _EventTable:
                 yield Change(
                     name=name,
                     what="- feed of an earlier version; its target stays",
-                    statement=f"DROP VIEW IF EXISTS {qualified(self._database, name)}",
+                    statement=f"DROP VIEW IF EXISTS {placed(self._database, name, rollup.feed.on_cluster)}",
                 )
 
 

@@ -7,9 +7,11 @@ from spoolhouse.core import declaration
 from spoolhouse.core.declaration import EventType, Table
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ledger import LEDGER
-from spoolhouse.schema.ddl import Database, TableDefinition, identifier
-from spoolhouse.schema.rollups import RollupDefinition, rollup_definition
-from spoolhouse.schema.tables import table_definition
+from spoolhouse.core.naming import LOCAL
+from spoolhouse.schema.cluster import Cluster, DistributedDefinition, sharding_key
+from spoolhouse.schema.ddl import Database, TableDefinition, placed
+from spoolhouse.schema.rollups import RollupDefinition, rollup_definition, target_name
+from spoolhouse.schema.tables import Storage, table_definition
 
 DEFAULT_PREFIX = "mastra_admin_"
 
@@ -34,8 +36,12 @@ _HEADER = """\
 class EventTable:
     """One event table and its rollups."""
 
+    name: str
+    """The name that people and inserts know, with its prefix."""
     table: TableDefinition
     rollups: tuple[RollupDefinition, ...]
+    fronts: tuple[DistributedDefinition, ...] = ()
+    """In a cluster, what stands before the table and each target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,27 +50,46 @@ class Schema:
 
     database: Database
     tables: tuple[EventTable, ...]
+    on_cluster: str = ""
 
 
 def declare(
-    *, database: Database, prefix: str = DEFAULT_PREFIX, durable: bool = False, tables: Iterable[Table] = TABLES
+    *,
+    database: Database,
+    prefix: str = DEFAULT_PREFIX,
+    durable: bool = False,
+    tables: Iterable[Table] = TABLES,
+    cluster: Cluster | None = None,
 ) -> Schema:
     """Return the schema of `tables`. Every name in it is qualified with `database`, unless that is None.
 
     `durable`: the server syncs rows to its disk before it acknowledges them.
     """
-    return Schema(
-        database=database,
-        tables=tuple(
-            EventTable(
-                table=table_definition(table, prefix=prefix, durable=durable),
-                rollups=tuple(
-                    rollup_definition(table, rollup, database=database, prefix=prefix, durable=durable)
-                    for rollup in table.rollups
-                ),
-            )
-            for table in tables
-        ),
+    if cluster is None:
+        storage, local = Storage(durable=durable), prefix
+    else:
+        storage = Storage(durable=durable, replicated=cluster.keeper, on_cluster=cluster.on)
+        local = prefix + LOCAL
+    events = []
+    for table in tables:
+        own = table_definition(table, prefix=local, storage=storage)
+        rollups = tuple(
+            rollup_definition(table, rollup, database=database, prefix=local, storage=storage, shown_prefix=prefix)
+            for rollup in table.rollups
+        )
+        fronts = () if cluster is None else _fronts(table, own, rollups, prefix, cluster)
+        events.append(EventTable(name=prefix + table.name, table=own, rollups=rollups, fronts=fronts))
+    return Schema(database=database, tables=tuple(events), on_cluster=storage.on_cluster)
+
+
+def _fronts(
+    table: Table, own: TableDefinition, rollups: tuple[RollupDefinition, ...], prefix: str, cluster: Cluster
+) -> tuple[DistributedDefinition, ...]:
+    names = [(prefix + table.name, own, sharding_key(table))]
+    # Nobody inserts into these.
+    names += [(target_name(rollup.rollup, prefix=prefix), rollup.target, "rand()") for rollup in rollups]
+    return tuple(
+        DistributedDefinition(name=name, local=local, sharding_key=key, cluster=cluster) for name, local, key in names
     )
 
 
@@ -75,6 +100,7 @@ def object_names(schema: Schema) -> tuple[str, ...]:
         names.append(event.table.name)
         for rollup in event.rollups:
             names += [rollup.target.name, rollup.feed.name, rollup.view.name]
+        names += [front.name for front in event.fronts]
     return tuple(names)
 
 
@@ -83,9 +109,9 @@ def earlier_names(schema: Schema) -> tuple[str, ...]:
     return tuple(name for event in schema.tables for rollup in event.rollups for name in rollup.earlier_feeds)
 
 
-def create_database(name: str) -> str:
+def create_database(name: str, on_cluster: str = "") -> str:
     """Return the statement that makes sure of the database."""
-    return f"CREATE DATABASE IF NOT EXISTS {identifier(name)}"
+    return f"CREATE DATABASE IF NOT EXISTS {placed(None, name, on_cluster)}"
 
 
 def statements(schema: Schema) -> tuple[str, ...]:
@@ -95,11 +121,12 @@ def statements(schema: Schema) -> tuple[str, ...]:
     them have run finds every line counted.
     """
     database = schema.database
-    result = [] if database is None else [create_database(database)]
+    result = [] if database is None else [create_database(database, schema.on_cluster)]
     for event in schema.tables:
         result += [rollup.target.create(database) for rollup in event.rollups]
         result.append(event.table.create(database))
         result += [rollup.feed.create(database) for rollup in event.rollups]
+        result += [front.create(database) for front in event.fronts]
         result += [rollup.view.create(database) for rollup in event.rollups]
     return tuple(result)
 

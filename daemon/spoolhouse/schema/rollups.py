@@ -16,7 +16,7 @@ from spoolhouse.schema.ddl import (
 )
 from spoolhouse.schema.figures import LAST_INGESTED_AT, Figure, condition, figures
 from spoolhouse.schema.readable import readable_select
-from spoolhouse.schema.tables import BATCH_ID, BATCH_TYPE, column_type, table_settings
+from spoolhouse.schema.tables import BATCH_ID, BATCH_TYPE, PLAIN, Storage, column_type
 
 NULLABLE_KEY = "allow_nullable_key"
 """The setting of a table without which no key may be NULL. A line without a model is not one whose model is ''."""
@@ -71,10 +71,20 @@ def group_keys(rollup: Rollup) -> tuple[str, ...]:
 
 
 def rollup_definition(
-    table: Table, rollup: Rollup, *, database: Database, prefix: str, durable: bool = False
+    table: Table,
+    rollup: Rollup,
+    *,
+    database: Database,
+    prefix: str,
+    storage: Storage = PLAIN,
+    shown_prefix: str | None = None,
 ) -> RollupDefinition:
-    """Return the objects of `rollup`, which is one of `table`'s."""
-    target = _target(table, rollup, target_name(rollup, prefix=prefix), durable=durable)
+    """Return the objects of `rollup`, which is one of `table`'s.
+
+    `shown_prefix`: that of the names which people read, where rows are kept under others.
+    """
+    target = _target(table, rollup, target_name(rollup, prefix=prefix), storage)
+    shown = prefix if shown_prefix is None else shown_prefix
     earlier = (replace(rollup, version=version) for version in range(1, rollup.version))
     return RollupDefinition(
         table=table,
@@ -82,7 +92,7 @@ def rollup_definition(
         source=prefix + table.name,
         target=target,
         feed=_feed(table, rollup, target=target, database=database, prefix=prefix),
-        view=_view(rollup, target=target, database=database, prefix=prefix),
+        view=_view(rollup, target=target, database=database, prefix=shown),
         earlier_feeds=tuple(feed_name(version, prefix=prefix) for version in earlier),
     )
 
@@ -94,17 +104,20 @@ def _feed(table: Table, rollup: Rollup, *, target: TableDefinition, database: Da
         target=target.name,
         select=feed_select(table, rollup, source=qualified(database, source)),
         fingerprint=feed_select(table, rollup, source=identifier(source)),
+        on_cluster=target.on_cluster,
     )
 
 
 def _view(rollup: Rollup, *, target: TableDefinition, database: Database, prefix: str) -> ViewDefinition:
-    bare = readable_select(rollup, keys=group_keys(rollup), target=identifier(target.name))
+    figures_name = target_name(rollup, prefix=prefix)
+    bare = readable_select(rollup, keys=group_keys(rollup), target=identifier(figures_name))
     # The server remembers the types that a view shows from when it was made: other types are another view.
     types = ", ".join(column.type for column in target.columns)
     return ViewDefinition(
         name=view_name(rollup, prefix=prefix),
-        select=readable_select(rollup, keys=group_keys(rollup), target=qualified(database, target.name)),
+        select=readable_select(rollup, keys=group_keys(rollup), target=qualified(database, figures_name)),
         fingerprint=f"{bare}\n{types}",
+        on_cluster=target.on_cluster,
     )
 
 
@@ -130,7 +143,7 @@ def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
     )
 
 
-def _target(table: Table, rollup: Rollup, name: str, *, durable: bool) -> TableDefinition:
+def _target(table: Table, rollup: Rollup, name: str, storage: Storage) -> TableDefinition:
     parts = figures(table, rollup)
     nullable = any(table.column(key).nullable for key in (*rollup.keys, *rollup.trailing_keys))
     return TableDefinition(
@@ -144,7 +157,9 @@ def _target(table: Table, rollup: Rollup, name: str, *, durable: bool) -> TableD
         partition_column=rollup.grain,
         order_by=(*group_keys(rollup), BATCH_ID),
         ttl=Ttl(column=rollup.grain, days=rollup.ttl_days, fold=_fold(rollup, parts)),
-        settings={**table_settings(durable=durable), **({NULLABLE_KEY: 1} if nullable else {})},
+        settings={**storage.settings, **({NULLABLE_KEY: 1} if nullable else {})},
+        replicated=storage.replicated,
+        on_cluster=storage.on_cluster,
     )
 
 

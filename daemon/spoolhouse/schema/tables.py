@@ -1,6 +1,7 @@
 """From an event table's declaration to its ClickHouse table."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from spoolhouse.core.declaration import ARRAYS, Column, Kind, Table
 from spoolhouse.schema.ddl import ColumnDefinition, IndexDefinition, TableDefinition, Ttl, literal
@@ -13,6 +14,12 @@ DEDUPLICATION_WINDOW = "non_replicated_deduplication_window"
 WINDOW = 10_000
 """How many inserted blocks (one a partition) a table remembers the tokens of."""
 SETTINGS: Mapping[str, int] = {"index_granularity": 8192, DEDUPLICATION_WINDOW: WINDOW}
+REPLICATED: Mapping[str, int] = {
+    "index_granularity": 8192,
+    "replicated_deduplication_window": WINDOW,
+    "replicated_deduplication_window_seconds": 7 * 86_400,
+}
+"""The same for tables that replicate, which keep their tokens in Keeper: so many, and for a week at most."""
 SYNCED: Mapping[str, int] = {"fsync_after_insert": 1, "fsync_part_directory": 1}
 """What makes an acknowledged row survive a power loss of the server. ClickHouse has these for tables, not for queries.
 
@@ -84,12 +91,25 @@ def _bloom(column: str, rate: float) -> IndexDefinition:
     return IndexDefinition(name=f"idx_{column}", columns=(column,), type=f"bloom_filter({rate:g})")
 
 
-def table_settings(*, durable: bool) -> Mapping[str, int]:
-    """Return the settings of every table that takes rows; `durable`: synced before they are acknowledged."""
-    return {**SETTINGS, **SYNCED} if durable else SETTINGS
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How the tables that take rows are kept, whatever is in them."""
+
+    durable: bool = False
+    """The server syncs rows to its disk before it acknowledges them."""
+    replicated: bool = False
+    on_cluster: str = ""
+
+    @property
+    def settings(self) -> Mapping[str, int]:
+        """The settings of such a table."""
+        return {**(REPLICATED if self.replicated else SETTINGS), **(SYNCED if self.durable else {})}
 
 
-def table_definition(table: Table, *, prefix: str, durable: bool = False) -> TableDefinition:
+PLAIN = Storage()
+
+
+def table_definition(table: Table, *, prefix: str, storage: Storage = PLAIN) -> TableDefinition:
     """Return the table that the valid events of `table` are stored in.
 
     Rows of one sorting key collapse into the one with the latest `recorded_at`, the event's own time: a late
@@ -114,5 +134,7 @@ def table_definition(table: Table, *, prefix: str, durable: bool = False) -> Tab
         partition_column=table.time,
         order_by=table.order_by,
         ttl=Ttl(column=table.time, days=table.ttl_days),
-        settings=table_settings(durable=durable),
+        settings=storage.settings,
+        replicated=storage.replicated,
+        on_cluster=storage.on_cluster,
     )

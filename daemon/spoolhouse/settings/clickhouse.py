@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from spoolhouse.core.naming import LOCAL, Shards
 from spoolhouse.settings.group import Group, Seconds
 
 URL_SCHEMES = ("clickhouse", "clickhouses", "clickhouse+aioch", "clickhouses+aioch", "http", "https", "chdb")
@@ -38,6 +39,17 @@ class ClickHouseSettings(Group):
     """Stands before each table's name, so that one database can hold several installations; may be empty."""
     migrate: bool = True
     """Bring the schema up to date at start, so that a first run needs no second command."""
+    cluster: str | None = None
+    """The name of a cluster in the server's configuration (`remote_servers`). Rows are then kept in tables
+    `{table_prefix}local_*` on each shard, and the plain names stand for all shards. Set it before the first migrate:
+    tables that are there are not moved."""
+    keeper: bool = True
+    """The cluster has ClickHouse Keeper (and the macros shard and replica): tables are replicated, and one migrate
+    changes all servers. Without, migrate each server: a daemon does it for the one that it writes to."""
+    distributed_inserts: bool = False
+    """Insert through the Distributed tables, which send each trace to its shard, instead of into the local tables of
+    the server in `url`, which is faster. It means nothing without a cluster. Let the spool run empty before you change
+    it."""
     durable: bool = False
     """Have the server sync rows to its disk before it acknowledges them, so that its power loss loses none: inserts
     take longer. It is a setting of the tables, which migrate changes. `spool.delete_after_process` implies it."""
@@ -77,6 +89,28 @@ class ClickHouseSettings(Group):
         if colon:
             found["password"] = unquote(password)
         return {**found, **data, "url": parts._replace(netloc=host, path="").geturl()}
+
+    @property
+    def shards(self) -> Shards | None:
+        """What inserts have to know of the cluster."""
+        if self.cluster is None:
+            return None
+        return Shards(cluster=self.cluster, prefix=self.table_prefix, through=self.distributed_inserts)
+
+    @property
+    def insert_prefix(self) -> str:
+        """What the names of the tables begin with that rows are sent to."""
+        own_shard = self.cluster is not None and not self.distributed_inserts
+        return self.table_prefix + (LOCAL if own_shard else "")
+
+    @field_validator("cluster")
+    @classmethod
+    def _check_cluster(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and (not name.isprintable() or not name.strip()):
+            raise ValueError("the name of a cluster, as `SELECT cluster FROM system.clusters` shows it")
+        if name is not None and str(info.data.get("url")).startswith("chdb:"):
+            raise ValueError("no cluster with a chdb:/// url: an embedded engine is part of none")
+        return name
 
     @field_validator("url")
     @classmethod
