@@ -17,7 +17,19 @@ from spoolhouse.export.sample import PER_TRACE
 from tests.engine import Database
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
-COMMANDS = ("ingest", "status", "pause", "resume", "migrate", "generate", "tables", "trace-file", "replay", "verify")
+COMMANDS = (
+    "ingest",
+    "status",
+    "check",
+    "pause",
+    "resume",
+    "migrate",
+    "generate",
+    "tables",
+    "trace-file",
+    "replay",
+    "verify",
+)
 NEEDED = {"trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "verify": ["a.jsonl"]}
 """What a command cannot do without."""
 SECRET = "hunter2-and-more"

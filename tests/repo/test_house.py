@@ -26,7 +26,9 @@ MAY_IMPORT = {
     "terms": {"core", "landing", "pipeline"},
     "service": {"core", "spool", "schema", "store", "landing", "pipeline", "startup", "terms", "http", "figures"},
     "life": {"core", "spool", "landing", "pipeline", "startup", "service", "http", "figures"},
+    "check": {"core", "spool", "schema", "store", "pipeline", "startup"},
     "cli": {
+        "check",
         "replay",
         "core",
         "spool",

@@ -65,6 +65,27 @@ def filled(tables: Iterable[Table], *, prefix: str) -> dict[str, tuple[str, ...]
     }
 
 
+async def look(driver: Driver, names: Sequence[str]) -> dict[str, tuple[int, PartLimits]]:
+    """Return, for each table of the driver's database that is there, the parts of its fullest partition and its limits.
+
+    Raises `StoreError`.
+    """
+    about = {"names": names}
+    settings = await driver.execute(_SETTINGS)
+    chosen = {(str(scope), str(name)): int(str(value)) for scope, name, value in settings}
+    described = {str(name): str(full) for name, full in await driver.execute(_TABLES, about)}
+    parts = {str(name): int(str(count)) for name, count in await driver.execute(_PARTS, about)}
+
+    def limit(full: str, setting: str) -> int:
+        own = spelling.setting(full, setting)
+        return chosen.get(("session", setting)) or own or chosen.get(("default", setting), 0)
+
+    return {
+        name: (parts.get(name, 0), PartLimits(delay_at=limit(full, _DELAY), throw_at=limit(full, _THROW)))
+        for name, full in described.items()
+    }
+
+
 class PartPressure:
     """What is known of the parts of each table and of the targets that its views fill; shared by all inserts.
 
@@ -144,22 +165,9 @@ class PartPressure:
             self._looked = time.monotonic()
 
     async def _look(self) -> None:
-        names = {"names": self._names}
-        chosen = {
-            (str(scope), str(name)): int(str(value)) for scope, name, value in await self._driver.execute(_SETTINGS)
-        }
-        described = {str(name): str(full) for name, full in await self._driver.execute(_TABLES, names)}
-        parts = {str(name): int(str(count)) for name, count in await self._driver.execute(_PARTS, names)}
-
-        def limit(full: str, setting: str) -> int:
-            own = spelling.setting(full, setting)
-            return chosen.get(("session", setting)) or own or chosen.get(("default", setting), 0)
-
-        self._limits = {
-            name: PartLimits(delay_at=limit(full, _DELAY), throw_at=limit(full, _THROW))
-            for name, full in described.items()
-        }
-        self._parts = parts
+        seen = await look(self._driver, self._names)
+        self._limits = {name: limits for name, (_, limits) in seen.items()}
+        self._parts = {name: parts for name, (parts, _) in seen.items()}
 
     def _tell(self) -> None:
         for name, limits in self._limits.items():

@@ -1,0 +1,93 @@
+"""The whole examination, in the order in which things are needed."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from spoolhouse.check import folders, plain, probe, rights, server
+from spoolhouse.check.finding import Finding, fault, good, warning
+from spoolhouse.core.ports import Driver
+from spoolhouse.declarations import load
+from spoolhouse.errors import BadSettingError, StoreError
+from spoolhouse.schema.render import Schema
+from spoolhouse.settings import Settings
+from spoolhouse.startup import open_driver, schema_of
+
+_NO_DATABASE = 81
+
+
+def now_ms() -> int:
+    """Return the wall clock, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield what is found. Nothing is changed that is not put back."""
+    for finding in plain.examine(settings):
+        yield finding
+    for finding in await asyncio.to_thread(_spool, settings):
+        yield finding
+    async for finding in _clickhouse(settings):
+        yield finding
+
+
+def _spool(settings: Settings) -> list[Finding]:
+    try:
+        root = settings.spool.root
+    except BadSettingError as error:
+        mend = "give --file-storage-path"
+        return [warning(folders.SUBJECT, str(error), why="`ingest` needs it; it was not looked at", mend=mend)]
+    return list(folders.examine(root, settings.spool))
+
+
+async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
+    """Go on from what everything needs to what only some need, and end where the rest makes no sense."""
+    clickhouse = settings.clickhouse
+    schema = schema_of(settings, load(settings.events.folder))
+    admin, driver = open_driver(settings, database="default"), open_driver(settings)
+    try:
+        try:
+            await admin.ping()
+        except StoreError as error:
+            why = "without it, files stay where they are"
+            yield fault("reach", f"ClickHouse: {error.message}", why=why, mend=error.mend or "see the message")
+            return
+        yield good("reach", "ClickHouse answers, and takes the login")
+        for finding in await _of_the_server(settings, schema, admin):
+            yield finding
+        try:
+            await driver.ping()
+        except StoreError as error:
+            if error.code == _NO_DATABASE and clickhouse.migrate:
+                yield good("database", f"{clickhouse.database} does not exist yet; it is created at start")
+            else:
+                why = "rows have nowhere to go"
+                yield fault("database", error.message, why=why, mend=error.mend or "see the message")
+            return
+        for finding in await _of_the_database(settings, schema, driver):
+            yield finding
+    finally:
+        await admin.close()
+        await driver.close()
+
+
+async def _of_the_server(settings: Settings, schema: Schema, admin: Driver) -> list[Finding]:
+    user, migrates = settings.clickhouse.username, settings.clickhouse.migrate
+    return [
+        *await server.gathered("version", server.version(admin)),
+        *await server.gathered("profile", server.profile(admin, user=user)),
+        *await server.gathered("rights", rights.examine(schema, admin, user=user, migrates=migrates)),
+        *await server.gathered("clock", server.clock(admin, now_ms)),
+        *await server.gathered("disks", server.disks(admin)),
+        *await server.gathered("schema", server.drift(schema, admin, migrates=migrates)),
+    ]
+
+
+async def _of_the_database(settings: Settings, schema: Schema, driver: Driver) -> list[Finding]:
+    tables = [event.table.name for event in schema.tables]
+    tables += [rollup.target.name for event in schema.tables for rollup in event.rollups]
+    return [
+        *await server.gathered("windows", server.safety(schema, driver, durable=settings.durable)),
+        *await server.gathered("parts", server.parts(driver, tables)),
+        await probe.examine(driver, prefix=settings.clickhouse.table_prefix, now_ms=now_ms()),
+    ]

@@ -1,0 +1,50 @@
+"""What the doctor says."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spoolhouse.errors import StoreError
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    """It works, and may hurt some day."""
+    FAULT = "fault"
+    """It does not work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. What is good needs no more words than `what`."""
+
+    subject: str
+    """What it is about, in a word or two."""
+    level: Level
+    what: str
+    why: str = ""
+    """Why it matters."""
+    mend: str = ""
+
+
+def good(subject: str, what: str) -> Finding:
+    """Return a finding that needs nobody."""
+    return Finding(subject=subject, level=Level.GOOD, what=what)
+
+
+def warning(subject: str, what: str, *, why: str, mend: str) -> Finding:
+    """Return a finding that may hurt some day."""
+    return Finding(subject=subject, level=Level.WARNING, what=what, why=why, mend=mend)
+
+
+def fault(subject: str, what: str, *, why: str, mend: str) -> Finding:
+    """Return a finding that keeps something from working."""
+    return Finding(subject=subject, level=Level.FAULT, what=what, why=why, mend=mend)
+
+
+def unknown(subject: str, error: StoreError) -> Finding:
+    """Return a finding for what the server did not let us look at."""
+    mend = error.mend or "see the message"
+    return warning(subject, f"could not be looked at: {error.message}", why="what is not known is not safe", mend=mend)

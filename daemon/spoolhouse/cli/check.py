@@ -1,0 +1,101 @@
+"""`spoolhouse check`: the doctor."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from spoolhouse import log
+from spoolhouse.cli import flags
+from spoolhouse.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spoolhouse.check.finding import Finding
+
+_EPILOG = """\
+Looked at are the settings, the spool (rights, one file system, space, inodes,
+inotify), and ClickHouse: whether it answers, its version, the user's rights
+and profile, clocks, disks, the schema, deduplication, parts. Last, a row is
+landed in a table of its own, which is removed again. Nothing else is changed.
+
+examples:
+  spoolhouse check --file-storage-path /var/spool/events \\
+      --clickhouse-url clickhouse://db:9000
+  spoolhouse check --config /etc/spoolhouse/spoolhouse.toml --quiet
+  spoolhouse check --json | jq '.findings[] | select(.level == "fault") | .mend'
+
+exit codes:
+   0  nothing is wrong; there may be warnings
+   1  something will not work
+  78  a wrong setting
+"""
+
+OK = 0
+FAULTY = 1
+_COLOURS = {"good": "green", "warning": "yellow", "fault": "bold red"}
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "check",
+        usage="spoolhouse check [--json | --quiet] [options]",
+        help="find what will go wrong, and how to mend it",
+        description="Find what will go wrong (settings, spool, server), and how to mend it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON object")
+    how.add_argument("--quiet", action="store_true", help="leave out what is good")
+    flags.add_spool(parser)
+    flags.add_clickhouse(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look, and print the findings as they come; return the exit code."""
+    settings = flags.settings(options)
+    findings = asyncio.run(_findings(settings, show=not options.json, quiet=options.quiet))
+    count = Counter(finding.level.value for finding in findings)
+    if options.json:
+        report = {"fine": not count["fault"], "faults": count["fault"], "warnings": count["warning"]}
+        print(json.dumps({**report, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        print(f"{count['fault']} faults, {count['warning']} warnings, {count['good']} good", file=sys.stderr)
+    return FAULTY if count["fault"] else OK
+
+
+async def _findings(settings: Settings, *, show: bool, quiet: bool) -> "list[Finding]":
+    from rich.console import Console  # noqa: PLC0415  # --help needs none of this
+
+    from spoolhouse.check.examine import examine  # noqa: PLC0415  # --help needs none of it
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    findings = []
+    async for finding in examine(settings):
+        findings.append(finding)
+        if show and not (quiet and finding.level.value == "good"):
+            _print(console, finding)
+    return findings
+
+
+def _print(console: "Console", finding: "Finding") -> None:
+    """Print one finding; nothing in it may act on the terminal, wherever it comes from."""
+    level = finding.level.value
+    console.print(f"{level:8}", style=_COLOURS[level], end="")
+    console.print(f"{finding.subject:10}{_safe(finding.what)}")
+    for word, text in (("why", finding.why), ("mend", finding.mend)):
+        if text:
+            console.print(f"{'':8}{'':10}{word}: {_safe(text)}")
+
+
+def _safe(text: str) -> str:
+    return log.one_line(log.printable(text))
