@@ -167,3 +167,22 @@ def read_until(descriptor: int, text: bytes) -> bytes:
         assert select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0], shown[-3000:]
         shown += os.read(descriptor, 65536)
     return shown
+
+
+def test_a_stage_that_hangs_is_named_until_it_gets_on(database: Database, tmp_path: Path) -> None:
+    """A disk that hangs while a file is moved: /livez and `status` name the stage, and are content again after it."""
+    hang = tmp_path / "hang"
+    env = {"SPOOLHOUSE_TEST_STUCK_AFTER": "1", "SPOOLHOUSE_TEST_FAILPOINTS": f"settle.before_move=wait:{hang}"}
+    spool = tmp_path / "spool"
+    with Daemon(database.http_url, spool, env=env) as daemon:
+        drop(spool, "span", "p", "a.jsonl", good("p", 3))
+        while daemon.get("/livez").code == 200:
+            assert not daemon.events("file_settled")
+        assert "settle" in json.loads(daemon.get("/livez").body)["stuck"]
+        one = only(report(spool, code=1))
+        assert one["state"] == "stuck"
+        assert "settle for" in str(one["why"])
+        hang.unlink()
+        daemon.wait_for("file_settled")
+        assert daemon.get("/livez").code == 200
+        assert only(report(spool, code=0))["state"] == "running"
