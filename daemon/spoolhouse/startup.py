@@ -24,6 +24,8 @@ from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
 
 log = structlog.get_logger(__name__)
 
+_SOON = 5.0
+"""Seconds between two looks at a server that is away, at the most."""
 MOST_ROWS = 20_000_000
 """How many old rows a start counts into a new rollup, which takes seconds; more are left to `spoolhouse migrate`."""
 
@@ -83,7 +85,7 @@ async def await_ready(
             health.bad(SERVER, error)
             if once:
                 return False
-            pause = delay(attempt, first=settings.retry.first, cap=min(settings.retry.cap, 5.0), fraction=1.0)
+            pause = delay(attempt, first=settings.retry.first, cap=min(settings.retry.cap, _SOON), fraction=1.0)
             try:
                 async with asyncio.timeout(pause):
                     await stop.wait()
@@ -122,12 +124,26 @@ async def keep_guard(
     stop: asyncio.Event,
     events: Mapping[str, EventType] = BUILT_IN,
 ) -> None:
-    """Look again every `retry.cap`, until the stop; that there is no answer is said by whoever inserts."""
+    """Look again every `retry.cap`, until the stop, and sooner while there is no answer.
+
+    An idle daemon inserts nothing: that the server is away, or back, is found out here.
+    """
+    retry = settings.retry
+    failures = 0
     while not stop.is_set():
-        with suppress(StoreError), pulse.resting():
-            await guard(settings, driver, health, events)
+        try:
+            with pulse.resting():
+                await guard(settings, driver, health, events)
+        except StoreError as error:
+            failures += 1
+            health.bad(SERVER, error)
+        else:
+            if failures:
+                health.good(SERVER)
+            failures = 0
+        soon = delay(failures, first=retry.first, cap=min(retry.cap, _SOON), fraction=1.0)
         with suppress(TimeoutError), pulse.resting():
-            async with asyncio.timeout(settings.retry.cap):
+            async with asyncio.timeout(soon if failures else retry.cap):
                 await stop.wait()
 
 

@@ -119,6 +119,21 @@ def test_a_server_that_is_down_is_a_reason_and_no_death(start_server: StartServe
         assert readiness(daemon) == (200, Readiness(ready=True, state="running", reasons=[]))
 
 
+def test_an_idle_daemon_sees_the_server_go_and_come(start_server: StartServer, tmp_path: Path) -> None:
+    """Nothing is inserted that could fail."""
+    server = start_server()
+    with Daemon(server.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.5"}) as daemon:
+        daemon.wait_for("started")
+        assert readiness(daemon)[0] == 200
+        server.kill()
+        daemon.wait_for("clickhouse_unavailable")
+        code, told = readiness(daemon)
+        assert (code, told.state, told.reasons[0].scope) == (503, "running", "server")
+        server.restart()
+        daemon.wait_for("clickhouse_available")
+        assert readiness(daemon)[0] == 200
+
+
 def test_a_held_table_is_named_with_its_mend(database: Database, tmp_path: Path) -> None:
     env = {"SPOOLHOUSE_RETRY__CAP": "1"}
     with Daemon(database.http_url, tmp_path, env=env) as daemon:
