@@ -46,6 +46,14 @@ PROJECT_MISMATCHES = Counter(
     registry=REGISTRY,
 )
 
+ODD_TIMES = Counter(
+    "spoolhouse_odd_times_total",
+    "Lines of events that are older than their table keeps them (expired), or lie more than a day ahead (future), and "
+    "that were taken all the same (spool.expired, spool.future).",
+    ["time"],
+    registry=REGISTRY,
+)
+
 # Backlog: what waits, here and on the way.
 
 PENDING_FILES = Gauge(

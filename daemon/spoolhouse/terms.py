@@ -37,6 +37,8 @@ def terms(settings: Settings, events: Mapping[str, EventType]) -> Terms:
         side_bytes=batch.side_bytes,
         max_line=spool.max_line,
         project=spool.project,
+        expired=spool.expired,
+        future=spool.future,
     )
     return Terms(
         limits=limits,

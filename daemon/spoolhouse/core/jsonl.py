@@ -1,30 +1,33 @@
 """JSONL bytes to canonical rows and rejects."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, reduce
 from io import BytesIO
 from itertools import groupby, product
-from operator import or_
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn
 
 import msgspec
 from msgspec import Raw
 
 from spoolhouse.core import keys, times
+from spoolhouse.core.bulk import Bulk, deep, one_object_a_line
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.lenient import LenientReader, Row
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.reject import Reason, Reject, RejectedLineError
-from spoolhouse.core.strict import Shape, StrictRows, strict_rows, strict_struct
+from spoolhouse.core.strict import Shape
 
-T = TypeVar("T")
 ProjectPolicy = Literal["trust", "warn", "reject"]
 """What happens to an event whose project is not its folder's; `trust` does not look."""
 
+TimePolicy = Literal["trust", "warn", "reject"]
+"""What happens to an event older than its table keeps it, or later than `FUTURE_AFTER`; `trust` does not look."""
+
+FUTURE_AFTER = timedelta(days=1)
+"""How far a producer's clock may go ahead."""
 DECODER_VERSION = 2
 """Counts up with every change to what a line decodes into; a part of a shipment's fingerprint."""
 
@@ -34,7 +37,6 @@ _BLANK = b" \t\r\n"
 _NULL = Raw(b"null")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _DETAIL_LENGTH = 200
-_OPEN, _CLOSE = b"{}"
 _BLOCK_LINES = 32
 """What is read line by line at the least where a piece has a bad line: that costs seven times as much a line."""
 _LINE_BY_LINE_FRAMES = 6
@@ -57,6 +59,8 @@ class Origin:
     """The project whose folder the file was in."""
     policy: ProjectPolicy
     clock_ms: int
+    expired: TimePolicy = "trust"
+    future: TimePolicy = "trust"
 
     @property
     def clock(self) -> datetime:
@@ -72,7 +76,11 @@ class Decoded:
     rejects: list[Reject] = field(default_factory=list)
     lines: int = 0
     mismatched: int = 0
-    """Rows whose project is not their folder's."""
+    """Lines whose project is not their folder's."""
+    expired: int = 0
+    """Lines of events that are older than their table keeps them, by the shipment's clock."""
+    future: int = 0
+    """Lines of events that lie more than a day ahead of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +101,8 @@ class _Found:
     lines: int = 0
     """Good ones."""
     mismatched: int = 0
+    expired: int = 0
+    future: int = 0
 
     def take(self, tables: Iterable[str], some: Iterable[list[Row]]) -> None:
         """Take rows, a list for each table."""
@@ -106,31 +116,8 @@ class _Found:
         self.take(other.rows, other.rows.values())
         self.lines += other.lines
         self.mismatched += other.mismatched
-
-
-class _Bulk:
-    """The strict readers of one shape, made when the first piece of lines is tried as such."""
-
-    def __init__(self, events: Mapping[str, EventType], shape: Shape) -> None:
-        self._events = events
-        self._shape = shape
-        self._rows: dict[str, StrictRows] = {}
-
-    @cached_property
-    def names(self) -> Mapping[type, str]:
-        """The event type of each struct."""
-        return {strict_struct(event, self._shape): name for name, event in self._events.items()}
-
-    @cached_property
-    def decode_lines(self) -> Callable[[bytes], list[Any]]:
-        """The decoder of whole pieces; any ValueError means that not all lines are of this shape."""
-        return msgspec.json.Decoder(reduce(or_, self.names)).decode_lines
-
-    def rows(self, name: str) -> StrictRows:
-        """Return the function that makes rows of an event type's structs."""
-        if name not in self._rows:
-            self._rows[name] = strict_rows(self._events[name], self._shape)
-        return self._rows[name]
+        self.expired += other.expired
+        self.future += other.future
 
 
 class LineDecoder:
@@ -151,9 +138,13 @@ class LineDecoder:
         self._project_place = {
             name: [column.name for column in event.table.columns].index(event.project) for name, event in events.items()
         }
+        self._time_place = {
+            name: [column.name for column in event.table.columns].index(event.table.time)
+            for name, event in events.items()
+        }
         self._tables = {name: event.tables for name, event in events.items()}
         self._bulks = [
-            _Bulk(events, Shape(tag=tag, enveloped=enveloped, loose=loose))
+            Bulk(events, Shape(tag=tag, enveloped=enveloped, loose=loose))
             for loose, tag, enveloped in product((False, True), _TAGS, (False, True))
         ]
 
@@ -180,6 +171,8 @@ class LineDecoder:
             rejects=found.rejects,
             lines=found.lines + len(found.rejects),
             mismatched=0 if origin.policy == "trust" else found.mismatched,
+            expired=found.expired,
+            future=found.future,
         )
         for table, rows in found.rows.items():
             decoded.rows[table] = Rows(data=self._encode_lines(rows), count=len(rows))
@@ -191,20 +184,23 @@ class LineDecoder:
         for bulk in self._bulks:
             found = _Found()
             try:
-                events = _deep(_LINE_BY_LINE_FRAMES, bulk.decode_lines, data)
-                if not _one_object_a_line(data, len(events)):
+                events = deep(_LINE_BY_LINE_FRAMES, bulk.decode_lines, data)
+                if not one_object_a_line(data, len(events)):
                     return None
                 for name, group in self._groups(bulk, events):
-                    rows, mismatched, _ = bulk.rows(name)(group, clock, origin.project, times.EARLIEST, times.LATEST)
+                    bounds = self._bounds(name, origin)
+                    rows, mismatched, odd = bulk.rows(name)(group, clock, origin.project, *bounds)
+                    if odd:
+                        self._count_odd(name, rows[0], bounds, found)
                     found.take(self._tables[name], rows)
                     found.lines += len(group)
                     found.mismatched += mismatched
             except (ValueError, RecursionError):
                 continue
-            return None if found.mismatched and origin.policy == "reject" else found
+            return None if _is_any_rejected(found, origin) else found
         return None
 
-    def _groups(self, bulk: _Bulk, events: Sequence[Any]) -> Iterable[tuple[str, Sequence[Any]]]:
+    def _groups(self, bulk: Bulk, events: Sequence[Any]) -> Iterable[tuple[str, Sequence[Any]]]:
         """Return the events by their type, so that the rows for each table come in the order of their lines."""
         kinds = dict.fromkeys(map(type, events))
         if len(kinds) == 1:
@@ -245,6 +241,7 @@ class LineDecoder:
                             key = keys.spelt(event.column(event.project).keys[0])
                             raise RejectedLineError(Reason.PROJECT_MISMATCH, key, "not the project of its folder")
                         found.mismatched += 1
+                    self._look_at_time(name, rows[0], origin, found)
                     found.take(self._tables[name], rows)
                     found.lines += 1
                 except RejectedLineError as error:
@@ -262,6 +259,35 @@ class LineDecoder:
                     )
             number += 1
             offset += len(line)
+
+    def _bounds(self, name: str, origin: Origin) -> tuple[datetime, datetime]:
+        """Return the first time that an event may be of, and the first that it may not, without being looked at."""
+        kept = timedelta(days=self._events[name].table.ttl_days)
+        return (
+            times.EARLIEST if origin.expired == "trust" else max(times.EARLIEST, origin.clock - kept),
+            times.LATEST if origin.future == "trust" else min(times.LATEST, origin.clock + FUTURE_AFTER),
+        )
+
+    def _count_odd(self, name: str, rows: Sequence[Row], bounds: tuple[datetime, datetime], found: _Found) -> None:
+        """Count the events whose time is out of bounds."""
+        place = self._time_place[name]
+        for row in rows:
+            if isinstance(time := row[place], datetime):
+                found.expired += time < bounds[0]
+                found.future += time >= bounds[1]
+
+    def _look_at_time(self, name: str, rows: Sequence[Row], origin: Origin, found: _Found) -> None:
+        """Count one event's time where it is out of bounds, or raise `RejectedLineError` if it is to be rejected."""
+        odd = _Found()
+        self._count_odd(name, rows, self._bounds(name, origin), odd)
+        event = self._events[name]
+        key = keys.spelt(event.column(event.table.time).keys[0])
+        if odd.expired and origin.expired == "reject":
+            raise RejectedLineError(Reason.EXPIRED, key, f"older than the {event.table.ttl_days} days that it is kept")
+        if odd.future and origin.future == "reject":
+            raise RejectedLineError(Reason.FUTURE, key, "more than a day ahead of the time of ingest")
+        found.expired += odd.expired
+        found.future += odd.future
 
     def _rows(self, line: bytes, clock: datetime) -> tuple[str, list[list[Row]]]:
         """Return the event type and the rows of one line by table, or raise `RejectedLineError`."""
@@ -289,6 +315,15 @@ class LineDecoder:
         raise RejectedLineError(Reason.MISSING_FIELD, "type", "required")
 
 
+def _is_any_rejected(found: _Found, origin: Origin) -> bool:
+    """Tell whether a policy rejects some of the lines, so that they have to be told apart."""
+    return (
+        (found.mismatched > 0 and origin.policy == "reject")
+        or (found.expired > 0 and origin.expired == "reject")
+        or (found.future > 0 and origin.future == "reject")
+    )
+
+
 def is_whole_object(line: bytes) -> bool:
     """Tell whether `line` is one complete JSON object, whatever is in it: a last line that only lacks its end."""
     try:
@@ -298,32 +333,6 @@ def is_whole_object(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _deep(frames: int, function: Callable[[bytes], T], data: bytes) -> T:
-    """Call `function` that many frames down.
-
-    How deeply nested a line may be depends on how deep in the stack its decoder runs. In bulk it must not take what
-    line by line is refused.
-    """
-    return _deep(frames - 1, function, data) if frames else function(data)
-
-
-def _one_object_a_line(data: bytes, count: int) -> bool:
-    """Tell whether `data`, in which `count` objects were decoded, has one of them on each line that is not blank.
-
-    The decoder does not look: to it line ends are white space, so that an object may have some in it, and its
-    neighbour may share its line. Inside an object no `{` can follow on a `}`.
-    """
-    for line in BytesIO(data):
-        if line[0] != _OPEN or line[-2] != _CLOSE:
-            content = line.strip(_BLANK)
-            if not content:
-                continue
-            if content[0] != _OPEN or content[-1] != _CLOSE:
-                return False
-        count -= 1
-    return count == 0
 
 
 def _raise_malformed(line: bytes, error: Exception) -> NoReturn:

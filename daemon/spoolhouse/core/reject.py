@@ -20,6 +20,8 @@ class Reason(StrEnum):
     BAD_TIME = "bad_time"
     ABSURD_TIME = "absurd_time"
     OUT_OF_RANGE = "out_of_range"
+    EXPIRED = "expired"
+    FUTURE = "future"
     PROJECT_MISMATCH = "project_mismatch"
     REFUSED = "refused"
     """ClickHouse alone refuses the row; the detail has its code and its words."""

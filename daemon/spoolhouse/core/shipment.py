@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from spoolhouse.core import pressure
-from spoolhouse.core.jsonl import ProjectPolicy
+from spoolhouse.core.jsonl import ProjectPolicy, TimePolicy
 
 CHUNK_BYTES = 1 << 20
 """How much is read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster than
@@ -27,6 +27,8 @@ class Limits:
     max_line: int
     """A longer line is rejected without ever being held as a whole."""
     project: ProjectPolicy
+    expired: TimePolicy = "warn"
+    future: TimePolicy = "warn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,8 @@ class FileStats:
     lines: int = 0
     rejected: int = 0
     mismatched: int = 0
+    expired: int = 0
+    future: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     """By table, its prefix left out."""
     failure: str = ""
@@ -170,6 +174,8 @@ class FileStats:
         self.lines += other.lines
         self.rejected += other.rejected
         self.mismatched += other.mismatched
+        self.expired += other.expired
+        self.future += other.future
         for table, count in other.rows.items():
             self.rows[table] = self.rows.get(table, 0) + count
         self.failure = self.failure or other.failure

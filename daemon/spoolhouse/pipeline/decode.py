@@ -162,6 +162,8 @@ class _Decoding:
             case Read(piece=piece, decoded=decoded, lines_before=lines_before):
                 stats.lines += decoded.lines
                 stats.mismatched += decoded.mismatched
+                stats.expired += decoded.expired
+                stats.future += decoded.future
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
                     recent.rejected(name, lines_before, decoded.rejects)

@@ -275,7 +275,8 @@ class Settler:
         metrics.FILES.labels(file.place.type, outcome).inc()
         now = self.ending.now_ms()
         seconds = round((now - file.claimed_ms) / 1000, 3)
-        say = log.error if stats.failure else log.warning if stats.rejected or stats.mismatched else log.info
+        odd = stats.rejected or stats.mismatched or stats.expired or stats.future
+        say = log.error if stats.failure else log.warning if odd else log.info
         say(
             "file_settled",
             path=str(file.place),
@@ -285,6 +286,8 @@ class Settler:
             rows=stats.rows,
             rejected=stats.rejected,
             project_mismatch=stats.mismatched,
+            expired=stats.expired,
+            future=stats.future,
             failure=stats.failure or None,
             seconds=seconds,
         )
@@ -328,3 +331,5 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
         metrics.LINES.labels(shipment.type, "landed").inc(more.lines - more.rejected)
         metrics.LINES.labels(shipment.type, "rejected").inc(more.rejected)
         metrics.PROJECT_MISMATCHES.inc(more.mismatched)
+        metrics.ODD_TIMES.labels("expired").inc(more.expired)
+        metrics.ODD_TIMES.labels("future").inc(more.future)

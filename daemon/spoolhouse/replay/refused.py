@@ -5,7 +5,6 @@ import base64
 from collections.abc import AsyncIterator
 from functools import partial
 
-from spoolhouse.core.jsonl import Origin
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.parts import Part
 from spoolhouse.core.ports import Rows
@@ -49,7 +48,7 @@ def _refused(rejects: Rejects, selection: Selection) -> list[dict[str, object]]:
 def _wanted(archive: Archive, record: dict[str, object], batch: str, number: int, clock_ms: int) -> Wanted:
     name = batch.partition(":")[2].partition(".")[0]
     raw = str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
-    origin = Origin(project=str(record["file"]).split("/")[1], policy=archive.policy, clock_ms=clock_ms)
+    origin = archive.origin(str(record["file"]).split("/")[1], clock_ms)
     rows = archive.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
     if rows is None:
         raise RejectedDataError(f"the line is no valid event of {name} any more")

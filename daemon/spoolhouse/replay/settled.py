@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spoolhouse.core.declaration import EventType, Table, tables
 from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import LineDecoder, Origin, ProjectPolicy
+from spoolhouse.core.jsonl import LineDecoder, Origin, ProjectPolicy, TimePolicy
 from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.core.shipment import CHUNK_BYTES
@@ -36,6 +36,12 @@ class Archive:
     decoder: LineDecoder
     max_line: int
     policy: ProjectPolicy
+    expired: TimePolicy
+    future: TimePolicy
+
+    def origin(self, project: str, clock_ms: int) -> Origin:
+        """Return what a line of the project's folder was read by, at the shipment's clock."""
+        return Origin(project=project, policy=self.policy, clock_ms=clock_ms, expired=self.expired, future=self.future)
 
     async def trace(self, path: Path) -> list[Traced]:
         """Return what the ledger says of the file at `path`, which need not be there any more.
@@ -123,7 +129,7 @@ class Archive:
         if count != line.rows:
             raise SpoolError(
                 f"{path}: bytes {line.start} to {line.end} hold {count} rows of {line.table}, {line.rows} were shipped;"
-                " the file was changed, or spool.project is another one now"
+                " the file was changed, or spool.project, expired or future is another one now"
             )
 
     def _of_batch(self, path: Path, line: Traced, own: Part, landed_as: str) -> Wanted:
@@ -149,7 +155,7 @@ class Archive:
     def _read(self, path: Path, line: Traced) -> Iterator[Rows]:
         kind, project, name = line.file.split("/")
         place = Place(type=kind, project=project, name=name)
-        origin = Origin(project=project, policy=self.policy, clock_ms=line.shipped_ms)
+        origin = self.origin(project, line.shipped_ms)
         plain = place.encoding is Encoding.PLAIN
         start = line.start if plain else 0
         reader = SegmentReader(path, start, place.encoding, self.decoder, origin, self.max_line)
@@ -187,4 +193,6 @@ def archive(settings: Settings, driver: Driver, events: Mapping[str, EventType] 
         decoder=LineDecoder(events),
         max_line=settings.spool.max_line,
         policy=settings.spool.project,
+        expired=settings.spool.expired,
+        future=settings.spool.future,
     )

@@ -30,6 +30,10 @@ class SpoolSettings(Group):
     """Bytes of the longest line that is taken; it bounds the memory that one line can cost."""
     project: Live[Literal["trust", "warn", "reject"]] = "warn"
     """What happens to an event whose project is not its folder's: nothing, a warning, or rejection."""
+    expired: Live[Literal["trust", "warn", "reject"]] = "warn"
+    """What happens to an event that is older than its table keeps it, and would vanish from there without a word."""
+    future: Live[Literal["trust", "warn", "reject"]] = "warn"
+    """What happens to an event that lies more than a day in the future: a clock is wrong, or a unit."""
     project_id: Live[str | None] = None
     """Take only the files of this project."""
     min_free: Live[Reserve] = ByteSize(64 * MIB)

@@ -244,7 +244,14 @@ class Reader:
 
     def _origin(self, shipment: Shipment, segment: Segment) -> Origin:
         place = self._homes[shipment.instance].files[segment.file].place
-        return Origin(project=place.project, policy=shipment.limits.project, clock_ms=shipment.clock_ms)
+        limits = shipment.limits
+        return Origin(
+            project=place.project,
+            policy=limits.project,
+            clock_ms=shipment.clock_ms,
+            expired=limits.expired,
+            future=limits.future,
+        )
 
     def _segment_reader(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> SegmentReader:
         home = self._homes[shipment.instance]
