@@ -14,6 +14,8 @@ ARG EXTRAS=
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
+COPY config ./config
+COPY systemd ./systemd
 COPY daemon ./daemon
 # A virtual environment without pip; it is compiled here, because the root may be read-only later. Some libraries bring
 # their symbols and their C sources along: 100 of 150 MB.

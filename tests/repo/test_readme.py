@@ -52,6 +52,17 @@ def test_what_it_points_to_is_there(target: str) -> None:
     assert (ROOT / target).exists()
 
 
+def test_what_it_helps_with_is_said_somewhere() -> None:
+    """Each message of the troubleshooting table is one that the program has."""
+    table = README.partition("## Troubleshooting")[2].partition("## ")[0]
+    messages = [
+        name for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    ]
+    sources = "\n".join(path.read_text() for path in (ROOT / "daemon").rglob("*.py"))
+    assert len(messages) > 15
+    assert [message for message in messages if message not in sources] == []
+
+
 def test_its_example_lines_are_valid() -> None:
     [block] = blocks("json")
     for line in block.splitlines():
