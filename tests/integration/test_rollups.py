@@ -276,7 +276,7 @@ def check_errors(rollup: Rollup, error: str, shown: Mapping[Key, Figures], group
 
 @pytest.mark.parametrize(("table", "rollup"), EVERY, ids=lambda each: each.name)
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     # Explaining a failure traces every line, which takes longer than a test may.
     phases=set(Phase) - {Phase.explain},

@@ -1,5 +1,7 @@
 """`spoolhouse migrate` as several instances run it at once, and as a crash leaves it."""
 
+import os
+import pty
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +73,33 @@ def test_killed_while_it_counts_it_goes_on(unfilled: Database) -> None:
     assert done.returncode == 0
     assert "rollup_filled" in done.stderr
     assert counted(unfilled) == [(LINES,)]
+
+
+def test_a_terminal_is_shown_how_far_it_is(unfilled: Database) -> None:
+    terminal, its_side = pty.openpty()
+    with subprocess.Popen(
+        [SCRIPT, "migrate"],
+        stdout=subprocess.PIPE,
+        stderr=its_side,
+        env={**environment(unfilled), "TERM": "xterm", "COLUMNS": "120"},
+    ) as process:
+        os.close(its_side)
+        shown = b""
+        while piece := _read(terminal):
+            shown += piece
+        assert process.stdout is not None
+        assert b"done: mastra_admin_logs_hourly: 200,000 rows counted\n" in process.stdout.read()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert b"changes" in shown
+    assert b"rows of mastra_admin_logs_hourly" in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # the other side has closed it
+        return b""
 
 
 def killed_after(database: Database, word: str, *, lines: int) -> bool:

@@ -16,6 +16,7 @@ from spoolhouse.schema.rollups import feed_name, target_name, view_name
 from spoolhouse.schema.spelling import folded_columns
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
 
+GOLDEN = Path(__file__).parent / "golden"
 SCRIPT = Path(__file__).parents[2] / "config" / "schema.sql"
 
 READABLE_COLUMNS = {
@@ -178,3 +179,13 @@ def test_a_view_is_known_by_its_definition_and_not_by_its_place() -> None:
     changed = declare(database="here", tables=(other,)).tables[0].rollups[0]
     assert changed.view.comment != here.view.comment
     assert changed.feed.comment != here.feed.comment
+
+
+def test_what_a_rollup_counts_is_the_same_for_as_long_as_its_version_is() -> None:
+    """A change that is wanted raises `version` in the declaration, and then comes here as a new line."""
+    counted = {
+        f"{rollup.rollup.name} {rollup.rollup.version}": rollup.feed.comment
+        for event in declare(database=None, prefix="").tables
+        for rollup in event.rollups
+    }
+    assert counted == dict(line.split(": ") for line in (GOLDEN / "rollups.txt").read_text().splitlines())

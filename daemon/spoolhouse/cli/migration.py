@@ -25,7 +25,9 @@ def reporting(changes: int) -> Iterator[Report]:
         yield Lines()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # What is printed stands above the bars, but for a stdout that goes elsewhere: it must go there.
+    same = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=same) as progress:
         yield Bars(progress, changes)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spoolhouse.core.ports import Driver
-from spoolhouse.schema.render import Schema, earlier_names, object_names
+from spoolhouse.schema.render import Schema, earlier_names, object_names, settings_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,11 @@ class LiveDatabase:
 
     exists: bool
     tables: Mapping[str, LiveTable]
+    unknown: frozenset[str] = frozenset()
+    """Those settings of tables that the schema names and the server, an older one, has never heard of."""
 
 
+_SETTINGS = "SELECT name FROM system.merge_tree_settings WHERE has({names:Array(String)}, name)"
 _DATABASE = "SELECT count() FROM system.databases WHERE name = {database:String}"
 _TABLES = """
 SELECT name, engine, engine_full, partition_key, sorting_key, comment, ifNull(total_rows, 0) FROM system.tables
@@ -99,4 +102,6 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
             tuple(map(str, row)) for row in await driver.execute(_TABLES, about)
         )
     }
-    return LiveDatabase(exists=bool(found[0][0]), tables=tables)
+    wanted = settings_of(schema)
+    known = {str(name) for (name,) in await driver.execute(_SETTINGS, {"names": sorted(wanted)})}
+    return LiveDatabase(exists=bool(found[0][0]), tables=tables, unknown=wanted - known)

@@ -9,7 +9,7 @@ from spoolhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinitio
 from spoolhouse.schema.drift import make_way, table_steps
 from spoolhouse.schema.filling import Extent, filling, finished, waiting
 from spoolhouse.schema.live import LiveDatabase, LiveTable
-from spoolhouse.schema.render import EventTable, Schema, create_database
+from spoolhouse.schema.render import EventTable, Schema, create_database, without_settings
 from spoolhouse.schema.rollups import RollupDefinition
 from spoolhouse.schema.steps import Change, Fill, Plan, Refusal, Step
 
@@ -23,6 +23,8 @@ def plan(declared: Schema, live: LiveDatabase) -> Plan:
     granularity), a longer deduplication window, and an enum that knows more values.
     """
     steps: list[Step] = []
+    if live.unknown:
+        declared = without_settings(declared, live.unknown)
     if declared.database is not None and not live.exists:
         create = create_database(declared.database, declared.on_cluster)
         steps.append(Change(name=declared.database, what="+ database", statement=create))

@@ -1,7 +1,7 @@
 """The whole schema as a value, and as a script."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spoolhouse.core import declaration
 from spoolhouse.core.declaration import EventType, Table
@@ -107,6 +107,37 @@ def object_names(schema: Schema) -> tuple[str, ...]:
 def earlier_names(schema: Schema) -> tuple[str, ...]:
     """Return the unqualified names of what the rollups' earlier versions were fed by."""
     return tuple(name for event in schema.tables for rollup in event.rollups for name in rollup.earlier_feeds)
+
+
+def settings_of(schema: Schema) -> frozenset[str]:
+    """Return the names of all settings that its tables have."""
+    return frozenset(name for event in schema.tables for table in _kept(event) for name in table.settings)
+
+
+def without_settings(schema: Schema, names: frozenset[str]) -> Schema:
+    """Return the schema for a server that does not know some settings of tables: it would refuse the whole statement.
+
+    None of ours decides what is stored but the deduplication windows, which any server has that speaks of them.
+    """
+
+    def known(table: TableDefinition) -> TableDefinition:
+        return replace(table, settings={name: value for name, value in table.settings.items() if name not in names})
+
+    return replace(
+        schema,
+        tables=tuple(
+            replace(
+                event,
+                table=known(event.table),
+                rollups=tuple(replace(rollup, target=known(rollup.target)) for rollup in event.rollups),
+            )
+            for event in schema.tables
+        ),
+    )
+
+
+def _kept(event: EventTable) -> tuple[TableDefinition, ...]:
+    return (event.table, *(rollup.target for rollup in event.rollups))
 
 
 def create_database(name: str, on_cluster: str = "") -> str:
