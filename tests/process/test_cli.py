@@ -23,6 +23,7 @@ COMMANDS = (
     "check",
     "pause",
     "resume",
+    "release",
     "migrate",
     "generate",
     "tables",

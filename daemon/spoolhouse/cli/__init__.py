@@ -9,7 +9,19 @@ from io import TextIOWrapper
 import structlog
 
 from spoolhouse import __version__, log
-from spoolhouse.cli import check, generate, ingest, migrate, pause, replay, status, tables, trace_file, verify
+from spoolhouse.cli import (
+    check,
+    generate,
+    ingest,
+    migrate,
+    pause,
+    release,
+    replay,
+    status,
+    tables,
+    trace_file,
+    verify,
+)
 from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError
 
 OK = 0
@@ -66,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--version", action="version", version=f"spoolhouse {__version__}")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="spoolhouse")
-    for command in (ingest, status, check, pause, migrate, generate, tables, trace_file, replay, verify):
+    for command in (ingest, status, check, pause, release, migrate, generate, tables, trace_file, replay, verify):
         command.add_to(commands)
     return result
 

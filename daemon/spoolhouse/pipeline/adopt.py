@@ -9,22 +9,21 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import structlog
 
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
 from spoolhouse.core import recovery
-from spoolhouse.core.recovery import FileFact
 from spoolhouse.core.shipment import Shipment
 from spoolhouse.errors import SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.disk import to_its_end
 from spoolhouse.pipeline.settle import Complete, News
 from spoolhouse.spool import instances
+from spoolhouse.spool.facts import fact
 from spoolhouse.spool.home import Home
-from spoolhouse.spool.journal import Contents, FileState, JournalledFile
+from spoolhouse.spool.journal import Contents, FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
 
@@ -123,7 +122,7 @@ class Adopter:
             contents = home.load()
             reach("adopt.loaded")
             home.rename_back(file.number for file in contents.files)
-            facts = [_fact(home, file) for file in contents.files]
+            facts = [fact(home, file) for file in contents.files]
             actions = recovery.plan(home.listing(), facts, home.unacknowledged)
             now = self.now_ms()
             if actions.moved:
@@ -182,24 +181,3 @@ class Adopter:
         self.tails.grown |= appended
         for number in watched:
             self.tails.watch(home, number)
-
-
-def _fact(home: Home, file: JournalledFile) -> FileFact[Place]:
-    aside = file.number in home.leaving or (file.target is not None and _is(file, home.copy(file)))
-    return FileFact(
-        number=file.number,
-        key=file.place,
-        final=file.state is FileState.FINAL,
-        here=not aside and _is(file, home.claimed / file.place.relative, device=file.device),
-        aside=aside,
-        at_target=file.target is not None and _is(file, home.spool / file.target),
-    )
-
-
-def _is(file: JournalledFile, path: Path, *, device: int | None = None) -> bool:
-    """Tell whether the file at `path` is the one that was claimed, or the copy that was made of it on another disk."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return status.st_ino == file.inode and device in {None, status.st_dev}

@@ -1,0 +1,74 @@
+"""`spoolhouse release`: what dead instances claimed and never sent, back to where it was dropped."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from spoolhouse.cli import flags
+from spoolhouse.errors import SpoolError
+from spoolhouse.log import one_line, printable
+
+if TYPE_CHECKING:
+    from spoolhouse.spool.releasing import Released
+
+_EPILOG = """\
+For moving a spool to another host, or to other software. A daemon that starts
+on the same spool does this by itself, and finishes what was sent, too; what may
+have been sent is therefore not released, but counted, with exit code 1. Nothing
+of a running daemon is touched.
+
+examples:
+  spoolhouse release --file-storage-path /var/spool/events --dry-run
+  spoolhouse release --file-storage-path /var/spool/events
+
+exit codes:
+   0  no file is claimed any more
+   1  some are: they may have been sent, or their daemon runs
+  78  there is no such spool
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "release",
+        usage="spoolhouse release [--dry-run] [INSTANCE …] [options]",
+        help="put back what dead daemons had claimed and never sent",
+        description="Put back what dead daemons of a spool had claimed and never sent.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("instances", nargs="*", metavar="INSTANCE", help="folders in .spoolhouse/ (default: all)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    flags.add_spool(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Release; return the exit code."""
+    from spoolhouse.spool import instances  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.spool.releasing import release  # noqa: PLC0415  # nor this
+
+    root = flags.settings(options).spool.root
+    if not root.is_dir():
+        raise SpoolError(f"{root}: no such folder; set spool.storage_path to the spool")
+    known = instances.names(root)
+    if unknown := sorted(set(options.instances) - set(known)):
+        raise SpoolError(f"{root}: there is no instance {unknown[0]}; there are: {', '.join(known) or 'none'}")
+    kept = 0
+    for instance in options.instances or known:
+        outcome = release(root, instance, dry_run=options.dry_run)
+        _tell(outcome, dry_run=options.dry_run)
+        kept += outcome.kept or bool(outcome.trouble)
+    if not known:
+        print("No instance has left anything.", file=sys.stderr)
+    return 1 if kept else 0
+
+
+def _tell(outcome: "Released", *, dry_run: bool) -> None:
+    for path in outcome.released:
+        print(f"{'would release' if dry_run else 'released'} {one_line(printable(path))}")
+    if outcome.trouble:
+        print(f"{outcome.instance}: {outcome.kept} files stay claimed: {one_line(printable(outcome.trouble))}")

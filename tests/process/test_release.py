@@ -1,0 +1,84 @@
+"""`spoolhouse release`: what was never sent goes back, what may have been sent stays; a running daemon is let be."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import Daemon, command, drop, once
+from tests.process.inputs import good
+
+FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
+
+
+def flags(spool: Path) -> tuple[str, ...]:
+    """Return the flags that name a spool."""
+    return ("--file-storage-path", str(spool), "--base-path", "")
+
+
+def claimed(spool: Path) -> list[Path]:
+    """Return the files that instances hold."""
+    return [path for path in spool.glob(".spoolhouse/*/claimed/**/*") if path.is_file()]
+
+
+def test_what_was_never_sent_goes_back(database: Database, tmp_path: Path) -> None:
+    path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+    code, daemon = once(database.native_url, tmp_path, env={FAILPOINTS: "home.claimed=kill"})
+    assert code == -signal.SIGKILL, daemon.told()
+    assert not path.exists()
+    done = command("release", "--dry-run", *flags(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "would release span/p/a.jsonl\n")
+    assert len(claimed(tmp_path)) == 1
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5, first=5))
+    done = command("release", *flags(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "released span/p/a.1.jsonl\n")
+    assert (tmp_path / "span/p/a.1.jsonl").read_bytes() == good("p", 5)
+    assert list((tmp_path / ".spoolhouse").iterdir()) == []
+    done = command("release", *flags(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "No instance has left anything.\n")
+
+
+@pytest.mark.parametrize("place", ["journal.plan", "claim.journalled", "insert.before_send", "settle.acknowledged"])
+def test_what_may_have_been_sent_stays(place: str, database: Database, tmp_path: Path) -> None:
+    """Whether it was, the journal alone does not say: from the plan on, a daemon has to finish it."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+    code, daemon = once(database.native_url, tmp_path, env={FAILPOINTS: f"{place}=kill"})
+    assert code == -signal.SIGKILL, daemon.told()
+    done = command("release", *flags(tmp_path))
+    if place == "journal.plan":  # it died before the commit
+        assert (done.returncode, done.stdout) == (0, "released span/p/a.jsonl\n")
+    else:
+        assert done.returncode == 1
+        assert "1 files stay claimed: they may have been sent" in done.stdout
+        assert len(claimed(tmp_path)) == 1
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert database.query("SELECT count() FROM mastra_admin_spans") == [(5,)]
+
+
+def test_a_running_daemon_and_a_damaged_journal_are_left_alone(database: Database, tmp_path: Path) -> None:
+    with Daemon(database.native_url, tmp_path) as daemon:
+        daemon.wait_for("started")
+        done = command("release", *flags(tmp_path))
+        assert done.returncode == 1
+        assert "it is running: stop it first" in done.stdout
+        (instance,) = [path.name for path in (tmp_path / ".spoolhouse").iterdir() if path.is_dir()]
+        daemon.kill()
+    journal = tmp_path / ".spoolhouse" / instance / "journal.sqlite"
+    kept = tmp_path / ".spoolhouse" / instance / "claimed/span/p/a.jsonl"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(good("p", 5))
+    journal.write_bytes(b"garbage" * 1000)
+    journal.with_name("journal.sqlite-wal").unlink(missing_ok=True)
+    done = command("release", instance, *flags(tmp_path))
+    assert done.returncode == 1
+    assert "1 files stay claimed" in done.stdout
+    assert kept.exists()
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    assert command("release", *flags(tmp_path / "none")).returncode == 78
+    done = command("release", "nobody", *flags(tmp_path))
+    assert done.returncode == 78
+    assert "there is no instance nobody" in done.stderr
