@@ -45,7 +45,6 @@ HARMLESS = {
     ("decode", "run", "_end_round"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "_give"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "drop_long"): "a place is inside, if there is anything to drop",
-    ("claim", "run", "_is_open"): "waits",
     ("insert", "run", "_next"): "waits",
     ("insert", "run", "_deliver"): "places are inside, at each step",
     ("insert", "_send", "divide"): "the journal's own places are inside",

@@ -337,7 +337,8 @@ def test_a_journal_of_the_first_format_is_brought_up_to_date(path: Path, journal
     journal.plan([file], [_shipment("s", 1)])
     journal.close()
     with closing(sqlite3.connect(path)) as database:
-        database.executescript("DROP TABLE part; PRAGMA user_version = 1")
+        database.executescript("DROP TABLE part; DROP TABLE commits; PRAGMA user_version = 1")
+    path.with_name(f"{path.name}-mark").unlink()
     for _ in range(2):
         with closing(Journal(path, "i", create=False)) as again:
             assert [shipment.id for shipment in again.load().planned] == ["s"]

@@ -21,17 +21,22 @@ from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.mark import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT = 2
+FORMAT = 3
 _PARTS = """
 CREATE TABLE part (
     batch TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL, refusal TEXT NOT NULL,
     shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, PRIMARY KEY (batch, first)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX part_shipment ON part (shipment);
+"""
+_COMMITS = """
+CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
+INSERT INTO commits VALUES (0);
 """
 _SCHEMA = f"""
 CREATE TABLE file (
@@ -50,14 +55,16 @@ CREATE TABLE segment (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX segment_file ON segment (file);
 {_PARTS}
+{_COMMITS}
 """
-_UPGRADES = {1: _PARTS}
+_UPGRADES = {1: _PARTS, 2: _COMMITS}
 """What makes the next format of one."""
 _FORGET_SHIPMENTS = """
 DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     SELECT 1 FROM segment JOIN file ON file.number = segment.file
     WHERE segment.shipment = shipment.id AND file.state <> 'final')
 """
+_READING = frozenset({"load", "cuts"})
 _BITS = 64
 _FAULTS = (sqlite3.Error, UnicodeError, OSError)
 """What a damaged database raises: its own words, too, may quote bytes that are no text. OSError is a failpoint's."""
@@ -123,6 +130,7 @@ class Journal:
         self._path = path
         self._instance = instance
         self._lock = threading.Lock()
+        self._mark = Mark(path)
         if not create and not path.is_file():
             raise JournalError(f"{path}: the journal is missing")
         try:
@@ -149,6 +157,9 @@ class Journal:
             self._upgrade()
         else:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        self._commits = _int(execute("SELECT count FROM commits").fetchone()[0])
+        if not create and (lost := self._mark.read() - self._commits) > 0:
+            raise JournalError(f"{self._path}: it is of an earlier time, what was written last ({lost}) is lost")
         (number,) = execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
         return _int(number)
 
@@ -174,6 +185,8 @@ class Journal:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._database
+                    if step not in _READING:
+                        self._database.execute("UPDATE commits SET count = ?", (self._commits + 1,))
                     reach(f"journal.{step}")
                     self._database.execute("COMMIT")
                 except BaseException:
@@ -183,6 +196,9 @@ class Journal:
                     raise
             except _FAULTS as error:
                 raise _meant(self._path, error) from error
+            if step not in _READING:
+                self._commits += 1
+                self._mark.write(self._commits)
 
     def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
         """Record files that are new or have grown, and the shipments that cover their bytes."""
