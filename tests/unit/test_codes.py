@@ -33,6 +33,12 @@ def test_operator(code: int) -> None:
     assert refusal.mend
 
 
+def test_an_insert_of_too_many_partitions_is_to_be_cut() -> None:
+    words = "Too many partitions for single INSERT block (more than 100)."
+    assert isinstance(error(252, words), RejectedDataError)
+    assert isinstance(error(252, f"{words}: while pushing to view d.v"), TransientError)
+
+
 @given(code=st.integers(-10, 10_000).filter(lambda code: code not in CODES))
 def test_unknown_code_is_the_operators(code: int) -> None:
     refusal = error(code, "words")

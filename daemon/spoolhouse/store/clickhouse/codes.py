@@ -21,6 +21,7 @@ _ALERT = re.compile(r"alert (bad |unsupported )?(certificate|unknown ca|access d
 _VIEW = "while pushing to view"
 _CONVERSION = re.compile(r"while converting source column|Unsupported types to CAST")
 _UNKNOWN_CHOICE = 691
+_TOO_WIDE = re.compile(r"Too many partitions for single INSERT block")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +307,9 @@ def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
     in_view = _VIEW in message
     if in_view and decision is RejectedDataError:
         decision, mend = OperatorError, "mend the materialized view, or its target; the table itself has the rows"
+    elif _TOO_WIDE.search(message) and not in_view:
+        # Said before anything is written. Cut in two until each part is narrow enough, which a single row is.
+        return RejectedDataError(f"the insert has too many partitions: {words}", code=code, ambiguous=ambiguous)
     elif decision is RejectedDataError and code != _UNKNOWN_CHOICE and _CONVERSION.search(message):
         # The value could be read as what the declaration says, and the column is of another type: it would refuse the
         # values of all other rows, too, and not one of them is at fault.

@@ -48,7 +48,7 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
     "min_insert_block_size_rows_for_materialized_views": ONE_BLOCK_ROWS,
     "min_insert_block_size_bytes_for_materialized_views": 0,
     "input_format_parallel_parsing": 0,
-    # A batch of many months is many partitions; refused, it would be refused for ever.
+    # A batch of many months is many partitions. Where a profile does not let it be raised, the batch is cut up.
     "max_partitions_per_insert_block": 0,
     # Half of the server's work otherwise; readers use FINAL anyway.
     "optimize_on_insert": 0,
@@ -76,8 +76,12 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
 NAMES: tuple[str, ...] = tuple(sorted({*_INSERT_SETTINGS, "insert_deduplication_token"}))
 """Every setting that depends on the server: what to ask `system.settings` for."""
 
-KNOWN_SQL = "SELECT name FROM system.settings WHERE name IN {names:Array(String)} SETTINGS limit = 0, offset = 0"
-"""Which of `NAMES` the server knows: an older one refuses a statement over a setting that it has never heard of."""
+KNOWN_SQL = """\
+SELECT name FROM system.settings WHERE name IN {names:Array(String)}
+AND NOT (name = 'max_partitions_per_insert_block' AND (readonly OR isNotNull(min) OR isNotNull(max)))
+SETTINGS limit = 0, offset = 0"""
+"""Which of `NAMES` to send: an older server refuses a statement over a setting that it has never heard of, and any over
+one that the user's profile does not leave to him; what can be done without is left out then."""
 
 
 def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]:
