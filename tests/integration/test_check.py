@@ -225,6 +225,22 @@ async def test_merges_do_not_keep_up(database: Database, spool: Path) -> None:
     assert "4 parts" in warnings["parts"].what
 
 
+REPLICA = "remote_servers/one/shard/replica"
+ONE: dict[str, str | int] = {f"{REPLICA}/host": "127.0.0.1", f"{REPLICA}/port": 9}
+
+
+async def test_a_cluster(start_server: StartServer, spool: Path) -> None:
+    url = start_server(Config(server=ONE)).native_url
+    good = await found(settings_of(url, spool, cluster="one", keeper=False))
+    assert [finding.what for finding in good if finding.subject == "cluster"] == ["one has 1 shards and 1 replicas"]
+    # The test engine has neither Keeper nor such macros.
+    faults = [finding.what for finding in await found(settings_of(url, spool, cluster="one")) if finding.mend]
+    assert any("macros" in what for what in faults)
+    assert any("Keeper" in what for what in faults)
+    other = await found(settings_of(url, spool, cluster="two"))
+    assert "clickhouse.cluster" in next(finding.mend for finding in other if finding.subject == "cluster")
+
+
 @pytest.mark.parametrize(
     ("hours", "level"), [(0, Level.GOOD), (0.01, Level.WARNING), (-0.01, Level.WARNING), (30, Level.FAULT)]
 )

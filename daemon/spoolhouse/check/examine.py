@@ -73,8 +73,11 @@ async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _of_the_server(settings: Settings, schema: Schema, admin: Driver) -> list[Finding]:
     user, migrates = settings.clickhouse.username, settings.clickhouse.migrate
+    named, keeper = settings.clickhouse.cluster, settings.clickhouse.keeper
+    cluster = [] if named is None else await server.gathered("cluster", server.cluster(admin, named, keeper=keeper))
     return [
         *await server.gathered("version", server.version(admin)),
+        *cluster,
         *await server.gathered("profile", server.profile(admin, user=user)),
         *await server.gathered("rights", rights.examine(schema, admin, user=user, migrates=migrates)),
         *await server.gathered("clock", server.clock(admin, now_ms)),

@@ -44,7 +44,7 @@ def fault(subject: str, what: str, *, why: str, mend: str) -> Finding:
     return Finding(subject=subject, level=Level.FAULT, what=what, why=why, mend=mend)
 
 
-def unknown(subject: str, error: StoreError) -> Finding:
-    """Return a finding for what the server did not let us look at."""
-    mend = error.mend or "see the message"
-    return warning(subject, f"could not be looked at: {error.message}", why="what is not known is not safe", mend=mend)
+def unknown(subject: str, error: StoreError, *, level: Level = Level.WARNING) -> Finding:
+    """Return a finding for what the server did not let us look at; `level` says how much it is needed."""
+    what, mend = f"could not be looked at: {error.message}", error.mend or "see the message"
+    return Finding(subject=subject, level=level, what=what, why="what is not known is not safe", mend=mend)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 
-from spoolhouse.check.finding import Finding, fault, good, unknown, warning
+from spoolhouse.check.finding import Finding, Level, fault, good, unknown, warning
 from spoolhouse.core.ports import Driver
 from spoolhouse.core.pressure import pressure
 from spoolhouse.errors import StoreError
@@ -107,6 +107,33 @@ async def safety(schema: Schema, driver: Driver, *, durable: bool) -> AsyncItera
         yield good("durable", "rows are on the disk before they are acknowledged")
 
 
+async def cluster(driver: Driver, name: str, *, keeper: bool) -> AsyncIterator[Finding]:
+    """Judge the cluster that the settings name: its hosts, and what replication needs."""
+    sql = """SELECT count(DISTINCT shard_num), count(), groupArrayIf(host_name, errors_count > 0)
+        FROM system.clusters WHERE cluster = {name:String}"""
+    ((shards, replicas, failing),) = await driver.execute(sql, {"name": name})
+    if not shards:
+        mend = "check clickhouse.cluster, and remote_servers in the ClickHouse server's configuration"
+        yield fault("cluster", f"the server knows no cluster {name}", why="no table can be made on it", mend=mend)
+        return
+    yield good("cluster", f"{name} has {shards} shards and {replicas} replicas")
+    if isinstance(failing, list) and failing:
+        why = "what has to go there waits"
+        mend = "check these hosts, and see system.clusters"
+        yield warning("cluster", f"{', '.join(map(str, failing))} could not be reached lately", why=why, mend=mend)
+    if not keeper:
+        return
+    ((macros,),) = await driver.execute("SELECT count() FROM system.macros WHERE macro IN ('shard', 'replica')")
+    if int(str(macros)) < len(("shard", "replica")):
+        mend = "set macros/shard and macros/replica in the configuration of each server, or clickhouse.keeper = false"
+        yield fault("cluster", "the server lacks the macros shard and replica", why="replicas need names", mend=mend)
+    try:
+        await driver.execute("SELECT 1 FROM system.zookeeper WHERE path = '/' LIMIT 1")
+    except StoreError as error:
+        mend = "check ClickHouse Keeper and the server's way to it, or set clickhouse.keeper = false"
+        yield fault("cluster", f"Keeper: {error.message}", why="no replicated table takes rows without it", mend=mend)
+
+
 async def clock(driver: Driver, now_ms: Clock) -> AsyncIterator[Finding]:
     """Judge the two clocks, and the server's time zone."""
     before = now_ms()
@@ -161,5 +188,7 @@ async def gathered(subject: str, findings: AsyncIterator[Finding]) -> list[Findi
         async for finding in findings:
             result.append(finding)  # noqa: PERF401  # what was found before an error is kept
     except StoreError as error:
-        result.append(unknown(subject, error))
+        # The daemon itself looks at these two at start, and waits until it can.
+        level = Level.FAULT if subject in {"schema", "windows"} else Level.WARNING
+        result.append(unknown(subject, error, level=level))
     return result

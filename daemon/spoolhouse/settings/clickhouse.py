@@ -120,6 +120,9 @@ class ClickHouseSettings(Group):
             raise ValueError("a URL without spaces and control characters")
         if scheme not in URL_SCHEMES:
             raise ValueError(f"a URL that begins with {', '.join(f'{scheme}://' for scheme in URL_SCHEMES)}")
+        if "," in url.partition("://")[2].partition("/")[0]:
+            # An insert without a clear answer must go back to the server that may have it.
+            raise ValueError("one host: for several servers, that of one of them, and clickhouse.cluster")
         try:
             parts = urlsplit(url)
             # Reading .port raises ValueError above 65535.
