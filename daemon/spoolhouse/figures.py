@@ -30,6 +30,7 @@ from spoolhouse.health import Health
 from spoolhouse.log import HIDDEN, printable
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import Desk
+from spoolhouse.pipeline.gate import Gate
 from spoolhouse.pipeline.settle import Settler
 from spoolhouse.pulse import Pulse
 from spoolhouse.settings import Settings
@@ -54,6 +55,7 @@ class Work:
     desk: Desk
     settler: Settler
     adopter: Adopter
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +116,18 @@ class Figures:
     def readiness(self) -> Readiness:
         """Return whether ClickHouse takes rows of all types, and this daemon too."""
         state = "stopping" if self.stop.is_set() else "running" if self.health.answered else "starting"
+        if state == "running" and self._paused() is not None:
+            state = "paused"
         reasons = [self._concealed(trouble) for trouble in self.health.reasons(self._types())]
-        return Readiness(ready=state == "running" and not reasons, state=state, reasons=reasons)
+        # A pause is somebody's wish, and no reason to be restarted or to be called out of bed.
+        return Readiness(ready=state in {"running", "paused"} and not reasons, state=state, reasons=reasons)
 
     def exposition(self) -> bytes:
         """Return the metrics, states included."""
         readiness = self.readiness()
         backlog = self._backlog()
         metrics.READY.set(readiness.ready)
+        metrics.PAUSED.set(self._paused() is not None)
         waiting = {name for trouble in readiness.reasons for name in trouble.types}
         for table, types in self._types().items():
             metrics.TABLE_HELD.labels(table).set(not waiting.isdisjoint(types))
@@ -150,6 +156,7 @@ class Figures:
             backlog=self._backlog(),
             rates=self._rates(),
             loop_lag=round(self.stalls.longest, 3),
+            paused=self._paused(),
             last_landed_ms=round(last * 1000) or None,
             bytes=_sum(values, "spoolhouse_read_bytes_total"),
             files=_by(values, "spoolhouse_files_total", "outcome"),
@@ -161,6 +168,9 @@ class Figures:
             recent_rejects=list(reversed(recent.rejects)),
             history=list(self._points),
         )
+
+    def _paused(self) -> str | None:
+        return None if self.work is None else self.work.gate.paused
 
     def _types(self) -> dict[str, list[str]]:
         """Return the event types of each table."""

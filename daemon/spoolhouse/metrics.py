@@ -75,6 +75,11 @@ IN_FLIGHT = Gauge(
     "Shipments that are journalled and not acknowledged yet, those of held tables included.",
     registry=REGISTRY,
 )
+PAUSED = Gauge(
+    "spoolhouse_paused",
+    "1 while the spool is paused (spoolhouse pause): nothing new is claimed; else 0.",
+    registry=REGISTRY,
+)
 UNMOVABLE_FILES = Gauge(
     "spoolhouse_unmovable_files",
     "Files whose rows have landed and that cannot be moved as things are (permissions, a full disk).",

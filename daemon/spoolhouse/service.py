@@ -124,7 +124,12 @@ class Service:
         )
         self.gate = Gate(self.home.spool, self.health, lambda: terms.watermark(self.settings))
         self.figures.work = Work(
-            home=self.home, homes=self.homes, desk=self.desk, settler=self.settler, adopter=self.adopter
+            home=self.home,
+            homes=self.homes,
+            desk=self.desk,
+            settler=self.settler,
+            adopter=self.adopter,
+            gate=self.gate,
         )
 
     async def live(self) -> int:

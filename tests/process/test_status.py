@@ -186,3 +186,22 @@ def test_a_stage_that_hangs_is_named_until_it_gets_on(database: Database, tmp_pa
         daemon.wait_for("file_settled")
         assert daemon.get("/livez").code == 200
         assert only(report(spool, code=0))["state"] == "running"
+
+
+def test_a_pause_is_told_everywhere(database: Database, tmp_path: Path) -> None:
+    """Also where no daemon runs; ClickHouse is no worse for it, so that it is still ready."""
+    arguments = ("--file-storage-path", str(tmp_path), "--base-path", "")
+    with Daemon(database.http_url, tmp_path) as daemon:
+        daemon.wait_for("started")
+        assert command("pause", "--reason", "a backup", *arguments).returncode == 0
+        daemon.wait_for("paused")
+        ready = daemon.get("/readyz")
+        assert (ready.code, json.loads(ready.body)["state"]) == (200, "paused")
+        assert b"\nspoolhouse_paused 1.0\n" in daemon.get("/metrics").body
+        one = only(report(tmp_path, code=1))
+        assert one["state"] == "paused"
+        assert "a backup; spoolhouse resume" in str(one["why"])
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert "a backup" in str(report(tmp_path, code=1)["paused"])
+    assert "a backup: nothing new is claimed; spoolhouse resume ends it" in text(tmp_path)

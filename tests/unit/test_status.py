@@ -45,6 +45,7 @@ WELL = Status(
     ),
     rates=Rates(window=10.0, rows=1234.0, bytes=5_000_000.0, files=2.5),
     loop_lag=0.012,
+    paused=None,
     last_landed_ms=99_000,
     bytes=123_000,
     files={"processed": 12, "failed": 1},
@@ -78,6 +79,11 @@ def with_reasons(*reasons: Trouble) -> Status:
             "stages do not get on: settle for 400 s; a restart is safe",
         ),
         (replace(WELL, readiness=Readiness(ready=False, state="stopping", reasons=[])), "stopping", None),
+        (
+            replace(WELL, readiness=Readiness(ready=True, state="paused", reasons=[]), paused="since noon: a backup"),
+            "paused",
+            "since noon: a backup; spoolhouse resume",
+        ),
     ],
 )
 def test_a_word_for_how_it_does(status: Status, state: str, why: str | None) -> None:
@@ -97,7 +103,9 @@ def rendered(status: Status, *, recent: int = 0) -> str:
         quiet_seconds=0.0,
         status=status,
     )
-    report = Report(spool="/spool", at=0.0, pending=None, oldest_seconds=0.0, not_taken=[], ends=None, instances=[look])
+    report = Report(
+        spool="/spool", at=0.0, pending=None, oldest_seconds=0.0, paused=None, not_taken=[], ends=None, instances=[look]
+    )
     console = Console(width=120, highlight=False, force_terminal=False)
     with console.capture() as captured:
         console.print(picture(report, recent=recent))

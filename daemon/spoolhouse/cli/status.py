@@ -34,7 +34,7 @@ examples:
 
 exit codes:
    0  a daemon runs, and nothing needs a person
-   1  no daemon runs, or one is held, stuck, stopped or does not answer
+   1  no daemon runs, or one is paused, held, stuck, stopped or does not answer
   78  a wrong setting
 """
 
@@ -55,7 +55,7 @@ class Look:
 
     name: str
     state: str
-    """running, stopping, elsewhere; starting, waiting, held, stuck, stopped, silent or gone."""
+    """running, stopping, elsewhere; starting, paused, waiting, held, stuck, stopped, silent or gone."""
     why: str | None
     pid: int | None
     host: str | None
@@ -74,6 +74,8 @@ class Report:
     at: float
     pending: "Pile | None"
     oldest_seconds: float
+    paused: str | None
+    """Since when, and why; None while it is not."""
     not_taken: list[str]
     """What lies in the spool and will not be taken, and why."""
     ends: "Ends | None"
@@ -165,6 +167,7 @@ def _ask(url: str) -> Report:
         at=time.time(),
         pending=None,
         oldest_seconds=0.0,
+        paused=None if status is None else status.paused,
         not_taken=[],
         ends=None,
         instances=[one],
@@ -188,7 +191,7 @@ class Survey:
 
     def __call__(self) -> Report:
         """Look."""
-        from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.spool import pausing, sight  # noqa: PLC0415  # --help needs none of it
 
         began = time.monotonic()
         if self._last is None or began >= self._due:
@@ -196,7 +199,8 @@ class Survey:
             ended = time.monotonic()
             self._due = ended + max(_FOLDERS_EVERY, _FOLDERS_SHARE * (ended - began))
         now = time.time()
-        return replace(self._last, at=now, instances=[_look(instance) for instance in sight.look(self._root, now)])
+        looks = [_look(instance) for instance in sight.look(self._root, now)]
+        return replace(self._last, at=now, paused=pausing.paused(self._root), instances=looks)
 
     def _folders(self) -> Report:
         from spoolhouse.pipeline.arrivals import Strange, scan  # noqa: PLC0415  # --help needs none of it
@@ -214,6 +218,7 @@ class Survey:
             at=now,
             pending=pending,
             oldest_seconds=round(max(0.0, now - oldest), 1) if pending.files else 0.0,
+            paused=None,
             not_taken=strange,
             ends=sight.ends(self._root),
             instances=[],
@@ -275,7 +280,7 @@ def judge(status: Status) -> tuple[str, str | None]:
         first = (held or status.readiness.reasons)[0]
         mend = f"; {first.mend}" if first.mend else ""
         return "held" if held else "waiting", f"{first.scope}: {first.error}{mend}"
-    return status.readiness.state, None
+    return status.readiness.state, status.paused and f"{status.paused}; spoolhouse resume"
 
 
 def fetch(url: str) -> Status | str:

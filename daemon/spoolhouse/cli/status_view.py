@@ -25,7 +25,14 @@ _BARS = "▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 60
 _WIDE = 160
 """Columns where no terminal says how many there are."""
-_COLOURS = {"running": "green", "stopping": "yellow", "starting": "yellow", "waiting": "yellow", "elsewhere": "green"}
+_COLOURS = {
+    "running": "green",
+    "stopping": "yellow",
+    "starting": "yellow",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "elsewhere": "green",
+}
 
 
 def show(report: Report) -> None:
@@ -77,6 +84,8 @@ def _folder(report: Report) -> Iterable[RenderableType]:
             table.add_row("rejected", f"{lines}{_pile(ends.rejected)}" if ends.rejected.files else "none")
             table.add_row("failed", _pile(ends.failed) if ends.failed.files else "none")
         yield Padding(table, (0, 0, 0, 2), expand=False)
+    if report.paused is not None:
+        yield _line(f"  paused {report.paused}: nothing new is claimed; spoolhouse resume ends it", style="yellow")
     for text in report.not_taken[:_NOT_TAKEN_SHOWN]:
         yield _line(f"  not taken: {text}", style="yellow")
     if len(report.not_taken) > _NOT_TAKEN_SHOWN:

@@ -62,7 +62,7 @@ class Readiness:
     ready: bool
     """ClickHouse takes rows of all types."""
     state: str
-    """starting, running or stopping."""
+    """starting, running, paused or stopping."""
     reasons: list[Trouble]
 
 
@@ -143,6 +143,8 @@ class Status:
     rates: Rates
     loop_lag: float
     """Seconds; the longest that the event loop was ever late."""
+    paused: str | None
+    """Since when, and why; None while new files are claimed."""
     last_landed_ms: int | None
     bytes: int
     files: dict[str, int]
