@@ -24,6 +24,7 @@ COMMANDS = (
     "pause",
     "resume",
     "release",
+    "retry",
     "migrate",
     "generate",
     "tables",
@@ -31,7 +32,7 @@ COMMANDS = (
     "replay",
     "verify",
 )
-NEEDED = {"trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "verify": ["a.jsonl"]}
+NEEDED = {"trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "retry": ["--all"], "verify": ["a.jsonl"]}
 """What a command cannot do without."""
 SECRET = "hunter2-and-more"
 

@@ -17,6 +17,7 @@ from spoolhouse.cli import (
     pause,
     release,
     replay,
+    retry,
     status,
     tables,
     trace_file,
@@ -78,7 +79,20 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--version", action="version", version=f"spoolhouse {__version__}")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="spoolhouse")
-    for command in (ingest, status, check, pause, release, migrate, generate, tables, trace_file, replay, verify):
+    for command in (
+        ingest,
+        status,
+        check,
+        pause,
+        release,
+        migrate,
+        generate,
+        tables,
+        trace_file,
+        replay,
+        retry,
+        verify,
+    ):
         command.add_to(commands)
     return result
 

@@ -1,0 +1,89 @@
+"""`spoolhouse retry`: files of failed/ once more."""
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spoolhouse.cli import flags
+from spoolhouse.errors import SpoolError
+from spoolhouse.log import one_line, printable
+
+if TYPE_CHECKING:
+    from spoolhouse.settings import Settings
+
+_EPILOG = """\
+A file ends in failed/ if it cannot be read as one: a corrupt archive, an error
+of the disk; the note beside it says why. Mend it there first, or put a mended
+copy in its place. It then goes back to where it was dropped, and a daemon takes
+it as any other.
+
+What of it has landed must not land twice: the ledger table tells. A file is
+left alone, with the reason, if rows of it have landed, if the ledger does not
+know it, or if a daemon may be at it.
+
+examples:
+  spoolhouse retry /var/spool/events/span/shop/failed/a.jsonl.gz
+  spoolhouse retry --all --dry-run
+
+exit codes:
+   0  all went back
+   1  some were left alone
+  69  ClickHouse is unavailable
+  78  a wrong setting
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "retry",
+        usage="spoolhouse retry (PATH … | --all) [--dry-run] [options]",
+        help="bring files of failed/ back to where they were dropped",
+        description="Bring files of failed/, of which nothing has landed, back to where they\nwere dropped.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files in failed/")
+    parser.add_argument("--all", action="store_true", help="all that are in any failed/ of the spool")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    flags.add_spool(parser)
+    flags.add_clickhouse(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Retry; return the exit code."""
+    if bool(options.paths) == options.all:
+        options.parser.error("name files, or --all")
+    return asyncio.run(_retry(flags.settings(options), options.paths, dry_run=options.dry_run))
+
+
+async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> int:
+    from spoolhouse.replay.failed import Failed  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.replay.rejected import lock  # noqa: PLC0415  # nor this
+    from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
+
+    spool = Path(os.path.abspath(settings.spool.root))  # noqa: ASYNC240, PTH100  # links stay as they are named
+    if not await asyncio.to_thread(spool.is_dir):
+        raise SpoolError(f"{spool}: no such folder; set spool.storage_path to the spool")
+    held = await asyncio.to_thread(lock, spool)
+    driver = open_driver(settings)
+    code = 0
+    try:
+        failed = Failed(spool=spool, driver=driver, prefix=settings.clickhouse.table_prefix)
+        for path in paths or await asyncio.to_thread(lambda: list(failed.all())):
+            try:
+                where = await failed.retry(path, dry_run=dry_run)
+            except SpoolError as error:
+                print(f"left alone: {one_line(printable(str(error)))}")
+                code = 1
+            else:
+                print(f"{'would go' if dry_run else 'back'} to {one_line(printable(where))}")
+    finally:
+        await driver.close()
+        os.close(held)
+    return code

@@ -1,0 +1,130 @@
+"""`spoolhouse retry`: what failed goes back once it is mended, unless a line of it would land twice."""
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import command, drop, once
+from tests.process.inputs import good
+
+SPANS = "mastra_admin_spans"
+QUICK = {"SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.1"}
+NOTE = "a.jsonl.gz.reason.txt"
+
+
+def retry(database: Database, spool: Path, *arguments: str | Path) -> tuple[int, str]:
+    """Run the command; return its exit code, and what it said."""
+    where = ("--file-storage-path", str(spool), "--base-path", "", "--clickhouse-url", database.native_url)
+    done = command("retry", *map(str, arguments), *where)
+    return done.returncode, done.stdout + done.stderr
+
+
+def fail(database: Database, spool: Path, content: bytes = b"no archive", name: str = "a.jsonl.gz") -> Path:
+    """Have a file end in failed/; return its path there."""
+    drop(spool, "span", "p", name, content)
+    code, daemon = once(database.native_url, spool, env=QUICK)
+    assert code == 1, daemon.told()
+    return spool / "span/p/failed" / name
+
+
+def mend(path: Path, content: bytes) -> None:
+    """Put a mended copy in the place of a file."""
+    path.with_name(".mended").write_bytes(content)
+    path.with_name(".mended").replace(path)
+
+
+def rows(database: Database) -> object:
+    """Return how many rows there are, and how many different ones."""
+    return database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}")[0]
+
+
+def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -> None:
+    path = fail(database, tmp_path)
+    mend(path, gzip.compress(good("p", 5)))
+    code, told = retry(database, tmp_path, "--all", "--dry-run")
+    assert (code, told) == (0, "would go to span/p/a.jsonl.gz\n")
+    assert sorted(os.listdir(path.parent)) == ["a.jsonl.gz", NOTE]  # noqa: PTH208  # names alone
+    drop(tmp_path, "span", "p", "a.jsonl.gz", gzip.compress(good("p", 5, first=5)))
+    code, told = retry(database, tmp_path, path)
+    assert (code, told) == (0, "back to span/p/a.1.jsonl.gz\n")
+    assert list(path.parent.iterdir()) == []
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert rows(database) == (10, 10)
+    assert retry(database, tmp_path, "--all") == (0, "")
+
+
+def test_a_file_that_is_as_it_was_goes_back_and_fails_again(database: Database, tmp_path: Path) -> None:
+    """A disk that is well again needs no mend of the file: one that still cannot be read comes back with a new note."""
+    path = fail(database, tmp_path)
+    assert retry(database, tmp_path, path)[0] == 0
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 1, daemon.told()
+    assert sorted(os.listdir(path.parent)) == ["a.jsonl.gz", NOTE]  # noqa: PTH208  # names alone
+
+
+def _cut(path: Path) -> str:
+    del path
+    return "6 rows from bytes 0 to"
+
+
+def _foreign(path: Path) -> str:
+    path.rename(path.with_name("unknown.jsonl.gz"))
+    return "the ledger does not know it"
+
+
+def _appended(path: Path) -> str:
+    with path.open("ab") as writer:
+        writer.write(b"more")
+    return "a daemon may be shipping that"
+
+
+@pytest.mark.parametrize("act", [_cut, _foreign, _appended])
+def test_what_might_land_twice_is_left_alone(act: Callable[[Path], str], database: Database, tmp_path: Path) -> None:
+    archive = gzip.compress(good("p", 5)) + gzip.compress(good("p", 1, first=5))[:-9]
+    path = fail(database, tmp_path, archive if act is _cut else b"no archive")
+    reason = act(path)
+    before = sorted(os.listdir(path.parent))  # noqa: PTH208  # names alone
+    code, told = retry(database, tmp_path, "--all")
+    assert code == 1
+    assert told.startswith("left alone: ")
+    assert reason in told
+    assert sorted(os.listdir(path.parent)) == before  # noqa: PTH208  # names alone
+    assert rows(database) == ((6, 6) if act is _cut else (0, 0))
+
+
+def test_a_copy_of_a_name_that_was_dropped_twice_is_left_alone(database: Database, tmp_path: Path) -> None:
+    """The ledger knows two files of this name, and the copy is neither."""
+    drop(tmp_path, "span", "p", "a.jsonl.gz", gzip.compress(good("p", 5)))
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    path = fail(database, tmp_path)
+    content = path.read_bytes()
+    mend(path, gzip.compress(good("p", 5, first=5)))
+    code, told = retry(database, tmp_path, path)
+    assert code == 1
+    assert "nobody can tell" in told
+    assert content == b"no archive"
+
+
+@pytest.mark.parametrize(
+    "place", ["span/p/a.jsonl", "span/p/processed/a.jsonl", "span/p/failed/none.jsonl", "../x.jsonl"]
+)
+def test_only_what_failed_can_be_tried_again(place: str, database: Database, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    for path in ("span/p/a.jsonl", "span/p/processed/a.jsonl", "../x.jsonl"):
+        (spool / path).parent.mkdir(parents=True, exist_ok=True)
+        (spool / path).write_bytes(good("p"))
+    code, told = retry(database, spool, spool / place)
+    assert code == 1, told
+    assert told.startswith("left alone: ")
+
+
+def test_it_needs_to_know_which(database: Database, tmp_path: Path) -> None:
+    assert retry(database, tmp_path)[0] == 2
+    assert retry(database, tmp_path, "--all", "a.jsonl")[0] == 2
+    assert retry(database, tmp_path / "none", "--all")[0] == 78
