@@ -5,11 +5,12 @@ import pty
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.engine import Database
-from tests.process.daemon import SCRIPT, command
+from tests.process.daemon import SCRIPT, command, once
 
 LINES_OF_A_BATCH = 40
 BATCHES = 5000
@@ -72,6 +73,12 @@ def test_killed_while_it_counts_it_goes_on(unfilled: Database) -> None:
     done = command("migrate", env=environment(unfilled))
     assert done.returncode == 0
     assert "rollup_filled" in done.stderr
+    assert counted(unfilled) == [(LINES,)]
+
+
+def test_a_start_of_the_daemon_counts_too(unfilled: Database, tmp_path: Path) -> None:
+    code, daemon = once(unfilled.native_url, tmp_path)
+    assert code == 0, daemon.told()
     assert counted(unfilled) == [(LINES,)]
 
 

@@ -158,6 +158,13 @@ def test_a_filling_that_was_interrupted_goes_on() -> None:
     assert "ingested_at` >" not in result.statements[0]
 
 
+def test_a_target_that_another_replica_has_filled_is_not_filled_again() -> None:
+    """Replicas share their TTL, and not their comments."""
+    result = _changed("logs_hourly", comment=Extent.ALL)
+    assert not result.unfilled
+    assert result.statements == ("ALTER TABLE `d`.`logs_hourly` MODIFY COMMENT ''",)
+
+
 def test_another_version_of_a_rollup_is_built_beside_the_old_one() -> None:
     newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], version=3, keys=("project_id",)),))
     second = replace(LIVE["logs_hourly_feed"], comment="spoolhouse 2")

@@ -45,10 +45,12 @@ class Backfill:
             left = await self._partitions()
             self._total = max(self._total, self._done + sum(left.values()))
             counted = [await self._partition(partition) for partition in left]
-            if not counted and settled:
+            if any(counted):
+                continue
+            if settled:
+                # What is left has its insert under way, and with it its feed.
                 break
-            if not any(counted):
-                await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE)
         self._report.filled(self._filling.target, self._done)
 
     async def left(self) -> int:
@@ -64,6 +66,13 @@ class Backfill:
 
     async def _partition(self, partition: str) -> bool:
         """Count what can be counted of a partition; tell whether that was anything."""
+        anything = False
+        while await self._some(partition):
+            anything = True
+        return anything
+
+    async def _some(self, partition: str) -> bool:
+        """Count the batches of one list."""
         found = await self._driver.execute(self._filling.missing, {"partition": partition})
         running = await self._running()
         listed = [(str(batch), int(str(rows))) for batch, rows in found]

@@ -3,6 +3,8 @@
 A target that lacks such rows says so in its comment, and its batches are not folded meanwhile, so that each of them can
 be looked for. The figures of a batch are added where the target has none of it, partition by partition. What is
 counted by the feed in the same moment is left to the feed: an insert under way is known by its query id.
+
+Counted are the rows that there are: a line that was delivered again has collapsed with its first delivery, or has not.
 """
 
 from dataclasses import dataclass, replace

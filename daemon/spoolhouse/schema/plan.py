@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from spoolhouse.schema import spelling
 from spoolhouse.schema.cluster import DistributedDefinition
 from spoolhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, placed
 from spoolhouse.schema.drift import make_way, table_steps
@@ -79,7 +80,8 @@ class _EventTable:
         if target is None:
             return Extent.ALL
         for extent in Extent:
-            if target.comment == extent:
+            # The replicas of a shard share their TTL, and not their comments: one that is folded is whole.
+            if target.comment == extent and not spelling.ttl(target.engine_full).folded:
                 return extent
         return Extent.RECENT if rollup.feed.name not in self._live and self._table.rows else None
 
@@ -92,6 +94,9 @@ class _EventTable:
             return
         steps = list(table_steps(declared if live.comment == extent else rollup.target, live, self._database))
         yield from steps
+        if extent is None and live.comment in set(Extent) and not _blocked(steps):
+            forget = f"{declared.alter(self._database)} MODIFY COMMENT ''"
+            yield Change(name=declared.name, what="~ whole, as a replica knows", statement=forget)
         if extent is not None and live.comment != extent and not _blocked(steps):
             yield Change(
                 name=declared.name,
