@@ -123,6 +123,7 @@ def test_the_smallest_declaration_is_enough() -> None:
         (rollup(keys=["project_id", "at"]), "rollup.keys", "few values"),
         (rollup(measure="id"), "rollup.measure", "not an Int32"),
         (rollup(grain="week"), "rollup.grain", "hour, day"),
+        (rollup(version=0), "rollup.version", "whole number"),
         (rollup(ttl_days="long"), "rollup.ttl_days", "whole number"),
     ],
 )  # fmt: skip

@@ -181,6 +181,15 @@ def test_another_version_of_a_rollup_is_built_beside_the_old_one() -> None:
     ]
 
 
+def test_other_keys_of_a_rollup_are_refused_until_it_has_another_version() -> None:
+    newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], keys=("project_id",)),))
+    result = _plan(LIVE, declare(database="d", prefix="", tables=(newer,)))
+    (refusal,) = result.refusals
+    assert refusal.name == "logs_hourly"
+    assert "`version`" in refusal.mend
+    assert not result.statements
+
+
 def test_a_feed_of_somebody_else_under_the_name_of_an_earlier_version_stays() -> None:
     newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], version=2),))
     theirs = replace(LIVE["logs_hourly_feed"], comment="mine")

@@ -33,7 +33,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _DOT = re.compile(r"(?<!\\)\.")
 _TOP = ("type", "table", "columns", "project", "time", "key", "partition", "ttl_days", "rollup")
 _COLUMN = ("name", "type", "path", "required", "default", "bloom")
-_ROLLUP = ("name", "keys", "grain", "measure", "ttl_days")
+_ROLLUP = ("name", "keys", "grain", "measure", "ttl_days", "version")
+_HIGHEST_VERSION = 9999
 _OURS = frozenset({"ingested_at", "batch_id"})
 _OF_ROLLUPS = frozenset({"hour", "day", "lines", "count", "measured_count", "last_ingested_at", *_OURS})
 _NUMBERS = frozenset({Kind.INTEGER, Kind.INTEGER32, Kind.NUMBER})
@@ -205,7 +206,15 @@ def _rollup(given: object, columns: Mapping[str, Column], table: Table, project:
         keys=names,
         measure=_measure(measure) if measure else None,
         ttl_days=_days(given, "ttl_days", 730, "rollup."),
+        version=_version(given),
     )
+
+
+def _version(given: Mapping[str, object]) -> int:
+    version = given.get("version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _HIGHEST_VERSION:
+        raise DeclarationError("rollup.version", f"a whole number is needed, from 1 to {_HIGHEST_VERSION}")
+    return version
 
 
 def _measure(column: str) -> Measure:

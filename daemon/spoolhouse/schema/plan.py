@@ -14,6 +14,7 @@ from spoolhouse.schema.render import EventTable, Schema, create_database, withou
 from spoolhouse.schema.rollups import RollupDefinition
 from spoolhouse.schema.steps import Change, Fill, Plan, Refusal, Step
 
+_NEW_VERSION = "raise the rollup's `version` where it is declared: it is then built anew, from the rows"
 _NOTHING: Mapping[str, LiveTable] = MappingProxyType({})
 
 
@@ -93,7 +94,8 @@ class _EventTable:
             yield _created(declared, self._database, comment=extent or "")
             return
         steps = list(table_steps(declared if live.comment == extent else rollup.target, live, self._database))
-        yield from steps
+        for step in steps:
+            yield replace(step, mend=_NEW_VERSION) if isinstance(step, Refusal) and step.blocking else step
         if extent is None and live.comment in set(Extent) and not _blocked(steps):
             forget = f"{declared.alter(self._database)} MODIFY COMMENT ''"
             yield Change(name=declared.name, what="~ whole, as a replica knows", statement=forget)
@@ -115,7 +117,7 @@ class _EventTable:
                 name=declared.name,
                 reason="its definition differs: lines would be counted in another way from now on",
                 statement=declared.modify(self._database),
-                mend="raise the rollup's `version` where it is declared: it is then built anew, from the rows",
+                mend=_NEW_VERSION,
             )
 
     def _shown(self, rollup: RollupDefinition) -> Iterator[Step]:
