@@ -132,10 +132,25 @@ def test_an_object_has_a_line_and_a_line_has_an_object(bad: bytes) -> None:
     assert {reject.reason for reject in decoded.rejects} == {Reason.INVALID_JSON}
 
 
-@pytest.mark.parametrize("frame", [b'%s,"x":%s}\n', b'{"type":"log","data":%s,"x":%s}}\n'])
+AGENT = (
+    b'{"event_type":"agent_step","event_id":"e","project_id":"p1","run_id":"r","timestamp":"2026-02-01T00:00:00Z",'
+    b'"step":{"number":1,"name":"n","type":"output"'
+)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        GOOD[:-1] + b',"x":%s}\n',
+        b'{"type":"log","data":' + GOOD[:-1] + b',"x":%s}}\n',
+        AGENT + b',"input_data":%s}}\n',
+        AGENT + b'},"tool_calls":[{"tool_name":"t","input":%s}]}\n',
+        AGENT + b'},"tool_calls":[{"tool_name":"t","error":{"x":%s}}]}\n',
+    ],
+)
 def test_how_deep_a_line_may_be_does_not_depend_on_its_company(frame: bytes) -> None:
     def line(depth: int) -> bytes:
-        return frame % (GOOD[:-1], b"[" * depth + b"]" * depth)
+        return frame % (b"[" * depth + b"]" * depth)
 
     limit = bisect_left(range(50_000), 1, key=lambda depth: len(decode(line(depth)).rejects))
     for depth in range(limit - 10, limit + 10):
