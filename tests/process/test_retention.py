@@ -8,6 +8,23 @@ from tests.process.daemon import Daemon, drop
 from tests.process.inputs import good
 
 
+def test_a_kill_at_a_deletion_is_harmless(database: Database, tmp_path: Path) -> None:
+    env = {
+        "SPOOLHOUSE_RETENTION__MAX_AGE_DAYS": "0.000005",
+        "SPOOLHOUSE_RETENTION__INTERVAL": "0.1",
+        "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.1",
+    }
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+    with Daemon(database.native_url, tmp_path, env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": "archive.delete=kill"}) as one:
+        assert one.wait() == -signal.SIGKILL, one.told()
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("archive_shortened")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert list(tmp_path.glob("span/p/processed/*")) == []
+    assert database.query("SELECT count() FROM mastra_admin_spans") == [(5,)]
+
+
 def test_the_archive_is_shortened_and_the_rows_stay(database: Database, tmp_path: Path) -> None:
     env = {
         "SPOOLHOUSE_RETENTION__MAX_AGE_DAYS": "0.000005",

@@ -2,7 +2,8 @@
 
 import gzip
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ QUICK = {"SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.1"}
 NOTE = "a.jsonl.gz.reason.txt"
 
 
-def retry(database: Database, spool: Path, *arguments: str | Path) -> tuple[int, str]:
+def retry(
+    database: Database, spool: Path, *arguments: str | Path, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Run the command; return its exit code, and what it said."""
     where = ("--file-storage-path", str(spool), "--base-path", "", "--clickhouse-url", database.native_url)
-    done = command("retry", *map(str, arguments), *where)
+    done = command("retry", *map(str, arguments), *where, env=env)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -56,6 +59,18 @@ def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -
     assert code == 0, daemon.told()
     assert rows(database) == (10, 10)
     assert retry(database, tmp_path, "--all") == (0, "")
+
+
+def test_a_kill_in_between_leaves_the_file_in_one_place(database: Database, tmp_path: Path) -> None:
+    path = fail(database, tmp_path)
+    mend(path, gzip.compress(good("p", 5)))
+    killed = {"SPOOLHOUSE_TEST_FAILPOINTS": "replay.retried=kill"}
+    assert retry(database, tmp_path, path, env=killed)[0] == -signal.SIGKILL
+    assert not path.exists()
+    assert retry(database, tmp_path, "--all") == (0, "")
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert rows(database) == (5, 5)
 
 
 def test_a_file_that_is_as_it_was_goes_back_and_fails_again(database: Database, tmp_path: Path) -> None:

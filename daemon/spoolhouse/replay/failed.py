@@ -95,7 +95,7 @@ class Failed:
                     number += 1
                     continue
                 break
-            reach("retry.moved")
+            reach("replay.retried")
             os.fsync(pending)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(layout.reason_name(relative.name), dir_fd=failed)
