@@ -6,13 +6,14 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.engine import Database, StartServer
-from tests.process.daemon import SCRIPT, Daemon, command, drop
+from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, Daemon, command, drop
 from tests.process.inputs import good
 
 BAD = b'{"type":"span"}\n'
@@ -107,6 +108,23 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
     seen = text(tmp_path)
     assert "claimed    1 file" in seen
     assert "the next daemon that starts takes its work over" in seen
+
+
+def test_another_user_s_lock_is_not_taken_for_a_dead_one(database: Database, tmp_path: Path) -> None:
+    """Who may not open it sees in the kernel's list that it is held; of one that nobody holds, nothing is claimed."""
+    arguments = ["status", "--json", "--file-storage-path", str(tmp_path), "--base-path", ""]
+
+    def seen() -> object:
+        obeying = [sys.executable, "-c", _OBEY_PERMISSIONS, str(SCRIPT), *arguments]
+        return only(json.loads(subprocess.run(obeying, capture_output=True, check=False, timeout=60).stdout))["state"]
+
+    with Daemon(database.http_url, tmp_path) as daemon:
+        daemon.wait_for("started")
+        [lock] = tmp_path.glob(".spoolhouse/*/lock")
+        lock.chmod(0)
+        assert seen() == "running"
+        daemon.kill()
+    assert seen() == "unknown"
 
 
 def test_an_empty_spool_and_no_daemon(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Look:
 
     name: str
     state: str
-    """running, stopping, elsewhere; starting, paused, waiting, held, stuck, stopped, silent or gone."""
+    """running, stopping, elsewhere; starting, paused, waiting, held, stuck, stopped, silent, gone or unknown."""
     why: str | None
     pid: int | None
     host: str | None
@@ -259,6 +259,8 @@ def _found(instance: "Instance") -> tuple[str, str | None, Status | None]:
 
 
 def _gone(instance: "Instance") -> tuple[str, str]:
+    if instance.alive is None:
+        return "unknown", "its lock may not be looked at: ask as the daemon's user, or with --url"
     if instance.claimed.files and not instance.journal:
         return "gone", "files are claimed and there is no journal: nobody touches them; move them back by hand"
     return "gone", "its process has ended; the next daemon that starts takes its work over"

@@ -1,7 +1,8 @@
 """What a spool's folders tell by themselves, whether a daemon runs or not: its instances, and what lies in the ends.
 
-For people who look, not for the daemon. Nothing is changed; an instance's lock is tried for a moment, shared, so that
-an adopter who comes in that moment takes the instance for a living one and looks again later. Blocks on the disk.
+For people who look, not for the daemon. Nothing is changed. Where the kernel does not list the lock of an instance, it
+is tried for a moment, shared: an adopter who comes in that moment takes the instance for a living one, and looks again
+later. Blocks on the disk.
 """
 
 import fcntl
@@ -38,8 +39,8 @@ class Instance:
     """An instance's folder as it is found."""
 
     name: str
-    alive: bool
-    """A process holds its lock; else whoever starts next takes it over."""
+    alive: bool | None
+    """A process holds its lock; else whoever starts next takes it over. None: we may not look."""
     stopped: bool
     """That process is frozen by a signal: it keeps the lock, and does nothing."""
     pid: int | None
@@ -88,7 +89,7 @@ def _instance(folder: Path, now: float) -> Instance:
     told = _announcement(folder)
     pids = _holders(folder / layout.LOCK)
     announced = told.get("pid")
-    alive = _is_locked(folder / layout.LOCK)
+    alive = True if pids else _is_locked(folder / layout.LOCK)
     seen = announced if announced in pids else next(iter(pids), None)
     pid = seen if seen is not None else announced
     claimed = Pile()
@@ -98,7 +99,7 @@ def _instance(folder: Path, now: float) -> Instance:
     return Instance(
         name=folder.name,
         alive=alive,
-        stopped=alive and seen is not None and _state(seen) in _STOPPED,
+        stopped=seen is not None and _state(seen) in _STOPPED,
         pid=pid if isinstance(pid, int) else None,
         host=host if isinstance(host, str) else None,
         url=url if isinstance(url, str) else None,
@@ -116,9 +117,12 @@ def _announcement(folder: Path) -> dict[str, object]:
     return told if isinstance(told, dict) else {}
 
 
-def _is_locked(path: Path) -> bool:
+def _is_locked(path: Path) -> bool | None:
+    """Tell whether somebody holds a lock; None if we may not look (it is the daemon's user's)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except PermissionError:
+        return None
     except OSError:
         return False
     try:
