@@ -98,24 +98,26 @@ def test_each_line_once(shards: Shards, tmp_path: Path, *, distributed: bool) ->
         assert first.query(spread) == []
 
 
-@pytest.mark.parametrize("scheme", ["native", "http"])
-async def test_each_shard_drops_a_batch_that_is_repeated(shards: Shards, scheme: str) -> None:
-    urls = [server.native_url if scheme == "native" else server.http_url for server in shards]
+async def test_each_shard_drops_a_batch_that_is_repeated(shards: Shards) -> None:
     schema = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two", keeper=False))
-    drivers = [connect(url) for url in urls]
-    try:
-        for driver in drivers:
-            assert await migrate(schema, driver) == Plan()
-        for driver in (*drivers, *drivers):
-            await driver.insert_rows(
-                RowsInsert(table="logs", columns=LOGS.columns, batch_id="b", token="b", clock_ms=1), log_rows()
-            )
-    finally:
-        for driver in drivers:
-            await driver.close()
+    urls = {"native": [server.native_url for server in shards], "http": [server.http_url for server in shards]}
+    for scheme, of_both in urls.items():
+        drivers = [connect(url) for url in of_both]
+        try:
+            for driver in drivers:
+                assert await migrate(schema, driver) == Plan()
+            for driver in (*drivers, *drivers):
+                insert = RowsInsert(table="logs", columns=LOGS.columns, batch_id=scheme, token=scheme, clock_ms=1)
+                await driver.insert_rows(insert, log_rows())
+        finally:
+            for driver in drivers:
+                await driver.close()
     for server in shards:
-        assert server.query("SELECT count(), uniqExact(_shard_num) FROM logs") == [(LINES, 2)]
-        assert server.query("SELECT sum(count) FROM logs_hourly_stats") == [(LINES,)]
+        assert server.query("SELECT batch_id, count(), uniqExact(_shard_num) FROM logs GROUP BY 1 ORDER BY 1") == [
+            ("http", LINES, 2),
+            ("native", LINES, 2),
+        ]
+        assert server.query("SELECT sum(count) FROM logs_hourly_stats") == [(2 * LINES,)]
 
 
 async def log_rows() -> AsyncIterator[Rows]:

@@ -1,7 +1,7 @@
 """Bringing a live database up to its declaration."""
 
 from spoolhouse.core.ports import Driver
-from spoolhouse.errors import StoreError
+from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.schema.backfill import Backfill
 from spoolhouse.schema.live import read_live
 from spoolhouse.schema.plan import plan
@@ -13,6 +13,13 @@ __all__ = ["Plan", "Refusal", "apply", "check", "migrate", "plan"]
 
 _DONE_BY_ANOTHER = frozenset({15, 57, 82})
 """ClickHouse: the column, the table, the database exists already."""
+
+_NO_KEEPER = frozenset({139, 392})
+"""ClickHouse: a macro is missing; such a statement cannot be run."""
+_KEEPER = (
+    "set clickhouse.keeper = false if the cluster has no ClickHouse Keeper; else configure distributed_ddl, and the"
+    " macros shard and replica, on each server"
+)
 
 
 async def check(schema: Schema, driver: Driver) -> Plan:
@@ -40,6 +47,8 @@ async def _change(change: Change, driver: Driver, report: Report) -> None:
     try:
         await driver.execute(change.statement)
     except StoreError as error:
+        if error.code in _NO_KEEPER and " ON CLUSTER " in change.statement:
+            raise OperatorError(error.message, code=error.code, mend=_KEEPER) from error
         if error.code not in _DONE_BY_ANOTHER:
             raise
     report.changed(change)
