@@ -7,10 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
+from spoolhouse.settings import Settings
+from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.startup import open_driver
 from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.transport import Tls, Transport
 from tests.contract.place import NO_TLS, SECURE_SCHEMES, Place, connected
@@ -143,3 +147,21 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) ->
     path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
     with pytest.raises(BadSettingError, match=r"clickhouse\.tls_key.*no password"):
         connect("clickhouses://localhost", transport=Transport(tls=Tls(cert=path)))
+
+
+async def test_the_settings_reach_the_driver(remote_place: Place, tls: ssl.SSLContext, certificate: Path) -> None:
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(certificate)
+    async with proxy_to("127.0.0.1", port_of(remote_place), tls=tls) as proxy:
+        url = f"{SECURE_SCHEMES[remote_place.kind]}://localhost:{proxy.port}/{remote_place.database}"
+        given = {"url": url, "tls_ca": certificate, "tls_cert": certificate, "compression": "lz4"}
+        driver = open_driver(Settings(clickhouse=ClickHouseSettings.model_validate(given)))
+        await driver.ping()
+        await driver.close()
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_that_nothing_is_verified_is_said(*, verify: bool) -> None:
+    with capture_logs() as logs:
+        open_driver(Settings(clickhouse=ClickHouseSettings(url="https://localhost", tls_verify=verify)))
+    assert [entry["event"] for entry in logs] == ([] if verify else ["tls_not_verified"])

@@ -132,6 +132,8 @@ def test_everything_is_frozen() -> None:
         ("clickhouse.url", "http://host:70000", "port up to 65535"),
         ("clickhouse.url", "http://host?x=1", "http://host"),
         ("clickhouse.url", "http://ho st", "without spaces"),
+        ("clickhouse.tls_key", "client.key", "a key together with clickhouse.tls_cert"),
+        ("clickhouse.compression", "gzip", "none, lz4, zstd"),
         ("clickhouse.url", "clickhouse://a:9000,b:9000/db", "one host"),
         ("clickhouse.url", "chdb://relative", "chdb:/// and the absolute path"),
         ("clickhouse.url", "chdb:///", "chdb:/// and the absolute path"),
