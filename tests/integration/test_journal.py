@@ -21,8 +21,10 @@ from spoolhouse.errors import JournalError
 from spoolhouse.spool.journal import FORMAT, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
 
-LIMITS = Limits(max_rows=10, max_insert_bytes=20, side_bytes=30, max_line=40, project="reject")
-STATS = FileStats(lines=5, rejected=2, mismatched=1, rows={"spans": 3}, failure="")
+LIMITS = Limits(
+    max_rows=10, max_insert_bytes=20, side_bytes=30, max_line=40, project="reject", expired="reject", future="trust"
+)
+STATS = FileStats(lines=5, rejected=2, mismatched=1, expired=1, future=2, rows={"spans": 3}, failure="")
 
 STEPS = {
     "plan": "journal.plan([file], [shipment])",
@@ -203,7 +205,7 @@ def test_an_acknowledgement_that_comes_twice_counts_once(journal: Journal) -> No
     assert [file.stats for file in contents.files] == [STATS, FileStats(lines=1, failure="gone")]
     assert [shipment.id for shipment in contents.planned] == ["t"]
     journal.acknowledge("t", {1: STATS})
-    twice = FileStats(lines=10, rejected=4, mismatched=2, rows={"spans": 6})
+    twice = FileStats(lines=10, rejected=4, mismatched=2, expired=2, future=4, rows={"spans": 6})
     assert journal.load().files[0].stats == twice
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spoolhouse import declarations
 from spoolhouse.core.custom import event_type
@@ -162,6 +164,49 @@ def test_a_time_may_be_that_of_the_ingest() -> None:
     document["columns"][2] = {"name": "at", "type": "DateTime64(3)", "default": "now"}
     rows, rejects = decoded(document, {"type": "build", "id": "1", "project_id": "p"})
     assert (rows[0][2], rejects) == ("2026-11-21T12:00:00Z", [])
+
+
+TYPES = {
+    "String": "d", "Nullable(String)": ..., "LowCardinality(Nullable(String))": ..., "JSON": "{}",
+    "Nullable(JSON)": ...,
+    "Bool": True, "Nullable(Bool)": ..., "Int32": -1, "Nullable(Int32)": ..., "Int64": 7, "Nullable(Int64)": ...,
+    "Float64": 0.5, "Nullable(Float64)": ..., "DateTime64(3, 'UTC')": "now", "Nullable(DateTime64(3))": ...,
+    "Array(String)": ..., "Array(Float64)": ..., "Array(UInt64)": ...,
+    "Enum8('a' = 1, 'ü b' = -2)": "a", "Nullable(Enum8('a' = 1))": ...,
+}  # fmt: skip
+"""Every type that a column may have, with a default."""
+
+
+def every_type() -> dict[str, Any]:
+    document = declared()
+    for number, (spelt, default) in enumerate(TYPES.items()):
+        for place in ("", "in."):
+            name = f"{place.removesuffix('.')}c{number}"
+            column = {"name": name, "type": spelt, "path": [f"{place}x{number}", f"y{number}"], "default": default}
+            document["columns"].append({key: value for key, value in column.items() if value is not ...})
+    return document
+
+
+EVERY = LineDecoder({"build": event_type(every_type())})
+SOME = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["", "a", "ü b", "2026-11-21T12:00:00Z", "2026-11-21 12:00:00", 1_795_262_400, {}, [], [1], ["a"]]),
+    st.lists(st.integers(-1, 2**64) | st.text(max_size=2) | st.none(), max_size=2),
+)  # fmt: skip
+FIELDS = st.dictionaries(st.sampled_from([f"{key}{n}" for n in range(len(TYPES)) for key in "xy"]), SOME, max_size=4)
+
+
+@given(FIELDS, st.none() | FIELDS | st.integers(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_each_type_is_read_alike_in_bulk_and_alone(outer: dict[str, Any], inner: object, enveloped: bool) -> None:
+    content = {"id": "1", "project_id": "p", "at": "2026-11-21T12:00:00Z"} | outer | {"in": inner}
+    line = {"type": "build", "data": content} if enveloped else {"type": "build"} | content
+    data = json.dumps(line).encode() + b"\n"
+    origin = Origin(project="p", policy="warn", clock_ms=NOW)
+    alone = EVERY.decode(Piece(offset=0, data=data), origin)
+    beside = EVERY.decode(Piece(offset=0, data=data + b"{}\n"), origin)
+    assert (alone.rows, alone.rejects) == (beside.rows, beside.rejects[:-1])
+    assert alone.lines == 1
 
 
 def write(folder: Path, name: str, text: str) -> None:
