@@ -191,6 +191,21 @@ def test_a_port_that_was_asked_for_and_is_taken_is_a_clear_error(tmp_path: Path,
     assert not (tmp_path / ".spoolhouse").exists(), "nothing is touched"
 
 
+def test_once_shares_the_settings_of_a_daemon_that_has_the_port(database: Database, tmp_path: Path, taken: int) -> None:
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+    env = {"SPOOLHOUSE_HTTP__LISTEN": f"127.0.0.1:{taken}"}
+    with Daemon(database.http_url, tmp_path, "--once", env=env) as daemon:
+        assert daemon.wait() == 0, daemon.told()
+        assert daemon.events("http_port_taken")
+        assert daemon.events("http_listening")
+
+
+def test_once_serves_nothing_unasked(database: Database, tmp_path: Path) -> None:
+    with Daemon(database.http_url, tmp_path, "--once") as daemon:
+        assert daemon.wait() == 0, daemon.told()
+        assert not daemon.events("http_listening")
+
+
 def test_an_address_of_another_host_is_a_clear_error(tmp_path: Path) -> None:
     with Daemon("http://127.0.0.1:1", tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "192.0.2.1:9464"}) as daemon:
         assert daemon.wait() == 78

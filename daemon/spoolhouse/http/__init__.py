@@ -19,5 +19,6 @@ async def looked_at(settings: HttpSettings, source: "Source", *, once: bool) -> 
         return
     from spoolhouse.http.server import serving  # noqa: PLC0415  # 27 MB and 0.2 s, for nothing where it is off
 
-    async with serving(settings.address, source, required=asked_for) as url:
+    # A run with an end may share its settings with a daemon that has the port.
+    async with serving(settings.address, source, required=asked_for and not once) as url:
         yield url

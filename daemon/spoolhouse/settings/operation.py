@@ -17,7 +17,7 @@ class HttpSettings(Group):
     """Address and port; port 0 takes one that is free, "off" serves nothing. Nothing asks for a password: whoever
     reaches it sees the names of files and why lines were rejected. Where this default is taken (a second instance on
     one host), a free port is used; one that was asked for and is taken is an error. `spoolhouse status` finds either.
-    With --once it is served only if this is set."""
+    With --once it is served only if this is set, and then a taken port gives way too."""
 
     @property
     def address(self) -> tuple[str, int] | None:
