@@ -41,7 +41,9 @@ from spoolhouse.spool.journal import Journal, JournalledFile
 from spoolhouse.spool.layout import Place
 place = Place(type="span", project="p", name="a.jsonl")
 file = JournalledFile(number=1, place=place, device=2, inode=3, planned_to=9, claimed_ms=4, stats=FileStats())
-limits = Limits(max_rows=10, max_insert_bytes=20, side_bytes=30, max_line=40, project="reject")
+limits = Limits(
+    max_rows=10, max_insert_bytes=20, side_bytes=30, max_line=40, project="reject", expired="reject", future="trust"
+)
 segment = Segment(file=1, start=0, end=9)
 shipment = Shipment(
     id="s", instance="i", type="span", segments=(segment,), clock_ms=6, fingerprint="f", limits=limits)
