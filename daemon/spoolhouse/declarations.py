@@ -1,7 +1,7 @@
 """The event types of this run: the built-in ones, and those that the files in `events.folder` declare."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from spoolhouse.core.custom import event_type
@@ -14,7 +14,7 @@ from spoolhouse.errors import BadSettingError
 SUFFIX = ".toml"
 
 
-def load(folder: Path | None) -> Mapping[str, EventType]:
+def load(folder: Path | None) -> dict[str, EventType]:
     """Return all event types by name; raises `BadSettingError`, which names the file, the key and what is wrong."""
     events = dict(BUILT_IN)
     if folder is None:
@@ -41,6 +41,13 @@ def load(folder: Path | None) -> Mapping[str, EventType]:
         events[event.name] = event
         taken |= dict.fromkeys(_objects(event), f"one of {path.name}")
     return events
+
+
+def replace(events: MutableMapping[str, EventType], fresh: Mapping[str, EventType]) -> None:
+    """Make `events`, which everybody looks at, the same as `fresh`; what stays is there all the time."""
+    events.update(fresh)
+    for name in events.keys() - fresh.keys():
+        del events[name]
 
 
 def _read(path: Path) -> dict[str, object]:

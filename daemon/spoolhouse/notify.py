@@ -4,14 +4,16 @@
 tell it to, all of it does nothing. The protocol is two lines of code, so no library is taken for it.
 """
 
+import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from spoolhouse.log import one_line, printable
+from spoolhouse.pulse import Pulse
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,19 @@ class Notifier:
             return
         self._failed = False
         self._unsent.clear()
+
+
+async def keep_telling(notifier: Notifier, pulse: Pulse, status: Callable[[], str]) -> None:
+    """Tell how things are, for ever; a stage that is stuck silences the signs of life."""
+    known: set[str] = set()
+    while True:
+        stuck = pulse.stuck()
+        for stage in stuck.keys() - known:
+            mend = "what it works on, a disk or the network, answers no more; a restart is safe"
+            log.error("stage_stuck", stage=stage, seconds=round(stuck[stage]), mend=mend)
+        known = set(stuck)
+        notifier.alive(status(), stuck=bool(stuck))
+        await asyncio.sleep(notifier.period)
 
 
 def _address(text: str) -> str | None:

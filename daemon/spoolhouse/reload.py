@@ -1,7 +1,7 @@
 """A reload: the settings are read again, and those that can change under a running daemon do.
 
 What can is marked where it is declared (`Live`); all else needs a restart, and is named. Work that is journalled keeps
-the limits that it was journalled with.
+the limits that it was journalled with, and the event types that it was first read by.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from spoolhouse import terms
+from spoolhouse import declarations, terms
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.declaration import EventType, tables
 from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ledger import LEDGER
 from spoolhouse.core.ports import Driver
 from spoolhouse.core.shipment import Packer, Shipment
-from spoolhouse.errors import BadSettingError, SpoolhouseError
+from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.figures import Figures, Work
 from spoolhouse.health import Health
 from spoolhouse.landing.ledger import LedgerWriter
 from spoolhouse.log import configure
-from spoolhouse.notify import Notifier
+from spoolhouse.notify import Notifier, keep_telling
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import Desk, arrivals, look_through, note_backlog, watch
 from spoolhouse.pipeline.claim import Claimer
@@ -43,7 +43,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.standing import Standing
-from spoolhouse.startup import await_ready, keep_guard
+from spoolhouse.startup import await_ready, keep_guard, prepare
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,8 @@ class Service:
     driver: Driver
     home: Home
     once: bool
-    events: Mapping[str, EventType]
+    events: dict[str, EventType]
+    """Shared with whoever looks at them; a reload changes it."""
     progress: Progress
     figures: Figures
     disk: Disk
@@ -86,6 +87,7 @@ class Service:
     adopter: Adopter = field(init=False)
     pressure: PartPressure = field(init=False)
     gate: Gate = field(init=False)
+    reader: Reader | None = None
     claimer: Claimer | None = None
     inserter: Inserter | None = None
 
@@ -135,7 +137,8 @@ class Service:
     async def live(self) -> int:
         """Lead the run with its attendants beside it, which end with it; return the exit code."""
         async with asyncio.TaskGroup() as group:
-            attendants = [group.create_task(self.attend()), group.create_task(self.follow_settings())]
+            telling = keep_telling(self.notifier, self.pulse, lambda: str(self.standing()))
+            attendants = [group.create_task(telling), group.create_task(self.follow_settings())]
             try:
                 return await self.lead()
             finally:
@@ -171,20 +174,8 @@ class Service:
         found = await asyncio.to_thread(look_through, spool.root, self.events.keys(), spool.project_id)
         note_backlog(found, self.desk)
 
-    async def attend(self) -> None:
-        """Tell the service manager how things are, for ever; a stage that is stuck silences the signs of life."""
-        known: set[str] = set()
-        while True:
-            stuck = self.pulse.stuck()
-            for stage in stuck.keys() - known:
-                mend = "what it works on, a disk or the network, answers no more; a restart is safe"
-                log.error("stage_stuck", stage=stage, seconds=round(stuck[stage]), mend=mend)
-            known = set(stuck)
-            self.notifier.alive(str(self.standing()), stuck=bool(stuck))
-            await asyncio.sleep(self.notifier.period)
-
     async def follow_settings(self) -> None:
-        """At each hangup read the settings again, for ever; bad ones change nothing."""
+        """At each hangup read the settings and the event types again, for ever; bad ones change nothing."""
         while self.reread is not None:
             await self.hangup.wait()
             self.hangup.clear()
@@ -193,30 +184,38 @@ class Service:
             self.notifier.reloading()
             try:
                 fresh = await asyncio.to_thread(self.reread)
-            except BadSettingError as error:
+                events = await asyncio.to_thread(declarations.load, fresh.events.folder)
+                # While ClickHouse is awaited, whatever is declared when it answers is prepared.
+                if events != self.events and self.health.answered:
+                    await prepare(self.settings, self.driver, events)
+            except (BadSettingError, StoreError) as error:
                 log.error("reload_refused", error=str(error), mend="nothing has changed: mend it, and reload again")
             else:
-                self._take_over(fresh)
+                self._take_over(fresh, events)
             self.notifier.ready(str(self.standing()))
 
-    def _take_over(self, fresh: Settings) -> None:
-        """Put in force what can change now; stages that are not made yet look at the settings when they are."""
+    def _take_over(self, fresh: Settings, events: Mapping[str, EventType]) -> None:
+        """Put in force what can change now; stages that are not made yet look at it when they are."""
         reloaded = take_over(self.settings, fresh)
         secrets = {*self.settings.secrets(), *fresh.secrets()}
         settings = self.settings = reloaded.settings
         configure(level=settings.log.level, style=settings.log.format, secrets=secrets)
+        changed = sorted(name for name in events.keys() | self.events if events.get(name) != self.events.get(name))
+        declarations.replace(self.events, events)
         self.settler.ending = terms.ending(settings)
         self.adopter.interval = settings.adopt.interval
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
-        if self.claimer is not None:
-            self.claimer.terms = terms.terms(settings, self.events)
-            self.claimer.packer.packing = terms.packing(settings)
         self.ledger.persistence = terms.persistence(settings, once=self.once)
-        if self.inserter is not None:
+        if self.claimer is not None and self.inserter is not None and self.reader is not None:
+            self.claimer.terms = terms.terms(settings, events)
+            self.claimer.packer.packing = terms.packing(settings)
             self.inserter.persistence = self.ledger.persistence
             self.inserter.poison.tolerance = terms.tolerance(settings)
+            if changed:
+                self.reader.editions.follow(events, LineDecoder(events))
+                self.pressure.watch(filled(tables(events).values(), prefix=settings.clickhouse.insert_prefix))
         self.wake.set()
-        log.info("reloaded", taken=reloaded.taken)
+        log.info("reloaded", taken=reloaded.taken, event_types=changed)
         if reloaded.needs_restart:
             log.warning("restart_needed", settings=reloaded.needs_restart, mend="they stay as they were until then")
 
@@ -247,7 +246,7 @@ class Service:
         # One thread: decoding holds the interpreter, and a second one would only fight the event loop for it (measured:
         # a sixth slower). The other decoders read, and wait for room, meanwhile.
         executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        reader = Reader(self.homes, self.events, LineDecoder(self.events), executor)
+        reader = self.reader = Reader(self.homes, self.events, LineDecoder(self.events), executor)
         claimer = self.claimer = self._claimer(shipments_in.clone(), news_in.clone())
         inserter = self.inserter = self._inserter()
         # A statement that is broken off in time is no stuck stage.

@@ -1,5 +1,6 @@
 """SIGHUP with the real process: what can change does, the rest is named, a bad file changes nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database
-from tests.process.daemon import SCRIPT, Daemon, drop
+from tests.process.daemon import SCRIPT, Daemon, command, drop
 from tests.process.inputs import good
 from tests.process.test_notify import Manager
 
@@ -75,6 +76,85 @@ def test_a_bad_file_changes_nothing(database: Database, tmp_path: Path, file: Pa
         daemon.wait_for("reloaded", taken={})
 
 
+DEPLOYMENT = Path(__file__).parents[2] / "config" / "events" / "deployment.toml"
+
+
+def deployment(number: int, **more: object) -> bytes:
+    about = {"type": "deployment", "id": f"d{number}", "projectId": "p", "service": "cart"}
+    return json.dumps({**about, "finishedAt": "2026-11-21T12:00:00Z", **more}).encode() + b"\n"
+
+
+def test_an_event_type_comes_changes_and_goes_without_a_restart(database: Database, tmp_path: Path, file: Path) -> None:
+    storage, folder = tmp_path / "spool", tmp_path / "events"
+    folder.mkdir()
+    file.write_text(f'[events]\nfolder = "{folder}"\n')
+    with Daemon(database.native_url, storage, "--config", str(file)) as daemon:
+        daemon.wait_for("started")
+        first = drop(storage, "deployment", "p", "a.jsonl", deployment(1))
+        daemon.wait_for("not_taken", reason="no such event type")
+        declared = folder / "deployment.toml"
+        declared.write_text(DEPLOYMENT.read_text())
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded", event_types=["deployment"])
+        daemon.wait_for("file_settled", path="deployment/p/a.jsonl", rows={"deployments": 1})
+        assert not first.exists()
+
+        declared.write_text(DEPLOYMENT.read_text() + '\n[[columns]]\nname = "region"\ntype = "String"\n')
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded", count=2, event_types=["deployment"])
+        drop(storage, "deployment", "p", "b.jsonl", deployment(2, region="north"))
+        daemon.wait_for("file_settled", path="deployment/p/b.jsonl")
+
+        declared.write_text("type = 7\n")
+        daemon.signal(signal.SIGHUP)
+        [refused] = daemon.wait_for("reload_refused")
+        assert "deployment.toml: type" in str(refused["error"])
+        drop(storage, "deployment", "p", "c.jsonl", deployment(3, region="south"))
+        daemon.wait_for("file_settled", path="deployment/p/c.jsonl")
+
+        declared.unlink()
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded", count=3, event_types=["deployment"])
+        last = drop(storage, "deployment", "p", "d.jsonl", deployment(4))
+        drop(storage, "span", "p", "e.jsonl", good("p", 1))
+        daemon.wait_for("file_settled", path="span/p/e.jsonl")
+        assert last.exists()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    found = database.query("SELECT id, region FROM mastra_admin_deployments ORDER BY id")
+    assert found == [("d1", ""), ("d2", "north"), ("d3", "south")]
+
+
+def test_a_shipment_is_read_again_by_the_declarations_that_it_was_first_read_by(
+    database: Database, tmp_path: Path, file: Path
+) -> None:
+    """Its insert is refused, its type changes, its insert is repeated: with the rows that it had."""
+    storage, folder = tmp_path / "spool", tmp_path / "events"
+    folder.mkdir()
+    declared = folder / "deployment.toml"
+    declared.write_text(DEPLOYMENT.read_text())
+    file.write_text(f'[events]\nfolder = "{folder}"\n')
+    migrate = ("migrate", "--config", str(file), "--clickhouse-url", database.native_url)
+    assert command(*migrate).returncode == 0
+    flags = ("--config", str(file), "--no-migrate")
+    with Daemon(database.native_url, storage, *flags, env={"SPOOLHOUSE_RETRY__CAP": "0.2"}) as daemon:
+        daemon.wait_for("started")
+        database.query("DROP TABLE mastra_admin_deployments SYNC")
+        drop(storage, "deployment", "p", "a.jsonl", b"".join(deployment(n, region="north") for n in range(5000)))
+        daemon.wait_for("clickhouse_unavailable", code=60)
+        # The new column comes before the others, so that rows of one edition fit no insert of the other.
+        column = '[[columns]]\nname = "region"\ntype = "String"\n\n[[columns]]'
+        declared.write_text(DEPLOYMENT.read_text().replace("[[columns]]", column, 1))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded", event_types=["deployment"])
+        assert command(*migrate).returncode == 0, "the table is there again"
+        daemon.wait_for("file_settled", path="deployment/p/a.jsonl", rejected=0)
+        drop(storage, "deployment", "p", "b.jsonl", deployment(5000, region="south"))
+        daemon.wait_for("file_settled", path="deployment/p/b.jsonl")
+    found = database.query("SELECT region, count(), uniqExact(id) FROM mastra_admin_deployments GROUP BY 1 ORDER BY 1")
+    assert found == [("", 5000, 5000), ("south", 1, 1)]
+
+
 def test_systemd_hears_of_it(database: Database, tmp_path: Path, file: Path) -> None:
     manager = Manager(tmp_path / "notify")
     try:
@@ -108,9 +188,9 @@ def test_waiting_for_clickhouse_it_reloads_too(tmp_path: Path, file: Path) -> No
 def test_nohup_is_a_reload_all_the_same(tmp_path: Path, file: Path) -> None:
     """A signal that the parent ignored would stay ignored: the handler is set whatever was before."""
     environment = {**os.environ, "SPOOLHOUSE_CLICKHOUSE__URL": "clickhouse://127.0.0.1:1"}
-    command = [str(SCRIPT), "ingest", "--config", str(file), "--file-storage-path", str(tmp_path / "spool")]
+    words = [str(SCRIPT), "ingest", "--config", str(file), "--file-storage-path", str(tmp_path / "spool")]
     with subprocess.Popen(
-        ["nohup", *command], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ["nohup", *words], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

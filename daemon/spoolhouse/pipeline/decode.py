@@ -213,7 +213,7 @@ class _Decoding:
             Batch(
                 id=self._shipment.batch_id(table, self._round.number),
                 shipment=self._shipment,
-                table=self._reader.tables[table],
+                table=self._reader.table(self._shipment, table),
                 round_number=self._round.number,
                 live=live,
                 locate=partial(self._reader.locate, self._shipment, table, self._round.number),

@@ -95,18 +95,22 @@ class PartPressure:
     def __init__(self, driver: Driver, tables: Mapping[str, Sequence[str]], stop: asyncio.Event) -> None:
         """Ask through `driver`; `tables` are the names that an insert into each table makes parts in, its own too."""
         self._driver = driver
-        self._tables = tables
         self._stop = stop
-        self._names = sorted({name for names in tables.values() for name in names})
+        self.watch(tables)
         self._limits: dict[str, PartLimits] = {}
         self._parts: dict[str, int] = {}
-        self._under_way = dict.fromkeys(tables, 0)
-        self._done = dict.fromkeys(tables, 0)
+        self._under_way: dict[str, int] = {}
+        self._done: dict[str, int] = {}
         """Inserts since the last look."""
         self._looking = asyncio.Lock()
         self._looked = float("-inf")
         self._told: set[str] = set()
         self._unknown = False
+
+    def watch(self, tables: Mapping[str, Sequence[str]]) -> None:
+        """Look at these tables from now on."""
+        self._tables = tables
+        self._names = sorted({name for names in tables.values() for name in names})
 
     def of(self, table: str) -> float:
         """Return the pressure on a table: 0 is none, at 1 inserts are as few as they can be."""

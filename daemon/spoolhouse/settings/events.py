@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from spoolhouse.settings.group import Group
+from spoolhouse.settings.group import Group, Live
 
 
 class EventsSettings(Group):
     """Event types of your own."""
 
-    folder: Path | None = None
-    """A folder of *.toml files, each of which declares an event type, with its table."""
+    folder: Live[Path | None] = None
+    """A folder of *.toml files, each of which declares an event type, with its table. A reload reads them again."""

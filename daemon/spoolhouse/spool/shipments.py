@@ -13,12 +13,13 @@ import structlog
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from spoolhouse import pulse
-from spoolhouse.core.declaration import EventType, tables
+from spoolhouse.core.declaration import EventType, Table
 from spoolhouse.core.jsonl import Decoded, Line, LineDecoder, Origin
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import CHUNK_BYTES, Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
 from spoolhouse.failpoints import reach
+from spoolhouse.spool.editions import Editions
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.layout import Encoding
 from spoolhouse.spool.reading import CORRUPT, MOST_LINES, LongLine, Read, SegmentReader
@@ -96,22 +97,24 @@ class _Fill:
 
 
 class Reader:
-    """Reads shipments, the same way each time."""
+    """Reads shipments, the same way each time: also when the declarations change meanwhile."""
 
     def __init__(
         self, homes: Mapping[str, Home], events: Mapping[str, EventType], decoder: LineDecoder, executor: Executor
     ) -> None:
         """Read files of `homes`; decode in `executor`."""
         self._homes = homes
-        self._events = events
-        self._decoder = decoder
         self._executor = executor
-        self.tables = tables(events)
+        self.editions = Editions(events, decoder)
 
     def own_table(self, shipment: Shipment) -> str:
         """Return the table that the events of the shipment's type land in; none if there is no such type any more."""
-        event = self._events.get(shipment.type)
+        event = self.editions.of(shipment).events.get(shipment.type)
         return "" if event is None else event.table.name
+
+    def table(self, shipment: Shipment, name: str) -> Table:
+        """Return the declaration of a table that the shipment has rows for."""
+        return self.editions.of(shipment).tables[name]
 
     async def steps(
         self, shipment: Shipment, *, numbered: bool = False
@@ -188,7 +191,7 @@ class Reader:
                     wanted = [number - before for number in numbers if before <= number < before + count]
                     if wanted:
                         origin = self._origin(shipment, step[0])
-                        for line in self._decoder.lines_of(read.piece, origin, table, wanted):
+                        for line in self.editions.of(shipment).decoder.lines_of(read.piece, origin, table, wanted):
                             yield step[0], read.lines_before, line
                     before += count
 
@@ -259,7 +262,7 @@ class Reader:
             home.path(segment.file),
             segment.start,
             home.files[segment.file].place.encoding,
-            self._decoder,
+            self.editions.of(shipment).decoder,
             self._origin(shipment, segment),
             shipment.limits.max_line,
             numbered=numbered,
