@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 import structlog
 
@@ -16,7 +17,8 @@ from spoolhouse.health import SERVER, Health
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import Schema, declare, tables_of
+from spoolhouse.schema.render import Schema, declare, owners, tables_of
+from spoolhouse.schema.steps import Plan
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
@@ -28,6 +30,12 @@ _SOON = 5.0
 """Seconds between two looks at a server that is away, at the most."""
 MOST_ROWS = 20_000_000
 """How many old rows a start counts into a new rollup, which takes seconds; more are left to `spoolhouse migrate`."""
+
+NOTHING_REFUSED: Mapping[str, OperatorError] = MappingProxyType({})
+
+
+class DiffersError(OperatorError):
+    """A table, or what counts its rows, is not what is declared, and a migration may not change it."""
 
 
 def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
@@ -79,8 +87,8 @@ async def await_ready(
     while not stop.is_set():
         attempt += 1
         try:
-            await prepare(settings, driver, events)
-            await guard(settings, driver, health, events)
+            refused = await prepare(settings, driver, events)
+            await guard(settings, driver, health, events, refused)
         except StoreError as error:
             health.bad(SERVER, error)
             if once:
@@ -97,22 +105,29 @@ async def await_ready(
     return False
 
 
-async def guard(settings: Settings, driver: Driver, health: Health, events: Mapping[str, EventType] = BUILT_IN) -> None:
-    """Hold each table into which a repeated batch would be counted twice, and let go of those that are mended.
+async def guard(
+    settings: Settings,
+    driver: Driver,
+    health: Health,
+    events: Mapping[str, EventType] = BUILT_IN,
+    refused: Mapping[str, OperatorError] = NOTHING_REFUSED,
+) -> None:
+    """Hold each table that is not as declared (`refused`), or into which a repeated batch would be counted twice.
 
-    Somebody may put a view of his own on a table at any time. What is claimed already goes on: a batch in doubt is
-    looked for before it is repeated. Raises `StoreError`.
+    Others flow, and a table that is mended is let go of. Somebody may put a view of his own on a table at any time.
+    What is claimed already goes on: a batch in doubt is looked for before it is repeated. Raises `StoreError`.
     """
-    clickhouse = settings.clickhouse
-    lonely = await unguarded(schema_of(settings, events), driver)
-    scopes = {clickhouse.insert_prefix + table.removeprefix(clickhouse.table_prefix): table for table in lonely}
-    for scope, names in ((scope, lonely[table]) for scope, table in scopes.items()):
+    holds = dict(refused)
+    for table, names in (await unguarded(schema_of(settings, events), driver)).items():
         where = ", ".join(names)
-        error = OperatorError(
+        holds[table] = OperatorError(
             f"a repeated batch would be counted twice in {where}: no deduplication window, or a small one",
             mend=f"ALTER TABLE {names[0]} MODIFY SETTING {DEDUPLICATION_WINDOW} = {WINDOW}, and likewise the others",
         )
-        health.hold(scope, error)
+    clickhouse = settings.clickhouse
+    scopes = {clickhouse.insert_prefix + table.removeprefix(clickhouse.table_prefix): table for table in holds}
+    for scope, table in scopes.items():
+        health.hold(scope, holds[table])
     for scope in health.holds.keys() - scopes.keys():
         health.release(scope)
 
@@ -133,7 +148,10 @@ async def keep_guard(
     while not stop.is_set():
         try:
             with pulse.resting():
-                await guard(settings, driver, health, events)
+                # Only a migration can tell that what it refused is settled, and go on from there.
+                differs = any(isinstance(error, DiffersError) for error in health.holds.values())
+                refused = await prepare(settings, driver, events) if differs else NOTHING_REFUSED
+                await guard(settings, driver, health, events, refused)
         except StoreError as error:
             failures += 1
             health.bad(SERVER, error)
@@ -159,8 +177,14 @@ def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified:
     )
 
 
-async def prepare(settings: Settings, driver: Driver, events: Mapping[str, EventType] = BUILT_IN) -> None:
-    """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`."""
+async def prepare(
+    settings: Settings, driver: Driver, events: Mapping[str, EventType] = BUILT_IN
+) -> Mapping[str, OperatorError]:
+    """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`.
+
+    Returned are the event tables of which something differs that only a person may settle.
+    """
+    refused: Mapping[str, OperatorError] = NOTHING_REFUSED
     declared = schema_of(settings, events)
     if settings.clickhouse.migrate:
         # The database itself may be missing, and nobody can connect to that.
@@ -177,14 +201,24 @@ async def prepare(settings: Settings, driver: Driver, events: Mapping[str, Event
                 targets=left.unfilled,
                 mend="run `spoolhouse migrate`: it counts what was there before them, while this daemon goes on",
             )
-        if left.refusals:
-            raise OperatorError(
-                f"the schema differs in {len(left.refusals)} places: {left.refusals[0]}",
-                mend="see `spoolhouse migrate --check`, or set clickhouse.migrate = false",
-            )
+        refused = _refused(declared, left)
     if settings.durable and (unsafe := await unsynced(declared, driver)):
         wanted = ", ".join(f"{name} = {value}" for name, value in SYNCED.items())
         raise OperatorError(
             f"clickhouse.durable: the server acknowledges rows before they are on its disk in {', '.join(unsafe)}",
             mend=f"run `spoolhouse migrate`, or ALTER TABLE {unsafe[0]} MODIFY SETTING {wanted}, and the others",
         )
+    return refused
+
+
+def _refused(declared: Schema, left: Plan) -> Mapping[str, OperatorError]:
+    tables = owners(declared)
+    found: dict[str, OperatorError] = {}
+    for refusal in left.refusals:
+        if refusal.name in tables:
+            mend = "see `spoolhouse migrate --check`, or set clickhouse.migrate = false"
+            found.setdefault(tables[refusal.name], DiffersError(f"the schema differs: {refusal}", mend=mend))
+        else:
+            # A view that people read: rows land all the same.
+            log.warning("view_differs", view=refusal.name, reason=refusal.reason, mend=refusal.mend)
+    return found

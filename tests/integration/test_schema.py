@@ -42,6 +42,7 @@ DRIFTS = {
 
 REFUSED = {
     "a type": "ALTER TABLE mastra_admin_traces MODIFY COLUMN duration_ms Nullable(Int32)",
+    "a NULL": "ALTER TABLE mastra_admin_logs MODIFY COLUMN message Nullable(String)",
     "an index of another kind": (
         "ALTER TABLE mastra_admin_traces DROP INDEX idx_trace_id, ADD INDEX idx_trace_id name TYPE minmax"
     ),

@@ -1,4 +1,4 @@
-"""A table with a view that would count a repeated batch twice is held, alone, and for as long as it has it."""
+"""A table that is not safe to insert into, or not what is declared, is held, alone, and for as long as it is so."""
 
 from pathlib import Path
 
@@ -31,3 +31,22 @@ def test_held_alone_and_looked_at_again(database: Database, tmp_path: Path) -> N
         database.query("ALTER TABLE theirs RESET SETTING non_replicated_deduplication_window")
         daemon.wait_for("clickhouse_unavailable", count=2, scope=SCOPE)
     assert database.query("SELECT id FROM theirs") == [("l",)]
+
+
+def test_a_table_that_differs_is_held_alone_until_it_is_mended(database: Database, tmp_path: Path) -> None:
+    command("migrate", env={"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url})
+    database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message Nullable(String)")
+    database.query("DROP VIEW mastra_admin_spans_hourly_stats")
+    database.query("CREATE TABLE mastra_admin_spans_hourly_stats (id String) ENGINE = Log")
+    log = drop(tmp_path, "log", "p", "a.jsonl", lines([LOG]))
+    drop(tmp_path, "span", "p", "a.jsonl", good("p"))
+    with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.3"}) as daemon:
+        daemon.wait_for("file_settled", path="span/p/a.jsonl")
+        assert daemon.events("view_differs", view="mastra_admin_spans_hourly_stats")
+        (said,) = daemon.events("clickhouse_unavailable")
+        assert said["scope"] == SCOPE
+        assert "column message is Nullable(String), declared String" in str(said["error"])
+        assert log.exists()
+        database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message String DEFAULT ''")
+        daemon.wait_for("file_settled", path="log/p/a.jsonl")
+        assert daemon.events("clickhouse_available", scope=SCOPE)

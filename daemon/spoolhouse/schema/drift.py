@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from spoolhouse.schema import spelling
-from spoolhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, identifier, qualified
+from spoolhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, identifier, literal, qualified
 from spoolhouse.schema.live import LiveTable
 from spoolhouse.schema.steps import Change, Refusal, Step
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, REPLICATED, SYNCED
@@ -67,6 +67,9 @@ def _column(table: str, alter: str, declared: ColumnDefinition, live: LiveTable)
         # New values of an enum touch no stored byte.
         yield Change(name=table, what=f"~ column {name} {declared.type}, was {kind}", statement=change)
         return
+    if "Nullable(" in kind and "Nullable(" not in declared.type:
+        # What NULL becomes; the server wants to be told.
+        change += f" DEFAULT {declared.default or f'defaultValueOfTypeName({literal(declared.type)})'}"
     yield Refusal(name=table, reason=f"column {name} is {kind}, declared {declared.type}", statement=change)
 
 

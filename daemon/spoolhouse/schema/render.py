@@ -104,6 +104,16 @@ def object_names(schema: Schema) -> tuple[str, ...]:
     return tuple(names)
 
 
+def owners(schema: Schema) -> Mapping[str, str]:
+    """Return, by the unqualified name of whatever its rows go into or through, the name of each event table."""
+    names: dict[str, str] = {}
+    for event in schema.tables:
+        into = [event.table.name, *(front.name for front in event.fronts)]
+        into += [name for rollup in event.rollups for name in (rollup.target.name, rollup.feed.name)]
+        names.update(dict.fromkeys(into, event.name))
+    return names
+
+
 def earlier_names(schema: Schema) -> tuple[str, ...]:
     """Return the unqualified names of what the rollups' earlier versions were fed by."""
     return tuple(name for event in schema.tables for rollup in event.rollups for name in rollup.earlier_feeds)
