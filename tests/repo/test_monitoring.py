@@ -106,7 +106,8 @@ def test_the_parser_would_see_a_fault() -> None:
 
 def test_every_metric_is_drawn() -> None:
     drawn = {name for _, expression in queries() for name in asked(expression).names}
-    assert [m._name for m in OURS if drawn.isdisjoint(m._name + part for part in PARTS[m._type])] == []
+    missing = [m._name for m in OURS if drawn.isdisjoint(m._name + part for part in PARTS[m._type])]
+    assert missing == [], "give each a panel in config/grafana-dashboard.json"
 
 
 def test_an_alert_says_what_it_means_and_what_to_do() -> None:

@@ -106,7 +106,7 @@ def _instance(look: Look, recent: int) -> Iterable[RenderableType]:
         table.add_row("claimed", _pile(look.claimed))
     if look.quiet_seconds is not None and look.status is None:
         table.add_row("last sign", f"{_span(look.quiet_seconds)} ago, in its journal")
-    if look.url:
+    if look.url and look.state != "gone":
         table.add_row("at", Text(look.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
     if look.status is not None:
