@@ -14,6 +14,7 @@ URL ?=
 T ?=
 B ?=
 ENGINE ?= docker
+ROOTFS ?=
 
 ##@ To use it
 
@@ -55,6 +56,11 @@ check-unit: ## Let systemd look at its unit: no complaint, and an exposure under
 	  systemd-analyze verify --recursive-errors=no "$$root/spoolhouse.service" && \
 	  systemd-analyze security --offline=yes --threshold=20 --no-pager "$$root/spoolhouse.service" | tail -n 2
 
+.PHONY: check-systemd
+check-systemd: $(VENV)/.stamp-dev ## Start and stop the unit in a root with systemd (ROOTFS=…; as root, see tests/README.md)
+	@test -d "$(ROOTFS)" || { echo "Name a root with systemd and Spoolhouse in it: make check-systemd ROOTFS=…" >&2; exit 1; }
+	@SPOOLHOUSE_TEST_ROOTFS=$(ROOTFS) $(BIN)/pytest tests/systemd/checks.py
+
 .PHONY: check-image
 check-image: $(VENV)/.stamp-dev ## Build the container image and run it (ENGINE=podman takes another engine than docker)
 	@$(ENGINE) build -t spoolhouse:test .
@@ -73,7 +79,7 @@ clean: ## Remove .venv, var (the sample spool and its database) and caches
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Each stamp is one state of the environment, and is made anew when pyproject.toml changes. A larger state contains the
 # smaller ones and stamps them too, so that nothing is installed twice. pip shows its own progress.
