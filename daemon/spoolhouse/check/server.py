@@ -76,7 +76,7 @@ async def drift(schema: Schema, driver: Driver, *, migrates: bool) -> AsyncItera
     """Judge how the live schema differs from the declared one."""
     plan = await migrate.check(schema, driver)
     for refusal in plan.refusals:
-        why = "it holds ingestion: only a person may settle it, because data would be lost or counted anew"
+        why = "what it concerns is held: only a person may settle it, because data would be lost or counted anew"
         yield fault("schema", str(refusal), why=why, mend=f"see `spoolhouse migrate --check`; {refusal.statement}")
     if plan.statements:
         what = f"{len(plan.statements)} statements are missing, the first: {plan.statements[0].partition(chr(10))[0]}"
