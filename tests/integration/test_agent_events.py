@@ -1,17 +1,35 @@
 """The agent family end to end: one line brings rows for several tables, each once."""
 
 import json
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from spoolhouse.core.agent_events import AGENT_TYPES
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.sample import Sample
 from tests.engine import Database
-from tests.integration.test_flow import PREFIX, ingest
+from tests.integration.test_flow import (
+    PREFIX,
+    Event,
+    anything,
+    as_json,
+    double,
+    ingest,
+    int64,
+    name,
+    objects,
+    optional,
+    read_back,
+    stored,
+    text,
+    times,
+)
 
 NOW = datetime.now(UTC).replace(microsecond=250_000)
 STORED = f"{NOW:%Y-%m-%d %H:%M:%S}.250"
@@ -131,3 +149,86 @@ def test_samples_of_the_whole_family_land(database: Database, tmp_path: Path) ->
     assert database.query(f"SELECT count(), uniqExact(event_id, position) FROM {PREFIX}tool_calls") == [(calls, calls)]
     assert database.query(f"SELECT count() FROM {PREFIX}agent_steps") == [(60,)]
     assert database.query(f"SELECT sum(request_count) FROM {PREFIX}hourly_metrics") == [(60,)]
+
+
+int32 = st.integers(-(2**31), 2**31 - 1)
+texts = st.lists(text, max_size=3)
+json_or_text = text | objects | st.lists(anything, max_size=2) | st.booleans() | int64
+statuses = st.sampled_from(["success", "error", "timeout", "assertion_failed", "warning"])
+NULLABLE: dict[str, st.SearchStrategy[Any]] = {
+    "user_id": text, "release": text, "model": text, "tokens_input": int64, "cost_estimate_usd": double,
+    "latency_ms": int64, "status": statuses, "hallucination_confidence_score": double, "alert_window_minutes": int32,
+    "assertion_severity": st.sampled_from(["low", "critical"]),
+    "alert_type": st.sampled_from(["cost_spike", "token_limit"]),
+}  # fmt: skip
+AS_JSON: dict[str, st.SearchStrategy[Any]] = {"response_metadata": objects, "context": anything.filter(bool)}
+AS_TEXT = ("prompt", "response", "assertion_expected", "assertion_actual")
+ERROR: dict[str, st.SearchStrategy[Any]] = {"message": text, "type": text, "code": text | int64 | double}
+
+
+def text_of(value: object) -> str | None:
+    """Return what is stored of a value that may be text or any JSON."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@st.composite
+def agent_events(draw: st.DrawFn) -> tuple[Event, dict[str, object], list[tuple[object, ...]]]:
+    """Return an event of an agent, the row that it should be, and the rows of its calls."""
+    written, moment = draw(times())
+    kind = draw(st.sampled_from([kind for kind in AGENT_TYPES if kind not in {"tool_call", "agent_step"}]))
+    event: Event = {"event_type": kind, "event_id": str(draw(st.uuids())), "timestamp": written, "project_id": "p"}
+    row: dict[str, object] = {"event_id": event["event_id"], "timestamp": stored(moment), "event_type": kind}
+    event["run_id"] = row["run_id"] = draw(name)
+    for column, values in NULLABLE.items():
+        row[column] = optional(draw, event, column, values)
+    for column, values in AS_JSON.items():
+        value = optional(draw, event, column, values)
+        row[column] = None if value is None else as_json(value, "")
+    for column in AS_TEXT:
+        row[column] = text_of(optional(draw, event, column, json_or_text))
+    row["tags"] = optional(draw, event, "tags", texts) or []
+    row["env"] = optional(draw, event, "env", st.sampled_from(["staging", "development"])) or "production"
+    error: Event = {}
+    for key, values in ERROR.items():
+        row[f"error_{key}"] = text_of(optional(draw, error, key, values))
+    event["error"] = error
+    calls: list[tuple[object, ...]] = []
+    for position in range(1, draw(st.integers(1, 3))):
+        call: Event = {"tool_name": draw(name)}
+        output = optional(draw, call, "output", anything)
+        status = optional(draw, call, "status", statuses)
+        calls.append((event["event_id"], position, call["tool_name"], as_json(output, ""), status))
+        event.setdefault("tool_calls", []).append(call)
+    event["unknown"] = draw(anything)
+    return event, row, calls
+
+
+class Drawn(list[tuple[Event, dict[str, object], list[Any]]]):
+    """Events and their rows; too long to be shown whole."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} events"
+
+
+@pytest.mark.parametrize("driver", ["native_url", "http_url"])
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    # Each example is a run of the daemon: shrinking would take minutes and say little more.
+    phases=[Phase.generate],
+)
+@given(drawn=st.lists(agent_events(), min_size=20, max_size=50, unique_by=lambda one: one[0]["event_id"]).map(Drawn))
+def test_rows_are_what_was_written(database: Database, tmp_path: Path, driver: str, drawn: Drawn) -> None:
+    for table in ("events", "tool_calls"):
+        database.query(f"TRUNCATE TABLE IF EXISTS {PREFIX}{table}")
+    place = tmp_path / "prompt_call" / "p"
+    place.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(event, ensure_ascii=False) for event, _, _ in drawn]
+    (place / f"{uuid.uuid4()}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    assert ingest(getattr(database, driver), tmp_path) == 0
+    assert not (tmp_path / "rejected").exists()
+    rows = {row["event_id"]: row for _, row, _ in drawn}
+    assert read_back(database, f"{PREFIX}events", "event_id", rows) == rows
+    calls = found(database, "tool_calls", "event_id", "position", "tool_name", "tool_output", "status")
+    assert sorted(calls) == sorted(call for _, _, some in drawn for call in some)

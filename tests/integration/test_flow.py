@@ -247,9 +247,12 @@ def read_back(
     return {row[key]: row for row in made}
 
 
+DOUBLES = frozenset({"value", "normalized_value", "cost_estimate_usd", "hallucination_confidence_score"})
+
+
 def doubled(column: str, value: Any) -> object:
     """Return a number of a Float64 column as a float: the oracle's JSON writes a large whole one as an integer."""
-    if column in {"value", "normalized_value"} and not isinstance(value, str):
+    if column in DOUBLES and not isinstance(value, str):
         return None if value is None else float(value)
     return [float(one) for one in value] if column == "bucket_boundaries" else value
 
