@@ -14,16 +14,19 @@ class StoreError(SpoolhouseError):
 
     `code` is ClickHouse's own error code where it gave one. `ambiguous` is true where the statement may have been
     carried out all the same (the connection died before an answer came): a repeat must carry the same token.
-    `mend` says what a person can do, naming the setting.
+    `mend` says what a person can do, naming the setting. `in_view`: the table has the rows, a view on it has not.
     """
 
-    def __init__(self, message: str, *, code: int | None = None, ambiguous: bool = False, mend: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: int | None = None, ambiguous: bool = False, mend: str = "", in_view: bool = False
+    ) -> None:
         """Take ClickHouse's own words in one line; what they say of a password is the driver's duty to keep out."""
         super().__init__(message)
         self.message = message
         self.code = code
         self.ambiguous = ambiguous
         self.mend = mend
+        self.in_view = in_view
 
     def __str__(self) -> str:
         """Return the message, its code and the mend as one line."""

@@ -211,6 +211,7 @@ class Service:
             self.claimer.packer.packing = terms.packing(settings)
             self.inserter.persistence = self.ledger.persistence
             self.inserter.poison.tolerance = terms.tolerance(settings)
+            self.inserter.fingerprint = terms.terms(settings, events).fingerprint
             if changed:
                 self.reader.editions.follow(events, LineDecoder(events))
                 self.pressure.watch(filled(tables(events).values(), prefix=settings.clickhouse.insert_prefix))
@@ -324,6 +325,7 @@ class Service:
             self.driver,
             prefix=self.settings.clickhouse.insert_prefix,
             shards=self.settings.clickhouse.shards,
+            fingerprint=terms.terms(self.settings, self.events).fingerprint,
             homes=self.homes,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),

@@ -11,7 +11,7 @@ from spoolhouse.core.shipment import Limits, Packing
 from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.arrivals import Look
 from spoolhouse.pipeline.claim import Terms
-from spoolhouse.pipeline.poison import Tolerance
+from spoolhouse.pipeline.delivery import Tolerance
 from spoolhouse.pipeline.retention import Custom
 from spoolhouse.pipeline.settle import Ending
 from spoolhouse.settings import Settings

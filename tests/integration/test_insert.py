@@ -13,19 +13,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse import startup
-from spoolhouse.channel import Receiver, Sender, channel
+from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.core.declaration import Table
 from spoolhouse.core.events import BUILT_IN, SPANS
 from spoolhouse.core.jsonl import Line, LineDecoder, Origin
 from spoolhouse.core.lines import Piece
+from spoolhouse.core.parts import Part
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.health import Health
 from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.decode import Batch
+from spoolhouse.pipeline.delivery import Tolerance
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.insert import Inserter
-from spoolhouse.pipeline.poison import Poison, Tolerance
+from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure
 from spoolhouse.pipeline.settle import Acknowledged, News
 from spoolhouse.progress import Silent
@@ -73,19 +75,25 @@ class Stage:
     database: Database
     home: Home
     url: str = ""
+    fingerprint: str = "f"
     max_ratio: float = 0.1
     min_rows: int = 20
+    located: int = 1000
+    """How many lines are found again."""
     news: list[Acknowledged] = field(default_factory=list)
     health: Health = field(default_factory=Health)
+    decoding: "asyncio.Task[None]" = field(init=False)
+    inserter: Inserter = field(init=False)
 
     async def deliver(self, content: Sequence[Rows], *, table: Table = SPANS, shipment: Shipment = SHIPMENT) -> None:
         """Deliver the batch that has these rows, to the end."""
         settings = Settings(clickhouse=ClickHouseSettings(url=self.url or self.database.native_url))
         driver = startup.open_driver(settings)
         homes = {"own": self.home}
-        inserter = Inserter(
+        self.inserter = Inserter(
             driver,
             prefix=PREFIX,
+            fingerprint=self.fingerprint,
             homes=homes,
             health=self.health,
             persistence=Persistence(first=0.01, cap=0.1),
@@ -104,7 +112,7 @@ class Stage:
         news: Receiver[News]
         news_in, news = channel(1)
         try:
-            await inserter.run(batches, news_in)
+            await self.inserter.run(batches, news_in)
         finally:
             await driver.close()
         self.news += [item async for item in news if isinstance(item, Acknowledged)]
@@ -115,15 +123,25 @@ class Stage:
                 yield rows
 
         async def locate(numbers: Collection[int]) -> AsyncGenerator[tuple[Segment, int, Line]]:
-            for number in sorted(numbers):
-                yield Segment(file=1, start=0, end=1), 0, Line(line=number + 1, offset=number, raw=b"{}")
+            for number in sorted(numbers)[: self.located]:
+                yield (
+                    Segment(file=1, start=0, end=1),
+                    0,
+                    Line(line=number + 1, offset=number, raw=b"{}", row=number, nth=0),
+                )
 
-        live_in, live = channel(len(content), Rows)
-        for rows in content:
-            await live_in.send(rows)
-        live_in.close()
+        live_in, live = channel(1, Rows)
         count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        count.set_result(sum(rows.count for rows in content))
+
+        async def decode() -> None:
+            """Hand the rows over as decode does: the count is known once all are taken, or nobody takes them."""
+            with suppress(ReceiverGoneError):
+                for rows in content:
+                    await live_in.send(rows)
+            live_in.close()
+            count.set_result(sum(rows.count for rows in content))
+
+        self.decoding = asyncio.create_task(decode())
         return Batch(
             id=f"{shipment.id}:{table.name}",
             shipment=shipment,
@@ -140,6 +158,11 @@ async def until(happens: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not happens():  # noqa: ASYNC110  # it happens in the server, or on the disk
             await asyncio.sleep(0.01)
+
+
+def attempts(stage: Stage) -> int:
+    """Return how often the table was tried in vain, in a row."""
+    return stage.health._told.get(f"{PREFIX}spans", 0)
 
 
 @pytest.fixture
@@ -307,3 +330,118 @@ async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
     stage.database.query("DROP TABLE foreign_feed")
     await delivering
     assert counted(stage.database) == (3, 3, 3)
+
+
+async def test_a_replay_after_a_month_does_not_count_twice(stage: Stage) -> None:
+    """By then a rollup has folded the batch into others: that it does not know it says nothing."""
+    old = replace(SHIPMENT, id="old", clock_ms=SHIPMENT.clock_ms - 40 * 86_400_000)
+    other = replace(old, id="other")
+    await stage.deliver([spans(3)], shipment=old)
+    await stage.deliver([spans(3, first=3)], shipment=other)
+    stage.database.query(f"OPTIMIZE TABLE {PREFIX}spans_hourly FINAL")
+    for shipment, first in ((old, 0), (other, 3)):
+        await stage.deliver([spans(3, first=first)], shipment=shipment)
+    assert counted(stage.database) == (6, 6, 6)
+
+
+async def test_a_batch_that_was_refused_as_a_whole_before_the_crash_ends(stage: Stage) -> None:
+    for number in range(6):
+        part = Part(first=number, end=number + 1)
+        stage.home.journal.refuse("shipment", "shipment:spans", part, "ClickHouse code 469: no")
+    async with asyncio.timeout(30):
+        await stage.deliver([spans(1, first=number) for number in range(6)])
+    (news,) = stage.news
+    assert news.refused == {1: 6}
+    assert news.parts == (Part(first=0, end=0),), "not to be taken for a batch that landed as one"
+    assert counted(stage.database)[0] == 0
+
+
+async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
+    """What it lacks cannot be mended from here: the batch is held until its token has brought the view its rows."""
+    window = "SETTINGS non_replicated_deduplication_window = 1000"
+    stage.database.query(f"CREATE TABLE foreign (id String) ENGINE = MergeTree ORDER BY id {window}")
+    stage.database.query("CREATE TABLE may (fail UInt8) ENGINE = Memory")
+    stage.database.query("INSERT INTO may VALUES (1)")
+    stage.database.query(
+        "CREATE MATERIALIZED VIEW foreign_feed TO foreign AS SELECT span_id AS id"
+        f" FROM {PREFIX}spans WHERE throwIf((SELECT max(fail) FROM may), 'no') = 0"
+    )
+    new = replace(SHIPMENT, replay=False)
+    delivering = asyncio.create_task(stage.deliver([spans(3)], shipment=new))
+    await until(lambda: attempts(stage) > 3)
+    assert not delivering.done(), "the view still fails"
+    stage.database.query("TRUNCATE TABLE may")
+    await delivering
+    assert counted(stage.database) == (3, 3, 3)
+    assert stage.database.query("SELECT count(), uniqExact(id) FROM foreign") == [(3, 3)]
+
+
+async def test_parts_that_are_not_all_rows_any_more_are_held(stage: Stage) -> None:
+    """A line is valid now that was not before: nobody knows which rows the parts stood for."""
+    whole = Part(first=0, end=4)
+    stage.home.journal.cut("shipment", "shipment:spans", whole, whole.halves())
+    delivering = asyncio.create_task(stage.deliver([spans(6)]))
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    assert counted(stage.database)[0] == 0
+    delivering.cancel()
+    with suppress(asyncio.CancelledError):
+        await delivering
+
+
+@pytest.mark.parametrize("rows", [[spans(5)], [spans(2)], [spans(3)]], ids=["more", "fewer", "the same"])
+async def test_a_replay_by_another_version_is_compared_row_by_row(stage: Stage, rows: list[Rows]) -> None:
+    await stage.deliver([spans(3)])
+    stage.fingerprint = "another"
+    delivering = asyncio.create_task(stage.deliver(rows))
+    if rows[0].count <= 3:
+        await delivering
+        assert counted(stage.database) == (3, 3, 3)
+        return
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    assert "2 of its rows differ" in str(stage.health.troubles[f"{PREFIX}spans"])
+    delivering.cancel()
+    with suppress(asyncio.CancelledError):
+        await delivering
+
+
+async def test_a_tolerance_that_was_raised_counts_at_once(stage: Stage) -> None:
+    stage.min_rows = 2
+    forbid(stage.database, "span_id < 's5'")
+    delivering = asyncio.create_task(stage.deliver([spans(10)]))
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    stage.inserter.poison.tolerance = Tolerance(max_ratio=1, min_rows=2)
+    await delivering
+    assert counted(stage.database) == (5, 5, 5)
+    assert stage.news[0].refused == {1: 5}
+
+
+async def test_few_bad_rows_beside_many_good_ones_are_no_fault(stage: Stage) -> None:
+    """Also if they stand together at the start: what is good lands before they are looked at one by one."""
+    stage.min_rows = 2
+    forbid(stage.database, "length(span_id) = 2")
+    await stage.deliver([spans(200)])
+    assert counted(stage.database) == (190, 190, 190)
+
+
+async def test_a_mended_part_knows_when_it_expires(stage: Stage) -> None:
+    content = [spans(3), spans(2, age=40)]
+    await stage.deliver(content)
+    lose(stage.database, "spans", f"toDate(start_time) = toDate('{start(40):%Y-%m-%d}')")
+    await stage.deliver(content)
+    parts = stage.database.query(
+        "SELECT partition_id, toString(toDate(delete_ttl_info_min)) FROM system.parts WHERE active AND rows > 0"
+        f" AND database = currentDatabase() AND table = '{PREFIX}spans' ORDER BY partition_id"
+    )
+    assert parts == [(f"{start(age):%Y%m}", f"{start(age) + timedelta(days=90):%Y-%m-%d}") for age in (40, 0)]
+
+
+async def test_refused_rows_whose_file_is_gone_are_held(stage: Stage) -> None:
+    """They are not acknowledged with nothing of them in `rejected/`."""
+    stage.located = 0
+    forbid(stage.database, "span_id = 's1'")
+    delivering = asyncio.create_task(stage.deliver([spans(3)]))
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    assert "were found in their files" in str(stage.health.troubles[f"{PREFIX}spans"])
+    stage.located = 10
+    await delivering
+    assert stage.news[0].refused == {1: 1}

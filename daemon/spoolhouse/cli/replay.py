@@ -135,7 +135,7 @@ async def _replay_rejected(
         rejects = await asyncio.to_thread(all_rejects, root)
         complete = await settled(driver, {one.shipment for one in rejects}, prefix=files.prefix)
         for one in rejects:
-            if one.shipment not in complete:
+            if one.shipment not in complete or await asyncio.to_thread(one.is_under_way):
                 print(f"{one.path}: left alone: its shipment is still under way")
                 code = 1
             elif not await _replay_one(files, one, selection, dry_run):

@@ -85,11 +85,15 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of a piece: its number there (from 1), the offset where it starts, its bytes without the line end."""
+    """A line that gave a row: its number in its piece (from 1), where it starts, its bytes without the line end."""
 
     line: int
     offset: int
     raw: bytes
+    row: int
+    """The row's number among those of its table in the piece."""
+    nth: int
+    """The row's number among those of its table that the line gave."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +157,7 @@ class LineDecoder:
         return self._encoded(self._bulk(piece.data, origin) or self._by_blocks(piece, origin), origin)
 
     def lines_of(self, piece: Piece, origin: Origin, table: str, numbers: Collection[int]) -> Iterator[Line]:
-        """Yield the lines of `piece` that gave the rows of `table` with these numbers (from 0, in order).
+        """Yield the line of `piece` that gave each of the rows of `table` with these numbers (from 0, in order).
 
         Each line is decoded alone: it gives the same rows in any company.
         """
@@ -161,8 +165,9 @@ class LineDecoder:
         for line, data in enumerate(BytesIO(piece.data), start=1):
             found = self.decode(Piece(offset=offset, data=data), origin).rows.get(table)
             count = 0 if found is None else found.count
-            if any(rows <= number < rows + count for number in numbers):
-                yield Line(line=line, offset=offset, raw=data.removesuffix(b"\n").removesuffix(b"\r"))
+            for nth in (number - rows for number in numbers if rows <= number < rows + count):
+                raw = data.removesuffix(b"\n").removesuffix(b"\r")
+                yield Line(line=line, offset=offset, raw=raw, row=rows + nth, nth=nth)
             rows += count
             offset += len(data)
 

@@ -1,5 +1,6 @@
 """A batch that had to be cut up: ranges of its rows that are sent, looked up and refused on their own."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -35,6 +36,16 @@ class Cut:
     part: Part
     refusal: str = ""
     """What ClickHouse says of its one row, which it refuses; empty for rows that land, or may yet."""
+
+
+def cover(parts: Iterable[Part], total: int) -> bool:
+    """Tell whether parts are exactly all rows of a batch of `total` rows, each once."""
+    end = 0
+    for part in sorted(parts):
+        if part.first != end:
+            return False
+        end = part.end
+    return end == total
 
 
 def whole_of(batch_id: str) -> str:

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from spoolhouse.core.declaration import Column
 
+ONE_BLOCK_ROWS = 1 << 30
+"""Far above the largest batch: all rows of an insert are gathered into one block, which is what a token covers."""
+
 Parameter = str | int | float | Sequence[str]
 
 

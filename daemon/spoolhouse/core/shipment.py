@@ -165,9 +165,9 @@ class FileStats:
     """Why the file cannot be read as one, empty if it can; its whole lines before the fault have landed."""
 
     def refuse(self, table: str, count: int) -> None:
-        """Count rows that were taken for good as rejected lines: ClickHouse refused them."""
+        """Count rows that were taken for good as rejected: ClickHouse refused them. A line may have brought several."""
         self.rows[table] -= count
-        self.rejected += count
+        self.rejected = min(self.lines, self.rejected + count)
 
     def add(self, other: "FileStats") -> None:
         """Count `other` in."""

@@ -1,6 +1,6 @@
 """Rows as they were shipped, one by one, beside what their table holds of them now."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from spoolhouse.core.declaration import Table
@@ -31,15 +31,43 @@ class Verdict:
         return self.verdict in {DIFFERENT, MISSING}
 
 
+async def strangers(
+    mender: Mender,
+    table: Table,
+    insert: RowsInsert,
+    rows: AsyncIterator[Rows],
+    *,
+    found: Collection[str],
+    shipment: str,
+) -> int:
+    """Return how many rows of a batch are not where the batch is: there without it, or it without them.
+
+    `found` are the partitions that have something of the batch, of this `shipment`. Raises `StoreError`.
+    """
+    own = await mender.stage(table, insert, rows)
+    keys = identifiers(table.order_by)
+    written = f"SELECT {keys}, _partition_id AS part, {_is_expired(table)} AS expired FROM {identifier(own)}"  # noqa: S608  # declared names
+    held = (
+        f"SELECT {keys}, 1 AS known, countIf(startsWith(batch_id, {{shipment:String}})) AS ours"  # noqa: S608  # declared names
+        f" FROM {identifier(insert.table)} WHERE ({keys}) IN (SELECT {keys} FROM {identifier(own)}) GROUP BY {keys}"
+    )
+    ((count,),) = await mender.driver.execute(
+        f"SELECT count() FROM ({written}) AS written LEFT JOIN ({held}) AS held USING ({keys})"  # noqa: S608  # declared names
+        " WHERE if(has({found:Array(String)}, part), ifNull(known, 0) = 0 AND NOT expired, ifNull(ours, 0) > 0)",
+        {"shipment": shipment, "found": list(found)},
+    )
+    await mender.tidy(insert.batch_id)
+    return int(str(count))
+
+
 async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> list[Verdict]:
     """Return how the rows of a batch fare in their table, every column compared. Raises `StoreError`."""
     own = await mender.stage(table, insert, rows)
     keys = identifiers(table.order_by)
     # As text: the hash of a NULL is NULL, whatever stands beside it.
     everything = f"cityHash64(toString(({identifiers(tuple(column.name for column in table.columns))})))"
-    expired = f"toDateTime({identifier(table.time)}) + toIntervalDay({table.ttl_days}) <= now()"
     written = (
-        f"SELECT {keys}, `recorded_at` AS version, {everything} AS content, {expired} AS expired"  # noqa: S608  # declared names
+        f"SELECT {keys}, `recorded_at` AS version, {everything} AS content, {_is_expired(table)} AS expired"  # noqa: S608  # declared names
         f" FROM {identifier(own)}"
     )
     held = (
@@ -61,3 +89,7 @@ async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncI
         Verdict(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
         for verdict, count, examples in found
     ]
+
+
+def _is_expired(table: Table) -> str:
+    return f"toDateTime({identifier(table.time)}) + toIntervalDay({table.ttl_days}) <= now()"

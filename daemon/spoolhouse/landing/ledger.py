@@ -33,17 +33,18 @@ class LedgerWriter:
         """Return once ClickHouse has `entries`, all of them shipped; none: at once. Raises `GivenUpError`."""
         if not entries:
             return
-        batch_id = f"ledger:{uuid.uuid4()}"
-        insert = RowsInsert(
-            table=self.table,
-            columns=LEDGER.columns,
-            batch_id=batch_id,
-            token=batch_id,
-            clock_ms=max(entry.clock_ms for entry in entries),
-        )
         rows = entry_rows(entries)
         trials = Trials(persistence=self.persistence)
         while True:
+            # A token of its own each time: ClickHouse may know one and have lost its rows.
+            batch_id = f"ledger:{uuid.uuid4()}"
+            insert = RowsInsert(
+                table=self.table,
+                columns=LEDGER.columns,
+                batch_id=batch_id,
+                token=batch_id,
+                clock_ms=max(entry.clock_ms for entry in entries),
+            )
             try:
                 reach("ledger.before_write")
                 await self.driver.insert_rows(insert, _one(rows))

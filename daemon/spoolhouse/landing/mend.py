@@ -6,22 +6,30 @@ and a rollup that lacks one is given its figures directly. Each step is one part
 whole or not at all: killed anywhere, the next attempt looks again and goes on.
 """
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
 
 from spoolhouse.core.declaration import Rollup, Table
-from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
+from spoolhouse.core.ports import ONE_BLOCK_ROWS, Driver, Parameter, Rows, RowsInsert
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
 from spoolhouse.schema.ddl import identifier, identifiers, partition_by
 from spoolhouse.schema.filling import fill_id
-from spoolhouse.schema.rollups import feed_select, rollup_definition, target_name
+from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, rollup_definition, target_name
+from spoolhouse.schema.tables import table_definition
 
 log = structlog.get_logger(__name__)
 
+DAY = 24 * 3600
 _VERSION = "recorded_at"
+_ONE_BLOCK = (
+    f"max_threads = 1, max_insert_threads = 1, min_insert_block_size_rows = {ONE_BLOCK_ROWS},"
+    " min_insert_block_size_bytes = 0"
+)
+"""Figures of a partition are one part, whatever the user's profile says: there as a whole, or not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +48,11 @@ class Mender:
     prefix: str
 
     async def mend(
-        self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found
+        self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found, *, never_landed: bool = False
     ) -> tuple[Mended, ...]:
         """Bring `rows` of a batch to all partitions where `found` does not have it; return these. Raises `StoreError`.
 
+        `never_landed`: it is known that nothing of the batch was ever in ClickHouse, however old it is.
         Left out is what would be gone again: rows older than their table's TTL, and rows in whose place a later
         version of the same event stands.
         """
@@ -54,7 +63,7 @@ class Mender:
             if await self._is_wanted(table, own, partition):
                 await self._attach(insert.table, own, partition)
                 mended.append(Mended(table=insert.table, partition=partition))
-        for rollup in table.rollups:
+        for rollup in table.rollups if never_landed or self._can_tell(insert) else ():
             target = target_name(rollup, prefix=self.prefix)
             for partition in sorted(here - found.of(target)):
                 if await self._feeds(table, rollup, own, partition):
@@ -63,6 +72,13 @@ class Mender:
         for one in mended:
             log.warning("partition_mended", batch=insert.batch_id, table=one.table, partition=one.partition)
         return tuple(mended)
+
+    def _can_tell(self, insert: RowsInsert) -> bool:
+        """Tell whether a batch that a rollup does not know is not in it: an old one is known under another's id."""
+        if time.time() - insert.clock_ms / 1000 < (FOLD_DAYS - 1) * DAY:
+            return True
+        log.warning("rollups_not_told", batch=insert.batch_id, days=FOLD_DAYS, mend="they are left as they are")
+        return False
 
     async def tidy(self, batch_id: str) -> None:
         """Drop the table that mending a batch has left where it was killed; twice is once. Raises `StoreError`."""
@@ -78,6 +94,9 @@ class Mender:
             # Of an engine that collapses nothing: rollups count lines.
             f"CREATE TABLE {identifier(own)} AS {identifier(insert.table)} ENGINE = MergeTree"
             f" PARTITION BY {partition_by(table.time)} ORDER BY ({identifiers(table.order_by)})"
+            # So that an attached part knows when it expires; here nothing does: also what is too old counts in rollups.
+            f" TTL {table_definition(table, prefix=self.prefix).ttl.sql()}"
+            " SETTINGS max_number_of_merges_with_ttl_in_pool = 0, fsync_after_insert = 1, fsync_part_directory = 1"
         )
         staged = RowsInsert(
             table=own, columns=insert.columns, batch_id=insert.batch_id, token=own, clock_ms=insert.clock_ms
@@ -128,7 +147,7 @@ class Mender:
         absent = f"batch_id NOT IN (SELECT batch_id FROM {figures} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
         feed = feed_select(table, rollup, source=_partition_of(own, and_where=absent))
         # Not deduplicated: the server may remember figures of which it has lost the part.
-        once = "SETTINGS insert_deduplicate = 0, async_insert = 0"
+        once = f"SETTINGS insert_deduplicate = 0, async_insert = 0, {_ONE_BLOCK}"
         await self.driver.execute(
             f"INSERT INTO {figures} ({columns}) {once} {feed}",
             _where(partition),

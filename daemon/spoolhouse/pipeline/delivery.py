@@ -5,13 +5,23 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from spoolhouse import pulse
 from spoolhouse.core.declaration import Table
-from spoolhouse.core.parts import Cut, Part, overlap
+from spoolhouse.core.parts import Cut, Part, cover, overlap
 from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.persistence import Trials
 from spoolhouse.landing.presence import partitions_of
 from spoolhouse.pipeline.decode import Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How many refused rows are an accident: `min_rows` of a batch, or `max_ratio` of what is known of it."""
+
+    max_ratio: float
+    min_rows: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,12 +42,16 @@ class Delivery:
     """The parts that are still to be sent; None for a batch that is whole."""
     landed: list[Part] = field(default_factory=list)
     refused: list[Cut] = field(default_factory=list)
-    stopped: bool = False
-    """So many rows were refused that a person has to look: the next refusal holds the batch at once."""
+    stopped: "Tolerance | None" = None
+    """So many rows were refused that a person has to look: the next refusal holds the batch at once, if that is still
+    what is tolerated."""
+    in_view: bool = False
+    """The last attempt met an error of a view: the token is sent again, for that view."""
 
     def resume(self, cuts: Sequence[Cut]) -> None:
         """Go on with the parts that an earlier attempt has made of the batch; none: it is whole."""
         if cuts:
+            self.forget_live()
             self.pending = deque(cut.part for cut in cuts if not cut.refusal)
             self.refused = [cut for cut in cuts if cut.refusal]
 
@@ -74,18 +88,56 @@ class Delivery:
         self.forget_live()
         return self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
 
+    def divide(self, whole: Part, halves: tuple[Part, Part]) -> None:
+        """Go on with the halves of what came next. Its own other half is tried first: what is good lands soon."""
+        self.pending = self.pending or deque([whole])
+        self.next()
+        other = self.part
+        is_first_half = other is not None and other.first == whole.end and 0 <= other.rows - whole.rows <= 1
+        at = 1 if is_first_half else 0
+        for half in reversed(halves):
+            self.pending.insert(at, half)
+
     def forget_live(self) -> None:
         """Say that the rows are not taken as they come."""
         self.live = False
         self.batch.live.close()
 
-    def next(self) -> None:
-        """Go on to the next part, after this one has landed or was refused."""
+    def parts(self) -> tuple[Part, ...]:
+        """Return the parts that have landed of a batch that was cut up; one without rows if all of it was refused."""
+        if not self.refused and len(self.landed) <= 1:
+            return ()
+        return tuple(self.landed) or (Part(first=0, end=0),)
+
+    async def expect_all_rows(self) -> None:
+        """Raise `OperatorError` if the parts of a batch that was cut up are not all the rows that it has now."""
+        if self.pending is None:
+            return
+        with pulse.resting():
+            total = await self.batch.count
+        if not cover([*self.pending, *self.landed, *(cut.part for cut in self.refused)], total):
+            raise OperatorError(
+                f"batch {self.batch.id} was cut up and holds another number of rows now: {total}",
+                mend="put its claimed files back as they were, or let the version that claimed them finish them",
+            )
+
+    def failed(self, error: StoreError) -> None:
+        """Note how an attempt at what comes next has failed."""
+        self.forget_live()
+        self.doubtful = self.doubtful or error.ambiguous
+        self.in_view = error.in_view
+
+    def next(self, *, landed: bool = False) -> None:
+        """Go on to the next part, after this one has `landed`, or was refused."""
+        if landed:
+            self.stopped = None
+            if self.part is not None:
+                self.landed.append(self.part)
         self.pending = self.pending or deque()
         if self.pending:
             self.pending.popleft()
         self.trials.succeeded()
-        self.doubtful, self.swallowed = self.batch.shipment.replay, 0
+        self.doubtful, self.swallowed, self.in_view = self.batch.shipment.replay, 0, False
 
 
 async def _only(rows: AsyncGenerator[Rows], part: Part) -> AsyncIterator[Rows]:

@@ -16,9 +16,10 @@ from spoolhouse import metrics, pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.naming import Shards
 from spoolhouse.core.ports import Driver
-from spoolhouse.errors import RejectedDataError, StoreError, TransientError
+from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
 from spoolhouse.failpoints import reach
 from spoolhouse.health import Health
+from spoolhouse.landing.compare import strangers
 from spoolhouse.landing.mend import Mender
 from spoolhouse.landing.persistence import Persistence, Trials
 from spoolhouse.landing.presence import Found, expect_no_attempt, find
@@ -46,6 +47,7 @@ class Inserter:
         *,
         prefix: str,
         shards: Shards | None = None,
+        fingerprint: str,
         homes: Mapping[str, Home],
         health: Health,
         persistence: Persistence,
@@ -58,6 +60,8 @@ class Inserter:
         self._prefix = prefix
         self._shards = shards
         self._through = shards is not None and shards.through
+        self.fingerprint = fingerprint
+        """May be changed at any time."""
         self._homes = homes
         self._health = health
         self.persistence = persistence
@@ -73,8 +77,8 @@ class Inserter:
         """Insert batches until there are no more, and none is held."""
         async with news:
             while (delivery := await self._next(batches)) is not None:
-                if await self._deliver(delivery):
-                    await news.send(await self._conclude(delivery))
+                if (acknowledged := await self._deliver(delivery)) is not None:
+                    await news.send(acknowledged)
 
     async def _next(self, batches: Receiver[Batch]) -> Delivery | None:
         """Return a held batch whose time has come, or else a new one; None at the end."""
@@ -108,32 +112,36 @@ class Inserter:
             delivery.resume(await asyncio.to_thread(journal.cuts, batch.id))
         return delivery
 
-    async def _deliver(self, delivery: Delivery) -> bool:
-        """Send what is left of a batch; return true once all of it has landed or is refused, false if it is held."""
-        while not delivery.is_complete:
+    async def _deliver(self, delivery: Delivery) -> Acknowledged | None:
+        """Send what is left of a batch; return once all of it has landed or is rejected; None if it is held."""
+        while True:
             pulse.beat()
             try:
+                if delivery.is_complete:
+                    acknowledged = await self._conclude(delivery)
+                    self._opened(delivery.table)
+                    return acknowledged
+                await delivery.expect_all_rows()
                 if await self._send(delivery):
-                    if delivery.part is not None:
-                        delivery.landed.append(delivery.part)
-                    delivery.stopped = False
-                    delivery.next()
-                    self._health.good(delivery.table)
-                    self._parking.open(delivery.table)
+                    delivery.next(landed=True)
+                    self._opened(delivery.table)
                 continue
             except StoreError as failure:
                 error = failure
-            delivery.forget_live()
-            delivery.doubtful = delivery.doubtful or error.ambiguous
+            delivery.failed(error)
             self._health.bad(delivery.table, error)
             if not isinstance(error, TransientError):
                 # It streams nothing now, so it costs no memory to speak of.
                 self._parking.persistence = self.persistence
                 self._parking.hold(delivery, error, time.monotonic())
-                return False
+                return None
             with pulse.resting():
                 await asyncio.sleep(delivery.trials.failed(error))
-        return True
+
+    def _opened(self, table: str) -> None:
+        """Say that a table takes rows; those that have waited for it may go."""
+        self._health.good(table)
+        self._parking.open(table)
 
     async def _send(self, delivery: Delivery) -> bool:
         """Send what comes next, once; return true if ClickHouse has it now, false if it is to be sent in another way.
@@ -143,7 +151,11 @@ class Inserter:
         insert = delivery.insert()
         if delivery.doubtful and not self._through:
             await expect_no_attempt(self._driver, insert.batch_id, prefix=self._prefix, shards=self._shards)
-            if found := await self._find(delivery):
+            # A view that failed is not mended from here: it gets the rows by the same token once more.
+            found = Found() if delivery.in_view else await self._find(delivery)
+            if delivery.batch.shipment.replay and delivery.batch.shipment.fingerprint != self.fingerprint:
+                await self._expect_same_rows(delivery, found)
+            if found:
                 await self._complete(delivery, found)
                 return True
         rows = Watched(delivery.rows(), delivery.batch.table, closely=delivery.doubtful)
@@ -172,8 +184,7 @@ class Inserter:
                 log.error("token_without_rows", batch=insert.batch_id, token=insert.token)
                 delivery.swallowed += 1
                 return False
-            if not found.covers(rows.partitions):
-                await self._complete(delivery, found)
+            await self._complete(delivery, found, rows.partitions)
         return True
 
     async def _find(self, delivery: Delivery) -> Found:
@@ -183,25 +194,48 @@ class Inserter:
         reach("insert.looked")
         return found
 
-    async def _complete(self, delivery: Delivery, found: Found) -> None:
+    async def _complete(self, delivery: Delivery, found: Found, partitions: set[str] | None = None) -> None:
         """Bring to ClickHouse what it lacks of a batch that it has a part of."""
-        rows = Watched(delivery.rows(), delivery.batch.table, closely=True)
-        async for _ in rows:
-            pass
-        if not found.covers(rows.partitions):
-            await self._mender.mend(delivery.batch.table, delivery.insert(), delivery.rows(), found)
+        if partitions is None:
+            rows = Watched(delivery.rows(), delivery.batch.table, closely=True)
+            async for _ in rows:
+                pass
+            partitions = rows.partitions
+        if not found.covers(partitions):
+            never_landed = bool(delivery.swallowed) and not found
+            await self._mender.mend(
+                delivery.batch.table, delivery.insert(), delivery.rows(), found, never_landed=never_landed
+            )
         await self._mender.tidy(delivery.batch_id)
+
+    async def _expect_same_rows(self, delivery: Delivery, found: Found) -> None:
+        """Raise `OperatorError` if another version sent other rows under these ids: presence proves nothing then."""
+        shipment = delivery.batch.shipment
+        others = await strangers(
+            self._mender,
+            delivery.batch.table,
+            delivery.insert(),
+            delivery.rows(),
+            found=found.of(delivery.table),
+            shipment=shipment.id,
+        )
+        if others:
+            raise OperatorError(
+                f"shipment {shipment.id} was journalled under other declarations, and {others} of its rows differ from"
+                " what they were sent as",
+                mend="let the version (and the event files) that claimed it finish it, then upgrade",
+            )
 
     async def _conclude(self, delivery: Delivery) -> Acknowledged:
         """Reject the rows that ClickHouse refused, and return the news of the rest."""
         batch = delivery.batch
         refused = await self.poison.reject(delivery)
         reach("insert.acknowledged")
-        rows = await batch.count - len(delivery.refused)
+        with pulse.resting():
+            rows = await batch.count - len(delivery.refused)
         metrics.ROWS.labels(delivery.table).inc(rows)
         metrics.LAST_LANDED.set_to_current_time()
         self._progress.landed(delivery.table, rows)
-        parts = tuple(delivery.landed) if delivery.pending is not None else ()
         return Acknowledged(
-            shipment=batch.shipment, batch=batch.id, table=batch.table.name, parts=parts, refused=refused
+            shipment=batch.shipment, batch=batch.id, table=batch.table.name, parts=delivery.parts(), refused=refused
         )

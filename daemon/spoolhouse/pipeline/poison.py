@@ -13,26 +13,18 @@ from functools import partial
 
 import structlog
 
-from spoolhouse import recent
+from spoolhouse import pulse, recent
 from spoolhouse.core.parts import Cut, Part
 from spoolhouse.core.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
 from spoolhouse.failpoints import reach
-from spoolhouse.pipeline.delivery import Delivery
+from spoolhouse.pipeline.delivery import Delivery, Tolerance
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.rejects import RejectFile
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tolerance:
-    """How many refused rows are an accident: `min_rows` of a batch, or, if that is more, `max_ratio` of it."""
-
-    max_ratio: float
-    min_rows: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,35 +39,35 @@ class Poison:
     async def divide(self, delivery: Delivery, error: RejectedDataError) -> None:
         """Cut what was refused in two, or refuse its one row. Nothing of it may have landed.
 
-        Raises `OperatorError` if too much of the batch is refused: then nothing is rejected, and all is kept.
+        Raises `OperatorError` if too much of what is known of the batch is refused: then nothing of it is rejected.
         """
         batch = delivery.batch
-        total = await batch.count
-        if delivery.stopped:
+        with pulse.resting():
+            total = await batch.count
+        if delivery.stopped == self.tolerance:
             raise self._fault(delivery, error)
         whole = delivery.part or Part(first=0, end=total)
         home = self.homes[batch.shipment.instance]
         journal, keep = home.journal, partial(self.disk.persist, home.folder)
-        if delivery.pending is None:
-            delivery.pending = deque([whole])
         if whole.rows > 1:
             halves = whole.halves()
             await keep(partial(journal.cut, batch.shipment.id, batch.id, whole, halves))
-            delivery.next()
-            delivery.pending.extendleft(reversed(halves))
+            delivery.divide(whole, halves)
             return
+        refused = len(delivery.refused) + 1
+        known = refused + sum(part.rows for part in delivery.landed)
+        if refused > max(self.tolerance.min_rows, known * self.tolerance.max_ratio):
+            await keep(partial(journal.reconsider, batch.id))
+            delivery.stopped = self.tolerance
+            again = [cut.part for cut in delivery.refused]
+            delivery.pending = deque([*(delivery.pending or [whole]), *again])
+            delivery.refused.clear()
+            raise self._fault(delivery, error)
         refusal = f"ClickHouse code {error.code}: {error.message}"
         await keep(partial(journal.refuse, batch.shipment.id, batch.id, whole, refusal))
         log.warning("row_refused", batch=batch.id, row=whole.first, code=error.code, error=error.message)
         delivery.refused.append(Cut(part=whole, refusal=refusal))
         delivery.next()
-        if len(delivery.refused) > max(self.tolerance.min_rows, total * self.tolerance.max_ratio):
-            await keep(partial(journal.reconsider, batch.id))
-            delivery.stopped = True
-            fault = self._fault(delivery, error)
-            delivery.pending.extendleft(reversed([cut.part for cut in delivery.refused]))
-            delivery.refused.clear()
-            raise fault
 
     def _fault(self, delivery: Delivery, error: RejectedDataError) -> OperatorError:
         return OperatorError(
@@ -85,13 +77,15 @@ class Poison:
         )
 
     async def reject(self, delivery: Delivery) -> dict[int, int]:
-        """Write the refused rows' lines to `rejected/`, durably; return how many there are of each file, by number."""
+        """Write the refused rows' lines to `rejected/`, durably; return how many there are of each file, by number.
+
+        Raises `OperatorError` if they are not found there any more: then nothing is written.
+        """
         if not delivery.refused:
             return {}
         batch = delivery.batch
         home = self.homes[batch.shipment.instance]
         refusals = {cut.part.first: cut.refusal for cut in delivery.refused}
-        numbers = iter(sorted(refusals))
         counts: Counter[int] = Counter()
         # Its own file: the shipment's is written anew by each replay, which knows of these only in the end.
         keep = partial(self.disk.persist, home.spool / layout.REJECTED)
@@ -99,21 +93,26 @@ class Poison:
         try:
             async with aclosing(batch.locate(refusals)) as lines:
                 async for segment, lines_before, line in lines:
-                    number = next(numbers)
                     reject = Reject(
                         line=line.line,
                         offset=line.offset,
                         reason=Reason.REFUSED,
                         field="",
-                        detail=refusals[number],
+                        detail=refusals[line.row],
                         raw=line.raw,
                         batch=batch.id,
-                        row=number,
+                        row=line.row,
+                        nth=line.nth,
                     )
                     name = str(home.files[segment.file].place)
                     await keep(partial(file.add, name, lines_before, [reject]))
                     recent.rejected(name, lines_before, [reject])
                     counts[segment.file] += 1
+            if counts.total() != len(refusals):
+                raise OperatorError(
+                    f"of {len(refusals)} rows that ClickHouse refused, {counts.total()} were found in their files",
+                    mend="a claimed file was taken or changed, or cannot be read just now: put it back",
+                )
             await keep(file.finish)
             reach("poison.rejected")
         finally:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from spoolhouse.core.lines import Piece
-from spoolhouse.core.parts import Part
+from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.reject import Reason
 from spoolhouse.errors import RejectedDataError
@@ -50,10 +50,12 @@ def _wanted(archive: Archive, record: dict[str, object], batch: str, number: int
     raw = str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
     origin = archive.origin(str(record["file"]).split("/")[1], clock_ms)
     rows = archive.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
-    if rows is None:
+    nth = int(str(record["nth"]))
+    row = None if rows is None else overlap(rows, 0, Part(first=nth, end=nth + 1))
+    if row is None:
         raise RejectedDataError(f"the line is no valid event of {name} any more")
     part = Part(first=number, end=number + 1).id(batch)
-    return Wanted(table=archive.tables[name], landed_as=part, id=part, clock_ms=clock_ms, rows=partial(_once, rows))
+    return Wanted(table=archive.tables[name], landed_as=part, id=part, clock_ms=clock_ms, rows=partial(_once, row))
 
 
 async def _once(rows: Rows) -> AsyncIterator[Rows]:

@@ -56,6 +56,12 @@ class Rejects:
         """The shipment whose lines they are."""
         return self.path.name.partition(".")[0]
 
+    def is_under_way(self) -> bool:
+        """Tell whether any of its files is claimed: a replay of their shipment may write these records once more."""
+        claimed = list(layout.state_folder(self.spool).glob(f"*/{layout.CLAIMED}"))
+        places = {str(record["file"]) for record in self.records()}
+        return any((folder / place).exists() for folder in claimed for place in places)
+
     def records(self) -> Iterator[dict[str, object]]:
         """Yield the lines' records, in order. Raises `SpoolError` for a file that is not ours."""
         with self.path.open("rb") as content:

@@ -2,9 +2,9 @@
 
 One JSON object a line: `file`, `line` (from 1), `offset` (bytes into the file's content), `reason`, `field`, `detail`
 and the original bytes, as `raw` where they are UTF-8, else as `raw_base64`. A line over the limit is kept beside it
-as `{shipment}.{number}.line`, named in `raw_file`. A row that ClickHouse refused has its `batch`, and its number
-there, `row`. Many short neighbours with the same complaint share a record: `lines` says how many they are, and `raw`
-holds them as they stood, line ends between them.
+as `{shipment}.{number}.line`, named in `raw_file`. A row that ClickHouse refused has its `batch`, its number there as
+`row`, and as `nth` its number among the rows that its line gave. Many short neighbours with the same complaint share a
+record: `lines` says how many they are, and `raw` holds them as they stood, line ends between them.
 """
 
 import base64
@@ -187,7 +187,7 @@ def _record(file: str, lines_before: int, run: Sequence[Reject]) -> dict[str, ob
         record["lines"] = len(run)
     record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
     if reject.batch:
-        record |= {"batch": reject.batch, "row": reject.row}
+        record |= {"batch": reject.batch, "row": reject.row, "nth": reject.nth}
     raw = b"\n".join(line.raw for line in run)
     try:
         record["raw"] = raw.decode()

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiofiles
 import structlog
@@ -175,9 +175,10 @@ class Reader:
     async def locate(
         self, shipment: Shipment, table: str, round_number: int, numbers: Collection[int]
     ) -> AsyncGenerator[tuple[Segment, int, Line]]:
-        """Yield the lines that rows of a batch came from, given the rows' numbers in it (from 0), in order.
+        """Yield the line that each of some rows of a batch came from, given the rows' numbers in it (from 0), in order.
 
-        With each comes its segment, and how many lines of the file stand before its piece.
+        With each comes its segment, and how many lines of the file stand before its piece. `Line.row` is the number in
+        the batch.
         """
         before = 0
         current = 0
@@ -191,8 +192,9 @@ class Reader:
                     wanted = [number - before for number in numbers if before <= number < before + count]
                     if wanted:
                         origin = self._origin(shipment, step[0])
-                        for line in self.editions.of(shipment).decoder.lines_of(read.piece, origin, table, wanted):
-                            yield step[0], read.lines_before, line
+                        decoder = self.editions.of(shipment).decoder
+                        for line in decoder.lines_of(read.piece, origin, table, wanted):
+                            yield step[0], read.lines_before, replace(line, row=before + line.row)
                     before += count
 
     async def _pieces(self, shipment: Shipment, *, numbered: bool) -> AsyncGenerator[tuple[Segment, Step]]:

@@ -321,6 +321,7 @@ def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
         code=code,
         ambiguous=ambiguous or meaning.late or in_view,
         mend=mend,
+        in_view=in_view,
     )
 
 

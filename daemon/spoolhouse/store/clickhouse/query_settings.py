@@ -2,12 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
-from spoolhouse.core.ports import RowsInsert
+from spoolhouse.core.ports import ONE_BLOCK_ROWS, RowsInsert
 
 Setting = str | int
-
-ONE_BLOCK_ROWS = 1 << 30
-"""Far above the largest batch: all rows of an insert are gathered into one block, which is what a token covers."""
 
 _READ_SETTINGS: Mapping[str, Setting] = {
     # All of these are the server's defaults, so that a user who may only read (readonly = 1) may send them, too.
@@ -19,6 +16,11 @@ _READ_SETTINGS: Mapping[str, Setting] = {
     "result_overflow_mode": "throw",
     "timeout_overflow_mode": "throw",
     "group_by_overflow_mode": "throw",
+    "set_overflow_mode": "throw",
+    "join_overflow_mode": "throw",
+    "distinct_overflow_mode": "throw",
+    # An old answer says nothing of what is there now.
+    "use_query_cache": 0,
 }
 
 _INSERT_SETTINGS: Mapping[str, Setting] = {
