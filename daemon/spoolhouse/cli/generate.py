@@ -17,9 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from spoolhouse import log
 from spoolhouse.cli import flags
-from spoolhouse.declarations import load
 from spoolhouse.export import SpoolWriter
-from spoolhouse.export.declared_sample import maker
 from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
 
 _EPILOG = """\
@@ -92,6 +90,9 @@ def run(options: argparse.Namespace) -> int:
     if options.rows < options.files:
         options.parser.error(f"argument --files: {options.files} files need as many rows, not --rows {options.rows}")
     settings = flags.settings(options)
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.export.declared_sample import maker  # noqa: PLC0415  # nor this
+
     declared = {name: maker(event) for name, event in load(settings.events.folder).items() if name not in PER_TRACE}
     known = (*PER_TRACE, *declared)
     for name in options.types or ():
@@ -114,8 +115,9 @@ def run(options: argparse.Namespace) -> int:
             written[file.type] += rows
             advance(rows)
     print(log.printable(f"wrote {options.rows:,} events in {len(files):,} files below {root}, --seed {seed}"))
+    width = max(map(len, written))
     for event_type, rows in written.items():
-        print(f"  {event_type:7} {rows:>12,}")
+        print(f"  {event_type:{width}} {rows:>12,}")
     return 0
 
 
