@@ -489,6 +489,19 @@ async def test_a_journal_that_is_mended_is_held_no_more(spool: Path) -> None:
     assert set(_files(spool)) == {PROCESSED}
 
 
+async def test_a_folder_that_is_taken_away_is_held_no_more(spool: Path) -> None:
+    dead = _Died(spool)
+    dead.plan("s", dead.claim())
+    dead.die()
+    (dead.home.folder / layout.JOURNAL).write_bytes(b"garbage" * 1000)
+    with closing(_Neighbour(spool)) as neighbour:
+        await neighbour.look()
+        assert neighbour.adopter.held == {"dead"}
+        dead.home.folder.rename(spool.parent / f"{spool.name}-saved")
+        await neighbour.look()
+        assert neighbour.adopter.held == set()
+
+
 @pytest.mark.parametrize("place", ["journal.moved", "journal.forget", "adopt.loaded", "adopt.watched"])
 async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
     place: str, spool: Path, monkeypatch: pytest.MonkeyPatch

@@ -423,6 +423,18 @@ async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spoo
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
+async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: Path, home: Home) -> None:
+    first, other = _plan(home, "s", _claim(home)), _plan(home, "t", _claim(home, "b.jsonl"))
+    (spool / "span/p/processed").write_bytes(b"in the way")
+    settler = _settler(home, disk=Disk(Health(), first=1e-6, cap=1e-6))
+    await _settle(settler, _counted(first))
+    assert len(settler.stuck) == 1
+    (spool / "span/p/processed").unlink()
+    await _settle(settler, _counted(other))  # one round with news, and none without
+    assert set(_files(spool)) == {"span/p/processed/a.jsonl", "span/p/processed/b.jsonl"}
+    assert settler.stuck == {}
+
+
 async def test_the_target_folder_may_go_away_between_look_and_rename(
     spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,9 @@ class Adopter:
                     log.info("adopted_home_done", instance=home.instance)
             except (SpoolhouseError, OSError) as error:
                 self._hold(home.instance, error)
-        for instance in await to_its_end(partial(instances.names, self.own.spool)):
+        names = await to_its_end(partial(instances.names, self.own.spool))
+        self.held.intersection_update({*names, *self.homes})  # a person may have taken a folder away
+        for instance in names:
             if instance not in self.homes and not stop.is_set():
                 await self._adopt(instance, shipments, news, stop)
 

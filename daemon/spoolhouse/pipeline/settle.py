@@ -147,7 +147,7 @@ class Settler:
             reach("settle.recorded_lineage")
             for state in complete:
                 await self._account(state)
-            if not items:
+            if self.stuck:
                 await self._try_again()
 
     def _due(self) -> float | None:
