@@ -115,6 +115,7 @@ class Service:
             own=self.home,
             homes=self.homes,
             tails=self.tails,
+            types=self.events.keys(),
             interval=self.settings.adopt.interval,
             append_watch_ms=ending.append_watch_ms,
             now_ms=terms.now_ms,

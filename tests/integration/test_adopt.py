@@ -98,6 +98,7 @@ class _Neighbour:
             own=self.home,
             homes=self.homes,
             tails=self.tails,
+            types=("span",),
             interval=0.01,
             append_watch_ms=0,
             now_ms=lambda: NOW_MS,

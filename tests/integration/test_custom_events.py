@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from spoolhouse import declarations, life
+from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import BadSettingError
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.declared_sample import maker
@@ -16,6 +18,8 @@ from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.events import EventsSettings
 from spoolhouse.settings.spool import SpoolSettings
+from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.layout import Place
 from spoolhouse.startup import open_driver, schema_of
 from tests.engine import Database
 
@@ -96,3 +100,32 @@ def test_files_of_a_type_that_is_declared_no_more_stay(database: Database, tmp_p
     (folder / "a.jsonl").write_text("{}\n")
     assert asyncio.run(life.run(settings(database.native_url, tmp_path, None), once=True)) == 0
     assert (folder / "a.jsonl").exists()
+
+
+def test_a_shipment_of_a_type_that_is_declared_no_more_waits(database: Database, tmp_path: Path) -> None:
+    """It may have landed: without its declaration all of its lines would be rejected, and be there twice in the end."""
+    place = Place(type="deployment", project="shop", name="a.jsonl")
+    path = tmp_path / place.relative
+    path.parent.mkdir(parents=True)
+    line = {"type": "deployment", "id": "1", "projectId": "shop", "service": "s", "finishedAt": "2026-11-21T12:00:00Z"}
+    path.write_text(json.dumps(line) + "\n")
+    home = Home.create(tmp_path, "dead")
+    [(_, claimed)] = home.claim([place])
+    assert isinstance(claimed, Claim)
+    file = home.add(claimed, NOW)
+    file.planned_to = claimed.size
+    segments = (Segment(file=file.number, start=0, end=claimed.size),)
+    limits = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
+    shipment = Shipment(
+        id="s", instance="dead", type="deployment", segments=segments, clock_ms=NOW, fingerprint="f", limits=limits
+    )
+    home.journal.plan([file], [shipment])
+    home.close()
+    with capture_logs() as logs:
+        assert asyncio.run(life.run(settings(database.native_url, tmp_path, None), once=True)) == 1
+    [held] = [entry for entry in logs if entry["event"] == "journal_held"]
+    assert "no such event type any more: deployment (events.folder)" in held["error"]
+    assert not (tmp_path / "rejected").exists()
+    assert asyncio.run(life.run(settings(database.native_url, tmp_path), once=True)) == 0
+    assert database.query(f"SELECT id FROM {TABLE}") == [("1",)]
+    assert (path.parent / "processed" / "a.jsonl").exists()

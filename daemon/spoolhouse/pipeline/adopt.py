@@ -6,7 +6,7 @@ that were claimed but never journalled go back to where they were dropped; a fol
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +16,7 @@ from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
 from spoolhouse.core import recovery
 from spoolhouse.core.shipment import Shipment
-from spoolhouse.errors import SpoolhouseError
+from spoolhouse.errors import JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.disk import to_its_end
 from spoolhouse.pipeline.settle import Complete, News
@@ -37,6 +37,8 @@ class Adopter:
     own: Home
     homes: dict[str, Home]
     tails: Tails
+    types: Collection[str]
+    """The event types that are declared."""
     interval: float
     append_watch_ms: int
     now_ms: Callable[[], int]
@@ -122,6 +124,9 @@ class Adopter:
         """Decide, and carry out what needs no other stage; whatever fails, nobody has the home. Blocks on the disk."""
         try:
             contents = home.load()
+            if unknown := {shipment.type for shipment in contents.planned} - set(self.types):
+                # Replayed without its declaration, a shipment that has landed would have all of its lines rejected.
+                raise JournalError(f"no such event type any more: {', '.join(sorted(unknown))} (events.folder)")
             reach("adopt.loaded")
             home.rename_back(file.number for file in contents.files)
             facts = [fact(home, file) for file in contents.files]
