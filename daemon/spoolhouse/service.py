@@ -43,7 +43,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipments import Reader
 from spoolhouse.spool.tails import Tails
 from spoolhouse.standing import Standing
-from spoolhouse.startup import await_ready, keep_guard, prepare
+from spoolhouse.startup import await_ready, keep_guard, prepare_and_guard
 
 log = structlog.get_logger(__name__)
 
@@ -188,7 +188,7 @@ class Service:
                 events = await asyncio.to_thread(declarations.load, fresh.events.folder)
                 # While ClickHouse is awaited, whatever is declared when it answers is prepared.
                 if events != self.events and self.health.answered:
-                    await prepare(self.settings, self.driver, events)
+                    await prepare_and_guard(self.settings, self.driver, self.health, events)
             except (BadSettingError, StoreError) as error:
                 log.error("reload_refused", error=str(error), mend="nothing has changed: mend it, and reload again")
             else:
@@ -206,6 +206,7 @@ class Service:
         self.settler.ending = terms.ending(settings)
         self.adopter.interval = settings.adopt.interval
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
+        self.disk.first, self.disk.cap = settings.retry.first, settings.retry.cap
         self.ledger.persistence = terms.persistence(settings, once=self.once)
         if self.claimer is not None and self.inserter is not None and self.reader is not None:
             self.claimer.terms = terms.terms(settings, events)
@@ -232,7 +233,8 @@ class Service:
             claimed=sum(len(home.unacknowledged) for home in list(self.homes.values())),
             settled=outcome.files,
             rejected=outcome.rejected,
-            troubles=self.health.troubles,
+            troubles={**self.health.troubles, **self.health.holds},
+            paused=self.gate.paused,
             stuck=self.pulse.stuck(),
         )
 
@@ -278,7 +280,7 @@ class Service:
                     group.create_task(watch(root, self.wake, self.stop), name="watch")
                     group.create_task(follow("pressure", self.pressure.run()))
                     group.create_task(follow("gate", self.gate.run(self.stop)))
-                    guarding = keep_guard(self.settings, self.driver, self.health, self.stop, self.events)
+                    guarding = keep_guard(lambda: self.settings, self.driver, self.health, self.stop, self.events)
                     retention = Retention(self.home, self.homes, lambda: terms.custom(self.settings))
                     group.create_task(follow("retention", retention.run(self.stop)))
                     group.create_task(follow("guard", guarding, limit=patience))

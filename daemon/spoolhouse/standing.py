@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spoolhouse.errors import OperatorError
+from spoolhouse.errors import DiskError, TransientError
 from spoolhouse.health import SERVER, Complaint
 
 
@@ -24,6 +24,8 @@ class Standing:
     rejected: int
     """Lines that were rejected, since the start."""
     troubles: Mapping[str, Complaint]
+    paused: str | None
+    """Since when, and why, no new files are claimed; None if they are."""
     stuck: Mapping[str, float]
     """Stages that do not get on, and for how many seconds."""
 
@@ -33,11 +35,15 @@ class Standing:
 
     def _wrong(self) -> list[str]:
         said = [f"Stuck for {seconds:.0f} s: {stage}" for stage, seconds in sorted(self.stuck.items())]
+        if self.paused is not None:
+            said.append(f"Paused {self.paused}")
         for scope, error in sorted(self.troubles.items()):
             if scope == SERVER:
                 said.append(f"Waiting for ClickHouse: {error}")
+            elif isinstance(error, DiskError):
+                said.append(f"The disk: {error}")
             else:
-                said.append(f"{'Held' if isinstance(error, OperatorError) else 'Trying again'}, {scope}: {error}")
+                said.append(f"{'Trying again' if isinstance(error, TransientError) else 'Held'}, {scope}: {error}")
         return said
 
     def _numbers(self) -> str:

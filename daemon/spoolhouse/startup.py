@@ -1,7 +1,7 @@
 """What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
@@ -87,8 +87,7 @@ async def await_ready(
     while not stop.is_set():
         attempt += 1
         try:
-            refused = await prepare(settings, driver, events)
-            await guard(settings, driver, health, events, refused)
+            await prepare_and_guard(settings, driver, health, events)
         except StoreError as error:
             health.bad(SERVER, error)
             if once:
@@ -103,6 +102,14 @@ async def await_ready(
             health.good(SERVER)
             return True
     return False
+
+
+async def prepare_and_guard(
+    settings: Settings, driver: Driver, health: Health, events: Mapping[str, EventType]
+) -> None:
+    """Bring the schema up to date (where wanted), and hold the tables that are not safe. Raises `StoreError`."""
+    refused = await prepare(settings, driver, events)
+    await guard(settings, driver, health, events, refused)
 
 
 async def guard(
@@ -133,7 +140,7 @@ async def guard(
 
 
 async def keep_guard(
-    settings: Settings,
+    look: Callable[[], Settings],
     driver: Driver,
     health: Health,
     stop: asyncio.Event,
@@ -141,11 +148,13 @@ async def keep_guard(
 ) -> None:
     """Look again every `retry.cap`, until the stop, and sooner while there is no answer.
 
-    An idle daemon inserts nothing: that the server is away, or back, is found out here.
+    An idle daemon inserts nothing: that the server is away, or back, is found out here. `look` gives the settings in
+    force.
     """
-    retry = settings.retry
     failures = 0
     while not stop.is_set():
+        settings = look()
+        retry = settings.retry
         try:
             with pulse.resting():
                 # Only a migration can tell that what it refused is settled, and go on from there.

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from spoolhouse.errors import OperatorError, StoreError, TransientError
-from spoolhouse.health import SERVER
+from spoolhouse.errors import DiskError, OperatorError, TransientError
+from spoolhouse.health import SERVER, Complaint
 from spoolhouse.standing import Standing
 
 DOWN = TransientError("connection refused", mend="check clickhouse.url")
@@ -16,7 +16,8 @@ def standing(
     stopping: bool = False,
     waiting: int = 3,
     rejected: int = 0,
-    troubles: Mapping[str, StoreError] | None = None,
+    troubles: Mapping[str, Complaint] | None = None,
+    paused: str | None = None,
     stuck: Mapping[str, float] | None = None,
 ) -> str:
     return str(
@@ -29,6 +30,7 @@ def standing(
             settled=7,
             rejected=rejected,
             troubles=troubles or {},
+            paused=paused,
             stuck=stuck or {},
         )
     )
@@ -52,6 +54,12 @@ def test_each_table_is_named() -> None:
     said = standing(troubles={"spans": DENIED, "logs": DOWN})
     assert "Held, spans: not enough privileges (ClickHouse code 497); GRANT INSERT" in said
     assert "Trying again, logs: connection refused" in said
+
+
+def test_a_disk_that_refuses_and_a_pause_are_said() -> None:
+    full = DiskError("/spool: No space left on device", mend="make room on its disk")
+    said = standing(troubles={"/spool": full}, paused="since 12:00: disk swap")
+    assert said.startswith("Paused since 12:00: disk swap. The disk: /spool: No space left on device; make room")
 
 
 def test_a_stuck_stage_is_named() -> None:

@@ -67,10 +67,13 @@ class Disk:
     """What the stages write through."""
 
     def __init__(self, health: Health, *, first: float, cap: float, patience: float | None = None) -> None:
-        """Pause from `first` to `cap` seconds between attempts; give up after `patience` seconds (None: never)."""
+        """Pause from `first` to `cap` seconds between attempts; give up after `patience` seconds (None: never).
+
+        `first` and `cap` may be changed at any time.
+        """
         self._health = health
-        self._first = first
-        self._cap = cap
+        self.first = first
+        self.cap = cap
         self._patience = patience
 
     async def persist(self, folder: Path, work: Callable[[], T]) -> T:
@@ -108,7 +111,7 @@ class Disk:
     def pause(self, attempts: int) -> float:
         """Return how many seconds to wait after failed attempt number `attempts`."""
         fraction = random.random()  # noqa: S311  # jitter is no secret
-        return delay(attempts, first=self._first, cap=self._cap, fraction=fraction)
+        return delay(attempts, first=self.first, cap=self.cap, fraction=fraction)
 
     async def _pause(self, attempts: int) -> None:
         with pulse.resting():
