@@ -522,9 +522,12 @@ async def test_a_move_to_a_full_disk_leaves_the_file_whole(
     spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipment = _plan(home, "s", _claim(home))
-    arm(monkeypatch, "files.move@*=EXDEV,files.copy@2=ENOSPC")
+    arm(monkeypatch, "files.move@*=EXDEV,files.copying=ENOSPC")
     settler = _settler(home, disk=Disk(Health(), first=0.001, cap=0.001))
-    await _until_unstuck(settler, _counted(shipment))
+    await _settle(settler, _counted(shipment))
+    assert _files(spool) == {}, "half a copy only takes room"
+    assert home.path(1).read_bytes() == b"{}\n"
+    await _until_unstuck(settler)
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
 
 

@@ -64,6 +64,22 @@ def test_a_disk_that_takes_no_byte_is_waited_for(database: Database, tmp_path: P
     assert files(tmp_path) == ["span/p/processed/first.jsonl", "span/p/processed/second.jsonl"]
 
 
+def test_a_stop_while_the_disk_refuses_ends_in_time(database: Database, tmp_path: Path) -> None:
+    """Out of time, and all is recoverable: what could not be journalled was not sent."""
+    with Daemon(database.native_url, tmp_path, env={**HASTE, "SPOOLHOUSE_SHUTDOWN__GRACE": "1"}) as daemon:
+        daemon.wait_for("started")
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+        daemon.wait_for("disk_unavailable", attempts=2)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 75, daemon.told()
+    assert counts(database) == (0, 0)
+    code, daemon = once(database.native_url, tmp_path, env=HASTE)
+    assert code == 0, daemon.told()
+    assert counts(database) == (5, 5)
+    assert files(tmp_path) == ["span/p/processed/a.jsonl"]
+
+
 @pytest.mark.parametrize("inside", ["file", "dangling link"])
 def test_what_stands_in_the_place_of_rejected_is_waited_out(inside: str, database: Database, tmp_path: Path) -> None:
     obstacle = tmp_path / "rejected"

@@ -217,8 +217,15 @@ class Moves:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             target = os.open(copy, flags, 0o600, dir_fd=folder)
             try:
-                reach("files.copy")
-                _copy_content(source, target)
+                try:
+                    reach("files.copy")
+                    _copy_content(source, target)
+                except OSError:
+                    os.unlink(copy, dir_fd=folder)  # on a full disk, half a copy only takes room from others
+                    raise
+                # Its name has to outlive a power cut before the other one is given up.
+                os.fsync(folder)
+                reach("files.copy_named")
                 self._home.journal.copied(file.number, os.fstat(target).st_ino)
                 reach("files.copy_synced")
                 aside.unlink()
@@ -227,8 +234,6 @@ class Moves:
                 _copy_content(source, target)
             finally:
                 os.close(target)
-            os.fsync(folder)
-            reach("files.copy_named")
             files.sync_folder(aside.parent)
         finally:
             os.close(source)
