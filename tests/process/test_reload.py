@@ -190,7 +190,12 @@ def test_nohup_is_a_reload_all_the_same(tmp_path: Path, file: Path) -> None:
     environment = {**os.environ, "SPOOLHOUSE_CLICKHOUSE__URL": "clickhouse://127.0.0.1:1"}
     words = [str(SCRIPT), "ingest", "--config", str(file), "--file-storage-path", str(tmp_path / "spool")]
     with subprocess.Popen(
-        ["nohup", *words], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ["nohup", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
