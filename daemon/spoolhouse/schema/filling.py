@@ -71,7 +71,7 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
         f"(SELECT comment FROM system.tables WHERE database = {_name(database)}"
         f" AND name = {literal(target.name)}) = {literal(extent)}"
     )
-    some = f"{here} AND has({{batches:Array(String)}}, {batch}) AND {wanted} AND {counted_here} AND {still}"
+    some = f"{here} AND {batch} IN {{batches:Array(String)}} AND {wanted} AND {counted_here} AND {still}"
     columns = identifiers(tuple(column.name for column in target.columns))
     return Filling(
         target=target.name,
