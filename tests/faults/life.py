@@ -5,11 +5,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from spoolhouse.failpoints import VARIABLE
 from tests.faults.oracle import TOO_LONG, Oracle
 from tests.process.daemon import Daemon, once
+
+T = TypeVar("T")
 
 LONG = os.environ.get("SPOOLHOUSE_TEST_FAULTS") == "long"
 """`make faults`: each fault at each place. Else each place once, and each fault at those that differ most."""
@@ -110,6 +113,11 @@ def recover(oracle: Oracle, **env: str) -> None:
     _, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK | env)
     assert not daemon.events("stage_failed"), daemon.told()
     assert daemon.events("stopped"), daemon.told()
+
+
+def parts(items: Sequence[T], size: int = 8) -> list[Sequence[T]]:
+    """Cut a list so that a test takes less than a minute."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def wait_until(true: Callable[[], object], timeout: float = 30) -> None:

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.faults.life import (
     before,
     die_at,
     feed,
+    parts,
     recover,
     url_for,
     wait_until,
@@ -29,7 +29,6 @@ from tests.faults.oracle import Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon
 
-T = TypeVar("T")
 pytestmark = pytest.mark.timeout(300)
 
 EACH = [
@@ -39,11 +38,6 @@ EACH = [
 ]
 SOME = ["home.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
 """Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""
-
-
-def parts(items: Sequence[T], size: int = 8) -> list[Sequence[T]]:
-    """Cut a list so that a test takes less than a minute."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def died_at_birth(daemon: Daemon, code: int) -> bool:

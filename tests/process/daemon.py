@@ -42,6 +42,13 @@ _QUICK = {"SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.
 _ANY_PORT = {"SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0"}
 
 
+_THEN_RUN = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 class Daemon:
     """A running `spoolhouse ingest`. Leaving the context kills it if it still runs."""
 
@@ -53,10 +60,12 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         unprivileged: bool = False,
         any_port: bool = True,
+        prelude: str = "",
     ) -> None:
         """Start it on the spool `storage` itself (no base path), with quick scans, and HTTP on a free port.
 
         Where the tests are root, `unprivileged` takes from it what lets root pass by the permissions of files.
+        `prelude` is Python that it runs first, in its own interpreter.
         """
         command = [
             str(SCRIPT), "ingest", "--clickhouse-url", url, "--file-storage-path", str(storage), "--base-path", "",
@@ -64,6 +73,8 @@ class Daemon:
         ]  # fmt: skip
         if unprivileged:
             command = [sys.executable, "-c", _OBEY_PERMISSIONS, *command]
+        if prelude:
+            command = [sys.executable, "-c", prelude + _THEN_RUN, *command]
         self.records: list[Record] = []
         self.noise: list[str] = []
         self._news = threading.Condition()
@@ -141,6 +152,9 @@ class Daemon:
         try:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired as error:
+            self._process.send_signal(signal.SIGABRT)  # it says where each of its threads is
+            self._process.wait(10)
+            self._reader.join(10)
             raise AssertionError(f"still running after {timeout} s; said: {self.told()}") from error
         self._reader.join(10)
         return code
