@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from spoolhouse.errors import DiskError, JournalError
 from spoolhouse.health import SERVER, Health
 from spoolhouse.pipeline.disk import Disk, concerns_all, to_its_end
+from spoolhouse.pulse import Pulse, beat
 
 
 @pytest.fixture
@@ -86,6 +87,21 @@ def test_only_some_errors_concern_more_than_one_file() -> None:
     assert concerns_all(FULL)
     assert concerns_all(OSError(errno.EROFS, ""))
     assert not concerns_all(PermissionError(errno.EACCES, ""))
+
+
+async def test_long_work_can_tell_that_it_gets_on() -> None:
+    """In its worker thread it is still its stage that speaks."""
+    clock = [0.0]
+    pulse = Pulse(lambda: clock[0])
+
+    def work() -> dict[str, float]:
+        clock[0] += 1000.0
+        before = pulse.stuck()
+        beat()
+        assert list(before) == ["stage"]
+        return pulse.stuck()
+
+    assert await pulse.follow("stage", to_its_end(work)) == {}
 
 
 async def test_a_cancelled_step_is_finished_first() -> None:

@@ -10,6 +10,7 @@ import errno
 import random
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,7 +55,8 @@ async def to_its_end(work: Callable[[], T]) -> T:
 
     No thread may go on with a folder whose lock is given up.
     """
-    running = asyncio.get_running_loop().run_in_executor(None, work)
+    # With the context, so that long work can tell the pulse that it gets on.
+    running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

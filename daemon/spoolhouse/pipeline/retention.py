@@ -100,6 +100,7 @@ class Retention:
         """Delete files; return those that are gone by it, and the last refusal. Blocks on the disk."""
         deleted, refusal = [], None
         for file in chosen:
+            pulse.beat()
             try:
                 if archive.delete(self._own.spool, file):
                     deleted.append(file)
