@@ -50,7 +50,7 @@ AFTER: Mapping[str, str] = {
     "journal.cuts": "insert.answered",
     "adopt.moved": "settle.synced",
     "home.before_renaming_back": "insert.answered",
-    "mend.": "insert.answered",
+    "mend.": "ledger.before_write",
 }
 """Where an instance must have died before, for the next one to come by a place."""
 
