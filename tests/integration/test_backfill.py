@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ import pytest
 
 from spoolhouse.core.declaration import Rollup, Table, Tally
 from spoolhouse.core.events import LOGS
-from spoolhouse.core.ports import Driver, Rows, RowsInsert
+from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
 from spoolhouse.schema import backfill, filling
 from spoolhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.schema.render import Schema, declare
@@ -224,6 +224,51 @@ async def test_instances_fill_while_others_insert(
     database.query("OPTIMIZE TABLE logs_hourly FINAL")
     assert shown(database) == expected(sender)
     assert await check(schema, sender.driver) == Plan()
+
+
+@dataclass(slots=True, kw_only=True)
+class Overtaken:
+    """A driver whose user is overtaken by another instance, after it has looked for the first time."""
+
+    driver: Driver
+    first_look: str
+    overtake: Callable[[], Awaitable[object]]
+    _overtaken: bool = False
+
+    async def ping(self) -> None:
+        await self.driver.ping()
+
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
+        rows = await self.driver.execute(sql, parameters, query_id=query_id)
+        if sql == self.first_look and not self._overtaken:
+            self._overtaken = True
+            await self.overtake()
+        return rows
+
+    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
+        await self.driver.insert_rows(insert, rows)
+
+    async def close(self) -> None:
+        await self.driver.close()
+
+
+async def test_a_fill_that_is_overtaken_ends(database: Database, sender: Sender) -> None:
+    """Folded batches look as if they were missing, for ever: only the target says that they are counted."""
+    for _ in range(3):
+        await sender.send(["info"], days_ago=FOLD_DAYS + 5)
+    schema = schema_of(database, HOURLY)
+    todo = await check(schema, sender.driver)
+    (fill,) = (step for step in todo.steps if not isinstance(step, Change))
+
+    async def overtake() -> None:
+        assert await migrate(schema, sender.driver) == Plan()
+        database.query("OPTIMIZE TABLE logs_hourly FINAL")
+
+    async with asyncio.timeout(30):
+        await apply(todo, Overtaken(driver=sender.driver, first_look=fill.filling.left, overtake=overtake))
+    assert shown(database) == expected(sender)
 
 
 async def test_a_stale_plan_counts_nothing_again(database: Database, sender: Sender) -> None:

@@ -15,8 +15,10 @@ from spoolhouse.schema.filling import FILL_ID, ROWS, Filling
 from spoolhouse.schema.report import Report
 
 _RUNNING = (
-    f"SELECT query_id FROM system.processes WHERE startsWith(query_id, '{insert_query_id('')}')"
-    f" AND NOT startsWith(query_id, '{FILL_ID}')"
+    # Initial: an insert through a Distributed table reaches its shards under other ids.
+    "SELECT DISTINCT initial_query_id FROM system.processes"
+    f" WHERE startsWith(initial_query_id, '{insert_query_id('')}')"
+    f" AND NOT startsWith(initial_query_id, '{FILL_ID}')"
 )
 _STILL_RUNNING = 216
 _PAUSE = 0.5

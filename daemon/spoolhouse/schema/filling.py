@@ -43,7 +43,10 @@ class Filling:
     left: str
     """Partitions, and rows in them that are not counted."""
     missing: str
-    """Batches of a partition that are not counted, and their rows; the first `BATCHES`."""
+    """Batches of a partition that are not counted, and their rows; the first `BATCHES`.
+
+    None once the target is whole: its old batches are folded then, and look as if they were missing.
+    """
     count: str
     """Counts those of some batches that are still missing."""
     whole: str
@@ -80,7 +83,7 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
         ready=f"SELECT 1 WHERE {still}",
         left=f"SELECT _partition_id, count() FROM {rows} WHERE {wanted} AND {absent} GROUP BY 1 ORDER BY 1",
         missing=(
-            f"SELECT {batch}, count() FROM {rows} WHERE {here} AND {wanted} AND {counted_here}"
+            f"SELECT {batch}, count() FROM {rows} WHERE {here} AND {wanted} AND {counted_here} AND {still}"
             f" GROUP BY 1 ORDER BY 1 LIMIT {BATCHES}"
         ),
         count=(
