@@ -5,10 +5,11 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from spoolhouse.core.custom import event_type
-from spoolhouse.core.declaration import EventType, Rollup
+from spoolhouse.core.declaration import EventType
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.faults import DeclarationError
 from spoolhouse.core.ledger import LEDGER
+from spoolhouse.core.naming import LOCAL, names_of
 from spoolhouse.errors import BadSettingError
 
 SUFFIX = ".toml"
@@ -20,7 +21,7 @@ def load(folder: Path | None) -> dict[str, EventType]:
     if folder is None:
         return events
     taken = {name: "a built-in one" for event in BUILT_IN.values() for name in _objects(event)}
-    taken |= {LEDGER.name: "a built-in one"}
+    taken |= dict.fromkeys(names_of(LEDGER), "a built-in one")
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
     except OSError as error:
@@ -33,7 +34,8 @@ def load(folder: Path | None) -> dict[str, EventType]:
             own: set[str] = set()
             for name in _objects(event):
                 if name in taken or name in own:
-                    key = "table" if name == event.table.name and name in taken else "rollup.name"
+                    is_table = name in {event.table.name, LOCAL + event.table.name} and name in taken
+                    key = "table" if is_table else "rollup.name"
                     raise DeclarationError(key, f"{name} is {taken.get(name, 'its own table')} already")
                 own.add(name)
         except DeclarationError as error:
@@ -62,15 +64,4 @@ def _read(path: Path) -> dict[str, object]:
 
 def _objects(event: EventType) -> list[str]:
     """Return the names of the tables and views that an event type has, without the prefix."""
-    names = []
-    for part in event.parts:
-        names.append(part.table.name)
-        for rollup in part.table.rollups:
-            names += _of_rollup(rollup)
-    return names
-
-
-def _of_rollup(rollup: Rollup) -> list[str]:
-    stem = rollup.name.removesuffix("_stats")
-    target = stem if stem != rollup.name else f"{rollup.name}_figures"
-    return [rollup.name, target, f"{target}_feed"]
+    return [name for part in event.parts for name in names_of(part.table)]

@@ -13,11 +13,12 @@ import pytest
 
 from spoolhouse.core.declaration import Rollup, Table, Tally
 from spoolhouse.core.events import LOGS
+from spoolhouse.core.naming import target_name
 from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
 from spoolhouse.schema import backfill, filling
 from spoolhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.schema.render import Schema, declare
-from spoolhouse.schema.rollups import FOLD_DAYS, target_name
+from spoolhouse.schema.rollups import FOLD_DAYS
 from spoolhouse.schema.steps import Change
 from spoolhouse.store.clickhouse.connect import connect
 from tests.engine import Database

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from spoolhouse.core.declaration import Column, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
 from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
+from spoolhouse.core.naming import target_name, view_name
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.schema.figures import LEVELS, SKETCH, quantiles_column
 from spoolhouse.schema.migrate import migrate
 from spoolhouse.schema.render import DEFAULT_PREFIX, TABLES, declare
-from spoolhouse.schema.rollups import FOLD_DAYS, group_keys, target_name, view_name
+from spoolhouse.schema.rollups import FOLD_DAYS, group_keys
 from spoolhouse.store.clickhouse.connect import connect
 from tests.engine import Database
 

@@ -232,6 +232,7 @@ def test_the_example_is_loaded_beside_the_built_in_types() -> None:
         (('table = "deployments"', 'table = "logs_hourly"'), "table: logs_hourly is a built-in one"),
         (('name = "deployments_hourly_stats"', 'name = "spans_hourly_stats"'), "rollup.name: spans_hourly_stats is"),
         (('table = "deployments"', 'table = "deployments_hourly"'), "rollup.name: deployments_hourly is its own table"),
+        (('table = "deployments"', 'table = "local_logs"'), "table: local_logs is a built-in one"),
         (("ttl_days = 180", "ttl_days = "), "not TOML"),
     ],
 )
@@ -247,6 +248,31 @@ def test_two_files_cannot_declare_the_same(tmp_path: Path) -> None:
     write(tmp_path, ".c.toml", "no declaration")
     write(tmp_path, "d.txt", "no declaration")
     with pytest.raises(BadSettingError, match=r"b\.toml: table: deployments is one of a\.toml"):
+        declarations.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("deployments", "deployments_hourly_v2"), "table: deployments_hourly_v2"),
+        (("deployments", "deployments_hourly_v2_feed"), "table: deployments_hourly_v2_feed"),
+        # What an earlier version has counted is still there.
+        (("deployments", "deployments_hourly"), "table: deployments_hourly"),
+        # What a cluster calls the tables of each shard.
+        (("deployments", "local_deployments"), "table: local_deployments"),
+        (("deployments", "local_deployments_hourly_v2"), "table: local_deployments_hourly_v2"),
+        (("others_stats", "deployments_hourly_v2_stats"), "rollup.name: deployments_hourly_v2"),
+    ],
+)
+def test_the_names_of_each_version_of_a_rollup_are_taken(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    text = EXAMPLE.read_text()
+    write(tmp_path, "a.toml", text.replace("version = 1", "version = 2"))
+    other = text.replace('type = "deployment"', 'type = "other"').replace("deployments_hourly_stats", "others_stats")
+    before, after = change
+    table = before if before == "deployments" else "others"
+    other = other.replace('table = "deployments"', f'table = "{table}"').replace(f'"{before}"', f'"{after}"')
+    write(tmp_path, "b.toml", other)
+    with pytest.raises(BadSettingError, match=rf"b\.toml: {re.escape(said)} is one of a\.toml already"):
         declarations.load(tmp_path)
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from spoolhouse.core.declaration import Column, Kind, Measure, Rollup, Table
 from spoolhouse.core.events import METRICS, SPANS, TRACES
+from spoolhouse.core.naming import feed_name, target_name, view_name
 from spoolhouse.schema.ddl import identifier, literal
 from spoolhouse.schema.render import TABLES, declare, object_names, script, statements
-from spoolhouse.schema.rollups import feed_name, target_name, view_name
 from spoolhouse.schema.spelling import folded_columns
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import structlog
 
 from spoolhouse.core.declaration import Rollup, Table
+from spoolhouse.core.naming import target_name
 from spoolhouse.core.ports import ONE_BLOCK_ROWS, Driver, Parameter, Rows, RowsInsert
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
 from spoolhouse.schema.ddl import identifier, identifiers, partition_by
 from spoolhouse.schema.filling import fill_id
-from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, rollup_definition, target_name
+from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, rollup_definition
 from spoolhouse.schema.tables import table_definition
 
 log = structlog.get_logger(__name__)

@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from spoolhouse.core.declaration import Table
-from spoolhouse.core.naming import Shards
+from spoolhouse.core.naming import Shards, target_name
 from spoolhouse.core.ports import Driver, Rows, insert_query_id
 from spoolhouse.errors import OperatorError, TransientError
 from spoolhouse.schema.ddl import identifier, literal
-from spoolhouse.schema.rollups import target_name
 
 STILL_RUNNING = 216
 """ClickHouse's code for a query whose id is that of a running one."""

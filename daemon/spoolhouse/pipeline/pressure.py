@@ -14,11 +14,11 @@ import structlog
 from spoolhouse import metrics, pulse
 from spoolhouse.core import pressure
 from spoolhouse.core.declaration import Table
+from spoolhouse.core.naming import target_name
 from spoolhouse.core.ports import Driver
 from spoolhouse.core.pressure import PartLimits
 from spoolhouse.errors import StoreError
 from spoolhouse.schema import spelling
-from spoolhouse.schema.rollups import target_name
 
 log = structlog.get_logger(__name__)
 

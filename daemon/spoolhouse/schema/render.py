@@ -7,10 +7,10 @@ from spoolhouse.core import declaration
 from spoolhouse.core.declaration import EventType, Table
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ledger import LEDGER
-from spoolhouse.core.naming import LOCAL
+from spoolhouse.core.naming import LOCAL, target_name
 from spoolhouse.schema.cluster import Cluster, DistributedDefinition, sharding_key
 from spoolhouse.schema.ddl import Database, TableDefinition, placed
-from spoolhouse.schema.rollups import RollupDefinition, rollup_definition, target_name
+from spoolhouse.schema.rollups import RollupDefinition, rollup_definition
 from spoolhouse.schema.tables import Storage, table_definition
 
 DEFAULT_PREFIX = "mastra_admin_"

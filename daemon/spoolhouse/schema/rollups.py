@@ -1,9 +1,10 @@
 """From a rollup's declaration to its three objects: the target, the feed into it, and the view to read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spoolhouse.core.declaration import Grain, Rollup, Table
+from spoolhouse.core.naming import feed_name, target_name, versions, view_name
 from spoolhouse.schema.ddl import (
     ColumnDefinition,
     Database,
@@ -48,23 +49,6 @@ class RollupDefinition:
     """What feeds the targets of earlier versions."""
 
 
-def target_name(rollup: Rollup, *, prefix: str) -> str:
-    """Return the name of the table that holds the figures, a row for each batch and combination of keys."""
-    stem = rollup.name.removesuffix("_stats")
-    stem = stem if stem != rollup.name else f"{rollup.name}_figures"
-    return prefix + (stem if rollup.version == 1 else f"{stem}_v{rollup.version}")
-
-
-def feed_name(rollup: Rollup, *, prefix: str) -> str:
-    """Return the name of the materialized view that fills the target."""
-    return target_name(rollup, prefix=prefix) + "_feed"
-
-
-def view_name(rollup: Rollup, *, prefix: str) -> str:
-    """Return the name of the view to read."""
-    return prefix + rollup.name
-
-
 def group_keys(rollup: Rollup) -> tuple[str, ...]:
     """Return what one row of figures stands for, in the order of the target's sorting key."""
     return (*rollup.keys, rollup.grain, *rollup.trailing_keys)
@@ -85,7 +69,6 @@ def rollup_definition(
     """
     target = _target(table, rollup, target_name(rollup, prefix=prefix), storage)
     shown = prefix if shown_prefix is None else shown_prefix
-    earlier = (replace(rollup, version=version) for version in range(1, rollup.version))
     return RollupDefinition(
         table=table,
         rollup=rollup,
@@ -93,7 +76,7 @@ def rollup_definition(
         target=target,
         feed=_feed(table, rollup, target=target, database=database, prefix=prefix),
         view=_view(rollup, target=target, database=database, prefix=shown),
-        earlier_feeds=tuple(feed_name(version, prefix=prefix) for version in earlier),
+        earlier_feeds=tuple(feed_name(version, prefix=prefix) for version in versions(rollup)[:-1]),
     )
 
 
