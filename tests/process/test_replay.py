@@ -113,6 +113,29 @@ def test_rejected_lines_are_dropped_again_once(database: Database, tmp_path: Pat
     assert replay(database, tmp_path, "--rejected", "--file", "span/p/other.jsonl") == ""
 
 
+def test_lines_that_share_a_record_are_counted_one_by_one(database: Database, tmp_path: Path) -> None:
+    """Wherever they are counted: in the status, before a replay, by the replay, and by the daemon that rejects them."""
+    bad = b"x\n" * 3000
+    drop(tmp_path, "span", "p", "x.jsonl", lines([span("p", 1)]) + bad + b"no JSON" * 20 + b"\n")
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    (rejects,) = (tmp_path / "rejected").glob("*/*.jsonl")
+    assert rejects.read_bytes().count(b"\n") < 10
+    assert seen_in_rejected(tmp_path) == 3001
+    assert "3001 lines would go" in replay(database, tmp_path, "--rejected", "--dry-run")
+    assert "3001 lines, invalid_json" in replay(database, tmp_path, "--rejected")
+    assert seen_in_rejected(tmp_path) == 0
+    code, daemon = once(database.native_url, tmp_path)
+    assert daemon.events("file_settled")[0]["rejected"] == 3001
+    assert seen_in_rejected(tmp_path) == 3001
+
+
+def seen_in_rejected(spool: Path) -> object:
+    """Return how many rejected lines `spoolhouse status` sees."""
+    done = command("status", "--json", "--file-storage-path", str(spool), "--base-path", "")
+    return json.loads(done.stdout)["ends"]["rejected_lines"]
+
+
 @pytest.mark.parametrize("place", ["before_commit", "committed", "dropped"])
 def test_killed_while_lines_are_dropped_again(database: Database, tmp_path: Path, place: str) -> None:
     rejects = reject_some(database, tmp_path)

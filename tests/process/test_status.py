@@ -90,9 +90,18 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
         daemon.wait()
     drop(tmp_path, "span", "p", "b.jsonl", good("p", 5))
-    for folder, name in (("span/p/failed", "c.jsonl.gz"), ("span/p/failed", "c.reason.txt"), ("rejected/d", "e.jsonl")):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        (tmp_path / folder / name).write_bytes(b"12345\n12345\n")
+    record = b'{"file":"span/p/x.jsonl","line":1,"lines":8,"offset":0,"reason":"invalid_json","raw":"..."}\n'
+    found = {
+        "span/p/failed/c.jsonl.gz": b"1",
+        "span/p/failed/c.reason.txt": b"1",
+        "rejected/d/e.jsonl": record,
+        "rejected/d/foreign.jsonl": b"[]\n",
+        "rejected/d/.f.jsonl.tmp": record,
+        "rejected/.replay/e.1/span/p/e.jsonl": b"...\n",
+    }
+    for name, content in found.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
     (tmp_path / "nonsense").mkdir()
     told = report(tmp_path, code=1)
     one = only(told)
@@ -100,9 +109,9 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
     assert one["claimed"] == {"files": 1, "bytes": len(good("p", 3))}
     assert told["pending"] == {"files": 1, "bytes": len(good("p", 5))}
     assert told["ends"] == {
-        "failed": {"files": 1, "bytes": 12},
-        "rejected": {"files": 1, "bytes": 12},
-        "rejected_lines": 2,
+        "failed": {"files": 1, "bytes": 1},
+        "rejected": {"files": 2, "bytes": len(record) + 3},
+        "rejected_lines": 8,
     }
     assert told["not_taken"] == [f"{tmp_path}/nonsense: no such event type"]
     seen = text(tmp_path)

@@ -150,12 +150,10 @@ async def _replay_one(files: "Archive", rejects: "Rejects", selection: "Selectio
     """Replay one file of rejects; return whether nothing is left of what was asked for."""
     from spoolhouse.replay.refused import bring_back_refused  # noqa: PLC0415  # --help needs none of this
 
-    if dry_run:
-        chosen = await asyncio.to_thread(lambda: sum(map(selection.has, rejects.records())))
-        if chosen:
-            print(f"{rejects.path}: {chosen} lines would go")
-        return True
-    if not await asyncio.to_thread(lambda: any(map(selection.has, rejects.records()))):
+    chosen = await asyncio.to_thread(rejects.selected, selection)
+    if dry_run and chosen:
+        print(f"{rejects.path}: {chosen} lines would go")
+    if dry_run or not chosen:
         return True
     done, refusals = await bring_back_refused(files, rejects, selection)
     await asyncio.to_thread(rejects.drop_again, selection, done)

@@ -1,7 +1,6 @@
 """Rows that ClickHouse has refused, once more: they are brought back under the number that they had in their batch."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -14,6 +13,7 @@ from spoolhouse.landing.lineage import of_batch
 from spoolhouse.replay.rejected import Rejects, Selection
 from spoolhouse.replay.rows import Wanted, bring_back
 from spoolhouse.replay.settled import Archive
+from spoolhouse.spool.rejects import raw_of
 
 
 async def bring_back_refused(
@@ -47,9 +47,8 @@ def _refused(rejects: Rejects, selection: Selection) -> list[dict[str, object]]:
 
 def _wanted(archive: Archive, record: dict[str, object], batch: str, number: int, clock_ms: int) -> Wanted:
     name = batch.partition(":")[2].partition(".")[0]
-    raw = str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
     origin = archive.origin(str(record["file"]).split("/")[1], clock_ms)
-    rows = archive.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
+    rows = archive.decoder.decode(Piece(offset=0, data=raw_of(record) + b"\n"), origin).rows.get(name)
     nth = int(str(record["nth"]))
     row = None if rows is None else overlap(rows, 0, Part(first=nth, end=nth + 1))
     if row is None:

@@ -6,7 +6,6 @@ earlier run has left there tells by the hash whether it came so far. A row that 
 again, since its line may have brought other rows: it is brought back by its own number in its batch.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from typing import BinaryIO
 from spoolhouse.core.reject import Reason
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import files, layout
+from spoolhouse.spool import files, layout, rejects
 
 GATHERED = ".replay"
 _LOCK = "replay.lock"
@@ -64,14 +63,11 @@ class Rejects:
 
     def records(self) -> Iterator[dict[str, object]]:
         """Yield the lines' records, in order. Raises `SpoolError` for a file that is not ours."""
-        with self.path.open("rb") as content:
-            for number, line in enumerate(content, start=1):
-                try:
-                    record = json.loads(line)
-                    record["file"], record["reason"]
-                except (ValueError, TypeError, KeyError):
-                    raise SpoolError(f"{self.path}: line {number} is no record of a rejected line") from None
-                yield record
+        return rejects.read(self.path)
+
+    def selected(self, selection: Selection) -> int:
+        """Return how many lines are selected."""
+        return sum(rejects.lines_in(record) for record in self.records() if selection.has(record))
 
     def drop_again(self, selection: Selection, brought_back: frozenset[tuple[str, int]]) -> None:
         """Drop the selected lines into the spool; leave out what was `brought_back` (batch and row) already."""
@@ -91,7 +87,7 @@ class Rejects:
                         files.make_folders(target.parent, below=self.spool)
                         outputs[target] = _new(target, stack)
                     self._copy(record, outputs[target])
-                    self.dropped[str(record["reason"])] += int(str(record.get("lines", 1)))
+                    self.dropped[str(record["reason"])] += rejects.lines_in(record)
                     if "raw_file" in record:
                         done.append(self.path.with_name(Path(str(record["raw_file"])).name))
                 else:
@@ -133,10 +129,8 @@ class Rejects:
         if "raw_file" in record:
             with self.path.with_name(Path(str(record["raw_file"])).name).open("rb") as long:
                 shutil.copyfileobj(long, output)
-        elif "raw" in record:
-            output.write(str(record["raw"]).encode())
         else:
-            output.write(base64.b64decode(str(record["raw_base64"])))
+            output.write(rejects.raw_of(record))
         output.write(b"\n")
 
 

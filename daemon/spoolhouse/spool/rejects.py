@@ -11,11 +11,12 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from spoolhouse.core.reject import Reason, Reject
+from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, layout
 
@@ -25,6 +26,28 @@ _SHORTEST_RUN = 8
 _LONGEST_RUN = 4 << 10
 """Only many short lines share a record, of so many bytes at the most: a record costs some 150 bytes beside its line.
 Few, or longer ones, are better read one by one."""
+
+
+def read(path: Path) -> Iterator[dict[str, object]]:
+    """Yield the records of a file, in order. Raises `SpoolError` for a file that is not ours, OSError."""
+    with path.open("rb") as content:
+        for number, line in enumerate(content, start=1):
+            try:
+                record = json.loads(line)
+                record["file"], record["reason"], lines_in(record)
+            except (ValueError, TypeError, KeyError):
+                raise SpoolError(f"{path}: line {number} is no record of a rejected line") from None
+            yield record
+
+
+def lines_in(record: Mapping[str, object]) -> int:
+    """Return how many rejected lines a record stands for."""
+    return int(str(record.get("lines", 1)))
+
+
+def raw_of(record: Mapping[str, object]) -> bytes:
+    """Return the bytes that a record holds, without the last line end; a line with a `raw_file` is not among them."""
+    return str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
 
 
 class _Growing:

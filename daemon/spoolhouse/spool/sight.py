@@ -5,6 +5,7 @@ is tried for a moment, shared: an adopter who comes in that moment takes the ins
 later. Blocks on the disk.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -13,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spoolhouse.errors import SpoolError
 from spoolhouse.spool import layout
 from spoolhouse.spool.instances import names
+from spoolhouse.spool.rejects import lines_in, read
 
 _LINES_READ = 64 << 20
-_PIECE = 1 << 20
 _LOCK_LINE = re.compile(r"^\d+: FLOCK +\S+ +\S+ +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) ", re.MULTILINE)
 _STOPPED = frozenset("Tt")
 
@@ -76,9 +78,9 @@ def ends(spool: Path) -> Ends:
         if not path.name.endswith(".reason.txt"):
             failed = failed.plus(size)
     records = []
-    for path, size in _walk(spool / layout.REJECTED):
+    for path, size in _walk(spool / layout.REJECTED, hidden=False):
         rejected = rejected.plus(size)
-        if path.name.endswith(".jsonl") and not path.name.startswith("."):
+        if path.name.endswith(".jsonl"):
             records.append((path, size))
     few = sum(size for _, size in records) <= _LINES_READ
     lines = sum(_lines(path) for path, _ in records) if few else None
@@ -177,11 +179,13 @@ def _files(spool: Path, *, depth: int, only: str) -> Iterator[tuple[Path, int]]:
         yield from _walk(folder)
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield each regular file below a folder, and its size; follows no link."""
+def _walk(folder: Path, *, hidden: bool = True) -> Iterator[tuple[Path, int]]:
+    """Yield each regular file below a folder, and its size; follows no link, and only if told so a `hidden` name."""
     for entry in _entries(folder):
+        if not hidden and entry.name.startswith("."):
+            continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
+            yield from _walk(Path(entry.path), hidden=hidden)
         elif entry.is_file(follow_symlinks=False):
             try:
                 yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
@@ -198,11 +202,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _lines(path: Path) -> int:
+    """Return how many rejected lines a file keeps, as far as it can be read."""
     count = 0
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                count += piece.count(b"\n")
-    except OSError:
-        return 0
+    with contextlib.suppress(OSError, SpoolError):
+        for record in read(path):
+            count += lines_in(record)
     return count
