@@ -15,6 +15,7 @@ import pytest
 from spoolhouse import __version__
 from spoolhouse.export.sample import PER_TRACE
 from tests.engine import Database
+from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
 COMMANDS = (
@@ -38,13 +39,17 @@ SECRET = "hunter2-and-more"
 
 
 def spoolhouse(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, stdout: int = subprocess.PIPE
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    stdout: int = subprocess.PIPE,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, without this machine's configuration, on a terminal-less 80 columns."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLHOUSE_")}
     return subprocess.run(
         [sys.executable, "-m", "spoolhouse", *map(str, arguments)],
         env={**inherited, "COLUMNS": "80", "SPOOLHOUSE_CONFIG": "", **(env or {})},
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -139,6 +144,40 @@ def test_ingest_needs_a_spool() -> None:
     assert done.returncode == 78
     assert "spool.storage_path: not given" in done.stderr
     assert "--file-storage-path" in done.stderr
+
+
+IN_A_SPOOL = (["status"], ["pause"], ["resume"], ["release"], ["retry", "--all"], ["replay", "--rejected"],
+              ["replay", "a.jsonl"], ["verify", "a.jsonl"], ["verify", "--since", "1h"])  # fmt: skip
+"""What is done in a spool that has to be there."""
+
+
+@pytest.mark.parametrize("arguments", IN_A_SPOOL, ids=" ".join)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("none", "no such folder; set spool.storage_path"), ("file", "no folder; set spool.storage_path")],
+)
+def test_a_spool_that_is_none_is_said_and_not_made(arguments: list[str], name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    env = {"SPOOLHOUSE_SPOOL__STORAGE_PATH": name, "SPOOLHOUSE_SPOOL__BASE_PATH": ""}
+    done = spoolhouse(*arguments, env=env, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.startswith(f"spoolhouse: {tmp_path}/{name}: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("arguments", IN_A_SPOOL, ids=" ".join)
+def test_a_spool_that_may_not_be_read_is_said(arguments: list[str], tmp_path: Path) -> None:
+    tmp_path.chmod(0)
+    obeying = [sys.executable, "-c", _OBEY_PERMISSIONS, str(SCRIPT), *arguments]
+    env = {**os.environ, "SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), "SPOOLHOUSE_SPOOL__BASE_PATH": ""}
+    done = subprocess.run(obeying, capture_output=True, text=True, check=False, timeout=60, env=env)
+    tmp_path.chmod(0o700)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == (
+        f"spoolhouse: {tmp_path}: not readable by this user; run it as the daemon's user, or as root\n"
+    )
 
 
 def test_a_password_by_flag_is_warned_of_and_not_shown(tmp_path: Path) -> None:

@@ -57,7 +57,6 @@ def test_without_a_spool_it_says_what_is_missing(verb: str, tmp_path: Path) -> N
     done = command(verb, env={"SPOOLHOUSE_CONFIG": ""})
     assert done.returncode == 78
     assert "spool.storage_path" in done.stderr
-    assert command("pause", *spool_flags(tmp_path / "none")).returncode == 78
 
 
 def test_a_disk_that_is_nearly_full_is_left_alone_until_there_is_room(database: Database, tmp_path: Path) -> None:

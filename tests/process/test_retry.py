@@ -142,4 +142,3 @@ def test_only_what_failed_can_be_tried_again(place: str, database: Database, tmp
 def test_it_needs_to_know_which(database: Database, tmp_path: Path) -> None:
     assert retry(database, tmp_path)[0] == 2
     assert retry(database, tmp_path, "--all", "a.jsonl")[0] == 2
-    assert retry(database, tmp_path / "none", "--all")[0] == 78

@@ -143,12 +143,6 @@ def test_an_empty_spool_and_no_daemon(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
 
 
-def test_a_folder_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
-    done = command("status", "--file-storage-path", str(tmp_path / "nowhere"))
-    assert done.returncode == 78
-    assert "spool.storage_path" in done.stderr
-
-
 def test_http_off_is_said(database: Database, tmp_path: Path) -> None:
     with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "off"}) as daemon:
         daemon.wait_for("started")

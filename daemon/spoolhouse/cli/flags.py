@@ -5,9 +5,11 @@ A flag that is a setting stores under the setting's dotted name; what a user lea
 
 import argparse
 import math
+import os
 from pathlib import Path
 
 from spoolhouse.configuration import load
+from spoolhouse.errors import SpoolError
 from spoolhouse.log import configure
 from spoolhouse.settings import Settings
 
@@ -67,6 +69,26 @@ def settings(options: argparse.Namespace) -> Settings:
 def read(options: argparse.Namespace) -> Settings:
     """Return the settings that the flags and all other sources give just now. Raises BadSettingError."""
     return load({name: value for name, value in vars(options).items() if "." in name}, config=options.config)
+
+
+def spool(settings: Settings) -> Path:
+    """Return the folder of the spool, absolute, links as they are named.
+
+    Raises BadSettingError if none is given, `SpoolError` if it is not there or not ours to read.
+    """
+    root = Path(os.path.abspath(settings.spool.root))  # noqa: PTH100  # `resolve` would follow the links
+    mend = "set spool.storage_path and spool.base_path (--file-storage-path, --base-path) to the spool"
+    try:
+        os.scandir(root).close()
+    except FileNotFoundError:
+        raise SpoolError(f"{root}: no such folder; {mend}") from None
+    except NotADirectoryError:
+        raise SpoolError(f"{root}: this is no folder; {mend}") from None
+    except PermissionError:
+        raise SpoolError(f"{root}: not readable by this user; run it as the daemon's user, or as root") from None
+    except OSError as error:
+        raise SpoolError(f"{root}: {error.strerror}; {mend}") from error
+    return root
 
 
 def count(text: str) -> int:

@@ -30,7 +30,7 @@ examples:
 
 exit codes:
    0  it goes on, or it was not paused
-  78  a wrong setting
+  78  there is no such spool
 """
 
 
@@ -65,7 +65,7 @@ def run_pause(options: argparse.Namespace) -> int:
     """Pause; return the exit code."""
     from spoolhouse.spool import pausing  # noqa: PLC0415  # --help needs none of it
 
-    root = flags.settings(options).spool.root
+    root = flags.spool(flags.settings(options))
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     before = pausing.pause(root, options.reason, when)
     told = "Paused." if before is None else f"It is paused already, {one_line(printable(before))}."
@@ -77,6 +77,6 @@ def run_resume(options: argparse.Namespace) -> int:
     """Resume; return the exit code."""
     from spoolhouse.spool import pausing  # noqa: PLC0415  # --help needs none of it
 
-    was_paused = pausing.resume(flags.settings(options).spool.root)
+    was_paused = pausing.resume(flags.spool(flags.settings(options)))
     print("Resumed." if was_paused else "It was not paused.", file=sys.stderr)
     return 0

@@ -51,9 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse.spool import instances  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.spool.releasing import release  # noqa: PLC0415  # nor this
 
-    root = flags.settings(options).spool.root
-    if not root.is_dir():
-        raise SpoolError(f"{root}: no such folder; set spool.storage_path to the spool")
+    root = flags.spool(flags.settings(options))
     known = instances.names(root)
     if unknown := sorted(set(options.instances) - set(known)):
         raise SpoolError(f"{root}: there is no instance {unknown[0]}; there are: {', '.join(known) or 'none'}")

@@ -32,7 +32,7 @@ exit codes:
    0  done; nothing is left of what was asked for
    1  something is left: it says what, and why
   69  ClickHouse is unavailable
-  78  a wrong setting, or no file of the spool
+  78  a wrong setting, or no such spool
 """
 
 
@@ -88,7 +88,7 @@ async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bo
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
     code = 0
-    held = await asyncio.to_thread(lock, settings.spool.root)
+    held = await asyncio.to_thread(lock, await asyncio.to_thread(flags.spool, settings))
     driver = open_driver(settings)
     try:
         files = archive(settings, driver, load(settings.events.folder))
@@ -123,7 +123,7 @@ async def _replay_rejected(
     from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
-    root = settings.spool.root
+    root = await asyncio.to_thread(flags.spool, settings)
     held = await asyncio.to_thread(lock, root)
     driver = open_driver(settings)
     code = 0

@@ -31,7 +31,7 @@ exit codes:
    0  all went back
    1  some were left alone
   69  ClickHouse is unavailable
-  78  a wrong setting
+  78  a wrong setting, or no such spool
 """
 
 
@@ -67,9 +67,7 @@ async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> i
     from spoolhouse.replay.rejected import lock  # noqa: PLC0415  # nor this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
-    spool = Path(os.path.abspath(settings.spool.root))  # noqa: ASYNC240, PTH100  # links stay as they are named
-    if not await asyncio.to_thread(spool.is_dir):
-        raise SpoolError(f"{spool}: no such folder; set spool.storage_path to the spool")
+    spool = await asyncio.to_thread(flags.spool, settings)
     held = await asyncio.to_thread(lock, spool)
     driver = open_driver(settings)
     code = 0

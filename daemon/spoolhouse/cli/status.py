@@ -16,7 +16,6 @@ import msgspec
 
 from spoolhouse.cli import flags
 from spoolhouse.core.status import Status
-from spoolhouse.errors import BadSettingError
 
 if TYPE_CHECKING:
     from spoolhouse.spool.sight import Ends, Instance, Pile
@@ -35,7 +34,7 @@ examples:
 exit codes:
    0  a daemon runs, and nothing needs a person
    1  no daemon runs, or one is paused, held, stuck, stopped or does not answer
-  78  a wrong setting
+  78  a wrong setting, or no such spool
 """
 
 _TIMEOUT = 2.0
@@ -117,9 +116,7 @@ def run(options: argparse.Namespace) -> int:
     if options.url is not None:
         look = partial(_ask, options.url)
     else:
-        root = settings.spool.root
-        if not root.is_dir():
-            raise BadSettingError(f"spool.storage_path: {root} is no folder; set it to the spool (--file-storage-path)")
+        root = flags.spool(settings)
         from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
 
         look = Survey(root, settings.spool.project_id, load(settings.events.folder).keys())

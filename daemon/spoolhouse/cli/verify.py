@@ -35,7 +35,7 @@ exit codes:
    0  every row is there, superseded or expired
    1  rows are missing or different, or a file could not be verified
   69  ClickHouse is unavailable
-  78  a wrong setting
+  78  a wrong setting, or no such spool
 """
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGO = re.compile(r"(\d{1,6})([smhd])")
@@ -89,6 +89,7 @@ async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | N
     from spoolhouse.replay.settled import archive  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
+    await asyncio.to_thread(flags.spool, settings)
     driver = open_driver(settings)
     totals: Counter[str] = Counter()
     good = True

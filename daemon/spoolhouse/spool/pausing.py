@@ -5,19 +5,13 @@ import json
 import os
 from pathlib import Path
 
-from spoolhouse.errors import SpoolError
 from spoolhouse.spool import files, layout
 
 _LONGEST = 4096
 
 
 def pause(spool: Path, reason: str, when: str) -> str | None:
-    """Set the flag, durably; return None, or what is said of a pause that is in force already.
-
-    Raises `SpoolError` if there is no such spool.
-    """
-    if not spool.is_dir():
-        raise SpoolError(f"{spool}: no such folder; set spool.storage_path to the spool that is to pause")
+    """Set the flag, durably; return None, or what is said of a pause that is in force already. Raises OSError."""
     files.make_folders(layout.state_folder(spool), below=spool)
     flag = layout.state_folder(spool) / layout.PAUSED
     # Written aside and then named: nobody reads half of it, and of two that pause at once the first one's word stays.
