@@ -5,7 +5,7 @@
 
 `pipeline/` has one file a stage. `core/` is pure and says what an event, a row and a shipment are; `spool/` knows
 folders, files and the journal; `schema/` renders and migrates tables; `store/` talks to ClickHouse; `export/` is what
-producers write with. `service.py` wires it all; `cli/` is the only place that exits.
+producers write with. `stages.py` wires it all, `service.py` runs it; `cli/` is the only place that exits.
 """
 
 __version__ = "0.1.0"

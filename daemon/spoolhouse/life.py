@@ -22,6 +22,7 @@ from spoolhouse.service import EXIT_CRASH, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, S
 from spoolhouse.settings import Settings
 from spoolhouse.signals import reload_on_signal, stop_on_signal
 from spoolhouse.spool.home import Home
+from spoolhouse.stages import Stages
 from spoolhouse.startup import open_driver
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ async def run(
             patience = settings.shutdown.grace if once else None
             disk = Disk(figures.health, first=retry.first, cap=retry.cap, patience=patience)
             home = await disk.persist(root, partial(Home.create, root, instance))
-            service = Service(
+            stages = Stages(
                 settings=settings,
                 driver=driver,
                 home=home,
@@ -63,7 +64,7 @@ async def run(
                 figures=figures,
                 disk=disk,
             )
-            service.reread = reread
+            service = Service(stages=stages, reread=reread)
             await disk.persist(home.folder, partial(home.announce, url))
             return await _until_out_of_time(service)
     finally:
@@ -77,8 +78,8 @@ async def _until_out_of_time(service: Service) -> int:
 
     def request_stop() -> None:
         service.stop.set()
-        service.wake.set()
-        grace = service.settings.shutdown.grace
+        service.stages.wake.set()
+        grace = service.stages.settings.shutdown.grace
         deadline.reschedule(asyncio.get_running_loop().time() + grace)
         service.notifier.stopping(grace, str(service.standing()))
 
@@ -92,7 +93,7 @@ async def _until_out_of_time(service: Service) -> int:
     except TimeoutError:
         if not deadline.expired():
             raise
-        grace = service.settings.shutdown.grace
+        grace = service.stages.settings.shutdown.grace
         log.warning("out_of_time", grace=grace, mend="the next start goes on where this one ended")
         return EXIT_OUT_OF_TIME
 
@@ -109,9 +110,9 @@ async def _live(service: Service) -> int:
         code = EXIT_CRASH
     finally:
         await service.close()
-    stalls = service.figures.stalls
-    outcome = service.settler.outcome
-    log.info("stopped", exit_code=code, files=outcome.files, longest_stall_ms=round(stalls.longest * 1000))
+    stages = service.stages
+    stall = round(stages.figures.stalls.longest * 1000)
+    log.info("stopped", exit_code=code, files=stages.settler.outcome.files, longest_stall_ms=stall)
     return code
 
 

@@ -24,8 +24,9 @@ MAY_IMPORT = {
     "http": {"core"},
     "figures": {"core", "spool", "pipeline"},
     "terms": {"core", "landing", "pipeline"},
-    "service": {"core", "spool", "schema", "store", "landing", "pipeline", "startup", "terms", "http", "figures"},
-    "life": {"core", "spool", "landing", "pipeline", "startup", "service", "http", "figures"},
+    "stages": {"core", "spool", "landing", "pipeline", "terms", "figures"},
+    "service": {"core", "pipeline", "startup", "terms", "stages"},
+    "life": {"core", "spool", "landing", "pipeline", "startup", "stages", "service", "http", "figures"},
     "check": {"core", "spool", "schema", "store", "pipeline", "startup"},
     "cli": {
         "check",

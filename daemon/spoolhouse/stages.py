@@ -1,0 +1,231 @@
+"""The stages of a run, the channels between them and all that they share: made from the settings once, none running.
+
+The service starts them. A reload tells them of other settings and event types.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from spoolhouse import declarations, terms
+from spoolhouse.channel import Receiver, Sender, channel
+from spoolhouse.core.declaration import EventType, tables
+from spoolhouse.core.jsonl import LineDecoder
+from spoolhouse.core.ledger import LEDGER
+from spoolhouse.core.ports import Driver
+from spoolhouse.core.shipment import Packer, Shipment
+from spoolhouse.figures import Figures, Work
+from spoolhouse.health import Health
+from spoolhouse.landing.ledger import LedgerWriter
+from spoolhouse.pipeline.adopt import Adopter
+from spoolhouse.pipeline.arrivals import Desk
+from spoolhouse.pipeline.claim import Claimer
+from spoolhouse.pipeline.decode import Batch
+from spoolhouse.pipeline.disk import Disk
+from spoolhouse.pipeline.gate import Gate
+from spoolhouse.pipeline.insert import Inserter
+from spoolhouse.pipeline.poison import Poison
+from spoolhouse.pipeline.pressure import PartPressure, filled
+from spoolhouse.pipeline.retention import Retention
+from spoolhouse.pipeline.settle import News, Settler
+from spoolhouse.progress import Progress
+from spoolhouse.settings import Settings
+from spoolhouse.spool.home import Home
+from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.shipments import Reader
+from spoolhouse.spool.tails import Tails
+
+_PLACES = 500
+_NEWS = 1000
+
+
+class Channels:
+    """What joins the stages. Whoever starts them gives each its ends, and closes what is left over."""
+
+    def __init__(self, shipments: int) -> None:
+        """Let at most so many shipments wait to be decoded."""
+        self.places_in, self.places = channel(_PLACES, Place)
+        self.shipments_in, self.shipments = channel(shipments, Shipment)
+        self.batches_in, self.batches = channel(1, Batch)
+        self.news_in: Sender[News]
+        self.news: Receiver[News]
+        self.news_in, self.news = channel(_NEWS)
+
+
+@dataclass(slots=True, kw_only=True)
+class Stages:
+    """The stages of one run."""
+
+    settings: Settings
+    """In force; a reload changes them."""
+    driver: Driver
+    home: Home
+    once: bool
+    events: dict[str, EventType]
+    """Shared with whoever looks at them; a reload changes it."""
+    progress: Progress
+    figures: Figures
+    disk: Disk
+    stop: asyncio.Event = field(init=False)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something changed in the spool."""
+    health: Health = field(init=False)
+    homes: dict[str, Home] = field(init=False)
+    desk: Desk = field(default_factory=Desk)
+    tails: Tails = field(default_factory=Tails)
+    channels: Channels = field(init=False)
+    executor: ThreadPoolExecutor = field(init=False)
+    """One thread: decoding holds the interpreter, and a second one would only fight the event loop for it (measured: a
+    sixth slower). The other decoders read, and wait for room, meanwhile."""
+    gate: Gate = field(init=False)
+    pressure: PartPressure = field(init=False)
+    adopter: Adopter = field(init=False)
+    claimer: Claimer = field(init=False)
+    reader: Reader = field(init=False)
+    inserter: Inserter = field(init=False)
+    ledger: LedgerWriter = field(init=False)
+    settler: Settler = field(init=False)
+    retention: Retention = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make them, each from what stands before it."""
+        self.stop, self.health = self.figures.stop, self.figures.health
+        self.homes = {self.home.instance: self.home}
+        self.channels = Channels(self.settings.workers.shipments)
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self.gate = Gate(self.home.spool, self.health, lambda: terms.watermark(self.settings))
+        self.pressure = PartPressure(
+            self.driver, filled(tables(self.events).values(), prefix=self._insert_prefix), self.stop
+        )
+        self.adopter = self._adopter()
+        self.claimer = self._claimer()
+        self.reader = Reader(self.homes, self.events, LineDecoder(self.events), self.executor)
+        self.inserter = self._inserter()
+        self.ledger = LedgerWriter(
+            driver=self.driver,
+            prefix=self._insert_prefix,
+            health=self.health,
+            persistence=terms.persistence(self.settings, once=self.once),
+        )
+        self.settler = Settler(
+            homes=self.homes,
+            tails=self.tails,
+            ending=terms.ending(self.settings),
+            record=self.ledger.write,
+            progress=self.progress,
+            disk=self.disk,
+            wake=self.wake,
+        )
+        self.retention = Retention(self.home, self.homes, lambda: terms.custom(self.settings))
+        self.figures.work = Work(
+            home=self.home,
+            homes=self.homes,
+            desk=self.desk,
+            settler=self.settler,
+            adopter=self.adopter,
+            gate=self.gate,
+        )
+
+    def _adopter(self) -> Adopter:
+        return Adopter(
+            own=self.home,
+            homes=self.homes,
+            tails=self.tails,
+            types=self.events.keys(),
+            interval=self.settings.adopt.interval,
+            append_watch_ms=terms.ending(self.settings).append_watch_ms,
+            now_ms=terms.now_ms,
+        )
+
+    def _claimer(self) -> Claimer:
+        gate = self.gate.open
+        if self.once:
+            # A run with an end leaves files where they are, and ends.
+            gate = asyncio.Event()
+            gate.set()
+        return Claimer(
+            home=self.home,
+            terms=terms.terms(self.settings, self.events),
+            packer=Packer(terms.packing(self.settings), strain=self._strain),
+            tails=self.tails,
+            desk=self.desk,
+            out=self.channels.shipments_in.clone(),
+            news=self.channels.news_in.clone(),
+            writable=self.health.writable,
+            gate=gate,
+            is_held=self._is_held,
+            stop=self.stop,
+            disk=self.disk,
+        )
+
+    def _inserter(self) -> Inserter:
+        return Inserter(
+            self.driver,
+            prefix=self._insert_prefix,
+            shards=self.settings.clickhouse.shards,
+            fingerprint=terms.terms(self.settings, self.events).fingerprint,
+            homes=self.homes,
+            health=self.health,
+            persistence=terms.persistence(self.settings, once=self.once),
+            poison=Poison(homes=self.homes, tolerance=terms.tolerance(self.settings), disk=self.disk),
+            pressure=self.pressure,
+            progress=self.progress,
+        )
+
+    def take_over(self, settings: Settings, events: Mapping[str, EventType]) -> list[str]:
+        """Go by other settings and event types from now on; return the names of the types that changed."""
+        self.settings = settings
+        changed = sorted(name for name in events.keys() | self.events if events.get(name) != self.events.get(name))
+        declarations.replace(self.events, events)
+        self.settler.ending = terms.ending(settings)
+        self.adopter.interval = settings.adopt.interval
+        self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
+        self.disk.first, self.disk.cap = settings.retry.first, settings.retry.cap
+        self.ledger.persistence = self.inserter.persistence = terms.persistence(settings, once=self.once)
+        self.claimer.terms = terms.terms(settings, events)
+        self.claimer.packer.packing = terms.packing(settings)
+        self.inserter.poison.tolerance = terms.tolerance(settings)
+        self.inserter.fingerprint = self.claimer.terms.fingerprint
+        if changed:
+            self.reader.editions.follow(events, LineDecoder(events))
+            self.pressure.watch(filled(tables(events).values(), prefix=self._insert_prefix))
+        self.wake.set()
+        return changed
+
+    def is_idle(self) -> bool:
+        """Tell whether all that was ever claimed, or found in dead homes, is in its final place."""
+        return self.adopter.looked and not self.desk.under_way and not self.is_unsettled()
+
+    def is_unsettled(self) -> bool:
+        """Tell whether a claimed file is on its way; one that cannot be moved as things are is on no way."""
+        return bool(self.tails.grown) or any(
+            file.state is not FileState.FINAL and (home.instance, file.number) not in self.settler.stuck
+            for home in list(self.homes.values())
+            for file in list(home.files.values())
+        )
+
+    def is_left_over(self) -> bool:
+        """Tell whether anything that was pending is in no final place."""
+        return self.is_unsettled() or bool(self.settler.stuck or self.desk.refused or self.adopter.held)
+
+    @property
+    def _insert_prefix(self) -> str:
+        return self.settings.clickhouse.insert_prefix
+
+    def _tables(self, name: str) -> list[str]:
+        """Return the full names of the tables that lines of an event type land in; none if it is declared no more."""
+        event = self.events.get(name)
+        return [] if event is None else [self._insert_prefix + table for table in event.tables]
+
+    def _strain(self, name: str) -> float:
+        """Tell how near an event type's tables are to more parts than ClickHouse takes."""
+        return max((self.pressure.of(table) for table in self._tables(name)), default=0.0)
+
+    def _is_held(self, name: str) -> bool:
+        """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""
+        if self.once and not self.gate.open.is_set():
+            return True
+        ledger = self._insert_prefix + LEDGER.name
+        return any(self.health.is_held(table) for table in (*self._tables(name), ledger))
