@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from spoolhouse import declarations, terms
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.declaration import EventType, tables
-from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ledger import LEDGER
 from spoolhouse.core.ports import Driver
 from spoolhouse.core.shipment import Packer, Shipment
@@ -101,7 +100,7 @@ class Stages:
         )
         self.adopter = self._adopter()
         self.claimer = self._claimer()
-        self.reader = Reader(self.homes, self.events, LineDecoder(self.events), self.executor)
+        self.reader = Reader(self.homes, self.events, self.claimer.terms.fingerprint, self.executor)
         self.inserter = self._inserter()
         self.ledger = LedgerWriter(
             driver=self.driver,
@@ -165,7 +164,7 @@ class Stages:
             self.driver,
             prefix=self._insert_prefix,
             shards=self.settings.clickhouse.shards,
-            fingerprint=terms.terms(self.settings, self.events).fingerprint,
+            fingerprint=self.claimer.terms.fingerprint,
             homes=self.homes,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),
@@ -189,7 +188,7 @@ class Stages:
         self.inserter.poison.tolerance = terms.tolerance(settings)
         self.inserter.fingerprint = self.claimer.terms.fingerprint
         if changed:
-            self.reader.editions.follow(events, LineDecoder(events))
+            self.reader.editions.follow(events, self.claimer.terms.fingerprint)
             self.pressure.watch(filled(tables(events).values(), prefix=self._insert_prefix))
         self.wake.set()
         return changed

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from spoolhouse import life
 from spoolhouse.channel import Sender, channel
 from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import LineDecoder
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
@@ -322,7 +321,7 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
             id="s", instance="own", type="span", segments=(segment,), clock_ms=0, fingerprint="f", limits=limits
         )
         with ThreadPoolExecutor(1) as executor:
-            reader = Reader({"own": home}, BUILT_IN, LineDecoder(BUILT_IN), executor)
+            reader = Reader({"own": home}, BUILT_IN, "", executor)
             batches_in, batches = channel(2, Batch)
             news_in: Sender[News]
             news_in, _ = channel(10)

@@ -362,7 +362,7 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
         shipment = Shipment(
             id="s", instance="own", type="span", segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
         )
-        reader = Reader({"own": home}, BUILT_IN, DECODER, executor)
+        reader = Reader({"own": home}, BUILT_IN, "", executor)
         rejects, found = RejectFile(tmp_path, "s", 0), 0
         tracemalloc.start()
         try:

@@ -18,16 +18,23 @@ class Edition:
 
 
 class Editions:
-    """All that were in force in this run. What was read once by one is read again by it, or its rounds would differ."""
+    """All that were in force in this run, by the fingerprint that shipments are journalled under.
 
-    def __init__(self, events: Mapping[str, EventType], decoder: LineDecoder) -> None:
+    A shipment of this run is read by the declarations that it was claimed under. One of an earlier run is read by those
+    in force when it is read first, and by the same from then on: its rounds would differ else.
+    """
+
+    def __init__(self, events: Mapping[str, EventType], fingerprint: str) -> None:
         """Begin with one."""
         self._by_fingerprint: dict[str, Edition] = {}
-        self.follow(events, decoder)
+        self.follow(events, fingerprint)
 
-    def follow(self, events: Mapping[str, EventType], decoder: LineDecoder) -> None:
-        """Read by other declarations what is read for the first time from now on."""
-        self._newest = Edition(events=events, decoder=decoder, tables=tables(events))
+    def follow(self, events: Mapping[str, EventType], fingerprint: str) -> None:
+        """Read by other declarations what is claimed from now on."""
+        # A copy: the caller's may change.
+        own = dict(events)
+        self._newest = Edition(events=own, decoder=LineDecoder(own), tables=tables(own))
+        self._by_fingerprint[fingerprint] = self._newest
 
     def of(self, shipment: Shipment) -> Edition:
         """Return what the shipment is read by."""

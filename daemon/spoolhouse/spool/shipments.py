@@ -14,7 +14,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 
 from spoolhouse import pulse
 from spoolhouse.core.declaration import EventType, Table
-from spoolhouse.core.jsonl import Decoded, Line, LineDecoder, Origin
+from spoolhouse.core.jsonl import Decoded, Line, Origin
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import CHUNK_BYTES, Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
@@ -100,12 +100,12 @@ class Reader:
     """Reads shipments, the same way each time: also when the declarations change meanwhile."""
 
     def __init__(
-        self, homes: Mapping[str, Home], events: Mapping[str, EventType], decoder: LineDecoder, executor: Executor
+        self, homes: Mapping[str, Home], events: Mapping[str, EventType], fingerprint: str, executor: Executor
     ) -> None:
-        """Read files of `homes`; decode in `executor`."""
+        """Read files of `homes`; decode in `executor`. `fingerprint`: that of shipments claimed under `events`."""
         self._homes = homes
         self._executor = executor
-        self.editions = Editions(events, decoder)
+        self.editions = Editions(events, fingerprint)
 
     def own_table(self, shipment: Shipment) -> str:
         """Return the table that the events of the shipment's type land in; none if there is no such type any more."""
