@@ -112,6 +112,11 @@ class Plain:
         return printable(text)
 
 
+def shown(text: str | PurePath) -> str:
+    """Return what may come from data, a name or a server as one line that a terminal shows, and does not obey."""
+    return one_line(printable(text))
+
+
 def printable(name: str | PurePath) -> str:
     """Return a name as text that is valid UTF-8: bytes that were none, and lone surrogates, become escapes."""
     text = str(name)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from spoolhouse.log import one_line, printable
+from spoolhouse.log import shown
 from spoolhouse.pulse import Pulse
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Notifier:
     def _new(self, status: str) -> str:
         self._status = status
         # A line end would begin another field.
-        return one_line(printable(status))
+        return shown(status)
 
     def _tell(self, **fields: str) -> None:
         """Send the fields, and what could not be sent before; never waits, so that it can be called from the loop."""

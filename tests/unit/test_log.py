@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoolhouse import log
-from spoolhouse.log import Plain, one_line, printable
+from spoolhouse.log import Plain
 
 Written = Callable[[], str]
 
@@ -141,7 +141,7 @@ def test_any_value_becomes_strict_json(data: dict[str, object]) -> None:
 
 @given(st.text(st.characters(codec=None)))
 def test_any_name_can_be_shown_in_one_line(name: str) -> None:
-    shown = one_line(printable(name))
+    shown = log.shown(name)
     assert shown.isprintable()
     if name.isprintable():
         assert shown == name

@@ -131,5 +131,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"spoolhouse: {log.one_line(log.printable(text))}", file=sys.stderr)
+    print(f"spoolhouse: {log.shown(text)}", file=sys.stderr)
     return code

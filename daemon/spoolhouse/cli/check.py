@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from spoolhouse import log
 from spoolhouse.cli import flags
+from spoolhouse.log import shown
 from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,11 +91,7 @@ def _print(console: "Console", finding: "Finding") -> None:
     """Print one finding; nothing in it may act on the terminal, wherever it comes from."""
     level = finding.level.value
     console.print(f"{level:8}", style=_COLOURS[level], end="")
-    console.print(f"{finding.subject:10}{_safe(finding.what)}")
+    console.print(f"{finding.subject:10}{shown(finding.what)}")
     for word, text in (("why", finding.why), ("mend", finding.mend)):
         if text:
-            console.print(f"{'':8}{'':10}{word}: {_safe(text)}")
-
-
-def _safe(text: str) -> str:
-    return log.one_line(log.printable(text))
+            console.print(f"{'':8}{'':10}{word}: {shown(text)}")

@@ -15,10 +15,10 @@ from random import Random
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spoolhouse import log
 from spoolhouse.cli import flags
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
+from spoolhouse.log import shown
 
 _EPILOG = """\
 The events are those of an agent application: traces with their spans, logs,
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         for file, rows in write(root, files, sample, rate=options.rate):
             written[file.type] += rows
             advance(rows)
-    print(log.printable(f"wrote {options.rows:,} events in {len(files):,} files below {root}, --seed {seed}"))
+    print(shown(f"wrote {options.rows:,} events in {len(files):,} files below {root}, --seed {seed}"))
     width = max(map(len, written))
     for event_type, rows in written.items():
         print(f"  {event_type:{width}} {rows:>12,}")

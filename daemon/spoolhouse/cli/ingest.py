@@ -138,8 +138,8 @@ def _intention(settings: Settings, *, once: bool) -> str:
     clickhouse, spool = settings.clickhouse, settings.spool
     of_project = "" if spool.project_id is None else f" of project {spool.project_id}"
     after = "deleted" if spool.delete_after_process else "moved to processed/ beside them"
-    return log.printable(
-        f"Ingesting {spool.root}/{{type}}/{{project}}/*.jsonl{of_project}\n"
+    return (
+        f"Ingesting {log.shown(spool.root)}/{{type}}/{{project}}/*.jsonl{log.shown(of_project)}\n"
         f"into {clickhouse.url}, database {clickhouse.database}, tables {clickhouse.table_prefix}*.\n"
         f"Files are {after} when their last row is acknowledged.\n"
         + ("It ends when nothing is pending.\n" if once else "It keeps watching; Ctrl-C stops it.\n")

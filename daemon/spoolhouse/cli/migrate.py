@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
+from spoolhouse.log import shown
 from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
         await driver.close()
     if options.plan:
         return 0
-    sys.stdout.writelines(f"{line}\n" for line in _difference(todo))
+    sys.stdout.writelines(f"{shown(line)}\n" for line in _difference(todo))
     if todo.empty:
         print(f"{clickhouse.database} agrees with the declared schema.", file=sys.stderr)
         return 0

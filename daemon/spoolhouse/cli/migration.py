@@ -9,6 +9,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from spoolhouse.log import shown
 from spoolhouse.schema.report import Report
 from spoolhouse.schema.steps import Change
 
@@ -32,7 +33,7 @@ def reporting(changes: int) -> Iterator[Report]:
 
 
 def _say(change: Change) -> None:
-    print(f"done: {change.name}: {change.what}")
+    print(shown(f"done: {change.name}: {change.what}"))
 
 
 class Lines:

@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 
 from spoolhouse.cli import flags
-from spoolhouse.log import one_line, printable
+from spoolhouse.log import shown
 
 _PAUSE = """\
 No instance of the spool claims a file any more, within a second or two; what is
@@ -68,8 +68,8 @@ def run_pause(options: argparse.Namespace) -> int:
     root = flags.spool(flags.settings(options))
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     before = pausing.pause(root, options.reason, when)
-    told = "Paused." if before is None else f"It is paused already, {one_line(printable(before))}."
-    print(f"{told} What is claimed is finished; spoolhouse resume ends the pause.", file=sys.stderr)
+    told = "Paused." if before is None else f"It is paused already, {before}."
+    print(shown(f"{told} What is claimed is finished; spoolhouse resume ends the pause."), file=sys.stderr)
     return 0
 
 

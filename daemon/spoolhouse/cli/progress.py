@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spoolhouse.log import one_line, printable
+from spoolhouse.log import shown
 
 _REFRESH = 0.1
 """Seconds between two pictures at the least."""
@@ -113,7 +113,7 @@ class Display:
 
     def note(self, text: str, /) -> None:
         """Show the sentence above the live part."""
-        self._print(one_line(printable(text)))
+        self._print(shown(text))
 
     def summary(self) -> None:
         """Say what came of it all, unless that was said already."""
@@ -141,9 +141,9 @@ class Display:
         yield ""
         for folder, files in sorted(self._folders.items()):
             went = f"went to {self._spool}/{{type}}/{{project}}/{folder}/" if folder else "deleted, as asked"
-            yield one_line(printable(f"{_counted(files, 'file')} {went}"))
+            yield shown(f"{_counted(files, 'file')} {went}")
         if self._rejected:
-            yield one_line(printable(f"{_counted(self._rejected, 'line')} rejected: see {self._spool}/rejected/"))
+            yield shown(f"{_counted(self._rejected, 'line')} rejected: see {self._spool}/rejected/")
 
     def _print(self, *what: RenderableType) -> None:
         # Text, not str: names may hold what rich would take for markup.
@@ -198,7 +198,7 @@ def _row(row: Mapping[str, object]) -> RenderableType:
     """Return a row as one line a column; what is empty is left out, what is long is cut."""
     table = Table.grid(padding=(0, 2))
     for column, value in row.items():
-        text = one_line(printable("" if value is None else str(value)))
+        text = shown("" if value is None else str(value))
         if text not in {"", "{}", "[]"}:
             table.add_row(Text(column), Text(text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"))
     return Padding(table, (0, 0, 0, 2))

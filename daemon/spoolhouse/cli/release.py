@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
-from spoolhouse.log import one_line, printable
+from spoolhouse.log import shown
 
 if TYPE_CHECKING:
     from spoolhouse.spool.releasing import Released
@@ -67,6 +67,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell(outcome: "Released", *, dry_run: bool) -> None:
     for path in outcome.released:
-        print(f"{'would release' if dry_run else 'released'} {one_line(printable(path))}")
+        print(shown(f"{'would release' if dry_run else 'released'} {path}"))
     if outcome.trouble:
-        print(f"{outcome.instance}: {outcome.kept} files stay claimed: {one_line(printable(outcome.trouble))}")
+        print(shown(f"{outcome.instance}: {outcome.kept} files stay claimed: {outcome.trouble}"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from spoolhouse.cli import flags
 from spoolhouse.core.reject import Reason
 from spoolhouse.errors import SpoolError
+from spoolhouse.log import shown
 
 if TYPE_CHECKING:
     from spoolhouse.replay.rejected import Rejects, Selection
@@ -96,7 +97,7 @@ async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bo
             try:
                 await _replay_file(files, path, dry_run)
             except SpoolError as error:
-                print(f"left alone: {error}")
+                print(shown(f"left alone: {error}"))
                 code = 1
     finally:
         await driver.close()
@@ -108,7 +109,7 @@ async def _replay_file(files: "Archive", path: Path, dry_run: bool) -> None:  # 
     async for outcome in files.replay(path, dry_run=dry_run):
         where = ", ".join(f"{one.table} {one.partition}" for one in (outcome.lacking if dry_run else outcome.mended))
         done = "all there" if not where else "not found in" if dry_run else "brought back to"
-        print(f"{path}: {outcome.rows} rows of {outcome.table}: {done} {where}".rstrip())
+        print(shown(f"{path}: {outcome.rows} rows of {outcome.table}: {done} {where}".rstrip()))
 
 
 async def _replay_rejected(
@@ -136,7 +137,7 @@ async def _replay_rejected(
         complete = await settled(driver, {one.shipment for one in rejects}, prefix=files.prefix)
         for one in rejects:
             if one.shipment not in complete or await asyncio.to_thread(one.is_under_way):
-                print(f"{one.path}: left alone: its shipment is still under way")
+                print(shown(f"{one.path}: left alone: its shipment is still under way"))
                 code = 1
             elif not await _replay_one(files, one, selection, dry_run):
                 code = 1
@@ -152,13 +153,13 @@ async def _replay_one(files: "Archive", rejects: "Rejects", selection: "Selectio
 
     chosen = await asyncio.to_thread(rejects.selected, selection)
     if dry_run and chosen:
-        print(f"{rejects.path}: {chosen} lines would go")
+        print(shown(f"{rejects.path}: {chosen} lines would go"))
     if dry_run or not chosen:
         return True
     done, refusals = await bring_back_refused(files, rejects, selection)
     await asyncio.to_thread(rejects.drop_again, selection, done)
     for reason, count in sorted(rejects.dropped.items()):
-        print(f"{rejects.path}: {count} lines, {reason}")
+        print(shown(f"{rejects.path}: {count} lines, {reason}"))
     for message, count in refusals.items():
-        print(f"{rejects.path}: {count} rows are refused as before: {message}")
+        print(shown(f"{rejects.path}: {count} rows are refused as before: {message}"))
     return not refusals

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
-from spoolhouse.log import one_line, printable
+from spoolhouse.log import shown
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
@@ -77,10 +77,10 @@ async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> i
             try:
                 where = await failed.retry(path, dry_run=dry_run)
             except SpoolError as error:
-                print(f"left alone: {one_line(printable(str(error)))}")
+                print(shown(f"left alone: {error}"))
                 code = 1
             else:
-                print(f"{'would go' if dry_run else 'back'} to {one_line(printable(where))}")
+                print(shown(f"{'would go' if dry_run else 'back'} to {where}"))
     finally:
         await driver.close()
         os.close(held)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from spoolhouse.cli.status import FINE, Look, Report
 from spoolhouse.core.status import Sample, Status
-from spoolhouse.log import one_line, printable
+from spoolhouse.log import shown
 from spoolhouse.spool.sight import Pile
 
 _SHOWN = 6
@@ -50,8 +50,8 @@ def watch(look: Callable[[], Report], interval: float) -> int:
         report = look()
         try:
             while True:
-                shown = _SHOWN if console.height >= _LOW else _SHOWN_IF_LOW
-                live.update(picture(report, recent=shown), refresh=True)
+                recent = _SHOWN if console.height >= _LOW else _SHOWN_IF_LOW
+                live.update(picture(report, recent=recent), refresh=True)
                 time.sleep(interval)
                 report = look()
         except KeyboardInterrupt:
@@ -107,7 +107,7 @@ def _instance(look: Look, recent: int) -> Iterable[RenderableType]:
     if look.quiet_seconds is not None and look.status is None:
         table.add_row("last sign", f"{_span(look.quiet_seconds)} ago, in its journal")
     if look.url and look.state != "gone":
-        table.add_row("at", Text(look.url))
+        table.add_row("at", _line(look.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
     if look.status is not None:
         if recent:
@@ -118,7 +118,7 @@ def _instance(look: Look, recent: int) -> Iterable[RenderableType]:
 def _add_status(table: Table, status: Status) -> None:
     backlog, rates = status.backlog, status.rates
     up = _span((status.at_ms - status.started_ms) / 1000)
-    table.add_row("version", f"{status.version}, up {up}, process {status.pid}")
+    table.add_row("version", _line(f"{status.version}, up {up}, process {status.pid}"))
     table.add_row(
         "rate",
         f"{rates.rows:,.0f} rows/s, {decimal(round(rates.bytes))}/s, {rates.files:,.1f} files/s"
@@ -131,10 +131,10 @@ def _add_status(table: Table, status: Status) -> None:
         "on the way", f"{_counted(backlog.claimed_files, 'file')} in {_counted(backlog.shipments, 'shipment')}"
     )
     done = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(status.files.items(), reverse=True) if count)
-    table.add_row("files", f"{done or 'none'} ({decimal(status.bytes)})")
+    table.add_row("files", _line(f"{done or 'none'} ({decimal(status.bytes)})"))
     for name, counts in (("rejects", status.rejects), ("retries", status.retries)):
         if any(counts.values()):
-            table.add_row(name, ", ".join(f"{key} {count:,}" for key, count in sorted(counts.items()) if count))
+            table.add_row(name, _line(", ".join(f"{key} {count:,}" for key, count in sorted(counts.items()) if count)))
     if backlog.unmovable_files:
         table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}: see file_not_moved in the log")
     if backlog.held_homes:
@@ -151,7 +151,7 @@ def _types(status: Status) -> Table:
     for kind in status.types:
         if kind.landed or kind.rejected or kind.files or kind.held:
             waits = Text("held" if _is_held(status, kind.type) else "waits", style="red") if kind.held else Text()
-            table.add_row(Text(kind.type), f"{kind.landed:,}", f"{kind.rejected:,}", f"{kind.files:,}", waits)
+            table.add_row(_line(kind.type), f"{kind.landed:,}", f"{kind.rejected:,}", f"{kind.files:,}", waits)
     return table
 
 
@@ -208,7 +208,7 @@ def _grid() -> Table:
 
 def _line(text: str, style: str = "") -> Text:
     """Return what may hold hostile names as one line: no markup, no control character."""
-    return Text(one_line(printable(text)), style=style)
+    return Text(shown(text), style=style)
 
 
 def _pile(pile: Pile) -> str:

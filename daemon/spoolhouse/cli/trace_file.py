@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
+from spoolhouse.log import shown
 
 if TYPE_CHECKING:
     from spoolhouse.landing.lineage import Traced
@@ -83,7 +84,7 @@ async def _look(settings: "Settings", path: Path | None, batch: str | None) -> "
 
 
 def _lines(traced: "list[Traced]") -> list[str]:
-    cells = [_HEAD, *(_cells(line) for line in traced)]
+    cells = [_HEAD, *(tuple(map(shown, _cells(line))) for line in traced)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
+from spoolhouse.log import shown
 
 if TYPE_CHECKING:
     from spoolhouse.replay.settled import Archive
@@ -99,7 +100,8 @@ async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | N
             try:
                 good &= await _verify_file(files, path, totals, as_json=as_json)
             except SpoolError as error:
-                print(json.dumps({"file": str(path), "error": str(error)}) if as_json else f"not verified: {error}")
+                told = {"file": str(path), "error": str(error)}
+                print(json.dumps(told) if as_json else shown(f"not verified: {error}"))
                 good = False
     finally:
         await driver.close()
@@ -118,8 +120,8 @@ async def _verify_file(files: "Archive", path: Path, totals: "Counter[str]", *, 
                 where = {"file": str(path), "table": wanted.table.name, "batch": wanted.landed_as}
                 print(json.dumps({**where, **asdict(verdict)}))
             elif verdict.is_bad:
-                print(f"{path}: {verdict.rows} rows of {wanted.table.name} are {verdict.verdict}, such as")
-                print("".join(f"  {example}\n" for example in verdict.examples), end="")
+                print(shown(f"{path}: {verdict.rows} rows of {wanted.table.name} are {verdict.verdict}, such as"))
+                print("".join(f"  {shown(example)}\n" for example in verdict.examples), end="")
     return good
 
 

@@ -1,0 +1,57 @@
+"""Names that a producer chose, seen by a person: no command sends a terminal anything that it would obey."""
+
+import gzip
+import os
+import signal
+from pathlib import Path
+
+from tests.engine import Database
+from tests.process.daemon import command, drop, once
+from tests.process.inputs import good
+
+SPANS = "mastra_admin_spans"
+NASTY = os.fsdecode(b"\x1b]0;owned\x07\x1b[2J\n\xff\xc2\x9b[red]")
+"""Sets a title, clears the screen, begins a line, is no UTF-8, and holds what rich would take for markup."""
+
+
+def seen(*arguments: str | Path, code: int) -> str:
+    """Run a command, which must end with `code`; return what it printed: UTF-8 that a terminal shows as it is."""
+    done = command(*map(str, arguments))
+    told = done.stdout + done.stderr
+    assert done.returncode == code, told
+    assert [char for char in told if not char.isprintable() and char != "\n"] == [], told
+    assert "owned" in told, told
+    return told
+
+
+def test_no_command_obeys_a_name(database: Database, tmp_path: Path) -> None:
+    spool = ("--file-storage-path", tmp_path, "--base-path", "")
+    where = (*spool, "--clickhouse-url", database.native_url)
+    drop(tmp_path, "span", NASTY, f"{NASTY}.jsonl", good("p", 3) + b"{\n")
+    drop(tmp_path, "span", NASTY, f"{NASTY}.jsonl.gz", gzip.compress(good("p", 3, first=3))[:-9])
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 1, daemon.told()
+    assert database.query(f"SELECT count() FROM {SPANS}") == [(6,)]
+    file = tmp_path / "span" / NASTY / "processed" / f"{NASTY}.jsonl"
+    seen("trace-file", file, *where, code=0)
+    database.query(f"TRUNCATE TABLE {SPANS}")
+    assert "3 rows of spans are missing" in seen("verify", file, *where, code=1)
+    assert "not found in" in seen("replay", file, "--dry-run", *where, code=0)
+    assert "brought back" in seen("replay", file, *where, code=0)
+    seen("replay", file.with_name(f"{NASTY}.2.jsonl"), "--dry-run", *where, code=1)
+    seen("verify", file.with_name(f"{NASTY}.2.jsonl"), *where, code=1)
+    seen("retry", "--all", *where, code=1)
+    seen("status", "--file-storage-path", tmp_path / NASTY, code=78)
+    drop(tmp_path, NASTY, "p", "a.jsonl", good("p"))
+    seen("status", *spool, code=1)
+
+
+def test_nor_where_it_was_claimed(database: Database, tmp_path: Path) -> None:
+    spool = ("--file-storage-path", tmp_path, "--base-path", "")
+    drop(tmp_path, "span", "p", f"{NASTY}.jsonl", good("p", 3))
+    env = {"SPOOLHOUSE_TEST_FAILPOINTS": "home.claimed=kill"}
+    assert once(database.native_url, tmp_path, env=env)[0] == -signal.SIGKILL
+    seen("release", "--dry-run", *spool, code=0)
+    seen("release", *spool, code=0)
+    assert command("pause", "--reason", NASTY, *map(str, spool)).returncode == 0
+    seen("pause", *spool, code=0)
