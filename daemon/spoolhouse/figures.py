@@ -15,7 +15,6 @@ from prometheus_client import Counter, Gauge, generate_latest
 
 from spoolhouse import __version__, metrics, recent
 from spoolhouse.core.declaration import EventType
-from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.status import (
     Backlog,
     Liveness,
@@ -73,7 +72,7 @@ class Figures:
     """One run, from before its first look at ClickHouse to its end. Made in the running loop."""
 
     settings: Settings
-    events: Mapping[str, EventType] = field(default_factory=lambda: BUILT_IN)
+    events: Mapping[str, EventType]
     health: Health = field(default_factory=Health)
     pulse: Pulse = field(default_factory=Pulse)
     stalls: Stalls = field(default_factory=Stalls)

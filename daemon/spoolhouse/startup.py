@@ -10,7 +10,6 @@ import structlog
 from spoolhouse import pulse
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.declaration import EventType
-from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.health import SERVER, Health
@@ -77,7 +76,7 @@ async def await_ready(
     stop: asyncio.Event,
     *,
     once: bool,
-    events: Mapping[str, EventType] = BUILT_IN,
+    events: Mapping[str, EventType],
 ) -> bool:
     """Return true once ClickHouse answers and has the schema; false after a stop, or with `once` if it does not.
 
@@ -116,8 +115,8 @@ async def guard(
     settings: Settings,
     driver: Driver,
     health: Health,
-    events: Mapping[str, EventType] = BUILT_IN,
-    refused: Mapping[str, OperatorError] = NOTHING_REFUSED,
+    events: Mapping[str, EventType],
+    refused: Mapping[str, OperatorError],
 ) -> None:
     """Hold each table that is not as declared (`refused`), or into which a repeated batch would be counted twice.
 
@@ -144,7 +143,7 @@ async def keep_guard(
     driver: Driver,
     health: Health,
     stop: asyncio.Event,
-    events: Mapping[str, EventType] = BUILT_IN,
+    events: Mapping[str, EventType],
 ) -> None:
     """Look again every `retry.cap`, until the stop, and sooner while there is no answer.
 
@@ -186,9 +185,7 @@ def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified:
     )
 
 
-async def prepare(
-    settings: Settings, driver: Driver, events: Mapping[str, EventType] = BUILT_IN
-) -> Mapping[str, OperatorError]:
+async def prepare(settings: Settings, driver: Driver, events: Mapping[str, EventType]) -> Mapping[str, OperatorError]:
     """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`.
 
     Returned are the event tables of which something differs that only a person may settle.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spoolhouse.core.declaration import Fill, Kind, tables
 from spoolhouse.core.events import BUILT_IN, SPANS
-from spoolhouse.schema.render import declare, statements
+from spoolhouse.schema.render import declare, statements, tables_of
 from tests.engine import LocalServer
 
 DATABASE = "bench"
@@ -45,7 +45,7 @@ class Run:
 def fresh_database(server: LocalServer) -> None:
     """Make the schema anew, so that no run pays for another's merges or finds its rows."""
     server.query(f"DROP DATABASE IF EXISTS {DATABASE} SYNC")
-    for statement in statements(declare(database=DATABASE)):
+    for statement in statements(declare(database=DATABASE, tables=tables_of(BUILT_IN))):
         server.query(statement)
 
 

@@ -11,6 +11,7 @@ from spoolhouse import startup
 from spoolhouse.check import folders, server
 from spoolhouse.check.examine import examine
 from spoolhouse.check.finding import Finding, Level
+from spoolhouse.core.events import BUILT_IN
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
@@ -75,7 +76,7 @@ async def prepared(database: Database, spool: Path) -> None:
     """Bring the schema of a database up to date."""
     settings = settings_of(database.native_url, spool)
     driver = startup.open_driver(settings)
-    await startup.prepare(settings, driver)
+    await startup.prepare(settings, driver, BUILT_IN)
     await driver.close()
 
 

@@ -3,15 +3,18 @@
 import pytest
 
 from spoolhouse import startup
+from spoolhouse.core.events import BUILT_IN
 from spoolhouse.errors import OperatorError
 from spoolhouse.schema.guard import unsynced
 from spoolhouse.schema.migrate import Plan, check, migrate
-from spoolhouse.schema.render import declare
+from spoolhouse.schema.render import declare, tables_of
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
 from spoolhouse.store.clickhouse.connect import connect
 from tests.engine import Database
+
+TABLES = tables_of(BUILT_IN)
 
 SYNCED = ("fsync_after_insert", "fsync_part_directory")
 
@@ -23,7 +26,7 @@ def settings_of(database: Database, **clickhouse: bool) -> Settings:
 async def prepare(settings: Settings) -> None:
     driver = startup.open_driver(settings)
     try:
-        await startup.prepare(settings, driver)
+        await startup.prepare(settings, driver, BUILT_IN)
     finally:
         await driver.close()
 
@@ -75,9 +78,9 @@ async def test_tables_that_are_there_are_changed_and_stay_so(database: Database)
     await prepare(settings_of(database, durable=True))
     assert set(table_settings(database).values()) == {2}
     driver = connect(database.native_url)
-    assert await check(declare(database=database.name, durable=True), driver) == Plan()
+    assert await check(declare(database=database.name, durable=True, tables=TABLES), driver) == Plan()
     # What is safer than was asked for is no drift.
-    assert await migrate(declare(database=database.name), driver) == Plan()
+    assert await migrate(declare(database=database.name, tables=TABLES), driver) == Plan()
     await driver.close()
     assert set(table_settings(database).values()) == {2}
 
@@ -94,7 +97,7 @@ async def test_the_servers_own_spelling_of_true_counts(database: Database) -> No
     await prepare(settings_of(database, durable=True))
     database.query("ALTER TABLE mastra_admin_logs MODIFY SETTING fsync_after_insert = true")
     driver = connect(database.native_url)
-    schema = declare(database=database.name, durable=True)
+    schema = declare(database=database.name, durable=True, tables=TABLES)
     assert await unsynced(schema, driver) == ()
     database.query("ALTER TABLE mastra_admin_logs RESET SETTING fsync_after_insert")
     assert await unsynced(schema, driver) == (f"{database.name}.mastra_admin_logs",)

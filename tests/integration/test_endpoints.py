@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from spoolhouse import recent
+from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.status import Liveness, Readiness, RecentFile, Status
 from spoolhouse.errors import OperatorError
 from spoolhouse.figures import Figures
@@ -41,7 +42,7 @@ async def test_a_stage_that_hangs_is_named(settings: Settings) -> None:
     pulse = Pulse(lambda: now)
     hanging = asyncio.create_task(pulse.follow("settle", asyncio.Event().wait(), limit=10))
     await asyncio.sleep(0)
-    with closing(Figures(settings=settings, pulse=pulse)) as figures:
+    with closing(Figures(settings=settings, events=BUILT_IN, pulse=pulse)) as figures:
         async with served(figures) as session:
             async with session.get("/livez") as answer:
                 assert answer.status == 200
@@ -56,7 +57,7 @@ async def test_a_stage_that_hangs_is_named(settings: Settings) -> None:
 
 
 async def test_a_daemon_that_stops_is_not_ready(settings: Settings) -> None:
-    with closing(Figures(settings=settings)) as figures:
+    with closing(Figures(settings=settings, events=BUILT_IN)) as figures:
         figures.health.good(SERVER)
         async with served(figures) as session:
             async with session.get("/readyz") as answer:
@@ -69,7 +70,7 @@ async def test_a_daemon_that_stops_is_not_ready(settings: Settings) -> None:
 
 
 async def test_a_secret_in_the_words_of_the_server_is_not_told(settings: Settings) -> None:
-    with closing(Figures(settings=settings)) as figures:
+    with closing(Figures(settings=settings, events=BUILT_IN)) as figures:
         figures.health.bad(SERVER, OperatorError("no such password: s3cret", mend="not s3cret"))
         async with served(figures) as session:
             for path in ("/readyz", "/status"):
@@ -83,14 +84,14 @@ async def test_what_is_kept_of_the_past_is_bounded(settings: Settings) -> None:
     file = RecentFile(path="x", destination=None, at_ms=0, bytes=1, rows=1, rejected=0, seconds=0.1)
     for _ in range(10 * recent.KEPT):
         recent.settled(file)
-    with closing(Figures(settings=settings)) as figures:
+    with closing(Figures(settings=settings, events=BUILT_IN)) as figures:
         async with served(figures) as session, session.get("/status") as answer:
             told = msgspec.json.decode(await answer.read(), type=Status)
     assert len(told.recent_files) == recent.KEPT
 
 
 async def test_only_reading_is_allowed(settings: Settings) -> None:
-    with closing(Figures(settings=settings)) as figures:
+    with closing(Figures(settings=settings, events=BUILT_IN)) as figures:
         async with served(figures) as session:
             for method in ("POST", "PUT", "DELETE", "PATCH"):
                 async with session.request(method, "/status", data=b"x" * 100_000) as answer:

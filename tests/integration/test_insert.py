@@ -169,7 +169,7 @@ def attempts(stage: Stage) -> int:
 async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
     settings = Settings(clickhouse=ClickHouseSettings(url=database.native_url))
     driver = startup.open_driver(settings)
-    await startup.prepare(settings, driver)
+    await startup.prepare(settings, driver, BUILT_IN)
     await driver.close()
     with closing(Home.create(tmp_path, "own")) as home:
         home.add(Claim(place=Place(type="span", project="p", name="a.jsonl"), size=1, device=1, inode=1), 0)

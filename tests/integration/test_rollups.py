@@ -17,15 +17,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from spoolhouse.core.declaration import Column, Grain, Kind, Measure, Only, Reckoning, Rollup, Table, Tally
-from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
+from spoolhouse.core.events import BUILT_IN, LOGS, METRICS, SPANS, TRACES
 from spoolhouse.core.naming import target_name, view_name
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.schema.figures import LEVELS, SKETCH, quantiles_column
 from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import DEFAULT_PREFIX, TABLES, declare
+from spoolhouse.schema.render import DEFAULT_PREFIX, declare, tables_of
 from spoolhouse.schema.rollups import FOLD_DAYS, group_keys
 from spoolhouse.store.clickhouse.connect import connect
 from tests.engine import Database
+
+TABLES = tables_of(BUILT_IN)
 
 Event = Mapping[str, object]
 Key = tuple[object, ...]
@@ -68,7 +70,7 @@ class Batch:
 async def migrated(database: Database) -> Database:
     """A database with all tables in it."""
     async with connected(database) as driver:
-        await migrate(declare(database=database.name), driver)
+        await migrate(declare(database=database.name, tables=TABLES), driver)
     return database
 
 

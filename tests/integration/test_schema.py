@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from chdb.session import Session
 
-from spoolhouse.core.events import LOGS
+from spoolhouse.core.events import BUILT_IN, LOGS
 from spoolhouse.core.ports import Driver
 from spoolhouse.schema.guard import unguarded
 from spoolhouse.schema.migrate import Plan, apply, check, migrate
-from spoolhouse.schema.render import declare, object_names
+from spoolhouse.schema.render import declare, object_names, tables_of
 from spoolhouse.store.clickhouse.connect import connect
 from tests.engine import Database, QueryError
+
+TABLES = tables_of(BUILT_IN)
 
 SCRIPT = Path(__file__).parents[2] / "config" / "schema.sql"
 
@@ -114,7 +116,7 @@ def counted_logs(database: Database) -> dict[str, int]:
 @pytest.mark.parametrize("scheme", ["http", "native"])
 async def test_from_nothing_to_nothing_left_to_do(database: Database, scheme: str) -> None:
     database.drop()
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url if scheme == "http" else database.native_url) as driver:
         assert len((await check(schema, driver)).statements) > len(object_names(schema))
         assert await migrate(schema, driver) == Plan()
@@ -125,7 +127,7 @@ async def test_from_nothing_to_nothing_left_to_do(database: Database, scheme: st
 async def test_from_nothing_in_an_embedded_engine(engine: tuple[str, Session]) -> None:
     driver = connect(engine[0])
     try:
-        assert await migrate(declare(database="embedded"), driver) == Plan()
+        assert await migrate(declare(database="embedded", tables=TABLES), driver) == Plan()
     finally:
         await driver.execute("DROP DATABASE IF EXISTS embedded SYNC")
         await driver.close()
@@ -133,7 +135,7 @@ async def test_from_nothing_in_an_embedded_engine(engine: tuple[str, Session]) -
 
 async def test_a_check_changes_nothing(database: Database) -> None:
     async with connected(database.http_url) as driver:
-        assert not (await check(declare(database=database.name), driver)).empty
+        assert not (await check(declare(database=database.name, tables=TABLES), driver)).empty
     assert not names(database)
 
 
@@ -141,7 +143,7 @@ async def test_names_are_only_names(database: Database) -> None:
     odd = f"{database.name} `odd` 'name' \\"
     async with connected(database.http_url) as driver:
         try:
-            assert await migrate(declare(database=odd, prefix="it's `mine` \\"), driver) == Plan()
+            assert await migrate(declare(database=odd, prefix="it's `mine` \\", tables=TABLES), driver) == Plan()
         finally:
             await driver.execute("DROP DATABASE IF EXISTS {odd:Identifier} SYNC", {"odd": odd})
 
@@ -152,13 +154,13 @@ async def test_the_committed_script_makes_the_same(database: Database) -> None:
         if statement.strip():
             database.query(statement)
     async with connected(database.http_url) as driver:
-        assert await check(declare(database=database.name), driver) == Plan()
+        assert await check(declare(database=database.name, tables=TABLES), driver) == Plan()
 
 
 async def test_several_instances_at_once(database: Database) -> None:
     """All of them start from the same look at the database, so all their statements race."""
     database.drop()
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
 
     async def instance(url: str, everyone_has_looked: asyncio.Barrier) -> None:
         async with connected(url) as driver:
@@ -177,7 +179,7 @@ async def test_several_instances_at_once(database: Database) -> None:
 
 
 async def test_an_interruption_at_any_statement(database: Database) -> None:
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url) as driver:
         todo = await check(schema, driver)
         while todo.statements:
@@ -188,7 +190,7 @@ async def test_an_interruption_at_any_statement(database: Database) -> None:
 
 
 async def test_a_cancellation_at_any_time(database: Database) -> None:
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     seconds = 0.005
     async with connected(database.native_url) as driver:
         while True:
@@ -203,7 +205,7 @@ async def test_a_cancellation_at_any_time(database: Database) -> None:
 
 @pytest.mark.parametrize("drift", DRIFTS)
 async def test_what_is_lost_is_added_again(database: Database, drift: str) -> None:
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url) as driver:
         await migrate(schema, driver)
         database.query(DRIFTS[drift])
@@ -217,7 +219,7 @@ async def test_what_is_lost_is_added_again(database: Database, drift: str) -> No
 
 @pytest.mark.parametrize("drift", REFUSED)
 async def test_what_costs_data_is_refused_with_a_statement_that_works(database: Database, drift: str) -> None:
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url) as driver:
         await migrate(schema, driver)
         database.query(REFUSED[drift])
@@ -230,7 +232,7 @@ async def test_what_costs_data_is_refused_with_a_statement_that_works(database: 
 
 @pytest.mark.parametrize("change", ALLOWED)
 async def test_what_is_not_ours_is_left_alone(database: Database, change: str) -> None:
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url) as driver:
         await migrate(schema, driver)
         database.query(ALLOWED[change])
@@ -241,7 +243,7 @@ async def test_a_first_version_of_the_tables_is_not_touched(database: Database) 
     for statement in FIRST_VERSION:
         database.query(statement)
     before = database.query("SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()")
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url) as driver:
         left = await migrate(schema, driver)
         assert [refusal.name for refusal in left.refusals] == ["mastra_admin_traces"]
@@ -317,7 +319,7 @@ def test_the_server_understands_every_statement_for_a_cluster(database: Database
 
 
 async def test_tables_that_would_take_a_repeated_batch_twice_are_named(database: Database) -> None:
-    schema = declare(database=database.name)
+    schema = declare(database=database.name, tables=TABLES)
     async with connected(database.http_url) as driver:
         await migrate(schema, driver)
         for statement in (

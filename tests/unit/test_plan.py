@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.events import LOGS, METRICS, TRACES
+from spoolhouse.core.events import BUILT_IN, LOGS, METRICS, TRACES
 from spoolhouse.schema import spelling
 from spoolhouse.schema.ddl import TableDefinition, ViewDefinition
 from spoolhouse.schema.filling import Extent
 from spoolhouse.schema.live import LiveDatabase, LiveIndex, LiveTable
 from spoolhouse.schema.migrate import Plan, plan
-from spoolhouse.schema.render import Schema, declare, statements
+from spoolhouse.schema.render import Schema, declare, statements, tables_of
 
-SCHEMA = declare(database="d", prefix="")
+TABLES = tables_of(BUILT_IN)
+
+SCHEMA = declare(database="d", prefix="", tables=TABLES)
 ENUM = "Enum8('a' = 1, 'b, c' = 2)"
 
 

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoolhouse.core.declaration import Column, Kind, Measure, Rollup, Table
-from spoolhouse.core.events import METRICS, SPANS, TRACES
+from spoolhouse.core.events import BUILT_IN, METRICS, SPANS, TRACES
 from spoolhouse.core.naming import feed_name, target_name, view_name
 from spoolhouse.schema.ddl import identifier, literal
-from spoolhouse.schema.render import TABLES, declare, object_names, script, statements
+from spoolhouse.schema.render import declare, object_names, script, statements, tables_of
 from spoolhouse.schema.spelling import folded_columns
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
+
+TABLES = tables_of(BUILT_IN)
 
 GOLDEN = Path(__file__).parent / "golden"
 SCRIPT = Path(__file__).parents[2] / "config" / "schema.sql"
@@ -41,7 +43,7 @@ def _column(kind: Kind, **more: object) -> Column:
 
 
 def test_the_committed_script_is_what_the_declarations_say() -> None:
-    assert SCRIPT.read_text(encoding="utf-8") == script(declare(database=None))
+    assert SCRIPT.read_text(encoding="utf-8") == script(declare(database=None, tables=TABLES))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 
 def test_every_table_that_is_inserted_into_remembers_tokens_and_batches() -> None:
-    for event in declare(database="d").tables:
+    for event in declare(database="d", tables=TABLES).tables:
         for table in (event.table, *(rollup.target for rollup in event.rollups)):
             assert table.settings[DEDUPLICATION_WINDOW] >= 10_000
             assert "batch_id" in {column.name for column in table.columns}
@@ -114,14 +116,14 @@ def test_every_table_that_is_inserted_into_remembers_tokens_and_batches() -> Non
 
 
 def test_old_states_of_an_event_do_not_win_over_new_ones() -> None:
-    for event in declare(database="d").tables:
+    for event in declare(database="d", tables=TABLES).tables:
         assert event.table.engine == "ReplacingMergeTree"
         assert event.table.version == "recorded_at"
 
 
 def test_folding_assigns_every_column_that_is_no_key() -> None:
     """What is not assigned would keep the figure of one batch and lose those of the others."""
-    for event in declare(database="d").tables:
+    for event in declare(database="d", tables=TABLES).tables:
         for rollup in event.rollups:
             keys = set(rollup.target.order_by) - {"batch_id"}
             every = {column.name for column in rollup.target.columns}
@@ -130,7 +132,7 @@ def test_folding_assigns_every_column_that_is_no_key() -> None:
 
 @pytest.mark.parametrize("database", [None, "d", "odd `name`"])
 def test_every_name_is_qualified_or_none_is(database: str | None) -> None:
-    schema = declare(database=database, prefix="pre_")
+    schema = declare(database=database, prefix="pre_", tables=TABLES)
     qualifier = "" if database is None else identifier(database) + "."
     text = "\n".join(statements(schema))
     for name in object_names(schema):
@@ -140,7 +142,7 @@ def test_every_name_is_qualified_or_none_is(database: str | None) -> None:
 
 def test_an_object_comes_after_those_that_it_needs() -> None:
     seen: list[str] = []
-    for statement in statements(declare(database=None)):
+    for statement in statements(declare(database=None, tables=TABLES)):
         made, *_ = re.findall(r"^CREATE .*?`([^`]+)`", statement)
         for name in re.findall(r"(?:FROM|TO) `([^`]+)`", statement):
             assert name in seen
@@ -185,7 +187,7 @@ def test_what_a_rollup_counts_is_the_same_for_as_long_as_its_version_is() -> Non
     """A change that is wanted raises `version` in the declaration, and then comes here as a new line."""
     counted = {
         f"{rollup.rollup.name} {rollup.rollup.version}": rollup.feed.comment
-        for event in declare(database=None, prefix="").tables
+        for event in declare(database=None, prefix="", tables=TABLES).tables
         for rollup in event.rollups
     }
     assert counted == dict(line.split(": ") for line in (GOLDEN / "rollups.txt").read_text().splitlines())

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from spoolhouse.core.declaration import EventType, Table, tables
-from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder, Origin, ProjectPolicy, TimePolicy
 from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Driver, Rows
@@ -183,7 +182,7 @@ def _steps(reader: SegmentReader, path: Path, start: int, end: int | None) -> It
         os.close(descriptor)
 
 
-def archive(settings: Settings, driver: Driver, events: Mapping[str, EventType] = BUILT_IN) -> Archive:
+def archive(settings: Settings, driver: Driver, events: Mapping[str, EventType]) -> Archive:
     """Return the settled files of a spool, as a replay reads them."""
     return Archive(
         spool=Path(os.path.abspath(settings.spool.root)),  # noqa: PTH100  # links stay as they are named

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from spoolhouse.core import declaration
 from spoolhouse.core.declaration import EventType, Table
-from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.ledger import LEDGER
 from spoolhouse.core.naming import LOCAL, target_name
 from spoolhouse.schema.cluster import Cluster, DistributedDefinition, sharding_key
@@ -20,8 +19,6 @@ def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
     """Return every table that event types need, our own among them, each once."""
     return (*declaration.tables(events).values(), LEDGER)
 
-
-TABLES = tables_of(BUILT_IN)
 
 _HEADER = """\
 -- Generated from the declarations in spoolhouse.core.events; do not edit. To regenerate:
@@ -58,7 +55,7 @@ def declare(
     database: Database,
     prefix: str = DEFAULT_PREFIX,
     durable: bool = False,
-    tables: Iterable[Table] = TABLES,
+    tables: Iterable[Table],
     cluster: Cluster | None = None,
 ) -> Schema:
     """Return the schema of `tables`. Every name in it is qualified with `database`, unless that is None.
