@@ -8,10 +8,21 @@ from contextlib import ExitStack, suppress
 import pytest
 from chdb.session import Session
 
-from tests.engine import Config, Database, EngineError, LocalServer, Server, StartServer, find_engine
+from tests.engine import (
+    Config,
+    Database,
+    EngineError,
+    LocalServer,
+    Replica,
+    Server,
+    StartServer,
+    ZooKeeper,
+    find_engine,
+    free_ports,
+)
 
 URL = "SPOOLHOUSE_TEST_CLICKHOUSE_URL"
-ENGINE_FIXTURES = {"server", "start_server"}
+ENGINE_FIXTURES = {"server", "start_server", "started_replicas"}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -70,3 +81,32 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
             return local
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def started_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalServer, LocalServer]]:
+    """Two servers that share a ZooKeeper; take `replicas` instead."""
+    with ExitStack() as stack:
+        keeper = ZooKeeper(tmp_path_factory.mktemp("zookeeper"))
+        stack.callback(keeper.stop)
+        keeper.start()
+        servers = []
+        for name in ("a", "b"):
+            config = Config(
+                replica=Replica(keeper_port=keeper.port, name=name, interserver_port=free_ports()[0]),
+            )
+            server = LocalServer(find_engine(), tmp_path_factory.mktemp(f"replica_{name}"), config)
+            stack.callback(server.stop)
+            server.start()
+            servers.append(server)
+        first, second = servers
+        yield first, second
+
+
+@pytest.fixture
+def replicas(started_replicas: tuple[LocalServer, LocalServer]) -> tuple[LocalServer, LocalServer]:
+    """Two running servers that share a ZooKeeper, with the macros shard and replica: they may be killed."""
+    for server in started_replicas:
+        if not server.is_running:
+            server.start()
+    return started_replicas

@@ -5,10 +5,11 @@ it answers, `client` asks it over HTTP as an oracle that shares no code with Spo
 """
 
 from tests.engine.client import QueryError, Scalar
-from tests.engine.config import Config, User
+from tests.engine.config import Config, Replica, User
 from tests.engine.database import Database
 from tests.engine.fetch import Engine, EngineError, find_engine
-from tests.engine.server import LocalServer, Server, StartServer
+from tests.engine.server import LocalServer, Server, StartServer, free_ports
+from tests.engine.zookeeper import ZooKeeper
 
 __all__ = [
     "Config",
@@ -17,9 +18,12 @@ __all__ = [
     "EngineError",
     "LocalServer",
     "QueryError",
+    "Replica",
     "Scalar",
     "Server",
     "StartServer",
     "User",
+    "ZooKeeper",
     "find_engine",
+    "free_ports",
 ]

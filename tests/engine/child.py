@@ -1,4 +1,4 @@
-"""What runs in a server's process: `child.py PARENT_PID library|binary ENGINE CONFIG`.
+"""What runs in a server's process: `child.py PARENT_PID library|binary ENGINE CONFIG`, or `… program FILE ARGUMENTS`.
 
 It imports nothing of the project and never returns to Python code that matters. Its standard input is a pipe that the
 parent holds open. The library's main query reads that pipe, so closing it, on purpose or by dying, ends the query and
@@ -12,8 +12,11 @@ that class gets the methods of its base, `Poco::ErrorHandler`, which do nothing 
 import ctypes
 import mmap
 import os
+import runpy
 import signal
 import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 PR_SET_PDEATHSIG = 1
 WORD = ctypes.sizeof(ctypes.c_void_p)
@@ -94,16 +97,21 @@ def methods(memory: bytes, information: int) -> int:
     return table + (1 + DESTRUCTORS) * WORD
 
 
-def overwrite(address: int, content: bytes) -> None:
-    """Write to memory that the loader has made read-only."""
+def overwrite(address: int, content: bytes, access: int = mmap.PROT_READ) -> None:
+    """Write to memory that the loader has made read-only; it is left with `access`."""
     page = address & -mmap.PAGESIZE
     length = ctypes.c_size_t(address + len(content) - page)
     libc = ctypes.CDLL(None, use_errno=True)
-    for protection in (mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ):
+    for protection in (access | mmap.PROT_WRITE, access):
         if libc.mprotect(ctypes.c_void_p(page), length, protection):
             raise OSError(ctypes.get_errno(), "mprotect")
         if protection & mmap.PROT_WRITE:
             ctypes.memmove(address, content, len(content))
+
+
+def overwrite_code(address: int, content: bytes) -> None:
+    """Write other instructions over the library's."""
+    overwrite(address, content, mmap.PROT_READ | mmap.PROT_EXEC)
 
 
 def serve_library(library: str, config: str) -> int:
@@ -111,6 +119,10 @@ def serve_library(library: str, config: str) -> int:
     arguments = ["clickhouse", f"--config-file={config}", "--log-level=information", f"--query={SERVE}"]
     main = ctypes.CDLL(library).query_stable_v2
     survive_clients(library)
+    settings = ET.parse(config).getroot()  # noqa: S314  # the parent has written it
+    if settings.find("zookeeper") is not None:
+        parts = runpy.run_path(str(Path(__file__).with_name("replication.py")))
+        parts["replicate"](library, int(settings.findtext("http_port", "")), overwrite_code)
     main.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
     main.restype = ctypes.POINTER(Result)
     argv = (ctypes.c_char_p * len(arguments))(*(argument.encode() for argument in arguments))
@@ -128,8 +140,10 @@ def serve_binary(binary: str, config: str) -> None:
 
 
 if __name__ == "__main__":
-    _, PARENT, KIND, ENGINE, CONFIG = sys.argv
+    _, PARENT, KIND, FILE, *ARGUMENTS = sys.argv
     die_with(int(PARENT))
+    if KIND == "program":
+        os.execv(FILE, [FILE, *ARGUMENTS])  # noqa: S606 (the parent chose both)
     if KIND == "binary":
-        serve_binary(ENGINE, CONFIG)
-    sys.exit(serve_library(ENGINE, CONFIG))
+        serve_binary(FILE, *ARGUMENTS)
+    sys.exit(serve_library(FILE, *ARGUMENTS))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as ET
 
+from tests.engine.replication import HOST as INTERSERVER_HOST
+
 Setting = str | int | float
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 HOST = "127.0.0.1"
@@ -32,6 +34,31 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """What a server needs to hold replicas: a ZooKeeper, and who it is to the others."""
+
+    keeper_port: int
+    name: str
+    interserver_port: int
+    """Where others fetch parts; the library takes its HTTP port for that, at another address."""
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """The settings of the server, by path into the file."""
+        return {
+            "zookeeper/node/host": HOST,
+            "zookeeper/node/port": self.keeper_port,
+            # Until the others notice that this one was killed.
+            "zookeeper/session_timeout_ms": 2000,
+            "macros/shard": "1",
+            "macros/replica": self.name,
+            "interserver_http_host": HOST,
+            "interserver_http_port": self.interserver_port,
+            "distributed_ddl/path": "/clickhouse/task_queue/ddl",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A server's users, settings profiles and server settings, over what every test server has.
 
@@ -42,6 +69,7 @@ class Config:
     users: tuple[User, ...] = ()
     profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     server: Mapping[str, Setting] = field(default_factory=dict)
+    replica: Replica | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +100,12 @@ class Place:
 def render(config: Config, place: Place, kind: Literal["library", "binary"]) -> str:
     """Return the configuration file."""
     root = ET.Element("clickhouse")
-    server = {**base(place), **(LIKE_A_SERVER if kind == "library" else {}), **config.server}
+    replica = {} if config.replica is None else config.replica.settings
+    server = {**base(place), **(LIKE_A_SERVER if kind == "library" else {}), **replica, **config.server}
     for path, value in server.items():
         put(root, path, value)
+    if config.replica is not None and kind == "library":
+        ET.SubElement(root, "listen_host").text = INTERSERVER_HOST
     profiles = ET.SubElement(root, "profiles")
     default = {**(LIKE_A_SERVERS_USER if kind == "library" else {}), **config.profiles.get("default", {})}
     for name, settings in {**config.profiles, "default": default}.items():

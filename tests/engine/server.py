@@ -154,6 +154,11 @@ class LocalServer(Server):
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed."""
+        return self._process is not None
+
+    @property
     def data_dir(self) -> Path:
         """The server's data."""
         return self._place.data
@@ -237,7 +242,9 @@ class LocalServer(Server):
         place = self._place
         place.data.mkdir(parents=True, exist_ok=True)
         place.config.write_text(render(self.config, place, self._engine.kind))
-        self._process = _launcher.submit(self._spawn, place.config).result()
+        command = [sys.executable, "-I", child.__file__]
+        command += [str(os.getpid()), self._engine.kind, str(self._engine.path), str(place.config)]
+        self._process = launch(command, self._root, self.console)
         ready = False
         try:
             ready = self._becomes_ready(deadline)
@@ -255,20 +262,6 @@ class LocalServer(Server):
             if monotonic() > deadline:
                 raise EngineError(f"no answer within {START_SECONDS:.0f} s:\n{self._last_words()}")
         return True
-
-    def _spawn(self, config: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", child.__file__]
-        command += [str(os.getpid()), self._engine.kind, str(self._engine.path), str(config)]
-        with self.console.open("wb") as console:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                cwd=self._root,
-                # A Ctrl-C is for the tests, which then stop their servers; the server must not race them.
-                start_new_session=True,
-            )
 
     def _answers(self) -> bool:
         """Ask who is there, on both ports: a stranger may have taken one between our look and our bind."""
@@ -306,6 +299,24 @@ class StartServer(Protocol):
 
     def __call__(self, config: Config | None = None) -> LocalServer:
         """Return a running server."""
+
+
+def launch(command: list[str], folder: Path, console: Path) -> subprocess.Popen[bytes]:
+    """Start a program that prints into `console` and ends with this process."""
+
+    def spawn() -> subprocess.Popen[bytes]:
+        with console.open("wb") as output:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                # A Ctrl-C is for the tests, which then stop their servers; the server must not race them.
+                start_new_session=True,
+            )
+
+    return _launcher.submit(spawn).result()
 
 
 def free_ports() -> tuple[int, int]:
