@@ -36,6 +36,7 @@ def test_no_command_obeys_a_name(database: Database, tmp_path: Path) -> None:
     seen("trace-file", file, *where, code=0)
     database.query(f"TRUNCATE TABLE {SPANS}")
     assert "3 rows of spans are missing" in seen("verify", file, *where, code=1)
+    assert seen("verify", "--since", "1h", *where, code=1).count("3 rows of spans are missing") == 2
     assert "not found in" in seen("replay", file, "--dry-run", *where, code=0)
     assert "brought back" in seen("replay", file, *where, code=0)
     seen("replay", file.with_name(f"{NASTY}.2.jsonl"), "--dry-run", *where, code=1)

@@ -1,15 +1,21 @@
 """`spoolhouse replay` and `spoolhouse trace-file`: what was lost or rejected comes back, once, however often asked."""
 
+import asyncio
 import json
+import os
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from spoolhouse.configuration import load
+from spoolhouse.core.events import BUILT_IN
 from spoolhouse.failpoints import VARIABLE
+from spoolhouse.replay.settled import archive
+from spoolhouse.startup import open_driver
 from tests.engine import Database
 from tests.process.daemon import command, drop, lines, once
 from tests.process.inputs import span
@@ -212,6 +218,42 @@ def test_each_row_is_verified(database: Database, tmp_path: Path) -> None:
     }
     assert not database.query("SHOW TABLES LIKE '%mend%'")
     verify(database, tmp_path, "--since", "yesterday", code=2)
+
+
+async def test_files_since_then_are_found_in_one_pass(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are, the first one first; what is gone, renamed, or another file by now, is left out."""
+    for number in range(6):
+        drop(tmp_path, "span", "p", f"{number}.jsonl", lines([span("p", number)]))
+    drop(tmp_path, "span", "q", "broken.jsonl.gz", b"no archive")
+    code, daemon = await asyncio.to_thread(once, database.native_url, tmp_path)
+    assert code == 1, daemon.told()
+    processed = tmp_path / "span/p/processed"
+    (processed / "1.jsonl").unlink()
+    (processed / "copy").write_bytes((processed / "2.jsonl").read_bytes())
+    (processed / "copy").replace(processed / "2.jsonl")
+    (processed / "3.jsonl").rename(processed / "3.kept")
+    (processed / "4.jsonl").rename(processed / "4.1.jsonl")
+    listed: Counter[str] = Counter()
+    listing = os.scandir
+
+    def counted(path: Path) -> Iterator[os.DirEntry[str]]:
+        listed[str(path)] += 1
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    settings = load({"spool.storage_path": str(tmp_path), "spool.base_path": "", "clickhouse.url": database.native_url})
+    driver = open_driver(settings)
+    try:
+        found = [path async for path in archive(settings, driver, BUILT_IN).taken_since(0)]
+    finally:
+        await driver.close()
+    assert listed[str(processed)] == 1
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == [
+        "span/p/processed/0.jsonl", "span/p/processed/4.1.jsonl", "span/p/processed/5.jsonl",
+        "span/q/failed/broken.jsonl.gz",
+    ]  # fmt: skip
 
 
 def test_the_way_from_a_file_to_its_rows_and_back(database: Database, tmp_path: Path) -> None:

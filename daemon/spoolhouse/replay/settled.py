@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from spoolhouse.landing.presence import expect_no_attempt
 from spoolhouse.replay.rows import Outcome, Wanted, bring_back
 from spoolhouse.settings import Settings
 from spoolhouse.spool import files, layout
+from spoolhouse.spool.archive import settled_files
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.reading import CORRUPT, Read, SegmentReader
 
@@ -85,23 +86,22 @@ class Archive:
             yield wanted, await compare(mender, wanted.table, wanted.insert(self.prefix), wanted.rows())
 
     async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
-        """Yield the files that were claimed since then and are still in `processed/` or `failed/`."""
-        for place, inode in await files_since(self.driver, since_ms, prefix=self.prefix):
-            path = await asyncio.to_thread(self._settled_at, place, inode)
-            if path is not None:
+        """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
+        taken = dict.fromkeys(await files_since(self.driver, since_ms, prefix=self.prefix))
+        paths = await asyncio.to_thread(self._paths, taken.keys())
+        for path in (paths[file] for file in taken if file in paths):
+            if await asyncio.to_thread(os.path.lexists, path):
                 yield path
 
-    def _settled_at(self, name: str, inode: int) -> Path | None:
-        kind, project, _ = name.split("/")
-        for folder in (layout.PROCESSED, layout.FAILED):
-            try:
-                entries = list(os.scandir(self.spool / kind / project / folder))
-            except OSError:
-                continue
-            for entry in entries:
-                if entry.inode() == inode:
-                    return Path(entry.path)
-        return None
+    def _paths(self, taken: Collection[tuple[str, int]]) -> dict[tuple[str, int], Path]:
+        """Return where these files, given by place and inode, are now. Each folder is listed once."""
+        homes = {place.rpartition("/")[0] for place, _ in taken}
+        return {
+            (str(place), inode): path
+            for path, inode in settled_files(self.spool, homes)
+            for place in layout.dropped_at(path.relative_to(self.spool))
+            if (str(place), inode) in taken
+        }
 
     async def _wanted(self, path: Path) -> AsyncIterator[Wanted]:
         """Yield what the file at `path` has brought, batch by batch, each part on its own."""

@@ -1,4 +1,4 @@
-"""The archive: the `processed/` folders of a spool. Blocks on the disk.
+"""The archive: the `processed/` folders of a spool, and the `failed/` ones where it says so. Blocks on the disk.
 
 Only regular files with names that we take, reached through no link, are ever counted or deleted.
 """
@@ -6,7 +6,7 @@ Only regular files with names that we take, reached through no link, are ever co
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 
 from spoolhouse.core.retention import Archived
@@ -20,6 +20,16 @@ def archived(spool: Path) -> Iterator[Archived]:
         for project in _folders(spool / kind):
             for folder in _below(spool, PurePath(kind, project, layout.PROCESSED)):
                 yield from _in(spool, folder)
+
+
+def settled_files(spool: Path, homes: Collection[str]) -> Iterator[tuple[Path, int]]:
+    """Yield each entry of `processed/` and `failed/` in `homes` (`{type}/{project}`, as text), and its inode."""
+    for kind in _folders(spool):
+        for project in _folders(spool / kind):
+            if layout.text(PurePath(kind, project)) in homes:
+                for folder in (layout.PROCESSED, layout.FAILED):
+                    with contextlib.suppress(OSError), os.scandir(spool / kind / project / folder) as entries:
+                        yield from ((Path(entry.path), entry.inode()) for entry in entries)
 
 
 def _folders(folder: Path) -> Iterator[str]:

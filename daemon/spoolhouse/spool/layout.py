@@ -55,6 +55,11 @@ def encoding(name: str) -> Encoding | None:
     return None
 
 
+def text(path: PurePath) -> str:
+    """Return a path as text that can always be printed."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Place:
     """Where a file was dropped: its identity for people, in logs and in `rejected/`. Names may hold any bytes."""
@@ -75,7 +80,7 @@ class Place:
 
     def __str__(self) -> str:
         """Return the path as text that can always be printed."""
-        return os.fsencode(self.relative).decode("utf-8", "backslashreplace")
+        return text(self.relative)
 
 
 def final_folder(place: Place, *, failed: bool) -> PurePath:
