@@ -5,9 +5,13 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from spoolhouse.core.declaration import Rollup
 from spoolhouse.core.events import LOGS
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.errors import TransientError
+from spoolhouse.schema.ddl import identifier
+from spoolhouse.schema.filling import counting
+from spoolhouse.schema.rollups import rollup_definition
 from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.tables import CLOCK_MS, create_rollup, create_table, insert_of, log_pieces, stream
 from tests.engine import Database
@@ -85,6 +89,22 @@ async def test_batch_is_one_block_under_hostile_profile(hostile_driver: Driver, 
     assert place.query("SELECT sum(lines), uniqExact(key) FROM by_id") == [(200_000, 200_000)]
     assert blocks_of(place, "logs") == [("202510", 1), ("202511", 1), ("202512", 1), ("202601", 1)]
     assert blocks_of(place, "by_id") == [("202510", 1), ("202511", 1), ("202512", 1), ("202601", 1)]
+
+
+@pytest.mark.parametrize("kind", ["native", "aioch", "http"])  # the embedded engine has no profiles
+async def test_figures_are_one_part_under_hostile_profile(hostile_driver: Driver, hostile_place: Place) -> None:
+    """What is counted by hand into a rollup: there as a whole, or not at all."""
+    place = hostile_place
+    rollup = Rollup(name="by_id", time="timestamp", keys=("id",))
+    definition = rollup_definition(LOGS, rollup, database=None, prefix="")
+    place.query(create_table(LOGS, "logs"))
+    place.query(definition.target.create(None))
+    await hostile_driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(100_000)))
+    for lines in (1, 2):  # and nothing remembers it: the server may have lost what it remembers
+        await hostile_driver.execute(counting(definition, None, source=identifier("logs")))
+        name = definition.target.name
+        assert place.query(f"SELECT sum(lines), uniqExact(id) FROM {name}") == [(100_000 * lines, 100_000)]
+        assert blocks_of(place, name) == [(month, lines) for month in ("202510", "202511", "202512", "202601")]
 
 
 async def test_several_inserts_at_once(driver: Driver, place: Place) -> None:

@@ -14,11 +14,11 @@ import structlog
 
 from spoolhouse.core.declaration import Rollup, Table
 from spoolhouse.core.naming import target_name
-from spoolhouse.core.ports import ONE_BLOCK_ROWS, Driver, Parameter, Rows, RowsInsert
+from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
 from spoolhouse.schema.ddl import identifier, identifiers, partition_by
-from spoolhouse.schema.filling import fill_id
+from spoolhouse.schema.filling import counting, fill_id
 from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, rollup_definition
 from spoolhouse.schema.tables import table_definition
 
@@ -26,11 +26,6 @@ log = structlog.get_logger(__name__)
 
 DAY = 24 * 3600
 _VERSION = "recorded_at"
-_ONE_BLOCK = (
-    f"max_threads = 1, max_insert_threads = 1, min_insert_block_size_rows = {ONE_BLOCK_ROWS},"
-    " min_insert_block_size_bytes = 0"
-)
-"""Figures of a partition are one part, whatever the user's profile says: there as a whole, or not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,15 +137,11 @@ class Mender:
 
     async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
         definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
-        columns = identifiers(tuple(column.name for column in definition.target.columns))
         # Looked for once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
         figures = identifier(definition.target.name)
         absent = f"batch_id NOT IN (SELECT batch_id FROM {figures} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
-        feed = feed_select(table, rollup, source=_partition_of(own, and_where=absent))
-        # Not deduplicated: the server may remember figures of which it has lost the part.
-        once = f"SETTINGS insert_deduplicate = 0, async_insert = 0, {_ONE_BLOCK}"
         await self.driver.execute(
-            f"INSERT INTO {figures} ({columns}) {once} {feed}",
+            counting(definition, None, source=_partition_of(own, and_where=absent)),
             _where(partition),
             query_id=fill_id(definition.target.name),
         )

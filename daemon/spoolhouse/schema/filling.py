@@ -10,6 +10,7 @@ Counted are the rows that there are: a line that was delivered again has collaps
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from spoolhouse.core.ports import ONE_BLOCK_ROWS
 from spoolhouse.schema.ddl import Database, TableDefinition, identifier, identifiers, literal, qualified
 from spoolhouse.schema.rollups import FOLD_DAYS, RollupDefinition, counted, feed_select
 from spoolhouse.schema.tables import BATCH_ID, INGESTED_AT
@@ -28,6 +29,21 @@ class Extent(StrEnum):
     """It came after the rows."""
     RECENT = "spoolhouse: counts only some of the recent rows so far"
     """It had no feed for a while. Older batches may be folded by now, and cannot be told from missing ones."""
+
+
+_ONE_PART = ", ".join(
+    f"{name} = {value}"
+    for name, value in {
+        # The server may remember figures of which it has lost the part.
+        "insert_deduplicate": 0,
+        # One writer that gathers all rows into one block. However many threads read and group them.
+        "max_insert_threads": 1,
+        "min_insert_block_size_rows": ONE_BLOCK_ROWS,
+        "min_insert_block_size_bytes": 0,
+        # They are grouped as they are to be kept.
+        "optimize_on_insert": 0,
+    }.items()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +76,10 @@ def fill_id(target: str) -> str:
 
 def filling(definition: RollupDefinition, extent: Extent, database: Database) -> Filling:
     """Return how the target of a rollup is filled from the rows of its table, to the given extent."""
-    table, rollup, target, source = definition.table, definition.rollup, definition.target, definition.source
+    target, source = definition.target, definition.source
     rows, figures = qualified(database, source), qualified(database, target.name)
     batch = identifier(BATCH_ID)
-    wanted = counted(rollup)
+    wanted = counted(definition.rollup)
     if extent is Extent.RECENT:
         # A day less than would be safe if both clocks agreed.
         wanted += f" AND {identifier(INGESTED_AT)} > now() - toIntervalDay({FOLD_DAYS - 1})"
@@ -75,7 +91,6 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
         f" AND name = {literal(target.name)}) = {literal(extent)}"
     )
     some = f"{here} AND {batch} IN {{batches:Array(String)}} AND {wanted} AND {counted_here} AND {still}"
-    columns = identifiers(tuple(column.name for column in target.columns))
     return Filling(
         target=target.name,
         source=source,
@@ -86,15 +101,20 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
             f"SELECT {batch}, count() FROM {rows} WHERE {here} AND {wanted} AND {counted_here} AND {still}"
             f" GROUP BY 1 ORDER BY 1 LIMIT {BATCHES}"
         ),
-        count=(
-            f"INSERT INTO {figures} ({columns})\nSETTINGS {_ONE_PART}\n"
-            + feed_select(table, rollup, source=f"(SELECT * FROM {rows} WHERE {some})")
-        ),
-        whole=(
-            f"INSERT INTO {figures} ({columns})\n"
-            + feed_select(table, rollup, source=f"(SELECT * FROM {rows} WHERE {wanted} AND {absent})")
-        ),
+        count=counting(definition, database, source=f"(SELECT * FROM {rows} WHERE {some})"),
+        whole=counting(definition, database, source=f"(SELECT * FROM {rows} WHERE {wanted} AND {absent})"),
     )
+
+
+def counting(definition: RollupDefinition, database: Database, *, source: str) -> str:
+    """Return the statement that adds the figures of the rows in `source`, a subquery in brackets, to the target.
+
+    Of each partition it makes one part, whatever the user's profile says: there as a whole, or not at all.
+    """
+    target = definition.target
+    columns = identifiers(tuple(column.name for column in target.columns))
+    head = f"INSERT INTO {qualified(database, target.name)} ({columns})\nSETTINGS {_ONE_PART}\n"
+    return head + feed_select(definition.table, definition.rollup, source=source)
 
 
 def waiting(target: TableDefinition, extent: Extent, database: Database) -> str:
@@ -110,19 +130,6 @@ def finished(target: TableDefinition, database: Database) -> str:
 def _alter(target: TableDefinition, database: Database) -> str:
     # Never on a cluster: each shard is filled by itself. The replicas of one learn it from one another.
     return replace(target, on_cluster="").alter(database)
-
-
-_ONE_PART = ", ".join(
-    f"{name} = {value}"
-    for name, value in {
-        # One part, there as a whole or not at all; a token would be remembered also where the part is lost.
-        "insert_deduplicate": 0,
-        "max_insert_threads": 1,
-        "min_insert_block_size_rows": 1 << 30,
-        "min_insert_block_size_bytes": 0,
-        "optimize_on_insert": 0,
-    }.items()
-)
 
 
 def _name(database: Database) -> str:

@@ -86,6 +86,7 @@ COMMENT 'spoolhouse b41ef3aa6355595a';
 
 -- p_local_logs_hourly_v2: ~ rows of p_local_logs that it has not counted yet
 INSERT INTO `d`.`p_local_logs_hourly_v2` (`project_id`, `deployment_id`, `hour`, `level`, `batch_id`, `last_ingested_at`, `lines`)
+SETTINGS insert_deduplicate = 0, max_insert_threads = 1, min_insert_block_size_rows = 1073741824, min_insert_block_size_bytes = 0, optimize_on_insert = 0
 SELECT
     `project_id`,
     `deployment_id`,

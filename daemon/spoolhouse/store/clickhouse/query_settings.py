@@ -19,6 +19,8 @@ _READ_SETTINGS: Mapping[str, Setting] = {
     "set_overflow_mode": "throw",
     "join_overflow_mode": "throw",
     "distinct_overflow_mode": "throw",
+    # What an INSERT … SELECT gathers into one block is not cut up again.
+    "use_strict_insert_block_limits": 0,
     # An old answer says nothing of what is there now.
     "use_query_cache": 0,
 }
@@ -44,7 +46,6 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
     "max_insert_block_size_bytes": 0,
     "input_format_max_block_size_bytes": 0,
     "input_format_max_block_wait_ms": 0,
-    "use_strict_insert_block_limits": 0,
     "min_insert_block_size_rows": ONE_BLOCK_ROWS,
     "min_insert_block_size_bytes": 0,
     "min_insert_block_size_rows_for_materialized_views": ONE_BLOCK_ROWS,
