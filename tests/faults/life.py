@@ -129,9 +129,16 @@ def wait_until(true: Callable[[], object], timeout: float = 30) -> None:
 
 
 def strike_at(  # a fault, its end, and where it hits
-    oracle: Oracle, place: str, strike: Callable[[], object], heal: Callable[[], object], *, url: str, **env: str
+    oracle: Oracle,
+    place: str,
+    strike: Callable[[], object],
+    heal: Callable[[], object],
+    *,
+    url: str,
+    says: str = "clickhouse_unavailable",
+    **env: str,
 ) -> None:
-    """Let a fault begin while a daemon is exactly at `place`, and end once the daemon has met it, or came by unhurt.
+    """Let a fault begin while a daemon is exactly at `place`, and end once the daemon says so, or came by unhurt.
 
     The daemon lives on, and brings all that was dropped to its end by itself.
     """
@@ -144,7 +151,7 @@ def strike_at(  # a fault, its end, and where it hits
         wait_until(here.exists)
         strike()
         here.unlink()
-        wait_until(lambda: daemon.events("clickhouse_unavailable") or oracle.settled() == settled)
+        wait_until(lambda: daemon.events(says) or oracle.settled() == settled)
         heal()
         wait_until(lambda: oracle.settled() == settled)
         daemon.signal(signal.SIGTERM)

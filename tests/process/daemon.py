@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ _QUICK = {"SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.
 _ANY_PORT = {"SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0"}
 
 
+_ELSEWHERE = re.compile("/proc/([0-9]+)/root(/.*)")
 _THEN_RUN = """
 import runpy, sys
 sys.argv = sys.argv[1:]
@@ -65,16 +67,21 @@ class Daemon:
         """Start it on the spool `storage` itself (no base path), with quick scans, and HTTP on a free port.
 
         Where the tests are root, `unprivileged` takes from it what lets root pass by the permissions of files.
-        `prelude` is Python that it runs first, in its own interpreter.
+        `prelude` is Python that it runs first, in its own interpreter. A spool below `/proc/PID/root` is one of that
+        process's mount namespace: the daemon is started there, because SQLite cannot follow such a path.
         """
+        elsewhere = _ELSEWHERE.fullmatch(str(storage))
         command = [
-            str(SCRIPT), "ingest", "--clickhouse-url", url, "--file-storage-path", str(storage), "--base-path", "",
+            str(SCRIPT), "ingest", "--clickhouse-url", url,
+            "--file-storage-path", elsewhere[2] if elsewhere else str(storage), "--base-path", "",
             "--poll-interval", "200", *flags,
         ]  # fmt: skip
         if unprivileged:
             command = [sys.executable, "-c", _OBEY_PERMISSIONS, *command]
         if prelude:
             command = [sys.executable, "-c", prelude + _THEN_RUN, *command]
+        if elsewhere:
+            command = ["nsenter", "--target", elsewhere[1], "--user", "--mount", "--preserve-credentials", *command]
         self.records: list[Record] = []
         self.noise: list[str] = []
         self._news = threading.Condition()

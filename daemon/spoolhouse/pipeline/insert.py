@@ -108,8 +108,7 @@ class Inserter:
             doubtful=batch.shipment.replay,
         )
         if batch.shipment.replay:
-            journal = self._homes[batch.shipment.instance].journal
-            delivery.resume(await asyncio.to_thread(journal.cuts, batch.id))
+            delivery.resume(await self.poison.cuts(batch))
         return delivery
 
     async def _deliver(self, delivery: Delivery) -> Acknowledged | None:

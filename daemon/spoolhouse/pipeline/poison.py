@@ -18,6 +18,7 @@ from spoolhouse.core.parts import Cut, Part
 from spoolhouse.core.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
 from spoolhouse.failpoints import reach
+from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.delivery import Delivery, Tolerance
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.spool import layout
@@ -35,6 +36,11 @@ class Poison:
     tolerance: Tolerance
     """May be changed at any time."""
     disk: Disk
+
+    async def cuts(self, batch: Batch) -> tuple[Cut, ...]:
+        """Return how an earlier attempt has cut a batch up; nothing if it has not."""
+        home = self.homes[batch.shipment.instance]
+        return await self.disk.persist(home.folder, partial(home.journal.cuts, batch.id))
 
     async def divide(self, delivery: Delivery, error: RejectedDataError) -> None:
         """Cut what was refused in two, or refuse its one row. Nothing of it may have landed.

@@ -178,8 +178,13 @@ class Home:
                 files.make_folders(target.parent, below=self.folder)
                 reach("home.before_claim")
                 files.rename_without_clobber(Path(place.name), target, folder=folder)
+            try:
                 reach("home.claimed")
                 status = target.lstat()
+            except OSError:
+                # Nobody but the next start would look for it among the claimed.
+                self.release(place)
+                raise
         if (status.st_dev, status.st_ino) != (looked_at.st_dev, looked_at.st_ino):
             # Another file, or a link, took the name after we looked: back with it, to be looked at anew.
             self.release(place)
