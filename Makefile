@@ -30,8 +30,8 @@ run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded 
 ##@ To work on it
 
 .PHONY: test
-test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse (T='tests/unit -k name' chooses)
-	@$(BIN)/pytest $(T)
+test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse, side by side (T='tests/unit -k name' chooses, one by one)
+	@$(BIN)/pytest $(or $(T),--numprocesses=auto --dist=loadgroup)
 
 .PHONY: faults
 faults: export SPOOLHOUSE_TEST_FAULTS := long

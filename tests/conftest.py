@@ -25,6 +25,15 @@ URL = "SPOOLHOUSE_TEST_CLICKHOUSE_URL"
 ENGINE_FIXTURES = {"server", "start_server", "started_replicas"}
 
 
+WORKERS = 8
+"""At most so many processes run tests: each has a ClickHouse of its own."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more than there are cores: a test waits about as long as it computes."""
+    return min(len(os.sched_getaffinity(0)) + 1, WORKERS)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fetch the engine before the first test that needs it, so that no test's timeout has to cover a download."""
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())} & ENGINE_FIXTURES

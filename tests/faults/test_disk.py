@@ -35,8 +35,8 @@ DISK = [
     if not place.startswith("read.") and place not in {"journal.load", *DELETING, *REFUSED}
 ]
 SOME = [
-    "home.before_claim", "home.claimed", "journal.plan", "journal.cuts", "rejects.write", "rejects.rename", "journal.acknowledge", "journal.moving",
-    "files.move", "settle.moved", "journal.moved",
+    "home.before_claim", "home.claimed", "journal.plan", "journal.cuts", "rejects.write", "rejects.rename",
+    "journal.acknowledge", "journal.moving", "files.move", "settle.moved", "journal.moved",
 ]  # fmt: skip
 
 
