@@ -77,9 +77,10 @@ def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def environment(python: str, folder: Path, wheel: Path) -> Path:
-    run(python, "-m", "venv", folder, cwd=folder.parent)
+    run(python, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     # Not compiled: what is used once is compiled when it is used.
-    run(folder / "bin" / "pip", "install", "--quiet", "--no-compile", wheel, cwd=folder.parent)
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")
+    run(*pip, "install", "--quiet", "--no-compile", wheel, cwd=folder.parent)
     return folder
 
 
