@@ -19,7 +19,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
 from spoolhouse.schema.ddl import identifier, identifiers, partition_by
 from spoolhouse.schema.filling import counting, fill_id
-from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, rollup_definition
+from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, kept, rollup_definition
 from spoolhouse.schema.tables import table_definition
 
 log = structlog.get_logger(__name__)
@@ -131,8 +131,7 @@ class Mender:
 
     async def _feeds(self, table: Table, rollup: Rollup, own: str, partition: str) -> bool:
         """Tell whether the partition's rows come to any figures that the rollup keeps."""
-        expired = f"toDateTime({identifier(rollup.time)}) + toIntervalDay({rollup.ttl_days}) > now()"
-        feed = feed_select(table, rollup, source=_partition_of(own, and_where=expired))
+        feed = feed_select(table, rollup, source=_partition_of(own, and_where=kept(rollup)))
         return bool(await self.driver.execute(f"SELECT 1 FROM ({feed}) LIMIT 1", _where(partition)))  # noqa: S608  # declared names
 
     async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from spoolhouse.core.ports import ONE_BLOCK_ROWS
 from spoolhouse.schema.ddl import Database, TableDefinition, identifier, identifiers, literal, qualified
-from spoolhouse.schema.rollups import FOLD_DAYS, RollupDefinition, counted, feed_select
+from spoolhouse.schema.rollups import FOLD_DAYS, RollupDefinition, counted, feed_select, kept
 from spoolhouse.schema.tables import BATCH_ID, INGESTED_AT
 
 FILL_ID = "spoolhouse:fill:"
@@ -79,7 +79,7 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
     target, source = definition.target, definition.source
     rows, figures = qualified(database, source), qualified(database, target.name)
     batch = identifier(BATCH_ID)
-    wanted = counted(definition.rollup)
+    wanted = f"{counted(definition.rollup)} AND {kept(definition.rollup)}"
     if extent is Extent.RECENT:
         # A day less than would be safe if both clocks agreed.
         wanted += f" AND {identifier(INGESTED_AT)} > now() - toIntervalDay({FOLD_DAYS - 1})"

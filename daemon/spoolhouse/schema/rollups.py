@@ -111,6 +111,16 @@ def counted(rollup: Rollup) -> str:
     return " AND ".join(conditions) or "1"
 
 
+def kept(rollup: Rollup) -> str:
+    """Return the SQL that is true for the rows whose figures stay in the target, for a day at least.
+
+    What expires is gone at the next merge: whoever looks for it then must not take it for lost, and count it again. The
+    day is for a session's time zone, by which a Date begins, and for clocks that differ.
+    """
+    start, _ = _GRAINS[rollup.grain]
+    return f"toDateTime({start}({identifier(rollup.time)})) + toIntervalDay({rollup.ttl_days - 1}) > now()"
+
+
 def feed_select(table: Table, rollup: Rollup, *, source: str) -> str:
     """Return the SELECT that makes rows of the target out of `source`: a quoted name, or a subquery in brackets."""
     columns = [identifier(key) for key in rollup.keys]

@@ -95,7 +95,7 @@ SELECT
     `batch_id`,
     max(`ingested_at`) AS `last_ingested_at`,
     count() AS `lines`
-FROM (SELECT * FROM `d`.`p_local_logs` WHERE 1 AND (_partition_id, `batch_id`) NOT IN (SELECT _partition_id, `batch_id` FROM `d`.`p_local_logs_hourly_v2`))
+FROM (SELECT * FROM `d`.`p_local_logs` WHERE 1 AND toDateTime(toStartOfHour(`timestamp`)) + toIntervalDay(729) > now() AND (_partition_id, `batch_id`) NOT IN (SELECT _partition_id, `batch_id` FROM `d`.`p_local_logs_hourly_v2`))
 GROUP BY `project_id`, `deployment_id`, `hour`, `level`, `batch_id`;
 
 -- p_local_logs_hourly_v2: ~ whole: batches are folded once they are old
