@@ -8,6 +8,7 @@ import pytest
 from spoolhouse.core.declaration import Table
 from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
 from spoolhouse.schema.cluster import Cluster, sharding_key
+from spoolhouse.schema.filling import Extent
 from spoolhouse.schema.live import LiveDatabase, LiveTable
 from spoolhouse.schema.plan import plan
 from spoolhouse.schema.render import Schema, declare, object_names, script, statements
@@ -58,6 +59,25 @@ def test_every_statement_that_changes_a_cluster() -> None:
     assert not found.refusals
     text = "".join(f"-- {change.name}: {change.what}\n{change.statement};\n\n" for change in found.changes)
     assert text == (GOLDEN / "cluster_changes.sql").read_text()
+
+
+def test_a_replica_that_learns_of_a_filling_speaks_for_itself_alone() -> None:
+    """The targets of other shards have the same mark, and are filled by themselves."""
+    declared = schema(KEEPER, LOGS)
+    target = declared.tables[0].rollups[0].target
+    live = LiveTable(
+        engine="ReplicatedAggregatingMergeTree",
+        engine_full=f"ReplicatedAggregatingMergeTree TTL {target.ttl.sql()} SETTINGS index_granularity = 1".replace(
+            "`", ""
+        ),
+        partition_key="toYYYYMM(hour)",
+        sorting_key=", ".join(target.order_by),
+        comment=Extent.ALL,
+        columns={column.name: column.type for column in target.columns},
+    )
+    changes = plan(declared, LiveDatabase(exists=True, tables={target.name: live})).changes
+    (forget,) = (change for change in changes if change.what.startswith("~ whole"))
+    assert forget.statement == "ALTER TABLE `d`.`p_local_logs_hourly` MODIFY COMMENT ''"
 
 
 def test_a_table_that_does_not_replicate_is_refused_where_keeper_is() -> None:

@@ -127,8 +127,13 @@ def finished(target: TableDefinition, database: Database) -> str:
     return f"{_alter(target, database)} MODIFY COMMENT '', MODIFY TTL {target.ttl.sql()}"
 
 
+def unmarked(target: TableDefinition, database: Database) -> str:
+    """Return the statement that marks a target as whole, on this replica: another one has let its batches be folded."""
+    return f"{_alter(target, database)} MODIFY COMMENT ''"
+
+
 def _alter(target: TableDefinition, database: Database) -> str:
-    # Never on a cluster: each shard is filled by itself. The replicas of one learn it from one another.
+    # Never on a cluster: each shard is filled by itself. The replicas of one share the TTL; each has its own comment.
     return replace(target, on_cluster="").alter(database)
 
 

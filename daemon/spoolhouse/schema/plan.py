@@ -8,7 +8,7 @@ from spoolhouse.schema import spelling
 from spoolhouse.schema.cluster import DistributedDefinition
 from spoolhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, placed
 from spoolhouse.schema.drift import make_way, table_steps
-from spoolhouse.schema.filling import Extent, filling, finished, waiting
+from spoolhouse.schema.filling import Extent, filling, finished, unmarked, waiting
 from spoolhouse.schema.live import LiveDatabase, LiveTable
 from spoolhouse.schema.render import EventTable, Schema, create_database, without_settings
 from spoolhouse.schema.rollups import RollupDefinition
@@ -97,7 +97,7 @@ class _EventTable:
         for step in steps:
             yield replace(step, mend=_NEW_VERSION) if isinstance(step, Refusal) and step.blocking else step
         if extent is None and live.comment in set(Extent) and not _blocked(steps):
-            forget = f"{declared.alter(self._database)} MODIFY COMMENT ''"
+            forget = unmarked(declared, self._database)
             yield Change(name=declared.name, what="~ whole, as a replica knows", statement=forget)
         if extent is not None and live.comment != extent and not _blocked(steps):
             yield Change(
