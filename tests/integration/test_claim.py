@@ -494,8 +494,12 @@ async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -
     async with _Stage(spool, watch=0.3).running() as stage:
         await stage.drop()
         await stage.acknowledge(await stage.shipment())
-        (await stage.destination()).unlink()
+        destination = await stage.destination()
+        destination.unlink()
         await stage.expired()
+    assert stage.home.journal.load().files == ()
+    assert stage.home.is_empty()
+    assert not destination.exists()
     stage.home.close()
 
 
