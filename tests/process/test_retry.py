@@ -1,12 +1,14 @@
 """`spoolhouse retry`: what failed goes back once it is mended, unless a line of it would land twice."""
 
 import gzip
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from tests.engine import Database
 from tests.process.daemon import command, drop, once
@@ -84,12 +86,17 @@ def test_a_file_that_is_as_it_was_goes_back_and_fails_again(database: Database, 
 
 def _cut(path: Path) -> str:
     del path
-    return "6 rows from bytes 0 to"
+    return "the rest cannot be read"
 
 
 def _foreign(path: Path) -> str:
     path.rename(path.with_name("unknown.jsonl.gz"))
     return "the ledger does not know it"
+
+
+def _changed(path: Path) -> str:
+    mend(path, gzip.compress(good("p", 20, first=1)))
+    return "1 rows of spans in the first"
 
 
 def _appended(path: Path) -> str:
@@ -98,10 +105,10 @@ def _appended(path: Path) -> str:
     return "a daemon may be shipping that"
 
 
-@pytest.mark.parametrize("act", [_cut, _foreign, _appended])
+@pytest.mark.parametrize("act", [_cut, _changed, _foreign, _appended])
 def test_what_might_land_twice_is_left_alone(act: Callable[[Path], str], database: Database, tmp_path: Path) -> None:
     archive = gzip.compress(good("p", 5)) + gzip.compress(good("p", 1, first=5))[:-9]
-    path = fail(database, tmp_path, archive if act is _cut else b"no archive")
+    path = fail(database, tmp_path, archive if act in {_cut, _changed} else b"no archive")
     reason = act(path)
     before = sorted(os.listdir(path.parent))  # noqa: PTH208  # names alone
     code, told = retry(database, tmp_path, "--all")
@@ -109,7 +116,82 @@ def test_what_might_land_twice_is_left_alone(act: Callable[[Path], str], databas
     assert told.startswith("left alone: ")
     assert reason in told
     assert sorted(os.listdir(path.parent)) == before  # noqa: PTH208  # names alone
-    assert rows(database) == ((6, 6) if act is _cut else (0, 0))
+    assert list(path.parents[1].glob("*.*")) == []
+    assert rows(database) == ((6, 6) if act in {_cut, _changed} else (0, 0))
+
+
+def test_a_plain_file_of_which_rows_landed_is_left_alone(database: Database, tmp_path: Path) -> None:
+    """An error of the disk in the middle of it, say: what stands behind that, a person has to drop."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    path = tmp_path / "span/p/failed/a.jsonl"
+    path.parent.mkdir()
+    (tmp_path / "span/p/processed/a.jsonl").rename(path)
+    code, told = retry(database, tmp_path, "--all")
+    assert code == 1
+    assert "3 rows from bytes 0 to" in told
+    assert path.exists()
+
+
+def rejected(spool: Path) -> object:
+    """Return how many rejected lines are kept."""
+    done = command("status", "--json", "--file-storage-path", str(spool), "--base-path", "")
+    return json.loads(done.stdout)["ends"]["rejected_lines"]
+
+
+@pytest.mark.parametrize("bad_lines", ["none", "before the damage", "alone before the damage"])
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_the_rest_of_a_mended_archive_lands(bad_lines: str, suffix: str, database: Database, tmp_path: Path) -> None:
+    """From its damage on, and nothing of it twice: neither rows, nor rejected lines, more of them than a piece has."""
+    landed = 0 if bad_lines.startswith("alone") else 5
+    bad = 0 if bad_lines == "none" else 20_000
+    head = good("p", landed) + b"x\n" * bad
+    whole = head + good("p", 900, first=5) + b"{\n"
+    pack = gzip.compress if suffix == "gz" else zstandard.ZstdCompressor().compress
+    # Of zstd, the last bytes before the damage give nothing: let it be in a frame of its own.
+    broken = pack(head) + pack(good("p", 900, first=5) + b"{\n")[: 300 if suffix == "zst" else 4_000]
+    path = fail(database, tmp_path, broken, name=f"a.jsonl.{suffix}")
+    before = rows(database)
+    assert isinstance(before, tuple)
+    assert landed <= before[0] < 900 + landed
+    assert rejected(tmp_path) == bad
+    mend(path, gzip.compress(whole, 1) if suffix == "gz" else pack(whole))
+    code, told = retry(database, tmp_path, "--all", "--dry-run")
+    assert (code, list(path.parents[1].glob("*.jsonl"))) == (0, [])
+    assert told.startswith("would go to span/p/a.rest-")
+    code, told = retry(database, tmp_path, path)
+    assert code == 0
+    assert told.startswith("back to span/p/a.rest-")
+    assert told.endswith(f".jsonl: what had not landed of span/p/processed/a.jsonl.{suffix}\n")
+    assert list(path.parent.iterdir()) == []
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert rows(database) == (900 + landed, 900 + landed)
+    assert rejected(tmp_path) == bad + 1
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    verified = command("verify", *map(str, path.parents[1].glob("processed/*")), *where)
+    assert (verified.returncode, verified.stdout) == (0, f"rows: {900 + landed} there\n")
+
+
+@pytest.mark.parametrize("is_ingested", [False, True])
+def test_the_rest_is_dropped_once(is_ingested: bool, database: Database, tmp_path: Path) -> None:
+    """A kill before the archive is moved; then it is on its way, or in the ledger, and its file may be gone."""
+    path = fail(database, tmp_path, gzip.compress(good("p", 5)) + gzip.compress(good("p", 900, first=5))[:4_000])
+    mend(path, gzip.compress(good("p", 905)))
+    killed = {"SPOOLHOUSE_TEST_FAILPOINTS": "replay.rest_dropped=kill"}
+    assert retry(database, tmp_path, path, env=killed)[0] == -signal.SIGKILL
+    assert path.exists()
+    if is_ingested:
+        code, daemon = once(database.native_url, tmp_path, env=QUICK)
+        assert code == 0, daemon.told()
+        (rest,) = (tmp_path / "span/p/processed").glob("*.rest-*")
+        rest.unlink()
+    code, told = retry(database, tmp_path, path)
+    assert (code, told) == (0, "back to span/p/processed/a.jsonl.gz: all of it has landed, or is on its way\n")
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert rows(database) == (905, 905)
 
 
 def test_a_copy_of_a_name_that_was_dropped_twice_is_left_alone(database: Database, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
 from spoolhouse.log import shown
+from spoolhouse.spool import layout
 
 if TYPE_CHECKING:
+    from spoolhouse.replay.failed import Retried
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
@@ -19,9 +21,11 @@ of the disk; the note beside it says why. Mend it there first, or put a mended
 copy in its place. It then goes back to where it was dropped, and a daemon takes
 it as any other.
 
-What of it has landed must not land twice: the ledger table tells. A file is
-left alone, with the reason, if rows of it have landed, if the ledger does not
-know it, or if a daemon may be at it.
+What of it has landed must not land twice: the ledger table tells. Of an archive
+then only what stood behind the damage goes back, as a file of its own, and the
+archive goes to processed/. A file is left alone, with the reason, if nobody can
+tell what of it has landed, if a daemon may be at it, or if it is a plain one of
+which rows have landed. Run it as the daemon's user.
 
 examples:
   spoolhouse retry /var/spool/events/span/shop/failed/a.jsonl.gz
@@ -41,7 +45,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "retry",
         usage="spoolhouse retry (PATH … | --all) [--dry-run] [options]",
         help="bring files of failed/ back to where they were dropped",
-        description="Bring files of failed/, of which nothing has landed, back to where they\nwere dropped.",
+        description="Bring mended files of failed/, or what of them has not landed, back to where\nthey were dropped.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -63,8 +67,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> int:
-    from spoolhouse.replay.failed import Failed  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.replay.failed import Failed  # noqa: PLC0415  # nor this
     from spoolhouse.replay.rejected import lock  # noqa: PLC0415  # nor this
+    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
     spool = await asyncio.to_thread(flags.spool, settings)
@@ -72,7 +78,7 @@ async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> i
     driver = open_driver(settings)
     code = 0
     try:
-        failed = Failed(spool=spool, driver=driver, prefix=settings.clickhouse.table_prefix)
+        failed = Failed(archive=archive(settings, driver, load(settings.events.folder)))
         for path in paths or await asyncio.to_thread(lambda: list(failed.all())):
             try:
                 where = await failed.retry(path, dry_run=dry_run)
@@ -80,8 +86,17 @@ async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> i
                 print(shown(f"left alone: {error}"))
                 code = 1
             else:
-                print(shown(f"{'would go' if dry_run else 'back'} to {where}"))
+                _tell(where, "would go" if dry_run else "back")
     finally:
         await driver.close()
         os.close(held)
     return code
+
+
+def _tell(where: "Retried", what: str) -> None:
+    if where.rest is not None:
+        print(shown(f"{what} to {where.rest}: what had not landed of {where.file}"))
+    elif where.file.parent.name == layout.PROCESSED:
+        print(shown(f"{what} to {where.file}: all of it has landed, or is on its way"))
+    else:
+        print(shown(f"{what} to {where.file}"))

@@ -91,6 +91,6 @@ def _lines(traced: "list[Traced]") -> list[str]:
 
 def _cells(line: "Traced") -> tuple[str, ...]:
     if not line.rows:
-        return line.file, "-", "-", "0", "-", "-"
+        return line.file, f"{line.start} to {line.end}" if line.end else "-", "-", "0", "-", "-"
     numbers = f"{line.first} to {line.first + line.rows - 1}"
     return line.file, f"{line.start} to {line.end}", line.table, str(line.rows), numbers, line.batch

@@ -19,7 +19,7 @@ class Traced:
     claimed_ms: int
     batch: str
     table: str
-    """Without the prefix; empty for a file of which nothing was valid."""
+    """Without the prefix; empty for a file of which nothing was valid, and where a damaged archive broke off."""
     start: int
     end: int
     """A byte range of the file, or of what a compressed one holds."""

@@ -7,7 +7,7 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -117,6 +117,9 @@ class _Decoding:
         self._count = 0
         self._lineage = _Lineages()
         self._stats = {segment.file: FileStats() for segment in shipment.segments}
+        self._read_to: dict[int, int] = {}
+        """Up to where the lines of each file have landed or were rejected."""
+        self._long_bytes = 0
         self._rejects = RejectFile(home.spool, shipment.id, shipment.clock_ms)
 
     async def run(self, news: Sender[News]) -> None:
@@ -136,8 +139,15 @@ class _Decoding:
             reach("decode.rejected")
         finally:
             self._rejects.abort()
-        counted = Counted(shipment=self._shipment, batches=self._count, stats=self._stats, lineage=self._lineage.all())
-        await news.send(counted)
+        lineage = (*self._lineage.all(), *self._broken_off())
+        await news.send(Counted(shipment=self._shipment, batches=self._count, stats=self._stats, lineage=lineage))
+
+    def _broken_off(self) -> Iterator[Lineage]:
+        """Yield up to where a damaged archive was read: nobody else knows, once it is mended, what is still to land."""
+        for number, stats in self._stats.items():
+            if stats.failure and self._home.files[number].place.encoding is not layout.Encoding.PLAIN:
+                batch, end = f"{self._shipment.id}:", self._read_to.get(number, 0)
+                yield Lineage(batch=batch, table="", file=number, start=0, end=end, first=0, rows=0)
 
     async def _keep(self, work: Callable[[], None]) -> None:
         """Write to `rejected/`, however long that takes: a line is not to vanish because a disk is full."""
@@ -149,10 +159,14 @@ class _Decoding:
         match step:
             case Unreadable(failure=failure):
                 stats.failure = stats.failure or failure
+                self._long_bytes = 0
                 await self._keep(self._rejects.drop_long)
                 log.error("file_unreadable", path=name, shipment=self._shipment.id, error=failure)
             case LongLine(part=part, line=line):
+                self._long_bytes += len(part.data)
                 if part.last:
+                    self._read_to[segment.file] = part.offset + self._long_bytes + 1
+                    self._long_bytes = 0
                     await self._keep(partial(self._rejects.end_long, name, line, part.offset))
                     stats.lines += 1
                     stats.rejected += 1
@@ -160,6 +174,7 @@ class _Decoding:
                 else:
                     await self._keep(partial(self._rejects.add_long_part, part.data))
             case Read(piece=piece, decoded=decoded, lines_before=lines_before):
+                self._read_to[segment.file] = piece.offset + len(piece.data)
                 stats.lines += decoded.lines
                 stats.mismatched += decoded.mismatched
                 stats.expired += decoded.expired

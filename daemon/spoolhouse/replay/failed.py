@@ -1,4 +1,4 @@
-"""Files of `failed/` once more: those of which no row has landed go back to where they were dropped.
+"""Files of `failed/` once more: what of them has not landed goes back to where they were dropped.
 
 The ledger knows what has landed of a file. Where it does not know the file at all, or several may be meant, nobody can
 tell, and the file is left alone: a line that lands twice cannot be taken back.
@@ -10,22 +10,37 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 
-from spoolhouse.core.ports import Driver
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
+from spoolhouse.landing.compare import MISSING
 from spoolhouse.landing.lineage import Traced, of_files, one_taking
+from spoolhouse.replay.rest import Rest, rest_of
+from spoolhouse.replay.settled import Archive
 from spoolhouse.spool import files, instances, layout
+from spoolhouse.spool.layout import Encoding, Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """Where a file is now, or would be, and where its rest is, if only that went back; relative to the spool."""
+
+    file: PurePath
+    rest: PurePath | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The `failed/` folders of a spool. Methods raise `StoreError`."""
 
-    spool: Path
-    driver: Driver
-    prefix: str
+    archive: Archive
+
+    @property
+    def spool(self) -> Path:
+        """The spool's folder."""
+        return self.archive.spool
 
     def all(self) -> Iterator[Path]:
         """Yield the files that are there, their notes left out. Blocks on the disk."""
@@ -33,21 +48,45 @@ class Failed:
             if layout.dropped_at(path.relative_to(self.spool)) and layout.encoding(path.name) is not None:
                 yield path
 
-    async def retry(self, path: Path, *, dry_run: bool) -> PurePath:
-        """Bring a file back; return where it is now, or would be, relative to the spool.
+    async def retry(self, path: Path, *, dry_run: bool) -> Retried:
+        """Bring a file back, or its rest; return where they are now, or would be.
 
         Raises `SpoolError` if it is to be left alone, and says why.
         """
         relative, status = await asyncio.to_thread(self._look, path)
         places = layout.dropped_at(relative)
-        traced = await of_files(self.driver, [str(place) for place in places], prefix=self.prefix)
+        traced = await self._traced(*places)
         try:
             taken = one_taking(traced, status.st_ino)
         except LookupError as error:
             raise SpoolError(f"{path}: nobody can tell what of it has landed: {error}") from error
-        _expect_nothing_landed(path, taken)
+        _expect_known(path, taken)
         await asyncio.to_thread(self._expect_nothing_under_way, path, status, taken)
-        return await asyncio.to_thread(self._move, relative, dry_run)
+        home = relative.parent.parent
+        if layout.encoding(relative.name) is Encoding.PLAIN:
+            _expect_nothing_landed(path, taken)
+        elif (rest := rest_of(self.spool / relative, taken)) is not None:
+            gone = await self._drop(rest, dry_run=dry_run)
+            file = await asyncio.to_thread(self._move, relative, home / layout.PROCESSED, dry_run)
+            return Retried(file=file, rest=rest.place.relative if gone else None)
+        return Retried(file=await asyncio.to_thread(self._move, relative, home, dry_run))
+
+    async def _drop(self, rest: Rest, *, dry_run: bool) -> bool:
+        """Drop the rest of an archive, unless there is none, or that was done before; return whether it goes now."""
+        async for wanted, verdicts in self.archive.verify(rest.archive):
+            for verdict in verdicts:
+                if verdict.verdict == MISSING:
+                    raise SpoolError(
+                        f"{rest.archive}: {verdict.rows} rows of {wanted.table.name} in the first {rest.start} bytes of"
+                        " its content, which have landed, are missing in ClickHouse: it is not the file that it was,"
+                        " or spoolhouse replay brings them back first"
+                    )
+        if await asyncio.to_thread(rest.is_on_its_way, self.spool) or await self._traced(rest.place):
+            return False
+        return bool(await asyncio.to_thread(rest.size if dry_run else partial(rest.drop, self.spool)))
+
+    async def _traced(self, *places: Place) -> list[Traced]:
+        return await of_files(self.archive.driver, [str(place) for place in places], prefix=self.archive.prefix)
 
     def _look(self, path: Path) -> tuple[PurePath, os.stat_result]:
         absolute = Path(os.path.normpath(path.absolute()))
@@ -74,9 +113,8 @@ class Failed:
                 " put a mended copy in its place, or let the daemons finish and stop them"
             )
 
-    def _move(self, relative: PurePath, dry_run: bool) -> PurePath:  # noqa: FBT001  # an executor passes by position
-        """Rename the file to where it was dropped, durably, and take its note away. Blocks on the disk."""
-        home = relative.parent.parent
+    def _move(self, relative: PurePath, home: PurePath, dry_run: bool) -> PurePath:  # noqa: FBT001  # an executor passes by position
+        """Rename the file into the folder `home`, durably, and take its note away. Blocks on the disk."""
         below = self.spool
         with (
             files.opened_folders(below / relative.parent, below=below) as failed,
@@ -103,17 +141,19 @@ class Failed:
             return home / name
 
 
-def _expect_nothing_landed(path: Path, taken: list[Traced]) -> None:
+def _expect_known(path: Path, taken: list[Traced]) -> None:
     if not taken:
         raise SpoolError(
             f"{path}: the ledger does not know it, so nobody can tell what of it has landed;"
             " if nothing has, drop it into the spool again"
         )
+
+
+def _expect_nothing_landed(path: Path, taken: list[Traced]) -> None:
     rows = sum(line.rows for line in taken)
     if rows:
         start, end = min(line.start for line in taken if line.rows), max(line.end for line in taken if line.rows)
-        what = "its content" if layout.encoding(path.name) is not layout.Encoding.PLAIN else "it"
         raise SpoolError(
-            f"{path}: {rows} rows from bytes {start} to {end} of {what} have landed, and would land twice;"
+            f"{path}: {rows} rows from bytes {start} to {end} of it have landed, and would land twice;"
             f" drop what else there is as a file of its own (spoolhouse trace-file shows all of it)"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spoolhouse.core.declaration import EventType, Table, tables
 from spoolhouse.core.jsonl import LineDecoder, Origin, ProjectPolicy, TimePolicy
+from spoolhouse.core.lines import Piece
 from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.core.shipment import CHUNK_BYTES
@@ -160,14 +161,23 @@ class Archive:
         reader = SegmentReader(path, start, place.encoding, self.decoder, origin, self.max_line)
         try:
             for step in _steps(reader, path, start, line.end if plain else None):
-                if isinstance(step, Read) and line.start <= step.piece.offset < line.end:
-                    rows = step.decoded.rows.get(line.table)
-                    if rows is not None:
-                        yield rows
+                rows = self._within(line, step, origin) if isinstance(step, Read) else None
+                if rows is not None:
+                    yield rows
         except OSError as error:
             raise SpoolError(f"{path}: {error.strerror}") from error
         except CORRUPT:
             return  # what stands before the damage was shipped
+
+    def _within(self, line: Traced, step: Read, origin: Origin) -> Rows | None:
+        """Return the rows of a piece that are the line's. A mended archive may be packed, and come in pieces, anew."""
+        piece, decoded = step.piece, step.decoded
+        low, high = max(line.start - piece.offset, 0), min(line.end - piece.offset, len(piece.data))
+        if low >= high:
+            return None
+        if high - low < len(piece.data):
+            decoded = self.decoder.decode(Piece(offset=piece.offset + low, data=piece.data[low:high]), origin)
+        return decoded.rows.get(line.table)
 
 
 def _steps(reader: SegmentReader, path: Path, start: int, end: int | None) -> Iterator[object]:

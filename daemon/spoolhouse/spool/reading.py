@@ -221,6 +221,20 @@ class SegmentReader:
         return self._lines
 
 
+def content(path: Path, encoding: Encoding) -> Iterator[bytes]:
+    """Yield what a file holds, unpacked. Raises OSError, and `CORRUPT` errors after what comes before the damage."""
+    unpack = _UNPACKERS[encoding]()
+    descriptor = files.open_regular(path)
+    try:
+        position = 0
+        while chunk := os.pread(descriptor, CHUNK_BYTES, position):
+            position += len(chunk)
+            yield from unpack.feed(chunk)
+        unpack.finish()
+    finally:
+        os.close(descriptor)
+
+
 def _few_lines(item: Piece | LongPart) -> Iterator[Piece | LongPart]:
     """Yield a piece, cut so that no part has more than `MOST_LINES`."""
     if isinstance(item, LongPart) or item.data.count(b"\n") <= MOST_LINES:
