@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import spoolhouse
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder, Origin
 from spoolhouse.core.lines import Piece
@@ -33,6 +34,27 @@ def test_commands_and_flags_exist(words: list[str]) -> None:
     for word in words[2:]:
         if word.startswith("--"):
             assert word in helped
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "root"),
+    [
+        (README.partition("## Layout")[2], "daemon/spoolhouse/", ROOT / "daemon/spoolhouse"),
+        (spoolhouse.__doc__ or "", "", ROOT / "daemon/spoolhouse"),
+        ((ROOT / "tests/README.md").read_text().partition("## ")[0], "", ROOT / "tests"),
+    ],
+    ids=["README.md", "the package", "tests/README.md"],
+)
+def test_the_maps_show_what_there_is(text: str, prefix: str, root: Path) -> None:
+    """Each folder with something of ours in it, and no file or folder that is not there."""
+    folders = {f"{path.parent.name}/" for path in root.glob("*/*.py")}
+    assert {folder for folder in folders if f"`{prefix}{folder}`" not in text} == set()
+    named = re.findall(rf"`(?:{prefix})?([a-z_]+(?:/|\.py))`", text)
+    assert {name for name in named if not any((path / name).exists() for path in (root, ROOT))} <= OF_A_SPOOL
+
+
+OF_A_SPOOL = {"failed/"}
+"""Folders that a map may name as well."""
 
 
 @pytest.mark.parametrize("words", commands("make"), ids=" ".join)
