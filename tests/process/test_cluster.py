@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.core.events import LOGS
+from spoolhouse.core.naming import Shards as ShardNames
 from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.landing.compare import strangers
+from spoolhouse.landing.mend import Mender
+from spoolhouse.landing.presence import find
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.migrate import Plan, migrate
 from spoolhouse.schema.render import declare
@@ -120,9 +124,62 @@ async def test_each_shard_drops_a_batch_that_is_repeated(shards: Shards) -> None
         assert server.query("SELECT sum(count) FROM logs_hourly_stats") == [(2 * LINES,)]
 
 
+async def test_rows_that_another_shard_has_are_no_strangers(shards: Shards) -> None:
+    """An heir of another version, on another shard, looks whether a batch was sent with the same rows."""
+    schema = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two", keeper=False))
+    drivers = [connect(server.native_url) for server in shards]
+    insert = RowsInsert(table="local_logs", columns=LOGS.columns, batch_id="s:logs", token="t", clock_ms=1)
+    cluster = ShardNames(cluster="two", prefix="", through=False)
+    try:
+        for driver in drivers:
+            assert await migrate(schema, driver) == Plan()
+        await drivers[0].insert_rows(insert, log_rows())
+        for driver in drivers:
+            mender = Mender(driver=driver, prefix="local_", shards=cluster)
+            found = await find(driver, LOGS, ["s:logs"], prefix="local_", shards=cluster)
+            there = found.of("local_logs")
+            assert there
+            assert await strangers(mender, LOGS, insert, log_rows(), found=there, shipment="s") == 0
+            assert await strangers(mender, LOGS, insert, log_rows(), found=(), shipment="s") == LINES
+    finally:
+        for driver in drivers:
+            await driver.close()
+
+
 async def log_rows() -> AsyncIterator[Rows]:
     """Log lines, each of its own trace, so that every shard gets some."""
     for number in range(LINES):
         event = {"id": str(number), "level": "info", "timestamp": NOW.isoformat(), "recorded_at": NOW.isoformat()}
         row = [event.get(column.name, None if column.nullable else "") for column in LOGS.columns]
         yield Rows(data=json.dumps(row).encode() + b"\n", count=1)
+
+
+@pytest.mark.parametrize("distributed", [False, True], ids=["local", "distributed"])
+def test_a_settled_file_is_verified_and_brought_back(shards: Shards, tmp_path: Path, *, distributed: bool) -> None:
+    """From either server: a row may be on any shard."""
+    first, second = shards
+    env = environment(distributed=distributed)
+    for server in shards:
+        assert command("migrate", env={**env, "SPOOLHOUSE_CLICKHOUSE__URL": server.native_url}).returncode == 0
+    fill(tmp_path, range(1))
+    assert once(first.native_url, tmp_path, env=env)[0] == 0
+    (path,) = tmp_path.glob("span/p/processed/*")
+
+    def run(name: str, server: LocalServer) -> tuple[int, str]:
+        url = {"SPOOLHOUSE_CLICKHOUSE__URL": server.native_url}
+        done = command(name, str(path), "--file-storage-path", str(tmp_path), "--base-path", "", env={**env, **url})
+        return done.returncode, done.stdout + done.stderr
+
+    for server in shards:
+        assert run("verify", server) == (0, f"rows: {LINES} there\n")
+    first.query(f"TRUNCATE TABLE {DATABASE}.mastra_admin_local_spans SYNC")
+    assert run("verify", second)[0] == 1
+    code, said = run("replay", second)
+    if distributed:
+        assert (code, "on several shards" in said) == (1, True), said
+        return
+    assert (code, "brought back to mastra_admin_local_spans" in said) == (0, True), said
+    assert run("replay", first)[1].endswith("all there\n")
+    for server in shards:
+        assert run("verify", server) == (0, f"rows: {LINES} there\n")
+        assert server.query(f"SELECT sum(count) FROM {DATABASE}.mastra_admin_spans_hourly_stats") == [(LINES,)]

@@ -49,7 +49,7 @@ async def strangers(
     written = f"SELECT {keys}, _partition_id AS part, {_is_expired(table)} AS expired FROM {identifier(own)}"  # noqa: S608  # declared names
     held = (
         f"SELECT {keys}, 1 AS known, countIf(startsWith(batch_id, {{shipment:String}})) AS ours"  # noqa: S608  # declared names
-        f" FROM {identifier(insert.table)} WHERE ({keys}) IN (SELECT {keys} FROM {identifier(own)}) GROUP BY {keys}"
+        f" FROM {_same_keys(mender, table, own)} GROUP BY {keys}"
     )
     ((count,),) = await mender.driver.execute(
         f"SELECT count() FROM ({written}) AS written LEFT JOIN ({held}) AS held USING ({keys})"  # noqa: S608  # declared names
@@ -72,7 +72,7 @@ async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncI
     )
     held = (
         f"SELECT {keys}, max(`recorded_at`) AS latest, groupUniqArray({everything}) AS contents, 1 AS known"  # noqa: S608  # declared names
-        f" FROM {identifier(insert.table)} WHERE ({keys}) IN (SELECT {keys} FROM {identifier(own)}) GROUP BY {keys}"
+        f" FROM {_same_keys(mender, table, own)} GROUP BY {keys}"
     )
     judged = (
         f"SELECT toString(({keys})) AS row, multiIf(has(contents, content), '{THERE}',"  # noqa: S608  # declared names
@@ -89,6 +89,14 @@ async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncI
         Verdict(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
         for verdict, count, examples in found
     ]
+
+
+def _same_keys(mender: Mender, table: Table, own: str) -> str:
+    """Return what stands after FROM to read the rows, of all shards, that have the key of one in `own`."""
+    keys = identifiers(table.order_by)
+    # Global: `own` is on this server alone.
+    own_keys = f"SELECT {keys} FROM {identifier(own)}"  # noqa: S608  # declared names
+    return f"{identifier(mender.everywhere(table))} WHERE ({keys}) GLOBAL IN ({own_keys})"
 
 
 def _is_expired(table: Table) -> str:

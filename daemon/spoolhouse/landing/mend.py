@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from spoolhouse.core.declaration import Rollup, Table
-from spoolhouse.core.naming import target_name
+from spoolhouse.core.naming import Shards, target_name
 from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
@@ -42,6 +42,12 @@ class Mender:
 
     driver: Driver
     prefix: str
+    shards: Shards | None
+    """Of a cluster: rows are brought to the own shard, and may be on any."""
+
+    def everywhere(self, table: Table) -> str:
+        """Return the name under which the rows of all shards are read."""
+        return (self.prefix if self.shards is None else self.shards.prefix) + table.name
 
     async def mend(
         self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found, *, never_landed: bool = False

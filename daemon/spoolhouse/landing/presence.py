@@ -50,9 +50,7 @@ def objects(table: Table, *, prefix: str) -> tuple[str, ...]:
     return (prefix + table.name, *(target_name(rollup, prefix=prefix) for rollup in table.rollups))
 
 
-async def find(
-    driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix: str, shards: Shards | None = None
-) -> Found:
+async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix: str, shards: Shards | None) -> Found:
     """Return where something is of the rows that came with any of `batch_ids`, on any shard. Raises `StoreError`."""
     names = objects(table, prefix=prefix)
     looked_in = names if shards is None else objects(table, prefix=shards.prefix)
@@ -68,7 +66,7 @@ async def find(
     return Found(partitions={name: frozenset(some) for name, some in partitions.items()})
 
 
-async def expect_no_attempt(driver: Driver, batch_id: str, *, prefix: str, shards: Shards | None = None) -> None:
+async def expect_no_attempt(driver: Driver, batch_id: str, *, prefix: str, shards: Shards | None) -> None:
     """Raise `TransientError` while an earlier attempt is at work: what it will have done cannot be looked up yet.
 
     A user who may not see the running queries learns it a moment later: a second insert of the same id is refused.

@@ -69,7 +69,7 @@ class Inserter:
         self._pressure = pressure
         self.poison = poison
         self._progress = progress
-        self._mender = Mender(driver=driver, prefix=prefix)
+        self._mender = Mender(driver=driver, prefix=prefix, shards=shards)
         self._parking = Parking(persistence=persistence)
         """Shared by the pool."""
 

@@ -33,7 +33,7 @@ async def bring_back_refused(
             clocks[batch] = max(line.shipped_ms for line in traced)
         try:
             wanted = _wanted(archive, record, batch, number, clocks[batch])
-            await bring_back(archive.driver, wanted, prefix=archive.prefix, dry_run=False)
+            await bring_back(archive.mender, wanted, dry_run=False)
         except RejectedDataError as error:
             refusals[error.message] = refusals.get(error.message, 0) + 1
         else:

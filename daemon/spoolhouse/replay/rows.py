@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from spoolhouse.core.declaration import Table
-from spoolhouse.core.ports import Driver, Rows, RowsInsert
+from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.errors import SpoolError
 from spoolhouse.landing.mend import Mended, Mender
 from spoolhouse.landing.presence import expect_no_attempt, find, objects, partitions_of
 
@@ -47,19 +48,25 @@ class Outcome:
     mended: tuple[Mended, ...] = ()
 
 
-async def bring_back(driver: Driver, wanted: Wanted, *, prefix: str, dry_run: bool) -> Outcome:
+async def bring_back(mender: Mender, wanted: Wanted, *, dry_run: bool) -> Outcome:
     """Bring rows to each partition of their table, and of its rollups, that has nothing of their batch.
 
     With `dry_run` nothing is changed, and `lacking` may name partitions whose rows have expired, or were superseded.
-    Raises `StoreError`.
+    Raises `StoreError`; `SpoolError` where nobody can tell what is missing.
     """
+    shards, prefix = mender.shards, mender.prefix
+    if shards is not None and shards.through:
+        raise SpoolError(
+            "clickhouse.distributed_inserts has put it on several shards, and by month nobody can tell what one of them"
+            " has lost: `spoolhouse verify` says which rows are missing"
+        )
     partitions: set[str] = set()
     count = 0
     async for rows in wanted.rows():
         partitions |= partitions_of(rows, wanted.table)
         count += rows.count
-    await expect_no_attempt(driver, wanted.id, prefix=prefix)
-    found = await find(driver, wanted.table, [wanted.landed_as, wanted.id], prefix=prefix)
+    await expect_no_attempt(mender.driver, wanted.id, prefix=prefix, shards=shards)
+    found = await find(mender.driver, wanted.table, [wanted.landed_as, wanted.id], prefix=prefix, shards=shards)
     lacking = tuple(
         Mended(table=name, partition=partition)
         for name in objects(wanted.table, prefix=prefix)
@@ -67,7 +74,6 @@ async def bring_back(driver: Driver, wanted: Wanted, *, prefix: str, dry_run: bo
     )
     mended: tuple[Mended, ...] = ()
     if lacking and not dry_run:
-        mender = Mender(driver=driver, prefix=prefix)
         mended = await mender.mend(wanted.table, wanted.insert(prefix), wanted.rows(), found)
         await mender.tidy(wanted.id)
     return Outcome(table=wanted.table.name, batch=wanted.landed_as, rows=count, lacking=lacking, mended=mended)

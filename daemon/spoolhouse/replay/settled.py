@@ -33,6 +33,8 @@ class Archive:
     spool: Path
     driver: Driver
     prefix: str
+    """That of the ledger."""
+    mender: Mender
     tables: Mapping[str, Table]
     decoder: LineDecoder
     max_line: int
@@ -74,17 +76,17 @@ class Archive:
         Raises `SpoolError` if the file is not as it was shipped, before anything of that batch is touched.
         """
         async for wanted in self._wanted(path):
-            yield await bring_back(self.driver, wanted, prefix=self.prefix, dry_run=dry_run)
+            yield await bring_back(self.mender, wanted, dry_run=dry_run)
 
     async def verify(self, path: Path) -> AsyncIterator[tuple[Wanted, list[Verdict]]]:
         """Compare each row of the file at `path` with its table; yield the verdicts batch by batch.
 
         Raises `SpoolError` if the file is not as it was shipped.
         """
-        mender = Mender(driver=self.driver, prefix=self.prefix)
+        mender = self.mender
         async for wanted in self._wanted(path):
-            await expect_no_attempt(self.driver, wanted.id, prefix=self.prefix)
-            yield wanted, await compare(mender, wanted.table, wanted.insert(self.prefix), wanted.rows())
+            await expect_no_attempt(self.driver, wanted.id, prefix=mender.prefix, shards=mender.shards)
+            yield wanted, await compare(mender, wanted.table, wanted.insert(mender.prefix), wanted.rows())
 
     async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
         """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
@@ -194,10 +196,12 @@ def _steps(reader: SegmentReader, path: Path, start: int, end: int | None) -> It
 
 def archive(settings: Settings, driver: Driver, events: Mapping[str, EventType]) -> Archive:
     """Return the settled files of a spool, as a replay reads them."""
+    clickhouse = settings.clickhouse
     return Archive(
         spool=Path(os.path.abspath(settings.spool.root)),  # noqa: PTH100  # links stay as they are named
         driver=driver,
-        prefix=settings.clickhouse.table_prefix,
+        prefix=clickhouse.table_prefix,
+        mender=Mender(driver=driver, prefix=clickhouse.insert_prefix, shards=clickhouse.shards),
         tables=tables(events),
         decoder=LineDecoder(events),
         max_line=settings.spool.max_line,
