@@ -1,5 +1,6 @@
 """Two shards, two daemons on one spool: each line once, whatever is killed, on local tables and through Distributed."""
 
+import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +15,7 @@ from spoolhouse.landing.compare import strangers
 from spoolhouse.landing.mend import Mender
 from spoolhouse.landing.presence import find
 from spoolhouse.schema.cluster import Cluster
+from spoolhouse.schema.filling import Extent, filling
 from spoolhouse.schema.migrate import Plan, migrate
 from spoolhouse.schema.render import declare
 from spoolhouse.store.clickhouse.connect import connect
@@ -146,12 +148,38 @@ async def test_rows_that_another_shard_has_are_no_strangers(shards: Shards) -> N
             await driver.close()
 
 
-async def log_rows() -> AsyncIterator[Rows]:
-    """Log lines, each of its own trace, so that every shard gets some."""
+async def test_an_insert_into_any_server_is_seen_before_a_rollup_is_filled(shards: Shards) -> None:
+    tables = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two"))
+    running = filling(tables.tables[0].rollups[0], Extent.ALL, "default").running
+    bare = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two", keeper=False))
+    drivers = [connect(server.native_url) for server in shards]
+    insert = RowsInsert(table="local_logs", columns=LOGS.columns, batch_id="s:logs", token="t", clock_ms=1)
+    seen = asyncio.Event()
+    try:
+        for driver in drivers:
+            assert await migrate(bare, driver) == Plan()
+        async with asyncio.TaskGroup() as group:
+            inserting = group.create_task(drivers[1].insert_rows(insert, log_rows(seen)))
+            for driver in drivers:
+                while not await driver.execute(running):
+                    assert not inserting.done()
+            seen.set()
+        assert [await driver.execute(running) for driver in drivers] == [[], []]
+    finally:
+        for driver in drivers:
+            await driver.close()
+
+
+async def log_rows(until: asyncio.Event | None = None) -> AsyncIterator[Rows]:
+    """Log lines, each of its own trace, so that every shard gets some; `until` then, the end does not come."""
     for number in range(LINES):
         event = {"id": str(number), "level": "info", "timestamp": NOW.isoformat(), "recorded_at": NOW.isoformat()}
+        # An insert begins with its first four megabytes.
+        event["message"] = "" if until is None else "m" * 50_000
         row = [event.get(column.name, None if column.nullable else "") for column in LOGS.columns]
         yield Rows(data=json.dumps(row).encode() + b"\n", count=1)
+    if until is not None:
+        await until.wait()
 
 
 @pytest.mark.parametrize("distributed", [False, True], ids=["local", "distributed"])

@@ -3,7 +3,8 @@
 Each pass lists the batches that the target has nothing of, leaves out those whose insert runs just now, and counts the
 rest in statements that look once more and that the server runs one at a time, whoever sends them. So a batch is
 counted by its feed or here, and by one instance: a batch that was listed had its insert under way, or over, and where
-it was over the feed's figures were there before the statement looked for them. Killed anywhere, the next run goes on.
+it was over the feed's figures were there before the statement looked for them. On a replica they may come later than
+the rows, from where both were inserted: what is under way in between is awaited. Killed anywhere, the next run goes on.
 """
 
 import asyncio
@@ -11,15 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from spoolhouse.core.ports import Driver, Parameter, insert_query_id
 from spoolhouse.errors import TransientError
-from spoolhouse.schema.filling import FILL_ID, ROWS, Filling
+from spoolhouse.schema.filling import ROWS, Filling
 from spoolhouse.schema.report import Report
 
-_RUNNING = (
-    # Initial: an insert through a Distributed table reaches its shards under other ids.
-    "SELECT DISTINCT initial_query_id FROM system.processes"
-    f" WHERE startsWith(initial_query_id, '{insert_query_id('')}')"
-    f" AND NOT startsWith(initial_query_id, '{FILL_ID}')"
-)
 _STILL_RUNNING = 216
 _PAUSE = 0.5
 """Seconds between two looks at what others are doing."""
@@ -44,6 +39,7 @@ class Backfill:
         older = await self._running()
         while await self._driver.execute(self._filling.ready):
             settled = not older & await self._running()
+            await self._sync()
             left = await self._partitions()
             self._total = max(self._total, self._done + sum(left.values()))
             counted = [await self._partition(partition) for partition in left]
@@ -64,7 +60,11 @@ class Backfill:
         return {str(partition): int(str(count)) for partition, count in rows}
 
     async def _running(self) -> frozenset[str]:
-        return frozenset(str(query) for (query,) in await self._driver.execute(_RUNNING))
+        return frozenset(str(query) for (query,) in await self._driver.execute(self._filling.running))
+
+    async def _sync(self) -> None:
+        for statement in self._filling.sync:
+            await self._driver.execute(statement)
 
     async def _partition(self, partition: str) -> bool:
         """Count what can be counted of a partition; tell whether that was anything."""
@@ -77,6 +77,7 @@ class Backfill:
         """Count the batches of one list."""
         found = await self._driver.execute(self._filling.missing, {"partition": partition})
         running = await self._running()
+        await self._sync()
         listed = [(str(batch), int(str(rows))) for batch, rows in found]
         batches = [(batch, rows) for batch, rows in listed if insert_query_id(batch) not in running]
         for some in portions(batches):

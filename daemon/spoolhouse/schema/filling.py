@@ -10,7 +10,7 @@ Counted are the rows that there are: a line that was delivered again has collaps
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from spoolhouse.core.ports import ONE_BLOCK_ROWS
+from spoolhouse.core.ports import ONE_BLOCK_ROWS, insert_query_id
 from spoolhouse.schema.ddl import Database, TableDefinition, identifier, identifiers, literal, qualified
 from spoolhouse.schema.rollups import FOLD_DAYS, RollupDefinition, counted, feed_select, kept
 from spoolhouse.schema.tables import BATCH_ID, INGESTED_AT
@@ -54,6 +54,10 @@ class Filling:
     source: str
     query_id: str
     """See `fill_id`: no two instances count the same batch."""
+    running: str
+    """The ids of the inserts that are under way, on any server that has these rows."""
+    sync: tuple[str, ...]
+    """Wait until a replica has what the others had when it was asked."""
     ready: str
     """Whether the target is still to be filled: no row where another instance has finished."""
     left: str
@@ -95,6 +99,11 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
         target=target.name,
         source=source,
         query_id=fill_id(target.name),
+        running=_running(target.on_cluster),
+        sync=tuple(
+            f"SYSTEM SYNC REPLICA {qualified(database, name)} LIGHTWEIGHT"
+            for name in ((source, target.name) if target.replicated else ())
+        ),
         ready=f"SELECT 1 WHERE {still}",
         left=f"SELECT _partition_id, count() FROM {rows} WHERE {wanted} AND {absent} GROUP BY 1 ORDER BY 1",
         missing=(
@@ -103,6 +112,16 @@ def filling(definition: RollupDefinition, extent: Extent, database: Database) ->
         ),
         count=counting(definition, database, source=f"(SELECT * FROM {rows} WHERE {some})"),
         whole=counting(definition, database, source=f"(SELECT * FROM {rows} WHERE {wanted} AND {absent})"),
+    )
+
+
+def _running(cluster: str) -> str:
+    processes = f"clusterAllReplicas({literal(cluster)}, system.processes)" if cluster else "system.processes"
+    return (
+        # Initial: an insert through a Distributed table reaches its shards under other ids.
+        f"SELECT DISTINCT initial_query_id FROM {processes}"
+        f" WHERE startsWith(initial_query_id, {literal(insert_query_id(''))})"
+        f" AND NOT startsWith(initial_query_id, {literal(FILL_ID)})"
     )
 
 
