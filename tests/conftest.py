@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import pytest
 from chdb.session import Session
@@ -22,6 +23,8 @@ from tests.engine import (
 )
 
 URL = "SPOOLHOUSE_TEST_CLICKHOUSE_URL"
+CLUSTER = "pair"
+"""The replicas' cluster: one shard."""
 ENGINE_FIXTURES = {"server", "start_server", "started_replicas"}
 
 
@@ -99,12 +102,21 @@ def started_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         keeper = ZooKeeper(tmp_path_factory.mktemp("zookeeper"))
         stack.callback(keeper.stop)
         keeper.start()
+        ports = {name: (*free_ports(), free_ports()[0]) for name in ("a", "b")}
+        cluster = {
+            f"remote_servers/{CLUSTER}/shard/internal_replication": "true",
+            **{
+                f"remote_servers/{CLUSTER}/shard/replica_{name}/{key}": value
+                for name, (tcp, _, _) in ports.items()
+                for key, value in (("host", "127.0.0.1"), ("port", tcp))
+            },
+        }
         servers = []
-        for name in ("a", "b"):
-            config = Config(
-                replica=Replica(keeper_port=keeper.port, name=name, interserver_port=free_ports()[0]),
-            )
+        for name, (tcp, http, interserver) in ports.items():
+            replica = Replica(keeper_port=keeper.port, name=name, interserver_port=interserver)
+            config = Config(server=cluster, replica=replica)
             server = LocalServer(find_engine(), tmp_path_factory.mktemp(f"replica_{name}"), config)
+            server.endpoint = replace(server.endpoint, tcp_port=tcp, http_port=http)
             stack.callback(server.stop)
             server.start()
             servers.append(server)

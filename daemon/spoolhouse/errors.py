@@ -39,6 +39,14 @@ class TransientError(StoreError):
     """It will pass: try again, with backoff, for as long as it takes."""
 
 
+class UnreachableError(TransientError):
+    """No server answers at that address, or it broke off: another server may."""
+
+
+class UnfetchedError(TransientError):
+    """Another replica has rows that this one has not fetched yet: what is not found here may be there."""
+
+
 class RejectedDataError(StoreError):
     """The rows are at fault, not the server: find which."""
 

@@ -23,7 +23,7 @@ from spoolhouse.settings import Settings
 from spoolhouse.signals import reload_on_signal, stop_on_signal
 from spoolhouse.spool.home import Home
 from spoolhouse.stages import Stages
-from spoolhouse.startup import open_driver
+from spoolhouse.startup import open_servers
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ async def run(
     """
     root = settings.spool.root
     events = await asyncio.to_thread(declarations.load, settings.events.folder)
-    driver = open_driver(settings)
+    driver = open_servers(settings)
     figures = Figures(settings=settings, events=events)
     try:
         await asyncio.to_thread(check, root)

@@ -135,6 +135,18 @@ PART_PRESSURE = Gauge(
     registry=REGISTRY,
 )
 
+SERVER_UP = Gauge(
+    "spoolhouse_server_up",
+    "1 if this host of clickhouse.url answered when it was last asked, else 0; there if several are named.",
+    ["server"],
+    registry=REGISTRY,
+)
+FAILOVERS = Counter(
+    "spoolhouse_failovers_total",
+    "Changes of the host of clickhouse.url that takes new inserts.",
+    registry=REGISTRY,
+)
+
 # This process.
 
 ADOPTIONS = Counter("spoolhouse_adoptions_total", "Folders of dead instances that were taken over.", registry=REGISTRY)

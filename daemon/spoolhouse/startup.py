@@ -10,17 +10,19 @@ import structlog
 from spoolhouse import pulse
 from spoolhouse.core.backoff import delay
 from spoolhouse.core.declaration import EventType
+from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.health import SERVER, Health
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import Schema, declare, owners, tables_of
+from spoolhouse.schema.render import Schema, declare, holding_rows, owners, tables_of
 from spoolhouse.schema.steps import Plan
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.store.clickhouse.replicas import FirstThatAnswers, Replicas
 from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
 
 log = structlog.get_logger(__name__)
@@ -40,8 +42,25 @@ class DiffersError(OperatorError):
 def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
     """Return the driver that `settings.clickhouse` asks for, connected to its database or to another one.
 
+    Where several hosts are named, it stays with the first that answers. Raises `BadSettingError`.
+    """
+    drivers = _drivers(settings, database)
+    return FirstThatAnswers(drivers.values()) if len(drivers) > 1 else drivers.popitem()[1]
+
+
+def open_servers(settings: Settings) -> Driver:
+    """Return the driver for inserts: where several hosts are named, it goes on with another when one is away.
+
     Raises `BadSettingError`.
     """
+    drivers = _drivers(settings, None)
+    if len(drivers) == 1:
+        return drivers.popitem()[1]
+    return Replicas(drivers, Roster(drivers, first=settings.retry.first, cap=settings.retry.cap))
+
+
+def _drivers(settings: Settings, database: str | None) -> dict[str, Driver]:
+    """Return a driver for each host."""
     clickhouse = settings.clickhouse
     if not clickhouse.tls_verify and database is None:
         log.warning(
@@ -49,13 +68,17 @@ def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
             url=clickhouse.url,
             mend="anybody between here and the server can read and change what is sent: set clickhouse.tls_ca instead",
         )
-    return connect(
-        clickhouse.url,
-        username=clickhouse.username,
-        password=None if clickhouse.password is None else clickhouse.password.get_secret_value(),
-        database=database or clickhouse.database,
-        transport=transport(settings),
-    )
+    password = None if clickhouse.password is None else clickhouse.password.get_secret_value()
+    return {
+        name: connect(
+            url,
+            username=clickhouse.username,
+            password=password,
+            database=database or clickhouse.database,
+            transport=transport(settings),
+        )
+        for name, url in clickhouse.hosts.items()
+    }
 
 
 def transport(settings: Settings) -> Transport:
@@ -124,7 +147,10 @@ async def guard(
     What is claimed already goes on: a batch in doubt is looked for before it is repeated. Raises `StoreError`.
     """
     holds = dict(refused)
-    for table, names in (await unguarded(schema_of(settings, events), driver)).items():
+    schema = schema_of(settings, events)
+    if isinstance(driver, Replicas):
+        await driver.agree(holding_rows(schema))
+    for table, names in (await unguarded(schema, driver)).items():
         where = ", ".join(names)
         holds[table] = OperatorError(
             f"a repeated batch would be counted twice in {where}: no deduplication window, or a small one",

@@ -134,7 +134,9 @@ def test_everything_is_frozen() -> None:
         ("clickhouse.url", "http://ho st", "without spaces"),
         ("clickhouse.tls_key", "client.key", "a key together with clickhouse.tls_cert"),
         ("clickhouse.compression", "gzip", "none, lz4, zstd"),
-        ("clickhouse.url", "clickhouse://a:9000,b:9000/db", "one host"),
+        ("clickhouse.url", "clickhouse://a:9000,b:70000", "port up to 65535"),
+        ("clickhouse.url", "clickhouse://a:9000,/db", "clickhouse://host"),
+        ("clickhouse.url", "clickhouse://a,b,a", "each host once"),
         ("clickhouse.url", "chdb://relative", "chdb:/// and the absolute path"),
         ("clickhouse.url", "chdb:///", "chdb:/// and the absolute path"),
         ("clickhouse.table_prefix", "x; DROP TABLE", "letters, digits and _"),
@@ -288,6 +290,13 @@ class TestUrl:
         clickhouse = load(flags).clickhouse
         assert (clickhouse.username, clickhouse.password) == ("you", SecretStr("pass"))
         assert clickhouse.database == "other"
+
+    def test_may_name_several_hosts(self) -> None:
+        clickhouse = load({"clickhouse.url": "http://me:p,ss@a:1,[::1],c:3/events"}).clickhouse
+        assert clickhouse.url == "http://a:1,[::1],c:3"
+        assert (clickhouse.username, clickhouse.password) == ("me", SecretStr("p,ss"))
+        assert clickhouse.database == "events"
+        assert clickhouse.hosts == {"a:1": "http://a:1", "[::1]": "http://[::1]", "c:3": "http://c:3"}
 
     def test_of_an_embedded_engine_stays_whole(self) -> None:
         assert ClickHouseSettings(url="chdb:///var/a@b/c").url == "chdb:///var/a@b/c"

@@ -1,6 +1,6 @@
 """What the pipeline asks of the outside, as Protocols. `store/` answers them."""
 
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,3 +76,39 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Close all connections. The driver cannot be used after."""
+
+
+class Servers(Protocol):
+    """The servers that hold the same tables, as replicas of each other; nearly always it is one."""
+
+    async def pick(self) -> Driver:
+        """Return the one that new work goes to. Raises `StoreError`."""
+
+    async def others(self, server: Driver) -> Collection[Driver]:
+        """Return all but `server`. Raises `StoreError` for one that may not be used."""
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there are others."""
+
+    @property
+    def is_split(self) -> bool:
+        """Whether some of them answer, and some do not."""
+
+
+class OneServer:
+    """The only server that there is."""
+
+    are_several = False
+    is_split = False
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def pick(self) -> Driver:
+        """Return it."""
+        return self._driver
+
+    async def others(self, server: Driver) -> Collection[Driver]:  # noqa: ARG002  # the protocol's
+        """Return nothing."""
+        return ()

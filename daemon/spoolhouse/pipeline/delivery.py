@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from spoolhouse import pulse
 from spoolhouse.core.declaration import Table
 from spoolhouse.core.parts import Cut, Part, cover, overlap
-from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.persistence import Trials
@@ -45,6 +45,10 @@ class Delivery:
     stopped: "Tolerance | None" = None
     """So many rows were refused that a person has to look: the next refusal holds the batch at once, if that is still
     what is tolerated."""
+    server: Driver | None = None
+    """Which server was tried last: while there is doubt, the one that may have something of what comes next."""
+    waits: bool = False
+    """It was put aside until a server is back, while others go on."""
     in_view: bool = False
     """The last attempt met an error of a view: the token is sent again, for that view."""
 
@@ -138,6 +142,7 @@ class Delivery:
             self.pending.popleft()
         self.trials.succeeded()
         self.doubtful, self.swallowed, self.in_view = self.batch.shipment.replay, 0, False
+        self.server = None
 
 
 async def _only(rows: AsyncGenerator[Rows], part: Part) -> AsyncIterator[Rows]:

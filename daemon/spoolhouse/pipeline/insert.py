@@ -16,26 +16,37 @@ from spoolhouse import metrics, pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.naming import Shards
 from spoolhouse.core.ports import Driver
-from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
+from spoolhouse.errors import (
+    OperatorError,
+    RejectedDataError,
+    StoreError,
+    TransientError,
+    UnfetchedError,
+    UnreachableError,
+)
 from spoolhouse.failpoints import reach
 from spoolhouse.health import Health
 from spoolhouse.landing.compare import strangers
 from spoolhouse.landing.mend import Mender
 from spoolhouse.landing.persistence import Persistence, Trials
-from spoolhouse.landing.presence import Found, expect_no_attempt, find
+from spoolhouse.landing.presence import Found, expect_no_attempt, find, objects
+from spoolhouse.landing.whole_view import catch_up
 from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.delivery import Delivery, Watched
-from spoolhouse.pipeline.parking import Parking
+from spoolhouse.pipeline.parking import AWAY, Parking
 from spoolhouse.pipeline.poison import Poison
 from spoolhouse.pipeline.pressure import PartPressure
 from spoolhouse.pipeline.settle import Acknowledged, News
 from spoolhouse.progress import Progress
 from spoolhouse.spool.home import Home
+from spoolhouse.store.clickhouse.replicas import servers_of
 
 log = structlog.get_logger(__name__)
 
 _LOOK = 0.5
 """Seconds between two looks at what is held."""
+_MOVES = 3
+"""How often at once a batch goes to another server, before that counts as trouble."""
 
 
 class Inserter:
@@ -56,7 +67,7 @@ class Inserter:
         progress: Progress,
     ) -> None:
         """Send through `driver` into tables whose names begin with `prefix`; `shards`: which are in a cluster."""
-        self._driver = driver
+        self._servers = servers_of(driver)
         self._prefix = prefix
         self._shards = shards
         self._through = shards is not None and shards.through
@@ -69,7 +80,6 @@ class Inserter:
         self._pressure = pressure
         self.poison = poison
         self._progress = progress
-        self._mender = Mender(driver=driver, prefix=prefix, shards=shards)
         self._parking = Parking(persistence=persistence)
         """Shared by the pool."""
 
@@ -113,21 +123,30 @@ class Inserter:
 
     async def _deliver(self, delivery: Delivery) -> Acknowledged | None:
         """Send what is left of a batch; return once all of it has landed or is rejected; None if it is held."""
+        moves = 0
         while True:
             pulse.beat()
             try:
                 if delivery.is_complete:
                     acknowledged = await self._conclude(delivery)
-                    self._opened(delivery.table)
+                    self._opened(delivery)
                     return acknowledged
                 await delivery.expect_all_rows()
                 if await self._send(delivery):
                     delivery.next(landed=True)
-                    self._opened(delivery.table)
+                    self._opened(delivery)
                 continue
             except StoreError as failure:
                 error = failure
             delivery.failed(error)
+            is_elsewhere = isinstance(error, UnreachableError) and self._servers.is_split
+            if isinstance(error, UnfetchedError) or (is_elsewhere and delivery.doubtful):
+                self._await_server(delivery, error)
+                return None
+            if is_elsewhere and moves < _MOVES:
+                moves += 1
+                continue
+            self._let_others_go(delivery)
             self._health.bad(delivery.table, error)
             if not isinstance(error, TransientError):
                 # It streams nothing now, so it costs no memory to speak of.
@@ -137,10 +156,28 @@ class Inserter:
             with pulse.resting():
                 await asyncio.sleep(delivery.trials.failed(error))
 
-    def _opened(self, table: str) -> None:
-        """Say that a table takes rows; those that have waited for it may go."""
-        self._health.good(table)
-        self._parking.open(table)
+    def _await_server(self, delivery: Delivery, error: StoreError) -> None:
+        """Put a batch aside that may be on a server which is away, while others go to one that is not."""
+        if not delivery.waits:
+            log.warning("batch_waits", batch=delivery.batch_id, table=delivery.table, error=error.message)
+        delivery.waits = True
+        metrics.RETRIES.labels("none", "transient").inc()
+        # It says nothing of the table: the other server takes its rows.
+        self._health.good(delivery.table)
+        self._parking.persistence = self.persistence
+        self._parking.hold(delivery, error, time.monotonic(), place=AWAY)
+
+    def _opened(self, delivery: Delivery) -> None:
+        """Say that a table takes rows; those that have waited for it may go, or for what this one has waited for."""
+        self._health.good(delivery.table)
+        self._parking.open(delivery.table)
+        self._let_others_go(delivery)
+
+    def _let_others_go(self, delivery: Delivery) -> None:
+        """Let all be tried that wait for a server, after one of them was, and need not wait any more."""
+        if delivery.waits:
+            delivery.waits = False
+            self._parking.open(AWAY)
 
     async def _send(self, delivery: Delivery) -> bool:
         """Send what comes next, once; return true if ClickHouse has it now, false if it is to be sent in another way.
@@ -148,8 +185,9 @@ class Inserter:
         Raises `StoreError`, but not for a row that ClickHouse refuses.
         """
         insert = delivery.insert()
+        server = await self._server(delivery)
         if delivery.doubtful and not self._through:
-            await expect_no_attempt(self._driver, insert.batch_id, prefix=self._prefix, shards=self._shards)
+            await expect_no_attempt(server, insert.batch_id, prefix=self._prefix, shards=self._shards)
             # A view that failed is not mended from here: it gets the rows by the same token once more.
             found = Found() if delivery.in_view else await self._find(delivery)
             if delivery.batch.shipment.replay and delivery.batch.shipment.fingerprint != self.fingerprint:
@@ -162,7 +200,7 @@ class Inserter:
             reach("insert.before_send")
             async with self._pressure.room(delivery.table):
                 began = time.monotonic()
-                await self._driver.insert_rows(insert, rows)
+                await server.insert_rows(insert, rows)
             metrics.INSERT_SECONDS.labels(delivery.table).observe(time.monotonic() - began)
             reach("insert.answered")
         except RejectedDataError as error:
@@ -186,9 +224,36 @@ class Inserter:
             await self._complete(delivery, found, rows.partitions)
         return True
 
+    async def _server(self, delivery: Delivery) -> Driver:
+        """Return the server for an attempt: while there is doubt the one that may have something, else any.
+
+        After a restart nobody knows which one that is: then all have to answer, and none may be at work on it still.
+        Whichever is taken has to have what the others have.
+        """
+        if delivery.server is None or not delivery.doubtful:
+            delivery.server = await self._servers.pick()
+        server = delivery.server
+        # Tokens are enough for what goes through Distributed tables: no more is asked.
+        if delivery.doubtful and self._servers.are_several and not self._through:
+            if delivery.batch.shipment.replay:
+                for other in await self._servers.others(server):
+                    await expect_no_attempt(other, delivery.batch_id, prefix=self._prefix, shards=self._shards)
+            await catch_up(server, objects(delivery.batch.table, prefix=self._prefix))
+        return server
+
+    def _mender(self, delivery: Delivery) -> Mender:
+        """Return what mends on the server that the attempt is made on."""
+        if delivery.server is None:
+            raise ValueError("no attempt is made")
+        return Mender(driver=delivery.server, prefix=self._prefix, shards=self._shards)
+
     async def _find(self, delivery: Delivery) -> Found:
         found = await find(
-            self._driver, delivery.batch.table, [delivery.batch_id], prefix=self._prefix, shards=self._shards
+            self._mender(delivery).driver,
+            delivery.batch.table,
+            [delivery.batch_id],
+            prefix=self._prefix,
+            shards=self._shards,
         )
         reach("insert.looked")
         return found
@@ -202,16 +267,16 @@ class Inserter:
             partitions = rows.partitions
         if not found.covers(partitions):
             never_landed = bool(delivery.swallowed) and not found
-            await self._mender.mend(
+            await self._mender(delivery).mend(
                 delivery.batch.table, delivery.insert(), delivery.rows(), found, never_landed=never_landed
             )
-        await self._mender.tidy(delivery.batch_id)
+        await self._mender(delivery).tidy(delivery.batch_id)
 
     async def _expect_same_rows(self, delivery: Delivery, found: Found) -> None:
         """Raise `OperatorError` if another version sent other rows under these ids: presence proves nothing then."""
         shipment = delivery.batch.shipment
         others = await strangers(
-            self._mender,
+            self._mender(delivery),
             delivery.batch.table,
             delivery.insert(),
             delivery.rows(),

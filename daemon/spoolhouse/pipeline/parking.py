@@ -1,4 +1,4 @@
-"""Where batches wait that only a person can help, so that they keep no inserter from others' work.
+"""Where batches wait that only a person can help, or a server that is away, so that others' work goes on.
 
 Of all that wait for one table, one is tried now and then; when it lands, the others may go. If it does not, the next
 time it is another one's turn: a batch with a trouble of its own does not keep its table closed.
@@ -12,6 +12,9 @@ from spoolhouse.errors import StoreError
 from spoolhouse.landing.persistence import Persistence, Trials
 from spoolhouse.pipeline.delivery import Delivery
 
+AWAY = "a server that is away"
+"""What a batch waits for that may be on it."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Lot:
@@ -23,7 +26,7 @@ class _Lot:
 
 @dataclass(slots=True, kw_only=True)
 class Parking:
-    """Held deliveries by table. Times are seconds of a monotonic clock."""
+    """Held deliveries by what they wait for: their table, or `AWAY`. Times are seconds of a monotonic clock."""
 
     persistence: Persistence
     """May be changed at any time."""
@@ -38,11 +41,15 @@ class Parking:
         """Tell whether deliveries for `table` have to wait."""
         return table in self._lots
 
-    def hold(self, delivery: Delivery, error: StoreError, now: float) -> None:
-        """Park a delivery that has met `error`. Raises `GivenUpError` once patience is used up."""
-        lot = self._lots.get(delivery.table)
+    def hold(self, delivery: Delivery, error: StoreError, now: float, *, place: str | None = None) -> None:
+        """Park a delivery that has met `error`, in its table's lot or another one, which keeps no table closed.
+
+        Raises `GivenUpError` once patience is used up.
+        """
+        name = delivery.table if place is None else place
+        lot = self._lots.get(name)
         if lot is None:
-            lot = self._lots[delivery.table] = _Lot(trials=Trials(persistence=self.persistence))
+            lot = self._lots[name] = _Lot(trials=Trials(persistence=self.persistence))
         lot.trials.persistence = self.persistence
         lot.deliveries.append(delivery)
         lot.due = now + lot.trials.failed(error)
@@ -51,9 +58,9 @@ class Parking:
         """Park a delivery whose table is closed."""
         self._lots[delivery.table].deliveries.append(delivery)
 
-    def open(self, table: str) -> None:
-        """Let all go that wait for `table`."""
-        lot = self._lots.pop(table, None)
+    def open(self, place: str) -> None:
+        """Let all go that wait for a table, or for a server."""
+        lot = self._lots.pop(place, None)
         if lot is not None:
             self._free.extend(lot.deliveries)
 

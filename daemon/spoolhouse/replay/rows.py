@@ -12,6 +12,7 @@ from spoolhouse.core.ports import Rows, RowsInsert
 from spoolhouse.errors import SpoolError
 from spoolhouse.landing.mend import Mended, Mender
 from spoolhouse.landing.presence import expect_no_attempt, find, objects, partitions_of
+from spoolhouse.landing.whole_view import catch_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ async def bring_back(mender: Mender, wanted: Wanted, *, dry_run: bool) -> Outcom
         partitions |= partitions_of(rows, wanted.table)
         count += rows.count
     await expect_no_attempt(mender.driver, wanted.id, prefix=prefix, shards=shards)
+    await catch_up(mender.driver, objects(wanted.table, prefix=prefix))
     found = await find(mender.driver, wanted.table, [wanted.landed_as, wanted.id], prefix=prefix, shards=shards)
     lacking = tuple(
         Mended(table=name, partition=partition)

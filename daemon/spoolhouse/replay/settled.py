@@ -18,6 +18,7 @@ from spoolhouse.landing.compare import Verdict, compare
 from spoolhouse.landing.lineage import Traced, files_since, of_files, one_taking
 from spoolhouse.landing.mend import Mender
 from spoolhouse.landing.presence import expect_no_attempt
+from spoolhouse.landing.whole_view import catch_up
 from spoolhouse.replay.rows import Outcome, Wanted, bring_back
 from spoolhouse.settings import Settings
 from spoolhouse.spool import files, layout
@@ -86,6 +87,7 @@ class Archive:
         mender = self.mender
         async for wanted in self._wanted(path):
             await expect_no_attempt(self.driver, wanted.id, prefix=mender.prefix, shards=mender.shards)
+            await catch_up(self.driver, [mender.prefix + wanted.table.name])
             yield wanted, await compare(mender, wanted.table, wanted.insert(mender.prefix), wanted.rows())
 
     async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:

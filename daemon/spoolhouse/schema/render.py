@@ -101,6 +101,11 @@ def object_names(schema: Schema) -> tuple[str, ...]:
     return tuple(names)
 
 
+def holding_rows(schema: Schema) -> tuple[str, ...]:
+    """Return the unqualified name of every table of the schema that holds rows or figures."""
+    return tuple(definition.name for event in schema.tables for definition in _kept(event))
+
+
 def owners(schema: Schema) -> Mapping[str, str]:
     """Return, by the unqualified name of whatever its rows go into or through, the name of each event table."""
     names: dict[str, str] = {}

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from spoolhouse.core.hosts import name_of, urls_of
 from spoolhouse.core.naming import LOCAL, Shards
 from spoolhouse.settings.group import Group, Seconds
 
@@ -25,7 +26,8 @@ class ClickHouseSettings(Group):
     url: str = "clickhouse://localhost:9000"
     """The scheme picks the driver: clickhouse(s) is the native protocol (s: TLS), http(s) is HTTP, chdb:///folder is
     ClickHouse embedded in this process; clickhouse(s)+aioch is the native protocol in threads. User, password and
-    database in it (`clickhouse://user:password@host/name`) move to their own settings."""
+    database in it (`clickhouse://user:password@host/name`) move to their own settings. Several hosts
+    (`clickhouse://a:9000,b:9000`) are replicas of the same tables: when one is away, the next takes over."""
     username: str = Field(default="default", min_length=1)
     """ClickHouse's own name for the user that every installation has."""
     password: SecretStr | None = None
@@ -77,18 +79,25 @@ class ClickHouseSettings(Group):
         if not isinstance(data, Mapping) or not isinstance(url := data.get("url"), str):
             return data
         try:
-            parts = urlsplit(url)
+            of_each = [urlsplit(one) for one in urls_of(url)]
         except ValueError:
             return data  # _check_url says what is wrong with it
+        parts = of_each[0]
         if parts.scheme == "chdb":
             return data
-        user, _, host = parts.netloc.rpartition("@")
+        user = parts.netloc.rpartition("@")[0]
+        hosts = ",".join(part.netloc.rpartition("@")[2] for part in of_each)
         name, colon, password = user.partition(":")
         found = {"username": unquote(name), "database": unquote(parts.path.strip("/"))}
         found = {setting: value for setting, value in found.items() if value}
         if colon:
             found["password"] = unquote(password)
-        return {**found, **data, "url": parts._replace(netloc=host, path="").geturl()}
+        return {**found, **data, "url": parts._replace(netloc=hosts, path="").geturl()}
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """The URL of each server, by its name."""
+        return {name_of(url): url for url in urls_of(self.url)}
 
     @property
     def shards(self) -> Shards | None:
@@ -120,20 +129,15 @@ class ClickHouseSettings(Group):
             raise ValueError("a URL without spaces and control characters")
         if scheme not in URL_SCHEMES:
             raise ValueError(f"a URL that begins with {', '.join(f'{scheme}://' for scheme in URL_SCHEMES)}")
-        if "," in url.partition("://")[2].partition("/")[0]:
-            # An insert without a clear answer must go back to the server that may have it.
-            raise ValueError("one host: for several servers, that of one of them, and clickhouse.cluster")
-        try:
-            parts = urlsplit(url)
-            # Reading .port raises ValueError above 65535.
-            whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
-        except ValueError:
-            whole = False
         if scheme == "chdb":
             if not re.fullmatch(r"chdb:///[^?#\0]*[^/?#\0][^?#\0]*", url):
                 raise ValueError("chdb:/// and the absolute path of a folder")
-        elif not whole:
+            return url
+        urls = urls_of(url)
+        if not all(_is_whole(one) for one in urls):
             raise ValueError(f"{scheme}://host, :port up to 65535 where it is not the usual one, and perhaps /database")
+        if len({name_of(one) for one in urls}) < len(urls):
+            raise ValueError("each host once")
         return url
 
     @field_validator("tls_key")
@@ -158,3 +162,13 @@ class ClickHouseSettings(Group):
                 f"letters, digits and _, beginning with a letter or _, at most {_LONGEST_NAME} of them; or nothing"
             )
         return prefix
+
+
+def _is_whole(url: str) -> bool:
+    """Tell whether a URL of one host says where to find it, and no more than that."""
+    try:
+        parts = urlsplit(url)
+        # Reading .port raises ValueError above 65535.
+        return bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:
+        return False

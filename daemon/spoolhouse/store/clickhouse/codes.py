@@ -13,6 +13,7 @@ from spoolhouse.errors import (
     RejectedDataError,
     StoreError,
     TransientError,
+    UnreachableError,
 )
 
 _LONGEST_MESSAGE = 600
@@ -351,7 +352,7 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
         # With TLS 1.3 a client that shows no certificate is refused after it believes to be connected, and may see
         # nothing but a reset.
         mend += "; it may want a client certificate (clickhouse.tls_cert)"
-    return TransientError(f"no answer from {where}: {words}", ambiguous=ambiguous, mend=mend)
+    return UnreachableError(f"no answer from {where}: {words}", ambiguous=ambiguous, mend=mend)
 
 
 def first_line(message: str) -> str:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import aiohttp
 
 from spoolhouse.core.ports import Parameter, Rows, RowsInsert, insert_query_id
-from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
+from spoolhouse.errors import BadSettingError, OperatorError, StoreError, UnreachableError
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes, query_settings, values
 from spoolhouse.store.clickhouse.parameters import posted
@@ -175,7 +175,7 @@ class HttpDriver:
             status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
             or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         ):
-            return TransientError(
+            return UnreachableError(
                 message, ambiguous=True, mend="check clickhouse.url, and what stands before the server"
             )
         return OperatorError(

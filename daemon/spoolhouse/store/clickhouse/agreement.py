@@ -1,0 +1,69 @@
+"""Whether tables on several servers are replicas of one another: only then may a batch go to any of them."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from spoolhouse.core.ports import Driver
+from spoolhouse.errors import TransientError
+
+_ENGINES = (
+    "SELECT name, engine FROM system.tables WHERE database = currentDatabase() AND has({names:Array(String)}, name)"
+)
+_REPLICAS = """
+SELECT table, zookeeper_path, replica_name, mapKeys(replica_is_active) FROM system.replicas
+WHERE database = currentDatabase() AND has({names:Array(String)}, table)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What one server says of one of its tables."""
+
+    engine: str
+    path: str = ""
+    """In Keeper, where its replicas meet; empty for a table that does not replicate."""
+    replica: str = ""
+    """What this one is called there."""
+    known: frozenset[str] = frozenset()
+    """What all that have met there are called."""
+
+
+async def look(driver: Driver, tables: Collection[str]) -> Mapping[str, Standing]:
+    """Return what a server says of those of `tables` that it has. Raises `StoreError`, also if Keeper does not answer.
+
+    Two Keepers may have the same path, so it is asked who else is there.
+    """
+    names = {"names": list(tables)}
+    found = {str(name): Standing(engine=str(engine)) for name, engine in await driver.execute(_ENGINES, names)}
+    for name, path, replica, known in await driver.execute(_REPLICAS, names):
+        others = frozenset(str(one) for one in known) if isinstance(known, list) else frozenset()
+        if not others:
+            raise TransientError(f"the replicas of {name} are not known: Keeper does not answer")
+        found[str(name)] = Standing(engine=found[str(name)].engine, path=str(path), replica=str(replica), known=others)
+    return found
+
+
+def disagreement(
+    server: str,
+    seen: Mapping[str, Standing],
+    others: Mapping[str, Mapping[str, Standing]],
+    tables: Collection[str],
+) -> str:
+    """Return why a server cannot take what others take; empty if it can. `others` are what was seen of those."""
+    for table in tables:
+        own = seen.get(table)
+        if own is None:
+            return f"{table} is not there on {server}"
+        if not own.path:
+            return f"{table} on {server} does not replicate ({own.engine})"
+        for name, theirs in others.items():
+            other = theirs.get(table)
+            if other is None:
+                continue  # a table that came since: that one is looked at again, too
+            if other.path != own.path:
+                return f"{table} is at {own.path} in Keeper on {server}, and at {other.path} on {name}"
+            if other.replica == own.replica:
+                return f"{table} is one replica, {own.replica}, on {server} and on {name}"
+            if other.replica not in own.known:
+                return f"{table} on {server} does not know the replica on {name}: they have another Keeper"
+    return ""

@@ -1,0 +1,244 @@
+"""Several servers that hold the same tables: what is sent goes to one of them, and to another when that is away.
+
+Promises: a statement, and an insert, goes to one server and is not repeated here; a server is used only after its
+tables were seen to be replicas of the others' tables, and it is asked again whenever it was away.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
+
+import structlog
+
+from spoolhouse import metrics
+from spoolhouse.core.hosts import Roster
+from spoolhouse.core.ports import Driver, OneServer, Parameter, Rows, RowsInsert, Servers
+from spoolhouse.errors import OperatorError, StoreError, UnreachableError
+from spoolhouse.store.clickhouse.agreement import Standing, disagreement, look
+
+log = structlog.get_logger(__name__)
+
+Hear = Callable[[str, UnreachableError | None], None]
+
+
+class Server:
+    """One of several servers: a driver of which it is noted whether it answers."""
+
+    def __init__(self, name: str, driver: Driver, hear: Hear) -> None:
+        """Speak through `driver`; `hear` is told of each answer, and of each time that there was none."""
+        self.name = name
+        self._driver = driver
+        self._hear = hear
+
+    async def ping(self) -> None:
+        """Return once the server answers a trivial query."""
+        with self._heard():
+            await self._driver.ping()
+
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+        with self._heard():
+            return await self._driver.execute(sql, parameters, query_id=query_id)
+
+    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
+        """Insert all of `rows`; see `core.ports.Driver`."""
+        taken = _Taken(aiter(rows))
+        with self._heard(taken):
+            await self._driver.insert_rows(insert, taken)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._driver.close()
+
+    @contextmanager
+    def _heard(self, taken: "_Taken | None" = None) -> Generator[None]:
+        try:
+            yield
+        except UnreachableError as error:
+            self._hear(self.name, error)
+            raise
+        except StoreError:
+            self._hear(self.name, None)
+            raise
+        if taken is None or taken.any:
+            self._hear(self.name, None)
+
+
+class _Taken(AsyncIterator[Rows]):
+    """Rows of which it is noted whether there were any: without them nothing is sent."""
+
+    def __init__(self, rows: AsyncIterator[Rows]) -> None:
+        self._rows = rows
+        self.any = False
+
+    async def __anext__(self) -> Rows:
+        rows = await anext(self._rows)
+        self.any = True
+        return rows
+
+
+class Replicas:
+    """The servers of `clickhouse.url`. As a driver, it hands each call to the one that new work goes to."""
+
+    are_several = True
+
+    def __init__(self, drivers: Mapping[str, Driver], roster: Roster) -> None:
+        """Speak through `drivers`, by the names that `roster` has them under."""
+        self._servers = {name: Server(name, driver, self._hear) for name, driver in drivers.items()}
+        self._roster = roster
+        self._tables: tuple[str, ...] = ()
+        self._seen: dict[str, Mapping[str, Standing]] = {}
+        """What was seen of the tables of each server, some time ago."""
+        self._agreed: set[str] = set()
+        """The servers that were looked at since they were last away."""
+        self._looking = asyncio.Lock()
+        for name in drivers:
+            metrics.SERVER_UP.labels(name).set(1)
+
+    async def ping(self) -> None:
+        """Return once a server answers a trivial query."""
+        await (await self.pick()).ping()
+
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+        return await (await self.pick()).execute(sql, parameters, query_id=query_id)
+
+    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
+        """Insert all of `rows`; see `core.ports.Driver`."""
+        await (await self.pick()).insert_rows(insert, rows)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for server in self._servers.values():
+            await server.close()
+
+    @property
+    def is_split(self) -> bool:
+        """Whether some servers answer, and some do not."""
+        return self._roster.is_split
+
+    async def pick(self) -> Driver:
+        """Return the server that new work goes to: the last one, as long as it answers. Raises `StoreError`."""
+        tried: dict[Server, UnreachableError] = {}
+        while (server := self._choose()) not in tried:
+            try:
+                await self._expect_replica(server)
+            except UnreachableError as error:
+                tried[server] = error
+            else:
+                return server
+        raise tried[server]
+
+    def _choose(self) -> Server:
+        left = self._roster.current
+        name = self._roster.choose(time.monotonic())
+        if name != left:
+            metrics.FAILOVERS.inc()
+            log.warning("clickhouse_failover", left=left, server=name)
+        return self._servers[name]
+
+    async def others(self, server: Driver) -> Collection[Driver]:
+        """Return all servers but one. Raises `StoreError` for one that is away, or holds other tables."""
+        others = [other for other in self._servers.values() if other is not server]
+        for other in others:
+            await self._expect_replica(other)
+        return others
+
+    async def agree(self, tables: Collection[str]) -> None:
+        """See that `tables` are the same ones on all servers that answer, now and before any later use of a server.
+
+        Raises `OperatorError` where they are not, and `UnreachableError` if no server answers.
+        """
+        self._tables = tuple(sorted(tables))
+        away: list[UnreachableError] = []
+        self._agreed.clear()
+        for server in self._servers.values():
+            try:
+                await self._expect_replica(server)
+            except UnreachableError as error:
+                away.append(error)
+        if len(away) == len(self._servers):
+            raise away[0]
+
+    async def _expect_replica(self, server: Server) -> None:
+        if server.name in self._agreed or not self._tables:
+            return
+        async with self._looking:
+            seen = await look(server, self._tables)
+            others = {name: some for name, some in self._seen.items() if name != server.name}
+            why = disagreement(server.name, seen, others, self._tables)
+            if why:
+                raise OperatorError(
+                    f"clickhouse.url: {why}",
+                    mend="name one host there, or replicas of the same tables (Replicated… engines, one Keeper)",
+                )
+            self._seen[server.name] = seen
+            self._agreed.add(server.name)
+
+    def _hear(self, name: str, error: UnreachableError | None) -> None:
+        if error is None:
+            if self._roster.answered(name):
+                metrics.SERVER_UP.labels(name).set(1)
+                log.info("clickhouse_server_up", server=name)
+            return
+        # It may come back as another one.
+        self._agreed.discard(name)
+        if self._roster.failed(name, time.monotonic(), random.random()):  # noqa: S311  # jitter is no secret
+            metrics.SERVER_UP.labels(name).set(0)
+            log.warning("clickhouse_server_down", server=name, error=error.message, mend=error.mend)
+
+
+def servers_of(driver: Driver) -> Servers:
+    """Return the servers behind a driver."""
+    return driver if isinstance(driver, Replicas) else OneServer(driver)
+
+
+class FirstThatAnswers:
+    """A driver that stays with one of several servers: the first that answers when it is first used."""
+
+    def __init__(self, drivers: Collection[Driver]) -> None:
+        self._drivers = tuple(drivers)
+        self._chosen: Driver | None = None
+        self._choosing = asyncio.Lock()
+
+    async def ping(self) -> None:
+        """Return once the server answers a trivial query."""
+        await (await self._driver()).ping()
+
+    async def execute(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+    ) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+        return await (await self._driver()).execute(sql, parameters, query_id=query_id)
+
+    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
+        """Insert all of `rows`; see `core.ports.Driver`."""
+        await (await self._driver()).insert_rows(insert, rows)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for driver in self._drivers:
+            await driver.close()
+
+    async def _driver(self) -> Driver:
+        async with self._choosing:
+            if self._chosen is None:
+                self._chosen = await self._first()
+            return self._chosen
+
+    async def _first(self) -> Driver:
+        away = []
+        for driver in self._drivers:
+            try:
+                await driver.ping()
+            except UnreachableError as error:
+                away.append(error)
+            else:
+                return driver
+        raise away[0]

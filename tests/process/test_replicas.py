@@ -1,0 +1,194 @@
+"""A URL of two hosts: when one is away the other takes over, and what may be on it is not sent to the other."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CLUSTER
+from tests.contract.proxy import Proxy, proxy_to
+from tests.engine import LocalServer
+from tests.process.daemon import Daemon, drop, lines, once
+from tests.process.inputs import span
+from tests.process.replicated import Pair, pair_of, settled
+
+LINES = 100
+ENV = {
+    "SPOOLHOUSE_CONFIG": "",
+    "SPOOLHOUSE_CLICKHOUSE__TABLE_PREFIX": "mastra_admin_",
+    # Small shipments, so that something is under way whenever something is killed.
+    "SPOOLHOUSE_BATCH__MAX_FILES": "1",
+    "SPOOLHOUSE_RETRY__CAP": "0.5",
+    "SPOOLHOUSE_ADOPT__INTERVAL": "0.5",
+}
+OF_CLUSTER = {"SPOOLHOUSE_CLICKHOUSE__CLUSTER": CLUSTER, "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "false"}
+
+
+@pytest.fixture
+def pair(replicas: tuple[LocalServer, LocalServer]) -> Iterator[Pair]:
+    with pair_of(replicas, cluster=False) as made:
+        yield made
+
+
+def fill(spool: Path, number: int) -> None:
+    drop(spool, "span", "p", f"{number}.jsonl", lines([span("p", number * LINES + line) for line in range(LINES)]))
+
+
+@asynccontextmanager
+async def lost_answer(
+    pair: Pair, spool: Path, marker: Path, *, fetched: bool
+) -> AsyncGenerator[tuple[Daemon, Proxy, str]]:
+    """Have a daemon send a file to the first server, which takes it and is killed before its answer is through.
+
+    Given are the daemon, what stands before the first server, and the URL to use. The second server has the rows too if
+    they are `fetched`, else nothing of them but the token.
+    """
+    first, second = pair.servers
+    if not fetched:
+        pair.tell(second, "STOP")
+    fill(spool, 0)
+    async with proxy_to("127.0.0.1", first.endpoint.tcp_port) as proxy:
+        url = f"clickhouse://127.0.0.1:{proxy.port},{pair.names[1]}/{pair.database}"
+        env = {**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": f"native.block_sent=wait:{marker}"}
+        with Daemon(url, spool, env=env) as daemon:
+            await until(marker.exists)
+            proxy.deaf.set()
+            await asyncio.to_thread(marker.unlink)
+            await until(lambda: pair.landed(second if fetched else first, synced=False) == (LINES, LINES, LINES))
+            first.kill()
+            proxy.refusing = True
+            pair.tell(second, "START")
+            yield daemon, proxy, url
+
+
+def retries(daemon: Daemon) -> float:
+    """Return how often it has tried again what got no answer."""
+    [line] = [
+        line for line in daemon.get("/metrics").body.decode().splitlines()
+        if line.startswith('spoolhouse_retries_total{code="none",kind="transient"}')
+    ]  # fmt: skip
+    return float(line.split()[-1])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    await asyncio.to_thread(_await, holds)
+
+
+def _await(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+async def revive(server: LocalServer, proxy: Proxy) -> None:
+    """Let a server be there again, and what stands before it."""
+    await asyncio.to_thread(server.start)
+    proxy.deaf.clear()
+    proxy.refusing = False
+
+
+async def test_what_may_be_on_a_server_waits_for_it_while_others_go_on(pair: Pair, tmp_path: Path) -> None:
+    first, _ = pair.servers
+    spool = tmp_path / "spool"
+    async with lost_answer(pair, spool, tmp_path / "sent", fetched=True) as (daemon, proxy, _):
+        proxy.cut()
+        [waits] = await asyncio.to_thread(daemon.wait_for, "batch_waits")
+        name = f"127.0.0.1:{proxy.port}"
+        assert name in str(waits["error"])
+        fill(spool, 1)
+        await asyncio.to_thread(settled, daemon, 1)
+        # The second server has its rows, but the first one is asked.
+        await until(lambda: retries(daemon) > 2)
+        assert len(daemon.events("file_settled")) == 1
+        assert daemon.get("/readyz").code == 200
+        metrics = daemon.get("/metrics").body.decode()
+        assert f'spoolhouse_server_up{{server="{name}"}} 0.0' in metrics
+        assert f'spoolhouse_server_up{{server="{pair.names[1]}"}} 1.0' in metrics
+        assert "spoolhouse_failovers_total 1.0" in metrics
+        await revive(first, proxy)
+        await asyncio.to_thread(settled, daemon, 2)
+        assert len(daemon.events("clickhouse_server_down", server=name)) == 1
+        assert len(daemon.events("clickhouse_server_up", server=name)) == 1
+    for server in pair.servers:
+        assert pair.landed(server) == (2 * LINES, 2 * LINES, 2 * LINES)
+
+
+async def test_after_a_restart_all_servers_are_asked(pair: Pair, tmp_path: Path) -> None:
+    first, second = pair.servers
+    spool = tmp_path / "spool"
+    async with lost_answer(pair, spool, tmp_path / "sent", fetched=False) as (daemon, proxy, url):
+        daemon.kill()
+        fill(spool, 1)
+        with Daemon(url, spool, env=ENV) as heir:
+            [waits] = await asyncio.to_thread(heir.wait_for, "batch_waits")
+            assert f"no answer from clickhouse://default@127.0.0.1:{proxy.port}" in str(waits["error"])
+            await asyncio.to_thread(settled, heir, 1)
+            assert pair.landed(second, synced=False) == (LINES, LINES, LINES)
+            await revive(first, proxy)
+            await asyncio.to_thread(settled, heir, 2)
+    for server in pair.servers:
+        assert pair.landed(server) == (2 * LINES, 2 * LINES, 2 * LINES)
+
+
+@pytest.mark.parametrize("cluster", [False, True], ids=["tables", "cluster"])
+def test_each_line_once_whichever_server_dies(
+    replicas: tuple[LocalServer, LocalServer], tmp_path: Path, *, cluster: bool
+) -> None:
+    files = 30
+    with pair_of(replicas, cluster=cluster) as pair:
+        first, second = pair.servers
+        for number in range(files // 3):
+            fill(tmp_path, number)
+        url, env = (pair.http_url, {**ENV, **OF_CLUSTER}) if cluster else (pair.native_url, ENV)
+        with Daemon(url, tmp_path, env=env) as daemon:
+            settled(daemon, 3)
+            first.kill()
+            for number in range(files // 3, 2 * files // 3):
+                fill(tmp_path, number)
+            settled(daemon, 6)
+            first.start()
+            settled(daemon, files // 2)
+            second.kill()
+            for number in range(2 * files // 3, files):
+                fill(tmp_path, number)
+            daemon.wait_for("clickhouse_failover", count=2)
+            second.start()
+            settled(daemon, files)
+        for server in pair.servers:
+            assert pair.landed(server) == (files * LINES, files * LINES, files * LINES)
+
+
+def test_what_a_rollup_lacks_is_mended_and_replicated(pair: Pair, tmp_path: Path) -> None:
+    fill(tmp_path, 0)
+    with Daemon(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}) as daemon:
+        assert daemon.wait() == -signal.SIGKILL
+    first, _ = pair.servers
+    first.query(f"TRUNCATE TABLE {pair.database}.mastra_admin_spans_hourly SETTINGS alter_sync = 2")
+    code, heir = once(pair.native_url, tmp_path, env=ENV)
+    assert code == 0, heir.told()
+    assert heir.events("partition_mended")
+    for server in pair.servers:
+        assert pair.landed(server) == (LINES, LINES, LINES)
+
+
+def test_tables_that_do_not_replicate_are_refused(replicas: tuple[LocalServer, LocalServer], tmp_path: Path) -> None:
+    with pair_of(replicas, cluster=False) as pair:
+        first, second = pair.servers
+        ledger = f"{pair.database}.mastra_admin_ledger"
+        second.query(f"CREATE TABLE {pair.database}.other AS {ledger} ENGINE = MergeTree ORDER BY tuple()")
+        second.query(f"DROP TABLE {ledger} SYNC")
+        second.query(f"RENAME TABLE {pair.database}.other TO {ledger}")
+        fill(tmp_path, 0)
+        code, told = once(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_SHUTDOWN__GRACE": "1"})
+        assert code == 69
+        [refused] = told.events("clickhouse_unavailable")
+        assert f"mastra_admin_ledger on {pair.names[1]} does not replicate (MergeTree)" in str(refused["error"])
+        assert "name one host" in str(refused["mend"])
+        assert (tmp_path / "span" / "p" / "0.jsonl").exists()
+        first.query(f"DROP TABLE {ledger} SYNC")
