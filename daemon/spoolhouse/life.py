@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from spoolhouse import declarations, memory
+from spoolhouse import declarations, memory, terms
 from spoolhouse.errors import SpoolhouseError
 from spoolhouse.figures import Figures
 from spoolhouse.http import looked_at
@@ -49,10 +49,7 @@ async def run(
         memory.keep_what_is_freed()
         async with looked_at(settings.http, figures, once=once) as url:
             instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-            retry = settings.retry
-            # A run with an end must end: it waits for a moment, not a night.
-            patience = settings.shutdown.grace if once else None
-            disk = Disk(figures.health, first=retry.first, cap=retry.cap, patience=patience)
+            disk = Disk(figures.health, terms.persistence(settings, once=once))
             home = await disk.persist(root, partial(Home.create, root, instance))
             stages = Stages(
                 settings=settings,

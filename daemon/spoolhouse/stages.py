@@ -181,8 +181,8 @@ class Stages:
         self.settler.ending = terms.ending(settings)
         self.adopter.interval = settings.adopt.interval
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
-        self.disk.first, self.disk.cap = settings.retry.first, settings.retry.cap
-        self.ledger.persistence = self.inserter.persistence = terms.persistence(settings, once=self.once)
+        persistence = terms.persistence(settings, once=self.once)
+        self.disk.persistence = self.ledger.persistence = self.inserter.persistence = persistence
         self.claimer.terms = terms.terms(settings, events)
         self.claimer.packer.packing = terms.packing(settings)
         self.inserter.poison.tolerance = terms.tolerance(settings)

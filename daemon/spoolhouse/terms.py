@@ -57,8 +57,8 @@ def packing(settings: Settings) -> Packing:
 
 
 def persistence(settings: Settings, *, once: bool) -> Persistence:
-    """Return how inserts are tried again."""
-    # A run with an end must end: it waits out a restart of the server, not a night.
+    """Return how what fails is tried again."""
+    # A run with an end must end: it waits out a restart of the server, or a moment of the disk, not a night.
     patience = settings.shutdown.grace if once else None
     return Persistence(first=settings.retry.first, cap=settings.retry.cap, patience=patience)
 

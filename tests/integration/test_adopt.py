@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
@@ -110,7 +111,7 @@ class _Neighbour:
             ending=ending,
             record=write_nothing,
             progress=Silent(),
-            disk=Disk(Health(), first=0.01, cap=0.01),
+            disk=Disk(Health(), Persistence(first=0.01, cap=0.01)),
             wake=asyncio.Event(),
         )  # fmt: skip
         self.stop = asyncio.Event()

@@ -16,6 +16,7 @@ import pytest
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.shipment import FileStats, Limits, Packer, Packing, Shipment
 from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.arrivals import Desk
 from spoolhouse.pipeline.claim import Claimer, Terms
 from spoolhouse.pipeline.disk import Disk
@@ -83,7 +84,7 @@ class _Stage:
         self.news_in, self.news = channel(1000)
         self.progress = _Settled()
         self.held: set[str] = set()
-        self.disk = Disk(Health(), first=0.01, cap=0.01)
+        self.disk = Disk(Health(), Persistence(first=0.01, cap=0.01))
         self._watch = watch
 
     @asynccontextmanager

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from spoolhouse.errors import DiskError, JournalError
 from spoolhouse.health import SERVER, Health
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.disk import Disk, concerns_all, to_its_end
 from spoolhouse.pulse import Pulse, beat
 
@@ -44,7 +45,9 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 async def test_what_the_disk_refuses_is_tried_until_it_is_taken(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with capture_logs() as logs:
-        result = await Disk(health, first=0.001, cap=0.001).persist(Path("/spool/rejected"), _fails(5, error, tried))
+        result = await Disk(health, Persistence(first=0.001, cap=0.001)).persist(
+            Path("/spool/rejected"), _fails(5, error, tried)
+        )
     assert result == "done"
     assert len(tried) == 6
     assert [entry["event"] for entry in logs] == ["disk_unavailable"] * 3 + ["disk_available"]
@@ -62,14 +65,14 @@ async def test_nothing_is_claimed_while_the_disk_refuses_and_it_is_said_where_an
             raise FULL
 
     with capture_logs() as logs:
-        await Disk(health, first=0.001, cap=0.001).persist(Path("/spool/rejected"), work)
+        await Disk(health, Persistence(first=0.001, cap=0.001)).persist(Path("/spool/rejected"), work)
     assert seen == [True, False]
     assert (logs[0]["scope"], logs[0]["error"]) == ("/spool/rejected", "/spool/rejected: No space left on device")
     assert "make room" in logs[0]["mend"]
 
 
 async def test_a_run_with_an_end_gives_up(health: Health) -> None:
-    disk = Disk(health, first=0.001, cap=0.001, patience=0.0)
+    disk = Disk(health, Persistence(first=0.001, cap=0.001, patience=0.0))
     with pytest.raises(DiskError, match="No space left"):
         await disk.persist(Path("/spool"), _fails(5, FULL, []))
 
@@ -78,7 +81,7 @@ async def test_a_run_with_an_end_gives_up(health: Health) -> None:
 async def test_what_another_try_would_not_change_is_passed_on(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with pytest.raises(type(error)):
-        await Disk(health, first=0.001, cap=0.001).persist(Path("/spool"), _fails(5, error, tried))
+        await Disk(health, Persistence(first=0.001, cap=0.001)).persist(Path("/spool"), _fails(5, error, tried))
     assert tried == ["tried"]
     assert health.troubles == {}
 

@@ -20,6 +20,7 @@ from spoolhouse.core.ports import Rows
 from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import OperatorError
 from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.decode import Batch, decode
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import News
@@ -328,7 +329,7 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
             shipments_in, shipments = channel(1, Shipment)
             await shipments_in.send(shipment)
             shipments_in.close()
-            disk = Disk(Health(), first=0.01, cap=0.01)
+            disk = Disk(Health(), Persistence(first=0.01, cap=0.01))
             await decode(shipments, batches_in, news_in, reader=reader, homes={"own": home}, disk=disk)
             batch = await batches.receive()
             assert await drained(batch.reopen()) == 10

@@ -100,7 +100,7 @@ class Stage:
             poison=Poison(
                 homes=homes,
                 tolerance=Tolerance(max_ratio=self.max_ratio, min_rows=self.min_rows),
-                disk=Disk(Health(), first=0.01, cap=0.01),
+                disk=Disk(Health(), Persistence(first=0.01, cap=0.01)),
             ),
             pressure=PartPressure(driver, {}, asyncio.Event()),
             progress=Silent(),

@@ -14,6 +14,7 @@ from spoolhouse import failpoints
 from spoolhouse.channel import Receiver, Sender, channel
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Acknowledged, Complete, Counted, Ending, News, Settler
 from spoolhouse.progress import Silent
@@ -66,7 +67,7 @@ def _settler(
         ending=Ending(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
         record=write_nothing,
         progress=progress or Silent(),
-        disk=disk or Disk(Health(), first=0.01, cap=0.01),
+        disk=disk or Disk(Health(), Persistence(first=0.01, cap=0.01)),
         wake=asyncio.Event(),
     )
 
@@ -382,7 +383,7 @@ async def test_a_disk_that_refuses_is_waited_for(
     """Wherever it strikes: the file ends once, the journal knows it, and the trouble is over."""
     shipment = _plan(home, "s", _claim(home), _claim(home, "b.jsonl", b"2\n"))
     health = Health()
-    settler = _settler(home, watch_ms=0, disk=Disk(health, first=0.001, cap=0.001))
+    settler = _settler(home, watch_ms=0, disk=Disk(health, Persistence(first=0.001, cap=0.001)))
     arm(monkeypatch, f"{place}={error}")
     with capture_logs() as logs:
         await _until_unstuck(settler, _counted(shipment))
@@ -398,7 +399,7 @@ async def test_a_disk_that_refuses_is_waited_for(
 async def test_a_full_disk_is_said_once_for_all_files(spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     shipment = _plan(home, "s", *(_claim(home, f"{number}.jsonl") for number in range(30)))
     health = Health()
-    settler = _settler(home, disk=Disk(health, first=3600, cap=3600))
+    settler = _settler(home, disk=Disk(health, Persistence(first=3600, cap=3600)))
     arm(monkeypatch, "settle.before_move@*=ENOSPC")
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
@@ -411,7 +412,7 @@ async def test_a_full_disk_is_said_once_for_all_files(spool: Path, home: Home, m
 async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, home: Home) -> None:
     shipment = _plan(home, "s", _claim(home))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(home, disk=Disk(Health(), first=0.001, cap=0.001))
+    settler = _settler(home, disk=Disk(Health(), Persistence(first=0.001, cap=0.001)))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
         for _ in range(9):
@@ -426,7 +427,7 @@ async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spoo
 async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: Path, home: Home) -> None:
     first, other = _plan(home, "s", _claim(home)), _plan(home, "t", _claim(home, "b.jsonl"))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(home, disk=Disk(Health(), first=1e-6, cap=1e-6))
+    settler = _settler(home, disk=Disk(Health(), Persistence(first=1e-6, cap=1e-6)))
     await _settle(settler, _counted(first))
     assert len(settler.stuck) == 1
     (spool / "span/p/processed").unlink()
@@ -523,7 +524,7 @@ async def test_a_move_to_a_full_disk_leaves_the_file_whole(
 ) -> None:
     shipment = _plan(home, "s", _claim(home))
     arm(monkeypatch, "files.move@*=EXDEV,files.copying=ENOSPC")
-    settler = _settler(home, disk=Disk(Health(), first=0.001, cap=0.001))
+    settler = _settler(home, disk=Disk(Health(), Persistence(first=0.001, cap=0.001)))
     await _settle(settler, _counted(shipment))
     assert _files(spool) == {}, "half a copy only takes room"
     assert home.path(1).read_bytes() == b"{}\n"

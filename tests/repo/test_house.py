@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "terms": {"core", "landing", "pipeline"},
     "stages": {"core", "spool", "landing", "pipeline", "terms", "figures"},
     "service": {"core", "pipeline", "startup", "terms", "stages"},
-    "life": {"core", "spool", "landing", "pipeline", "startup", "stages", "service", "http", "figures"},
+    "life": {"core", "spool", "landing", "pipeline", "startup", "terms", "stages", "service", "http", "figures"},
     "check": {"core", "spool", "schema", "store", "pipeline", "startup"},
     "cli": {
         "check",

@@ -2,7 +2,7 @@
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spoolhouse.core.backoff import delay
 from spoolhouse.errors import StoreError, TransientError
@@ -20,6 +20,15 @@ class Persistence:
     cap: float
     patience: float | None = None
 
+    def pause(self, failures: int) -> float:
+        """Return how many seconds to wait after so many failures in a row."""
+        fraction = random.random()  # noqa: S311  # jitter is no secret
+        return delay(failures, first=self.first, cap=self.cap, fraction=fraction)
+
+    def is_used_up(self, failing_since: float) -> bool:
+        """Tell whether to give up what has failed since then (monotonic)."""
+        return self.patience is not None and time.monotonic() - failing_since >= self.patience
+
 
 @dataclass(slots=True, kw_only=True)
 class Trials:
@@ -34,16 +43,13 @@ class Trials:
 
         Raises `GivenUpError` if there is to be none.
         """
-        now = time.monotonic()
         self.failures += 1
-        self.failing_since = self.failing_since or now
-        patience = self.persistence.patience
-        if patience is not None and now - self.failing_since >= patience:
+        self.failing_since = self.failing_since or time.monotonic()
+        if self.persistence.is_used_up(self.failing_since):
             raise GivenUpError(error.message, code=error.code, mend=error.mend) from error
         # An operator's mend takes minutes, not milliseconds: such a pause starts where the others end.
-        cap = self.persistence.cap
-        first = self.persistence.first if isinstance(error, TransientError) else cap / 8
-        return delay(self.failures, first=first, cap=cap, fraction=random.random())  # noqa: S311  # jitter is no secret
+        slow = replace(self.persistence, first=self.persistence.cap / 8)
+        return (self.persistence if isinstance(error, TransientError) else slow).pause(self.failures)
 
     def succeeded(self) -> None:
         """Begin anew."""

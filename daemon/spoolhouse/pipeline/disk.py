@@ -7,7 +7,6 @@ ever less often, with the folder and the mend; nothing new is claimed meanwhile.
 import asyncio
 import contextlib
 import errno
-import random
 import time
 from collections.abc import Callable
 from contextvars import copy_context
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from spoolhouse import pulse
-from spoolhouse.core.backoff import delay
 from spoolhouse.errors import DiskError, SpoolhouseError
 from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
 
 T = TypeVar("T")
 
@@ -68,15 +67,10 @@ async def to_its_end(work: Callable[[], T]) -> T:
 class Disk:
     """What the stages write through."""
 
-    def __init__(self, health: Health, *, first: float, cap: float, patience: float | None = None) -> None:
-        """Pause from `first` to `cap` seconds between attempts; give up after `patience` seconds (None: never).
-
-        `first` and `cap` may be changed at any time.
-        """
+    def __init__(self, health: Health, persistence: Persistence) -> None:
+        """Try again as `persistence` says, which may be changed at any time."""
         self._health = health
-        self.first = first
-        self.cap = cap
-        self._patience = patience
+        self.persistence = persistence
 
     async def persist(self, folder: Path, work: Callable[[], T]) -> T:
         """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
@@ -94,9 +88,10 @@ class Disk:
                 attempts += 1
                 trouble = refusal(folder, error)
                 self._health.bad(str(folder), trouble)
-                if self._patience is not None and time.monotonic() - since >= self._patience:
+                if self.persistence.is_used_up(since):
                     raise trouble from error
-                await self._pause(attempts)
+                with pulse.resting():
+                    await asyncio.sleep(self.persistence.pause(attempts))
             else:
                 if attempts:
                     self._health.good(str(folder))
@@ -109,12 +104,3 @@ class Disk:
     def took(self, folder: Path) -> None:
         """Note that `folder` takes files again."""
         self._health.good(str(folder))
-
-    def pause(self, attempts: int) -> float:
-        """Return how many seconds to wait after failed attempt number `attempts`."""
-        fraction = random.random()  # noqa: S311  # jitter is no secret
-        return delay(attempts, first=self.first, cap=self.cap, fraction=fraction)
-
-    async def _pause(self, attempts: int) -> None:
-        with pulse.resting():
-            await asyncio.sleep(self.pause(attempts))

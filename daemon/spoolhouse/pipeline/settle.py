@@ -249,7 +249,7 @@ class Settler:
         for number, error in moves.refused.items():
             stuck = self.stuck.setdefault((home.instance, number), Stuck())
             stuck.attempts += 1
-            stuck.due = time.monotonic() + self.disk.pause(stuck.attempts)
+            stuck.due = time.monotonic() + self.disk.persistence.pause(stuck.attempts)
             stuck.disk_is_full = concerns_all(error)
             file = home.files[number]
             if stuck.disk_is_full:
