@@ -9,6 +9,15 @@ class BadSettingError(SpoolhouseError):
     """A setting is wrong: say which, touch nothing, exit 78."""
 
 
+def spelled(error: Exception) -> str:
+    """Return what a person is told of an error: one of the system's with the file's name, and with who may do it."""
+    if not isinstance(error, OSError):
+        return str(error)
+    name = "" if error.filename is None else f"{error.filename}: "
+    mend = "; run it as a user who may, such as the daemon's" if isinstance(error, PermissionError) else ""
+    return f"{name}{error.strerror or error}{mend}"
+
+
 class StoreError(SpoolhouseError):
     """ClickHouse, or the way to it, refused.
 

@@ -100,6 +100,9 @@ def test_the_version_is_the_packages() -> None:
         (["generate", "--rows", "3", "--files", "9"], "--files"),
         (["generate", "--files", "2", "--types", "span,log,trace"], "--files"),
         (["migrate", "--check", "--print"], "--print"),
+        (["status", "--interval", "1e300"], "--interval"),
+        (["status", "--interval", "1e-9"], "--interval"),
+        (["pause", "--reason", "x" * 501], "--reason"),
     ],
 )
 def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp_path: Path) -> None:
@@ -178,6 +181,13 @@ def test_a_spool_that_may_not_be_read_is_said(arguments: list[str], tmp_path: Pa
     assert done.stderr == (
         f"spoolhouse: {tmp_path}: not readable by this user; run it as the daemon's user, or as root\n"
     )
+
+
+def test_the_longest_reason_is_told_as_it_was_given(tmp_path: Path) -> None:
+    """Whatever it takes to write it down."""
+    spool = ("--file-storage-path", tmp_path, "--base-path", "")
+    assert spoolhouse("pause", "--reason", "\U0001f600" * 500, *spool).returncode == 0
+    assert "\U0001f600" * 500 in spoolhouse("pause", *spool, env={"PYTHONIOENCODING": "utf-8"}).stderr
 
 
 def test_a_password_by_flag_is_warned_of_and_not_shown(tmp_path: Path) -> None:

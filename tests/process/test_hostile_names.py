@@ -1,6 +1,7 @@
 """Names that a producer chose, seen by a person: no command sends a terminal anything that it would obey."""
 
 import gzip
+import json
 import os
 import signal
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_no_command_obeys_a_name(database: Database, tmp_path: Path) -> None:
     seen("status", "--file-storage-path", tmp_path / NASTY, code=78)
     drop(tmp_path, NASTY, "p", "a.jsonl", good("p"))
     seen("status", *spool, code=1)
+    told = json.loads(seen("status", "--json", *spool, code=1))
+    assert "no such event type" in str(told["not_taken"])
+    (rejects,) = (tmp_path / "rejected").glob("*/*.jsonl")
+    rejects.with_name(f"{NASTY}.jsonl").write_bytes(rejects.read_bytes())
+    assert "1 lines would go" in seen("replay", "--rejected", "--dry-run", *where, code=1)
+    seen("verify", "--json", file.with_name(f"{NASTY}.2.jsonl"), *where, code=1)
 
 
 def test_nor_where_it_was_claimed(database: Database, tmp_path: Path) -> None:
@@ -56,3 +63,8 @@ def test_nor_where_it_was_claimed(database: Database, tmp_path: Path) -> None:
     seen("release", *spool, code=0)
     assert command("pause", "--reason", NASTY, *map(str, spool)).returncode == 0
     seen("pause", *spool, code=0)
+    folder = tmp_path / ".spoolhouse" / NASTY / "claimed" / "span" / "p"
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_bytes(good("p"))
+    for arguments in (["release"], ["status"], ["status", "--json"]):
+        seen(*arguments, *spool, code=1)

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,7 @@ from spoolhouse.failpoints import VARIABLE
 from spoolhouse.replay.settled import archive
 from spoolhouse.startup import open_driver
 from tests.engine import Database
-from tests.process.daemon import command, drop, lines, once
+from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, command, drop, lines, once
 from tests.process.inputs import span
 
 PREFIX = "mastra_admin_"
@@ -134,6 +136,51 @@ def test_lines_that_share_a_record_are_counted_one_by_one(database: Database, tm
     code, daemon = once(database.native_url, tmp_path)
     assert daemon.events("file_settled")[0]["rejected"] == 3001
     assert seen_in_rejected(tmp_path) == 3001
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]",
+        b"\xff",
+        b'{"file": "span/p/x", "reason": "torn"}',
+        b'{"file": "x", "reason": "torn", "raw": "x"}',
+        b'{"file": "span/p/x", "reason": "torn", "raw": "\\ud800"}',
+        b'{"file": "span/p/x", "reason": "torn", "raw": "x", "lines": "many"}',
+        b'{"file": "span/p/x", "reason": "torn", "raw_file": "../none"}',
+        b'{"file": "span/../x", "reason": "torn", "raw": "x"}',
+        b'{"file": "span/p/x", "reason": "refused", "raw": "x"}',
+        b'{"file": "span/p/x", "reason": "refused", "raw": "x", "batch": "x:spans", "row": 1, "nth": 0}',
+    ],
+)
+def test_rejects_that_are_not_ours_keep_no_others(content: bytes, database: Database, tmp_path: Path) -> None:
+    rejects = reject_some(database, tmp_path)
+    foreign = rejects.with_name(f"{rejects.stem}..jsonl")  # passes for the same shipment, and comes first
+    foreign.write_bytes(content + b"\n")
+    said = replay(database, tmp_path, "--rejected", code=1)
+    assert "left alone" in said
+    assert "2 lines, project_mismatch" in said
+    assert foreign.read_bytes() == content + b"\n"
+    assert seen_in_rejected(tmp_path) in {0, 1}
+
+
+@pytest.mark.parametrize("folder", ["span/a/processed", "span/a/failed", "span", "rejected/2026-01-01"])
+def test_what_may_not_be_listed_is_not_taken_for_nothing(folder: str, database: Database, tmp_path: Path) -> None:
+    ingest_three(database, tmp_path)
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    closed = tmp_path / folder
+    closed.mkdir(parents=True, exist_ok=True)
+    closed.chmod(0)
+    if folder.startswith("rejected"):
+        arguments = ["replay", "--rejected"]
+    else:
+        arguments = ["retry", "--all"] if folder.endswith("failed") else ["verify", "--since", "1h"]
+    obeying = [sys.executable, "-c", _OBEY_PERMISSIONS, str(SCRIPT), *arguments, *where]
+    done = subprocess.run(obeying, capture_output=True, text=True, check=False, timeout=60)
+    closed.chmod(0o700)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith(f"spoolhouse: {closed}")
+    assert done.stderr.endswith(": Permission denied; run it as a user who may, such as the daemon's\n")
 
 
 def seen_in_rejected(spool: Path) -> object:

@@ -23,7 +23,7 @@ from spoolhouse.cli import (
     trace_file,
     verify,
 )
-from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError
+from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError, spelled
 
 OK = 0
 FAILED = 1
@@ -120,8 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpoolhouseError as error:
         return _fail(str(error), next(code for kind, code in _CODES if isinstance(error, kind)))
     except OSError as error:
-        name = "" if error.filename is None else f"{error.filename}: "
-        return _fail(f"{name}{error.strerror or error}", FAILED)
+        return _fail(spelled(error), FAILED)
     except Exception as error:  # noqa: BLE001  # the last handler of the process
         mend = None if debug else "--debug shows where"
         what = f"{type(error).__name__}: {error}"

@@ -34,6 +34,9 @@ exit codes:
 """
 
 
+_LONGEST_REASON = 500
+
+
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add both commands."""
     pause = commands.add_parser(
@@ -45,7 +48,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    pause.add_argument("--reason", default="", metavar="TEXT", help="why, for whoever reads the log")
+    pause.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="why, for whoever reads the log")
     resume = commands.add_parser(
         "resume",
         usage="spoolhouse resume [options]",
@@ -59,6 +62,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         flags.add_spool(parser)
         flags.add_general(parser)
         parser.set_defaults(run=run)
+
+
+def _reason(text: str) -> str:
+    if len(text) > _LONGEST_REASON:
+        raise argparse.ArgumentTypeError(f"{len(text)} characters; at most {_LONGEST_REASON} are kept")
+    return text
 
 
 def run_pause(options: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.core.reject import Reason
-from spoolhouse.errors import SpoolError
-from spoolhouse.log import shown
+from spoolhouse.errors import SpoolError, spelled
+from spoolhouse.log import printable, shown
 
 if TYPE_CHECKING:
     from spoolhouse.replay.rejected import Rejects, Selection
@@ -134,12 +134,16 @@ async def _replay_rejected(
         selection = Selection(reasons=frozenset(reasons), places=frozenset(places))
         files = archive(settings, driver, load(settings.events.folder))
         rejects = await asyncio.to_thread(all_rejects, root)
-        complete = await settled(driver, {one.shipment for one in rejects}, prefix=files.prefix)
+        complete = await settled(driver, {printable(one.shipment) for one in rejects}, prefix=files.prefix)
         for one in rejects:
-            if one.shipment not in complete or await asyncio.to_thread(one.is_under_way):
-                print(shown(f"{one.path}: left alone: its shipment is still under way"))
-                code = 1
-            elif not await _replay_one(files, one, selection, dry_run):
+            try:
+                if one.shipment not in complete or await asyncio.to_thread(one.is_under_way):
+                    print(shown(f"{one.path}: left alone: its shipment is still under way"))
+                    code = 1
+                elif not await _replay_one(files, one, selection, dry_run):
+                    code = 1
+            except (SpoolError, OSError) as error:
+                print(shown(f"left alone: {spelled(error)}"))
                 code = 1
     finally:
         await driver.close()

@@ -2,8 +2,8 @@
 
 import argparse
 import http.client
+import json
 import socket
-import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ import msgspec
 
 from spoolhouse.cli import flags
 from spoolhouse.core.status import Status
+from spoolhouse.log import printable
 
 if TYPE_CHECKING:
     from spoolhouse.spool.sight import Ends, Instance, Pile
@@ -40,6 +41,8 @@ exit codes:
 _TIMEOUT = 2.0
 _FOLDERS_EVERY = 5.0
 _FOLDERS_SHARE = 20.0
+_SHORTEST, _LONGEST = 0.05, 86400.0
+"""Seconds between two looks."""
 _LONGEST_ANSWER = 16 << 20
 OK = 0
 NEEDS_A_PERSON = 1
@@ -101,7 +104,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     how.add_argument("--json", action="store_true", help="print one JSON object")
     how.add_argument("--watch", action="store_true", help="show it live; Ctrl-C ends it")
     parser.add_argument(
-        "--interval", type=flags.rate, default=1.0, metavar="SECONDS", help="between two looks of --watch (default: 1)"
+        "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks of --watch (default: 1)"
     )
     parser.add_argument("--url", type=_url, help="ask this daemon, and look into no folder")
     flags.add_spool(parser)
@@ -126,10 +129,18 @@ def run(options: argparse.Namespace) -> int:
         return status_view.watch(look, options.interval)
     report = look()
     if options.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+        print(json.dumps(msgspec.to_builtins(report), indent=2))
     else:
         status_view.show(report)
     return OK if report.fine else NEEDS_A_PERSON
+
+
+def _seconds(text: str) -> float:
+    """Return a time between two looks: no busy loop, and no longer than a clock can count."""
+    seconds = flags.rate(text)
+    if not _SHORTEST <= seconds <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from {_SHORTEST:g} to {_LONGEST:g} seconds")
+    return seconds
 
 
 def _url(text: str) -> str:
@@ -207,11 +218,11 @@ class Survey:
         pending, oldest, strange = sight.Pile(), now, []
         for item in scan(self._root, self._types, self._project_id):
             if isinstance(item, Strange):
-                strange.append(f"{item.path}: {item.reason}")
+                strange.append(printable(f"{item.path}: {item.reason}"))
             else:
                 pending, oldest = pending.plus(item.size), min(oldest, item.mtime_ns / 1e9)
         return Report(
-            spool=str(self._root),
+            spool=printable(self._root),
             at=now,
             pending=pending,
             oldest_seconds=round(max(0.0, now - oldest), 1) if pending.files else 0.0,
@@ -225,7 +236,7 @@ class Survey:
 def _look(instance: "Instance") -> Look:
     state, why, status = _found(instance)
     return Look(
-        name=instance.name,
+        name=printable(instance.name),
         state=state,
         why=why,
         pid=instance.pid,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
-from spoolhouse.log import shown
+from spoolhouse.log import printable, shown
 
 if TYPE_CHECKING:
     from spoolhouse.replay.settled import Archive
@@ -100,7 +100,7 @@ async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | N
             try:
                 good &= await _verify_file(files, path, totals, as_json=as_json)
             except SpoolError as error:
-                told = {"file": str(path), "error": str(error)}
+                told = {"file": printable(path), "error": printable(str(error))}
                 print(json.dumps(told) if as_json else shown(f"not verified: {error}"))
                 good = False
     finally:
@@ -117,7 +117,7 @@ async def _verify_file(files: "Archive", path: Path, totals: "Counter[str]", *, 
             totals[verdict.verdict] += verdict.rows
             good &= not verdict.is_bad
             if as_json:
-                where = {"file": str(path), "table": wanted.table.name, "batch": wanted.landed_as}
+                where = {"file": printable(path), "table": wanted.table.name, "batch": wanted.landed_as}
                 print(json.dumps({**where, **asdict(verdict)}))
             elif verdict.is_bad:
                 print(shown(f"{path}: {verdict.rows} rows of {wanted.table.name} are {verdict.verdict}, such as"))

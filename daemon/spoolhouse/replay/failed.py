@@ -20,6 +20,7 @@ from spoolhouse.landing.lineage import Traced, of_files, one_taking
 from spoolhouse.replay.rest import Rest, rest_of
 from spoolhouse.replay.settled import Archive
 from spoolhouse.spool import files, instances, layout
+from spoolhouse.spool.archive import settled
 from spoolhouse.spool.layout import Encoding, Place
 
 
@@ -43,10 +44,10 @@ class Failed:
         return self.archive.spool
 
     def all(self) -> Iterator[Path]:
-        """Yield the files that are there, their notes left out. Blocks on the disk."""
-        for path in sorted(self.spool.glob(f"*/*/{layout.FAILED}/*")):
-            if layout.dropped_at(path.relative_to(self.spool)) and layout.encoding(path.name) is not None:
-                yield path
+        """Yield the files that are there, their notes left out. Blocks on the disk. Raises OSError."""
+        for entry in settled(self.spool, (layout.FAILED,)):
+            if layout.encoding(entry.name) is not None:
+                yield Path(entry.path)
 
     async def retry(self, path: Path, *, dry_run: bool) -> Retried:
         """Bring a file back, or its rest; return where they are now, or would be.

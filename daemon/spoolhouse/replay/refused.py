@@ -8,7 +8,7 @@ from spoolhouse.core.lines import Piece
 from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Rows
 from spoolhouse.core.reject import Reason
-from spoolhouse.errors import RejectedDataError
+from spoolhouse.errors import RejectedDataError, SpoolError
 from spoolhouse.landing.lineage import of_batch
 from spoolhouse.replay.rejected import Rejects, Selection
 from spoolhouse.replay.rows import Wanted, bring_back
@@ -30,6 +30,8 @@ async def bring_back_refused(
         batch, number = str(record["batch"]), int(str(record["row"]))
         if batch not in clocks:
             traced = await of_batch(archive.driver, batch, prefix=archive.prefix)
+            if not traced:
+                raise SpoolError(f"{rejects.path}: the ledger does not know the batch {batch}")
             clocks[batch] = max(line.shipped_ms for line in traced)
         try:
             wanted = _wanted(archive, record, batch, number, clocks[batch])

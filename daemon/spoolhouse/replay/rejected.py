@@ -21,6 +21,7 @@ from spoolhouse.core.reject import Reason
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, layout, rejects
+from spoolhouse.spool.archive import listed
 
 GATHERED = ".replay"
 _LOCK = "replay.lock"
@@ -141,9 +142,9 @@ def _new(path: Path, stack: ExitStack) -> BinaryIO:
 
 
 def all_rejects(spool: Path) -> list[Rejects]:
-    """Return the files of rejected lines, oldest day first."""
-    paths = sorted((spool / layout.REJECTED).glob("*/*.jsonl"))
-    return [Rejects(spool=spool, path=path) for path in paths if not path.parent.name.startswith(".")]
+    """Return the files of rejected lines, oldest day first. Raises OSError."""
+    found = (entry for day in listed(spool / layout.REJECTED) for entry in listed(Path(day.path)))
+    return [Rejects(spool=spool, path=Path(entry.path)) for entry in found if entry.name.endswith(".jsonl")]
 
 
 def lock(spool: Path) -> int:

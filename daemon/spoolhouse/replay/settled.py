@@ -22,7 +22,7 @@ from spoolhouse.landing.whole_view import catch_up
 from spoolhouse.replay.rows import Outcome, Wanted, bring_back
 from spoolhouse.settings import Settings
 from spoolhouse.spool import files, layout
-from spoolhouse.spool.archive import settled_files
+from spoolhouse.spool.archive import settled
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.reading import CORRUPT, Read, SegmentReader
 
@@ -102,10 +102,10 @@ class Archive:
         """Return where these files, given by place and inode, are now. Each folder is listed once."""
         homes = {place.rpartition("/")[0] for place, _ in taken}
         return {
-            (str(place), inode): path
-            for path, inode in settled_files(self.spool, homes)
-            for place in layout.dropped_at(path.relative_to(self.spool))
-            if (str(place), inode) in taken
+            (str(place), entry.inode()): Path(entry.path)
+            for entry in settled(self.spool, (layout.PROCESSED, layout.FAILED), homes)
+            for place in layout.dropped_at(Path(entry.path).relative_to(self.spool))
+            if (str(place), entry.inode()) in taken
         }
 
     async def _wanted(self, path: Path) -> AsyncIterator[Wanted]:

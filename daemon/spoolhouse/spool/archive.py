@@ -6,7 +6,7 @@ Only regular files with names that we take, reached through no link, are ever co
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from spoolhouse.core.retention import Archived
@@ -22,14 +22,28 @@ def archived(spool: Path) -> Iterator[Archived]:
                 yield from _in(spool, folder)
 
 
-def settled_files(spool: Path, homes: Collection[str]) -> Iterator[tuple[Path, int]]:
-    """Yield each entry of `processed/` and `failed/` in `homes` (`{type}/{project}`, as text), and its inode."""
-    for kind in _folders(spool):
-        for project in _folders(spool / kind):
-            if layout.text(PurePath(kind, project)) in homes:
-                for folder in (layout.PROCESSED, layout.FAILED):
-                    with contextlib.suppress(OSError), os.scandir(spool / kind / project / folder) as entries:
-                        yield from ((Path(entry.path), entry.inode()) for entry in entries)
+def settled(spool: Path, folders: Sequence[str], homes: Collection[str] | None = None) -> Iterator["os.DirEntry[str]"]:
+    """Yield all that is in these folders of `homes` (`{type}/{project}`, as text), or of all projects.
+
+    Raises OSError where it may not be listed: for a person, that is not the same as nothing.
+    """
+    kinds = None if homes is None else {home.partition("/")[0] for home in homes}
+    for kind in listed(spool):
+        if kind.name == layout.REJECTED or (kinds is not None and layout.text(PurePath(kind.name)) not in kinds):
+            continue
+        for project in listed(Path(kind.path)):
+            if homes is None or layout.text(PurePath(kind.name, project.name)) in homes:
+                for folder in folders:
+                    yield from listed(Path(project.path, folder))
+
+
+def listed(folder: Path) -> list["os.DirEntry[str]"]:
+    """Return what is in a folder, by name, but for hidden names; nothing if there is no such folder. Raises OSError."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _folders(folder: Path) -> Iterator[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from spoolhouse.spool import files, layout
 
-_LONGEST = 4096
+_LONGEST = 1 << 13
+"""Bytes that are read: a reason of 500 characters, each of which JSON may spell with twelve."""
 
 
 def pause(spool: Path, reason: str, when: str) -> str | None:

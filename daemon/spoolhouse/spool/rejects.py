@@ -34,10 +34,20 @@ def read(path: Path) -> Iterator[dict[str, object]]:
         for number, line in enumerate(content, start=1):
             try:
                 record = json.loads(line)
-                record["file"], record["reason"], lines_in(record)
+                _check(record)
             except (ValueError, TypeError, KeyError):
                 raise SpoolError(f"{path}: line {number} is no record of a rejected line") from None
             yield record
+
+
+def _check(record: Mapping[str, object]) -> None:
+    """Raise ValueError, TypeError or KeyError for what is no record of ours."""
+    _, _, _ = str(record["file"]).split("/")
+    lines_in(record)
+    if "raw_file" not in record:
+        raw_of(record)
+    if record["reason"] == Reason.REFUSED:
+        str(record["batch"]), int(str(record["row"])), int(str(record["nth"]))
 
 
 def lines_in(record: Mapping[str, object]) -> int:
