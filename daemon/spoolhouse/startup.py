@@ -18,6 +18,7 @@ from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
 from spoolhouse.schema.render import Schema, declare, holding_rows, owners, tables_of
+from spoolhouse.schema.report import Unreported
 from spoolhouse.schema.steps import Plan
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
@@ -33,6 +34,14 @@ MOST_ROWS = 20_000_000
 """How many old rows a start counts into a new rollup, which takes seconds; more are left to `spoolhouse migrate`."""
 
 NOTHING_REFUSED: Mapping[str, OperatorError] = MappingProxyType({})
+
+
+class _Told(Unreported):
+    """What a log should have of a migration that nobody looks at."""
+
+    def unfilled(self, target: str, error: StoreError, /) -> None:
+        """Log it."""
+        log.warning("rollup_not_filled", target=target, error=error.message, code=error.code, mend=error.mend or None)
 
 
 class DiffersError(OperatorError):
@@ -224,7 +233,7 @@ async def prepare(settings: Settings, driver: Driver, events: Mapping[str, Event
         try:
             # The replicas of a shard cannot keep each other from counting the same rows: a person starts one of them.
             most_rows = 0 if declared.on_cluster else MOST_ROWS
-            left = await migrate(declared, admin, most_rows=most_rows)
+            left = await migrate(declared, admin, report=_Told(), most_rows=most_rows)
         finally:
             await admin.close()
         if left.unfilled:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spoolhouse.core.declaration import Rollup, Table, Tally
-from spoolhouse.core.events import LOGS
+from spoolhouse.core.events import LOGS, METRICS
 from spoolhouse.core.naming import target_name
 from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
+from spoolhouse.errors import RejectedDataError
 from spoolhouse.schema import backfill, filling
 from spoolhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.schema.render import Schema, declare
@@ -304,6 +305,24 @@ async def test_a_stale_plan_counts_nothing_again(database: Database, sender: Sen
     for (partition,) in database.query("SELECT DISTINCT _partition_id FROM logs"):
         values = {"partition": str(partition), "batches": list(sender.sent)}
         await sender.driver.execute(fill.filling.count, values)
+    assert shown(database) == expected(sender)
+
+
+async def test_a_rollup_that_cannot_be_filled_keeps_a_daemon_from_nothing(database: Database, sender: Sender) -> None:
+    """Its target forbids it here; elsewhere its memory may not suffice. A person is told at once."""
+    await sender.send(["info"])
+    schema = declare(database=database.name, prefix="", tables=(logs_with(HOURLY), METRICS))
+    target = schema.tables[0].rollups[0].target
+    database.query(target.create(database.name, comment=filling.Extent.ALL))
+    database.query("ALTER TABLE logs_hourly ADD CONSTRAINT no CHECK lines > 1000")
+    with pytest.raises(RejectedDataError):
+        await migrate(schema, sender.driver)
+    assert not database.query("EXISTS metrics")[0][0]
+    left = await migrate(schema, sender.driver, most_rows=100)
+    assert (left.unfilled, left.refusals) == (("logs_hourly",), ())
+    assert database.query("EXISTS metrics_hourly_feed")[0][0]
+    database.query("ALTER TABLE logs_hourly DROP CONSTRAINT no")
+    assert await migrate(schema, sender.driver, most_rows=100) == Plan()
     assert shown(database) == expected(sender)
 
 

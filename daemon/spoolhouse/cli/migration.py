@@ -9,6 +9,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from spoolhouse.errors import StoreError
 from spoolhouse.log import shown
 from spoolhouse.schema.report import Report
 from spoolhouse.schema.steps import Change
@@ -59,6 +60,10 @@ class Lines:
         """Log it."""
         log.info("rollup_filled", target=target, rows=rows)
 
+    def unfilled(self, target: str, error: StoreError, /) -> None:
+        """Log it."""
+        log.warning("rollup_not_filled", target=target, error=error.message, code=error.code, mend=error.mend or None)
+
 
 class Bars:
     """Two bars: how many changes are made, and how many rows the present rollup has counted."""
@@ -82,8 +87,16 @@ class Bars:
 
     def filled(self, target: str, rows: int, /) -> None:
         """Take its bar away."""
+        self._end_filling()
+        self._progress.advance(self._changes)
+        print(f"done: {target}: {rows:,} rows counted")
+
+    def unfilled(self, target: str, error: StoreError, /) -> None:
+        """Take its bar away, and say why."""
+        self._end_filling()
+        print(shown(f"left: {target}: {error.message}"))
+
+    def _end_filling(self) -> None:
         if self._filling is not None:
             self._progress.remove_task(self._filling)
             self._filling = None
-        self._progress.advance(self._changes)
-        print(f"done: {target}: {rows:,} rows counted")

@@ -32,7 +32,10 @@ async def apply(todo: Plan, driver: Driver, *, report: Report | None = None, mos
 
     Every name is qualified, so the driver may be connected to any database that exists, such as `default`: it
     creates the one that is wanted. Several instances may do this at once. An interruption or a `StoreError` leaves
-    the first part done; plan and apply again to go on. A rollup that lacks more than `most_rows` rows is left as it is.
+    the first part done; plan and apply again to go on.
+
+    With `most_rows`, a rollup that lacks more rows than that, or that ClickHouse does not let be filled, is left as it
+    is: nothing else must wait for it.
     """
     report = report or Unreported()
     for step in todo.steps:
@@ -56,9 +59,15 @@ async def _change(change: Change, driver: Driver, report: Report) -> None:
 
 async def _fill(step: Fill, driver: Driver, report: Report, most_rows: int | None) -> bool:
     backfill = Backfill(step.filling, driver, report)
-    if most_rows is not None and await backfill.left() > most_rows:
+    try:
+        if most_rows is not None and await backfill.left() > most_rows:
+            return False
+        await backfill.run()
+    except StoreError as error:
+        if most_rows is None or error.code is None:
+            raise
+        report.unfilled(step.name, error)
         return False
-    await backfill.run()
     return True
 
 

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from spoolhouse.errors import StoreError
 from spoolhouse.schema.steps import Change
 
 
@@ -17,6 +18,9 @@ class Report(Protocol):
     def filled(self, target: str, rows: int, /) -> None:
         """Note that a rollup counts all rows."""
 
+    def unfilled(self, target: str, error: StoreError, /) -> None:
+        """Note that a rollup is left as it is, because it cannot be filled just now."""
+
 
 class Unreported:
     """Tells nobody."""
@@ -28,4 +32,7 @@ class Unreported:
         """Tell nobody."""
 
     def filled(self, target: str, rows: int, /) -> None:
+        """Tell nobody."""
+
+    def unfilled(self, target: str, error: StoreError, /) -> None:
         """Tell nobody."""
