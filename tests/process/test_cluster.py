@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.core.events import LOGS
+from spoolhouse.core.ledger import LEDGER, Entry, Lineage, entry_rows
 from spoolhouse.core.naming import Shards as ShardNames
 from spoolhouse.core.ports import Rows, RowsInsert
 from spoolhouse.landing.compare import strangers
+from spoolhouse.landing.lineage import of_batch, of_files
 from spoolhouse.landing.mend import Mender
 from spoolhouse.landing.presence import find
 from spoolhouse.schema.cluster import Cluster
@@ -27,6 +29,7 @@ FILES = 24
 LINES = 150
 SPANS = FILES * LINES
 DATABASE = "shop"
+CLOCK_MS = int(NOW.timestamp() * 1000)
 
 Shards = tuple[LocalServer, LocalServer]
 
@@ -146,6 +149,29 @@ async def test_rows_that_another_shard_has_are_no_strangers(shards: Shards) -> N
     finally:
         for driver in drivers:
             await driver.close()
+
+
+async def test_a_line_of_the_ledger_counts_once_on_whichever_shards_it_is(shards: Shards) -> None:
+    """Its first writer died before it had an answer, and its heir is at another server."""
+    schema = declare(database="default", prefix="", tables=(LEDGER,), cluster=Cluster(name="two", keeper=False))
+    lineage = Lineage(batch="s:logs", table="logs", file=1, start=0, end=9, first=0, rows=3)
+    entry = Entry(lineage=lineage, place="log/p/a.jsonl", inode=1, claimed_ms=1, parts=(), clock_ms=CLOCK_MS)
+    insert = RowsInsert(table="local_ledger", columns=LEDGER.columns, batch_id="l", token="l", clock_ms=CLOCK_MS)
+    drivers = [connect(server.native_url) for server in shards]
+    try:
+        for driver in drivers:
+            assert await migrate(schema, driver) == Plan()
+            await driver.insert_rows(insert, only(entry_rows([entry])))
+        for driver in drivers:
+            assert [line.rows for line in await of_files(driver, ["log/p/a.jsonl"], prefix="")] == [3]
+            assert [line.rows for line in await of_batch(driver, "s:logs", prefix="")] == [3]
+    finally:
+        for driver in drivers:
+            await driver.close()
+
+
+async def only(rows: Rows) -> AsyncIterator[Rows]:
+    yield rows
 
 
 async def test_an_insert_into_any_server_is_seen_before_a_rollup_is_filled(shards: Shards) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from spoolhouse.core.ledger import LEDGER, parts_of
 from spoolhouse.core.parts import Part
 from spoolhouse.core.ports import Driver
-from spoolhouse.schema.ddl import identifier
+from spoolhouse.schema.ddl import identifier, identifiers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +75,9 @@ async def settled(driver: Driver, shipments: Collection[str], *, prefix: str) ->
 
 
 async def _traced(driver: Driver, where: str, values: dict[str, list[str]], *, prefix: str) -> list[Traced]:
-    table = identifier(prefix + LEDGER.name)
-    found = await driver.execute(f"SELECT {_COLUMNS} FROM {table} FINAL WHERE {where}", {**values})  # noqa: S608  # declared names
+    table, once = identifier(prefix + LEDGER.name), identifiers(LEDGER.order_by)
+    # A line that was written twice may be on two shards, where nothing makes one of it.
+    found = await driver.execute(f"SELECT {_COLUMNS} FROM {table} FINAL WHERE {where} LIMIT 1 BY {once}", {**values})  # noqa: S608  # declared names
     return [_of_row(*map(str, row)) for row in found]
 
 
