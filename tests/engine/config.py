@@ -54,7 +54,8 @@ class Replica:
             "macros/replica": self.name,
             "interserver_http_host": HOST,
             "interserver_http_port": self.interserver_port,
-            "distributed_ddl/path": "/clickhouse/task_queue/ddl",
+            # How long a part is not asked for again that its replica, which was killed, could not give.
+            "merge_tree/max_postpone_time_for_failed_replicated_fetches_ms": 200,
         }
 
 

@@ -46,14 +46,14 @@ class Pair:
         server.query(f"SYSTEM {verb} FETCHES {self.database}.{self.local}spans")
         server.query(f"SYSTEM {verb} FETCHES {self.database}.{self.local}spans_hourly")
 
-    def landed(self, server: LocalServer, *, synced: bool = True) -> tuple[int, int, int]:
-        """Return how many spans a server has, how many different ones, and how many its rollup counts."""
+    def landed(self, server: LocalServer, project: str, *, synced: bool = True) -> tuple[int, int, int]:
+        """Return how many spans of a project a server has, how many different ones, and how many its rollup counts."""
         spans, figures = f"{self.database}.{self.local}spans", f"{self.database}.{self.local}spans_hourly"
         if synced:
             server.query(f"SYSTEM SYNC REPLICA {spans} LIGHTWEIGHT")
             server.query(f"SYSTEM SYNC REPLICA {figures} LIGHTWEIGHT")
-        [(rows, ids)] = server.query(f"SELECT count(), uniqExact(span_id) FROM {spans}")
-        [(counted,)] = server.query(f"SELECT sum(lines) FROM {figures}")
+        [(rows, ids)] = server.query(f"SELECT count(), uniqExact(span_id) FROM {spans} WHERE project_id = '{project}'")
+        [(counted,)] = server.query(f"SELECT sum(lines) FROM {figures} WHERE project_id = '{project}'")
         return rows, ids, counted
 
 

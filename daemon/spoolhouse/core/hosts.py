@@ -53,7 +53,7 @@ class Roster:
         at = names.index(self.current)
         in_turn = names[at:] + names[:at]
         up = [name for name in in_turn if self.is_up(name)]
-        due = [name for name in in_turn if self._hosts[name].due <= now]
+        due = [name for name in in_turn if self.may_be_asked(name, now)]
         self.current = [*up, *due, min(in_turn, key=lambda name: self._hosts[name].due)][0]
         return self.current
 
@@ -73,6 +73,10 @@ class Roster:
     def is_up(self, name: str) -> bool:
         """Tell whether a host answered when it was last asked."""
         return not self._hosts[name].failures
+
+    def may_be_asked(self, name: str, now: float) -> bool:
+        """Tell whether a host is up, or was away long enough to be tried again."""
+        return self.is_up(name) or self._hosts[name].due <= now
 
     @property
     def is_split(self) -> bool:

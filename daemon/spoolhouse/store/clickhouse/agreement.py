@@ -58,8 +58,8 @@ def disagreement(
             return f"{table} on {server} does not replicate ({own.engine})"
         for name, theirs in others.items():
             other = theirs.get(table)
-            if other is None:
-                continue  # a table that came since: that one is looked at again, too
+            if other is None or not other.path:
+                continue  # then that one is the one to blame
             if other.path != own.path:
                 return f"{table} is at {own.path} in Keeper on {server}, and at {other.path} on {name}"
             if other.replica == own.replica:

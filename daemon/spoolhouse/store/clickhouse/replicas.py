@@ -15,7 +15,7 @@ import structlog
 from spoolhouse import metrics
 from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import Driver, OneServer, Parameter, Rows, RowsInsert, Servers
-from spoolhouse.errors import OperatorError, StoreError, UnreachableError
+from spoolhouse.errors import OperatorError, StoreError, TransientError, UnreachableError
 from spoolhouse.store.clickhouse.agreement import Standing, disagreement, look
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,10 @@ class Replicas:
         """What was seen of the tables of each server, some time ago."""
         self._agreed: set[str] = set()
         """The servers that were looked at since they were last away."""
-        self._looking = asyncio.Lock()
+        self._away: dict[str, UnreachableError] = {}
+        """What was heard last of those that did not answer."""
+        # One each: a server that answers nobody must not keep work from the others.
+        self._looking = {name: asyncio.Lock() for name in drivers}
         for name in drivers:
             metrics.SERVER_UP.labels(name).set(1)
 
@@ -144,49 +147,67 @@ class Replicas:
         return self._servers[name]
 
     async def others(self, server: Driver) -> Collection[Driver]:
-        """Return all servers but one. Raises `StoreError` for one that is away, or holds other tables."""
+        """Return all servers but one. Raises `StoreError` for one that is away, or holds other tables.
+
+        One that was away just now is not asked again: nobody should wait once more for what gives no answer.
+        """
         others = [other for other in self._servers.values() if other is not server]
         for other in others:
+            if other.name in self._away and not self._roster.may_be_asked(other.name, time.monotonic()):
+                raise self._away[other.name]
             await self._expect_replica(other)
         return others
 
     async def agree(self, tables: Collection[str]) -> None:
         """See that `tables` are the same ones on all servers that answer, now and before any later use of a server.
 
-        Raises `OperatorError` where they are not, and `UnreachableError` if no server answers.
+        Raises `OperatorError` where they are not, and `TransientError` if no server can tell.
         """
-        self._tables = tuple(sorted(tables))
-        away: list[UnreachableError] = []
-        self._agreed.clear()
-        for server in self._servers.values():
+        wanted = tuple(sorted(tables))
+        if wanted != self._tables:
+            self._tables = wanted
+            self._agreed.clear()
+        silent: list[TransientError] = []
+        fresh: list[str] = []
+        for name, server in self._servers.items():
             try:
-                await self._expect_replica(server)
-            except UnreachableError as error:
-                away.append(error)
-        if len(away) == len(self._servers):
-            raise away[0]
+                self._seen[name] = await look(server, wanted)
+                fresh.append(name)
+            except TransientError as error:
+                silent.append(error)
+        if not fresh:
+            raise silent[0]
+        for name in fresh:
+            self._judge(name)
 
     async def _expect_replica(self, server: Server) -> None:
-        if server.name in self._agreed or not self._tables:
+        if not self._tables:
             return
-        async with self._looking:
-            seen = await look(server, self._tables)
-            others = {name: some for name, some in self._seen.items() if name != server.name}
-            why = disagreement(server.name, seen, others, self._tables)
-            if why:
-                raise OperatorError(
-                    f"clickhouse.url: {why}",
-                    mend="name one host there, or replicas of the same tables (Replicated… engines, one Keeper)",
-                )
-            self._seen[server.name] = seen
-            self._agreed.add(server.name)
+        async with self._looking[server.name]:
+            if server.name not in self._agreed:
+                self._seen[server.name] = await look(server, self._tables)
+                self._judge(server.name)
+
+    def _judge(self, name: str) -> None:
+        """Say of a server that was looked at just now whether it may be used."""
+        others = {other: seen for other, seen in self._seen.items() if other != name}
+        why = disagreement(name, self._seen[name], others, self._tables)
+        if why:
+            self._agreed.discard(name)
+            raise OperatorError(
+                f"clickhouse.url: {why}",
+                mend="name one host there, or replicas of the same tables (Replicated… engines, one Keeper)",
+            )
+        self._agreed.add(name)
 
     def _hear(self, name: str, error: UnreachableError | None) -> None:
         if error is None:
+            self._away.pop(name, None)
             if self._roster.answered(name):
                 metrics.SERVER_UP.labels(name).set(1)
                 log.info("clickhouse_server_up", server=name)
             return
+        self._away[name] = error
         # It may come back as another one.
         self._agreed.discard(name)
         if self._roster.failed(name, time.monotonic(), random.random()):  # noqa: S311  # jitter is no secret
