@@ -33,7 +33,7 @@ run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded 
 
 .PHONY: test
 test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse, side by side (T='tests/unit -k name' chooses, one by one)
-	@$(PYTEST) $(or $(T),--numprocesses=auto --dist=loadgroup)
+	@$(PYTEST) $(or $(T),--numprocesses=auto)
 
 .PHONY: faults
 faults: export SPOOLHOUSE_TEST_FAULTS := long

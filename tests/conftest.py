@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 from chdb.session import Session
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.engine import (
     Config,
@@ -30,11 +32,28 @@ ENGINE_FIXTURES = {"server", "start_server", "started_replicas"}
 
 WORKERS = 8
 """At most so many processes run tests: each has a ClickHouse of its own."""
+TOGETHER = frozenset({"tests/repo/test_wheel.py", "tests/process/test_bad_input.py"})
+"""Modules whose tests share what takes long to make."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return one more than there are cores: a test waits about as long as it computes."""
     return min(len(os.sched_getaffinity(0)) + 1, WORKERS)
+
+
+class Apart(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no annotations
+    """Hands out the tests one by one, but for modules that belong together: those first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if module in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Apart:
+    """Have it so: xdist's own marks for groups do nothing under pytest 9.2."""
+    return Apart(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

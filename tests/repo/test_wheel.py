@@ -19,9 +19,6 @@ import pytest
 
 from tests.engine import Database
 
-# Its environments take long to make: one process makes them, for all tests.
-pytestmark = pytest.mark.xdist_group("wheel")
-
 ROOT = Path(__file__).parents[2]
 SUPPORTED = ("3.11", "3.12", "3.13")
 _PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
