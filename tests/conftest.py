@@ -1,7 +1,6 @@
 """The fixtures that every ring may use; a ring adds its own in its folder's conftest.py."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -73,23 +72,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if url:
         yield Server.at(url)
         return
-    local = LocalServer(find_engine(), tmp_path_factory.mktemp("clickhouse"))
-    local.start()
-    try:
+    with LocalServer(find_engine(), tmp_path_factory.mktemp("clickhouse")) as local:
         yield local
-    finally:
-        local.stop()
 
 
 @pytest.fixture
 def database(server: Server) -> Iterator[Database]:
     """A new, empty database on the shared server, dropped after the test."""
-    made = Database(name=f"test_{uuid.uuid4().hex}", server=server)
-    made.create()
-    try:
+    with Database.new(server) as made:
         yield made
-    finally:
-        made.drop()
 
 
 @pytest.fixture(scope="session")

@@ -76,21 +76,15 @@ def remote_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """Run a server with users of all kinds."""
-    local = LocalServer(find_engine(), tmp_path_factory.mktemp("guarded"), GUARDED)
-    local.start()
-    try:
+    with LocalServer(find_engine(), tmp_path_factory.mktemp("guarded"), GUARDED) as local:
         yield local
-    finally:
-        local.stop()
 
 
 @pytest.fixture
 def guarded_database(guarded_server: LocalServer) -> Iterator[Database]:
     """Make an empty database on the server with users of all kinds."""
-    made = Database(name=f"test_{uuid.uuid4().hex}", server=guarded_server)
-    made.create()
-    yield made
-    made.drop()
+    with Database.new(guarded_server) as made:
+        yield made
 
 
 @pytest.fixture

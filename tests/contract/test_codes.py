@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import uuid
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -108,21 +107,15 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSer
             "storage_configuration/policies/full/volumes/only/disk": "full",
         },
     )
-    local = LocalServer(find_engine(), root, config)
-    local.start()
-    try:
+    with LocalServer(find_engine(), root, config) as local:
         yield local
-    finally:
-        local.stop()
 
 
 @pytest.fixture
 def strict(strict_server: LocalServer) -> Iterator[Database]:
     """Make an empty database on the strict server."""
-    made = Database(name=f"test_{uuid.uuid4().hex}", server=strict_server)
-    made.create()
-    yield made
-    made.drop()
+    with Database.new(strict_server) as made:
+        yield made
 
 
 def url_of(database: Database, user: str) -> str:

@@ -1,7 +1,8 @@
 """A test's own database on a server that tests share."""
 
+import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from tests.engine.client import Scalar, query
 from tests.engine.server import Server
@@ -13,6 +14,20 @@ class Database:
 
     name: str
     server: Server
+
+    @classmethod
+    def new(cls, server: Server) -> Self:
+        """Return one with a name of its own; it is made on entry, and dropped on exit."""
+        return cls(name=f"test_{uuid.uuid4().hex}", server=server)
+
+    def __enter__(self) -> Self:
+        """Make the database."""
+        self.create()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it."""
+        self.drop()
 
     @property
     def native_url(self) -> str:

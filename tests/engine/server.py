@@ -146,6 +146,15 @@ class LocalServer(Server):
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(Endpoint(host=HOST, tcp_port=0, http_port=0))
 
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
+
     @property
     def pid(self) -> int:
         """The server's process."""

@@ -1,7 +1,6 @@
 """The doctor, on real servers and spools with real faults."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,21 +40,15 @@ USERS = Config(
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """Run a server with users of all kinds."""
-    local = LocalServer(find_engine(), tmp_path_factory.mktemp("guarded"), USERS)
-    local.start()
-    try:
+    with LocalServer(find_engine(), tmp_path_factory.mktemp("guarded"), USERS) as local:
         yield local
-    finally:
-        local.stop()
 
 
 @pytest.fixture
 def of_guarded(guarded: LocalServer) -> Iterator[Database]:
     """Make an empty database on the server with users of all kinds."""
-    made = Database(name=f"test_{uuid.uuid4().hex}", server=guarded)
-    made.create()
-    yield made
-    made.drop()
+    with Database.new(guarded) as made:
+        yield made
 
 
 @pytest.fixture

@@ -30,12 +30,8 @@ MONTHS = 24
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    local = LocalServer(find_engine(), tmp_path_factory.mktemp("narrow"), NARROW)
-    local.start()
-    try:
+    with LocalServer(find_engine(), tmp_path_factory.mktemp("narrow"), NARROW) as local:
         yield local
-    finally:
-        local.stop()
 
 
 @pytest.mark.parametrize("kind", ["clickhouse", "http"])
