@@ -173,6 +173,9 @@ def test_the_live_view_moves_until_ctrl_c(database: Database, tmp_path: Path) ->
             shown += read_until(ours, b"last rejected lines")
             assert rb"[red]\x1b[31m.jsonl" in shown, "a name is no markup, and moves no cursor"
             watching.send_signal(signal.SIGINT)
+            with pytest.raises(OSError, match="Input/output error"):
+                # A terminal that nobody reads any more would fill up, and hold the last word back.
+                read_until(ours, b"never shown")
             assert watching.wait(30) == 0
         finally:
             watching.kill()
