@@ -232,7 +232,8 @@ async def prepare(settings: Settings, driver: Driver, events: Mapping[str, Event
         admin = open_driver(settings, database="default")
         try:
             # The replicas of a shard cannot keep each other from counting the same rows: a person starts one of them.
-            most_rows = 0 if declared.on_cluster else MOST_ROWS
+            replicated = declared.on_cluster or len(settings.clickhouse.hosts) > 1
+            most_rows = 0 if replicated else MOST_ROWS
             left = await migrate(declared, admin, report=_Told(), most_rows=most_rows)
         finally:
             await admin.close()

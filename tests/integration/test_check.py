@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spoolhouse import startup
-from spoolhouse.check import folders, server
+from spoolhouse.check import folders, rights, server
 from spoolhouse.check.examine import examine
 from spoolhouse.check.finding import Finding, Level
 from spoolhouse.core.events import BUILT_IN
@@ -156,6 +156,16 @@ async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, sp
     mine = "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%check%'"
     ((left,),) = of_guarded.query(mine)
     assert left in only(findings, Level.WARNING)["probe"].mend
+
+
+async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, spool: Path) -> None:
+    await prepared(of_guarded, spool)
+    schema = startup.schema_of(settings_of(of_guarded.native_url, spool), BUILT_IN)
+    async with connected(as_user(of_guarded, "writer")) as driver:
+        for syncs, lacking in ((False, []), (True, ["writer lacks SYSTEM SYNC REPLICA"])):
+            findings = rights.examine(schema, driver, user="writer", migrates=False, syncs=syncs)
+            faults = [finding async for finding in findings if finding.level is Level.FAULT]
+            assert [fault.what.partition(" on ")[0] for fault in faults] == lacking
 
 
 @pytest.mark.parametrize(("user", "words"), [("readonly", "readonly = 1"), ("fixed", "may not change async_insert")])

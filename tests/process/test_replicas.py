@@ -179,6 +179,18 @@ def test_each_line_once_whichever_server_dies(replicas: tuple[LocalServer, Local
             assert pair.landed(server, "each") == (files * LINES, files * LINES, files * LINES)
 
 
+def test_the_doctor_looks_at_all_hosts(pair: Pair, tmp_path: Path) -> None:
+    first, _ = pair.servers
+    arguments = ("check", "--clickhouse-url", pair.native_url, "--file-storage-path", str(tmp_path))
+    told = " ".join(command(*arguments, env=ENV).stdout.split())
+    assert f"{', '.join(sorted(pair.names))}: replicas of the same tables" in told
+    assert "SYSTEM SYNC REPLICA" not in told
+    first.kill()
+    told = " ".join(command(*arguments, env=ENV).stdout.split())
+    assert f"{pair.names[1]}: replicas of the same tables" in told
+    assert f"{pair.names[0]} does not answer" in told
+
+
 async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pair) -> None:
     first, second = pair.servers
     ledger = "mastra_admin_ledger"
@@ -223,10 +235,12 @@ def test_tables_that_do_not_replicate_are_refused(pair: Pair, tmp_path: Path) ->
     second.query(f"CREATE TABLE {ledger} AS {pair.database}.aside ENGINE = MergeTree ORDER BY tuple()")
     fill(tmp_path, "refused", 0)
     code, told = once(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_SHUTDOWN__GRACE": "1"})
+    doctor = command("check", "--clickhouse-url", pair.native_url, "--file-storage-path", str(tmp_path), env=ENV)
     second.query(f"DROP TABLE {ledger} SYNC")
     second.query(f"RENAME TABLE {pair.database}.aside TO {ledger}")
     assert code == 69
     [refused] = told.events("clickhouse_unavailable")
     assert f"mastra_admin_ledger on {pair.names[1]} does not replicate (MergeTree)" in str(refused["error"])
     assert "name one host" in str(refused["mend"])
+    assert f"mastra_admin_ledger on {pair.names[1]} does not replicate" in " ".join(doctor.stdout.split())
     assert (tmp_path / "span" / "refused" / "0.jsonl").exists()

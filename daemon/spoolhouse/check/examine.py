@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from spoolhouse.check import folders, plain, probe, rights, server
+from spoolhouse.check import folders, hosts, plain, probe, rights, server
 from spoolhouse.check.finding import Finding, fault, good, warning
 from spoolhouse.core.ports import Driver
 from spoolhouse.declarations import load
@@ -66,6 +66,8 @@ async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
             return
         for finding in await _of_the_database(settings, schema, driver):
             yield finding
+        for finding in await server.gathered(hosts.SUBJECT, hosts.examine(settings, schema)):
+            yield finding
     finally:
         await admin.close()
         await driver.close()
@@ -73,13 +75,14 @@ async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _of_the_server(settings: Settings, schema: Schema, admin: Driver) -> list[Finding]:
     user, migrates = settings.clickhouse.username, settings.clickhouse.migrate
+    several = len(settings.clickhouse.hosts) > 1
     named, keeper = settings.clickhouse.cluster, settings.clickhouse.keeper
     cluster = [] if named is None else await server.gathered("cluster", server.cluster(admin, named, keeper=keeper))
     return [
         *await server.gathered("version", server.version(admin)),
         *cluster,
         *await server.gathered("profile", server.profile(admin, user=user)),
-        *await server.gathered("rights", rights.examine(schema, admin, user=user, migrates=migrates)),
+        *await server.gathered("rights", rights.examine(schema, admin, user=user, migrates=migrates, syncs=several)),
         *await server.gathered("clock", server.clock(admin, now_ms)),
         *await server.gathered("disks", server.disks(admin)),
         *await server.gathered("schema", server.drift(schema, admin, migrates=migrates)),

@@ -18,7 +18,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(clickhouse.url)
     where = f"{clickhouse.url}, database {clickhouse.database}, user {clickhouse.username}"
     yield good(SUBJECT, f"ClickHouse at {where}, tables {clickhouse.table_prefix}*")
-    if parts.scheme in _OPEN and not _is_local(parts.hostname or ""):
+    hosts = [urlsplit(url).hostname or "" for url in clickhouse.hosts.values()]
+    if parts.scheme in _OPEN and not all(map(_is_local, hosts)):
         why = "events and the password can be read on the way"
         mend = "use clickhouses:// or https://, unless the network is trusted"
         yield warning(SUBJECT, f"clickhouse.url: {parts.scheme}:// is not encrypted", why=why, mend=mend)

@@ -1,12 +1,12 @@
 """Which of the rights that are needed the user lacks, each with the GRANT that gives it."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 from spoolhouse.check.finding import Finding, fault, good, unknown
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import StoreError
 from spoolhouse.schema.ddl import identifier, qualified
-from spoolhouse.schema.render import Schema
+from spoolhouse.schema.render import Schema, holding_rows
 
 SUBJECT = "rights"
 _SYNTAX_ERROR = 62
@@ -17,12 +17,16 @@ _ENGINE = "TABLE ENGINE"
 """Needed where the server asks for it; elsewhere everybody has it."""
 _SYSTEM = ("tables", "columns", "parts", "settings", "merge_tree_settings", "data_skipping_indices", "processes")
 """What is read of the server itself; a user may unless `select_from_system_db_requires_grant` is on."""
+_SYNC = "SYSTEM SYNC REPLICA"
+"""Needed with several hosts: what is not found on one that has not fetched all proves nothing."""
+_OF_REPLICAS = ("replicas", "replication_queue")
 
 
-async def examine(schema: Schema, driver: Driver, *, user: str, migrates: bool) -> AsyncIterator[Finding]:
-    """Yield what is found. `migrates`: the schema is brought up to date at start."""
+async def examine(schema: Schema, driver: Driver, *, user: str, migrates: bool, syncs: bool) -> AsyncIterator[Finding]:
+    """Yield what is found. `migrates`: the schema is brought up to date at start. `syncs`: there are several hosts."""
     database = schema.database or "default"
-    wanted = [(right, qualified(database, name)) for right in _ROWS for name in _holding_rows(schema)]
+    names = [qualified(database, name) for name in holding_rows(schema)]
+    wanted = [(right, name) for right in (*_ROWS, *((_SYNC,) if syncs else ())) for name in names]
     if migrates:
         wanted += [(right, f"{identifier(database)}.*") for right in _SCHEMA]
         wanted += [(_ENGINE, engine) for engine in _engines(schema)]
@@ -33,12 +37,12 @@ async def examine(schema: Schema, driver: Driver, *, user: str, migrates: bool) 
             yield unknown(SUBJECT, error)
             return
         missing = []  # CHECK GRANT is not known to older servers; the probe tries what matters
-    for right in (*_ROWS, *_SCHEMA, _ENGINE):
+    for right in (*_ROWS, _SYNC, *_SCHEMA, _ENGINE):
         if places := [where for lacking, where in missing if lacking == right]:
             yield _lacking(user, right, places, f"{identifier(database)}.*")
     if not missing:
         yield good(SUBJECT, f"{user} may select, insert" + (" and change the schema" if migrates else ""))
-    for table in _SYSTEM:
+    for table in (*_SYSTEM, *(_OF_REPLICAS if syncs else ())):
         try:
             await driver.execute(f"SELECT 1 FROM system.{table} LIMIT 0")  # noqa: S608  # constants
         except StoreError as error:
@@ -51,12 +55,6 @@ async def _has(driver: Driver, right: str, where: str) -> bool:
     return bool(granted)
 
 
-def _holding_rows(schema: Schema) -> Iterable[str]:
-    for event in schema.tables:
-        yield event.table.name
-        yield from (rollup.target.name for rollup in event.rollups)
-
-
 def _engines(schema: Schema) -> list[str]:
     tables = [event.table for event in schema.tables]
     targets = [rollup.target for event in schema.tables for rollup in event.rollups]
@@ -67,5 +65,9 @@ def _lacking(user: str, right: str, places: list[str], everywhere: str) -> Findi
     # The whole database where there are many: nobody wants to copy twenty statements.
     where = places if len(places) <= _FEW else [everywhere]
     mend = "; ".join(f"GRANT {right} ON {place} TO {identifier(user)}" for place in where)
-    why = "rows cannot be landed, or looked for" if right in _ROWS else "the schema cannot be brought up to date"
+    why = (
+        "rows cannot be landed, or looked for"
+        if right in (*_ROWS, _SYNC)
+        else "the schema cannot be brought up to date"
+    )
     return fault(SUBJECT, f"{user} lacks {right} on {', '.join(where)}", why=why, mend=mend)

@@ -95,8 +95,8 @@ class Replicas:
         """What was seen of the tables of each server, some time ago."""
         self._agreed: set[str] = set()
         """The servers that were looked at since they were last away."""
-        self._away: dict[str, UnreachableError] = {}
-        """What was heard last of those that did not answer."""
+        self.away: dict[str, UnreachableError] = {}
+        """What was heard last of those that did not answer, by their names."""
         # One each: a server that answers nobody must not keep work from the others.
         self._looking = {name: asyncio.Lock() for name in drivers}
         for name in drivers:
@@ -120,6 +120,11 @@ class Replicas:
         """Close all connections."""
         for server in self._servers.values():
             await server.close()
+
+    @property
+    def present(self) -> Collection[str]:
+        """The names of the servers that may be used."""
+        return sorted(self._agreed)
 
     @property
     def is_split(self) -> bool:
@@ -153,8 +158,8 @@ class Replicas:
         """
         others = [other for other in self._servers.values() if other is not server]
         for other in others:
-            if other.name in self._away and not self._roster.may_be_asked(other.name, time.monotonic()):
-                raise self._away[other.name]
+            if other.name in self.away and not self._roster.may_be_asked(other.name, time.monotonic()):
+                raise self.away[other.name]
             await self._expect_replica(other)
         return others
 
@@ -202,12 +207,12 @@ class Replicas:
 
     def _hear(self, name: str, error: UnreachableError | None) -> None:
         if error is None:
-            self._away.pop(name, None)
+            self.away.pop(name, None)
             if self._roster.answered(name):
                 metrics.SERVER_UP.labels(name).set(1)
                 log.info("clickhouse_server_up", server=name)
             return
-        self._away[name] = error
+        self.away[name] = error
         # It may come back as another one.
         self._agreed.discard(name)
         if self._roster.failed(name, time.monotonic(), random.random()):  # noqa: S311  # jitter is no secret
