@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
+import hypothesis
 import pytest
 from chdb.session import Session
 from xdist.remote import Producer
@@ -22,6 +23,10 @@ from tests.engine import (
     find_engine,
     free_ports,
 )
+
+# A busy machine is no fault: an example may take as long as its test may.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 URL = "SPOOLHOUSE_TEST_CLICKHOUSE_URL"
 CLUSTER = "pair"
