@@ -107,7 +107,6 @@ class RejectFile:
         self._long_paths: list[Path] = []
         self._named = False
         """It has its final name."""
-        self.count = 0
 
     def add(self, file: str, lines_before: int, rejects: Sequence[Reject]) -> None:
         """Append rejected lines of `file` from a piece that `lines_before` lines stand before."""
@@ -175,15 +174,12 @@ class RejectFile:
         """Append all of `records`, or none of them."""
         lines = (json.dumps(r, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for r in records)
         at = None if self._file is None else self._file.end
-        count = 0
         while some := list(islice(lines, _RECORDS_AT_ONCE)):
             if self._file is None:
                 self._file = self._open(self._path)
             at = self._file.write(b"".join(some), at or 0)
-            count += len(some)
         if self._file is not None and at is not None:
             self._file.end = at
-            self.count += count
 
     def _open(self, path: Path) -> _Growing:
         with files.opened_folders(path.parent, below=self._spool) as folder:
