@@ -166,6 +166,9 @@ class Figures:
             recent_files=list(reversed(recent.files)),
             recent_rejects=list(reversed(recent.rejects)),
             history=list(self._points),
+            servers={
+                dict(labels)["server"]: value > 0 for labels, value in values.get("spoolhouse_server_up", {}).items()
+            },
         )
 
     def _paused(self) -> str | None:

@@ -62,3 +62,15 @@ async def test_the_page_names_what_is_held(browser: Browser, database: Database,
             assert f"{PREFIX}logs" in reasons
             assert "spoolhouse migrate" in reasons
             assert tab.complaints == []
+
+
+async def test_the_page_names_the_server_that_is_away(browser: Browser, database: Database, tmp_path: Path) -> None:
+    port = database.server.endpoint.http_port
+    with Daemon(f"http://127.0.0.1:{port},127.0.0.1:1/{database.name}", tmp_path / "spool") as daemon:
+        await asyncio.to_thread(daemon.wait_for, "clickhouse_server_down")
+        url = str(daemon.events("http_listening")[0]["url"])
+        async with browser.tab(tmp_path / "profile", width=1200, height=800) as tab:
+            await tab.open(url)
+            await tab.until("document.getElementById('figures').innerText.includes('away: 127.0.0.1:1')")
+            assert "1 of 2" in str(await tab.value("document.getElementById('figures').innerText"))
+            assert tab.complaints == []

@@ -1,6 +1,7 @@
 """A URL of two hosts: when one is away the other takes over, and what may be on it is not sent to the other."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -126,6 +127,7 @@ async def test_what_may_be_on_a_server_waits_for_it_while_others_go_on(pair: Pai
         assert f'spoolhouse_server_up{{server="{name}"}} 0.0' in metrics
         assert f'spoolhouse_server_up{{server="{pair.names[1]}"}} 1.0' in metrics
         assert "spoolhouse_failovers_total 1.0" in metrics
+        assert json.loads(daemon.get("/status").body)["servers"] == {name: False, pair.names[1]: True}
         await revive(first, proxy)
         await asyncio.to_thread(settled, daemon, 2)
         assert len(daemon.events("clickhouse_server_down", server=name)) == 1

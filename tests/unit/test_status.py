@@ -122,6 +122,11 @@ def test_a_person_reads_the_figures() -> None:
         assert expected in text
 
 
+def test_a_person_reads_which_servers_answer() -> None:
+    assert "servers" not in rendered(WELL)
+    assert "a:9000 answers, b:9000 is away" in rendered(replace(WELL, servers={"a:9000": True, "b:9000": False}))
+
+
 def test_the_live_view_adds_what_moves() -> None:
     text = rendered(WELL, recent=3)
     assert "▁▂▃▄▅▅▆▇█ max 800" in text

@@ -135,6 +135,9 @@ def _add_status(table: Table, status: Status) -> None:
     for name, counts in (("rejects", status.rejects), ("retries", status.retries)):
         if any(counts.values()):
             table.add_row(name, _line(", ".join(f"{key} {count:,}" for key, count in sorted(counts.items()) if count)))
+    if status.servers:
+        answers = (f"{name} {'answers' if here else 'is away'}" for name, here in status.servers.items())
+        table.add_row("servers", _line(", ".join(answers)))
     if backlog.unmovable_files:
         table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}: see file_not_moved in the log")
     if backlog.held_homes:

@@ -4,7 +4,7 @@ Fields may be added; one that is there keeps its name and its meaning. Times of 
 time are seconds. Nothing in it is a secret, and nothing in it is the content of an event.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +160,5 @@ class Status:
     recent_rejects: list[RecentReject]
     history: list[Sample]
     """The oldest first, evenly spaced."""
+    servers: dict[str, bool] = field(default_factory=dict)
+    """Whether each host of `clickhouse.url` answered when it was last asked; empty where one is named."""
