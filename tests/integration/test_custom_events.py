@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from spoolhouse.errors import BadSettingError
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.declared_sample import maker
 from spoolhouse.export.sample import Sample
+from spoolhouse.replay.settled import archive
 from spoolhouse.schema.migrate import check
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
@@ -79,6 +81,63 @@ async def _differences(used: Settings) -> list[str]:
     try:
         plan = await check(schema_of(used, declarations.load(used.events.folder)), driver)
         return [str(item) for item in (*plan.statements, *plan.refusals)]
+    finally:
+        await driver.close()
+
+
+def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
+    """Those that our own statements give to something else, too: as a key, as the measure, as any column."""
+    spool, folder = tmp_path / "spool", tmp_path / "events"
+    folder.mkdir()
+    key = ["project_id", "version", "expired", "part"]
+    names = "content contents count day hour known last_ingested_at later latest line lines object ours own piece q row"
+    names += " t there verdict written"
+    columns = {
+        **dict.fromkeys(("project_id", "expired", "part", *names.split()), "String"),
+        "version": "Int64", "size": "Nullable(Int64)", "size_count": "Int64", "at": "DateTime64(3)",
+    }  # fmt: skip
+    needed = {*key, "at"}
+    text = f'type = "odd"\ntable = "odds"\ntime = "at"\nttl_days = 90\nkey = {json.dumps(key)}\n'
+    for name, kind in columns.items():
+        text += f'[[columns]]\nname = "{name}"\ntype = "{kind}"\n' + "required = true\n" * (name in needed)
+    text += '[rollup]\nname = "odds_hourly_stats"\nkeys = ["project_id"]\nmeasure = "size"\n'
+    (folder / "odd.toml").write_text(text)
+    used = settings(database.native_url, spool, folder)
+    path = spool / "odd" / "shop" / "a.jsonl"
+    path.parent.mkdir(parents=True)
+    event = dict.fromkeys(names.split(), "x") | {"type": "odd", "project_id": "shop", "expired": "no", "part": "1"}
+    event["at"] = datetime.now(UTC).isoformat()
+    lines = [event | {"version": number, "size": 10 * number, "size_count": 1} for number in (1, 2, 3)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert asyncio.run(life.run(used, once=True)) == 0
+    settled = path.parent / "processed" / path.name
+    shown = "SELECT sum(count), sum(total_size), max(max_size) FROM mastra_admin_odds_hourly_stats"
+    assert database.query(shown) == [(3, 60, 30)]
+    assert asyncio.run(_verdicts(used, settled)) == {"there": 3}
+    database.query("TRUNCATE TABLE mastra_admin_odds SYNC")
+    assert asyncio.run(_verdicts(used, settled)) == {"missing": 3}
+    assert asyncio.run(_brought_back(used, settled)) == ["mastra_admin_odds"]
+    assert asyncio.run(_verdicts(used, settled)) == {"there": 3}
+    database.query("DROP VIEW mastra_admin_odds_hourly_feed")
+    database.query("DROP TABLE mastra_admin_odds_hourly SYNC")
+    assert asyncio.run(life.run(used, once=True)) == 0
+    assert database.query(shown) == [(3, 60, 30)]
+
+
+async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
+    driver = open_driver(used)
+    try:
+        files = archive(used, driver, declarations.load(used.events.folder))
+        return {one.verdict: one.rows async for _, verdicts in files.verify(path) for one in verdicts}
+    finally:
+        await driver.close()
+
+
+async def _brought_back(used: Settings, path: Path) -> list[str]:
+    driver = open_driver(used)
+    try:
+        files = archive(used, driver, declarations.load(used.events.folder))
+        return [one.table async for outcome in files.replay(path, dry_run=False) for one in outcome.mended]
     finally:
         await driver.close()
 

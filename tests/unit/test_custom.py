@@ -54,6 +54,12 @@ def rollup(**changes: Any) -> dict[str, Any]:
     return declared(rollup={key: value for key, value in given.items() if value is not ...})
 
 
+def rollup_of(measure: str, time: str = "at") -> dict[str, Any]:
+    columns = [{"name": name, "type": "String", "required": True} for name in ("id", "project_id")]
+    columns += [{"name": time, "type": "DateTime64(3)", "required": True}, {"name": measure, "type": "Int32"}]
+    return rollup(measure=measure) | {"columns": columns, "time": time, "key": ["project_id", time, "id"]}
+
+
 def test_the_smallest_declaration_is_enough() -> None:
     event = event_type(declared())
     assert (event.name, event.table.name, event.table.ttl_days, event.project) == ("build", "builds", 30, "project_id")
@@ -125,6 +131,10 @@ def test_the_smallest_declaration_is_enough() -> None:
         (rollup(keys=["project_id", "at"]), "rollup.keys", "few values"),
         (rollup(measure="id"), "rollup.measure", "not an Int32"),
         (rollup(grain="week"), "rollup.grain", "hour, day"),
+        (rollup_of("lines"), "rollup.measure", "lines is what the rollup calls something else"),
+        (rollup_of("hour"), "rollup.measure", "hour is what"),
+        (rollup_of("x", time="x_sum"), "time", "x_sum is what"),
+        (rollup_of("x", time="hour"), "time", "hour is what"),
         (rollup(version=0), "rollup.version", "whole number"),
         (rollup(ttl_days="long"), "rollup.ttl_days", "whole number"),
     ],

@@ -37,6 +37,8 @@ _ROLLUP = ("name", "keys", "grain", "measure", "ttl_days", "version")
 _HIGHEST_VERSION = 9999
 _OURS = frozenset({"ingested_at", "batch_id"})
 _OF_ROLLUPS = frozenset({"hour", "day", "lines", "count", "measured_count", "last_ingested_at", *_OURS})
+_OF_FIGURES = frozenset({"lines", "last_ingested_at"})
+"""What every target has beside its keys: no other column that is counted may be called so."""
 _NUMBERS = frozenset({Kind.INTEGER, Kind.INTEGER32, Kind.NUMBER})
 _BLOOM = 0.01
 RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt", "recorded_at"), fill=Fill.CLOCK)
@@ -195,10 +197,13 @@ def _rollup(given: object, columns: Mapping[str, Column], table: Table, project:
     measure = _text(given, "measure", "", "rollup.")
     if measure and _one_of(columns, measure, "rollup.measure").kind not in _NUMBERS:
         raise DeclarationError("rollup.measure", f"{measure}: not an Int32, Int64 or Float64")
+    figures = {f"{measure}_{what}" for what in ("count", "sum", "min", "max", "quantiles")}
     shown = {f"{what}_{measure}" for what in ("total", "avg", "min", "max", "p50", "p95", "p99")}
-    shown |= {f"{measure}_{what}" for what in ("count", "sum", "min", "max", "quantiles")}
-    if clash := shown & set(names):
+    if clash := (figures | shown) & set(names):
         raise DeclarationError("rollup.keys", f"{min(clash)} is what the rollup calls a figure of {measure}")
+    for used, where in ((measure, "rollup.measure"), (table.time, "time")):
+        if used in {*figures, *_OF_FIGURES, grain}:
+            raise DeclarationError(where, f"{used} is what the rollup calls something else: rename the column")
     return Rollup(
         name=name,
         time=table.time,

@@ -1,4 +1,7 @@
-"""Rows as they were shipped, one by one, beside what their table holds of them now."""
+"""Rows as they were shipped, one by one, beside what their table holds of them now.
+
+What a statement gives a name to begins with `_`, which no column of a table does: a declared type may have any other.
+"""
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
@@ -46,14 +49,14 @@ async def strangers(
     """
     own = await mender.stage(table, insert, rows)
     keys = identifiers(table.order_by)
-    written = f"SELECT {keys}, _partition_id AS part, {_is_expired(table)} AS expired FROM {identifier(own)}"  # noqa: S608  # declared names
+    written = f"SELECT {keys}, _partition_id AS _month, {_is_expired(table)} AS _expired FROM {identifier(own)}"  # noqa: S608  # declared names
     held = (
-        f"SELECT {keys}, 1 AS known, countIf(startsWith(batch_id, {{shipment:String}})) AS ours"  # noqa: S608  # declared names
+        f"SELECT {keys}, 1 AS _known, countIf(startsWith(batch_id, {{shipment:String}})) AS _ours"  # noqa: S608  # declared names
         f" FROM {_same_keys(mender, table, own)} GROUP BY {keys}"
     )
     ((count,),) = await mender.driver.execute(
-        f"SELECT count() FROM ({written}) AS written LEFT JOIN ({held}) AS held USING ({keys})"  # noqa: S608  # declared names
-        " WHERE if(has({found:Array(String)}, part), ifNull(known, 0) = 0 AND NOT expired, ifNull(ours, 0) > 0)",
+        f"SELECT count() FROM ({written}) AS _written LEFT JOIN ({held}) AS _held USING ({keys})"  # noqa: S608  # declared names
+        " WHERE if(has({found:Array(String)}, _month), ifNull(_known, 0) = 0 AND NOT _expired, ifNull(_ours, 0) > 0)",
         {"shipment": shipment, "found": list(found)},
     )
     await mender.tidy(insert.batch_id)
@@ -67,22 +70,22 @@ async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncI
     # As text: the hash of a NULL is NULL, whatever stands beside it.
     everything = f"cityHash64(toString(({identifiers(tuple(column.name for column in table.columns))})))"
     written = (
-        f"SELECT {keys}, `recorded_at` AS version, {everything} AS content, {_is_expired(table)} AS expired"  # noqa: S608  # declared names
+        f"SELECT {keys}, `recorded_at` AS _version, {everything} AS _content, {_is_expired(table)} AS _expired"  # noqa: S608  # declared names
         f" FROM {identifier(own)}"
     )
     held = (
-        f"SELECT {keys}, max(`recorded_at`) AS latest, groupUniqArray({everything}) AS contents, 1 AS known"  # noqa: S608  # declared names
+        f"SELECT {keys}, max(`recorded_at`) AS _latest, groupUniqArray({everything}) AS _contents, 1 AS _known"  # noqa: S608  # declared names
         f" FROM {_same_keys(mender, table, own)} GROUP BY {keys}"
     )
     judged = (
-        f"SELECT toString(({keys})) AS row, multiIf(has(contents, content), '{THERE}',"  # noqa: S608  # declared names
-        f" ifNull(known, 0) = 0, if(expired, '{EXPIRED}', '{MISSING}'),"
-        f" latest > version, '{SUPERSEDED}', '{DIFFERENT}') AS verdict"
-        f" FROM ({written}) AS written LEFT JOIN ({held}) AS held USING ({keys})"
+        f"SELECT toString(({keys})) AS _row, multiIf(has(_contents, _content), '{THERE}',"  # noqa: S608  # declared names
+        f" ifNull(_known, 0) = 0, if(_expired, '{EXPIRED}', '{MISSING}'),"
+        f" _latest > _version, '{SUPERSEDED}', '{DIFFERENT}') AS _verdict"
+        f" FROM ({written}) AS _written LEFT JOIN ({held}) AS _held USING ({keys})"
     )
     found = await mender.driver.execute(
-        f"SELECT verdict, count(), arrayStringConcat(groupArraySorted({_EXAMPLES})(row), '\\n')"  # noqa: S608  # declared names
-        f" FROM ({judged}) GROUP BY verdict ORDER BY verdict"
+        f"SELECT _verdict, count(), arrayStringConcat(groupArraySorted({_EXAMPLES})(_row), '\\n')"  # noqa: S608  # declared names
+        f" FROM ({judged}) GROUP BY _verdict ORDER BY _verdict"
     )
     await mender.tidy(insert.batch_id)
     return [

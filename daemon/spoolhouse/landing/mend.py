@@ -118,12 +118,12 @@ class Mender:
         version, real = identifier(_VERSION), identifier(self.prefix + table.name)
         here = f"FROM {identifier(own)} WHERE _partition_id = {{partition:String}}"
         later = (
-            f"SELECT {keys}, max({version}) AS later, 1 AS known FROM {real}"  # noqa: S608  # declared names
+            f"SELECT {keys}, max({version}) AS _later, 1 AS _known FROM {real}"  # noqa: S608  # declared names
             f" WHERE _partition_id = {{partition:String}} AND ({keys}) IN (SELECT {keys} {here}) GROUP BY {keys}"
         )
         wanted = (
-            f"SELECT 1 FROM (SELECT * {here}) AS own LEFT JOIN ({later}) AS there USING ({keys})"  # noqa: S608  # declared names
-            f" WHERE (ifNull(known, 0) = 0 OR later < own.{version})"
+            f"SELECT 1 FROM (SELECT * {here}) AS _own LEFT JOIN ({later}) AS _there USING ({keys})"  # noqa: S608  # declared names
+            f" WHERE (ifNull(_known, 0) = 0 OR _later < _own.{version})"
             f" AND toDateTime({identifier(table.time)}) + toIntervalDay({table.ttl_days}) > now() LIMIT 1"
         )
         return bool(await self.driver.execute(wanted, {"partition": partition}))

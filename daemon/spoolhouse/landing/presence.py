@@ -55,8 +55,8 @@ async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix
     names = objects(table, prefix=prefix)
     looked_in = names if shards is None else objects(table, prefix=shards.prefix)
     looks = [
-        f"SELECT {number} AS object, _partition_id AS part FROM {identifier(name)}"  # noqa: S608  # declared names
-        " WHERE batch_id IN {batches:Array(String)} GROUP BY part"
+        f"SELECT {number} AS _object, _partition_id AS _month FROM {identifier(name)}"  # noqa: S608  # declared names
+        " WHERE batch_id IN {batches:Array(String)} GROUP BY _month"
         for number, name in enumerate(looked_in)
     ]
     found = await driver.execute(" UNION ALL ".join(looks), {"batches": list(batch_ids)})
