@@ -124,6 +124,21 @@ def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
     assert database.query(shown) == [(3, 60, 30)]
 
 
+def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path: Path) -> None:
+    used = settings(database.native_url, tmp_path)
+    with SpoolWriter(tmp_path) as spool:
+        sample = Sample(seed=1, now_ms=NOW, shape="flat")
+        spool.write("span", "shop", sample.lines("span", "shop", 0, 3000))
+    assert asyncio.run(life.run(used, once=True)) == 0
+    [path] = tmp_path.glob("span/shop/processed/*")
+
+    async def several() -> list[dict[str, int]]:
+        return await asyncio.gather(*(_verdicts(used, path) for _ in range(4)))
+
+    assert asyncio.run(several()) == [{"there": 3000}] * 4
+    assert not database.query("SHOW TABLES LIKE '%mend%'")
+
+
 async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
     driver = open_driver(used)
     try:

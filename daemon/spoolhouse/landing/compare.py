@@ -64,7 +64,10 @@ async def strangers(
 
 
 async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> list[Verdict]:
-    """Return how the rows of a batch fare in their table, every column compared. Raises `StoreError`."""
+    """Return how the rows of a batch fare in their table, every column compared. Raises `StoreError`.
+
+    What is staged for it is the caller's to tidy up.
+    """
     own = await mender.stage(table, insert, rows)
     keys = identifiers(table.order_by)
     # As text: the hash of a NULL is NULL, whatever stands beside it.
@@ -87,7 +90,6 @@ async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncI
         f"SELECT _verdict, count(), arrayStringConcat(groupArraySorted({_EXAMPLES})(_row), '\\n')"  # noqa: S608  # declared names
         f" FROM ({judged}) GROUP BY _verdict ORDER BY _verdict"
     )
-    await mender.tidy(insert.batch_id)
     return [
         Verdict(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
         for verdict, count, examples in found

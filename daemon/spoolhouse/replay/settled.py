@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -88,7 +89,13 @@ class Archive:
         async for wanted in self._wanted(path):
             await expect_no_attempt(self.driver, wanted.id, prefix=mender.prefix, shards=mender.shards)
             await catch_up(self.driver, [mender.prefix + wanted.table.name])
-            yield wanted, await compare(mender, wanted.table, wanted.insert(mender.prefix), wanted.rows())
+            # Of this run alone: others may be looking at the same file.
+            insert = replace(wanted.insert(mender.prefix), batch_id=f"{wanted.id}/{secrets.token_hex(8)}")
+            try:
+                verdicts = await compare(mender, wanted.table, insert, wanted.rows())
+            finally:
+                await mender.tidy(insert.batch_id)
+            yield wanted, verdicts
 
     async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
         """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
