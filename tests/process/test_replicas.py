@@ -218,16 +218,43 @@ async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pa
 
 
 def test_what_a_rollup_lacks_is_mended_and_replicated(pair: Pair, tmp_path: Path) -> None:
+    first, _ = pair.servers
     fill(tmp_path, "mended", 0)
     with Daemon(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}) as daemon:
         assert daemon.wait() == -signal.SIGKILL
-    first, _ = pair.servers
     first.query(f"TRUNCATE TABLE {pair.database}.mastra_admin_spans_hourly SETTINGS alter_sync = 2")
-    code, heir = once(pair.native_url, tmp_path, env=ENV)
+    with Daemon(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "mend.staged=kill"}) as killed:
+        assert killed.wait() == -signal.SIGKILL
+    # It goes on at the other server, and leaves nothing on this one.
+    other_way = f"clickhouse://{pair.names[1]},{pair.names[0]}/{pair.database}"
+    code, heir = once(other_way, tmp_path, env=ENV)
     assert code == 0, heir.told()
     assert heir.events("partition_mended")
     for server in pair.servers:
         assert pair.landed(server, "mended") == (LINES, LINES, LINES)
+        left = f"SELECT name FROM system.tables WHERE database = '{pair.database}' AND name LIKE '%mend%'"
+        assert server.query(left) == []
+
+
+def test_a_replay_waits_for_what_another_replica_has(pair: Pair, tmp_path: Path) -> None:
+    first, second = pair.servers
+    pair.tell(second, "STOP")
+    fill(tmp_path, "replayed", 0)
+    code, told = once(pair.native_url, tmp_path, env=ENV)
+    assert code == 0, told.told()
+    first.kill()
+    pair.tell(second, "START")
+    path = str(tmp_path / "span" / "replayed" / "processed" / "0.jsonl")
+    settings = ("--clickhouse-url", pair.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    refused = command("replay", path, *settings, env=ENV)
+    assert refused.returncode != 0
+    assert "on another replica, and not fetched yet" in refused.stderr
+    first.start()
+    second.query(f"SYSTEM SYNC REPLICA {pair.database}.mastra_admin_spans LIGHTWEIGHT")
+    done = command("replay", path, *settings, env=ENV)
+    assert done.returncode == 0, done.stderr
+    for server in pair.servers:
+        assert pair.landed(server, "replayed") == (LINES, LINES, LINES)
 
 
 def test_tables_that_do_not_replicate_are_refused(pair: Pair, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ rejected alone; what only a person can mend is held, said, and tried now and the
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -270,7 +271,12 @@ class Inserter:
             await self._mender(delivery).mend(
                 delivery.batch.table, delivery.insert(), delivery.rows(), found, never_landed=never_landed
             )
-        await self._mender(delivery).tidy(delivery.batch_id)
+        mender = self._mender(delivery)
+        await mender.tidy(delivery.batch_id)
+        if delivery.batch.shipment.replay:
+            # Whoever mended it before, and was killed, may have done so on another server.
+            for other in await self._servers.others(mender.driver):
+                await replace(mender, driver=other).tidy(delivery.batch_id)
 
     async def _expect_same_rows(self, delivery: Delivery, found: Found) -> None:
         """Raise `OperatorError` if another version sent other rows under these ids: presence proves nothing then."""
