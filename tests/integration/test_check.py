@@ -1,7 +1,9 @@
 """The doctor, on real servers and spools with real faults."""
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,12 @@ from spoolhouse import startup
 from spoolhouse.check import folders, rights, server
 from spoolhouse.check.examine import examine
 from spoolhouse.check.finding import Finding, Level
-from spoolhouse.core.events import BUILT_IN
+from spoolhouse.core.events import BUILT_IN, LOGS
+from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.errors import OperatorError
+from spoolhouse.landing.mend import Mender
+from spoolhouse.landing.presence import Found
+from spoolhouse.schema.render import DEFAULT_PREFIX
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
@@ -24,6 +31,14 @@ USERS = Config(
         User(name="writer", password="p", grants=("GRANT SELECT, INSERT ON *.*",)),
         User(
             name="maker", password="p", grants=("GRANT SELECT, INSERT, CREATE TABLE ON *.*", "GRANT TABLE ENGINE ON *")
+        ),
+        User(
+            name="mender",
+            password="p",
+            grants=(
+                "GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE ON *.*",
+                "GRANT TABLE ENGINE ON *",
+            ),
         ),
         User(name="readonly", password="p", profile="readonly"),
         User(name="fixed", password="p", profile="fixed"),
@@ -146,8 +161,37 @@ async def test_rights_are_missing(of_guarded: Database, spool: Path) -> None:
     assert insert.mend == f"GRANT INSERT ON `{of_guarded.name}`.* TO `reader`"
     # Who leaves the schema to others needs less.
     findings = await found(settings_of(as_user(of_guarded, "writer"), spool, migrate=False))
-    assert [finding.level for finding in findings if finding.subject == "rights"] == [Level.GOOD]
-    assert "CREATE TABLE" in only(findings, Level.FAULT)["probe"].mend
+    lacks = [finding.what.split(" on ")[0] for finding in findings if finding.subject == "rights"]
+    assert lacks == [f"writer lacks {right}" for right in ("CREATE TABLE", "DROP TABLE", "ALTER DELETE")]
+    (probe,) = (finding for finding in findings if finding.subject == "probe")
+    assert (probe.level, "CREATE TABLE" in probe.mend) == (Level.FAULT, True)
+
+
+@pytest.mark.parametrize(("user", "may"), [("maker", False), ("mender", True)])
+async def test_the_rights_to_mend_a_batch_are_told(of_guarded: Database, spool: Path, user: str, *, may: bool) -> None:
+    await prepared(of_guarded, spool)
+    findings = await found(settings_of(as_user(of_guarded, user), spool, migrate=False))
+    levels = {finding.level for finding in findings if finding.subject == "rights"}
+    assert levels == {Level.GOOD if may else Level.FAULT}
+    now = datetime.now(UTC)
+    times = dict.fromkeys(("timestamp", "recorded_at"), now.isoformat())
+    event = {"id": "a", "project_id": "p", "level": "info", **times}
+    row = json.dumps([event.get(column.name, None if column.nullable else "") for column in LOGS.columns]).encode()
+
+    async def rows() -> AsyncIterator[Rows]:
+        yield Rows(data=row + b"\n", count=1)
+
+    table, clock_ms = DEFAULT_PREFIX + "logs", int(now.timestamp() * 1000)
+    insert = RowsInsert(table=table, columns=LOGS.columns, batch_id="b", token="b", clock_ms=clock_ms)
+    async with connected(as_user(of_guarded, user)) as driver:
+        mender = Mender(driver=driver, prefix=DEFAULT_PREFIX, shards=None)
+        if may:
+            mended = await mender.mend(LOGS, insert, rows(), Found())
+            assert [one.table for one in mended] == [table, f"{table}_hourly"]
+            await mender.tidy("b")
+        else:
+            with pytest.raises(OperatorError, match="ALTER DELETE"):
+                await mender.mend(LOGS, insert, rows(), Found())
 
 
 async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, spool: Path) -> None:
@@ -161,9 +205,9 @@ async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, sp
 async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
     schema = startup.schema_of(settings_of(of_guarded.native_url, spool), BUILT_IN)
-    async with connected(as_user(of_guarded, "writer")) as driver:
-        for syncs, lacking in ((False, []), (True, ["writer lacks SYSTEM SYNC REPLICA"])):
-            findings = rights.examine(schema, driver, user="writer", migrates=False, syncs=syncs)
+    async with connected(as_user(of_guarded, "mender")) as driver:
+        for syncs, lacking in ((False, []), (True, ["mender lacks SYSTEM SYNC REPLICA"])):
+            findings = rights.examine(schema, driver, user="mender", migrates=False, syncs=syncs)
             faults = [finding async for finding in findings if finding.level is Level.FAULT]
             assert [fault.what.partition(" on ")[0] for fault in faults] == lacking
 

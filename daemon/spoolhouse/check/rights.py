@@ -13,6 +13,8 @@ _SYNTAX_ERROR = 62
 _FEW = 2
 _ROWS = ("SELECT", "INSERT")
 _SCHEMA = ("CREATE TABLE", "CREATE VIEW", "DROP VIEW", "ALTER TABLE")
+_MEND = ("CREATE TABLE", "DROP TABLE", "ALTER DELETE")
+"""Needed to bring what is missing of a batch to where it is missing: by way of a table of its own, which is dropped."""
 _ENGINE = "TABLE ENGINE"
 """Needed where the server asks for it; elsewhere everybody has it."""
 _SYSTEM = ("tables", "columns", "parts", "settings", "merge_tree_settings", "data_skipping_indices", "processes")
@@ -27,8 +29,9 @@ async def examine(schema: Schema, driver: Driver, *, user: str, migrates: bool, 
     database = schema.database or "default"
     names = [qualified(database, name) for name in holding_rows(schema)]
     wanted = [(right, name) for right in (*_ROWS, *((_SYNC,) if syncs else ())) for name in names]
+    wanted += [(right, f"{identifier(database)}.*") for right in _MEND]
     if migrates:
-        wanted += [(right, f"{identifier(database)}.*") for right in _SCHEMA]
+        wanted += [(right, f"{identifier(database)}.*") for right in _SCHEMA if right not in _MEND]
         wanted += [(_ENGINE, engine) for engine in _engines(schema)]
     try:
         missing = [(right, where) for right, where in wanted if not await _has(driver, right, where)]
@@ -37,7 +40,7 @@ async def examine(schema: Schema, driver: Driver, *, user: str, migrates: bool, 
             yield unknown(SUBJECT, error)
             return
         missing = []  # CHECK GRANT is not known to older servers; the probe tries what matters
-    for right in (*_ROWS, _SYNC, *_SCHEMA, _ENGINE):
+    for right in dict.fromkeys((*_ROWS, _SYNC, *_MEND, *_SCHEMA, _ENGINE)):
         if places := [where for lacking, where in missing if lacking == right]:
             yield _lacking(user, right, places, f"{identifier(database)}.*")
     if not missing:
@@ -65,9 +68,10 @@ def _lacking(user: str, right: str, places: list[str], everywhere: str) -> Findi
     # The whole database where there are many: nobody wants to copy twenty statements.
     where = places if len(places) <= _FEW else [everywhere]
     mend = "; ".join(f"GRANT {right} ON {place} TO {identifier(user)}" for place in where)
-    why = (
-        "rows cannot be landed, or looked for"
-        if right in (*_ROWS, _SYNC)
-        else "the schema cannot be brought up to date"
-    )
+    if right in {*_ROWS, _SYNC}:
+        why = "rows cannot be landed, or looked for"
+    elif right in _MEND:
+        why = "a batch of which a crash has left a part cannot be completed, and its table is held"
+    else:
+        why = "the schema cannot be brought up to date"
     return fault(SUBJECT, f"{user} lacks {right} on {', '.join(where)}", why=why, mend=mend)
