@@ -49,7 +49,7 @@ class TransientError(StoreError):
 
 
 class UnreachableError(TransientError):
-    """No server answers at that address, or it broke off: another server may."""
+    """No server answers at that address, or it broke off, or it has lost its Keeper: another server may do better."""
 
 
 class UnfetchedError(TransientError):

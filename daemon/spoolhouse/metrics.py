@@ -137,7 +137,8 @@ PART_PRESSURE = Gauge(
 
 SERVER_UP = Gauge(
     "spoolhouse_server_up",
-    "1 if this host of clickhouse.url answered when it was last asked, else 0; there if several are named.",
+    "1 if this host of clickhouse.url answered, and had its Keeper, when it was last asked, else 0; there if "
+    "several are named.",
     ["server"],
     registry=REGISTRY,
 )

@@ -11,16 +11,19 @@ from pathlib import Path
 import pytest
 
 from spoolhouse import startup
+from spoolhouse.core.events import LOGS
+from spoolhouse.core.ports import RowsInsert
 from spoolhouse.errors import OperatorError, UnreachableError
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.store.clickhouse.replicas import Replicas
 from tests.conftest import CLUSTER
 from tests.contract.proxy import Proxy, proxy_to
-from tests.engine import LocalServer
+from tests.engine import LocalServer, QueryError
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import span
 from tests.process.replicated import Pair, pair_of, settled
+from tests.process.test_cluster import log_rows
 
 LINES = 100
 ENV = {
@@ -190,7 +193,7 @@ def test_the_doctor_looks_at_all_hosts(pair: Pair, tmp_path: Path) -> None:
     first.kill()
     told = " ".join(command(*arguments, env=ENV).stdout.split())
     assert f"{pair.names[1]}: replicas of the same tables" in told
-    assert f"{pair.names[0]} does not answer" in told
+    assert f"{pair.names[0]} is away: no answer" in told
 
 
 async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pair) -> None:
@@ -215,6 +218,46 @@ async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pa
         assert await driver.execute("SELECT tcpPort()") == [(second.endpoint.tcp_port,)]
     finally:
         await driver.close()
+
+
+async def test_a_server_that_has_lost_its_keeper_is_away(pair: Pair, tmp_path: Path) -> None:
+    first, second = pair.servers
+    logs = "mastra_admin_logs"
+    first.kill()
+    await until(lambda: forgotten(second, f"{pair.database}.{logs}"))
+    await asyncio.to_thread(first.start)
+    driver = startup.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
+    assert isinstance(driver, Replicas)
+    insert = RowsInsert(table=logs, columns=LOGS.columns, batch_id="b", token="b", clock_ms=1)
+    try:
+        server = await driver.pick()
+        with pytest.raises(UnreachableError) as refused:
+            await server.insert_rows(insert, log_rows())
+        assert refused.value.code == 242
+        await server.ping()
+        assert driver.is_split, "that it answers does not mean that it takes rows"
+        await driver.insert_rows(insert, log_rows())
+        await driver.agree([logs])
+        assert driver.present == [pair.names[1]]
+        fill(tmp_path, "keeper", 0)
+        code, told = once(pair.native_url, tmp_path, env=ENV)
+        assert code == 0, told.told()
+        first.query(f"SYSTEM RESTORE REPLICA {pair.database}.{logs}")
+        await driver.agree([logs])
+        assert driver.present == sorted(pair.names)
+        assert not driver.is_split
+    finally:
+        await driver.close()
+
+
+def forgotten(server: LocalServer, table: str) -> bool:
+    """Have Keeper forget the first server's replica, once it knows that this one is gone."""
+    try:
+        server.query(f"SYSTEM DROP REPLICA 'a' FROM TABLE {table}")
+    except QueryError as error:
+        assert error.code == 305, error  # noqa: PT017  # it is to be tried again
+        return False
+    return True
 
 
 def test_what_a_rollup_lacks_is_mended_and_replicated(pair: Pair, tmp_path: Path) -> None:

@@ -33,4 +33,4 @@ async def _examine(servers: Replicas, schema: Schema) -> AsyncIterator[Finding]:
         yield good(SUBJECT, f"{', '.join(servers.present)}: replicas of the same tables")
     for name, silence in servers.away.items():
         why = "batches that may be on it wait for it, and so does all that was under way at a restart"
-        yield warning(SUBJECT, f"{name} does not answer: {silence.message}", why=why, mend=silence.mend)
+        yield warning(SUBJECT, f"{name} is away: {silence.message}", why=why, mend=silence.mend)

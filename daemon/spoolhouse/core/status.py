@@ -161,4 +161,4 @@ class Status:
     history: list[Sample]
     """The oldest first, evenly spaced."""
     servers: dict[str, bool] = field(default_factory=dict)
-    """Whether each host of `clickhouse.url` answered when it was last asked; empty where one is named."""
+    """Whether each host of `clickhouse.url` could take rows when it was last asked; empty where one is named."""

@@ -4,13 +4,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from spoolhouse.core.ports import Driver
-from spoolhouse.errors import TransientError
+from spoolhouse.errors import UnreachableError
+
+READ_ONLY = 242
+"""ClickHouse's code for a table that has lost its Keeper."""
 
 _ENGINES = (
     "SELECT name, engine FROM system.tables WHERE database = currentDatabase() AND has({names:Array(String)}, name)"
 )
 _REPLICAS = """
-SELECT table, zookeeper_path, replica_name, mapKeys(replica_is_active) FROM system.replicas
+SELECT table, is_readonly, zookeeper_path, replica_name, mapKeys(replica_is_active) FROM system.replicas
 WHERE database = currentDatabase() AND has({names:Array(String)}, table)
 """
 
@@ -29,16 +32,19 @@ class Standing:
 
 
 async def look(driver: Driver, tables: Collection[str]) -> Mapping[str, Standing]:
-    """Return what a server says of those of `tables` that it has. Raises `StoreError`, also if Keeper does not answer.
+    """Return what a server says of those of `tables` that it has.
 
-    Two Keepers may have the same path, so it is asked who else is there.
+    Two Keepers may have the same path, so it is asked who else is there. Raises `StoreError`; it is an
+    `UnreachableError` if the server takes no rows, because it has lost its Keeper.
     """
     names = {"names": list(tables)}
     found = {str(name): Standing(engine=str(engine)) for name, engine in await driver.execute(_ENGINES, names)}
-    for name, path, replica, known in await driver.execute(_REPLICAS, names):
+    for name, is_read_only, path, replica, known in await driver.execute(_REPLICAS, names):
         others = frozenset(str(one) for one in known) if isinstance(known, list) else frozenset()
-        if not others:
-            raise TransientError(f"the replicas of {name} are not known: Keeper does not answer")
+        if is_read_only or not others:
+            raise UnreachableError(
+                f"{name} is read-only", code=READ_ONLY, mend="see system.replicas there, and whether its Keeper runs"
+            )
         found[str(name)] = Standing(engine=found[str(name)].engine, path=str(path), replica=str(replica), known=others)
     return found
 

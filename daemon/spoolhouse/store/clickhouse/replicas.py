@@ -15,57 +15,92 @@ import structlog
 from spoolhouse import metrics
 from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import Driver, OneServer, Parameter, Rows, RowsInsert, Servers
-from spoolhouse.errors import OperatorError, StoreError, TransientError, UnreachableError
-from spoolhouse.store.clickhouse.agreement import Standing, disagreement, look
+from spoolhouse.errors import OperatorError, StoreError, UnreachableError
+from spoolhouse.store.clickhouse.agreement import READ_ONLY, Standing, disagreement, look
 
 log = structlog.get_logger(__name__)
 
 Hear = Callable[[str, UnreachableError | None], None]
 
+_LOST_KEEPER = frozenset({225, READ_ONLY, 999})
+"""ClickHouse's codes for what a server says that cannot speak to its Keeper."""
+
 
 class Server:
-    """One of several servers: a driver of which it is noted whether it answers."""
+    """One of several servers: a driver of which it is noted whether it takes rows."""
 
     def __init__(self, name: str, driver: Driver, hear: Hear) -> None:
         """Speak through `driver`; `hear` is told of each answer, and of each time that there was none."""
         self.name = name
         self._driver = driver
         self._hear = hear
+        self._lost_keeper = False
+        """It answers, and takes no rows."""
 
     async def ping(self) -> None:
         """Return once the server answers a trivial query."""
-        with self._heard():
+        with self._failing():
             await self._driver.ping()
+        self._answered()
 
     async def execute(
         self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
-        with self._heard():
-            return await self._driver.execute(sql, parameters, query_id=query_id)
+        with self._failing():
+            rows = await self._driver.execute(sql, parameters, query_id=query_id)
+        self._answered()
+        return rows
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Insert all of `rows`; see `core.ports.Driver`."""
         taken = _Taken(aiter(rows))
-        with self._heard(taken):
+        with self._failing():
             await self._driver.insert_rows(insert, taken)
+        if taken.any:
+            self._answered(takes_rows=True)
+
+    async def look(self, tables: Collection[str]) -> Mapping[str, Standing]:
+        """Return what it says of those of `tables` that it has, if they take rows."""
+        with self._failing():
+            seen = await look(self._driver, tables)
+        self._answered(takes_rows=True)
+        return seen
 
     async def close(self) -> None:
         """Close all connections."""
         await self._driver.close()
 
     @contextmanager
-    def _heard(self, taken: "_Taken | None" = None) -> Generator[None]:
+    def _failing(self) -> Generator[None]:
         try:
             yield
-        except UnreachableError as error:
-            self._hear(self.name, error)
-            raise
-        except StoreError:
+        except StoreError as error:
+            away = _away(error)
+            if away is None:
+                self._answered()
+                raise
+            self._lost_keeper = away.code is not None
+            self._hear(self.name, away)
+            if away is error:
+                raise
+            raise away from error
+
+    def _answered(self, *, takes_rows: bool = False) -> None:
+        self._lost_keeper = self._lost_keeper and not takes_rows
+        if not self._lost_keeper:
             self._hear(self.name, None)
-            raise
-        if taken is None or taken.any:
-            self._hear(self.name, None)
+
+
+def _away(error: StoreError) -> UnreachableError | None:
+    """Return an error as what it is where there are other servers: one may have lost its Keeper, and they have not."""
+    if isinstance(error, UnreachableError):
+        return error
+    if error.code not in _LOST_KEEPER:
+        return None
+    return UnreachableError(
+        error.message, code=error.code, ambiguous=error.ambiguous, mend=error.mend, in_view=error.in_view
+    )
 
 
 class _Taken(AsyncIterator[Rows]):
@@ -166,19 +201,19 @@ class Replicas:
     async def agree(self, tables: Collection[str]) -> None:
         """See that `tables` are the same ones on all servers that answer, now and before any later use of a server.
 
-        Raises `OperatorError` where they are not, and `TransientError` if no server can tell.
+        Raises `OperatorError` where they are not, and `UnreachableError` if no server takes rows.
         """
         wanted = tuple(sorted(tables))
         if wanted != self._tables:
             self._tables = wanted
             self._agreed.clear()
-        silent: list[TransientError] = []
+        silent: list[UnreachableError] = []
         fresh: list[str] = []
         for name, server in self._servers.items():
             try:
-                self._seen[name] = await look(server, wanted)
+                self._seen[name] = await server.look(wanted)
                 fresh.append(name)
-            except TransientError as error:
+            except UnreachableError as error:
                 silent.append(error)
         if not fresh:
             raise silent[0]
@@ -190,7 +225,7 @@ class Replicas:
             return
         async with self._looking[server.name]:
             if server.name not in self._agreed:
-                self._seen[server.name] = await look(server, self._tables)
+                self._seen[server.name] = await server.look(self._tables)
                 self._judge(server.name)
 
     def _judge(self, name: str) -> None:
