@@ -29,7 +29,7 @@ def test_no_command_obeys_a_name(database: Database, tmp_path: Path) -> None:
     spool = ("--file-storage-path", tmp_path, "--base-path", "")
     where = (*spool, "--clickhouse-url", database.native_url)
     drop(tmp_path, "span", NASTY, f"{NASTY}.jsonl", good("p", 3) + b"{\n")
-    drop(tmp_path, "span", NASTY, f"{NASTY}.jsonl.gz", gzip.compress(good("p", 3, first=3))[:-9])
+    drop(tmp_path, "span", NASTY, f"{NASTY}.jsonl.gz", gzip.compress(good("p", 3, first=3))[:-8])
     code, daemon = once(database.native_url, tmp_path)
     assert code == 1, daemon.told()
     assert database.query(f"SELECT count() FROM {SPANS}") == [(6,)]
