@@ -38,7 +38,7 @@ test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse, side by side (T
 .PHONY: faults
 faults: export SPOOLHOUSE_TEST_FAULTS := long
 faults: $(VENV)/.stamp-dev ## The fault suite in its long form: each fault at each place (T='-k name' chooses)
-	@$(PYTEST) tests/faults $(or $(T),--numprocesses=auto)
+	@$(PYTEST) tests/faults --override-ini=faulthandler_timeout=7200 $(T)
 
 .PHONY: check
 check: $(VENV)/.stamp-dev ## Lint, format and types, changing nothing

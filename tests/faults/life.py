@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from spoolhouse.failpoints import VARIABLE
 from tests.faults.oracle import TOO_LONG, Oracle
@@ -45,6 +45,10 @@ ALSO: Mapping[str, str] = {
 AFTER: Mapping[str, str] = {
     "home.before_release": "home.claimed",
     "home.released": "home.claimed",
+    "home.before_removal": "home.claimed",
+    "home.removing": "home.claimed",
+    "home.emptied": "home.claimed",
+    "journal.load": "home.claimed",
     "adopt.": "insert.answered",
     "insert.looked": "insert.answered",
     "journal.cuts": "insert.answered",
@@ -84,15 +88,29 @@ def url_for(oracle: Oracle, place: str) -> str:
     return oracle.database.http_url if place.startswith("http.") else oracle.database.native_url
 
 
-def before(place: str) -> str | None:
-    """Return where an instance must have died for the next one to come by `place`; None if any does."""
-    return AFTER.get(place) or AFTER.get(place.partition(".")[0] + ".")
-
-
-def feed(oracle: Oracle, place: str = "") -> None:
-    """Drop one file of each kind: lines for two tables, a line that is too long, nothing, archives whole and not."""
+def lead_to(oracle: Oracle, place: str) -> bool:
+    """Do what makes the next instance come by `place`; tell whether another one had to die for that."""
+    first = AFTER.get(place) or AFTER.get(place.partition(".")[0] + ".")
+    if place.startswith("mend."):
+        # A file is a shipment: once this one is acknowledged there is something of it to lose.
+        oracle.drop(12)
+        run_into(oracle, "ledger.before_write", "kill")
+        oracle.lose_parts()
+    elif first:
+        die_at(oracle, first)
+    if place == "home.before_renaming_back":
+        oracle.rename_claimed()
     if place in REFUSED:
         oracle.drop_refused()
+    if place.startswith("files."):
+        # It has no folder for settled files yet.
+        oracle.drop(2, project=f"p{len(oracle.files)}")
+    feed(oracle)
+    return bool(first)
+
+
+def feed(oracle: Oracle) -> None:
+    """Drop one file of each kind: lines for two tables, a line that is too long, nothing, archives whole and not."""
     oracle.drop(12, logs=3, bad=2)
     oracle.drop(5, logs=0, bad=0)
     oracle.drop(9, packed=True, bad=1)
@@ -101,11 +119,25 @@ def feed(oracle: Oracle, place: str = "") -> None:
     oracle.drop_raw(f"{len(oracle.files)}-cut.jsonl.gz", gzip.compress(TOO_LONG * 3)[:-20], unreadable=True)
 
 
+def run_into(oracle: Oracle, place: str, action: Literal["kill", "term"]) -> None:
+    """Run a daemon until it meets its end at `place`."""
+    with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, action)) as daemon:
+        code = daemon.wait(30)
+        if action == "kill":
+            assert code == -signal.SIGKILL, f"{place}: {daemon.told()}"
+        else:
+            assert code == 0 or died_at_birth(daemon, code), f"{place}: {daemon.told()}"
+
+
+def died_at_birth(daemon: Daemon, code: int) -> bool:
+    """Tell whether the signal came before anything was set up to heed it, hence before anything was claimed."""
+    return code == -signal.SIGTERM and not daemon.events("started")
+
+
 def die_at(oracle: Oracle, place: str) -> None:
     """Run a daemon until it is killed at `place`."""
-    feed(oracle, place)
-    with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "kill")) as daemon:
-        assert daemon.wait(30) == -signal.SIGKILL, f"{place}: {daemon.told()}"
+    lead_to(oracle, place)
+    run_into(oracle, place, "kill")
 
 
 def recover(oracle: Oracle, **env: str) -> None:
@@ -142,9 +174,7 @@ def strike_at(  # a fault, its end, and where it hits
 
     The daemon lives on, and brings all that was dropped to its end by itself.
     """
-    if first := before(place):
-        die_at(oracle, first)
-    feed(oracle)
+    lead_to(oracle, place)
     here = oracle.spool.parent / "here"
     settled = len(oracle.files)
     with Daemon(url, oracle.spool, env=armed(place, f"wait:{here}") | env) as daemon:

@@ -15,9 +15,7 @@ from tests.faults.life import (
     LONG,
     REFUSED,
     armed,
-    before,
-    die_at,
-    feed,
+    lead_to,
     parts,
     recover,
     strike_at,
@@ -45,9 +43,7 @@ SOME = [
 def test_the_disk_fails_once(oracle: Oracle, some: Sequence[str], error: str) -> None:
     """The daemon tries again by itself."""
     for place in some:
-        if first := before(place):
-            die_at(oracle, first)
-        feed(oracle)
+        lead_to(oracle, place)
         with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, error)) as daemon:
             wait_until(lambda: oracle.settled() == len(oracle.files) or daemon.has_ended())
             assert not daemon.has_ended(), f"{place}: {daemon.told()}"

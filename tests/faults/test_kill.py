@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.faults.life import DELETING, QUICK, armed, before, die_at, recover
+from tests.faults.life import DELETING, QUICK, armed, die_at, recover
 from tests.faults.oracle import Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon, once
@@ -21,15 +21,8 @@ del STAGES["archive"]  # deletes one file at a time, if asked to: tests/process/
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
     for place in STAGES[stage]:
-        if place in DELETING:
-            continue
-        if first := before(place):
-            die_at(oracle, first)
-        if place.startswith("mend."):
-            oracle.lose_parts()
-        if place == "home.before_renaming_back":
-            oracle.rename_claimed()
-        die_at(oracle, place)
+        if place not in DELETING:
+            die_at(oracle, place)
     recover(oracle)
     oracle.check()
 

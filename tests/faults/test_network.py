@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.contract.proxy import Proxy, proxy_to
-from tests.faults.life import LONG, armed, before, die_at, feed, recover, wait_until
+from tests.faults.life import LONG, armed, lead_to, recover, wait_until
 from tests.faults.oracle import PREFIX, Oracle
 from tests.process.daemon import Daemon
 
@@ -66,9 +66,7 @@ async def strike(oracle: Oracle, driver: str, place: str, fault: Callable[[Proxy
     endpoint = oracle.database.server.endpoint
     scheme, port = {"native": ("clickhouse", endpoint.tcp_port), "http": ("http", endpoint.http_port)}[driver]
     here = oracle.spool.parent / "here"
-    if first := before(place):
-        await asyncio.to_thread(die_at, oracle, first)
-    feed(oracle)
+    await asyncio.to_thread(lead_to, oracle, place)
     expected = len(oracle.files)
     async with proxy_to("127.0.0.1", port) as proxy:
         url = f"{scheme}://127.0.0.1:{proxy.port}/{oracle.database.name}"

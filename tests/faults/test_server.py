@@ -46,6 +46,8 @@ def test_server_killed_at_each_place(oracle: Oracle, driver: str, away: bool) ->
             back()
 
     for place in LIFE if LONG else PLACES[away + 2 * DRIVERS.index(driver) :: 3]:
+        if place.startswith("native.") and driver == "http_url":
+            continue
         strike_at(oracle, place, strike, back if away else lambda: None, url=getattr(oracle.database, driver))
     oracle.check()
 

@@ -17,11 +17,12 @@ from tests.faults.life import (
     QUICK,
     REFUSED,
     armed,
-    before,
-    die_at,
+    died_at_birth,
     feed,
+    lead_to,
     parts,
     recover,
+    run_into,
     url_for,
     wait_until,
 )
@@ -40,22 +41,13 @@ SOME = ["home.claimed", "claim.packed", "insert.sending", "insert.answered", "se
 """Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""
 
 
-def died_at_birth(daemon: Daemon, code: int) -> bool:
-    """Tell whether the signal came before anything was set up to heed it, hence before anything was claimed."""
-    return code == -signal.SIGTERM and not daemon.events("started")
-
-
 @pytest.mark.parametrize("some", parts(EACH if LONG else list(LIFE[::2])), ids=lambda some: some[0])
 def test_a_stop_at_each_place(oracle: Oracle, some: Sequence[str]) -> None:
     """It ends with 0, and leaves nothing claimed behind; what it had not taken yet is the next one's."""
     for place in some:
-        if first := before(place):
-            die_at(oracle, first)
-        feed(oracle)
-        with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "term")) as daemon:
-            code = daemon.wait(30)
-            assert code == 0 or died_at_birth(daemon, code), f"{place}: {daemon.told()}"
-        if not first:
+        follows = lead_to(oracle, place)
+        run_into(oracle, place, "term")
+        if not follows:
             assert oracle.claimed() == [], place
     recover(oracle)
     oracle.check()
@@ -79,9 +71,7 @@ def test_two_stops_at_each_place(oracle: Oracle, some: Sequence[tuple[str, str]]
 def test_a_stopped_process_keeps_its_lock(oracle: Oracle, tmp_path: Path, some: Sequence[str]) -> None:
     """Its neighbour looks for the dead again and again, and lets it be; continued, it goes on where it was."""
     for place in some:
-        if first := before(place):
-            die_at(oracle, first)
-        feed(oracle)
+        lead_to(oracle, place)
         looked = tmp_path / "looked"
         with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "stop")) as stopped:
             os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
