@@ -156,6 +156,32 @@ async def test_after_a_restart_all_servers_are_asked(pair: Pair, tmp_path: Path)
         assert pair.landed(server, "restart") == (2 * LINES, 2 * LINES, 2 * LINES)
 
 
+async def test_a_batch_in_doubt_waits_for_no_other_server_of_the_cluster(
+    replicas: tuple[LocalServer, LocalServer], tmp_path: Path
+) -> None:
+    spool, marker = tmp_path / "spool", tmp_path / "sent"
+    fill(spool, "doubt", 0)
+    env = {
+        **ENV,
+        "SPOOLHOUSE_CLICKHOUSE__CLUSTER": CLUSTER,
+        "SPOOLHOUSE_TEST_FAILPOINTS": f"native.block_sent=wait:{marker}",
+    }
+    with pair_of(replicas, cluster=True) as pair:
+        first, second = pair.servers
+        second.kill()
+        async with proxy_to("127.0.0.1", first.endpoint.tcp_port) as proxy:
+            url = f"clickhouse://127.0.0.1:{proxy.port},{pair.names[1]}/{pair.database}"
+            with Daemon(url, spool, env=env) as daemon:
+                await until(marker.exists)
+                proxy.deaf.set()
+                await asyncio.to_thread(marker.unlink)
+                await until(lambda: pair.landed(first, "doubt", synced=False) == (LINES, LINES, LINES))
+                proxy.deaf.clear()
+                proxy.cut()
+                await asyncio.to_thread(settled, daemon, 1)
+        assert pair.landed(first, "doubt") == (LINES, LINES, LINES)
+
+
 def test_each_line_once_whichever_server_dies(replicas: tuple[LocalServer, LocalServer], tmp_path: Path) -> None:
     files = 18
     with pair_of(replicas, cluster=True) as pair:

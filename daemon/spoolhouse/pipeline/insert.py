@@ -188,7 +188,7 @@ class Inserter:
         insert = delivery.insert()
         server = await self._server(delivery)
         if delivery.doubtful and not self._through:
-            await expect_no_attempt(server, insert.batch_id, prefix=self._prefix, shards=self._shards)
+            await expect_no_attempt(server, insert.batch_id, prefix=self._prefix, shards=self._elsewhere(delivery))
             # A view that failed is not mended from here: it gets the rows by the same token once more.
             found = Found() if delivery.in_view else await self._find(delivery)
             if delivery.batch.shipment.replay and delivery.batch.shipment.fingerprint != self.fingerprint:
@@ -242,6 +242,15 @@ class Inserter:
             await catch_up(server, objects(delivery.batch.table, prefix=self._prefix))
         return server
 
+    def _elsewhere(self, delivery: Delivery) -> Shards | None:
+        """Return on which shards a batch may be besides its server's.
+
+        On all, for whoever had it before, or for a single host that may stand for many. Of several hosts it is known
+        which one has what was sent from here: nobody has to wait for another.
+        """
+        is_known = self._servers.are_several and not delivery.batch.shipment.replay
+        return None if is_known else self._shards
+
     def _mender(self, delivery: Delivery) -> Mender:
         """Return what mends on the server that the attempt is made on."""
         if delivery.server is None:
@@ -254,7 +263,7 @@ class Inserter:
             delivery.batch.table,
             [delivery.batch_id],
             prefix=self._prefix,
-            shards=self._shards,
+            shards=self._elsewhere(delivery),
         )
         reach("insert.looked")
         return found
