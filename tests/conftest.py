@@ -36,7 +36,7 @@ ENGINE_FIXTURES = {"server", "start_server", "started_replicas"}
 
 WORKERS = 8
 """At most so many processes run tests: each has a ClickHouse of its own."""
-TOGETHER = frozenset({"tests/repo/test_wheel.py", "tests/process/test_bad_input.py"})
+TOGETHER = frozenset({"tests/repo/test_wheel.py", "tests/process/test_bad_input.py", "tests/process/test_replicas.py"})
 """Modules whose tests share what takes long to make."""
 
 

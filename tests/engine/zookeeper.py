@@ -43,7 +43,7 @@ OPTIONS = (
 )
 REMEDY = (
     "tests of replicated tables need Java (Debian: default-jre-headless) and ZooKeeper (Debian: libzookeeper-java, "
-    "which `apt-get download` fetches after an `apt-get update`)"
+    "which `apt-get download` fetches, after an `apt-get update` as root)"
 )
 
 
@@ -66,7 +66,13 @@ def fetch(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as name:
         place = Path(name)
         # Not as another user, who could not write here.
-        run("apt-get", "download", "-o", "APT::Sandbox::User=root", *PACKAGES, cwd=place)
+        download = ("download", "-o", "APT::Sandbox::User=root", *PACKAGES)
+        try:
+            run("apt-get", *download, cwd=place)
+        except EngineError:
+            # A fresh machine has no lists yet, an old one lists what is gone; whoever may not update is told.
+            run("apt-get", "update", cwd=place)
+            run("apt-get", *download, cwd=place)
         for package in place.glob("*.deb"):
             run("dpkg-deb", "--extract", str(package), str(place), cwd=place)
         for jar in JARS:
