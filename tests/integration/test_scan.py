@@ -317,7 +317,7 @@ async def test_who_comes_while_a_backlog_is_passed_on_gets_a_turn(
 ) -> None:
     """Once what the last scan found is no longer fresh, there is another one, before all of it is through."""
     monkeypatch.setattr(arrivals_stage, "_FRESH", seconds)
-    monkeypatch.setattr(arrivals_stage, "_SCAN_SHARE", 1)
+    monkeypatch.setattr(arrivals_stage, "_SCAN_SHARE", 0)
     for number in range(60):
         _drop(spool, f"span/many/{number}.jsonl")
     stage = _Stage(spool)

@@ -19,7 +19,7 @@ import watchfiles
 
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
-from spoolhouse.core.turns import fair
+from spoolhouse.core.turns import Turns
 from spoolhouse.errors import SpoolError
 from spoolhouse.progress import Progress
 from spoolhouse.spool import layout
@@ -219,6 +219,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
     Whoever sets `stop` sets `wake` too.
     """
     quietness = Quiet(look().quiet)
+    turns = Turns[Seen](_whose)
     reported: Counter[str] = Counter()
     async with out:
         while not stop.is_set():
@@ -235,7 +236,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
             fresh = [file for file in seen if file.place not in desk.under_way and file.place not in desk.refused]
             old_at = now + max(_FRESH, _SCAN_SHARE * (now - began))
             is_old = False
-            for file in fair(quietness.settled(fresh, now=now, wall=time.time()), _whose):
+            for file in turns.take(quietness.settled(fresh, now=now, wall=time.time())):
                 if stop.is_set():
                     return
                 desk.under_way.add(file.place)
