@@ -18,6 +18,7 @@ LONG = os.environ.get("SPOOLHOUSE_TEST_FAULTS") == "long"
 """`make faults`: each fault at each place. Else each place once, and each fault at those that differ most."""
 
 QUICK = {
+    "SPOOLHOUSE_HTTP__LISTEN": "off",
     "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "false",
     "SPOOLHOUSE_ADOPT__INTERVAL": "0.2",
     "SPOOLHOUSE_BATCH__LINGER": "0.05",
@@ -27,7 +28,7 @@ QUICK = {
     "SPOOLHOUSE_RETRY__CAP": "0.5",
     "SPOOLHOUSE_REJECT__MAX_RATIO": "1",
 }
-"""Small waits: what a fault hits is a place, not a moment."""
+"""A quick start and small waits: what a fault hits is a place, not a moment."""
 
 BY_COPY = "files.move@*=EXDEV"
 """The archive is on another disk."""

@@ -21,6 +21,12 @@ SCRIPT = Path(sysconfig.get_path("scripts"), "spoolhouse")
 Record = Mapping[str, object]
 
 
+def as_from_a_terminal(*command: str | Path) -> list[str]:
+    """Return a command that heeds SIGINT and SIGHUP, though the tests run in the background, or under nohup."""
+    default = "import os, signal, sys; [signal.signal(number, signal.SIG_DFL) for number in (1, 2)]"
+    return [sys.executable, "-c", f"{default}; os.execv(sys.argv[1], sys.argv[1:])", *map(str, command)]
+
+
 # Gives up CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (PR_CAPBSET_DROP is 24), then becomes the command.
 _OBEY_PERMISSIONS = """
 import ctypes, os, sys
@@ -63,6 +69,7 @@ class Daemon:
         unprivileged: bool = False,
         any_port: bool = True,
         prelude: str = "",
+        from_a_terminal: bool = False,
     ) -> None:
         """Start it on the spool `storage` itself (no base path), with quick scans, and HTTP on a free port.
 
@@ -80,6 +87,8 @@ class Daemon:
             command = [sys.executable, "-c", _OBEY_PERMISSIONS, *command]
         if prelude:
             command = [sys.executable, "-c", prelude + _THEN_RUN, *command]
+        if from_a_terminal:
+            command = as_from_a_terminal(*command)
         if elsewhere:
             command = ["nsenter", "--target", elsewhere[1], "--user", "--mount", "--preserve-credentials", *command]
         self.records: list[Record] = []

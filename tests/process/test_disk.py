@@ -12,7 +12,12 @@ from tests.process.daemon import Daemon, drop, once
 from tests.process.inputs import good
 
 SPANS = "mastra_admin_spans"
-HASTE = {"SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.1", "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.2"}
+HASTE = {
+    "SPOOLHOUSE_HTTP__LISTEN": "off",
+    "SPOOLHOUSE_RETRY__FIRST": "0.05",
+    "SPOOLHOUSE_RETRY__CAP": "0.1",
+    "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.2",
+}
 BAD = b"no event\n"
 FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
 

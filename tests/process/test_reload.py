@@ -170,9 +170,7 @@ def test_systemd_hears_of_it(database: Database, tmp_path: Path, file: Path) -> 
 
 def test_a_run_with_an_end_ends_with_its_terminal(tmp_path: Path) -> None:
     """`--once` takes no reload: SIGHUP ends it, as it ends what else a closed terminal leaves behind."""
-    # Where the tests run under nohup, it would be ignored.
-    default = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-    with Daemon("clickhouse://127.0.0.1:1", tmp_path, "--once", prelude=default) as daemon:
+    with Daemon("clickhouse://127.0.0.1:1", tmp_path, "--once", from_a_terminal=True) as daemon:
         daemon.wait_for("clickhouse_unavailable")
         daemon.signal(signal.SIGHUP)
         assert daemon.wait() == -signal.SIGHUP

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database, StartServer
-from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, Daemon, command, drop
+from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, Daemon, as_from_a_terminal, command, drop
 from tests.process.inputs import good
 
 BAD = b'{"type":"span"}\n'
@@ -165,7 +165,8 @@ def test_the_live_view_moves_until_ctrl_c(database: Database, tmp_path: Path) ->
         ours, theirs = pty.openpty()
         arguments = ["status", "--watch", "--interval", "0.1", "--file-storage-path", str(tmp_path), "--base-path", ""]
         env = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "60"}
-        watching = subprocess.Popen([str(SCRIPT), *arguments], stdin=theirs, stdout=theirs, env=env)
+        command = as_from_a_terminal(SCRIPT, *arguments)
+        watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, env=env)
         os.close(theirs)
         try:
             shown = read_until(ours, b"running")
