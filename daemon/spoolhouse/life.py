@@ -45,7 +45,7 @@ async def run(
     figures = Figures(settings=settings, events=events)
     try:
         await asyncio.to_thread(check, root)
-        memory.calm_the_collector()
+        memory.spare_what_is_there()
         memory.keep_what_is_freed()
         async with looked_at(settings.http, figures, once=once) as url:
             instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"

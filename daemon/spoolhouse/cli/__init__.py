@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 import structlog
 
-from spoolhouse import __version__, log
+from spoolhouse import __version__, log, memory
 from spoolhouse.cli import (
     check,
     generate,
@@ -105,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # A name that is no UTF-8, or a terminal that is not: show escapes, do not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
+    memory.calm_the_collector()
     log.configure()
     options = parser().parse_args(arguments)
     debug = getattr(options, "log.level", None) == "debug"
