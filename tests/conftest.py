@@ -42,8 +42,8 @@ TOGETHER = frozenset({"tests/repo/test_wheel.py", "tests/process/test_bad_input.
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are cores: a test waits about as long as it computes."""
-    return min(len(os.sched_getaffinity(0)) + 1, WORKERS)
+    """Return twice as many as there are cores: a test waits about as long as it computes."""
+    return min(2 * len(os.sched_getaffinity(0)), WORKERS)
 
 
 class Apart(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no annotations

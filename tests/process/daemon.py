@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 SCRIPT = Path(sysconfig.get_path("scripts"), "spoolhouse")
 Record = Mapping[str, object]
@@ -46,7 +46,11 @@ class Answer:
 
 
 _QUICK = {"SPOOLHOUSE_SPOOL__QUIET": "0.05", "SPOOLHOUSE_SPOOL__TORN_AFTER": "0.5"}
-_ANY_PORT = {"SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0"}
+_HTTP = {
+    "off": {"SPOOLHOUSE_HTTP__LISTEN": "off"},
+    "any port": {"SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0"},
+    "default": {},
+}
 
 
 _ELSEWHERE = re.compile("/proc/([0-9]+)/root(/.*)")
@@ -67,11 +71,11 @@ class Daemon:
         *flags: str,
         env: Mapping[str, str] | None = None,
         unprivileged: bool = False,
-        any_port: bool = True,
+        http: Literal["off", "any port", "default"] = "off",
         prelude: str = "",
         from_a_terminal: bool = False,
     ) -> None:
-        """Start it on the spool `storage` itself (no base path), with quick scans, and HTTP on a free port.
+        """Start it on the spool `storage` itself (no base path), with quick scans, and without HTTP unless asked for.
 
         Where the tests are root, `unprivileged` takes from it what lets root pass by the permissions of files.
         `prelude` is Python that it runs first, in its own interpreter. A spool below `/proc/PID/root` is one of that
@@ -100,7 +104,7 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **_QUICK, **(_ANY_PORT if any_port and "--once" not in flags else {}), **(env or {})},
+            env={**os.environ, **_QUICK, **_HTTP[http], **(env or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -41,7 +41,7 @@ def value(daemon: Daemon, name: str, **labels: str) -> float:
 
 def test_what_it_says_of_its_work(database: Database, tmp_path: Path) -> None:
     content = good("p", 3) + b'{"type":"span"}\nnot json\n'
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         drop(tmp_path, "span", "p", "a.jsonl", content)
         daemon.wait_for("file_settled")
         assert value(daemon, "lines_total", type="span", outcome="landed") == 3
@@ -76,7 +76,7 @@ def test_what_it_says_of_its_work(database: Database, tmp_path: Path) -> None:
 
 
 def test_the_answers_are_plain(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")
         for path, kind in {
             "/livez": "application/json",
@@ -101,7 +101,7 @@ def test_a_server_that_is_down_is_a_reason_and_no_death(start_server: StartServe
     server = start_server()
     server.kill()
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
-    with Daemon(server.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.5"}) as daemon:
+    with Daemon(server.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.5"}, http="any port") as daemon:
         daemon.wait_for("clickhouse_unavailable")
         assert daemon.get("/livez").code == 200
         code, told = readiness(daemon)
@@ -122,7 +122,7 @@ def test_a_server_that_is_down_is_a_reason_and_no_death(start_server: StartServe
 def test_an_idle_daemon_sees_the_server_go_and_come(start_server: StartServer, tmp_path: Path) -> None:
     """Nothing is inserted that could fail."""
     server = start_server()
-    with Daemon(server.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.5"}) as daemon:
+    with Daemon(server.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.5"}, http="any port") as daemon:
         daemon.wait_for("started")
         assert readiness(daemon)[0] == 200
         server.kill()
@@ -136,7 +136,7 @@ def test_an_idle_daemon_sees_the_server_go_and_come(start_server: StartServer, t
 
 def test_a_held_table_is_named_with_its_mend(database: Database, tmp_path: Path) -> None:
     env = {"SPOOLHOUSE_RETRY__CAP": "1"}
-    with Daemon(database.http_url, tmp_path, env=env) as daemon:
+    with Daemon(database.http_url, tmp_path, env=env, http="any port") as daemon:
         daemon.wait_for("started")
         [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}logs")
         database.query(f"DROP TABLE {PREFIX}logs SYNC")
@@ -161,7 +161,7 @@ def test_a_held_table_is_named_with_its_mend(database: Database, tmp_path: Path)
 def test_no_secret_is_told(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(Config(users=(User(name="writer", password="right"),)))
     env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "writer", "SPOOLHOUSE_CLICKHOUSE__PASSWORD": "wr0ng-passw0rd"}
-    with Daemon(server.http_url, tmp_path, env=env) as daemon:
+    with Daemon(server.http_url, tmp_path, env=env, http="any port") as daemon:
         daemon.wait_for("clickhouse_unavailable")
         [reason] = readiness(daemon)[1].reasons
         assert "clickhouse.password" in str(reason.mend)
@@ -183,7 +183,7 @@ _kept: list[socket.socket] = []
 
 def test_a_port_that_was_asked_for_and_is_taken_is_a_clear_error(tmp_path: Path, taken: int) -> None:
     env = {"SPOOLHOUSE_HTTP__LISTEN": f"127.0.0.1:{taken}"}
-    with Daemon("http://127.0.0.1:1", tmp_path, env=env) as daemon:
+    with Daemon("http://127.0.0.1:1", tmp_path, env=env, http="any port") as daemon:
         assert daemon.wait() == 78
         assert f"http.listen: 127.0.0.1:{taken}" in daemon.told()
         assert "the port is taken" in daemon.told()
@@ -194,20 +194,22 @@ def test_a_port_that_was_asked_for_and_is_taken_is_a_clear_error(tmp_path: Path,
 def test_once_shares_the_settings_of_a_daemon_that_has_the_port(database: Database, tmp_path: Path, taken: int) -> None:
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
     env = {"SPOOLHOUSE_HTTP__LISTEN": f"127.0.0.1:{taken}"}
-    with Daemon(database.http_url, tmp_path, "--once", env=env) as daemon:
+    with Daemon(database.http_url, tmp_path, "--once", env=env, http="default") as daemon:
         assert daemon.wait() == 0, daemon.told()
         assert daemon.events("http_port_taken")
         assert daemon.events("http_listening")
 
 
 def test_once_serves_nothing_unasked(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path, "--once") as daemon:
+    with Daemon(database.http_url, tmp_path, "--once", http="default") as daemon:
         assert daemon.wait() == 0, daemon.told()
         assert not daemon.events("http_listening")
 
 
 def test_an_address_of_another_host_is_a_clear_error(tmp_path: Path) -> None:
-    with Daemon("http://127.0.0.1:1", tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "192.0.2.1:9464"}) as daemon:
+    with Daemon(
+        "http://127.0.0.1:1", tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "192.0.2.1:9464"}, http="any port"
+    ) as daemon:
         assert daemon.wait() == 78
         assert "http.listen: 192.0.2.1:9464 cannot be listened on" in daemon.told()
 
@@ -219,7 +221,7 @@ def test_two_daemons_on_one_host_need_no_setting(database: Database, tmp_path: P
     env = {"SPOOLHOUSE_CONFIG": str(config)}
     spool = tmp_path / "spool"
     with ExitStack() as stack:
-        daemons = [stack.enter_context(Daemon(database.http_url, spool, env=env, any_port=False)) for _ in range(2)]
+        daemons = [stack.enter_context(Daemon(database.http_url, spool, env=env, http="default")) for _ in range(2)]
         urls = {str(daemon.wait_for("http_listening")[0]["url"]) for daemon in daemons}
         assert len(urls) == 2
         assert any(daemon.events("http_port_taken") for daemon in daemons)
@@ -229,14 +231,14 @@ def test_two_daemons_on_one_host_need_no_setting(database: Database, tmp_path: P
 
 
 def test_off_serves_nothing(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "off"}) as daemon:
+    with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "off"}, http="any port") as daemon:
         daemon.wait_for("started")
         assert not daemon.events("http_listening")
 
 
 def test_nobody_keeps_a_health_check_out(database: Database, tmp_path: Path) -> None:
     """More silent connections than are kept, unfinished requests, and what is no HTTP at all."""
-    with Daemon(database.http_url, tmp_path) as daemon, ExitStack() as stack:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon, ExitStack() as stack:
         daemon.wait_for("started")
         url = str(daemon.wait_for("http_listening")[0]["url"])
         port = int(url.rpartition(":")[2])
@@ -255,7 +257,7 @@ def test_nobody_keeps_a_health_check_out(database: Database, tmp_path: Path) -> 
 
 
 def test_a_row_that_clickhouse_refuses_is_counted(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")
         database.query(f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT c CHECK span_id != 'p-1'")
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))

@@ -23,7 +23,7 @@ def browser() -> Browser:
 
 async def test_the_page_shows_what_happens(browser: Browser, database: Database, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
-    with Daemon(database.http_url, spool) as daemon:
+    with Daemon(database.http_url, spool, http="any port") as daemon:
         url = str((await asyncio.to_thread(daemon.wait_for, "http_listening"))[0]["url"])
         async with browser.tab(tmp_path / "profile", **PHONE) as tab:
             await tab.open(url)
@@ -50,7 +50,7 @@ async def test_the_page_shows_what_happens(browser: Browser, database: Database,
 
 async def test_the_page_names_what_is_held(browser: Browser, database: Database, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
-    with Daemon(database.http_url, spool) as daemon:
+    with Daemon(database.http_url, spool, http="any port") as daemon:
         await asyncio.to_thread(daemon.wait_for, "started")
         url = str(daemon.events("http_listening")[0]["url"])
         database.query(f"DROP TABLE {PREFIX}logs SYNC")
@@ -66,7 +66,7 @@ async def test_the_page_names_what_is_held(browser: Browser, database: Database,
 
 async def test_the_page_names_the_server_that_is_away(browser: Browser, database: Database, tmp_path: Path) -> None:
     port = database.server.endpoint.http_port
-    with Daemon(f"http://127.0.0.1:{port},127.0.0.1:1/{database.name}", tmp_path / "spool") as daemon:
+    with Daemon(f"http://127.0.0.1:{port},127.0.0.1:1/{database.name}", tmp_path / "spool", http="any port") as daemon:
         await asyncio.to_thread(daemon.wait_for, "clickhouse_server_down")
         url = str(daemon.events("http_listening")[0]["url"])
         async with browser.tab(tmp_path / "profile", width=1200, height=800) as tab:

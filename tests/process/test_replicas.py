@@ -71,7 +71,7 @@ async def lost_answer(
     async with proxy_to("127.0.0.1", first.endpoint.tcp_port) as proxy:
         url = f"clickhouse://127.0.0.1:{proxy.port},{pair.names[1]}/{pair.database}"
         env = {**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": f"native.block_sent=wait:{marker}"}
-        with Daemon(url, spool, env=env) as daemon:
+        with Daemon(url, spool, env=env, http="any port") as daemon:
             await until(marker.exists)
             proxy.deaf.set()
             await asyncio.to_thread(marker.unlink)
@@ -145,7 +145,7 @@ async def test_after_a_restart_all_servers_are_asked(pair: Pair, tmp_path: Path)
     async with lost_answer(pair, spool, "restart", fetched=False) as (daemon, proxy, url):
         daemon.kill()
         fill(spool, "restart", 1)
-        with Daemon(url, spool, env=ENV) as heir:
+        with Daemon(url, spool, env=ENV, http="any port") as heir:
             [waits] = await asyncio.to_thread(heir.wait_for, "batch_waits")
             assert f"no answer from clickhouse://default@127.0.0.1:{proxy.port}" in str(waits["error"])
             await asyncio.to_thread(settled, heir, 1)
@@ -171,7 +171,7 @@ async def test_a_batch_in_doubt_waits_for_no_other_server_of_the_cluster(
         second.kill()
         async with proxy_to("127.0.0.1", first.endpoint.tcp_port) as proxy:
             url = f"clickhouse://127.0.0.1:{proxy.port},{pair.names[1]}/{pair.database}"
-            with Daemon(url, spool, env=env) as daemon:
+            with Daemon(url, spool, env=env, http="any port") as daemon:
                 await until(marker.exists)
                 proxy.deaf.set()
                 await asyncio.to_thread(marker.unlink)
@@ -192,7 +192,7 @@ def test_each_line_once_whichever_server_dies(replicas: tuple[LocalServer, Local
         assert checked.returncode == 0, checked.stdout
         for number in range(files // 3):
             fill(tmp_path, "each", number)
-        with Daemon(pair.http_url, tmp_path, env=env) as daemon:
+        with Daemon(pair.http_url, tmp_path, env=env, http="any port") as daemon:
             settled(daemon, 2)
             first.kill()
             for number in range(files // 3, 2 * files // 3):
@@ -289,10 +289,14 @@ def forgotten(server: LocalServer, table: str) -> bool:
 def test_what_a_rollup_lacks_is_mended_and_replicated(pair: Pair, tmp_path: Path) -> None:
     first, _ = pair.servers
     fill(tmp_path, "mended", 0)
-    with Daemon(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}) as daemon:
+    with Daemon(
+        pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}, http="any port"
+    ) as daemon:
         assert daemon.wait() == -signal.SIGKILL
     first.query(f"TRUNCATE TABLE {pair.database}.mastra_admin_spans_hourly SETTINGS alter_sync = 2")
-    with Daemon(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "mend.staged=kill"}) as killed:
+    with Daemon(
+        pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "mend.staged=kill"}, http="any port"
+    ) as killed:
         assert killed.wait() == -signal.SIGKILL
     # It goes on at the other server, and leaves nothing on this one.
     other_way = f"clickhouse://{pair.names[1]},{pair.names[0]}/{pair.database}"

@@ -40,7 +40,7 @@ def only(told: dict[str, object]) -> dict[str, object]:
 
 
 def test_a_daemon_that_works(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 3) + BAD)
         daemon.wait_for("file_settled")
         told = report(tmp_path, code=0)
@@ -63,7 +63,7 @@ def test_a_daemon_that_waits_for_clickhouse(start_server: StartServer, tmp_path:
     server = start_server()
     server.kill()
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
-    with Daemon(server.http_url, tmp_path) as daemon:
+    with Daemon(server.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("clickhouse_unavailable")
         told = report(tmp_path, code=1)
         assert only(told)["state"] == "waiting"
@@ -72,7 +72,7 @@ def test_a_daemon_that_waits_for_clickhouse(start_server: StartServer, tmp_path:
 
 
 def test_a_frozen_process_that_keeps_its_lock_is_named(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")
         daemon.signal(signal.SIGSTOP)
         try:
@@ -86,7 +86,7 @@ def test_a_frozen_process_that_keeps_its_lock_is_named(database: Database, tmp_p
 def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: Path) -> None:
     """Killed with a claimed file; beside it pending, rejected and failed ones, and what nobody takes."""
     env = {"SPOOLHOUSE_TEST_FAILPOINTS": "insert.before_send=kill"}
-    with Daemon(database.http_url, tmp_path, env=env) as daemon:
+    with Daemon(database.http_url, tmp_path, env=env, http="any port") as daemon:
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
         daemon.wait()
     drop(tmp_path, "span", "p", "b.jsonl", good("p", 5))
@@ -127,7 +127,7 @@ def test_another_user_s_lock_is_not_taken_for_a_dead_one(database: Database, tmp
         obeying = [sys.executable, "-c", _OBEY_PERMISSIONS, str(SCRIPT), *arguments]
         return only(json.loads(subprocess.run(obeying, capture_output=True, check=False, timeout=60).stdout))["state"]
 
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")
         [lock] = tmp_path.glob(".spoolhouse/*/lock")
         lock.chmod(0)
@@ -144,7 +144,7 @@ def test_an_empty_spool_and_no_daemon(tmp_path: Path) -> None:
 
 
 def test_http_off_is_said(database: Database, tmp_path: Path) -> None:
-    with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "off"}) as daemon:
+    with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_HTTP__LISTEN": "off"}, http="any port") as daemon:
         daemon.wait_for("started")
         one = only(report(tmp_path, code=0))
         assert one["state"] == "running"
@@ -160,7 +160,7 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 
 def test_the_live_view_moves_until_ctrl_c(database: Database, tmp_path: Path) -> None:
     """On a terminal: what happens while it is shown is shown, hostile names included, and Ctrl-C ends it."""
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")
         ours, theirs = pty.openpty()
         arguments = ["status", "--watch", "--interval", "0.1", "--file-storage-path", str(tmp_path), "--base-path", ""]
@@ -199,7 +199,7 @@ def test_a_stage_that_hangs_is_named_until_it_gets_on(database: Database, tmp_pa
     hang = tmp_path / "hang"
     env = {"SPOOLHOUSE_TEST_STUCK_AFTER": "1", "SPOOLHOUSE_TEST_FAILPOINTS": f"settle.before_move=wait:{hang}"}
     spool = tmp_path / "spool"
-    with Daemon(database.http_url, spool, env=env) as daemon:
+    with Daemon(database.http_url, spool, env=env, http="any port") as daemon:
         drop(spool, "span", "p", "a.jsonl", good("p", 3))
         while daemon.get("/livez").code == 200:
             assert not daemon.events("file_settled")
@@ -216,7 +216,7 @@ def test_a_stage_that_hangs_is_named_until_it_gets_on(database: Database, tmp_pa
 def test_a_pause_is_told_everywhere(database: Database, tmp_path: Path) -> None:
     """Also where no daemon runs; ClickHouse is no worse for it, so that it is still ready."""
     arguments = ("--file-storage-path", str(tmp_path), "--base-path", "")
-    with Daemon(database.http_url, tmp_path) as daemon:
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")
         assert command("pause", "--reason", "a backup", *arguments).returncode == 0
         daemon.wait_for("paused")
