@@ -17,7 +17,7 @@ from spoolhouse.health import SERVER, Health
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
-from spoolhouse.schema.render import Schema, declare, holding_rows, owners, tables_of
+from spoolhouse.schema.render import Schema, declare, feeds, holding_rows, owners, tables_of
 from spoolhouse.schema.report import Unreported
 from spoolhouse.schema.steps import Plan
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
@@ -158,7 +158,7 @@ async def guard(
     holds = dict(refused)
     schema = schema_of(settings, events)
     if isinstance(driver, Replicas):
-        await driver.agree(holding_rows(schema))
+        await driver.agree(holding_rows(schema), feeds=feeds(schema))
     for table, names in (await unguarded(schema, driver)).items():
         where = ", ".join(names)
         holds[table] = OperatorError(

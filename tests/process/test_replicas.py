@@ -12,11 +12,14 @@ import pytest
 
 from spoolhouse import startup
 from spoolhouse.core.events import LOGS
+from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import RowsInsert
 from spoolhouse.errors import OperatorError, UnreachableError
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.replicas import Replicas
+from spoolhouse.store.clickhouse.transport import Transport
 from tests.conftest import CLUSTER
 from tests.contract.proxy import Proxy, proxy_to
 from tests.engine import LocalServer, QueryError
@@ -120,6 +123,7 @@ async def test_what_may_be_on_a_server_waits_for_it_while_others_go_on(pair: Pai
         [waits] = await asyncio.to_thread(daemon.wait_for, "batch_waits")
         name = f"127.0.0.1:{proxy.port}"
         assert name in str(waits["error"])
+        assert "take it out of clickhouse.url" in str(waits["mend"])
         fill(spool, "live", 1)
         await asyncio.to_thread(settled, daemon, 1)
         # The second server has its rows, but the first one is asked.
@@ -246,6 +250,32 @@ async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pa
         await driver.close()
 
 
+async def test_who_waits_behind_another_for_a_server_does_not_ask_it_once_more() -> None:
+    asked: list[asyncio.StreamReader] = []
+
+    async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(reader)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as listener:
+        _, port = listener.sockets[0].getsockname()
+        urls = {name: f"clickhouse://127.0.0.1:{at}" for name, at in (("silent", port), ("gone", 1))}
+        transport = Transport(connect_timeout=0.2)
+        drivers = {name: connect(url, transport=transport) for name, url in urls.items()}
+        # Always due, so that all choose the first one.
+        servers = Replicas(drivers, Roster(drivers, first=1e-9, cap=1e-9))
+        try:
+            with pytest.raises(UnreachableError):
+                await servers.agree(["spans"])
+            asked.clear()
+            errors = await asyncio.gather(*(servers.pick() for _ in range(4)), return_exceptions=True)
+        finally:
+            await servers.close()
+    assert [type(error) for error in errors] == [UnreachableError] * 4
+    assert len(asked) == 1
+
+
 async def test_a_server_that_has_lost_its_keeper_is_away(pair: Pair, tmp_path: Path) -> None:
     first, second = pair.servers
     logs = "mastra_admin_logs"
@@ -309,6 +339,27 @@ def test_what_a_rollup_lacks_is_mended_and_replicated(pair: Pair, tmp_path: Path
         assert server.query(left) == []
 
 
+def test_the_ledger_is_read_once_it_is_whole(pair: Pair, tmp_path: Path) -> None:
+    first, second = pair.servers
+    ledger = f"{pair.database}.mastra_admin_ledger"
+    second.query(f"SYSTEM STOP FETCHES {ledger}")
+    fill(tmp_path, "ledger", 0)
+    code, told = once(pair.native_url, tmp_path, env=ENV)
+    assert code == 0, told.told()
+    first.kill()
+    second.query(f"SYSTEM START FETCHES {ledger}")
+    path = str(tmp_path / "span" / "ledger" / "processed" / "0.jsonl")
+    settings = ("--clickhouse-url", pair.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    for words in (("replay", path), ("verify", path), ("verify", "--since", "1h")):
+        refused = command(*words, *settings, env=ENV)
+        assert refused.returncode != 0
+        assert "does not know it" not in refused.stdout + refused.stderr
+        assert "mastra_admin_ledger are on another replica, and not fetched yet" in refused.stderr
+    first.start()
+    done = command("replay", path, *settings, env=ENV)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_replay_waits_for_what_another_replica_has(pair: Pair, tmp_path: Path) -> None:
     first, second = pair.servers
     pair.tell(second, "STOP")
@@ -346,3 +397,26 @@ def test_tables_that_do_not_replicate_are_refused(pair: Pair, tmp_path: Path) ->
     assert "name one host" in str(refused["mend"])
     assert f"mastra_admin_ledger on {pair.names[1]} does not replicate" in " ".join(doctor.stdout.split())
     assert (tmp_path / "span" / "refused" / "0.jsonl").exists()
+
+
+def test_a_host_that_would_count_nothing_is_refused(pair: Pair, tmp_path: Path) -> None:
+    first, second = pair.servers
+    feed = "mastra_admin_spans_hourly_feed"
+    fill(tmp_path, "uncounted", 0)
+    second.query(f"DROP VIEW {pair.database}.{feed} SYNC")
+    try:
+        code, told = once(pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_SHUTDOWN__GRACE": "1"})
+        doctor = command("check", "--clickhouse-url", pair.native_url, "--file-storage-path", str(tmp_path), env=ENV)
+    finally:
+        alone = f"clickhouse://{pair.names[1]}/{pair.database}"
+        migrated = command("migrate", "--clickhouse-url", alone, env=ENV)
+    assert migrated.returncode == 0, migrated.stderr
+    assert code == 69
+    [refused] = told.events("clickhouse_unavailable")
+    assert f"{feed} is not there on {pair.names[1]}, as it is on {pair.names[0]}" in str(refused["error"])
+    assert "with the same views" in str(refused["mend"])
+    assert f"{feed} is not there on {pair.names[1]}" in " ".join(doctor.stdout.split())
+    code, told = once(f"clickhouse://{pair.names[1]},{pair.names[0]}/{pair.database}", tmp_path, env=ENV)
+    assert code == 0, told.told()
+    for server in (first, second):
+        assert pair.landed(server, "uncounted") == (LINES, LINES, LINES)

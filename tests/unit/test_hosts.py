@@ -3,7 +3,7 @@
 import pytest
 
 from spoolhouse.core.hosts import Roster, name_of, urls_of
-from spoolhouse.store.clickhouse.agreement import Standing, disagreement
+from spoolhouse.store.clickhouse.agreement import Standing, disagreement, uncounted
 
 
 def roster(*names: str) -> Roster:
@@ -76,6 +76,15 @@ def standing(replica: str, *known: str, path: str = "/t") -> dict[str, Standing]
 def test_replicas_of_one_table_agree() -> None:
     assert disagreement("b", standing("2", "1"), {"a": standing("1")}, TABLES) == ""
     assert disagreement("a", standing("1"), {}, TABLES) == ""
+
+
+def test_what_feeds_a_rollup_is_on_each_or_on_none() -> None:
+    feed = {"feed": Standing(engine="MaterializedView")}
+    assert uncounted("b", {}, {"a": {}}, ["feed"]) == ""
+    assert uncounted("b", feed, {"a": feed}, ["feed"]) == ""
+    assert uncounted("b", feed, {"a": {}}, ["feed"]) == "", "the other one is to blame"
+    said = uncounted("b", {}, {"a": feed}, ["feed"])
+    assert said == "feed is not there on b, as it is on a: what it takes would not be counted"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from spoolhouse.check.finding import Finding, fault, good, warning
 from spoolhouse.errors import StoreError
-from spoolhouse.schema.render import Schema, holding_rows
+from spoolhouse.schema.render import Schema, feeds, holding_rows
 from spoolhouse.settings import Settings
 from spoolhouse.startup import open_servers
 from spoolhouse.store.clickhouse.replicas import Replicas
@@ -25,7 +25,7 @@ async def examine(settings: Settings, schema: Schema) -> AsyncIterator[Finding]:
 
 async def _examine(servers: Replicas, schema: Schema) -> AsyncIterator[Finding]:
     try:
-        await servers.agree(holding_rows(schema))
+        await servers.agree(holding_rows(schema), feeds=feeds(schema))
     except StoreError as error:
         why = "a batch that one of them has may not be sent to another, unless it is a replica"
         yield fault(SUBJECT, error.message, why=why, mend=error.mend or "see the message")

@@ -49,6 +49,8 @@ _LOOK = 0.5
 _MOVES = 3
 """How often at once a batch goes to another server, before that counts as trouble."""
 
+_BACK = "let the host answer again; one that is gone for good: take it out of clickhouse.url, and restart"
+
 
 class Inserter:
     """The insert stage; its `run` may be started several times, as a pool."""
@@ -160,7 +162,13 @@ class Inserter:
     def _await_server(self, delivery: Delivery, error: StoreError) -> None:
         """Put a batch aside that may be on a server which is away, while others go to one that is not."""
         if not delivery.waits:
-            log.warning("batch_waits", batch=delivery.batch_id, table=delivery.table, error=error.message)
+            log.warning(
+                "batch_waits",
+                batch=delivery.batch_id,
+                table=delivery.table,
+                error=error.message,
+                mend=_BACK if isinstance(error, UnreachableError) else error.mend,
+            )
         delivery.waits = True
         metrics.RETRIES.labels("none", "transient").inc()
         # It says nothing of the table: the other server takes its rows.

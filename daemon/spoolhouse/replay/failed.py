@@ -56,6 +56,7 @@ class Failed:
         """
         relative, status = await asyncio.to_thread(self._look, path)
         places = layout.dropped_at(relative)
+        await self.archive.await_ledger()
         traced = await self._traced(*places)
         try:
             taken = one_taking(traced, status.st_ino)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spoolhouse.core.declaration import EventType, Table, tables
 from spoolhouse.core.jsonl import LineDecoder, Origin, ProjectPolicy, TimePolicy
+from spoolhouse.core.ledger import LEDGER
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Driver, Rows
@@ -47,6 +48,13 @@ class Archive:
     def origin(self, project: str, clock_ms: int) -> Origin:
         """Return what a line of the project's folder was read by, at the shipment's clock."""
         return Origin(project=project, policy=self.policy, clock_ms=clock_ms, expired=self.expired, future=self.future)
+
+    async def await_ledger(self) -> None:
+        """Return once the server has all of the ledger: a line that is on another replica yet is none that is missing.
+
+        Raises `StoreError`.
+        """
+        await catch_up(self.driver, [self.mender.prefix + LEDGER.name])
 
     async def trace(self, path: Path) -> list[Traced]:
         """Return what the ledger says of the file at `path`, which need not be there any more.
@@ -99,6 +107,7 @@ class Archive:
 
     async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
         """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
+        await self.await_ledger()
         taken = dict.fromkeys(await files_since(self.driver, since_ms, prefix=self.prefix))
         paths = await asyncio.to_thread(self._paths, taken.keys())
         for path in (paths[file] for file in taken if file in paths):
@@ -117,6 +126,7 @@ class Archive:
 
     async def _wanted(self, path: Path) -> AsyncIterator[Wanted]:
         """Yield what the file at `path` has brought, batch by batch, each part on its own."""
+        await self.await_ledger()
         traced = await self.trace(path)
         if not traced:
             raise SpoolError(f"{path}: the ledger does not know it; drop it into the spool to have it ingested")

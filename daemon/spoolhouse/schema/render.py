@@ -106,6 +106,11 @@ def holding_rows(schema: Schema) -> tuple[str, ...]:
     return tuple(definition.name for event in schema.tables for definition in _kept(event))
 
 
+def feeds(schema: Schema) -> tuple[str, ...]:
+    """Return the unqualified name of every view of the schema that counts what is inserted."""
+    return tuple(rollup.feed.name for event in schema.tables for rollup in event.rollups)
+
+
 def owners(schema: Schema) -> Mapping[str, str]:
     """Return, by the unqualified name of whatever its rows go into or through, the name of each event table."""
     names: dict[str, str] = {}

@@ -73,3 +73,21 @@ def disagreement(
             if other.replica not in own.known:
                 return f"{table} on {server} does not know the replica on {name}: they have another Keeper"
     return ""
+
+
+def uncounted(
+    server: str,
+    seen: Mapping[str, Standing],
+    others: Mapping[str, Mapping[str, Standing]],
+    feeds: Collection[str],
+) -> str:
+    """Return which of `feeds` a server has not, though another has it; empty if there is none.
+
+    They are views that count rows as they are inserted, and do not replicate: each server has its own, or none has it
+    any more.
+    """
+    for feed in feeds:
+        for name, theirs in others.items():
+            if feed in theirs and feed not in seen:
+                return f"{feed} is not there on {server}, as it is on {name}: what it takes would not be counted"
+    return ""

@@ -16,7 +16,7 @@ from spoolhouse import metrics
 from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import Driver, OneServer, Parameter, Rows, RowsInsert, Servers
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
-from spoolhouse.store.clickhouse.agreement import READ_ONLY, Standing, disagreement, look
+from spoolhouse.store.clickhouse.agreement import READ_ONLY, Standing, disagreement, look, uncounted
 
 log = structlog.get_logger(__name__)
 
@@ -126,6 +126,7 @@ class Replicas:
         self._servers = {name: Server(name, driver, self._hear) for name, driver in drivers.items()}
         self._roster = roster
         self._tables: tuple[str, ...] = ()
+        self._feeds: tuple[str, ...] = ()
         self._seen: dict[str, Mapping[str, Standing]] = {}
         """What was seen of the tables of each server, some time ago."""
         self._agreed: set[str] = set()
@@ -198,20 +199,22 @@ class Replicas:
             await self._expect_replica(other)
         return others
 
-    async def agree(self, tables: Collection[str]) -> None:
+    async def agree(self, tables: Collection[str], *, feeds: Collection[str] = ()) -> None:
         """See that `tables` are the same ones on all servers that answer, now and before any later use of a server.
+
+        The same goes for `feeds`, the views that count what is inserted.
 
         Raises `OperatorError` where they are not, and `UnreachableError` if no server takes rows.
         """
-        wanted = tuple(sorted(tables))
-        if wanted != self._tables:
-            self._tables = wanted
+        wanted, counting = tuple(sorted(tables)), tuple(sorted(feeds))
+        if (wanted, counting) != (self._tables, self._feeds):
+            self._tables, self._feeds = wanted, counting
             self._agreed.clear()
         silent: list[UnreachableError] = []
         fresh: list[str] = []
         for name, server in self._servers.items():
             try:
-                self._seen[name] = await server.look(wanted)
+                self._seen[name] = await server.look((*wanted, *counting))
                 fresh.append(name)
             except UnreachableError as error:
                 silent.append(error)
@@ -223,20 +226,26 @@ class Replicas:
     async def _expect_replica(self, server: Server) -> None:
         if not self._tables:
             return
+        before = self.away.get(server.name)
         async with self._looking[server.name]:
+            heard = self.away.get(server.name)
+            if heard is not None and heard is not before:
+                raise heard  # whoever was here has just waited for it in vain
             if server.name not in self._agreed:
-                self._seen[server.name] = await server.look(self._tables)
+                self._seen[server.name] = await server.look((*self._tables, *self._feeds))
                 self._judge(server.name)
 
     def _judge(self, name: str) -> None:
         """Say of a server that was looked at just now whether it may be used."""
         others = {other: seen for other, seen in self._seen.items() if other != name}
         why = disagreement(name, self._seen[name], others, self._tables)
+        why = why or uncounted(name, self._seen[name], others, self._feeds)
         if why:
             self._agreed.discard(name)
             raise OperatorError(
                 f"clickhouse.url: {why}",
-                mend="name one host there, or replicas of the same tables (Replicated… engines, one Keeper)",
+                mend="name one host there, or replicas of the same tables (Replicated… engines, one Keeper), with the"
+                " same views: `spoolhouse migrate` makes those, on each host by itself",
             )
         self._agreed.add(name)
 
