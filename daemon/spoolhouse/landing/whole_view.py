@@ -16,9 +16,11 @@ _PATIENCE = 20.0
 _REPLICATED = """
 SELECT table FROM system.replicas WHERE database = currentDatabase() AND has({names:Array(String)}, table)
 """
-_COMING = """
+# Tried in vain: what is only on its way is waited for.
+_MISSED = """
 SELECT table FROM system.replication_queue
 WHERE database = currentDatabase() AND has({names:Array(String)}, table) AND type IN ('GET_PART', 'ATTACH_PART')
+    AND last_exception != ''
 LIMIT 1
 """
 
@@ -29,7 +31,7 @@ async def catch_up(driver: Driver, tables: Collection[str]) -> None:
     `tables` are names in the driver's database.
     """
     names = {"names": list(tables)}
-    for (name,) in await driver.execute(_COMING, names):
+    for (name,) in await driver.execute(_MISSED, names):
         raise _unfetched(name)
     for (name,) in await driver.execute(_REPLICATED, names):
         try:
@@ -41,5 +43,6 @@ async def catch_up(driver: Driver, tables: Collection[str]) -> None:
 
 def _unfetched(name: object) -> UnfetchedError:
     return UnfetchedError(
-        f"parts of {name} are on another replica, and not fetched yet", mend="let all replicas of it run"
+        f"parts of {name} are on another replica, and not fetched yet",
+        mend="let all replicas of it run; SYSTEM DROP REPLICA for one that is gone for good",
     )
