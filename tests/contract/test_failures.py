@@ -84,7 +84,7 @@ async def test_malformed_row(driver: Driver, place: Place, row: object) -> None:
     # Natively it is the times that give it away: JSONExtract itself would make defaults of it.
     await driver.execute(create_table(LOGS, "logs"))
     with pytest.raises(RejectedDataError):
-        await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream([*log_pieces(10), encoded([row])]))  # type: ignore[list-item]
+        await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream([*log_pieces(10), encoded([row])]))  # type: ignore[list-item]  # on purpose
     assert place.count("logs") == 0
 
 

@@ -47,7 +47,7 @@ INTEGERS = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**64), 2**64).map(float)
 TIMES = st.datetimes(
     datetime(1970, 1, 2),  # noqa: DTZ001  # hypothesis adds the zone
-    datetime(2105, 12, 30),  # noqa: DTZ001
+    datetime(2105, 12, 30),  # noqa: DTZ001  # ClickHouse's own have no zone
     timezones=st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
 JSON_VALUES = st.recursive(

@@ -56,7 +56,7 @@ def die_with(parent: int) -> None:
 def survive_clients(library: str) -> None:
     """Replace the killing handler's methods, found through the type information that every C++ class carries."""
     constants, tables = read_only(library)
-    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:  # noqa: PTH123
+    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:  # noqa: PTH123  # it imports little, to start fast
         offset = content.find(KILLING_HANDLER)
     if offset < 0:
         sys.exit("this engine has no KillingErrorHandler: see what it does when a client breaks off, and mend child.py")
@@ -71,7 +71,7 @@ def survive_clients(library: str) -> None:
 def read_only(library: str) -> tuple[range, range]:
     """Return where the library's constants are in memory, and its tables, which the loader filled with addresses."""
     found = []
-    with open("/proc/self/maps") as lines:  # noqa: PTH123
+    with open("/proc/self/maps") as lines:  # noqa: PTH123  # it imports little, to start fast
         for line in lines:
             addresses, access, _, _, _, *path = line.split(maxsplit=5)
             if access == "r--p" and path and path[0].strip() == os.path.realpath(library):

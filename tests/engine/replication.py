@@ -59,7 +59,7 @@ def replicate(library: str, http_port: int, write: Write) -> None:
 
 def loaded_at(library: str) -> int:
     """Return the address of the library's first byte."""
-    with open("/proc/self/maps") as lines:  # noqa: PTH123
+    with open("/proc/self/maps") as lines:  # noqa: PTH123  # it imports little, to start fast
         places = [line.split(maxsplit=5) for line in lines]
     path = os.path.realpath(library)
     return min(int(place[0].split("-")[0], 16) for place in places if len(place) > 5 and place[5].strip() == path)

@@ -66,7 +66,7 @@ def test_of_many_that_want_one_name_one_wins_and_nothing_is_lost(folder: Path, t
     assert all(isinstance(result, FileExistsError) for result in results if result is not None)
     assert (folder / "same.jsonl").read_text() == str(winners[0])
     assert [source.exists() for source in sources] == [number != winners[0] for number in range(MANY)]
-    assert os.listdir(folder) == ["same.jsonl"]  # noqa: PTH208
+    assert os.listdir(folder) == ["same.jsonl"]  # noqa: PTH208  # names are enough
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
@@ -83,7 +83,7 @@ def test_nothing_that_stands_there_is_overwritten(kind: str, folder: Path, tmp_p
     with pytest.raises(FileExistsError):
         files.rename_without_clobber(source, target)
     assert (source.read_text(), target.lstat()) == ("new", before)
-    assert os.listdir(folder) == ["a.jsonl"]  # noqa: PTH208
+    assert os.listdir(folder) == ["a.jsonl"]  # noqa: PTH208  # names are enough
 
 
 def test_one_file_that_many_want_is_moved_once(folder: Path, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_no_descriptor_is_left_open(rejects: RejectFile) -> None:
     rejects.add("a", 0, [_reject(b"x")])
     rejects.add_long_part(b"x")
     rejects.finish()
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  # names are enough
 
 
 def test_many_short_neighbours_share_a_record_which_holds_every_byte(rejects: RejectFile, tmp_path: Path) -> None:

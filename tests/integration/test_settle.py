@@ -339,7 +339,7 @@ async def test_a_name_with_any_bytes_settles(spool: Path, home: Home) -> None:
     name = os.fsdecode(b"\xff\n'.jsonl")
     progress = _Told()
     await _settle(_settler(home, progress=progress), _counted(_plan(home, "s", _claim(home, name))))
-    assert os.listdir(spool / "span/p/processed") == [name]  # noqa: PTH208
+    assert os.listdir(spool / "span/p/processed") == [name]  # noqa: PTH208  # names are enough
     assert progress.settlements[0][1] == "span/p/processed/\\xff\n'.jsonl"
 
 

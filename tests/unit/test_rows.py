@@ -243,7 +243,7 @@ def offset_text(time: datetime, digits: int, offset: timedelta) -> str:
 def times(draw: DrawFn, forms: Sequence[str]) -> Written:
     """A time in one of the forms; its value is the range that the row's time must be in."""
     # The earliest number of seconds is any, but one of the other units must be large enough to be told from it.
-    time = draw(st.datetimes(datetime(1973, 3, 4), datetime(2099, 12, 31, 23, 59, 59))).replace(tzinfo=UTC)  # noqa: DTZ001
+    time = draw(st.datetimes(datetime(1973, 3, 4), datetime(2099, 12, 31, 23, 59, 59))).replace(tzinfo=UTC)  # noqa: DTZ001  # st wants them bare
     form = draw(st.sampled_from(forms))
     digits = draw(st.sampled_from((3, 3, 0, 1, 2, 4, 5, 6, 7, 9)))
     lost = LOST.get(form, MICROSECOND)

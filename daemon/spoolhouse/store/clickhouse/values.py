@@ -121,7 +121,7 @@ def _whole(value: object) -> int:
 def _double(value: object) -> float | None:
     if value is None:
         return None
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)  # type: ignore[arg-type]  # anything may come: float() refuses it
     return number if math.isfinite(number) else None
 
 
