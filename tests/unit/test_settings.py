@@ -87,7 +87,7 @@ def test_everything_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(settings, "spool", SpoolSettings())  # noqa: B010  # mypy forbids the plain way, as it should
     with pytest.raises(ValidationError, match="frozen"):
-        setattr(settings.spool, "quiet", 1.0)  # noqa: B010
+        setattr(settings.spool, "quiet", 1.0)  # noqa: B010  # as above
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from spoolhouse.store.clickhouse.url import Address, Protocol, parse
 
 
 def native(**given: object) -> Address:
-    return Address(**{"protocol": Protocol.NATIVE, "host": "db", "port": 9000} | given)  # type: ignore[arg-type]
+    return Address(**{"protocol": Protocol.NATIVE, "host": "db", "port": 9000} | given)  # type: ignore[arg-type]  # any field
 
 
 def http(**given: object) -> Address:
-    return Address(**{"protocol": Protocol.HTTP, "host": "db", "port": 8123} | given)  # type: ignore[arg-type]
+    return Address(**{"protocol": Protocol.HTTP, "host": "db", "port": 8123} | given)  # type: ignore[arg-type]  # any field
 
 
 @pytest.mark.parametrize(
