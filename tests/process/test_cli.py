@@ -18,7 +18,7 @@ from tests.engine import Database
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
-COMMANDS = (
+READ_SETTINGS = (
     "ingest",
     "status",
     "check",
@@ -33,6 +33,7 @@ COMMANDS = (
     "replay",
     "verify",
 )
+COMMANDS = (*READ_SETTINGS, "config")
 NEEDED = {"trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "retry": ["--all"], "verify": ["a.jsonl"]}
 """What a command cannot do without."""
 SECRET = "hunter2-and-more"
@@ -113,7 +114,7 @@ def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", READ_SETTINGS)
 @pytest.mark.parametrize(
     ("env", "expected"),
     [

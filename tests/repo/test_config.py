@@ -1,4 +1,4 @@
-"""config/spoolhouse.toml: every setting in its order, with its default and a reason."""
+"""The reference of the settings: what is committed is what `spoolhouse config` prints, and it is complete and true."""
 
 import re
 import tomllib
@@ -7,62 +7,52 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.configuration import load
-from spoolhouse.reload import is_reloadable
 from spoolhouse.settings import Settings
+from tests.process.daemon import command
 
-FILE = Path(__file__).parents[2] / "config" / "spoolhouse.toml"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "config" / "spoolhouse.toml"
 TEXT = FILE.read_text()
-
-_TABLE = re.compile(r"\[(\w+)\]")
-_SETTING = re.compile(r"(# )?(\w+) = (.+)")
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
 
 
-def listed() -> list[tuple[str, bool, str]]:
-    """Return each setting's dotted name, whether it is commented out, and the line above it."""
-    found = []
-    group = before = ""
-    for line in TEXT.splitlines():
-        if table := _TABLE.fullmatch(line):
-            group = table[1]
-        elif setting := _SETTING.fullmatch(line):
-            found.append((f"{group}.{setting[2]}", setting[1] is not None, before))
-        before = line
-    return found
+@pytest.mark.parametrize(
+    ("flags", "path"), [([], FILE), (["--markdown"], ROOT / "docs" / "configuration.md")], ids=["TOML", "Markdown"]
+)
+def test_what_is_committed_is_what_is_printed(flags: list[str], path: Path) -> None:
+    """To renew one: spoolhouse config > config/spoolhouse.toml, or spoolhouse config --markdown > its page in docs/."""
+    # What would be refused elsewhere: the reference reads no settings.
+    done = command("config", *flags, env={"SPOOLHOUSE_SPOOL__QUIET": "-1"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == path.read_text()
 
 
-def test_every_setting_is_there_in_order() -> None:
-    assert [name for name, _, _ in listed()] == list(Settings.names())
-
-
-def test_every_setting_has_a_reason_above_it() -> None:
-    assert [name for name, _, before in listed() if not before.startswith("# ")] == []
-
-
-def test_only_what_has_no_default_is_commented_out() -> None:
-    without = [name for name, field in Settings.names().items() if field.default is None]
-    assert [name for name, commented, _ in listed() if commented] == without
-
-
-def test_it_says_which_settings_a_reload_changes() -> None:
-    group = ""
-    live = []
-    for line in TEXT.splitlines():
-        if table := _TABLE.fullmatch(line):
-            group = table[1]
-        elif (setting := _SETTING.fullmatch(line)) and setting[3].endswith("  # live"):
-            live.append(f"{group}.{setting[2]}")
-    assert live == [name for name in Settings.names() if is_reloadable(name)]
-
-
-def test_it_says_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    groups = tomllib.loads(TEXT)
-    assert Settings.model_validate(groups) == Settings()
+def test_reading_it_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.model_validate(tomllib.loads(TEXT)) == Settings()
     monkeypatch.setenv("SPOOLHOUSE_CONFIG", str(FILE))
     assert load() == Settings()
 
 
-def test_what_is_commented_out_would_be_accepted() -> None:
-    live = re.sub(r"^# (\w+ = )", r"\1", TEXT, flags=re.MULTILINE)
-    settings = Settings.model_validate(tomllib.loads(live))
-    assert settings.spool.storage_path is not None
-    assert settings.clickhouse.password is not None
+def test_it_gives_each_setting_that_has_a_default() -> None:
+    given = {f"{group}.{name}" for group, values in tomllib.loads(TEXT).items() for name in values}
+    assert given == {name for name, field in Settings.names().items() if field.default is not None}
+
+
+def test_its_examples_are_accepted() -> None:
+    """They are what is commented out: without the sign, every setting is given."""
+    groups = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", TEXT, flags=re.MULTILINE))
+    Settings.model_validate(groups)
+    assert [f"{group}.{name}" for group, values in groups.items() for name in values] == list(Settings.names())
+
+
+def test_each_setting_has_a_meaning() -> None:
+    """A comment above it in the file, and a sentence in its row of the page."""
+    lines = TEXT.splitlines()
+    settings = [number for number, line in enumerate(lines) if re.match(r"(# )?\w+ = ", line)]
+    assert [lines[number] for number in settings if not lines[number - 1].startswith("# ")] == []
+    rows = re.findall(r"^\| `([\w.]+)` \| .+ \| (?:live)? \| [A-Z`].+\. \|$", PAGE, re.MULTILINE)
+    assert rows == list(Settings.names())
+
+
+def test_it_fits_its_width() -> None:
+    assert max(map(len, TEXT.splitlines())) <= 120

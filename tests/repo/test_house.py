@@ -118,8 +118,8 @@ def test_daemon_is_a_source_root_and_no_package() -> None:
 
 def test_the_top_level_holds_what_was_agreed() -> None:
     agreed = {
-        "pyproject.toml", "daemon", "config", "systemd", "tests", "Dockerfile", "Makefile", "README.md", "LICENSE",
-        "CHANGELOG.md",
+        "pyproject.toml", "daemon", "config", "docs", "systemd", "tests", "Dockerfile", "Makefile", "README.md",
+        "LICENSE", "CHANGELOG.md",
     }  # fmt: skip
     made = {"var", "build", "dist"}
     found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}

@@ -11,6 +11,7 @@ import structlog
 from spoolhouse import __version__, log, memory
 from spoolhouse.cli import (
     check,
+    config,
     generate,
     ingest,
     migrate,
@@ -53,8 +54,8 @@ settings:
   Every setting has a name such as clickhouse.url. The first source that gives
   it wins: a flag; SPOOLHOUSE_CLICKHOUSE__URL in the environment; url under
   [clickhouse] in a TOML file (--config, else SPOOLHOUSE_CONFIG, else
-  /etc/spoolhouse/spoolhouse.toml); the default. config/spoolhouse.toml in the
-  sources lists them all, with their reasons.
+  /etc/spoolhouse/spoolhouse.toml); the default. `spoolhouse config` prints
+  them all, with their defaults and meanings.
 
 exit codes:
    0  done
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         ingest,
         status,
         check,
+        config,
         pause,
         release,
         migrate,

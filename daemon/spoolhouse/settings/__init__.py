@@ -1,5 +1,8 @@
 """Every setting, its unit, its default and its reason. `configuration.load` reads them from their sources.
 
+The docstring below a setting is what users read: `reference` renders it into config/spoolhouse.toml and
+docs/configuration.md, and `spoolhouse config` prints it.
+
 All of it is frozen, and unknown names are refused at every level. `Settings(...)` itself reads nothing but its
 arguments: a value made in a test does not depend on the machine's environment.
 """

@@ -21,27 +21,29 @@ _LONGEST_NAME = 64
 
 
 class ClickHouseSettings(Group):
-    """Where the rows go, and as whom. `password` is filled from a file by `configuration.load`, not here."""
+    """Where the rows go, and as which user."""
 
     url: str = "clickhouse://localhost:9000"
-    """The scheme picks the driver: clickhouse(s) is the native protocol (s: TLS), http(s) is HTTP, chdb:///folder is
-    ClickHouse embedded in this process; clickhouse(s)+aioch is the native protocol in threads. User, password and
-    database in it (`clickhouse://user:password@host/name`) move to their own settings. Several hosts
-    (`clickhouse://a:9000,b:9000`) are replicas of the same tables: when one is away, the next takes over."""
+    """The scheme picks the driver: `clickhouse` is the native protocol and `http` is HTTP (`clickhouses`, `https`: over
+    TLS), `chdb:///folder` is ClickHouse embedded in this process, `clickhouse+aioch` is the native protocol in threads.
+    A user, password and database in it (`clickhouse://user:password@host/name`) set those settings. Several hosts
+    (`clickhouse://a:9000,b:9000`) are replicas of the same tables: when one is away, the next takes over. A batch that
+    may be on the one that is away waits for it: remove a host from the URL only once it is gone for good."""
     username: str = Field(default="default", min_length=1)
     """ClickHouse's own name for the user that every installation has."""
-    password: SecretStr | None = None
+    password: SecretStr | None = Field(default=None, examples=["secret"])
     """Better given by `password_file`: the environment and the command line of a process can be read by others."""
-    password_file: Path | None = None
+    password_file: Path | None = Field(default=None, examples=["/run/secrets/clickhouse_password"])
     """A file that holds the password; a newline at its end is not part of it. Where nothing gives a password, the
     systemd credential `clickhouse_password` is used."""
     database: str = "default"
-    """Created, if it is missing, together with the tables."""
+    """Created by `migrate` if it is missing."""
     table_prefix: str = "mastra_admin_"
-    """Stands before each table's name, so that one database can hold several installations; may be empty."""
+    """Stands before each table's name, so that one database can hold several installations; may be empty. The default
+    is the prefix of the Mastra admin schema, whose tables these are."""
     migrate: bool = True
     """Bring the schema up to date at start, so that a first run needs no second command."""
-    cluster: str | None = None
+    cluster: str | None = Field(default=None, examples=["main"])
     """The name of a cluster in the server's configuration (`remote_servers`). Rows are then kept in tables
     `{table_prefix}local_*` on each shard, and the plain names stand for all shards. Set it before the first migrate:
     tables that are there are not moved."""
@@ -50,7 +52,7 @@ class ClickHouseSettings(Group):
     changes all servers. Without, migrate each server: a daemon does it for the one that it writes to."""
     distributed_inserts: bool = False
     """Insert through the Distributed tables, which send each trace to its shard, instead of into the local tables of
-    the server in `url`, which is faster. It means nothing without a cluster. Let the spool run empty before you change
+    the server in `url`, which is faster. It has no effect without a cluster. Let the spool run empty before you change
     it."""
     durable: bool = False
     """Have the server sync rows to its disk before it acknowledges them, so that its power loss loses none: inserts
@@ -61,16 +63,16 @@ class ClickHouseSettings(Group):
     """Seconds that one statement may take; an insert of half a million rows into a busy server takes tens."""
 
     compression: Literal["none", "lz4", "zstd"] = "none"
-    """What rows are compressed with on their way: between machines `lz4` saves more time than it costs, on one it does
-    not; `zstd` where the network is narrow. Not for chdb."""
-    tls_ca: Path | None = None
+    """How rows are compressed on their way to the server: `lz4` saves time between two machines and costs time on one;
+    `zstd` is for a slow network. Not for chdb."""
+    tls_ca: Path | None = Field(default=None, examples=["/etc/spoolhouse/ca.pem"])
     """A file with the certificates of the authorities to trust, in place of the system's."""
-    tls_cert: Path | None = None
+    tls_cert: Path | None = Field(default=None, examples=["/etc/spoolhouse/client.pem"])
     """A file with the client certificate (and perhaps its key) that the server asks for."""
-    tls_key: Path | None = None
+    tls_key: Path | None = Field(default=None, examples=["/etc/spoolhouse/client.key"])
     """The key of `tls_cert`, without a password, where that file does not hold it."""
     tls_verify: bool = True
-    """Whether the server has to prove who it is; without that, anybody between here and there can read along."""
+    """Whether the server's certificate is verified; without that, anybody on the network path can read the rows."""
 
     @model_validator(mode="before")
     @classmethod

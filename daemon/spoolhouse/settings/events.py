@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from spoolhouse.settings.group import Group, Live
 
 
 class EventsSettings(Group):
     """Event types of your own."""
 
-    folder: Live[Path | None] = None
-    """A folder of *.toml files, each of which declares an event type, with its table. A reload reads them again."""
+    folder: Live[Path | None] = Field(default=None, examples=["/etc/spoolhouse/events"])
+    """A folder of `*.toml` files, each of which declares an event type, with its table; `config/events` holds an
+    example. A reload reads them again."""

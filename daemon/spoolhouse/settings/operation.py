@@ -1,4 +1,4 @@
-"""What operators see."""
+"""What operators see: HTTP and logs."""
 
 from typing import Literal
 
@@ -11,13 +11,13 @@ _LAST_PORT = 65535
 
 
 class HttpSettings(Group):
-    """Where the daemon can be looked at: /livez, /readyz, /metrics, /status, and at / a page for people."""
+    """The daemon's HTTP server: `/livez`, `/readyz`, `/metrics`, `/status`, and a status page at `/`."""
 
     listen: str = "127.0.0.1:9464"
-    """Address and port; port 0 takes one that is free, "off" serves nothing. Nothing asks for a password: whoever
-    reaches it sees the names of files and why lines were rejected. Where this default is taken (a second instance on
-    one host), a free port is used; one that was asked for and is taken is an error. `spoolhouse status` finds either.
-    With --once it is served only if this is set, and then a taken port gives way too."""
+    """Address and port. Port 0 takes a free one; `off` serves nothing. There is no password: everybody who reaches it
+    sees the names of files and why lines were rejected. If the default port is in use (a second instance on one host),
+    a free one is taken; a port that was set and is in use is an error. `spoolhouse status` finds either. With `--once`
+    it is served only if this is set, and then a port in use is replaced by a free one, too."""
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -41,7 +41,7 @@ class HttpSettings(Group):
 
 
 class LogSettings(Group):
-    """What is said on standard error."""
+    """What is logged to standard error."""
 
     level: Live[Literal["debug", "info", "warning", "error"]] = "info"
     """The least important level that is written."""

@@ -1,4 +1,4 @@
-"""What is taken from the spool, and what becomes of it."""
+"""Which files are ingested, and how long they are kept afterwards."""
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -10,11 +10,11 @@ from spoolhouse.settings.group import MIB, YEAR, Group, Live, Reserve, Seconds, 
 
 
 class SpoolSettings(Group):
-    """Which folder is watched, and what counts as a complete file."""
+    """Which folder is watched, and when a file counts as complete."""
 
     storage_type: Literal["local"] = "local"
     """Where the spool lives; `local` is a folder that this machine has mounted."""
-    storage_path: Path | None = None
+    storage_path: Path | None = Field(default=None, examples=["/var/spool/spoolhouse"])
     """The folder that holds the spool. `ingest` needs it; there is no safe guess."""
     base_path: str = "observability"
     """The spool inside `storage_path`; may be empty."""
@@ -27,22 +27,22 @@ class SpoolSettings(Group):
     append_watch: Live[Seconds] = 60.0
     """Seconds after a file's claim in which bytes that its writer still appends are ingested too."""
     max_line: Live[Size] = ByteSize(16 * MIB)
-    """Bytes of the longest line that is taken; it bounds the memory that one line can cost."""
+    """Bytes of the longest line that is accepted; it bounds the memory that one line can cost."""
     project: Live[Literal["trust", "warn", "reject"]] = "warn"
-    """What happens to an event whose project is not its folder's: nothing, a warning, or rejection."""
+    """Policy for an event whose project is not its folder's: accept it, accept it with a warning, or reject it."""
     expired: Live[Literal["trust", "warn", "reject"]] = "warn"
-    """What happens to an event that is older than its table keeps it, and would vanish from there without a word."""
+    """Policy for an event that is older than its table's TTL, which ClickHouse would delete silently."""
     future: Live[Literal["trust", "warn", "reject"]] = "warn"
-    """What happens to an event that lies more than a day in the future: a clock is wrong, or a unit."""
-    project_id: Live[str | None] = None
-    """Take only the files of this project."""
+    """Policy for an event that is more than a day in the future: a clock is wrong, or a unit."""
+    project_id: Live[str | None] = Field(default=None, examples=["shop"])
+    """Ingest only the files of this project."""
     min_free: Live[Reserve] = ByteSize(64 * MIB)
-    """Bytes that must stay free on the spool's disk: below that nothing new is claimed, before the journal itself finds
-    no room; what is claimed goes on. 0 asks for none."""
+    """Bytes that must stay free on the spool's disk, so that the journal can always be written: below that no new file
+    is claimed, and claimed files are finished. 0 switches it off."""
     min_free_inodes: Live[Annotated[int, BeforeValidator(number), Field(ge=0)]] = 1000
-    """Inodes that must stay free, where the file system counts them; 0 asks for none."""
+    """Inodes that must stay free, where the file system counts them. 0 switches it off."""
     delete_after_process: Live[bool] = False
-    """Delete a file after its last row is acknowledged, in place of moving it to processed/."""
+    """Delete a file after its last row is acknowledged, in place of moving it to `processed/`."""
 
     @property
     def root(self) -> Path:
@@ -82,13 +82,15 @@ class SpoolSettings(Group):
 
 
 class RetentionSettings(Group):
-    """What becomes of processed/ with time; without limits, which is the default, it is kept for ever."""
+    """How long `processed/` is kept. Without a limit, which is the default, no file is deleted."""
 
     max_age_days: Live[
         Annotated[float, BeforeValidator(number), Field(gt=0, le=36_500, allow_inf_nan=False)] | None
-    ] = None
+    ] = Field(default=None, examples=[14])
     """Days that a file is kept after it was moved there, or last written to."""
-    max_bytes: Live[Annotated[ByteSize, BeforeValidator(number), Field(gt=0)] | None] = None
-    """Bytes that all processed/ folders of the spool may hold together; beyond that the oldest files are deleted."""
+    max_bytes: Live[Annotated[ByteSize, BeforeValidator(number), Field(gt=0)] | None] = Field(
+        default=None, examples=["100GiB"]
+    )
+    """Bytes that all `processed/` folders of the spool may hold together; beyond that the oldest files are deleted."""
     interval: Live[Seconds] = 600.0
-    """Seconds between two looks through the archive, where there is a limit."""
+    """Seconds between two scans of `processed/`, where there is a limit."""

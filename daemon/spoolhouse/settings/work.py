@@ -1,4 +1,4 @@
-"""How the work is cut, shared out, repeated and ended."""
+"""Batches, workers, retries, and the stop."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from spoolhouse.settings.group import MIB, Count, Group, Live, Seconds, Size, nu
 
 
 class BatchSettings(Group):
-    """How much travels together: rows per insert decide the speed, these bounds decide the memory."""
+    """How much is sent together: rows per insert decide the speed, these bounds decide the memory."""
 
     max_files: Live[Count] = 2000
     """Files of one shipment; small ones are joined, because an insert of 1 000 rows costs six times the work per row
@@ -29,9 +29,9 @@ class WorkerSettings(Group):
     """How much happens at once."""
 
     decoders: Annotated[Count, Field(le=64)] = 2
-    """Shipments read at once. Validation itself takes turns in one thread (it holds the interpreter)."""
+    """Shipments read at once. Lines are validated in one thread (it holds the interpreter), so more gain little."""
     inserters: Annotated[Count, Field(le=64)] = 3
-    """Inserts at once; two are fed while the server writes what it has of a third (measured: a tenth faster)."""
+    """Inserts at once: two are sent while the server writes a third (measured: a tenth faster than two)."""
     shipments: Annotated[Count, Field(le=1024)] = 2
     """Claimed shipments that may wait for a decoder."""
 
@@ -49,7 +49,7 @@ class RejectSettings(Group):
     """When rows that ClickHouse refuses are rejected one by one, and when they are too many to be an accident."""
 
     max_ratio: Live[Annotated[float, BeforeValidator(number), Field(ge=0, le=1)]] = 0.1
-    """The share of a batch that may be refused and rejected; above it the batch is held, for a person to look: then the
+    """The share of a batch that may be refused and rejected. Above it the batch is held until a person acts: then the
     table is at fault, not the rows."""
     min_rows: Live[Count] = 20
     """So many refused rows of a batch are rejected in any case."""
@@ -63,7 +63,7 @@ class ShutdownSettings(Group):
 
 
 class AdoptSettings(Group):
-    """How the work of dead neighbours is found."""
+    """How the work of instances that died is found."""
 
     interval: Live[Seconds] = 10.0
-    """Seconds between two looks for instance folders whose owner is gone."""
+    """Seconds between two scans for instance folders whose owner is gone."""
