@@ -3,7 +3,7 @@
 #     docker build -t spoolhouse .
 #     docker run --read-only --stop-timeout 40 -v spool:/spool -e SPOOLHOUSE_CLICKHOUSE__URL=clickhouse://db:9000 spoolhouse
 #
-# config/compose.yaml is a whole example. --build-arg EXTRAS=embedded adds ClickHouse itself (chdb://), about 1 GB.
+# config/compose.yaml is a quick start with a ClickHouse and a producer. --build-arg EXTRAS=embedded adds ClickHouse itself (chdb://), about 1 GB.
 # The process is PID 1, so the signal of `docker stop` arrives; it drains within shutdown.grace (25 s), and Docker waits
 # 10 s unless --stop-timeout says more. Killed before it is through, it loses nothing: the next start goes on from there.
 
@@ -29,7 +29,8 @@ FROM docker.io/library/python:${PYTHON}
 RUN rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/ensurepip /usr/local/bin/pip* && \
     mkdir /spool && chown 10001:10001 /spool
 COPY --from=build /opt/spoolhouse /opt/spoolhouse
-# The health check asks where http.listen says; 0.0.0.0:9464 lets Prometheus and the probes of Kubernetes in as well.
+# The health check asks where http.listen says, on loopback where that is every address. 0.0.0.0:9464 is for a
+# published port, Prometheus, or the probes of Kubernetes.
 ENV PATH=/opt/spoolhouse/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     SPOOLHOUSE_SPOOL__STORAGE_PATH=/spool \
@@ -41,6 +42,6 @@ WORKDIR /spool
 VOLUME /spool
 # Healthy is a daemon whose stages get on. One that waits for ClickHouse is: a restart would not bring it back.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request as r; at = os.environ['SPOOLHOUSE_HTTP__LISTEN']; at == 'off' or r.urlopen(f'http://{at}/livez', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; at = os.environ['SPOOLHOUSE_HTTP__LISTEN'].replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]'); at == 'off' or r.urlopen(f'http://{at}/livez', timeout=4)"]
 ENTRYPOINT ["spoolhouse"]
 CMD ["ingest"]

@@ -1,21 +1,27 @@
-"""Dockerfile and compose.yaml say what the program does; `make check-image` builds the image and runs it."""
+"""Dockerfile and compose.yaml agree with the program; `make check-image` builds the image and runs it."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from spoolhouse.settings import Settings
+from tests.engine import Config, StartServer, User
 from tests.engine.server import free_ports
-from tests.process.daemon import Daemon, command
+from tests.process.daemon import SCRIPT, Daemon, get
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 COMPOSE = (ROOT / "config" / "compose.yaml").read_text()
+SERVICES: Mapping[str, Any] = yaml.safe_load(COMPOSE)["services"]
 VARIABLES = {f"SPOOLHOUSE_{name.replace('.', '__').upper()}" for name in Settings.names()}
 
 
@@ -54,10 +60,65 @@ def test_what_it_copies_reaches_the_build() -> None:
     assert copied == set(kept)
 
 
-def test_the_producer_of_the_example_is_a_command() -> None:
-    [words] = re.findall(r"command: \[generate, (.*)\]", COMPOSE)
-    helped = command("generate", "--help").stdout
-    assert all(word in helped for word in words.replace('"', "").split(", ") if word.startswith("--"))
+def environment_of(service: str) -> dict[str, str]:
+    """Return what a container gets: the image's variables, and those of the example, where nothing is exported."""
+    declared = {**image_environment(), **SERVICES[service].get("environment", {})}
+    return {name: re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value) for name, value in declared.items()}
+
+
+def image_environment() -> dict[str, str]:
+    [variables] = re.findall(r"^ENV (.+)$", DOCKERFILE, re.MULTILINE)
+    return dict(re.findall(r"(SPOOLHOUSE_\w+)=(\S*)", variables))
+
+
+def test_every_port_is_published_on_loopback() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_the_published_port_is_where_the_daemon_listens() -> None:
+    [published] = SERVICES["spoolhouse"]["ports"]
+    assert environment_of("spoolhouse")["SPOOLHOUSE_HTTP__LISTEN"] == f"0.0.0.0:{published.split(':')[2]}"
+
+
+def test_nothing_has_to_be_exported_first() -> None:
+    assert [text for text in re.findall(r"\$\{[^}]*\}", COMPOSE) if ":-" not in text] == []
+
+
+def test_the_services_share_what_they_have_to() -> None:
+    daemon, server = environment_of("spoolhouse"), environment_of("clickhouse")
+    assert daemon["SPOOLHOUSE_CLICKHOUSE__USERNAME"] == server["CLICKHOUSE_USER"]
+    assert daemon["SPOOLHOUSE_CLICKHOUSE__PASSWORD"] == server["CLICKHOUSE_PASSWORD"]
+    assert urlsplit(daemon["SPOOLHOUSE_CLICKHOUSE__URL"]).hostname in SERVICES
+    spool = daemon["SPOOLHOUSE_SPOOL__STORAGE_PATH"]
+    assert SERVICES["spoolhouse"]["volumes"] == SERVICES["producer"]["volumes"] == [f"spool:{spool}"]
+
+
+def test_the_quick_start_lands_what_its_producer_writes(start_server: StartServer, tmp_path: Path) -> None:
+    """Its commands and its environment, with another place for the spool, the server and the port."""
+    environment = environment_of("spoolhouse")
+    user, password = environment["SPOOLHOUSE_CLICKHOUSE__USERNAME"], environment["SPOOLHOUSE_CLICKHOUSE__PASSWORD"]
+    server = start_server(Config(users=(User(name=user, password=password),)))
+    port = free_ports()[0]
+    environment["SPOOLHOUSE_HTTP__LISTEN"] = environment["SPOOLHOUSE_HTTP__LISTEN"].replace(":9464", f":{port}")
+    url = environment.pop("SPOOLHOUSE_CLICKHOUSE__URL").replace("clickhouse:9000", urlsplit(server.native_url).netloc)
+    [program] = listed("ENTRYPOINT")
+    producing = subprocess.Popen(
+        [str(SCRIPT.with_name(program)), *SERVICES["producer"]["command"]],
+        env={**os.environ, **environment_of("producer"), "SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with Daemon(url, tmp_path, env=environment) as daemon:
+            [settled] = daemon.wait_for("file_settled")[:1]
+            assert settled["rejected"] == 0
+            page = get(f"http://localhost:{port}/")
+            assert (page.code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+            assert health_check(environment["SPOOLHOUSE_HTTP__LISTEN"]) == 0
+    finally:
+        producing.kill()
+        producing.wait()
 
 
 def test_a_container_is_killed_after_the_grace() -> None:
