@@ -1,95 +1,248 @@
-"""The README is true: its commands exist, its files exist, its example lines land."""
+"""README.md and docs/ are true: their commands run, their events land, and what they name is there."""
 
-import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 import spoolhouse
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import LineDecoder, Origin
-from spoolhouse.core.lines import Piece
-from tests.process.daemon import command
+from tests.engine import Database
+from tests.process.daemon import SCRIPT, Daemon, command, drop, once
+from tests.process.inputs import good
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").glob("*.md")}
+ALL = {"README.md": README, **PAGES}
+
+SPOOL, SAMPLES = "/var/spool/events", "/tmp/try"  # noqa: S108  # as the pages name them; each test has its own
+IN_THE_WAY = {"release"}
+"""Commands for a spool without a daemon."""
+ABROAD = {"systemctl", "docker", "make", "python3", "cp", "install", "useradd", "/opt/spoolhouse/bin/pip"}
+"""Programs that a test cannot just run here: what they are told is read, and compared with what there is."""
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str) -> list[str]:
     """Return the contents of the fenced blocks in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def commands(program: str) -> list[list[str]]:
-    """Return the command lines of a program, without comments and dots."""
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith(program)]
-    return [[word for word in shlex.split(line, comments=True) if word != "…"] for line in lines]
+def words_of(block: str) -> list[list[str]]:
+    """Return the commands of a block, without comments."""
+    lines = [line for line in block.splitlines() if line.strip()]
+    parts = [part for line in lines for part in " ".join(shlex.split(line, comments=True)).split(" && ")]
+    return [part.split() for part in parts]
 
 
-@pytest.mark.parametrize("words", commands("spoolhouse"), ids=" ".join)
-def test_commands_and_flags_exist(words: list[str]) -> None:
-    helped = command(words[1], "--help").stdout
-    for word in words[2:]:
-        if word.startswith("--"):
-            assert word in helped
+SHELL = [(page, block) for page, text in ALL.items() for block in blocks("sh", text)]
+OURS = [block for _, block in SHELL if words_of(block)[0][0] == "spoolhouse"]
+OTHERS = [words for _, block in SHELL for words in words_of(block) if words[0] != "spoolhouse"]
 
 
-@pytest.mark.parametrize(
-    ("text", "prefix", "root"),
-    [
-        (README.partition("## Layout")[2], "daemon/spoolhouse/", ROOT / "daemon/spoolhouse"),
-        (spoolhouse.__doc__ or "", "", ROOT / "daemon/spoolhouse"),
-        ((ROOT / "tests/README.md").read_text().partition("## ")[0], "", ROOT / "tests"),
-    ],
-    ids=["README.md", "the package", "tests/README.md"],
-)
-def test_the_maps_show_what_there_is(text: str, prefix: str, root: Path) -> None:
-    """Each folder with something of ours in it, and no file or folder that is not there."""
-    folders = {f"{path.parent.name}/" for path in root.glob("*/*.py")}
-    assert {folder for folder in folders if f"`{prefix}{folder}`" not in text} == set()
-    named = re.findall(rf"`(?:{prefix})?([a-z_]+(?:/|\.py))`", text)
-    assert {name for name in named if not any((path / name).exists() for path in (root, ROOT))} <= OF_A_SPOOL
+@contextmanager
+def a_day_later(database: Database, spool: Path, *, runs: bool) -> Iterator[None]:
+    """Keep a spool on which a daemon has landed a file, rejected a line and failed an archive; it may run on."""
+    drop(spool, "span", "shop", "a.jsonl", good("shop", 5))
+    drop(spool, "span", "shop", "b.jsonl", b"no event\n" + good("shop", 5, first=5))
+    drop(spool, "span", "shop", "c.jsonl.gz", b"no archive")
+    with Daemon(database.native_url, spool, http="any port") as daemon:
+        daemon.wait_for("file_settled", count=3)
+        if not runs:
+            daemon.kill()
+        yield
 
 
-OF_A_SPOOL = {"failed/"}
-"""Folders that a map may name as well."""
+@pytest.mark.parametrize("block", OURS, ids=lambda block: " ".join(words_of(block)[0]))
+def test_commands_do_what_they_are_there_for(block: str, database: Database, tmp_path: Path) -> None:
+    spool = tmp_path / "events"
+    environment = {
+        **os.environ,
+        "PATH": f"{SCRIPT.parent}:{os.environ['PATH']}",
+        "SPOOLHOUSE_CLICKHOUSE__URL": database.native_url,
+        "SPOOLHOUSE_SPOOL__STORAGE_PATH": str(spool),
+        "SPOOLHOUSE_SPOOL__BASE_PATH": "",
+    }
+    script = block.replace(SPOOL, str(spool)).replace(SAMPLES, str(tmp_path / "samples"))
+    assert "/var/" not in script
+    needs_none = bool({words[1] for words in words_of(block)} & IN_THE_WAY)
+    with a_day_later(database, spool, runs=not needs_none):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("words", commands("make"), ids=" ".join)
+def test_there_is_nothing_else_in_a_block() -> None:
+    assert {words[0] for words in OTHERS} == ABROAD
+    assert len(OURS) > 10
+
+
+@pytest.mark.parametrize("words", [words for words in OTHERS if words[0] == "make"], ids=" ".join)
 def test_targets_exist(words: list[str]) -> None:
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
+@pytest.mark.parametrize("words", [words for words in OTHERS if words[0] == "systemctl"], ids=" ".join)
+def test_the_unit_is_ours(words: list[str]) -> None:
+    verb, *rest = words[1:]
+    assert verb in {"daemon-reload", "enable", "start", "stop", "restart", "edit"}
+    units = [word for word in rest if not word.startswith("--")]
+    assert units == ([] if verb == "daemon-reload" else ["spoolhouse"])
+    assert (ROOT / "systemd" / "spoolhouse.service").exists()
+
+
+def test_what_is_installed_is_where_the_unit_expects_it() -> None:
+    """`tests/repo/test_wheel.py` installs the wheel, and finds the unit at this place below its prefix."""
+    unit = (ROOT / "systemd" / "spoolhouse.service").read_text()
+    [made, installed] = [words for words in OTHERS if words[-1] in {"/opt/spoolhouse", "."}][:2]
+    assert made == ["python3", "-m", "venv", "/opt/spoolhouse"]
+    assert installed == ["/opt/spoolhouse/bin/pip", "install", "."]
+    [copied] = [words[1] for words in OTHERS if words[0] == "cp"]
+    assert copied == "/opt/spoolhouse/share/spoolhouse/spoolhouse.service"
+    assert "\nExecStart=/opt/spoolhouse/bin/spoolhouse " in unit
+    [credential] = [words[-1] for words in OTHERS if words[:2] == ["install", "-D"]]
+    assert f"LoadCredential={Path(credential).name}" in unit
+
+
+@pytest.mark.parametrize("words", [words for words in OTHERS if words[:2] == ["docker", "compose"]], ids=" ".join)
+def test_compose_is_told_of_what_there_is(words: list[str]) -> None:
+    assert words[2] == "--file"
+    services = yaml.safe_load((ROOT / words[3]).read_text())["services"]
+    verb, *rest = [word for word in words[4:] if not word.startswith("--")]
+    assert verb in {"up", "exec", "logs"}
+    assert rest[:1] == [] if verb == "up" else rest[0] in services
+    if verb == "exec":
+        assert (rest[1], command(*rest[2:], "--help").returncode) == ("spoolhouse", 0)
+
+
+def test_a_container_is_run_as_the_dockerfile_says() -> None:
+    [run] = [words for words in OTHERS if words[:2] == ["docker", "run"]]
+    assert f"#     {' '.join(run)}\n" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_commands_and_flags_in_the_text_exist(page: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", ALL[page], flags=re.DOTALL | re.MULTILINE)
+    for text in re.findall(r"`spoolhouse ([a-z][^`]*)`", prose):
+        name, *rest = text.split()
+        helped = command(name, "--help")
+        assert helped.returncode == 0, text
+        assert [word for word in rest if word.startswith("--") and word not in helped.stdout] == []
+
+
 def test_ci_runs_the_test_command() -> None:
-    assert ["make", "test"] in commands("make")
+    assert ["make", "test"] in OTHERS
     assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
 
 
+def test_the_python_example_lands(database: Database, tmp_path: Path) -> None:
+    [block] = blocks("python", README)
+    assert len([line for line in block.splitlines() if line]) == 5
+    subprocess.run([sys.executable, "-c", block.replace(SPOOL, str(tmp_path))], check=True, timeout=60)
+    assert settled(database, tmp_path) == ({"spans": 1}, 0)
+
+
+def test_the_example_lines_land(database: Database, tmp_path: Path) -> None:
+    [block] = blocks("json", README)
+    drop(tmp_path, "span", "shop", "a.jsonl", block.encode())
+    assert settled(database, tmp_path) == ({"spans": block.count("\n")}, 0)
+
+
+def settled(database: Database, spool: Path) -> tuple[object, object]:
+    """Ingest a spool of one file; return how many rows landed, and how many lines were rejected."""
+    code, daemon = once(database.native_url, spool, env={"SPOOLHOUSE_SPOOL__PROJECT": "reject"})
+    assert code == 0, daemon.told()
+    [record] = daemon.events("file_settled")
+    return record["rows"], record["rejected"]
+
+
+def test_the_readme_is_short() -> None:
+    assert README.count("\n") <= 120
+
+
+BEING_WRITTEN = {"docs/grants.md"}
+"""A page that is linked, and comes with the statements that it lists."""
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_what_it_points_to_is_there(page: str) -> None:
+    text = ALL[page]
+    here = (ROOT / page).parent
+    links = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target}
+    named = set(re.findall(r"`(tests/[^`*]+|config/[^`*]+)`", text))
+    found = {os.path.relpath(here / link, ROOT) for link in links if link} | named
+    assert {target for target in found if not (ROOT / target).exists()} <= BEING_WRITTEN
+
+
 @pytest.mark.parametrize(
-    "target", re.findall(r"\]\(([^)]+)\)", README) + re.findall(r"`(tests/[^`*]+|daemon/[^`]+)`", README)
+    ("text", "root"),
+    [
+        (spoolhouse.__doc__ or "", ROOT / "daemon/spoolhouse"),
+        ((ROOT / "tests/README.md").read_text().partition("## ")[0], ROOT / "tests"),
+    ],
+    ids=["the package", "tests/README.md"],
 )
-def test_what_it_points_to_is_there(target: str) -> None:
-    assert (ROOT / target).exists()
+def test_the_maps_show_what_there_is(text: str, root: Path) -> None:
+    """Each folder with something of ours in it, and no file or folder that is not there."""
+    folders = {f"{path.parent.name}/" for path in root.glob("*/*.py")}
+    assert {folder for folder in folders if f"`{folder}`" not in text} == set()
+    named = re.findall(r"`([a-z_]+(?:/|\.py))`", text)
+    assert {name for name in named if not any((path / name).exists() for path in (root, ROOT))} == set()
+
+
+COMING = {"service", "monitoring", "events", "decode", "recover", "doctor"} | {
+    f"store/clickhouse/{name}" for name in ("drivers", "landing", "schema")
+}
+GOING = {"core", "schema", "landing", "replay", "check", "http"}
+"""The layout of docs/architecture.md is that after the move of the modules: all of it is moved, or nothing."""
+
+
+def test_the_layout_is_the_one_that_there_is() -> None:
+    package = ROOT / "daemon/spoolhouse"
+    named = set(re.findall(r"`daemon/spoolhouse/([a-z_/]+)/`", PAGES["docs/architecture.md"]))
+    there = {path.parent.name for path in package.glob("*/*.py")}
+    missing = {name for name in named if not (package / name).exists()}
+    unnamed = there - {name.partition("/")[0] for name in named}
+    assert (missing, unnamed) in [(COMING, GOING), (set(), set())]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_is_linked(page: str) -> None:
+    assert f"]({page})" in README
+
+
+def test_the_prefix_is_explained_where_a_table_is_first_named() -> None:
+    """The whole name is what a page's reader meets in ClickHouse."""
+    for page, text in ALL.items():
+        paragraphs = text.split("\n\n")
+        first = next((number for number, part in enumerate(paragraphs) if "mastra_admin_" in part), None)
+        if first is not None:
+            assert "clickhouse.table_prefix" in " ".join(paragraphs[first : first + 2]), page
+
+
+@pytest.mark.parametrize(
+    "setting", sorted({name for text in ALL.values() for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text)})
+)
+def test_settings_exist(setting: str) -> None:
+    """All that has a setting's form, but for names of files and of ClickHouse's own tables."""
+    if setting.partition(".")[0] not in {"system", "journal"}:
+        assert f"| `{setting}` |" in PAGES["docs/configuration.md"]
 
 
 def test_what_it_helps_with_is_said_somewhere() -> None:
     """Each message of the troubleshooting table is one that the program has."""
-    table = README.partition("## Troubleshooting")[2].partition("## ")[0]
+    table = PAGES["docs/operations.md"].partition("## Troubleshooting")[2]
     messages = [
         name for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
     ]
     sources = "\n".join(path.read_text() for path in (ROOT / "daemon").rglob("*.py"))
     assert len(messages) > 15
     assert [message for message in messages if message not in sources] == []
-
-
-def test_its_example_lines_are_valid() -> None:
-    [block] = blocks("json")
-    for line in block.splitlines():
-        json.loads(line)
-    origin = Origin(project="shop", policy="reject", clock_ms=0)
-    decoded = LineDecoder(BUILT_IN).decode(Piece(offset=0, data=block.encode()), origin)
-    assert decoded.rejects == []
-    assert decoded.rows["spans"].count == len(block.splitlines())
