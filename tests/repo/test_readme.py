@@ -219,6 +219,15 @@ def test_each_page_is_linked(page: str) -> None:
     assert f"]({page})" in README
 
 
+def test_the_changelog_has_its_form() -> None:
+    """Keep a Changelog: what is not released comes first, and each change is of a kind."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE)[0] == "Unreleased"
+    kinds = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert kinds[:3] == ["Added", "Changed", "Fixed"]
+    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
 def test_the_prefix_is_explained_where_a_table_is_first_named() -> None:
     """The whole name is what a page's reader meets in ClickHouse."""
     for page, text in ALL.items():
