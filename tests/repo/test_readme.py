@@ -90,6 +90,22 @@ def test_targets_exist(words: list[str]) -> None:
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
+def test_make_run_lands_its_samples(database: Database, tmp_path: Path) -> None:
+    """The commands of its recipe; with --once, so that they end."""
+    environment = {**os.environ, "MAKEFLAGS": "", "SPOOLHOUSE_CLICKHOUSE__URL": database.native_url}
+    dry = ["make", "--no-print-directory", "--dry-run", "run", f"URL={database.native_url}"]
+    shown = subprocess.run(
+        dry, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    recipe = "mkdir -p var/spool\n" + shown.partition("mkdir -p var/spool\n")[2].replace(
+        ".venv/bin", str(SCRIPT.parent)
+    )
+    assert recipe.rstrip().endswith("spoolhouse ingest --file-storage-path var/spool")
+    subprocess.run(["bash", "-euc", f"{recipe.rstrip()} --once"], cwd=tmp_path, env=environment, check=True, timeout=90)
+    [(rows,)] = database.query("SELECT sum(total_rows) FROM system.tables WHERE database = currentDatabase()")
+    assert int(rows) > 20_000
+
+
 @pytest.mark.parametrize("words", [words for words in OTHERS if words[0] == "systemctl"], ids=" ".join)
 def test_the_unit_is_ours(words: list[str]) -> None:
     verb, *rest = words[1:]
