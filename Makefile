@@ -35,6 +35,10 @@ run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded 
 test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse, side by side (T='tests/unit -k name' chooses, one by one)
 	@$(PYTEST) $(or $(T),--numprocesses=auto)
 
+.PHONY: test-replicas
+test-replicas: $(VENV)/.stamp-replicas ## The tests of replicated tables: two servers and a ZooKeeper (T='-k name' chooses)
+	@$(PYTEST) tests/replicas $(T)
+
 .PHONY: faults
 faults: export SPOOLHOUSE_TEST_FAULTS := long
 faults: $(VENV)/.stamp-dev ## The fault suite in its long form: each fault at each place (T='-k name' chooses)
@@ -100,6 +104,10 @@ $(VENV)/.stamp-dev: pyproject.toml | $(VENV)/.stamp-venv
 	@echo "Installing Spoolhouse with an embedded ClickHouse and the tools for its tests into $(VENV): about 1 GB on disk."
 	@$(BIN)/python -m pip install --editable '.[dev,embedded]'
 	@touch $(VENV)/.stamp-run $(VENV)/.stamp-embedded $@
+
+$(VENV)/.stamp-replicas: $(VENV)/.stamp-dev
+	@$(BIN)/python -m pip install --editable '.[replicas]'
+	@touch $@
 
 $(VENV)/.stamp-venv:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

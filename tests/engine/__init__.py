@@ -9,7 +9,6 @@ from tests.engine.config import Config, Replica, User
 from tests.engine.database import Database
 from tests.engine.fetch import Engine, EngineError, find_engine
 from tests.engine.server import LocalServer, Server, StartServer, free_ports
-from tests.engine.zookeeper import ZooKeeper
 
 __all__ = [
     "Config",
@@ -23,7 +22,6 @@ __all__ = [
     "Server",
     "StartServer",
     "User",
-    "ZooKeeper",
     "find_engine",
     "free_ports",
 ]

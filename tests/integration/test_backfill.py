@@ -19,12 +19,10 @@ from spoolhouse.errors import RejectedDataError
 from spoolhouse.schema import backfill, filling
 from spoolhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.schema.render import Schema, declare
-from spoolhouse.schema.report import Unreported
-from spoolhouse.schema.rollups import FOLD_DAYS, rollup_definition
+from spoolhouse.schema.rollups import FOLD_DAYS
 from spoolhouse.schema.steps import Change
-from spoolhouse.schema.tables import Storage, table_definition
 from spoolhouse.store.clickhouse.connect import connect
-from tests.engine import Database, LocalServer
+from tests.engine import Database
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
 MONTHS = [NOW - timedelta(days=days) for days in (1, 25, 32)]
@@ -324,51 +322,6 @@ async def test_a_rollup_that_cannot_be_filled_keeps_a_daemon_from_nothing(databa
     database.query("ALTER TABLE logs_hourly DROP CONSTRAINT no")
     assert await migrate(schema, sender.driver, most_rows=100) == Plan()
     assert shown(database) == expected(sender)
-
-
-async def test_figures_that_come_later_than_their_rows_are_awaited(
-    replicas: tuple[LocalServer, LocalServer],
-) -> None:
-    """One replica is filled while rows are inserted into the other one."""
-    filled, fed = replicas
-    table, name = logs_with(HOURLY), f"replicated_{uuid.uuid4().hex}"
-    storage = Storage(replicated=True)
-    definition = rollup_definition(table, HOURLY, database=name, prefix="", storage=storage)
-    fill = filling.filling(definition, filling.Extent.ALL, name)
-    for server in replicas:
-        server.query(f"CREATE DATABASE {name}")
-        server.query(table_definition(table, prefix="", storage=storage).create(name))
-    async with connected(fed.endpoint.url("clickhouse", name)) as inserting, connected(filled.native_url) as driver:
-        sender = Sender(driver=inserting)
-        await sender.send(["info"])
-        for server in replicas:
-            server.query(definition.target.create(name, comment=filling.Extent.ALL))
-            server.query(definition.feed.create(name))
-
-        async def insert() -> None:
-            filled.query(f"SYSTEM STOP FETCHES {name}.logs_hourly")
-            await sender.send(["info", "error"])
-            filled.query(f"SYSTEM SYNC REPLICA {name}.logs LIGHTWEIGHT")
-
-        async def fetch() -> None:
-            waiting = f"SELECT 1 FROM system.processes WHERE query LIKE '%SYNC%{name}%' AND query_id != queryID()"
-            while not counted.is_set() and not filled.query(waiting):  # noqa: ASYNC110  # a server tells nobody
-                await asyncio.sleep(0.01)
-            filled.query(f"SYSTEM START FETCHES {name}.logs_hourly")
-
-        async def listed() -> None:
-            group.create_task(fetch())
-
-        counted = asyncio.Event()
-        inner = Overtaken(driver=driver, after=fill.left, overtake=insert)
-        outer = Overtaken(driver=inner, after=fill.missing, overtake=listed)
-        async with asyncio.TaskGroup() as group:
-            await backfill.Backfill(fill, outer, Unreported()).run()
-            counted.set()
-    for server in replicas:
-        server.query(f"SYSTEM SYNC REPLICA {name}.logs_hourly LIGHTWEIGHT")
-        assert server.query(f"SELECT sum(lines), uniqExact(batch_id) FROM {name}.logs_hourly") == [(3, 2)]
-        server.query(f"DROP DATABASE {name} SYNC")
 
 
 def test_portions_are_bounded_but_for_one_batch_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

