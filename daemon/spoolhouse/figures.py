@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from prometheus_client import Counter, Gauge, generate_latest
-
 from spoolhouse import __version__, metrics, recent
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.status import (
@@ -25,6 +23,7 @@ from spoolhouse.core.status import (
     Trouble,
     TypeStatus,
 )
+from spoolhouse.counting import Counter, Gauge, Labels
 from spoolhouse.health import Health
 from spoolhouse.log import HIDDEN, printable
 from spoolhouse.pipeline.adopt import Adopter
@@ -135,7 +134,9 @@ class Figures:
         metrics.UNMOVABLE_FILES.set(backlog.unmovable_files)
         metrics.HELD_HOMES.set(backlog.held_homes)
         metrics.STUCK_STAGES.set(len(self.pulse.stuck()))
-        return generate_latest(metrics.REGISTRY)
+        from spoolhouse import exposition  # noqa: PLC0415  # it is there already where there is an HTTP server
+
+        return exposition.text()
 
     def status(self) -> Status:
         """Return everything."""
@@ -261,12 +262,12 @@ class Figures:
         self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
 
 
-_Values = Mapping[str, Mapping[metrics.Labels, float]]
+_Values = Mapping[str, Mapping[Labels, float]]
 
 
 def _value(metric: Counter | Gauge) -> int:
     """Return the sum of all its values."""
-    return round(sum(s.value for family in metric.collect() for s in family.samples if not s.name.endswith("_created")))
+    return round(metric.total)
 
 
 def _totals() -> _Totals:

@@ -5,18 +5,11 @@ looked at when somebody asks, by `figures.py`. A label's values are few: declare
 codes, our own reasons; nothing that an event or a file's name could make up.
 """
 
-import platform
+import sys
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.process_collector import ProcessCollector
-
 from spoolhouse import __version__
-
-disable_created_metrics()  # else each counter has a twin that says when it was made
-
-REGISTRY = CollectorRegistry()
-"""This process's own; the library's global one may hold what other code has registered."""
+from spoolhouse.counting import Counter, Gauge, Histogram, Labels
 
 # Throughput.
 
@@ -25,25 +18,21 @@ LINES = Counter(
     "Lines of shipments that are acknowledged as a whole, by the type of their folder. outcome is landed, or rejected "
     "(the line is in rejected/).",
     ["type", "outcome"],
-    registry=REGISTRY,
 )
 FILES = Counter(
     "spoolhouse_files_total",
     "Files settled, by the type of their folder. outcome is processed, deleted (as asked), or failed (unreadable).",
     ["type", "outcome"],
-    registry=REGISTRY,
 )
 BYTES = Counter(
     "spoolhouse_read_bytes_total",
     "Bytes of files, as they lie on the disk, whose lines have all been acknowledged or rejected.",
     ["type"],
-    registry=REGISTRY,
 )
-REJECTS = Counter("spoolhouse_rejects_total", "Rejected lines, by reason.", ["reason"], registry=REGISTRY)
+REJECTS = Counter("spoolhouse_rejects_total", "Rejected lines, by reason.", ["reason"])
 PROJECT_MISMATCHES = Counter(
     "spoolhouse_project_mismatches_total",
     "Lines whose project is not that of their folder and that were taken all the same (spool.project).",
-    registry=REGISTRY,
 )
 
 ODD_TIMES = Counter(
@@ -51,44 +40,29 @@ ODD_TIMES = Counter(
     "Lines of events that are older than their table keeps them (expired), or lie more than a day ahead (future), and "
     "that were taken all the same (spool.expired, spool.future).",
     ["time"],
-    registry=REGISTRY,
 )
 
 # Backlog: what waits, here and on the way.
 
-PENDING_FILES = Gauge(
-    "spoolhouse_pending_files", "Files that wait in the spool, as the last scan found them.", registry=REGISTRY
-)
-PENDING_BYTES = Gauge(
-    "spoolhouse_pending_bytes", "Bytes that wait in the spool, as the last scan found them.", registry=REGISTRY
-)
+PENDING_FILES = Gauge("spoolhouse_pending_files", "Files that wait in the spool, as the last scan found them.")
+PENDING_BYTES = Gauge("spoolhouse_pending_bytes", "Bytes that wait in the spool, as the last scan found them.")
 OLDEST_PENDING = Gauge(
     "spoolhouse_oldest_pending_age_seconds",
     "Seconds since the oldest pending file was last written; 0 if none is pending.",
-    registry=REGISTRY,
 )
-CLAIMED_FILES = Gauge(
-    "spoolhouse_claimed_files", "Files that this instance has claimed and not settled yet.", registry=REGISTRY
-)
+CLAIMED_FILES = Gauge("spoolhouse_claimed_files", "Files that this instance has claimed and not settled yet.")
 IN_FLIGHT = Gauge(
     "spoolhouse_shipments_in_flight",
     "Shipments that are journalled and not acknowledged yet, those of held tables included.",
-    registry=REGISTRY,
 )
-PAUSED = Gauge(
-    "spoolhouse_paused",
-    "1 while the spool is paused (spoolhouse pause): nothing new is claimed; else 0.",
-    registry=REGISTRY,
-)
+PAUSED = Gauge("spoolhouse_paused", "1 while the spool is paused (spoolhouse pause): nothing new is claimed; else 0.")
 UNMOVABLE_FILES = Gauge(
     "spoolhouse_unmovable_files",
     "Files whose rows have landed and that cannot be moved as things are (permissions, a full disk).",
-    registry=REGISTRY,
 )
 HELD_HOMES = Gauge(
     "spoolhouse_held_homes",
     "Folders of dead instances that cannot be adopted: claimed files without a readable journal.",
-    registry=REGISTRY,
 )
 
 # ClickHouse.
@@ -97,42 +71,34 @@ ROWS = Counter(
     "spoolhouse_inserted_rows_total",
     "Rows that ClickHouse acknowledged, insert by insert; a replay counts again.",
     ["table"],
-    registry=REGISTRY,
 )
 INSERT_SECONDS = Histogram(
     "spoolhouse_insert_duration_seconds",
     "Seconds of each insert that was acknowledged, the reading of its rows included.",
     ["table"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
-    registry=REGISTRY,
 )
 LAST_LANDED = Gauge(
     "spoolhouse_last_landed_timestamp_seconds",
     "When ClickHouse last acknowledged an insert, in seconds since 1970; 0 if it has not yet.",
-    registry=REGISTRY,
 )
 RETRIES = Counter(
     "spoolhouse_retries_total",
     "Attempts that failed and are repeated. code is ClickHouse's, or none where there was none; kind is transient, "
     "operator (waits for a person), data (rows are refused: sent again in parts), or disk (the spool's own).",
     ["code", "kind"],
-    registry=REGISTRY,
 )
-READY = Gauge(
-    "spoolhouse_ready", "1 while ClickHouse takes rows of all types, as /readyz says; else 0.", registry=REGISTRY
-)
+READY = Gauge("spoolhouse_ready", "1 while ClickHouse takes rows of all types, as /readyz says; else 0.")
 TABLE_HELD = Gauge(
     "spoolhouse_table_held",
     "1 while rows of this table wait for ClickHouse or for a person, as /readyz says; else 0.",
     ["table"],
-    registry=REGISTRY,
 )
 PART_PRESSURE = Gauge(
     "spoolhouse_part_pressure",
     "From 0 to 1, how near the active parts of this table or rollup target are to where ClickHouse delays inserts; "
     "above 0, shipments linger, and inserts wait.",
     ["table"],
-    registry=REGISTRY,
 )
 
 SERVER_UP = Gauge(
@@ -140,39 +106,29 @@ SERVER_UP = Gauge(
     "1 if this host of clickhouse.url answered, and had its Keeper, when it was last asked, else 0; there if "
     "several are named.",
     ["server"],
-    registry=REGISTRY,
 )
-FAILOVERS = Counter(
-    "spoolhouse_failovers_total",
-    "Changes of the host of clickhouse.url that takes new inserts.",
-    registry=REGISTRY,
-)
+FAILOVERS = Counter("spoolhouse_failovers_total", "Changes of the host of clickhouse.url that takes new inserts.")
 
 # This process.
 
-ADOPTIONS = Counter("spoolhouse_adoptions_total", "Folders of dead instances that were taken over.", registry=REGISTRY)
+ADOPTIONS = Counter("spoolhouse_adoptions_total", "Folders of dead instances that were taken over.")
 LOOP_LAG = Histogram(
     "spoolhouse_event_loop_lag_seconds",
     "By how much the event loop was late, looked at 50 times a second.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
-    registry=REGISTRY,
 )
-STUCK_STAGES = Gauge(
-    "spoolhouse_stuck_stages", "Stages that work and do not get on, as /livez says.", registry=REGISTRY
-)
-BUILD = Gauge("spoolhouse_build_info", "Always 1; the labels say what runs.", ["version", "python"], registry=REGISTRY)
-BUILD.labels(__version__, platform.python_version()).set(1)
+STUCK_STAGES = Gauge("spoolhouse_stuck_stages", "Stages that work and do not get on, as /livez says.")
+BUILD = Gauge("spoolhouse_build_info", "Always 1; the labels say what runs.", ["version", "python"])
+BUILD.labels(__version__, sys.version.split()[0]).set(1)
 
-# The names that every Prometheus client uses: process_resident_memory_bytes, process_cpu_seconds_total and so on.
-ProcessCollector(registry=REGISTRY)
-
-Labels = tuple[tuple[str, str], ...]
+ALL = tuple(value for value in globals().values() if isinstance(value, Counter | Gauge | Histogram))
+"""In the order of their definition."""
 
 
 def read() -> Mapping[str, Mapping[Labels, float]]:
     """Return all values as they are now: by sample name, then by labels."""
     values: dict[str, dict[Labels, float]] = {}
-    for metric in REGISTRY.collect():
-        for sample in metric.samples:
-            values.setdefault(sample.name, {})[tuple(sample.labels.items())] = sample.value
+    for metric in ALL:
+        for name, labels, value in metric.samples():
+            values.setdefault(name, {})[labels] = value
     return values

@@ -2,23 +2,12 @@
 
 from pathlib import Path
 
-from prometheus_client import generate_latest
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from spoolhouse import metrics
+from spoolhouse import exposition, metrics
 
 CONFIG = Path(__file__).parents[2] / "config"
 UNITS = ("_total", "_seconds", "_bytes", "_info")
-
-
-def declared() -> list[MetricWrapperBase]:
-    """Return our own metrics in the order of their definition."""
-    return [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
-
-
-def exposed_name(metric: MetricWrapperBase) -> str:
-    return f"{metric._name}_total" if metric._type == "counter" else metric._name
 
 
 def listed() -> list[list[str]]:
@@ -30,28 +19,28 @@ def listed() -> list[list[str]]:
 def test_the_list_is_what_is_exposed() -> None:
     expected = [
         [
-            f"`{exposed_name(metric)}`",
-            metric._type,
-            ", ".join(f"`{label}`" for label in metric._labelnames),
-            metric._documentation,
+            f"`{metric.name}`",
+            metric.kind,
+            ", ".join(f"`{label}`" for label in metric.labelnames),
+            metric.documentation,
         ]
-        for metric in declared()
+        for metric in metrics.ALL
     ]
     assert listed() == expected
 
 
 def test_names_follow_the_conventions() -> None:
-    for metric in declared():
-        name = exposed_name(metric)
+    for metric in metrics.ALL:
+        name = metric.name
         assert name.startswith("spoolhouse_")
-        assert name.endswith("_total") == (metric._type == "counter"), name
-        if metric._type == "histogram":
+        assert name.endswith("_total") == (metric.kind == "counter"), name
+        if metric.kind == "histogram":
             assert name.endswith(UNITS), name
-        assert metric._documentation.endswith("."), name
+        assert metric.documentation.endswith("."), name
 
 
 def test_the_exposition_can_be_parsed_and_holds_nothing_else() -> None:
-    families = list(text_string_to_metric_families(generate_latest(metrics.REGISTRY).decode()))
+    families = list(text_string_to_metric_families(exposition.text().decode()))
     ours = {family.name for family in families if not family.name.startswith("process_")}
-    assert ours == {metric._name for metric in declared()}
+    assert ours == {metric.name.removesuffix("_total") for metric in metrics.ALL}
     assert {"process_resident_memory_bytes", "process_open_fds"} <= {family.name for family in families}

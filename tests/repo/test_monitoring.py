@@ -10,28 +10,29 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
 
-from spoolhouse import metrics
+from spoolhouse import exposition, metrics
 
 CONFIG = Path(__file__).parents[2] / "config"
 RULES = yaml.safe_load((CONFIG / "prometheus-rules.yml").read_text())
 DASHBOARD = json.loads((CONFIG / "grafana-dashboard.json").read_text())
 
-OURS = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
 SCRAPED = {"job", "instance"}
 """The labels that Prometheus itself puts on."""
 VARIABLES = {"$__rate_interval": "5m", "$instance": ".*", "$job": ".*"}
-PARTS: dict[str | None, list[str]] = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+PARTS: dict[str | None, list[str]] = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 
 
 def series() -> Mapping[str, set[str]]:
     """Return the labels of each series that can be asked for."""
     known = {"up": SCRAPED}
-    for metric in OURS:
-        for part in PARTS[metric._type]:
-            known[metric._name + part] = {*metric._labelnames, *SCRAPED, *(["le"] if part == "_bucket" else [])}
-    return known | {name: SCRAPED for name in metrics.read() if name.startswith("process_")}
+    for metric in metrics.ALL:
+        for part in PARTS[metric.kind]:
+            known[metric.name + part] = {*metric.labelnames, *SCRAPED, *(["le"] if part == "_bucket" else [])}
+    exposed = text_string_to_metric_families(exposition.text().decode())
+    names = {sample.name for family in exposed for sample in family.samples}
+    return known | {name: SCRAPED for name in names if name.startswith("process_")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ def test_the_parser_would_see_a_fault() -> None:
 
 def test_every_metric_is_drawn() -> None:
     drawn = {name for _, expression in queries() for name in asked(expression).names}
-    missing = [m._name for m in OURS if drawn.isdisjoint(m._name + part for part in PARTS[m._type])]
+    missing = [m.name for m in metrics.ALL if drawn.isdisjoint(m.name + part for part in PARTS[m.kind])]
     assert missing == [], "give each a panel in config/grafana-dashboard.json"
 
 

@@ -1,29 +1,13 @@
 """The console script. One module a command; this package is the only place that turns outcomes into exit codes."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-import structlog
-
-from spoolhouse import __version__, log, memory
-from spoolhouse.cli import (
-    check,
-    config,
-    generate,
-    ingest,
-    migrate,
-    pause,
-    release,
-    replay,
-    retry,
-    status,
-    tables,
-    trace_file,
-    verify,
-)
+from spoolhouse import __version__, memory
 from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError, spelled
 
 OK = 0
@@ -40,6 +24,26 @@ _CODES = (
     (StoreError, UNAVAILABLE),
     (SpoolhouseError, FAILED),
 )
+
+_COMMANDS = {
+    "ingest": "land the files of the spool in ClickHouse, and keep watching",
+    "status": "tell how the daemon does: rates, backlog, held tables, rejects",
+    "check": "find what will go wrong, and how to mend it",
+    "config": "print every setting with its default and its meaning",
+    "pause": "have no instance of a spool claim new files",
+    "resume": "have them claim again",
+    "release": "put back what dead daemons had claimed and never sent",
+    "migrate": "create the tables, or bring them up to date",
+    "generate": "write sample events into the spool",
+    "tables": "list the tables: engine, rows, size, oldest and newest event",
+    "trace-file": "say which rows came from a file, or which files a batch came from",
+    "replay": "send rejected lines, or what ClickHouse has lost of settled files, once more",
+    "retry": "bring files of failed/ back to where they were dropped",
+    "verify": "compare settled files with ClickHouse, row by row",
+}
+"""The help of each. Its module is imported only when it is asked for: the imports are most of what a command costs."""
+_MODULES = {"resume": "pause", "trace-file": "trace_file"}
+"""Those that are not named like their command; `pause` adds both of its own."""
 
 _EPILOG = """\
 examples:
@@ -68,8 +72,8 @@ exit codes:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(chosen: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the command line; of the commands, only the `chosen` one has its flags."""
     result = argparse.ArgumentParser(
         prog="spoolhouse",
         usage="spoolhouse COMMAND [options]",
@@ -80,23 +84,24 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--version", action="version", version=f"spoolhouse {__version__}")
     commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="spoolhouse")
-    for command in (
-        ingest,
-        status,
-        check,
-        config,
-        pause,
-        release,
-        migrate,
-        generate,
-        tables,
-        trace_file,
-        replay,
-        retry,
-        verify,
-    ):
-        command.add_to(commands)
+    for name, text in _COMMANDS.items():
+        module = _MODULES.get(name, name)
+        if module != _MODULES.get(chosen, chosen):
+            commands.add_parser(name, help=text)
+        elif name not in commands.choices:
+            _import_structlog()
+            importlib.import_module(f"spoolhouse.cli.{module}").add_to(commands)
     return result
+
+
+def _import_structlog() -> None:
+    """Import structlog as if rich were not installed: it would import that for tracebacks that are not used here."""
+    if "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # says to the import system that there is none
+        try:
+            importlib.import_module("structlog")
+        finally:
+            del sys.modules["rich"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,9 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # A name that is no UTF-8, or a terminal that is not: show escapes, do not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # Before the imports of a command: collections would take a tenth of them.
     memory.calm_the_collector()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser(next((word for word in arguments if not word.startswith("-")), "")).parse_args(arguments)
+    from spoolhouse import log  # noqa: PLC0415  # --help needs no structlog
+
     log.configure()
-    options = parser().parse_args(arguments)
     debug = getattr(options, "log.level", None) == "debug"
     try:
         code: int = options.run(options)
@@ -127,11 +136,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  # the last handler of the process
         mend = None if debug else "--debug shows where"
         what = f"{type(error).__name__}: {error}"
+        import structlog  # noqa: PLC0415  # as above
+
         structlog.get_logger().critical("crashed", error=what, mend=mend, exc_info=debug)
         return FAILED
     return code
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"spoolhouse: {log.shown(text)}", file=sys.stderr)
+    from spoolhouse.log import shown  # noqa: PLC0415  # as above
+
+    print(f"spoolhouse: {shown(text)}", file=sys.stderr)
     return code

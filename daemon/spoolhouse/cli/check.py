@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.log import shown
-from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from spoolhouse.check.finding import Finding
+    from spoolhouse.settings import Settings
 
 _EPILOG = """\
 Looked at are the settings, the spool (rights, one file system, space, inodes,
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     return FAULTY if count["fault"] else OK
 
 
-async def _findings(settings: Settings, *, show: bool, quiet: bool) -> "list[Finding]":
+async def _findings(settings: "Settings", *, show: bool, quiet: bool) -> "list[Finding]":
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
 
     from spoolhouse.check.examine import examine  # noqa: PLC0415  # --help needs none of it

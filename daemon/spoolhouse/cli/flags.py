@@ -7,11 +7,13 @@ import argparse
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spoolhouse.configuration import load
 from spoolhouse.errors import SpoolError
 from spoolhouse.log import configure
-from spoolhouse.settings import Settings
+
+if TYPE_CHECKING:
+    from spoolhouse.settings import Settings
 
 
 def add_general(parser: argparse.ArgumentParser) -> None:
@@ -59,19 +61,21 @@ def add_spool(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings(options: argparse.Namespace) -> Settings:
+def settings(options: argparse.Namespace) -> "Settings":
     """Return the settings that the flags and all other sources give, and log as they say. Raises BadSettingError."""
     result = read(options)
     configure(level=result.log.level, style=result.log.format, secrets=result.secrets())
     return result
 
 
-def read(options: argparse.Namespace) -> Settings:
+def read(options: argparse.Namespace) -> "Settings":
     """Return the settings that the flags and all other sources give just now. Raises BadSettingError."""
+    from spoolhouse.configuration import load  # noqa: PLC0415  # --help needs no pydantic
+
     return load({name: value for name, value in vars(options).items() if "." in name}, config=options.config)
 
 
-def spool(settings: Settings) -> Path:
+def spool(settings: "Settings") -> Path:
     """Return the folder of the spool, absolute, links as they are named.
 
     Raises BadSettingError if none is given, `SpoolError` if it is not there or not ours to read.

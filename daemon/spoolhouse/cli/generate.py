@@ -12,9 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from spoolhouse.cli import flags
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
@@ -187,6 +184,15 @@ def write(root: Path, files: list[File], sample: Sample, *, rate: float | None) 
 @contextmanager
 def _bar(rows: int) -> Iterator[Callable[[int], None]]:
     """Show a bar to a person while the block runs; yield what moves it on."""
+    from rich.console import Console  # noqa: PLC0415  # --help needs none of this
+    from rich.progress import (  # noqa: PLC0415  # nor this
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:

@@ -7,14 +7,16 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import structlog
 
 from spoolhouse import log
 from spoolhouse.cli import flags
-from spoolhouse.settings import Settings
+
+if TYPE_CHECKING:
+    from spoolhouse.settings import Settings
 
 _EPILOG = """\
 Files are taken from {file-storage-path}/{base-path}/{type}/{project}/ if their
@@ -129,12 +131,12 @@ def _password_by_flag(options: argparse.Namespace) -> bool:
     return flags_given["clickhouse.password"] is not None or ":" in user
 
 
-def _wants_display(settings: Settings) -> bool:
+def _wants_display(settings: "Settings") -> bool:
     """Tell whether a person is watching who did not ask for the log itself."""
     return sys.stderr.isatty() and settings.log.format == "auto" and settings.log.level != "debug"
 
 
-def _intention(settings: Settings, *, once: bool) -> str:
+def _intention(settings: "Settings", *, once: bool) -> str:
     clickhouse, spool = settings.clickhouse, settings.spool
     of_project = "" if spool.project_id is None else f" of project {spool.project_id}"
     after = "deleted" if spool.delete_after_process else "moved to processed/ beside them"

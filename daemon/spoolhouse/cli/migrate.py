@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.log import shown
-from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
     from spoolhouse.schema.steps import Change, Fill, Plan, Refusal
+    from spoolhouse.settings import Settings
 
 _EPILOG = """\
 What is missing (the database, tables, columns, codecs, indexes, longer TTLs,
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     return asyncio.run(_migrate(options, settings))
 
 
-async def _migrate(options: argparse.Namespace, settings: Settings) -> int:
+async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
     from spoolhouse.cli.migration import reporting  # noqa: PLC0415  # as in `run`
     from spoolhouse.declarations import load  # noqa: PLC0415  # as in `run`
     from spoolhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from rich.filesize import decimal
-
 from spoolhouse.cli import flags
-from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
     from spoolhouse.core.ports import Driver
+    from spoolhouse.settings import Settings
 
 _EPILOG = """\
 Rows are counted as they lie on the disk: a state that was delivered again
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _look(settings: Settings) -> list[_Row]:
+async def _look(settings: "Settings") -> list[_Row]:
     from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.schema.render import object_names  # noqa: PLC0415  # --help needs none of it
@@ -138,6 +136,8 @@ def _lines(rows: Iterable[_Row]) -> list[str]:
 
 
 def _cells(row: _Row) -> tuple[str, ...]:
+    from rich.filesize import decimal  # noqa: PLC0415  # --help needs none of it
+
     return (
         row.table,
         row.engine or "missing",

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.jsonl import DECODER_VERSION
@@ -15,6 +14,6 @@ def fingerprint(events: Mapping[str, EventType], url: str) -> str:
     The way to ClickHouse counts: the server's own deduplication id is the token and the blocks that the rows came in,
     which each driver cuts in its own way.
     """
-    material = repr(sorted((name, asdict(event)) for name, event in events.items()))
+    material = repr(sorted(events.items(), key=lambda item: item[0]))
     scheme = url.partition(":")[0]
     return hashlib.sha256(f"{DECODER_VERSION} {CHUNK_BYTES} {scheme} {material}".encode()).hexdigest()[:16]

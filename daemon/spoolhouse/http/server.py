@@ -18,11 +18,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from spoolhouse.core.status import Liveness, Readiness, Status
 from spoolhouse.errors import BadSettingError
+from spoolhouse.exposition import CONTENT_TYPE
 from spoolhouse.http.page import Page
 
 log = structlog.get_logger(__name__)
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 15.0
 _LONGEST_LINE = 4096
@@ -158,7 +158,7 @@ def _app(source: Source) -> web.Application:
         return answer(source.status(), well=True)
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=source.exposition(), headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=source.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     async def index(_request: web.Request) -> web.Response:
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy}

@@ -1,0 +1,175 @@
+"""Counters, gauges and histograms, as Prometheus means them: a value for each combination of labels.
+
+They only count, from any thread. `exposition.py` shows them with Prometheus' own library, which takes as long to import
+as all stages together.
+"""
+
+import time
+from abc import abstractmethod
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from threading import Lock
+from typing import Final, Generic, Literal, TypeVar
+
+Labels = tuple[tuple[str, str], ...]
+
+_lock = Lock()
+
+
+class Number:
+    """One value of a counter or a gauge."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        """Begin with 0."""
+        self.value = 0.0
+
+    def inc(self, amount: float = 1) -> None:
+        """Add to it."""
+        with _lock:
+            self.value += amount
+
+    def dec(self, amount: float = 1) -> None:
+        """Take from it."""
+        self.inc(-amount)
+
+    def set(self, value: float) -> None:
+        """Replace it."""
+        self.value = float(value)
+
+    def set_to_current_time(self) -> None:
+        """Replace it by the seconds since 1970."""
+        self.set(time.time())
+
+
+class Distribution:
+    """What a histogram has seen: how many values up to each bound, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Begin with nothing."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        with _lock:
+            self.counts[bisect_left(self.bounds, value)] += 1
+            self.sum += value
+
+
+S = TypeVar("S", Number, Distribution)
+
+
+class Metric(Generic[S]):
+    """A metric: its name, its meaning, and one series for each combination of its labels that was used."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+
+    def __init__(self, name: str, documentation: str, labelnames: Sequence[str] = ()) -> None:
+        """Without labels, its only series is there at once."""
+        self.name: Final = name
+        self.documentation: Final = documentation
+        self.labelnames: Final = tuple(labelnames)
+        self._series: dict[tuple[str, ...], S] = {}
+        if not labelnames:
+            self.labels()
+
+    def labels(self, *values: str) -> S:
+        """Return the series of these labels; it is there from now on."""
+        if (found := self._series.get(values)) is None:
+            if len(values) != len(self.labelnames):
+                raise ValueError(f"{self.name} has the labels {self.labelnames}, not {len(values)} of them")
+            found = self._series.setdefault(values, self._new())
+        return found
+
+    @property
+    def series(self) -> Sequence[tuple[Labels, S]]:
+        """All series that there are."""
+        return [
+            (tuple(zip(self.labelnames, values, strict=True)), series) for values, series in self._series.copy().items()
+        ]
+
+    @abstractmethod
+    def samples(self) -> Iterator[tuple[str, Labels, float]]:
+        """Yield name, labels and value of all that is exposed."""
+
+    @abstractmethod
+    def _new(self) -> S: ...
+
+
+class _Plain(Metric[Number]):
+    @property
+    def total(self) -> float:
+        """The sum over all labels."""
+        return sum(series.value for _, series in self.series)
+
+    def inc(self, amount: float = 1) -> None:
+        """Add to the only value."""
+        self.labels().inc(amount)
+
+    def samples(self) -> Iterator[tuple[str, Labels, float]]:
+        """Yield one sample a series."""
+        yield from ((self.name, labels, series.value) for labels, series in self.series)
+
+    def _new(self) -> Number:
+        return Number()
+
+
+class Counter(_Plain):
+    """Counts up."""
+
+    kind = "counter"
+
+
+class Gauge(_Plain):
+    """Goes up and down."""
+
+    kind = "gauge"
+
+    def dec(self, amount: float = 1) -> None:
+        """Take from the only value."""
+        self.labels().dec(amount)
+
+    def set(self, value: float) -> None:
+        """Replace the only value."""
+        self.labels().set(value)
+
+    def set_to_current_time(self) -> None:
+        """Replace the only value by the seconds since 1970."""
+        self.labels().set_to_current_time()
+
+
+class Histogram(Metric[Distribution]):
+    """Counts values by how large they are."""
+
+    kind = "histogram"
+
+    def __init__(
+        self, name: str, documentation: str, labelnames: Sequence[str] = (), *, buckets: Sequence[float]
+    ) -> None:
+        """`buckets` are upper bounds, in order; what is above the last one is counted too."""
+        self._bounds = tuple(float(bound) for bound in buckets)
+        super().__init__(name, documentation, labelnames)
+
+    def observe(self, value: float) -> None:
+        """Count a value, where there are no labels."""
+        self.labels().observe(value)
+
+    def samples(self) -> Iterator[tuple[str, Labels, float]]:
+        """Yield a series' buckets, each with what is below it too, its count and its sum."""
+        bounds = (*map(str, self._bounds), "+Inf")
+        for labels, series in self.series:
+            with _lock:
+                counts, total = list(accumulate(series.counts)), series.sum
+            for bound, count in zip(bounds, counts, strict=True):
+                yield f"{self.name}_bucket", (*labels, ("le", bound)), float(count)
+            yield f"{self.name}_count", labels, float(counts[-1])
+            yield f"{self.name}_sum", labels, total
+
+    def _new(self) -> Distribution:
+        return Distribution(self._bounds)

@@ -1,0 +1,90 @@
+"""What is imported, and when: the imports are most of what a start costs. The list names what others have written."""
+
+import json
+import signal
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import SCRIPT, Daemon
+
+SHOW = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps({"event": "modules", "names": sorted(sys.modules)}), file=sys.stderr))
+"""
+COMMAND = {"structlog"}
+"""What a command's flags need."""
+SETTINGS = COMMAND | {
+    "annotated_types", "dotenv", "pydantic", "pydantic_core", "pydantic_settings", "typing_extensions",
+    "typing_inspection",
+}  # fmt: skip
+"""What settings need."""
+PIPELINE = SETTINGS | {"aiofiles", "anyio", "msgspec", "uvloop", "watchfiles", "zstandard"}
+"""What the stages need, whatever the way to ClickHouse."""
+
+
+def distributed(names: object) -> set[str]:
+    """Return which packages of others are among some modules' names."""
+    assert isinstance(names, list)
+    installed = set(packages_distributions()) - {"spoolhouse", "sitecustomize"}
+    return {str(name).partition(".")[0] for name in names} & installed - sys.stdlib_module_names
+
+
+def imported(*arguments: str) -> set[str]:
+    """Return which packages of others a command imports from its start to its end."""
+    code = f"{SHOW}\nsys.argv = sys.argv[1:]\nimport runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    return distributed(json.loads(done.stderr.splitlines()[-1])["names"])
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("--help", set()),
+        ("--version", set()),
+        ("ingest --help", COMMAND),
+        ("generate --help", COMMAND | {"msgspec", "typing_extensions"}),
+        ("status --help", COMMAND | {"msgspec", "typing_extensions"}),
+        ("ingest", SETTINGS),  # no spool is given
+    ],
+    ids=["help", "version", "ingest help", "generate help", "status help", "ingest"],
+)
+def test_a_command_imports_what_it_needs(command: str, expected: set[str]) -> None:
+    assert imported(*command.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("native_url", {"asynch", "lz4", "tzdata", "tzlocal"}),
+        (
+            "http_url",
+            {
+                "aiohappyeyeballs",
+                "aiohttp",
+                "aiosignal",
+                "attr",
+                "frozenlist",
+                "idna",
+                "lz4",
+                "multidict",
+                "propcache",
+                "yarl",
+            },
+        ),
+    ],
+)
+def test_a_running_daemon_has_imported_one_driver(
+    url: str, driver: set[str], database: Database, tmp_path: Path
+) -> None:
+    with Daemon(getattr(database, url), tmp_path, prelude=SHOW) as daemon:
+        daemon.wait_for("started")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert distributed(daemon.wait_for("modules")[0]["names"]) == PIPELINE | driver
