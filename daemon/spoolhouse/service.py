@@ -12,8 +12,9 @@ from spoolhouse.core.declaration import EventType, tables
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.log import configure
 from spoolhouse.notify import Notifier, keep_telling
-from spoolhouse.pipeline.arrivals import arrivals, look_through, note_backlog, watch
+from spoolhouse.pipeline.arrivals import arrivals, look_through, note_backlog
 from spoolhouse.pipeline.decode import decode
+from spoolhouse.pipeline.watching import watch
 from spoolhouse.progress import Silent
 from spoolhouse.pulse import STUCK_AFTER, Pulse
 from spoolhouse.reload import take_over

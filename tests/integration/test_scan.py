@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from spoolhouse.channel import channel
 from spoolhouse.pipeline import arrivals as arrivals_stage
-from spoolhouse.pipeline.arrivals import Desk, Look, Seen, Strange, arrivals, scan, watch
+from spoolhouse.pipeline.arrivals import Desk, Look, Seen, Strange, arrivals, scan
+from spoolhouse.pipeline.watching import watch
 from spoolhouse.progress import Silent
 from spoolhouse.spool.layout import Place
 

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,7 +223,7 @@ def drop(storage: Path, kind: str, project: str, name: str, content: bytes) -> P
     """Put a complete file into the spool, as a producer should: whole, by a rename."""
     folder = storage / kind / project
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{name}.tmp"
+    temporary = folder / f".{uuid.uuid4().hex}.tmp"  # `name` may be as long as a name can be
     temporary.write_bytes(content)
     return temporary.rename(folder / name)
 

@@ -6,8 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.engine import Database
-from tests.process.daemon import command, drop, once
+from tests.process.daemon import Daemon, command, drop, once
 from tests.process.inputs import good
 
 SPANS = "mastra_admin_spans"
@@ -68,3 +70,58 @@ def test_nor_where_it_was_claimed(database: Database, tmp_path: Path) -> None:
     (folder / "a.jsonl").write_bytes(good("p"))
     for arguments in (["release"], ["status"], ["status", "--json"]):
         seen(*arguments, *spool, code=1)
+
+
+NAMES = [
+    pytest.param(b"\xff", id="no UTF-8"),
+    pytest.param(b"\xed\xa0\x80\xc3", id="half a surrogate pair"),
+    pytest.param(b"a\nb", id="line end"),
+    pytest.param(b"\x01\x1b[2J\x7f\xc2\x85", id="control characters"),
+    pytest.param(b"n" * 249, id="255 bytes"),
+    pytest.param(b"\xff" * 249, id="255 bytes, no UTF-8"),
+]
+
+
+def drop_three(spool: Path, raw: bytes) -> list[Path]:
+    """Drop a file of this name, one in a project of this name, and one in a type's folder of this name."""
+    name = os.fsdecode(raw)
+    return [
+        drop(spool, "span", "p", f"{name}.jsonl", good("p", 2)),
+        drop(spool, "span", name, "b.jsonl", good("q", 2)),
+        drop(spool, name, "p", "c.jsonl", good("r", 2)),
+    ]
+
+
+def expect_two_taken(database: Database, dropped: list[Path], daemon: Daemon) -> None:
+    """A file and a project may have any name; a folder of no event type is reported, and left alone."""
+    for path in dropped[:2]:
+        assert not path.exists(), daemon.told()
+        assert (path.parent / "processed" / path.name).is_file()
+    assert dropped[2].exists()
+    (record,) = daemon.events("not_taken")
+    assert record["path"] == os.fsencode(dropped[2].parent.parent).decode("utf-8", "backslashreplace")
+    assert "no such event type" in str(record["reason"])
+    assert database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}") == [(4, 4)]
+    assert not daemon.events("stage_failed"), daemon.told()
+
+
+@pytest.mark.parametrize("raw", NAMES)
+def test_a_name_of_any_bytes_ends_no_daemon(raw: bytes, database: Database, tmp_path: Path) -> None:
+    """The next file is seen at once, long before the next scan: the spool is still watched."""
+    with Daemon(database.native_url, tmp_path, "--poll-interval", "600000") as daemon:
+        daemon.wait_for("started")
+        dropped = drop_three(tmp_path, raw)
+        daemon.wait_for("file_settled", count=2)
+        drop(tmp_path, "span", "p", "last.jsonl", b"")
+        daemon.wait_for("file_settled", path="span/p/last.jsonl")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+        expect_two_taken(database, dropped, daemon)
+
+
+@pytest.mark.parametrize("raw", NAMES)
+def test_nor_a_run_with_an_end(raw: bytes, database: Database, tmp_path: Path) -> None:
+    dropped = drop_three(tmp_path, raw)
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    expect_two_taken(database, dropped, daemon)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-import watchfiles
 
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
@@ -154,27 +153,6 @@ class Quiet:
     def due(self) -> float | None:
         """Return when the first watched file may be complete, by the monotonic clock; None if none is watched."""
         return min((since + self.quiet for _, since in self._watched.values()), default=None)
-
-
-async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
-    """Set `wake` whenever something changes in the spool, until `stop`.
-
-    Only a hint: where the system cannot watch (out of inotify watches, a network file system) the scans go on.
-    """
-    state = os.fspath(spool / layout.STATE)
-
-    def ours(_change: watchfiles.Change, path: str) -> bool:
-        return not path.startswith(state) and f"/{layout.PROCESSED}/" not in path
-
-    try:
-        async for _ in watchfiles.awatch(
-            spool, watch_filter=ours, debounce=100, step=20, stop_event=stop, ignore_permission_denied=True
-        ):
-            wake.set()
-    except OSError as error:
-        log.warning(
-            "watch_unavailable", error=str(error), mend="raise fs.inotify.max_user_watches; till then scans find it"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
