@@ -1,28 +1,34 @@
 """One life of the daemon, from its settings to its exit code: signals, the grace, and what ends it."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import structlog
 
 from spoolhouse import declarations, memory, terms
-from spoolhouse.errors import SpoolhouseError
+from spoolhouse.errors import DiskError, SpoolhouseError
 from spoolhouse.figures import Figures
+from spoolhouse.health import Complaint
 from spoolhouse.http import looked_at
 from spoolhouse.landing.persistence import GivenUpError
-from spoolhouse.pipeline.arrivals import check
-from spoolhouse.pipeline.disk import Disk
+from spoolhouse.notify import Notifier, keep_telling
+from spoolhouse.pipeline.disk import Disk, refusal, to_its_end
 from spoolhouse.progress import Progress, Silent
-from spoolhouse.service import EXIT_CRASH, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service
+from spoolhouse.service import EXIT_CRASH, EXIT_OK, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service, beside
 from spoolhouse.settings import Settings
-from spoolhouse.signals import reload_on_signal, stop_on_signal
+from spoolhouse.signals import let_in, reload_on_signal, stop_on_signal
 from spoolhouse.spool.home import Home
+from spoolhouse.spool.root import make_ready
 from spoolhouse.stages import Stages
+from spoolhouse.standing import Standing
 from spoolhouse.startup import open_servers
 
 log = structlog.get_logger(__name__)
@@ -37,62 +43,141 @@ async def run(
 
     0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: ClickHouse cannot be
     used, with `once`. 75: the grace period ended before all was drained; the rest is recoverable. Raises
-    `BadSettingError` and `SpoolError` before anything is touched.
+    `BadSettingError` and `SpoolError` before anything is touched; `DiskError` with `once`, where the spool's disk takes
+    nothing for as long as the grace lasts.
     """
-    root = settings.spool.root
-    events = await asyncio.to_thread(declarations.load, settings.events.folder)
-    driver = open_servers(settings)
-    figures = Figures(settings=settings, events=events)
+    return await _Life(settings=settings, once=once, progress=progress or Silent(), reread=reread).run()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Life:
+    """What a signal concerns from the first moment on, whatever has been made by then."""
+
+    settings: Settings
+    once: bool
+    progress: Progress
+    reread: Callable[[], Settings] | None
+    notifier: Notifier = field(default_factory=Notifier)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    hangup: asyncio.Event = field(default_factory=asyncio.Event)
+    deadline: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+    service: Service | None = None
+    """None until the spool can be worked with."""
+
+    async def run(self) -> int:
+        """Live until a stop is complete, or its grace over."""
+        try:
+            async with self.deadline:
+                with ExitStack() as handlers:
+                    handlers.enter_context(stop_on_signal(self._request_stop))
+                    if self.reread is not None:
+                        handlers.enter_context(reload_on_signal(self.hangup.set))
+                    let_in()
+                    return await self._from_the_start()
+        except TimeoutError:
+            if not self.deadline.expired():
+                raise
+            log.warning("out_of_time", grace=self._grace, mend="the next start goes on where this one ended")
+            return EXIT_OUT_OF_TIME
+
+    @property
+    def _grace(self) -> float:
+        """The grace in force."""
+        return (self.settings if self.service is None else self.service.stages.settings).shutdown.grace
+
+    def _request_stop(self) -> None:
+        self.stop.set()
+        if self.service is not None:
+            self.service.stages.wake.set()
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
+        self.notifier.stopping(
+            self._grace, str(self._standing({}) if self.service is None else self.service.standing())
+        )
+
+    async def _from_the_start(self) -> int:
+        settings, root = self.settings, self.settings.spool.root
+        events = await asyncio.to_thread(declarations.load, settings.events.folder)
+        driver = open_servers(settings)
+        figures = Figures(settings=settings, events=events, stop=self.stop)
+        try:
+            memory.spare_what_is_there()
+            memory.keep_what_is_freed()
+            async with looked_at(settings.http, figures, once=self.once) as url:
+                disk = Disk(figures.health, terms.persistence(settings, once=self.once))
+                home = await self._await_home(partial(_make_home, root, url), figures, disk)
+                if home is None:
+                    log.info("stopped", exit_code=EXIT_OK, files=0)
+                    return EXIT_OK
+                stages = Stages(
+                    settings=settings,
+                    driver=driver,
+                    home=home,
+                    once=self.once,
+                    events=events,
+                    progress=self.progress,
+                    figures=figures,
+                    disk=disk,
+                )
+                self.service = Service(stages=stages, reread=self.reread, hangup=self.hangup, notifier=self.notifier)
+                return await _live(self.service)
+        finally:
+            figures.close()
+            await driver.close()
+
+    async def _await_home(self, make: Callable[[], Home], figures: Figures, disk: Disk) -> Home | None:
+        """Return what `make` makes, once the spool's disk lets it; None after a stop. Raises `SpoolError`.
+
+        As a server that is down, a disk that is full, read-only or away is something to wait for, not a start that
+        failed: the service manager is told at the first refusal.
+        """
+        root, health = self.settings.spool.root, figures.health
+
+        async def opened() -> Home:
+            try:
+                return await to_its_end(make)
+            except (OSError, DiskError) as error:
+                self.notifier.ready(str(self._standing({str(root): refusal(root, error)})))
+            return await disk.persist(root, make, stop=self.stop)
+
+        telling = keep_telling(self.notifier, figures.pulse, lambda: str(self._standing(health.troubles)))
+        try:
+            return await beside(opened(), telling)
+        except DiskError:
+            if not self.stop.is_set():
+                raise
+            return None
+
+    def _standing(self, troubles: Mapping[str, Complaint]) -> Standing:
+        """Return how things are before there is a service."""
+        return Standing(
+            prepared=False,
+            stopping=self.stop.is_set(),
+            grace=self._grace,
+            waiting=None,
+            claimed=0,
+            settled=0,
+            rejected=0,
+            troubles=troubles,
+            paused=None,
+            stuck={},
+        )
+
+
+def _make_home(root: Path, url: str | None) -> Home:
+    """Make the folder of this instance, all of it or nothing. Blocks on the disk.
+
+    What a failing disk did not let us take away is a dead instance's; so each attempt has a name of its own.
+    """
+    make_ready(root)
+    instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+    home = Home.create(root, instance)
     try:
-        await asyncio.to_thread(check, root)
-        memory.spare_what_is_there()
-        memory.keep_what_is_freed()
-        async with looked_at(settings.http, figures, once=once) as url:
-            instance = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-            disk = Disk(figures.health, terms.persistence(settings, once=once))
-            home = await disk.persist(root, partial(Home.create, root, instance))
-            stages = Stages(
-                settings=settings,
-                driver=driver,
-                home=home,
-                once=once,
-                events=events,
-                progress=progress or Silent(),
-                figures=figures,
-                disk=disk,
-            )
-            service = Service(stages=stages, reread=reread)
-            await disk.persist(home.folder, partial(home.announce, url))
-            return await _until_out_of_time(service)
-    finally:
-        figures.close()
-        await driver.close()
-
-
-async def _until_out_of_time(service: Service) -> int:
-    """Live until a stop is complete, or its grace over."""
-    deadline = asyncio.timeout(None)
-
-    def request_stop() -> None:
-        service.stop.set()
-        service.stages.wake.set()
-        grace = service.stages.settings.shutdown.grace
-        deadline.reschedule(asyncio.get_running_loop().time() + grace)
-        service.notifier.stopping(grace, str(service.standing()))
-
-    try:
-        async with deadline:
-            with ExitStack() as signals:
-                signals.enter_context(stop_on_signal(request_stop))
-                if service.reread is not None:
-                    signals.enter_context(reload_on_signal(service.hangup.set))
-                return await _live(service)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        grace = service.stages.settings.shutdown.grace
-        log.warning("out_of_time", grace=grace, mend="the next start goes on where this one ended")
-        return EXIT_OUT_OF_TIME
+        home.announce(url)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            home.remove()
+        raise
+    return home
 
 
 async def _live(service: Service) -> int:

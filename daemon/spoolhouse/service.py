@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
@@ -27,11 +28,31 @@ from spoolhouse.terms import look
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 EXIT_OK = 0
 EXIT_CRASH = 1
 EXIT_LEFT_OVER = 1
 EXIT_UNAVAILABLE = 69
 EXIT_OUT_OF_TIME = 75
+
+
+async def beside(work: Coroutine[object, object, T], *attendants: Coroutine[object, object, None]) -> T:
+    """Do `work` with attendants beside it, which end with it; what it raises comes as it is."""
+    results: list[T] = []
+    failures: list[Exception] = []
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(attendant) for attendant in attendants]
+        try:
+            results.append(await work)
+        except Exception as error:  # noqa: BLE001  # it is raised below, outside of the group
+            failures.append(error)
+        finally:
+            for task in tasks:
+                task.cancel()
+    for failure in failures:
+        raise failure
+    return results[0]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +64,8 @@ class Service:
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     """The settings are to be read again."""
     notifier: Notifier = field(default_factory=Notifier)
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """The service manager knows that the start is over: no reload is told of before."""
     stop: asyncio.Event = field(init=False)
     pulse: Pulse = field(init=False)
 
@@ -52,22 +75,19 @@ class Service:
 
     async def live(self) -> int:
         """Lead the run with its attendants beside it, which end with it; return the exit code."""
-        async with asyncio.TaskGroup() as group:
-            telling = keep_telling(self.notifier, self.pulse, lambda: str(self.standing()))
-            attendants = [group.create_task(telling), group.create_task(self.follow_settings())]
-            try:
-                return await self.lead()
-            finally:
-                for attendant in attendants:
-                    attendant.cancel()
+        telling = keep_telling(self.notifier, self.pulse, lambda: str(self.standing()))
+        return await beside(self.lead(), telling, self.follow_settings())
 
     async def lead(self) -> int:
         """Go through the run's whole life, and return the exit code."""
         stages = self.stages
         if self.notifier.wanted:
             await self._count_backlog()
+        if self.stop.is_set():
+            return EXIT_OK
         # A server that is down is something to wait for, not a start that failed.
         self.notifier.ready(str(self.standing()))
+        self.is_ready.set()
         async with asyncio.TaskGroup() as group:
             counting = group.create_task(self._keep_counting(), name="count")
             ready = await await_ready(
@@ -163,6 +183,7 @@ class Service:
     async def follow_settings(self) -> None:
         """At each hangup read the settings and the event types again, for ever; bad ones change nothing."""
         stages = self.stages
+        await self.is_ready.wait()
         while self.reread is not None:
             await self.hangup.wait()
             self.hangup.clear()

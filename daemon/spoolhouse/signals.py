@@ -1,9 +1,13 @@
-"""SIGTERM and SIGINT: the first asks for a clean stop, the second kills. SIGHUP asks for a reload."""
+"""SIGTERM and SIGINT: the first asks for a clean stop, the second kills. SIGHUP asks for a reload.
+
+What comes before the handlers are there waits for them in the kernel: nothing that is slow at the start is a time in
+which a reload kills, or a stop is no clean one.
+"""
 
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -11,7 +15,23 @@ import structlog
 log = structlog.get_logger(__name__)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+RELOADING = (signal.SIGHUP,)
 _INIT = 1
+
+
+@contextmanager
+def held_back(numbers: Collection[signal.Signals]) -> Iterator[None]:
+    """Have these signals wait until `let_in`, or the end of the context."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_in() -> None:
+    """Take in the signals that were held back, now that there are handlers for them."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOPPING, *RELOADING))
 
 
 @contextmanager

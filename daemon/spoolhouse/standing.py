@@ -15,8 +15,8 @@ class Standing:
     """ClickHouse has answered, and its schema is up to date."""
     stopping: bool
     grace: float
-    waiting: int
-    """Files in the spool that nobody has claimed."""
+    waiting: int | None
+    """Files in the spool that nobody has claimed; None where it cannot be read yet."""
     claimed: int
     """Files that are ours, with rows that ClickHouse has not acknowledged yet."""
     settled: int
@@ -49,6 +49,8 @@ class Standing:
     def _numbers(self) -> str:
         if self.stopping:
             return f"Stopping: {_files(self.claimed)} to finish, within {self.grace:g} s"
+        if self.waiting is None:
+            return "Starting"
         if not self.prepared:
             return f"Starting: {_files(self.waiting)} waiting in the spool"
         text = f"Ingesting: {_files(self.waiting)} waiting, {self.claimed} in flight, {self.settled} done since start"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from spoolhouse import log
+from spoolhouse import log, signals
 from spoolhouse.cli import flags
 
 if TYPE_CHECKING:
@@ -100,6 +100,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the daemon; return its exit code."""
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in a library, shows what each thread was at
+    # A run that a person watches, or that has an end, ends with its terminal; a daemon's SIGHUP is a reload.
+    reloads = not options.once and not sys.stderr.isatty()
+    with signals.held_back((*signals.STOPPING, *(signals.RELOADING if reloads else ()))):
+        return _run(options, reloads=reloads)
+
+
+def _run(options: argparse.Namespace, *, reloads: bool) -> int:
     settings = flags.settings(options)
     root = settings.spool.root
     if _password_by_flag(options):
@@ -110,8 +117,7 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse import life  # noqa: PLC0415  # it brings the drivers along, which --help does not need
 
     if not _wants_display(settings):
-        # A run that a person watches, or that has an end, ends with its terminal; a daemon's SIGHUP is a reload.
-        reread = None if options.once or sys.stderr.isatty() else lambda: flags.read(options)
+        reread = (lambda: flags.read(options)) if reloads else None
         return _in_loop(lambda: life.run(settings, once=options.once, reread=reread))
     # The display tells what goes well. Logs above it are for what does not.
     level = "warning" if settings.log.level == "info" else settings.log.level

@@ -19,7 +19,6 @@ import structlog
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Sender
 from spoolhouse.core.turns import Turns
-from spoolhouse.errors import SpoolError
 from spoolhouse.progress import Progress
 from spoolhouse.spool import layout
 from spoolhouse.spool.layout import Place
@@ -262,13 +261,3 @@ async def _pause(wake: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError), pulse.resting():
         async with asyncio.timeout(seconds):
             await wake.wait()
-
-
-def check(spool: Path) -> None:
-    """Raise `SpoolError` if the spool cannot be created, read and written."""
-    try:
-        spool.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpoolError(f"{spool}: {error.strerror}; set spool.storage_path to a folder of your own") from error
-    if not os.access(spool, os.R_OK | os.W_OK | os.X_OK):
-        raise SpoolError(f"{spool}: not readable and writable by this user; mend its permissions")

@@ -25,6 +25,7 @@ _MENDS = {
     errno.EDQUOT: "make room, or raise the quota of the daemon's user",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EROFS: "mount its file system for writing",
+    errno.ESTALE: "mount its file system again",
     errno.EIO: "see what the kernel says of its disk",
     errno.EACCES: "let the daemon's user read and write there",
     errno.EPERM: "let the daemon's user read and write there",
@@ -72,12 +73,13 @@ class Disk:
         self._health = health
         self.persistence = persistence
 
-    async def persist(self, folder: Path, work: Callable[[], T]) -> T:
+    async def persist(self, folder: Path, work: Callable[[], T], *, stop: asyncio.Event | None = None) -> T:
         """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
 
         `work` must have changed nothing when it raises OSError or `DiskError`, or be able to go on from there. Raises
-        `DiskError` where the patience of a run with an end is used up.
+        `DiskError` where the patience of a run with an end is used up, or `stop` is set.
         """
+        stop = stop or asyncio.Event()
         attempts, since = 0, time.monotonic()
         while True:
             try:
@@ -88,10 +90,11 @@ class Disk:
                 attempts += 1
                 trouble = refusal(folder, error)
                 self._health.bad(str(folder), trouble)
-                if self.persistence.is_used_up(since):
+                if self.persistence.is_used_up(since) or stop.is_set():
                     raise trouble from error
-                with pulse.resting():
-                    await asyncio.sleep(self.persistence.pause(attempts))
+                with contextlib.suppress(TimeoutError), pulse.resting():
+                    async with asyncio.timeout(self.persistence.pause(attempts)):
+                        await stop.wait()
             else:
                 if attempts:
                     self._health.good(str(folder))

@@ -16,6 +16,7 @@ from spoolhouse.failpoints import reach
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
 _FIRST_LOOK = 512
 _LOOK_BACK = 64 << 10
 
@@ -157,6 +158,8 @@ def lock(path: Path) -> int | None:
             return None
         except OSError as error:
             os.close(descriptor)
+            if error.errno not in _NO_FLOCK:
+                raise
             raise SpoolError(f"{path}: this file system has no working flock ({error.strerror})") from error
         try:
             named = path.lstat()
