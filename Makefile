@@ -25,8 +25,9 @@ ROOTFS ?=
 run: export SPOOLHOUSE_CLICKHOUSE__URL := $(or $(URL),chdb://$(CURDIR)/var/clickhouse)
 run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded ClickHouse (URL=clickhouse://… uses a server)
 	@mkdir -p var/spool
-	@test -n "$$(find var/spool -type f -print -quit)" || \
-	  $(BIN)/spoolhouse generate --rows 20000 --files 20 --file-storage-path var/spool
+	@landed=$$(find var/spool -path '*/processed/*.jsonl' | wc -l); test $$landed -eq 0 || \
+	  echo "$$landed sample files of earlier runs have landed, and are in processed/ folders below var/spool. New ones:"
+	@$(BIN)/spoolhouse generate --rows 20000 --files 20 --file-storage-path var/spool
 	@exec $(BIN)/spoolhouse ingest --file-storage-path var/spool
 
 ##@ To work on it

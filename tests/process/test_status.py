@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,25 @@ def test_a_daemon_that_works(database: Database, tmp_path: Path) -> None:
         asked = command("status", "--url", url)
         assert asked.returncode == 0
         assert "running" in asked.stdout
+
+
+def test_without_a_path_the_daemon_of_this_machine_is_asked(database: Database, tmp_path: Path) -> None:
+    """Where it listens by the settings; and where none answers, both ways to name one are said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = {"SPOOLHOUSE_HTTP__LISTEN": f"127.0.0.1:{free.getsockname()[1]}"}
+    with Daemon(database.http_url, tmp_path, env=listen) as daemon:
+        daemon.wait_for("started")
+        done = command("status", "--json", env=listen)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["spool"], only(told)["pid"]) == (str(tmp_path), daemon.pid)
+        assert "running" in command("status", env=listen).stdout
+    for env in (listen, {"SPOOLHOUSE_HTTP__LISTEN": "off"}):
+        nobody = command("status", env=env)
+        assert (nobody.returncode, nobody.stdout) == (78, "")
+        assert "--file-storage-path" in nobody.stderr
+        assert ("no daemon answers" in nobody.stderr) == (env is listen)
 
 
 def test_a_daemon_that_waits_for_clickhouse(start_server: StartServer, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import msgspec
 
 from spoolhouse.cli import flags
 from spoolhouse.core.status import Status
+from spoolhouse.errors import BadSettingError
 from spoolhouse.log import printable
+from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
     from spoolhouse.spool.sight import Ends, Instance, Pile
@@ -25,9 +27,11 @@ _EPILOG = """\
 Without --url it looks into the spool: for what is pending, claimed, rejected
 and failed there, and for the instances that work on it. Those that answer are
 asked for the rest. An instance that holds its lock and does not get on is
-named, with its process.
+named, with its process. Where no spool is named either, the daemon that
+listens at http.listen on this machine is asked.
 
 examples:
+  spoolhouse status
   spoolhouse status --file-storage-path /var/spool/events
   spoolhouse status --file-storage-path /var/spool/events --watch
   spoolhouse status --url http://127.0.0.1:9464 --json | jq .instances
@@ -35,7 +39,7 @@ examples:
 exit codes:
    0  a daemon runs, and nothing needs a person
    1  no daemon runs, or one is paused, held, stuck, stopped or does not answer
-  78  a wrong setting, or no such spool
+  78  a wrong setting, no such spool, or no spool and no daemon to ask
 """
 
 _TIMEOUT = 2.0
@@ -118,6 +122,8 @@ def run(options: argparse.Namespace) -> int:
     look: Callable[[], Report]
     if options.url is not None:
         look = partial(_ask, options.url)
+    elif settings.spool.storage_path is None:
+        look = partial(_ask, _of_this_machine(settings))
     else:
         root = flags.spool(settings)
         from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
@@ -152,6 +158,23 @@ def _url(text: str) -> str:
     if not good:
         raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://127.0.0.1:9464")
     return text
+
+
+def _of_this_machine(settings: Settings) -> str:
+    """Return the URL of the daemon that listens by these settings. Raises `BadSettingError` if none answers."""
+    no_spool = "spool.storage_path: not given (--file-storage-path)"
+    if settings.http.address is None:
+        raise BadSettingError(f"{no_spool}, and http.listen is off; name a spool, or a daemon with --url")
+    host, port = settings.http.address
+    # What listens at any address answers at the loopback one.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nothing is bound
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    answer = fetch(url)
+    if isinstance(answer, str):
+        raise BadSettingError(
+            f"{no_spool}, and no daemon answers at {url} ({answer}); name a spool, or a daemon with --url"
+        )
+    return url
 
 
 def _ask(url: str) -> Report:

@@ -1,6 +1,7 @@
 """The driver for chDB: ClickHouse inside this process, its tables in a folder. For trying things out with no server."""
 
 import asyncio
+import fcntl
 import importlib
 import importlib.util
 import json
@@ -28,7 +29,10 @@ T = TypeVar("T")
 
 _ENGINE = threading.Lock()
 """The engine is one for the whole process, whatever the number of drivers: they take turns."""
+_sessions = 0
+"""How many sessions of this process are open; guarded by `_ENGINE`. With the first one, the engine locks its folder."""
 _CODE = re.compile(r"Code: (\d+)\. DB::")
+_PID = re.compile(r"PID: (\d+)")
 _ROWS_FILE = re.compile(r"spoolhouse-(\d+)-\w+\.rows")
 
 
@@ -123,8 +127,11 @@ class EmbeddedDriver:
         self._clear()
         try:
             with _ENGINE:
+                # Asked first: the engine says only that it cannot start, and writes the reason to standard error.
+                self._expect_free()
                 # Imported here, in the thread: it takes the better part of a second.
                 self._session = importlib.import_module("chdb.session").Session(str(self._folder))
+                _count(1)
         except RuntimeError as error:
             raise _refusal(error) from None
         try:
@@ -140,7 +147,23 @@ class EmbeddedDriver:
         if self._session is not None:
             with _ENGINE:
                 self._session.close()
+                _count(-1)
             self._session = None
+
+    def _expect_free(self) -> None:
+        """Raise `TransientError` while another process has the folder; the engine locks its file `status` there."""
+        if _sessions:
+            return
+        with suppress(FileNotFoundError), (self._folder / "status").open() as status:
+            try:
+                fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = _PID.search(status.read())
+                by = "another process" if found is None else f"process {found[1]}"
+                raise TransientError(
+                    f"{self._address.shown} is in use by {by}",
+                    mend="end that one first, or use a ClickHouse server: an embedded one is for one process at a time",
+                ) from None
 
     def _clear(self) -> None:
         """Make the folder, and remove the files of rows that a killed process left in it."""
@@ -174,6 +197,11 @@ class EmbeddedDriver:
         return TransientError(
             f"{self._address.shown} cannot be written to: {error.strerror}", mend="free or add disk space there"
         )
+
+
+def _count(change: int) -> None:
+    global _sessions  # noqa: PLW0603  # there is one engine in a process, whatever the number of drivers
+    _sessions += change
 
 
 def _discard(file: IO[bytes]) -> None:
