@@ -89,6 +89,7 @@ class _Life:
         self.stop.set()
         if self.service is not None:
             self.service.stages.wake.set()
+            self.service.stages.health.probe.set()
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
         self.notifier.stopping(
             self._grace, str(self._standing({}) if self.service is None else self.service.standing())
@@ -158,6 +159,7 @@ class _Life:
             settled=0,
             rejected=0,
             troubles=troubles,
+            outage=None,
             paused=None,
             stuck={},
         )

@@ -104,8 +104,8 @@ class Service:
     async def _keep_counting(self) -> None:
         """While ClickHouse is awaited there are no arrivals yet, but somebody may want to know what piles up."""
         while True:
-            await asyncio.sleep(self.stages.settings.spool.poll_interval_ms / 1000)
             await self._count_backlog()
+            await asyncio.sleep(self.stages.settings.spool.poll_interval_ms / 1000)
 
     async def _count_backlog(self) -> None:
         spool = self.stages.settings.spool
@@ -221,10 +221,11 @@ class Service:
             stopping=self.stop.is_set(),
             grace=stages.settings.shutdown.grace,
             waiting=stages.desk.waiting,
-            claimed=sum(len(home.unacknowledged) for home in list(stages.homes.values())),
+            claimed=stages.unacknowledged,
             settled=outcome.files,
             rejected=outcome.rejected,
             troubles={**stages.health.troubles, **stages.health.holds},
+            outage=stages.health.outage(),
             paused=stages.gate.paused,
             stuck=self.pulse.stuck(),
         )

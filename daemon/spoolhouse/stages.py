@@ -92,6 +92,7 @@ class Stages:
         """Make them, each from what stands before it."""
         self.stop, self.health = self.figures.stop, self.figures.health
         self.homes = {self.home.instance: self.home}
+        self.health.waiting = lambda: self.desk.waiting + self.unacknowledged
         self.channels = Channels(self.settings.workers.shipments)
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self.gate = Gate(self.home.spool, self.health, lambda: terms.watermark(self.settings))
@@ -192,6 +193,11 @@ class Stages:
             self.pressure.watch(filled(tables(events).values(), prefix=self._insert_prefix))
         self.wake.set()
         return changed
+
+    @property
+    def unacknowledged(self) -> int:
+        """The number of files that are ours, with rows that ClickHouse has not acknowledged yet."""
+        return sum(len(home.unacknowledged) for home in list(self.homes.values()))
 
     def is_idle(self) -> bool:
         """Tell whether all that was ever claimed, or found in dead homes, is in its final place."""

@@ -24,6 +24,8 @@ class Standing:
     rejected: int
     """Lines that were rejected, since the start."""
     troubles: Mapping[str, Complaint]
+    outage: str | None
+    """Since when ClickHouse does not answer; None if it does."""
     paused: str | None
     """Since when, and why, no new files are claimed; None if they are."""
     stuck: Mapping[str, float]
@@ -38,7 +40,9 @@ class Standing:
         if self.paused is not None:
             said.append(f"Paused {self.paused}")
         for scope, error in sorted(self.troubles.items()):
-            if scope == SERVER:
+            if scope == SERVER and self.outage is not None:
+                said.append(f"{self.outage} ({error})")
+            elif scope == SERVER:
                 said.append(f"Waiting for ClickHouse: {error}")
             elif isinstance(error, DiskError):
                 said.append(f"The disk: {error}")

@@ -12,7 +12,7 @@ from spoolhouse.core.backoff import delay
 from spoolhouse.core.declaration import EventType
 from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import Driver
-from spoolhouse.errors import OperatorError, StoreError
+from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.health import SERVER, Health
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
@@ -28,8 +28,8 @@ from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
 
 log = structlog.get_logger(__name__)
 
-_SOON = 5.0
-"""Seconds between two looks at a server that is away, at the most."""
+_SOON = 2.0
+"""Seconds between two probes of a server that is away, at the most."""
 MOST_ROWS = 20_000_000
 """How many old rows a start counts into a new rollup, which takes seconds; more are left to `spoolhouse migrate`."""
 
@@ -180,21 +180,27 @@ async def keep_guard(
     stop: asyncio.Event,
     events: Mapping[str, EventType],
 ) -> None:
-    """Look again every `retry.cap`, until the stop, and sooner while there is no answer.
+    """Look again every `retry.cap`, until the stop; at once when somebody had no answer, and soon while there is none.
 
-    An idle daemon inserts nothing: that the server is away, or back, is found out here. `look` gives the settings in
-    force.
+    An idle daemon inserts nothing: that the server is away, or back, is found out here, by one probe for all. `look`
+    gives the settings in force. Whoever sets `stop` sets `health.probe` too.
     """
     failures = 0
     while not stop.is_set():
         settings = look()
         retry = settings.retry
         try:
+            health.probe.clear()
             with pulse.resting():
+                await driver.ping()
+                health.speaks()
                 # Only a migration can tell that what it refused is settled, and go on from there.
                 differs = any(isinstance(error, DiffersError) for error in health.holds.values())
                 refused = await prepare(settings, driver, events) if differs else NOTHING_REFUSED
                 await guard(settings, driver, health, events, refused)
+        except UnreachableError as error:
+            failures += 1
+            health.silent(error)
         except StoreError as error:
             failures += 1
             health.bad(SERVER, error)
@@ -205,7 +211,8 @@ async def keep_guard(
         soon = delay(failures, first=retry.first, cap=min(retry.cap, _SOON), fraction=1.0)
         with suppress(TimeoutError), pulse.resting():
             async with asyncio.timeout(soon if failures else retry.cap):
-                await stop.wait()
+                # What fails is probed at its own pace, however many notice.
+                await (stop if failures else health.probe).wait()
 
 
 def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified: bool = True) -> Schema:

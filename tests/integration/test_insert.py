@@ -162,7 +162,8 @@ async def until(happens: Callable[[], bool]) -> None:
 
 def attempts(stage: Stage) -> int:
     """Return how often the table was tried in vain, in a row."""
-    return stage.health._told.get(f"{PREFIX}spans", 0)
+    reported = stage.health._reported.get(f"{PREFIX}spans")
+    return 0 if reported is None else reported.attempts
 
 
 @pytest.fixture

@@ -21,15 +21,15 @@ def test_held_alone_and_looked_at_again(database: Database, tmp_path: Path) -> N
     drop(tmp_path, "span", "p", "a.jsonl", good("p"))
     with Daemon(database.native_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.3"}) as daemon:
         daemon.wait_for("file_settled", path="span/p/a.jsonl")
-        (said,) = daemon.events("clickhouse_unavailable")
+        (said,) = daemon.events("table_held")
         assert said["scope"] == SCOPE
         assert f"{database.name}.theirs" in str(said["error"])
         assert log.exists()
         database.query(WINDOW)
-        daemon.wait_for("clickhouse_available", scope=SCOPE)
+        daemon.wait_for("table_released", scope=SCOPE)
         daemon.wait_for("file_settled", path="log/p/a.jsonl")
         database.query("ALTER TABLE theirs RESET SETTING non_replicated_deduplication_window")
-        daemon.wait_for("clickhouse_unavailable", count=2, scope=SCOPE)
+        daemon.wait_for("table_held", count=2, scope=SCOPE)
     assert database.query("SELECT id FROM theirs") == [("l",)]
 
 
@@ -43,10 +43,10 @@ def test_a_table_that_differs_is_held_alone_until_it_is_mended(database: Databas
     with Daemon(database.http_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.3"}) as daemon:
         daemon.wait_for("file_settled", path="span/p/a.jsonl")
         assert daemon.events("view_differs", view="mastra_admin_spans_hourly_stats")
-        (said,) = daemon.events("clickhouse_unavailable")
+        (said,) = daemon.events("table_held")
         assert said["scope"] == SCOPE
         assert "column message is Nullable(String), declared String" in str(said["error"])
         assert log.exists()
         database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message String DEFAULT ''")
         daemon.wait_for("file_settled", path="log/p/a.jsonl")
-        assert daemon.events("clickhouse_available", scope=SCOPE)
+        assert daemon.events("table_released", scope=SCOPE)

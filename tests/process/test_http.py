@@ -141,7 +141,7 @@ def test_a_held_table_is_named_with_its_mend(database: Database, tmp_path: Path)
         [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}logs")
         database.query(f"DROP TABLE {PREFIX}logs SYNC")
         drop(tmp_path, "log", "p", "a.jsonl", lines([{**LOG, "id": "1"}]))
-        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}logs")
+        daemon.wait_for("table_held", scope=f"{PREFIX}logs")
         code, told = readiness(daemon)
         assert (code, told.state) == (503, "running")
         [reason] = told.reasons

@@ -85,9 +85,9 @@ def test_a_server_that_is_down_is_a_status_and_no_failed_start(start_server: Sta
     drop(tmp_path / "spool", "span", "p", "a.jsonl", good("p", 100))
     environment = {**manager.environment, "WATCHDOG_USEC": "300000"}
     try:
-        with Daemon(server.native_url, tmp_path / "spool", env=environment) as daemon:
+        with Daemon(server.native_url, tmp_path / "spool", env=environment):
             manager.wait_for("READY", "1")
-            waiting = manager.wait_for("STATUS", "Waiting for ClickHouse: ")
+            waiting = manager.wait_for("STATUS", "ClickHouse has not answered since ")
             assert "clickhouse.url" in waiting["STATUS"], "the mend"
             for _ in range(10):
                 manager.wait_for("WATCHDOG", "1")
@@ -95,9 +95,8 @@ def test_a_server_that_is_down_is_a_status_and_no_failed_start(start_server: Sta
             manager.wait_for("STATUS", "1 done")
             server.kill()
             drop(tmp_path / "spool", "span", "p", "b.jsonl", good("p", 100, first=100))
-            daemon.wait_for("clickhouse_unavailable", scope="mastra_admin_spans")
             # A stage in a timed retry is alive.
-            manager.wait_for("STATUS", "Trying again, mastra_admin_spans: ")
+            manager.wait_for("STATUS", "ClickHouse has not answered since ")
             for _ in range(10):
                 manager.wait_for("WATCHDOG", "1")
             server.restart()

@@ -141,7 +141,7 @@ def test_a_shipment_is_read_again_by_the_declarations_that_it_was_first_read_by(
         daemon.wait_for("started")
         database.query("DROP TABLE mastra_admin_deployments SYNC")
         drop(storage, "deployment", "p", "a.jsonl", b"".join(deployment(n, region="north") for n in range(5000)))
-        daemon.wait_for("clickhouse_unavailable", code=60)
+        daemon.wait_for("table_held", code=60)
         # The new column comes before the others, so that rows of one edition fit no insert of the other.
         column = '[[columns]]\nname = "region"\ntype = "String"\n\n[[columns]]'
         declared.write_text(DEPLOYMENT.read_text().replace("[[columns]]", column, 1))

@@ -23,10 +23,10 @@ def strict(start_server: StartServer) -> LocalServer:
     return start_server(Config(users=users))
 
 
-def check(daemon: Daemon, path: Path, code: int, *, mend: str) -> None:
+def check(daemon: Daemon, path: Path, code: int, *, mend: str, event: str = "clickhouse_unavailable") -> None:
     """It said why and what to do, in one line, and left the file where it was."""
     assert daemon.wait() == code, daemon.told()
-    [record] = daemon.events("clickhouse_unavailable")
+    [record] = daemon.events(event)
     assert mend in str(record["mend"]), record
     assert "right" not in daemon.told(), "no secret is ever said"
     assert path.exists()
@@ -90,7 +90,7 @@ def test_a_dropped_table_holds_its_batch_until_it_is_back(database: Database, tm
     env = {"SPOOLHOUSE_SHUTDOWN__GRACE": "0.5", "SPOOLHOUSE_RETRY__CAP": "0.5"}
     code, daemon = once(database.http_url, tmp_path, "--no-migrate", env=env)
     assert code == 69, daemon.told()
-    [record, *_] = daemon.events("clickhouse_unavailable", scope=f"{PREFIX}spans")
+    [record, *_] = daemon.events("table_held", scope=f"{PREFIX}spans")
     assert record["code"] == 60
     assert "spoolhouse migrate" in str(record["mend"])
     database.query(str(create))
@@ -124,7 +124,7 @@ def test_a_held_table_stalls_only_its_own_type(
         drop_held(number)
     env = {"SPOOLHOUSE_BATCH__MAX_FILES": "1", "SPOOLHOUSE_RETRY__CAP": "1"}
     with Daemon(database.http_url, tmp_path, "--no-migrate", env=env) as daemon:
-        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}{table}", count=2)
+        daemon.wait_for("table_held", scope=f"{PREFIX}{table}", count=2)
         late = [drop_held(number) for number in range(200, 203)]
         for number in range(3):
             drop(tmp_path, "span", "p", f"{number}.jsonl", lines([span("p", number)]))
@@ -156,7 +156,7 @@ def test_a_view_that_would_count_a_repeat_twice_holds_its_table_until_it_is_mend
     database.query(f"CREATE MATERIALIZED VIEW mine_feed TO mine AS SELECT span_id FROM {PREFIX}spans")
     path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
     with Daemon(database.http_url, tmp_path, "--once") as daemon:
-        check(daemon, path, 1, mend=f"ALTER TABLE {database.name}.mine MODIFY SETTING")
+        check(daemon, path, 1, event="table_held", mend=f"ALTER TABLE {database.name}.mine MODIFY SETTING")
     database.query("ALTER TABLE mine MODIFY SETTING non_replicated_deduplication_window = 10000")
     code, daemon = once(database.http_url, tmp_path)
     assert code == 0, daemon.told()

@@ -143,7 +143,7 @@ def test_it_starts_lands_reloads_and_stops(machine: Machine, server: LocalServer
 def test_a_hang_is_restarted_and_a_wrong_setting_is_not(machine: Machine, server: LocalServer) -> None:
     server.kill()
     machine.do("systemctl", "start", "spoolhouse")
-    until(lambda: machine.shown("StatusText").startswith("Waiting for ClickHouse: "), "status of the wait")
+    until(lambda: machine.shown("StatusText").startswith("ClickHouse has not answered since "), "status of the wait")
     machine.do("kill", "-STOP", machine.shown("MainPID"))
     until(lambda: machine.shown("NRestarts") == "1", "restart by the watchdog")
     until(lambda: machine.shown("ActiveState") == "active", "start after it")

@@ -1,9 +1,11 @@
 """Health: writable while there is no trouble, each trouble by its scope, and told at a rate that tires nobody."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.errors import OperatorError, TransientError
+from spoolhouse.errors import OperatorError, TransientError, UnreachableError
 from spoolhouse.health import SERVER, Health
 
 DOWN = TransientError("connection refused", code=210)
@@ -139,3 +141,67 @@ def test_the_reasons_say_what_waits_for_what_and_for_how_long() -> None:
     assert health.reasons(TYPES) == []
     health.bad("events", DENIED)
     assert health.reasons(TYPES)[0].seconds == 0, "a new trouble, a new time"
+
+
+AWAY = UnreachableError("no answer from db:9000", mend="check clickhouse.url")
+
+
+def test_no_answer_is_the_server_s_trouble_and_logged_ever_less_often() -> None:
+    now = 100.0
+    health = Health(lambda: now)
+    health.good(SERVER)
+    health.waiting = lambda: 197
+    with capture_logs() as logs:
+        health.bad("spans", AWAY)
+        assert health.probe.is_set()
+        for _ in range(400):
+            health.silent(AWAY)
+            health.bad("logs", AWAY)
+            now += 2
+        health.speaks()
+    [reason, *others] = [entry for entry in logs if entry["event"] == "clickhouse_unavailable"]
+    assert reason["summary"].startswith("ClickHouse has not answered since ")
+    assert reason["summary"].endswith(" UTC; 197 files wait safely")
+    assert len(others) == 4, "after 1, 2, 4 and 8 minutes"
+    assert {entry["scope"] for entry in logs} == {SERVER}
+    assert logs[-1]["event"] == "clickhouse_available"
+    assert health.troubles == {}
+    assert health.outage() is None
+
+
+def test_what_breaks_off_while_the_server_answers_is_the_table_s_trouble() -> None:
+    health = Health()
+    health.good(SERVER)
+    health.bad("spans", AWAY)
+    assert health.troubles == {SERVER: AWAY}
+    health.speaks()
+    assert health.troubles == {"spans": AWAY}
+    health.bad("spans", AWAY)
+    assert health.troubles == {"spans": AWAY}
+    health.silent(AWAY)
+    assert health.troubles == {SERVER: AWAY}, "now it is an outage, of which that is a part"
+    health.landed("logs")
+    assert health.troubles == {SERVER: AWAY}, "an answer that came late"
+    health.speaks()
+    assert health.writable.is_set()
+
+
+def test_without_a_probe_a_row_that_landed_ends_it() -> None:
+    health = Health()
+    health.good(SERVER)
+    health.bad("spans", AWAY)
+    health.landed("logs")
+    assert health.troubles == {}
+
+
+async def test_only_the_end_of_an_outage_ends_a_pause() -> None:
+    health = Health()
+    pausing = asyncio.create_task(health.pause(60))
+    await asyncio.sleep(0)
+    health.bad("spans", AWAY)
+    health.speaks()
+    await asyncio.sleep(0)
+    assert not pausing.done()
+    health.silent(AWAY)
+    health.speaks()
+    await asyncio.wait_for(pausing, 5)

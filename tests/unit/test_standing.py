@@ -17,6 +17,7 @@ def standing(
     waiting: int = 3,
     rejected: int = 0,
     troubles: Mapping[str, Complaint] | None = None,
+    outage: str | None = None,
     paused: str | None = None,
     stuck: Mapping[str, float] | None = None,
 ) -> str:
@@ -30,6 +31,7 @@ def standing(
             settled=7,
             rejected=rejected,
             troubles=troubles or {},
+            outage=outage,
             paused=paused,
             stuck=stuck or {},
         )
@@ -47,6 +49,13 @@ def test_a_server_that_is_down_comes_first_with_its_mend() -> None:
     said = standing(prepared=False, troubles={SERVER: DOWN})
     assert said == (
         "Waiting for ClickHouse: connection refused; check clickhouse.url. Starting: 3 files waiting in the spool"
+    )
+
+
+def test_an_outage_is_one_sentence() -> None:
+    said = standing(troubles={SERVER: DOWN}, outage="ClickHouse has not answered since 12:27 UTC; 5 files wait safely")
+    assert said.startswith(
+        "ClickHouse has not answered since 12:27 UTC; 5 files wait safely (connection refused; check clickhouse.url). "
     )
 
 

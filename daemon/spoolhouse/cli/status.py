@@ -311,8 +311,10 @@ def judge(status: Status) -> tuple[str, str | None]:
     held = [reason for reason in status.readiness.reasons if reason.held]
     if status.readiness.reasons:
         first = (held or status.readiness.reasons)[0]
+        said = first.summary or f"{first.scope}: {first.error}"
+        error = "" if first.error in said else f" ({first.error})"
         mend = f"; {first.mend}" if first.mend else ""
-        return "held" if held else "waiting", f"{first.scope}: {first.error}{mend}"
+        return "held" if held else "waiting", f"{said}{error}{mend}"
     return status.readiness.state, status.paused and f"{status.paused}; spoolhouse resume"
 
 

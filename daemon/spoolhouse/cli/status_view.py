@@ -151,15 +151,14 @@ def _types(status: Status) -> Table:
     for name in ("landed", "rejected", "files"):
         table.add_column(name, justify="right")
     table.add_column("")
+    # What all types wait for is said above, once.
+    reasons = [reason for reason in status.readiness.reasons if len(reason.types) < len(status.types)]
     for kind in status.types:
-        if kind.landed or kind.rejected or kind.files or kind.held:
-            waits = Text("held" if _is_held(status, kind.type) else "waits", style="red") if kind.held else Text()
+        own = [reason for reason in reasons if kind.type in reason.types]
+        if kind.landed or kind.rejected or kind.files or own:
+            waits = Text("held" if any(reason.held for reason in own) else "waits", style="red") if own else Text()
             table.add_row(_line(kind.type), f"{kind.landed:,}", f"{kind.rejected:,}", f"{kind.files:,}", waits)
     return table
-
-
-def _is_held(status: Status, name: str) -> bool:
-    return any(reason.held and name in reason.types for reason in status.readiness.reasons)
 
 
 def _moving(status: Status, recent: int) -> Iterable[RenderableType]:

@@ -53,6 +53,8 @@ class Trouble:
     mend: str | None
     seconds: float
     """For how long now."""
+    summary: str = ""
+    """All of it that matters, as a sentence; empty from a daemon of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Writing the ledger. A line of it may be written twice; its table keeps one."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -52,9 +51,9 @@ class LedgerWriter:
             except StoreError as error:
                 self.health.bad(self.table, error)
                 with pulse.resting():
-                    await asyncio.sleep(trials.failed(error))
+                    await self.health.pause(trials.failed(error))
             else:
-                self.health.good(self.table)
+                self.health.landed(self.table)
                 return
 
 

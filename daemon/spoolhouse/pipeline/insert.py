@@ -157,7 +157,7 @@ class Inserter:
                 self._parking.hold(delivery, error, time.monotonic())
                 return None
             with pulse.resting():
-                await asyncio.sleep(delivery.trials.failed(error))
+                await self._health.pause(delivery.trials.failed(error))
 
     def _await_server(self, delivery: Delivery, error: StoreError) -> None:
         """Put a batch aside that may be on a server which is away, while others go to one that is not."""
@@ -178,7 +178,7 @@ class Inserter:
 
     def _opened(self, delivery: Delivery) -> None:
         """Say that a table takes rows; those that have waited for it may go, or for what this one has waited for."""
-        self._health.good(delivery.table)
+        self._health.landed(delivery.table)
         self._parking.open(delivery.table)
         self._let_others_go(delivery)
 
