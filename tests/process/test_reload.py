@@ -34,19 +34,47 @@ def test_a_reload_changes_what_can_change_and_names_the_rest(database: Database,
         )
         daemon.signal(signal.SIGHUP)
         [reloaded] = daemon.wait_for("reloaded")
-        assert reloaded["taken"] == {
-            "log.level": "debug", "spool.delete_after_process": "True", "spool.max_line": "1000",
-        }  # fmt: skip
+        assert reloaded["taken"] == {"log.level": "debug", "spool.max_line": "1000"}
         [needed] = daemon.wait_for("restart_needed")
-        assert needed["settings"] == ["workers.decoders"]
+        assert needed["settings"] == ["spool.delete_after_process", "workers.decoders"]
         long = good("p", 1, first=1).replace(b'"name"', b'"' + b"x" * 1000 + b'": 1, "name"')
         drop(storage, "span", "p", "b.jsonl", long + good("p", 1, first=2))
         daemon.wait_for("batch_inserted")
         [second] = daemon.wait_for("file_settled", path="span/p/b.jsonl")
-        assert second["destination"] is None, "deleted"
+        assert second["destination"] is not None, "its rows are not synced to the server's disk yet"
         assert second["rejected"] == 1, "the line that is too long now"
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
+
+
+def test_no_file_is_deleted_before_its_rows_are_synced(database: Database, tmp_path: Path, file: Path) -> None:
+    """A power loss of the server, right after the reload, would take rows whose file is gone."""
+    storage = tmp_path / "spool"
+    with Daemon(database.native_url, storage, "--config", str(file)) as daemon:
+        daemon.wait_for("started")
+        file.write_text("[spool]\ndelete_after_process = true\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("restart_needed", settings=["spool.delete_after_process"])
+        drop(storage, "span", "p", "a.jsonl", good("p", 1))
+        [kept] = daemon.wait_for("file_settled")
+        assert kept["destination"] is not None
+        assert synced_tables(database) == 0
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    with Daemon(database.native_url, storage, "--config", str(file)) as daemon:
+        daemon.wait_for("started")
+        assert synced_tables(database) > 0
+        drop(storage, "span", "p", "b.jsonl", good("p", 1, first=1))
+        [deleted] = daemon.wait_for("file_settled", path="span/p/b.jsonl")
+        assert deleted["destination"] is None
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+
+
+def synced_tables(database: Database) -> int:
+    where = "database = currentDatabase() AND engine_full LIKE '%fsync_after_insert = 1%'"
+    [(count,)] = database.query(f"SELECT count() FROM system.tables WHERE {where}")
+    return int(count)
 
 
 @pytest.mark.parametrize(
