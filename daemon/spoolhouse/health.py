@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -87,7 +88,8 @@ class Health:
             if scope not in self._broken:
                 self._unanswered.add(scope)
                 scope = SERVER
-        self.troubles[scope] = error
+        # A copy has no traceback, whose frames would keep what was under way: rows, open files.
+        self.troubles[scope] = copy(error)
         self._since.setdefault(scope, self._clock())
         metrics.RETRIES.labels("none" if error.code is None else str(error.code), _kind(error)).inc()
         self._update()
@@ -175,7 +177,7 @@ class Health:
         """Record a trouble that `good` does not end, but `release`. It is logged once."""
         if table not in self.holds:
             self.bad(table, error)
-        self.holds[table] = error
+        self.holds[table] = copy(error)
 
     def release(self, table: str) -> None:
         """Record that the reason of a `hold` is gone."""

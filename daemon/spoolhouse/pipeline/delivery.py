@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from spoolhouse import pulse
@@ -84,13 +84,17 @@ class Delivery:
             clock_ms=self.batch.shipment.clock_ms,
         )
 
-    def rows(self) -> AsyncIterator[Rows]:
-        """Return the rows of what comes next."""
+    @asynccontextmanager
+    async def rows(self) -> AsyncGenerator[AsyncIterator[Rows]]:
+        """Open the rows of what comes next; what is read for them is closed in the end, however far they were read."""
         if self.live and self.part is None:
             self.live = False
-            return self.batch.live
+            yield self.batch.live
+            return
         self.forget_live()
-        return self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
+        again = self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
+        async with aclosing(again) as rows:
+            yield rows
 
     def divide(self, whole: Part, halves: tuple[Part, Part]) -> None:
         """Go on with the halves of what came next. Its own other half is tried first: what is good lands soon."""
@@ -145,7 +149,7 @@ class Delivery:
         self.server = None
 
 
-async def _only(rows: AsyncGenerator[Rows], part: Part) -> AsyncIterator[Rows]:
+async def _only(rows: AsyncGenerator[Rows], part: Part) -> AsyncGenerator[Rows]:
     """Yield the rows of `part`. The others are read as well, to the end: there it shows whether a file has changed."""
     before = 0
     async with aclosing(rows) as pieces:

@@ -63,6 +63,9 @@ async def to_its_end(work: Callable[[], T]) -> T:
         with contextlib.suppress(OSError, SpoolhouseError):
             await running
         raise
+    finally:
+        # What it raised would keep this frame, and this frame it.
+        del running
 
 
 class Disk:

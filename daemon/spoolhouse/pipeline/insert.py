@@ -16,7 +16,7 @@ import structlog
 from spoolhouse import metrics, pulse
 from spoolhouse.channel import Receiver, Sender
 from spoolhouse.core.naming import Shards
-from spoolhouse.core.ports import Driver
+from spoolhouse.core.ports import Driver, RowsInsert
 from spoolhouse.errors import (
     OperatorError,
     RejectedDataError,
@@ -139,25 +139,26 @@ class Inserter:
                     delivery.next(landed=True)
                     self._opened(delivery)
                 continue
-            except StoreError as failure:
-                error = failure
-            delivery.failed(error)
-            is_elsewhere = isinstance(error, UnreachableError) and self._servers.is_split
-            if isinstance(error, UnfetchedError) or (is_elsewhere and delivery.doubtful):
-                self._await_server(delivery, error)
-                return None
-            if is_elsewhere and moves < _MOVES:
-                moves += 1
-                continue
-            self._let_others_go(delivery)
-            self._health.bad(delivery.table, error)
-            if not isinstance(error, TransientError):
-                # It streams nothing now, so it costs no memory to speak of.
-                self._parking.persistence = self.persistence
-                self._parking.hold(delivery, error, time.monotonic())
-                return None
+            except StoreError as error:
+                # Not kept beyond this block: with its frames it would keep open what the attempt has opened.
+                delivery.failed(error)
+                is_elsewhere = isinstance(error, UnreachableError) and self._servers.is_split
+                if isinstance(error, UnfetchedError) or (is_elsewhere and delivery.doubtful):
+                    self._await_server(delivery, error)
+                    return None
+                if is_elsewhere and moves < _MOVES:
+                    moves += 1
+                    continue
+                self._let_others_go(delivery)
+                self._health.bad(delivery.table, error)
+                if not isinstance(error, TransientError):
+                    # It streams nothing now, so it costs no memory to speak of.
+                    self._parking.persistence = self.persistence
+                    self._parking.hold(delivery, error, time.monotonic())
+                    return None
+                pause = delivery.trials.failed(error)
             with pulse.resting():
-                await self._health.pause(delivery.trials.failed(error))
+                await self._health.pause(pause)
 
     def _await_server(self, delivery: Delivery, error: StoreError) -> None:
         """Put a batch aside that may be on a server which is away, while others go to one that is not."""
@@ -204,13 +205,9 @@ class Inserter:
             if found:
                 await self._complete(delivery, found)
                 return True
-        rows = Watched(delivery.rows(), delivery.batch.table, closely=delivery.doubtful)
         try:
             reach("insert.before_send")
-            async with self._pressure.room(delivery.table):
-                began = time.monotonic()
-                await server.insert_rows(insert, rows)
-            metrics.INSERT_SECONDS.labels(delivery.table).observe(time.monotonic() - began)
+            rows = await self._insert(delivery, insert, server)
             reach("insert.answered")
         except RejectedDataError as error:
             delivery.forget_live()
@@ -232,6 +229,16 @@ class Inserter:
                 return False
             await self._complete(delivery, found, rows.partitions)
         return True
+
+    async def _insert(self, delivery: Delivery, insert: RowsInsert, server: Driver) -> Watched:
+        """Insert what comes next; return what was seen of its rows. Raises `StoreError`."""
+        async with delivery.rows() as source:
+            rows = Watched(source, delivery.batch.table, closely=delivery.doubtful)
+            async with self._pressure.room(delivery.table):
+                began = time.monotonic()
+                await server.insert_rows(insert, rows)
+            metrics.INSERT_SECONDS.labels(delivery.table).observe(time.monotonic() - began)
+            return rows
 
     async def _server(self, delivery: Delivery) -> Driver:
         """Return the server for an attempt: while there is doubt the one that may have something, else any.
@@ -279,15 +286,17 @@ class Inserter:
     async def _complete(self, delivery: Delivery, found: Found, partitions: set[str] | None = None) -> None:
         """Bring to ClickHouse what it lacks of a batch that it has a part of."""
         if partitions is None:
-            rows = Watched(delivery.rows(), delivery.batch.table, closely=True)
-            async for _ in rows:
-                pass
-            partitions = rows.partitions
+            async with delivery.rows() as source:
+                watched = Watched(source, delivery.batch.table, closely=True)
+                async for _ in watched:
+                    pass
+            partitions = watched.partitions
         if not found.covers(partitions):
             never_landed = bool(delivery.swallowed) and not found
-            await self._mender(delivery).mend(
-                delivery.batch.table, delivery.insert(), delivery.rows(), found, never_landed=never_landed
-            )
+            async with delivery.rows() as rows:
+                await self._mender(delivery).mend(
+                    delivery.batch.table, delivery.insert(), rows, found, never_landed=never_landed
+                )
         mender = self._mender(delivery)
         await mender.tidy(delivery.batch_id)
         if delivery.batch.shipment.replay:
@@ -298,14 +307,15 @@ class Inserter:
     async def _expect_same_rows(self, delivery: Delivery, found: Found) -> None:
         """Raise `OperatorError` if another version sent other rows under these ids: presence proves nothing then."""
         shipment = delivery.batch.shipment
-        others = await strangers(
-            self._mender(delivery),
-            delivery.batch.table,
-            delivery.insert(),
-            delivery.rows(),
-            found=found.of(delivery.table),
-            shipment=shipment.id,
-        )
+        async with delivery.rows() as rows:
+            others = await strangers(
+                self._mender(delivery),
+                delivery.batch.table,
+                delivery.insert(),
+                rows,
+                found=found.of(delivery.table),
+                shipment=shipment.id,
+            )
         if others:
             raise OperatorError(
                 f"shipment {shipment.id} was journalled under other declarations, and {others} of its rows differ from"

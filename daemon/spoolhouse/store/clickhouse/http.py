@@ -93,7 +93,7 @@ class HttpDriver:
             # The client runs `rows` in a task of its own, which it has cancelled, but not awaited.
             await body.at_rest.wait()
             if body.failure is not None and isinstance(error, StoreError):
-                raise body.failure from None
+                raise body.take_failure() from None
             raise
         if answer:
             raise self._refusal(HTTPStatus.OK, "", answer, ambiguous=True)
@@ -200,6 +200,12 @@ class _Body:
         self.at_rest.set()
         self.failure: BaseException | None = None
         """What `pieces` raised. The HTTP client wraps it in an exception of its own."""
+
+    def take_failure(self) -> BaseException:
+        """Return what `pieces` raised, and forget it: with the frames it comes through, they would keep each other."""
+        failure, self.failure = self.failure, None
+        assert failure is not None  # noqa: S101  # the caller has seen it
+        return failure
 
     async def encoded(self) -> AsyncGenerator[bytes]:
         """Yield the body as it travels."""

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from copy import copy
 
 import structlog
 
@@ -174,10 +175,11 @@ class Replicas:
             try:
                 await self._expect_replica(server)
             except UnreachableError as error:
-                tried[server] = error
+                # Copies, here and below: an error and a frame that keeps it would keep each other.
+                tried[server] = copy(error)
             else:
                 return server
-        raise tried[server]
+        raise copy(tried[server])
 
     def _choose(self) -> Server:
         left = self._roster.current
@@ -195,7 +197,7 @@ class Replicas:
         others = [other for other in self._servers.values() if other is not server]
         for other in others:
             if other.name in self.away and not self._roster.may_be_asked(other.name, time.monotonic()):
-                raise self.away[other.name]
+                raise copy(self.away[other.name])
             await self._expect_replica(other)
         return others
 
@@ -217,9 +219,9 @@ class Replicas:
                 self._seen[name] = await server.look((*wanted, *counting))
                 fresh.append(name)
             except UnreachableError as error:
-                silent.append(error)
+                silent.append(copy(error))
         if not fresh:
-            raise silent[0]
+            raise copy(silent[0])
         for name in fresh:
             self._judge(name)
 
@@ -230,7 +232,7 @@ class Replicas:
         async with self._looking[server.name]:
             heard = self.away.get(server.name)
             if heard is not None and heard is not before:
-                raise heard  # whoever was here has just waited for it in vain
+                raise copy(heard)  # whoever was here has just waited for it in vain
             if server.name not in self._agreed:
                 self._seen[server.name] = await server.look((*self._tables, *self._feeds))
                 self._judge(server.name)
@@ -256,7 +258,8 @@ class Replicas:
                 metrics.SERVER_UP.labels(name).set(1)
                 log.info("clickhouse_server_up", server=name)
             return
-        self.away[name] = error
+        # A copy: the frames of the one that is on its way would stay, with all that they hold.
+        self.away[name] = copy(error)
         # It may come back as another one.
         self._agreed.discard(name)
         if self._roster.failed(name, time.monotonic(), random.random()):  # noqa: S311  # jitter is no secret
