@@ -183,7 +183,8 @@ class Stages:
         self.adopter.interval = settings.adopt.interval
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
         persistence = terms.persistence(settings, once=self.once)
-        self.disk.persistence = self.ledger.persistence = self.inserter.persistence = persistence
+        self.disk.persistence = self.ledger.persistence = persistence
+        self.inserter.pace(persistence)
         self.claimer.terms = terms.terms(settings, events)
         self.claimer.packer.packing = terms.packing(settings)
         self.inserter.poison.tolerance = terms.tolerance(settings)

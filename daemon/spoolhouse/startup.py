@@ -22,6 +22,7 @@ from spoolhouse.schema.report import Unreported
 from spoolhouse.schema.steps import Plan
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.settings import Settings
+from spoolhouse.store.clickhouse.beating import Beating
 from spoolhouse.store.clickhouse.connect import connect
 from spoolhouse.store.clickhouse.replicas import FirstThatAnswers, Replicas
 from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
@@ -79,12 +80,14 @@ def _drivers(settings: Settings, database: str | None) -> dict[str, Driver]:
         )
     password = None if clickhouse.password is None else clickhouse.password.get_secret_value()
     return {
-        name: connect(
-            url,
-            username=clickhouse.username,
-            password=password,
-            database=database or clickhouse.database,
-            transport=transport(settings),
+        name: Beating(
+            connect(
+                url,
+                username=clickhouse.username,
+                password=password,
+                database=database or clickhouse.database,
+                transport=transport(settings),
+            )
         )
         for name, url in clickhouse.hosts.items()
     }
@@ -191,13 +194,12 @@ async def keep_guard(
         retry = settings.retry
         try:
             health.probe.clear()
-            with pulse.resting():
-                await driver.ping()
-                health.speaks()
-                # Only a migration can tell that what it refused is settled, and go on from there.
-                differs = any(isinstance(error, DiffersError) for error in health.holds.values())
-                refused = await prepare(settings, driver, events) if differs else NOTHING_REFUSED
-                await guard(settings, driver, health, events, refused)
+            await driver.ping()
+            health.speaks()
+            # Only a migration can tell that what it refused is settled, and go on from there.
+            differs = any(isinstance(error, DiffersError) for error in health.holds.values())
+            refused = await prepare(settings, driver, events) if differs else NOTHING_REFUSED
+            await guard(settings, driver, health, events, refused)
         except UnreachableError as error:
             failures += 1
             health.silent(error)

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database, StartServer
-from tests.process.daemon import Daemon, drop
+from tests.process.daemon import Daemon, drop, lines
 from tests.process.inputs import good
+
+MONTHS = 48
 
 
 class Manager:
@@ -138,6 +140,55 @@ def test_a_stuck_stage_gives_no_sign_of_life(database: Database, tmp_path: Path,
         manager.wait_for("WATCHDOG", "1")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
+
+
+def test_a_repair_of_many_months_is_no_stuck_stage(database: Database, tmp_path: Path, manager: Manager) -> None:
+    """Each of its statements is answered soon; all of them together take longer than one may."""
+    storage, folder, marker = tmp_path / "spool", tmp_path / "events", tmp_path / "attached"
+    folder.mkdir()
+    declared = Path(__file__).parents[2] / "config" / "events" / "deployment.toml"
+    (folder / "deployment.toml").write_text(declared.read_text())
+    environment = {
+        "SPOOLHOUSE_EVENTS__FOLDER": str(folder),
+        "WATCHDOG_USEC": "300000",
+        **manager.environment,
+    }
+    impatient = {
+        "SPOOLHOUSE_CLICKHOUSE__CONNECT_TIMEOUT": "1",
+        "SPOOLHOUSE_CLICKHOUSE__TIMEOUT": "5",
+        "SPOOLHOUSE_TEST_STUCK_AFTER": "0.5",
+    }
+    months = [f"{2040 + number // 12}-{number % 12 + 1:02}" for number in range(MONTHS)]
+    about = {"type": "deployment", "projectId": "p", "service": "cart"}
+    rows = [{**about, "id": month, "finishedAt": f"{month}-15T12:00:00Z"} for month in months]
+    drop(storage, "deployment", "p", "a.jsonl", lines(rows))
+    killing = {**environment, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}
+    with Daemon(database.native_url, storage, env=killing) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    # The rollup has it, so that the batch is found; its rows are to be brought back, month by month.
+    database.query("TRUNCATE TABLE mastra_admin_deployments")
+    slow = {**environment, **impatient, "SPOOLHOUSE_TEST_FAILPOINTS": f"mend.attached@*=wait:{marker}"}
+    with Daemon(database.native_url, storage, env=slow) as daemon:
+        for _ in range(MONTHS):
+            slowed(daemon, marker, 0.2)
+        daemon.wait_for("file_settled", path="deployment/p/a.jsonl")
+        assert daemon.events("stage_stuck") == []
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert database.query("SELECT count() FROM mastra_admin_deployments") == [(MONTHS,)]
+    assert database.query("SELECT sum(lines) FROM mastra_admin_deployments_hourly") == [(MONTHS,)]
+
+
+def slowed(daemon: Daemon, marker: Path, seconds: float) -> None:
+    """Let the daemon stand at a failpoint for a while, then go on."""
+    deadline = time.monotonic() + 60
+    reached = None
+    while reached is None or time.monotonic() < reached + seconds:
+        if reached is None and marker.exists():
+            reached = time.monotonic()
+        assert time.monotonic() < deadline, daemon.told()
+        time.sleep(0.01)
+    marker.unlink()
 
 
 def test_the_watchdog_s_signal_shows_where_it_hangs(tmp_path: Path) -> None:

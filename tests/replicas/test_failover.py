@@ -419,3 +419,51 @@ def test_a_host_that_would_count_nothing_is_refused(pair: Pair, tmp_path: Path) 
     assert code == 0, told.told()
     for server in (first, second):
         assert pair.landed(server, "uncounted") == (LINES, LINES, LINES)
+
+
+def test_a_reload_of_retry_holds_for_a_host_that_is_away(pair: Pair, tmp_path: Path) -> None:
+    """A batch that may be on it waits; with shorter pauses it lands soon after the host is back."""
+    first, _ = pair.servers
+    spool, file = tmp_path / "spool", tmp_path / "spoolhouse.toml"
+    fill(spool, "paced", 0)
+    with Daemon(pair.native_url, spool, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}) as daemon:
+        assert daemon.wait() == -signal.SIGKILL
+    first.kill()
+    file.write_text("[retry]\nfirst = 600\ncap = 600\n")
+    env = {name: value for name, value in ENV.items() if "RETRY" not in name and "CONFIG" not in name}
+    with Daemon(pair.native_url, spool, "--config", str(file), env=env) as daemon:
+        daemon.wait_for("batch_waits")
+        first.start()
+        file.write_text("[retry]\nfirst = 0.1\ncap = 0.2\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        settled(daemon, 1)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    for server in pair.servers:
+        assert pair.landed(server, "paced") == (LINES, LINES, LINES)
+
+
+def test_a_table_that_appears_while_it_is_looked_for_is_waited_for(pair: Pair, tmp_path: Path) -> None:
+    """It may be there at the second query and not at the first: that must not end the daemon."""
+    _, second = pair.servers
+    ledger, aside = (f"{pair.database}.{name}" for name in ("mastra_admin_ledger", "aside"))
+    fill(tmp_path, "appears", 0)
+    env = {**ENV, "SPOOLHOUSE_RETRY__FIRST": "0.01", "SPOOLHOUSE_RETRY__CAP": "0.01"}
+    second.query(f"RENAME TABLE {ledger} TO {aside}")
+    is_aside = True
+    with Daemon(pair.http_url, tmp_path, "--no-migrate", env=env) as daemon:
+        try:
+            daemon.wait_for("clickhouse_unavailable")
+            for _ in range(300):
+                second.query(f"RENAME TABLE {aside} TO {ledger}")
+                is_aside = False
+                assert not daemon.has_ended(), daemon.told()
+                second.query(f"RENAME TABLE {ledger} TO {aside}")
+                is_aside = True
+        finally:
+            if is_aside:
+                second.query(f"RENAME TABLE {aside} TO {ledger}")
+        settled(daemon, 1)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()

@@ -26,8 +26,10 @@ def name_of(url: str) -> str:
 class _Host:
     failures: int = 0
     """Since it last answered."""
-    due: float = 0.0
-    """When it may be tried again; it means nothing for one that is up."""
+    failed_at: float = 0.0
+    """When it was last asked in vain."""
+    fraction: float = 0.0
+    """Of the longest pause that may follow."""
 
 
 class Roster:
@@ -39,8 +41,9 @@ class Roster:
     def __init__(self, names: Iterable[str], *, first: float, cap: float) -> None:
         """Take the hosts in the order in which they are to be tried; `first` and `cap` are those of `delay`."""
         self._hosts = {name: _Host() for name in names}
-        self._first = first
-        self._cap = cap
+        self.first = first
+        """May be changed at any time, as may `cap`: pauses that have begun are as long as they say, too."""
+        self.cap = cap
         self.current = next(iter(self._hosts))
         """The host that was chosen last."""
 
@@ -54,14 +57,14 @@ class Roster:
         in_turn = names[at:] + names[:at]
         up = [name for name in in_turn if self.is_up(name)]
         due = [name for name in in_turn if self.may_be_asked(name, now)]
-        self.current = [*up, *due, min(in_turn, key=lambda name: self._hosts[name].due)][0]
+        self.current = [*up, *due, min(in_turn, key=self._due)][0]
         return self.current
 
     def failed(self, name: str, now: float, fraction: float) -> bool:
         """Note that a host did not answer; `fraction` is random, from 0 to 1. Return true if it was up before."""
         host = self._hosts[name]
         host.failures += 1
-        host.due = now + delay(host.failures, first=self._first, cap=self._cap, fraction=fraction)
+        host.failed_at, host.fraction = now, fraction
         return host.failures == 1
 
     def answered(self, name: str) -> bool:
@@ -76,7 +79,12 @@ class Roster:
 
     def may_be_asked(self, name: str, now: float) -> bool:
         """Tell whether a host is up, or was away long enough to be tried again."""
-        return self.is_up(name) or self._hosts[name].due <= now
+        return self.is_up(name) or self._due(name) <= now
+
+    def _due(self, name: str) -> float:
+        """Return when a host may be tried again; it means nothing for one that is up."""
+        host = self._hosts[name]
+        return host.failed_at + delay(max(1, host.failures), first=self.first, cap=self.cap, fraction=host.fraction)
 
     @property
     def is_split(self) -> bool:

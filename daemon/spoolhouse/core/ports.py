@@ -87,6 +87,9 @@ class Servers(Protocol):
     async def others(self, server: Driver) -> Collection[Driver]:
         """Return all but `server`. Raises `StoreError` for one that may not be used."""
 
+    def pace(self, *, first: float, cap: float) -> None:
+        """Ask one that is away again after pauses of these bounds, see `core.backoff.delay`."""
+
     @property
     def are_several(self) -> bool:
         """Whether there are others."""
@@ -112,3 +115,6 @@ class OneServer:
     async def others(self, server: Driver) -> Collection[Driver]:  # noqa: ARG002  # the protocol's
         """Return nothing."""
         return ()
+
+    def pace(self, *, first: float, cap: float) -> None:
+        """Do nothing: whoever fails here tries again by itself."""

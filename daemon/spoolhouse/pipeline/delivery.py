@@ -174,6 +174,7 @@ class Watched(AsyncIterator[Rows]):
     async def __anext__(self) -> Rows:
         """Return the next piece."""
         rows = await anext(self._rows)
+        pulse.beat()  # a batch may be read through without being sent
         reach("insert.sending")
         self.count += rows.count
         if self._closely:

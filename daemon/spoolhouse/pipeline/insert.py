@@ -78,13 +78,18 @@ class Inserter:
         """May be changed at any time."""
         self._homes = homes
         self._health = health
-        self.persistence = persistence
-        """May be changed at any time."""
+        self._persistence = persistence
         self._pressure = pressure
         self.poison = poison
         self._progress = progress
         self._parking = Parking(persistence=persistence)
         """Shared by the pool."""
+
+    def pace(self, persistence: Persistence) -> None:
+        """Try what fails again as `persistence` says, what is held by now too."""
+        self._persistence = persistence
+        self._parking.pace(persistence, time.monotonic())
+        self._servers.pace(first=persistence.first, cap=persistence.cap)
 
     async def run(self, batches: Receiver[Batch], news: Sender[News]) -> None:
         """Insert batches until there are no more, and none is held."""
@@ -117,7 +122,7 @@ class Inserter:
         delivery = Delivery(
             batch=batch,
             table=self._prefix + batch.table.name,
-            trials=Trials(persistence=self.persistence),
+            trials=Trials(persistence=self._persistence),
             doubtful=batch.shipment.replay,
         )
         if batch.shipment.replay:
@@ -153,9 +158,9 @@ class Inserter:
                 self._health.bad(delivery.table, error)
                 if not isinstance(error, TransientError):
                     # It streams nothing now, so it costs no memory to speak of.
-                    self._parking.persistence = self.persistence
                     self._parking.hold(delivery, error, time.monotonic())
                     return None
+                delivery.trials.persistence = self._persistence
                 pause = delivery.trials.failed(error)
             with pulse.resting():
                 await self._health.pause(pause)
@@ -174,7 +179,6 @@ class Inserter:
         metrics.RETRIES.labels("none", "transient").inc()
         # It says nothing of the table: the other server takes its rows.
         self._health.good(delivery.table)
-        self._parking.persistence = self.persistence
         self._parking.hold(delivery, error, time.monotonic(), place=AWAY)
 
     def _opened(self, delivery: Delivery) -> None:

@@ -54,6 +54,13 @@ class Parking:
         lot.deliveries.append(delivery)
         lot.due = now + lot.trials.failed(error)
 
+    def pace(self, persistence: Persistence, now: float) -> None:
+        """Go by another persistence; what waits now waits for its cap at most."""
+        self.persistence = persistence
+        for lot in self._lots.values():
+            if lot.due < math.inf:
+                lot.due = min(lot.due, now + persistence.cap)
+
     def join(self, delivery: Delivery) -> None:
         """Park a delivery whose table is closed."""
         self._lots[delivery.table].deliveries.append(delivery)

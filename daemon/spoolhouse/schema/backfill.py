@@ -10,6 +10,7 @@ the rows, from where both were inserted: what is under way in between is awaited
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
+from spoolhouse import pulse
 from spoolhouse.core.ports import Driver, Parameter, insert_query_id
 from spoolhouse.errors import TransientError
 from spoolhouse.schema.filling import ROWS, Filling
@@ -95,7 +96,8 @@ class Backfill:
                 if error.code != _STILL_RUNNING:
                     raise
                 # Another instance, or what a killed one has left running.
-                await asyncio.sleep(_PAUSE)
+                with pulse.resting():
+                    await asyncio.sleep(_PAUSE)
             else:
                 return
 

@@ -9,6 +9,7 @@ from spoolhouse.errors import UnreachableError
 READ_ONLY = 242
 """ClickHouse's code for a table that has lost its Keeper."""
 
+_REPLICATED = "Replicated"
 _ENGINES = (
     "SELECT name, engine FROM system.tables WHERE database = currentDatabase() AND has({names:Array(String)}, name)"
 )
@@ -38,15 +39,21 @@ async def look(driver: Driver, tables: Collection[str]) -> Mapping[str, Standing
     `UnreachableError` if the server takes no rows, because it has lost its Keeper.
     """
     names = {"names": list(tables)}
-    found = {str(name): Standing(engine=str(engine)) for name, engine in await driver.execute(_ENGINES, names)}
+    replicas: dict[str, Standing] = {}
     for name, is_read_only, path, replica, known in await driver.execute(_REPLICAS, names):
         others = frozenset(str(one) for one in known) if isinstance(known, list) else frozenset()
         if is_read_only or not others:
             raise UnreachableError(
                 f"{name} is read-only", code=READ_ONLY, mend="see system.replicas there, and whether its Keeper runs"
             )
-        found[str(name)] = Standing(engine=found[str(name)].engine, path=str(path), replica=str(replica), known=others)
-    return found
+        replicas[str(name)] = Standing(engine=_REPLICATED, path=str(path), replica=str(replica), known=others)
+    found = {str(name): str(engine) for name, engine in await driver.execute(_ENGINES, names)}
+    # A table that was created, or dropped, between the two queries is in one answer alone: it is not there yet.
+    return {
+        name: replicas.get(name, Standing(engine=engine))
+        for name, engine in found.items()
+        if name in replicas or not engine.startswith(_REPLICATED)
+    }
 
 
 def disagreement(

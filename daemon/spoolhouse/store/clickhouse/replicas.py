@@ -158,6 +158,10 @@ class Replicas:
         for server in self._servers.values():
             await server.close()
 
+    def pace(self, *, first: float, cap: float) -> None:
+        """Ask a server that is away again after pauses of these bounds, see `core.backoff.delay`."""
+        self._roster.first, self._roster.cap = first, cap
+
     @property
     def present(self) -> Collection[str]:
         """The names of the servers that may be used."""

@@ -1,0 +1,47 @@
+"""The guard as a stage: one that gets no answer is stuck in the end, which the watchdog has to hear of."""
+
+import asyncio
+
+from spoolhouse import startup
+from spoolhouse.core.events import BUILT_IN
+from spoolhouse.health import Health
+from spoolhouse.pulse import Pulse
+from spoolhouse.settings import Settings
+from spoolhouse.settings.clickhouse import ClickHouseSettings
+
+LIMIT = 10.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
+    clock = Clock()
+    pulse = Pulse(clock)
+    asked = asyncio.Event()
+
+    async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as listener:
+        _, port = listener.sockets[0].getsockname()
+        settings = Settings(clickhouse=ClickHouseSettings(url=f"clickhouse://127.0.0.1:{port}"))
+        driver = startup.open_driver(settings)
+        guarding = startup.keep_guard(lambda: settings, driver, Health(), asyncio.Event(), BUILT_IN)
+        running = asyncio.create_task(pulse.follow("guard", guarding, limit=LIMIT))
+        try:
+            async with asyncio.timeout(10):
+                await asked.wait()
+            clock.now = LIMIT + 1
+            assert list(pulse.stuck()) == ["guard"]
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await driver.close()
