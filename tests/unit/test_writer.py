@@ -1,6 +1,9 @@
 """The producer's writer: whole files or none, nobody else's file touched, no way out of the spool."""
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Iterator
 from itertools import count, repeat
 from pathlib import Path
@@ -153,3 +156,30 @@ def test_a_file_that_cannot_get_its_name_is_thrown_away_and_said(tmp_path: Path)
         spool.flush()
     assert names(tmp_path) == []
     assert list((tmp_path / "span/shop").iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_name_that_cannot_be_made_durable_is_taken_back_unless_a_daemon_was_faster(
+    taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What raises is thrown away, or it would be written twice; what somebody has taken cannot be thrown away."""
+    spool = writer(tmp_path)
+    spool.write("span", "shop", [{"id": 1}])
+    sync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            for path in (tmp_path / "span/shop").glob("*.jsonl") if taken else ():
+                path.rename(tmp_path / "claimed")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    if taken:
+        assert [path.name for path in spool.flush()] == ["1700000000000_0.jsonl"]
+    else:
+        with pytest.raises(OSError, match="Input/output"):
+            spool.flush()
+    monkeypatch.undo()
+    assert spool.flush() == []
+    assert names(tmp_path) == (["claimed"] if taken else [])

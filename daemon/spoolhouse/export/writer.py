@@ -15,17 +15,33 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 250_000
+_BUFFER_BYTES = 1 << 18
 _LONGEST_NAME = 255
 _RESERVED = frozenset({"processed", "failed", "rejected"})
 """Where the daemon puts what it is done with; a type of this name would be read as such a folder."""
 
 Event = Mapping[str, object] | bytes | bytearray
+
+
+class _Process:
+    """This process, as opposed to the one that it was forked from."""
+
+    forks = 0
+
+    @classmethod
+    def is_forked(cls) -> None:
+        """Note it, in the child."""
+        cls.forks += 1
+
+
+os.register_at_fork(after_in_child=_Process.is_forked)
 
 
 class SpoolWriter:
@@ -35,7 +51,8 @@ class SpoolWriter:
     `max_lines`, at `flush`, and at the end of the `with` block; if the block raises, what is not yet visible is thrown
     away. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name, without separators.
 
-    Not for use by several threads at once: give each its own writer.
+    Not for use by several threads at once: give each its own writer. A process that is forked off begins with nothing:
+    what was not yet visible stays its parent's.
     """
 
     def __init__(
@@ -56,6 +73,7 @@ class SpoolWriter:
         self._clock = clock
         self._new_id = new_id
         self._open: dict[tuple[str, str], _Draft] = {}
+        self._forks = _Process.forks
 
     def __enter__(self) -> Self:
         """Return the writer itself."""
@@ -65,9 +83,10 @@ class SpoolWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Make what is written visible; or throw it away if the block raised."""
-        if kind is None:
-            self.flush()
-        else:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
             self.discard()
 
     def write(self, event_type: str, project: str, events: Iterable[Event]) -> list[Path]:
@@ -78,6 +97,7 @@ class SpoolWriter:
         or holds a line break inside, and for a mapping that is no JSON (NaN, an unknown type); the events before it
         are written. After an OSError the file in question is thrown away, never shown in part.
         """
+        self._leave_to_parent()
         folder = self._root / folder_name("type", event_type) / folder_name("project", project)
         done: list[Path] = []
         for event in events:
@@ -88,19 +108,31 @@ class SpoolWriter:
                 draft = None
             if draft is None:
                 draft = self._open[event_type, project] = _Draft(folder, self._root)
-            draft.add(line)
+            try:
+                draft.add(line)
+            except BaseException:
+                self._open.pop((event_type, project)).discard()
+                raise
             if draft.lines >= self._max_lines:
                 done.append(self._finish(event_type, project))
         return done
 
     def flush(self) -> list[Path]:
         """Make everything visible that was written so far; return the new files."""
+        self._leave_to_parent()
         return [self._finish(*key) for key in list(self._open)]
 
     def discard(self) -> None:
         """Throw away what is not yet visible."""
+        self._leave_to_parent()
         while self._open:
             self._open.popitem()[1].discard()
+
+    def _leave_to_parent(self) -> None:
+        """In a process that was forked off, forget the files that its parent is writing, without a touch of them."""
+        if self._forks != _Process.forks:
+            self._forks = _Process.forks
+            self._open.clear()
 
     def _finish(self, event_type: str, project: str) -> Path:
         draft = self._open.pop((event_type, project))
@@ -143,23 +175,31 @@ def _line(event: Event) -> bytes:
 
 
 class _Draft:
-    """A file that is being written and has a hidden name."""
+    """A file that is being written and has a hidden name.
+
+    It is written to when it is told so, and at no other time: a buffer of Python's own would be written whenever the
+    object goes, by a process that was forked off, too.
+    """
 
     def __init__(self, folder: Path, root: Path) -> None:
         _make_folders(folder, root)
         self._folder = folder
         self._path = folder / f".{uuid.uuid4().hex}.tmp"
-        self._file: BinaryIO = self._path.open("xb", buffering=1 << 18)
+        self._file = FileIO(self._path, "x")
+        self._buffer = bytearray()
         self.size = 0
         self.lines = 0
 
     def add(self, line: bytes) -> None:
-        self._file.write(line)
+        self._buffer += line
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self._write()
         self.size += len(line)
         self.lines += 1
 
     def finish(self, now_ms: int, new_id: Callable[[], str]) -> Path:
-        self._file.flush()
+        """Make it visible under a name of its own, which is returned. If it raises, nobody sees it."""
+        self._write()
         os.fsync(self._file.fileno())
         self._file.close()
         while True:
@@ -168,19 +208,39 @@ class _Draft:
                 _rename_without_clobber(self._path, path)
             except FileExistsError:
                 continue
-            _sync_folder(self._folder)
+            try:
+                _sync_folder(self._folder)
+            except OSError:
+                if _is_taken_back(path):
+                    raise
             return path
 
     def discard(self) -> None:
-        with contextlib.suppress(OSError):  # what it still wants to write (the disk is full) is unwanted anyway
+        with contextlib.suppress(OSError):
             self._file.close()
         self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        left = memoryview(self._buffer)
+        while left:
+            left = left[self._file.write(left) :]
+        left.release()
+        self._buffer = bytearray()
+
+
+def _is_taken_back(path: Path) -> bool:
+    """Take away the name of a file that is ours; a file that a daemon has taken by now stays taken."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _rename_without_clobber(source: Path, target: Path) -> None:
     """Give the file its name, unless another file has it: FileExistsError, whoever was first by however little.
 
-    The second name is made before the first one goes, so at no moment is there none.
+    The second name is made before the first one goes, so at no moment is there none. Where it raises, none is made.
     """
     try:
         os.link(source, target, follow_symlinks=False)
@@ -192,7 +252,8 @@ def _rename_without_clobber(source: Path, target: Path) -> None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         source.rename(target)
         return
-    source.unlink()
+    with contextlib.suppress(OSError):  # the file is visible; a hidden second name does no harm
+        source.unlink()
 
 
 def _make_folders(folder: Path, root: Path) -> None:
