@@ -36,6 +36,11 @@ run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded 
 test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse, side by side (T='tests/unit -k name' chooses, one by one)
 	@$(PYTEST) $(or $(T),--numprocesses=auto)
 
+# The tests fetch it by themselves; this does so before anything is installed.
+.PHONY: engine
+engine:
+	@$(PYTHON) -c 'from tests.engine import find_engine; find_engine(print)'
+
 .PHONY: test-replicas
 test-replicas: $(VENV)/.stamp-replicas ## The tests of replicated tables: two servers and a ZooKeeper (T='-k name' chooses)
 	@$(PYTEST) tests/replicas $(T)
@@ -106,9 +111,10 @@ $(VENV)/.stamp-dev: pyproject.toml | $(VENV)/.stamp-venv
 	@$(BIN)/python -m pip install --editable '.[dev,embedded]'
 	@touch $(VENV)/.stamp-run $(VENV)/.stamp-embedded $@
 
-$(VENV)/.stamp-replicas: $(VENV)/.stamp-dev
-	@$(BIN)/python -m pip install --editable '.[replicas]'
-	@touch $@
+$(VENV)/.stamp-replicas: pyproject.toml | $(VENV)/.stamp-venv
+	@echo "Installing Spoolhouse with all that its tests need, Java too, into $(VENV): about 1.1 GB on disk."
+	@$(BIN)/python -m pip install --editable '.[dev,embedded,replicas]'
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-embedded $(VENV)/.stamp-dev $@
 
 $(VENV)/.stamp-venv:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
