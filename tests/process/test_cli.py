@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from spoolhouse import __version__
+from spoolhouse.cli import parser
 from spoolhouse.export.sample import PER_TRACE
 from tests.engine import Database
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT
+from tests.process.forked import Forked
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
 READ_SETTINGS = (
@@ -43,14 +45,12 @@ def spoolhouse(
     *arguments: str | Path,
     env: Mapping[str, str] | None = None,
     stdout: int = subprocess.PIPE,
-    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, without this machine's configuration, on a terminal-less 80 columns."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLHOUSE_")}
     return subprocess.run(
         [sys.executable, "-m", "spoolhouse", *map(str, arguments)],
         env={**inherited, "COLUMNS": "80", "SPOOLHOUSE_CONFIG": "", **(env or {})},
-        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -60,10 +60,17 @@ def spoolhouse(
     )
 
 
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Forked]:
+    """A cheaper `spoolhouse`, for the many that are all alike."""
+    with Forked() as forked:
+        yield forked
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_is_the_committed_one(command: str) -> None:
+def test_help_is_the_committed_one(forked: Forked, command: str) -> None:
     """To renew one: COLUMNS=80 spoolhouse ingest --help > tests/repo/help/ingest.txt."""
-    done = spoolhouse(*filter(None, [command]), "--help")
+    done = forked.run(*filter(None, [command]), "--help")
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout == (HELP / f"{command or 'spoolhouse'}.txt").read_text()
@@ -74,6 +81,12 @@ def test_help_fits_a_terminal_and_shows_examples(command: str) -> None:
     text = (HELP / f"{command or 'spoolhouse'}.txt").read_text()
     assert max(map(len, text.splitlines())) <= 80
     assert "examples:" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_commands_help_is_the_same_in_the_list_of_all(command: str) -> None:
+    """The list does not import the command."""
+    assert parser(command).format_help() == parser().format_help()
 
 
 def test_the_version_is_the_packages() -> None:
@@ -106,8 +119,8 @@ def test_the_version_is_the_packages() -> None:
         (["pause", "--reason", "x" * 501], "--reason"),
     ],
 )
-def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp_path: Path) -> None:
-    done = spoolhouse(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
+def test_a_wrong_flag_is_named_and_exits_2(forked: Forked, arguments: list[str], named: str, tmp_path: Path) -> None:
+    done = forked.run(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
     assert done.returncode == 2
     assert named in done.stderr.splitlines()[-1]
     assert done.stdout == ""
@@ -125,9 +138,9 @@ def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp
     ],
 )
 def test_a_wrong_setting_is_named_and_exits_78(
-    command: str, env: dict[str, str], expected: str, tmp_path: Path
+    forked: Forked, command: str, env: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    done = spoolhouse(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
+    done = forked.run(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"spoolhouse: {expected}")
@@ -160,10 +173,12 @@ IN_A_SPOOL = (["status"], ["pause"], ["resume"], ["release"], ["retry", "--all"]
     ("name", "said"),
     [("none", "no such folder; set spool.storage_path"), ("file", "no folder; set spool.storage_path")],
 )
-def test_a_spool_that_is_none_is_said_and_not_made(arguments: list[str], name: str, said: str, tmp_path: Path) -> None:
+def test_a_spool_that_is_none_is_said_and_not_made(
+    forked: Forked, arguments: list[str], name: str, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("a file")
     env = {"SPOOLHOUSE_SPOOL__STORAGE_PATH": name, "SPOOLHOUSE_SPOOL__BASE_PATH": ""}
-    done = spoolhouse(*arguments, env=env, cwd=tmp_path)
+    done = forked.run(*arguments, env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr.startswith(f"spoolhouse: {tmp_path}/{name}: ")
     assert said in done.stderr

@@ -5,8 +5,8 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,8 +107,9 @@ def run(options: argparse.Namespace) -> int:
     traces = max((file.first + file.count) // PER_TRACE.get(file.type, 1) + 1 for file in files)
     sample = Sample(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape, declared=declared)
     written: Counter[str] = Counter()
-    with _bar(options.rows) as advance:
-        for file, rows in write(root, files, sample, rate=options.rate):
+    # Closed on the way out, whatever ends it: drafts are thrown away then, not when the collector comes by.
+    with _bar(options.rows) as advance, closing(write(root, files, sample, rate=options.rate)) as steps:
+        for file, rows in steps:
             written[file.type] += rows
             advance(rows)
     print(shown(f"wrote {options.rows:,} events in {len(files):,} files below {root}, --seed {seed}"))
@@ -158,7 +159,7 @@ def _shares(total: int, types: tuple[str, ...], least: dict[str, int]) -> dict[s
     return shares
 
 
-def write(root: Path, files: list[File], sample: Sample, *, rate: float | None) -> Iterator[tuple[File, int]]:
+def write(root: Path, files: list[File], sample: Sample, *, rate: float | None) -> Generator[tuple[File, int]]:
     """Write the files one after the other, `rate` events a second on average; yield each step's number of events."""
     random = Random(sample.seed)  # noqa: S311  # names of sample files
     started, done = time.monotonic(), 0
