@@ -112,8 +112,7 @@ class Health:
         if self._outage:
             self._outage = False
             self._unanswered.clear()
-            self._back.set()
-            self._back = asyncio.Event()
+            self._end_pauses()
         elif isinstance(error, UnreachableError):
             for scope in self._unanswered:
                 self.troubles[scope], self._since[scope] = error, self._since[SERVER]
@@ -122,8 +121,17 @@ class Health:
         if isinstance(error, UnreachableError):
             self.good(SERVER)
 
+    def stopping(self) -> None:
+        """Record that a stop was asked for: nobody waits for a next attempt any more."""
+        self._end_pauses()
+        self.probe.set()
+
+    def _end_pauses(self) -> None:
+        self._back.set()
+        self._back = asyncio.Event()
+
     async def pause(self, seconds: float) -> None:
-        """Wait before the next attempt; an outage that ends ends the wait."""
+        """Wait before the next attempt; an outage that ends, and a stop, end the wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._back.wait()

@@ -89,7 +89,7 @@ class _Life:
         self.stop.set()
         if self.service is not None:
             self.service.stages.wake.set()
-            self.service.stages.health.probe.set()
+            self.service.stages.health.stopping()
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
         self.notifier.stopping(
             self._grace, str(self._standing({}) if self.service is None else self.service.standing())
@@ -107,7 +107,7 @@ class _Life:
                 disk = Disk(figures.health, terms.persistence(settings, once=self.once))
                 home = await self._await_home(partial(_make_home, root, url), figures, disk)
                 if home is None:
-                    log.info("stopped", exit_code=EXIT_OK, files=0)
+                    log.info("stopped", exit_code=EXIT_OK, files=0, left=0)
                     return EXIT_OK
                 stages = Stages(
                     settings=settings,
@@ -196,7 +196,8 @@ async def _live(service: Service) -> int:
         await service.close()
     stages = service.stages
     stall = round(stages.figures.stalls.longest * 1000)
-    log.info("stopped", exit_code=code, files=stages.settler.outcome.files, longest_stall_ms=stall)
+    files, left = stages.settler.outcome.files, stages.in_flight()
+    log.info("stopped", exit_code=code, files=files, left=left, longest_stall_ms=stall)
     return code
 
 

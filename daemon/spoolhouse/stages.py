@@ -108,6 +108,7 @@ class Stages:
             prefix=self._insert_prefix,
             health=self.health,
             persistence=terms.persistence(self.settings, once=self.once),
+            stop=self.stop,
         )
         self.settler = Settler(
             homes=self.homes,
@@ -172,6 +173,7 @@ class Stages:
             poison=Poison(homes=self.homes, tolerance=terms.tolerance(self.settings), disk=self.disk),
             pressure=self.pressure,
             progress=self.progress,
+            stop=self.stop,
         )
 
     def take_over(self, settings: Settings, events: Mapping[str, EventType]) -> list[str]:
@@ -211,6 +213,11 @@ class Stages:
             for home in list(self.homes.values())
             for file in list(home.files.values())
         )
+
+    def in_flight(self) -> int:
+        """Return how many claimed files are in no final place: after the end, what the next start goes on with."""
+        homes = list(self.homes.values())
+        return sum(file.state is not FileState.FINAL for home in homes for file in list(home.files.values()))
 
     def is_left_over(self) -> bool:
         """Tell whether anything that was pending is in no final place."""

@@ -38,7 +38,7 @@ DISK = tuple(
 )
 DURABLE = frozenset({"fsync", "rename", "renameat2", "replace", "unlink", "rmdir", "mkdir", "copyfileobj"})
 """Calls that change what a restart finds."""
-WAITS = frozenset({"sleep", "wait", "receive", "receive_many", "send", "shield"})
+WAITS = frozenset({"sleep", "pause", "wait", "receive", "receive_many", "send", "shield"})
 """Awaits that change nothing outside this process: a kill there is a kill at the place before."""
 HARMLESS = {
     ("claim", "run", "_until_writable"): "waits",

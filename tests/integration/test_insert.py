@@ -104,6 +104,7 @@ class Stage:
             ),
             pressure=PartPressure(driver, {}, asyncio.Event()),
             progress=Silent(),
+            stop=asyncio.Event(),
         )
         batches_in, batches = channel(1, Batch)
         await batches_in.send(await self._batch(content, table, shipment))

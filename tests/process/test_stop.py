@@ -4,13 +4,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.engine import Database, StartServer
-from tests.process.daemon import Daemon, drop, once
-from tests.process.inputs import good
+from tests.process.daemon import Daemon, drop, lines, once
+from tests.process.inputs import NOW, good
 
 PREFIX = "mastra_admin_"
 
@@ -114,3 +115,103 @@ def test_it_goes_on_by_itself_when_the_server_comes_back(start_server: StartServ
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
     assert server.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans") == [(200, 200)]
+
+
+LOG = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
+QUICKLY = 10
+"""Seconds: well below the grace, and above what a busy machine takes."""
+
+
+def stop(daemon: Daemon) -> tuple[int, bool]:
+    """Stop it; return its exit code, and whether it ended long before the grace was over."""
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_for("stop_requested")
+    began = time.monotonic()
+    return daemon.wait(), time.monotonic() - began < QUICKLY
+
+
+LONG = {"SPOOLHOUSE_SHUTDOWN__GRACE": "30"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--once",)], ids=["live", "once"])
+def test_what_is_held_is_not_waited_for(flags: tuple[str, ...], database: Database, tmp_path: Path) -> None:
+    """It is journalled, and the next start's; a run with an end says by its exit code that something is left."""
+    prepare(database, tmp_path / "other")
+    [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}logs")
+    log = [{**LOG, "id": str(number)} for number in range(50)]
+    drop(tmp_path, "log", "p", "a.jsonl", lines(log))
+    with Daemon(
+        database.native_url, tmp_path, *flags, env={**LONG, "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "false"}
+    ) as daemon:
+        database.query(f"DROP TABLE {PREFIX}logs SYNC")
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}logs")
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+        daemon.wait_for("file_settled", path="span/p/a.jsonl")
+        assert stop(daemon) == (1 if flags else 0, True), daemon.told()
+        assert not daemon.events("out_of_time")
+    database.query(str(create))
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert database.query(f"SELECT count(), uniqExact(id) FROM {PREFIX}logs") == [(50, 50)]
+    assert count(database) == 5
+
+
+def test_a_ledger_that_is_held_is_not_waited_for(database: Database, tmp_path: Path) -> None:
+    """The rows have landed, and are found on the next start."""
+    with Daemon(database.native_url, tmp_path, env=LONG) as daemon:
+        daemon.wait_for("started")
+        database.query(f"DROP TABLE {PREFIX}ledger SYNC")
+        drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}ledger")
+        assert stop(daemon) == (0, True), daemon.told()
+    assert count(database) == 5
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert count(database) == 5
+    assert database.query(f"SELECT sum(row_count) FROM {PREFIX}ledger FINAL") == [(5,)]
+
+
+@pytest.mark.parametrize("again", ["a restart", "a kill"])
+def test_a_server_that_is_away_is_not_waited_for(again: str, start_server: StartServer, tmp_path: Path) -> None:
+    """Nor are those that wait behind the ones in flight; a kill in the midst of the next run loses nothing either."""
+    server = start_server()
+    drop(tmp_path, "span", "p", "first.jsonl", good("p", 1))
+    env = {**LONG, "SPOOLHOUSE_RETRY__FIRST": "300", "SPOOLHOUSE_RETRY__CAP": "300", "SPOOLHOUSE_BATCH__MAX_FILES": "1"}
+    with Daemon(server.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("file_settled")
+        server.kill()
+        for number in range(8):
+            drop(tmp_path, "span", "p", f"{number}.jsonl", good("p", 100, first=1 + 100 * number))
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}spans")
+        assert stop(daemon) == (0, True), daemon.told()
+    server.restart()
+    if again == "a kill":
+        code, daemon = once(server.native_url, tmp_path, env={"SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered@2=kill"})
+        assert code == -signal.SIGKILL, daemon.told()
+    code, daemon = once(server.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    assert server.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans") == [(801, 801)]
+
+
+def test_what_a_server_that_answers_will_take_is_drained(start_server: StartServer, tmp_path: Path) -> None:
+    """A refusal that passes is no reason to leave: within the grace it is tried again."""
+    server = start_server()
+    drop(tmp_path, "span", "p", "first.jsonl", good("p", 1))
+    with Daemon(server.native_url, tmp_path, env={**LONG, "SPOOLHOUSE_RETRY__CAP": "0.5"}) as daemon:
+        daemon.wait_for("file_settled")
+        server.query(f"ALTER TABLE {PREFIX}spans MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+        server.query("SYSTEM STOP MERGES")
+        drop(tmp_path, "span", "p", "second.jsonl", good("p", 100, first=1))
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}spans", code=252)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("stop_requested")
+        server.query(f"ALTER TABLE {PREFIX}spans RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
+        assert daemon.wait() == 0, daemon.told()
+        assert daemon.events("file_settled", path="span/p/second.jsonl")
+    assert server.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans") == [(101, 101)]
+
+
+def prepare(database: Database, spool: Path) -> None:
+    """Make the tables."""
+    code, daemon = once(database.native_url, spool)
+    assert code == 0, daemon.told()

@@ -1,16 +1,16 @@
 """Writing the ledger. A line of it may be written twice; its table keeps one."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from spoolhouse import pulse
 from spoolhouse.core.ledger import LEDGER, Entry, entry_rows
 from spoolhouse.core.ports import Driver, Rows, RowsInsert
 from spoolhouse.errors import StoreError
 from spoolhouse.failpoints import reach
 from spoolhouse.health import Health
-from spoolhouse.landing.persistence import Persistence, Trials
+from spoolhouse.landing.persistence import Attempt, Persistence, Trials
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,16 +22,20 @@ class LedgerWriter:
     health: Health
     persistence: Persistence
     """May be changed at any time."""
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def table(self) -> str:
         """The ledger's full name."""
         return self.prefix + LEDGER.name
 
-    async def write(self, entries: Sequence[Entry]) -> None:
-        """Return once ClickHouse has `entries`, all of them shipped; none: at once. Raises `GivenUpError`."""
+    async def write(self, entries: Sequence[Entry]) -> bool:
+        """Return true once ClickHouse has `entries`, all of them shipped; none: at once. Raises `GivenUpError`.
+
+        False after a stop, if they are left to the next start.
+        """
         if not entries:
-            return
+            return True
         rows = entry_rows(entries)
         trials = Trials(persistence=self.persistence)
         while True:
@@ -44,17 +48,19 @@ class LedgerWriter:
                 token=batch_id,
                 clock_ms=max(entry.clock_ms for entry in entries),
             )
+            attempt = Attempt(self.stop)
             try:
                 reach("ledger.before_write")
                 await self.driver.insert_rows(insert, _one(rows))
                 reach("ledger.written")
             except StoreError as error:
                 self.health.bad(self.table, error)
-                with pulse.resting():
-                    await self.health.pause(trials.failed(error))
+                if attempt.is_left(error):
+                    return False
+                await attempt.pause(trials.failed(error), self.health.pause)
             else:
                 self.health.landed(self.table)
-                return
+                return True
 
 
 async def _one(rows: Rows) -> AsyncIterator[Rows]:

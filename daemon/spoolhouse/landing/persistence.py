@@ -1,11 +1,14 @@
 """How what fails is tried again: for ever, with capped and jittered pauses, or for as long as a run with an end may."""
 
+import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from spoolhouse import pulse
 from spoolhouse.core.backoff import delay
-from spoolhouse.errors import StoreError, TransientError
+from spoolhouse.errors import StoreError, TransientError, UnreachableError
 
 
 class GivenUpError(StoreError):
@@ -55,3 +58,26 @@ class Trials:
         """Begin anew."""
         self.failures = 0
         self.failing_since = None
+
+
+class Attempt:
+    """One attempt at something that the journal keeps for the next start, should a stop come.
+
+    After a stop nobody waits for a person, or for a server that is away: a grace is for what can still land. What was
+    under way at the stop, or waited for its next attempt, gets that one at once, and it is the last.
+    """
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        """Begin an attempt."""
+        self._stop = stop
+        self._is_last = stop.is_set()
+
+    def is_left(self, error: StoreError) -> bool:
+        """Tell whether the stop leaves what has failed in this attempt to the next start."""
+        return self._is_last and (isinstance(error, UnreachableError) or not isinstance(error, TransientError))
+
+    async def pause(self, seconds: float, wait: Callable[[float], Awaitable[None]]) -> None:
+        """Wait before the next attempt, with `wait`, which a stop ends; not at all where the stop has come already."""
+        if self._is_last or not self._stop.is_set():
+            with pulse.resting():
+                await wait(seconds)

@@ -3,10 +3,12 @@
 Promises: a token stands for the same rows, always; it prevents doubles, but proves nothing, so that after an attempt
 without a clean answer, and on every replay, the batch is looked for, and only what is missing of it is brought there;
 what is transient is tried for ever, with capped and jittered pauses; a row that ClickHouse refuses is found and
-rejected alone; what only a person can mend is held, said, and tried now and then, while other batches go on.
+rejected alone; what only a person can mend is held, said, and tried now and then, while other batches go on. After a
+stop neither that nor a server that is away is waited for: the journal has it for the next start.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +31,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.health import Health
 from spoolhouse.landing.compare import strangers
 from spoolhouse.landing.mend import Mender
-from spoolhouse.landing.persistence import Persistence, Trials
+from spoolhouse.landing.persistence import Attempt, Persistence, Trials
 from spoolhouse.landing.presence import Found, expect_no_attempt, find, objects
 from spoolhouse.landing.whole_view import catch_up
 from spoolhouse.pipeline.decode import Batch
@@ -68,8 +70,12 @@ class Inserter:
         poison: Poison,
         pressure: PartPressure,
         progress: Progress,
+        stop: asyncio.Event,
     ) -> None:
         """Send through `driver` into tables whose names begin with `prefix`; `shards`: which are in a cluster."""
+        self._stop = stop
+        self._is_away = False
+        """After a stop: the server is away, and nothing more is tried."""
         self._servers = servers_of(driver)
         self._prefix = prefix
         self._shards = shards
@@ -92,7 +98,7 @@ class Inserter:
         self._servers.pace(first=persistence.first, cap=persistence.cap)
 
     async def run(self, batches: Receiver[Batch], news: Sender[News]) -> None:
-        """Insert batches until there are no more, and none is held."""
+        """Insert batches until there are no more, and none is held that could be waited for."""
         async with news:
             while (delivery := await self._next(batches)) is not None:
                 if (acknowledged := await self._deliver(delivery)) is not None:
@@ -101,19 +107,25 @@ class Inserter:
     async def _next(self, batches: Receiver[Batch]) -> Delivery | None:
         """Return a held batch whose time has come, or else a new one; None at the end."""
         while True:
-            if (delivery := self._parking.take(time.monotonic())) is not None:
+            is_over = self._stop.is_set()
+            # After a stop nothing becomes due any more; what is free has a table that takes rows.
+            delivery = None if self._is_away else self._parking.take(-math.inf if is_over else time.monotonic())
+            if delivery is not None:
                 return delivery
             # What another inserter lets go is not told here: with anything held, look again now and then.
             wait = min(_LOOK, max(0.0, self._parking.due() - time.monotonic())) if self._parking else None
             try:
                 for batch in await batches.receive_many(1, wait):
                     delivery = await self._delivery(batch)
+                    if self._is_away:
+                        delivery.forget_live()
+                        continue
                     if not self._parking.is_closed(delivery.table):
                         return delivery
                     delivery.forget_live()
                     self._parking.join(delivery)
             except StopAsyncIteration:
-                if wait is None:
+                if wait is None or is_over:
                     return None
                 with pulse.resting():
                     await asyncio.sleep(wait)
@@ -134,6 +146,7 @@ class Inserter:
         moves = 0
         while True:
             pulse.beat()
+            attempt = Attempt(self._stop)
             try:
                 if delivery.is_complete:
                     acknowledged = await self._conclude(delivery)
@@ -160,10 +173,12 @@ class Inserter:
                     # It streams nothing now, so it costs no memory to speak of.
                     self._parking.hold(delivery, error, time.monotonic())
                     return None
+                if attempt.is_left(error):
+                    self._is_away = True
+                    return None
                 delivery.trials.persistence = self._persistence
                 pause = delivery.trials.failed(error)
-            with pulse.resting():
-                await self._health.pause(pause)
+            await attempt.pause(pause, self._health.pause)
 
     def _await_server(self, delivery: Delivery, error: StoreError) -> None:
         """Put a batch aside that may be on a server which is away, while others go to one that is not."""

@@ -118,8 +118,8 @@ class Settler:
     homes: dict[str, Home]
     tails: Tails
     ending: Ending
-    record: Callable[[Sequence[Entry]], Awaitable[None]]
-    """Returns once the ledger has the entries."""
+    record: Callable[[Sequence[Entry]], Awaitable[bool]]
+    """Returns true once the ledger has the entries; false after a stop, if the next start is to write them."""
     progress: Progress
     disk: Disk
     wake: asyncio.Event
@@ -143,7 +143,8 @@ class Settler:
                     await self._settle(item.home, [item.file])
                 elif self._note(item).is_complete:
                     complete.append(self._open.pop(item.shipment.id))
-            await self.record([entry for state in complete for entry in self._entries(state)])
+            if not await self.record([entry for state in complete for entry in self._entries(state)]):
+                continue  # their shipments stay in the journal, and are looked for there
             reach("settle.recorded_lineage")
             for state in complete:
                 await self._account(state)

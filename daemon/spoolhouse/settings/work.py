@@ -59,7 +59,8 @@ class ShutdownSettings(Group):
     """How a stop goes."""
 
     grace: Live[Seconds] = 25.0
-    """Seconds to finish what is claimed after SIGTERM; below the 30 s after which container runtimes kill."""
+    """Seconds to finish what is claimed after SIGTERM; below the 30 s after which container runtimes kill. What waits
+    for a person, or for a ClickHouse that is away, stays in the journal: the next start goes on with it."""
 
 
 class AdoptSettings(Group):
