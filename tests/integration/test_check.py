@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from spoolhouse import startup
 from spoolhouse.check import folders, rights, server
-from spoolhouse.check.examine import examine
+from spoolhouse.check.examine import examine, needs_of
 from spoolhouse.check.finding import Finding, Level
 from spoolhouse.core.events import BUILT_IN, LOGS
 from spoolhouse.core.ports import Rows, RowsInsert
@@ -101,6 +102,7 @@ def only(findings: list[Finding], level: Level) -> dict[str, Finding]:
     return result
 
 
+ENGINES = ("AggregatingMergeTree", "MergeTree", "ReplacingMergeTree")
 SUBJECTS = {
     "settings", "spool", "reach", "version", "profile", "rights", "clock", "time zone", "disks", "schema", "windows",
     "parts", "probe",
@@ -156,13 +158,17 @@ async def test_rights_are_missing(of_guarded: Database, spool: Path) -> None:
     findings = await found(settings_of(as_user(of_guarded, "reader"), spool))
     lacking = {finding.what: finding for finding in findings if finding.subject == "rights"}
     assert all(finding.level is Level.FAULT for finding in lacking.values())
-    assert {what.split(" ")[2] for what in lacking} == {"INSERT", "CREATE", "DROP", "ALTER", "TABLE"}
-    (insert,) = (finding for what, finding in lacking.items() if "INSERT" in what)
-    assert insert.mend == f"GRANT INSERT ON `{of_guarded.name}`.* TO `reader`"
+    ours = f"`{of_guarded.name}`.`{DEFAULT_PREFIX}`*"
+    assert [finding.mend for finding in lacking.values()] == [
+        f"GRANT INSERT ON {ours} TO `reader`",
+        f"GRANT CREATE TABLE, DROP TABLE, ALTER DELETE ON {ours} TO `reader`",
+        f"GRANT CREATE VIEW, DROP VIEW, ALTER TABLE ON {ours} TO `reader`",
+        *(f"GRANT TABLE ENGINE ON {engine} TO `reader`" for engine in ENGINES),
+    ]
     # Who leaves the schema to others needs less.
     findings = await found(settings_of(as_user(of_guarded, "writer"), spool, migrate=False))
     lacks = [finding.what.split(" on ")[0] for finding in findings if finding.subject == "rights"]
-    assert lacks == [f"writer lacks {right}" for right in ("CREATE TABLE", "DROP TABLE", "ALTER DELETE")]
+    assert lacks == ["writer lacks CREATE TABLE, DROP TABLE, ALTER DELETE", *["writer lacks TABLE ENGINE"] * 2]
     (probe,) = (finding for finding in findings if finding.subject == "probe")
     assert (probe.level, "CREATE TABLE" in probe.mend) == (Level.FAULT, True)
 
@@ -204,10 +210,10 @@ async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, sp
 
 async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
-    schema = startup.schema_of(settings_of(of_guarded.native_url, spool), BUILT_IN)
+    one = needs_of(settings_of(of_guarded.native_url, spool, migrate=False))
     async with connected(as_user(of_guarded, "mender")) as driver:
-        for syncs, lacking in ((False, []), (True, ["mender lacks SYSTEM SYNC REPLICA"])):
-            findings = rights.examine(schema, driver, user="mender", migrates=False, syncs=syncs)
+        for several, lacking in ((False, []), (True, ["mender lacks SYSTEM SYNC REPLICA"])):
+            findings = rights.examine(replace(one, several=several), driver, user="mender")
             faults = [finding async for finding in findings if finding.level is Level.FAULT]
             assert [fault.what.partition(" on ")[0] for fault in faults] == lacking
 

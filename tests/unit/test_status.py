@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from spoolhouse.cli.status import Look, Report, fetch, judge
+from spoolhouse.asking import fetch, judge
+from spoolhouse.cli.status import Look, Report
 from spoolhouse.cli.status_view import picture
 from spoolhouse.core.status import (
     Backlog,

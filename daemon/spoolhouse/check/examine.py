@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from spoolhouse.check import folders, hosts, plain, probe, rights, server
+from spoolhouse.check import daemons, folders, hosts, plain, probe, rights, server
 from spoolhouse.check.finding import Finding, fault, good, warning
 from spoolhouse.core.ports import Driver
 from spoolhouse.declarations import load
 from spoolhouse.errors import BadSettingError, StoreError
+from spoolhouse.schema.grants import Needs
 from spoolhouse.schema.render import Schema
 from spoolhouse.settings import Settings
 from spoolhouse.startup import open_driver, schema_of
@@ -27,8 +28,23 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
     for finding in await asyncio.to_thread(_spool, settings):
         yield finding
-    async for finding in _clickhouse(settings):
+    there = await asyncio.to_thread(daemons.examine, settings)
+    for finding in there:
         yield finding
+    async for finding in _clickhouse(settings, running=bool(there)):
+        yield finding
+
+
+def needs_of(settings: Settings, schema: Schema | None = None) -> Needs:
+    """Return what decides which rights the user needs."""
+    clickhouse = settings.clickhouse
+    return Needs(
+        schema=schema_of(settings, load(settings.events.folder)) if schema is None else schema,
+        prefix=clickhouse.table_prefix,
+        migrates=clickhouse.migrate,
+        cluster=clickhouse.cluster is not None,
+        several=len(clickhouse.hosts) > 1,
+    )
 
 
 def _spool(settings: Settings) -> list[Finding]:
@@ -40,7 +56,7 @@ def _spool(settings: Settings) -> list[Finding]:
     return list(folders.examine(root, settings.spool))
 
 
-async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
+async def _clickhouse(settings: Settings, *, running: bool) -> AsyncIterator[Finding]:
     """Go on from what everything needs to what only some need, and end where the rest makes no sense."""
     clickhouse = settings.clickhouse
     schema = schema_of(settings, load(settings.events.folder))
@@ -53,7 +69,7 @@ async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
             yield fault("reach", f"ClickHouse: {error.message}", why=why, mend=error.mend or "see the message")
             return
         yield good("reach", "ClickHouse answers, and takes the login")
-        for finding in await _of_the_server(settings, schema, admin):
+        for finding in await _of_the_server(settings, schema, admin, running=running):
             yield finding
         try:
             await driver.ping()
@@ -73,19 +89,18 @@ async def _clickhouse(settings: Settings) -> AsyncIterator[Finding]:
         await driver.close()
 
 
-async def _of_the_server(settings: Settings, schema: Schema, admin: Driver) -> list[Finding]:
+async def _of_the_server(settings: Settings, schema: Schema, admin: Driver, *, running: bool) -> list[Finding]:
     user, migrates = settings.clickhouse.username, settings.clickhouse.migrate
-    several = len(settings.clickhouse.hosts) > 1
     named, keeper = settings.clickhouse.cluster, settings.clickhouse.keeper
     cluster = [] if named is None else await server.gathered("cluster", server.cluster(admin, named, keeper=keeper))
     return [
         *await server.gathered("version", server.version(admin)),
         *cluster,
         *await server.gathered("profile", server.profile(admin, user=user)),
-        *await server.gathered("rights", rights.examine(schema, admin, user=user, migrates=migrates, syncs=several)),
+        *await server.gathered("rights", rights.examine(needs_of(settings, schema), admin, user=user)),
         *await server.gathered("clock", server.clock(admin, now_ms)),
         *await server.gathered("disks", server.disks(admin)),
-        *await server.gathered("schema", server.drift(schema, admin, migrates=migrates)),
+        *await server.gathered("schema", server.drift(schema, admin, migrates=migrates, running=running)),
     ]
 
 

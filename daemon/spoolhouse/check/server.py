@@ -9,7 +9,7 @@ from spoolhouse.errors import StoreError
 from spoolhouse.pipeline.pressure import look
 from spoolhouse.schema import migrate
 from spoolhouse.schema.guard import unguarded, unsynced
-from spoolhouse.schema.render import Schema
+from spoolhouse.schema.render import Schema, holding_rows
 from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 from spoolhouse.store.clickhouse.query_settings import NAMES
 
@@ -72,12 +72,17 @@ async def profile(driver: Driver, *, user: str) -> AsyncIterator[Finding]:
         yield warning("profile", f"max_memory_usage is {memory >> 20} MiB", why=why, mend=mend)
 
 
-async def drift(schema: Schema, driver: Driver, *, migrates: bool) -> AsyncIterator[Finding]:
-    """Judge how the live schema differs from the declared one."""
+async def drift(schema: Schema, driver: Driver, *, migrates: bool, running: bool) -> AsyncIterator[Finding]:
+    """Judge how the live schema differs from the declared one. `running`: a daemon has started with it already."""
     plan = await migrate.check(schema, driver)
     for refusal in plan.refusals:
         why = "what it concerns is held: only a person may settle it, because data would be lost or counted anew"
         yield fault("schema", str(refusal), why=why, mend=f"see `spoolhouse migrate --check`; {refusal.statement}")
+    lost = plan.missing & set(holding_rows(schema))
+    if migrates and lost and lost != set(holding_rows(schema)):
+        what = f"missing beside the others: {', '.join(sorted(lost))}"
+        why = "only a start creates what is missing; a daemon that runs holds what belongs there"
+        yield (fault if running else warning)("schema", what, why=why, mend="run `spoolhouse migrate`")
     if plan.statements:
         what = f"{len(plan.statements)} statements are missing, the first: {plan.statements[0].partition(chr(10))[0]}"
         if migrates:

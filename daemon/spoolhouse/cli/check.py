@@ -22,11 +22,13 @@ Looked at are the settings, the spool (rights, one file system, space, inodes,
 inotify), and ClickHouse: whether it answers, its version, the user's rights
 and profile, clocks, disks, the schema, deduplication, parts. Last, a row is
 landed in a table of its own, which is removed again. Nothing else is changed.
+Where rights are missing, it ends with the statements that give all of them.
 
 examples:
   spoolhouse check --file-storage-path /var/spool/events \\
       --clickhouse-url clickhouse://db:9000
   spoolhouse check --config /etc/spoolhouse/spoolhouse.toml --quiet
+  spoolhouse check --grants --clickhouse-username spoolhouse
   spoolhouse check --json | jq '.findings[] | select(.level == "fault") | .mend'
 
 exit codes:
@@ -44,7 +46,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add the command."""
     parser = commands.add_parser(
         "check",
-        usage="spoolhouse check [--json | --quiet] [options]",
+        usage="spoolhouse check [--json | --quiet | --grants] [options]",
         help="find what will go wrong, and how to mend it",
         description="Find what will go wrong (settings, spool, server), and how to mend it.",
         epilog=_EPILOG,
@@ -54,6 +56,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON object")
     how.add_argument("--quiet", action="store_true", help="leave out what is good")
+    how.add_argument(
+        "--grants", action="store_true", help="print the SQL that makes a user with all the rights it needs, and end"
+    )
     flags.add_spool(parser)
     flags.add_clickhouse(parser)
     flags.add_general(parser)
@@ -63,14 +68,32 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(options: argparse.Namespace) -> int:
     """Look, and print the findings as they come; return the exit code."""
     settings = flags.settings(options)
+    if options.grants:
+        print(_grants(settings), end="")
+        return OK
     findings = asyncio.run(_findings(settings, show=not options.json, quiet=options.quiet))
     count = Counter(finding.level.value for finding in findings)
     if options.json:
         report = {"fine": not count["fault"], "faults": count["fault"], "warnings": count["warning"]}
-        print(json.dumps({**report, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        given = {"grants": _grants(settings)} if _lacks_rights(findings) else {}
+        print(json.dumps({**report, "findings": [asdict(finding) for finding in findings], **given}, indent=2))
     else:
+        if _lacks_rights(findings):
+            print(f"\n{_grants(settings)}")
         print(f"{count['fault']} faults, {count['warning']} warnings, {count['good']} good", file=sys.stderr)
     return FAULTY if count["fault"] else OK
+
+
+def _lacks_rights(findings: "list[Finding]") -> bool:
+    return any(finding.subject == "rights" and finding.mend.startswith("GRANT ") for finding in findings)
+
+
+def _grants(settings: "Settings") -> str:
+    from spoolhouse.check.examine import needs_of  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.schema.grants import block  # noqa: PLC0415  # --help needs none of it
+
+    user = settings.clickhouse.username
+    return block(needs_of(settings), "spoolhouse" if user == "default" else user)
 
 
 async def _findings(settings: "Settings", *, show: bool, quiet: bool) -> "list[Finding]":

@@ -1,7 +1,6 @@
 """`spoolhouse status`: how the daemons of a spool do, asked of them where they answer, told by the folders else."""
 
 import argparse
-import http.client
 import json
 import socket
 import time
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from spoolhouse.asking import fetch, judge
 from spoolhouse.cli import flags
 from spoolhouse.core.status import Status
 from spoolhouse.errors import BadSettingError
@@ -42,12 +42,10 @@ exit codes:
   78  a wrong setting, no such spool, or no spool and no daemon to ask
 """
 
-_TIMEOUT = 2.0
 _FOLDERS_EVERY = 5.0
 _FOLDERS_SHARE = 20.0
 _SHORTEST, _LONGEST = 0.05, 86400.0
 """Seconds between two looks."""
-_LONGEST_ANSWER = 16 << 20
 OK = 0
 NEEDS_A_PERSON = 1
 
@@ -301,42 +299,3 @@ def _is_local(url: str) -> bool:
     """Tell whether a URL means something else on another host."""
     host = urlsplit(url).hostname or ""
     return host in {"localhost", "0.0.0.0", "::", "::1"} or host.startswith("127.")  # noqa: S104  # nothing is bound
-
-
-def judge(status: Status) -> tuple[str, str | None]:
-    """Say in a word and a sentence how a daemon does, by what it says itself."""
-    if not status.liveness.alive:
-        stages = ", ".join(f"{stage} for {seconds:.0f} s" for stage, seconds in status.liveness.stuck.items())
-        return "stuck", f"stages do not get on: {stages}; a restart is safe"
-    held = [reason for reason in status.readiness.reasons if reason.held]
-    if status.readiness.reasons:
-        first = (held or status.readiness.reasons)[0]
-        said = first.summary or f"{first.scope}: {first.error}"
-        error = "" if first.error in said else f" ({first.error})"
-        mend = f"; {first.mend}" if first.mend else ""
-        return "held" if held else "waiting", f"{said}{error}{mend}"
-    return status.readiness.state, status.paused and f"{status.paused}; spoolhouse resume"
-
-
-def fetch(url: str) -> Status | str:
-    """Return a daemon's own words, or why there are none. No proxy: it is asked where it is."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host:
-        return "that is no URL"
-    connection = http.client.HTTPConnection(host, port or 80, timeout=_TIMEOUT)
-    try:
-        connection.request("GET", "/status")
-        body = connection.getresponse().read(_LONGEST_ANSWER)
-        return msgspec.json.decode(body, type=Status)
-    except TimeoutError:
-        return f"no answer in {_TIMEOUT:g} s"
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    except ValueError:
-        return "what answers is no Spoolhouse of this version"
-    finally:
-        connection.close()

@@ -88,6 +88,11 @@ class Plan:
         return tuple(step.name for step in self.steps if isinstance(step, Fill))
 
     @property
+    def missing(self) -> frozenset[str]:
+        """The names of the tables that are not there."""
+        return frozenset(step.name for step in self.steps if isinstance(step, Change) and step.what == "+ table")
+
+    @property
     def empty(self) -> bool:
         """True where live and declared agree."""
         return not self.steps and not self.refusals
