@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Config, Database, LocalServer, StartServer, User
-from tests.process.daemon import Daemon, drop, lines, once
+from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import NOW, good, span
 
 PREFIX = "mastra_admin_"
+MEMORY = 24 << 20
 
 
 @pytest.fixture
@@ -136,6 +137,35 @@ def test_a_held_table_stalls_only_its_own_type(
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
     assert database.query(f"SELECT count() FROM {PREFIX}{table}") == [(203,)]
+
+
+@pytest.fixture
+def narrow(start_server: StartServer) -> LocalServer:
+    """Start a server on which `narrow` has less memory for a statement than a batch of 60 000 spans needs."""
+    limits = {"narrow": {"max_memory_usage": MEMORY}}
+    return start_server(Config(users=(User(name="narrow", password="right", profile="narrow"),), profiles=limits))
+
+
+@pytest.mark.parametrize("kill", ["", "insert.answered@2=kill"], ids=["", "killed between two parts"])
+def test_a_batch_that_needs_more_memory_than_there_is_lands_in_parts(
+    narrow: LocalServer, tmp_path: Path, kill: str
+) -> None:
+    env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "narrow", "SPOOLHOUSE_CLICKHOUSE__PASSWORD": "right"}
+    assert command("migrate", "--clickhouse-url", narrow.native_url).returncode == 0
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 60_000))
+    if kill:
+        with Daemon(
+            narrow.native_url, tmp_path, "--no-migrate", env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": kill}
+        ) as daemon:
+            assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+    with Daemon(narrow.native_url, tmp_path, "--no-migrate", env=env) as daemon:
+        [settled] = daemon.wait_for("file_settled", timeout=40)
+        assert settled["rows"] == {"spans": 60_000}
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert narrow.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans") == [(60_000, 60_000)]
+    assert narrow.query(f"SELECT uniqExact(batch_id) > 1 FROM {PREFIX}spans") == [(1,)]
+    assert narrow.query(f"SELECT sum(lines) FROM {PREFIX}spans_hourly") == [(60_000,)]
 
 
 def test_many_months_in_one_file_land(database: Database, tmp_path: Path) -> None:

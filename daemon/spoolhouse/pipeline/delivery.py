@@ -15,6 +15,10 @@ from spoolhouse.landing.persistence import Trials
 from spoolhouse.landing.presence import partitions_of
 from spoolhouse.pipeline.decode import Batch
 
+_NO_MEMORY = frozenset({173, 241, 777, 778})
+"""ClickHouse's codes for a statement that needs more memory than it may have, or than there is."""
+_SHORTAGES = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
@@ -49,6 +53,8 @@ class Delivery:
     """Which server was tried last: while there is doubt, the one that may have something of what comes next."""
     waits: bool = False
     """It was put aside until a server is back, while others go on."""
+    short_of_memory: int = 0
+    """How often the server had no memory for what comes next."""
     in_view: bool = False
     """The last attempt met an error of a view: the token is sent again, for that view."""
 
@@ -134,6 +140,12 @@ class Delivery:
         self.forget_live()
         self.doubtful = self.doubtful or error.ambiguous
         self.in_view = error.in_view
+        self.short_of_memory += error.code in _NO_MEMORY and not error.in_view
+
+    @property
+    def is_too_large(self) -> bool:
+        """Tell whether the server has had no memory for what comes next so often that it may have some for less."""
+        return self.short_of_memory >= _SHORTAGES
 
     def next(self, *, landed: bool = False) -> None:
         """Go on to the next part, after this one has `landed`, or was refused."""
@@ -146,6 +158,7 @@ class Delivery:
             self.pending.popleft()
         self.trials.succeeded()
         self.doubtful, self.swallowed, self.in_view = self.batch.shipment.replay, 0, False
+        self.short_of_memory = 0
         self.server = None
 
 

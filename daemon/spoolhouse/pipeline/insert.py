@@ -224,6 +224,9 @@ class Inserter:
             if found:
                 await self._complete(delivery, found)
                 return True
+            # No attempt runs, and nothing of it is there: so it may be cut up. One that has met a view is there.
+            if delivery.is_too_large and not delivery.in_view and await self.poison.lighten(delivery):
+                return False
         try:
             reach("insert.before_send")
             rows = await self._insert(delivery, insert, server)

@@ -27,6 +27,9 @@ from spoolhouse.spool.rejects import RejectFile
 
 log = structlog.get_logger(__name__)
 
+_FEW_ROWS = 2000
+"""What is smaller is not cut for want of memory: the memory that it needs is not that of its rows."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Poison:
@@ -53,13 +56,11 @@ class Poison:
         if delivery.stopped == self.tolerance:
             raise self._fault(delivery, error)
         whole = delivery.part or Part(first=0, end=total)
+        if whole.rows > 1:
+            await self._halve(delivery, whole)
+            return
         home = self.homes[batch.shipment.instance]
         journal, keep = home.journal, partial(self.disk.persist, home.folder)
-        if whole.rows > 1:
-            halves = whole.halves()
-            await keep(partial(journal.cut, batch.shipment.id, batch.id, whole, halves))
-            delivery.divide(whole, halves)
-            return
         refused = len(delivery.refused) + 1
         known = refused + sum(part.rows for part in delivery.landed)
         if refused > max(self.tolerance.min_rows, known * self.tolerance.max_ratio):
@@ -74,6 +75,27 @@ class Poison:
         log.warning("row_refused", batch=batch.id, row=whole.first, code=error.code, error=error.message)
         delivery.refused.append(Cut(part=whole, refusal=refusal))
         delivery.next()
+
+    async def lighten(self, delivery: Delivery) -> bool:
+        """Cut what the server has no memory for in two; return false if it is small enough to be waited for.
+
+        Nothing of it may have landed.
+        """
+        with pulse.resting():
+            total = await delivery.batch.count
+        whole = delivery.part or Part(first=0, end=total)
+        if whole.rows < _FEW_ROWS:
+            return False
+        log.warning("batch_divided", batch=delivery.batch_id, rows=whole.rows)
+        await self._halve(delivery, whole)
+        return True
+
+    async def _halve(self, delivery: Delivery, whole: Part) -> None:
+        batch, halves = delivery.batch, whole.halves()
+        home = self.homes[batch.shipment.instance]
+        cut = partial(home.journal.cut, batch.shipment.id, batch.id, whole, halves)
+        await self.disk.persist(home.folder, cut)
+        delivery.divide(whole, halves)
 
     def _fault(self, delivery: Delivery, error: RejectedDataError) -> OperatorError:
         return OperatorError(

@@ -55,7 +55,10 @@ _MIGRATE = "run `spoolhouse migrate`"
 _DATABASE = "run `spoolhouse migrate`, or set clickhouse.database"
 _ADDRESS = "check clickhouse.url"
 _DISK = "free or add disk space on the ClickHouse server"
-_MEMORY = "give the ClickHouse server more memory, or lower batch.max_bytes"
+_MEMORY = (
+    "give the ClickHouse server, or its user, more memory; a batch that still does not fit is sent in smaller parts,"
+    " and a lower batch.max_bytes makes all later ones smaller"
+)
 _PARTS = "if it lasts, raise batch.max_bytes: fewer, larger inserts make fewer parts"
 _PROFILE = "allow the user of clickhouse.username to change settings (readonly = 0, no constraints on them)"
 _KEEPER = "check ClickHouse Keeper"
