@@ -104,7 +104,7 @@ class _Life:
             memory.spare_what_is_there()
             memory.keep_what_is_freed()
             async with looked_at(settings.http, figures, once=self.once) as url:
-                disk = Disk(figures.health, terms.persistence(settings, once=self.once))
+                disk = Disk(figures.health, terms.persistence(settings, once=self.once), terms.watermark(settings))
                 home = await self._await_home(partial(_make_home, root, url), figures, disk)
                 if home is None:
                     log.info("stopped", exit_code=EXIT_OK, files=0, left=0)

@@ -186,6 +186,7 @@ class Stages:
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
         persistence = terms.persistence(settings, once=self.once)
         self.disk.persistence = self.ledger.persistence = persistence
+        self.disk.least = terms.watermark(settings)
         self.inserter.pace(persistence)
         self.claimer.terms = terms.terms(settings, events)
         self.claimer.packer.packing = terms.packing(settings)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ class Oracle:
 
     def check_rejects(self) -> None:
         """Exactly the bad lines are set aside, each with the place that it stood at."""
-        rejects: Counter[tuple[str, bytes]] = Counter()
+        rejects: Counter[tuple[str, str]] = Counter()
         for path in (self.spool / "rejected").rglob("*"):
             if path.is_dir():
                 continue
@@ -241,9 +242,9 @@ class Oracle:
             assert not path.name.startswith("."), f"left behind: {path}"
             for line in path.read_bytes().splitlines() if path.suffix == ".jsonl" else ():
                 record = json.loads(line)
-                long = path.with_name(record["raw_file"]).read_bytes() if "raw_file" in record else b""
-                rejects[record["file"], long or record["raw"].encode()] += 1
-        assert_same(list(rejects.items()), list(self.bad.items()), "rejected lines")
+                rejects[record["file"], record.get("sha256") or sha256(record["raw"].encode()).hexdigest()] += 1
+        bad = Counter({(file, sha256(line).hexdigest()): count for (file, line), count in self.bad.items()})
+        assert_same(list(rejects.items()), list(bad.items()), "rejected lines")
 
     def settled(self) -> int:
         """Return how many files are in their final place."""

@@ -27,7 +27,7 @@ from spoolhouse.spool import layout
 from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.reading import CORRUPT, LongLine, Read, SegmentReader
-from spoolhouse.spool.rejects import RejectFile
+from spoolhouse.spool.rejects import RejectFile, Source
 from spoolhouse.spool.shipments import Reader
 
 MIB = 1 << 20
@@ -369,7 +369,8 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
             async for step in reader.steps(shipment):
                 if isinstance(step, tuple) and isinstance(step[1], Read):
                     found += len(step[1].decoded.rejects)
-                    rejects.add("a", step[1].lines_before, step[1].decoded.rejects)
+                    source = Source(place=home.files[step[0].file].place, stored=step[0].end)
+                    rejects.add(source, step[1].lines_before, step[1].decoded.rejects)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

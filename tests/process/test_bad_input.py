@@ -1,5 +1,6 @@
 """Each line of the table in `inputs.py`, as a person would meet it."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from tests.engine import Database, Server
 from tests.process.daemon import Daemon, Record, drop, once
-from tests.process.inputs import CASES, CUT_OFF, Case, good
+from tests.process.inputs import CASES, CUT_OFF, MIB, Case, good
 
 NAME = "20261121T120000Z_1"
 PREFIX = "mastra_admin_"
@@ -110,11 +111,12 @@ def test_a_spoofed_project_is_counted_where_it_says_it_is_from(landed: Landed) -
         assert record["level"] == "warning"
 
 
-def test_a_too_long_line_is_kept_whole_beside_the_rejects(landed: Landed) -> None:
+def test_of_a_too_long_line_the_first_bytes_are_kept_beside_the_rejects(landed: Landed) -> None:
     [record] = landed.rejects["long_line"]
     [path] = (landed.spool / "rejected").rglob(str(record["raw_file"]))
-    content = next(case for case in CASES if case.name == "long_line").content("long_line")
-    assert path.read_bytes() == content.splitlines()[1]
+    line = next(case for case in CASES if case.name == "long_line").content("long_line").splitlines()[1]
+    assert path.read_bytes() == line[: 16 * MIB]
+    assert (record["length"], record["sha256"]) == (len(line), hashlib.sha256(line).hexdigest())
 
 
 def test_the_spool_is_left_clean(landed: Landed) -> None:

@@ -113,12 +113,19 @@ def test_rejected_lines_are_dropped_again_once(database: Database, tmp_path: Pat
     selected = ("--rejected", "--reason", "project_mismatch", "--file", "span/p/x.jsonl")
     assert "2 lines would go" in replay(database, tmp_path, *selected, "--dry-run")
     assert "2 lines, project_mismatch" in replay(database, tmp_path, *selected)
-    assert replay(database, tmp_path, *selected) == ""
+    assert replay(database, tmp_path, *selected) == "Nothing to replay: there are no such lines in rejected/.\n"
     assert [json.loads(line)["reason"] for line in rejects.read_text().splitlines()] == ["invalid_json"]
     code, daemon = once(database.native_url, tmp_path)
     assert code == 0, daemon.told()
     assert landed(database) == (4, 4, 4)
-    assert replay(database, tmp_path, "--rejected", "--file", "span/p/other.jsonl") == ""
+    replay(database, tmp_path, "--rejected")
+    assert replay(database, tmp_path, "--rejected") == "Nothing to replay: there are no lines in rejected/.\n"
+
+
+def test_a_file_without_a_valid_line_is_said_to_have_nothing_to_replay(database: Database, tmp_path: Path) -> None:
+    drop(tmp_path, "span", "p", "x.jsonl", b"{bad\n")
+    assert once(database.native_url, tmp_path)[0] == 0
+    assert "nothing to replay: no row of it has landed" in replay(database, tmp_path, settled(tmp_path, "p"))
 
 
 def test_lines_that_share_a_record_are_counted_one_by_one(database: Database, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
     assert code == 0, daemon.told()
     assert rows(database) == (10, 10)
-    assert retry(database, tmp_path, "--all") == (0, "")
+    assert retry(database, tmp_path, "--all") == (0, "Nothing to retry: there are no files in failed/.\n")
 
 
 def test_a_kill_in_between_leaves_the_file_in_one_place(database: Database, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_kill_in_between_leaves_the_file_in_one_place(database: Database, tmp_
     killed = {"SPOOLHOUSE_TEST_FAILPOINTS": "replay.retried=kill"}
     assert retry(database, tmp_path, path, env=killed)[0] == -signal.SIGKILL
     assert not path.exists()
-    assert retry(database, tmp_path, "--all") == (0, "")
+    assert retry(database, tmp_path, "--all") == (0, "Nothing to retry: there are no files in failed/.\n")
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
     assert code == 0, daemon.told()
     assert rows(database) == (5, 5)

@@ -106,10 +106,13 @@ async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bo
 
 
 async def _replay_file(files: "Archive", path: Path, dry_run: bool) -> None:  # noqa: FBT001  # a flag as it came
+    outcome = None
     async for outcome in files.replay(path, dry_run=dry_run):
         where = ", ".join(f"{one.table} {one.partition}" for one in (outcome.lacking if dry_run else outcome.mended))
         done = "all there" if not where else "not found in" if dry_run else "brought back to"
         print(shown(f"{path}: {outcome.rows} rows of {outcome.table}: {done} {where}".rstrip()))
+    if outcome is None:
+        print(shown(f"{path}: nothing to replay: no row of it has landed"))
 
 
 async def _replay_rejected(
@@ -127,7 +130,7 @@ async def _replay_rejected(
     root = await asyncio.to_thread(flags.spool, settings)
     held = await asyncio.to_thread(lock, root)
     driver = open_driver(settings)
-    code = 0
+    code = count = asked = 0
     try:
         if not dry_run and (count := await asyncio.to_thread(finish_earlier, root)):
             print(f"{count} files that an earlier run had gathered are dropped")
@@ -137,33 +140,37 @@ async def _replay_rejected(
         complete = await settled(driver, {printable(one.shipment) for one in rejects}, prefix=files.prefix)
         for one in rejects:
             try:
+                if not (chosen := await asyncio.to_thread(one.selected, selection)):
+                    continue
+                asked += chosen
                 if one.shipment not in complete or await asyncio.to_thread(one.is_under_way):
                     print(shown(f"{one.path}: left alone: its shipment is still under way"))
                     code = 1
-                elif not await _replay_one(files, one, selection, dry_run):
+                elif dry_run:
+                    print(shown(f"{one.path}: {chosen} lines would go"))
+                elif not await _replay_one(files, one, selection):
                     code = 1
             except (SpoolError, OSError) as error:
                 print(shown(f"left alone: {spelled(error)}"))
                 code = 1
+        if not (asked or count or code):
+            print(f"Nothing to replay: there are no {'such ' if reasons or places else ''}lines in rejected/.")
     finally:
         await driver.close()
         os.close(held)
     return code
 
 
-async def _replay_one(files: "Archive", rejects: "Rejects", selection: "Selection", dry_run: bool) -> bool:  # noqa: FBT001  # a flag as it came
+async def _replay_one(files: "Archive", rejects: "Rejects", selection: "Selection") -> bool:
     """Replay one file of rejects; return whether nothing is left of what was asked for."""
     from spoolhouse.replay.refused import bring_back_refused  # noqa: PLC0415  # --help needs none of this
 
-    chosen = await asyncio.to_thread(rejects.selected, selection)
-    if dry_run and chosen:
-        print(shown(f"{rejects.path}: {chosen} lines would go"))
-    if dry_run or not chosen:
-        return True
     done, refusals = await bring_back_refused(files, rejects, selection)
     await asyncio.to_thread(rejects.drop_again, selection, done)
     for reason, count in sorted(rejects.dropped.items()):
         print(shown(f"{rejects.path}: {count} lines, {reason}"))
+    for message, count in rejects.lost.items():
+        print(shown(f"{rejects.path}: {count} lines stay: {message}"))
     for message, count in refusals.items():
         print(shown(f"{rejects.path}: {count} rows are refused as before: {message}"))
-    return not refusals
+    return not refusals and not rejects.lost

@@ -79,7 +79,10 @@ async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> i
     code = 0
     try:
         failed = Failed(archive=archive(settings, driver, load(settings.events.folder)))
-        for path in paths or await asyncio.to_thread(lambda: list(failed.all())):
+        paths = paths or await asyncio.to_thread(lambda: list(failed.all()))
+        if not paths:
+            print(f"Nothing to retry: there are no files in {layout.FAILED}/.")
+        for path in paths:
             try:
                 where = await failed.retry(path, dry_run=dry_run)
             except SpoolError as error:

@@ -156,6 +156,8 @@ class FileStats:
 
     lines: int = 0
     rejected: int = 0
+    left_out: int = 0
+    """Rejected lines whose bytes are in the file alone: it is not deleted."""
     mismatched: int = 0
     expired: int = 0
     future: int = 0
@@ -173,6 +175,7 @@ class FileStats:
         """Count `other` in."""
         self.lines += other.lines
         self.rejected += other.rejected
+        self.left_out += other.left_out
         self.mismatched += other.mismatched
         self.expired += other.expired
         self.future += other.future

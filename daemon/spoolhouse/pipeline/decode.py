@@ -29,7 +29,7 @@ from spoolhouse.pipeline.settle import Counted, News
 from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.reading import LongLine, Read
-from spoolhouse.spool.rejects import RejectFile
+from spoolhouse.spool.rejects import RejectFile, Source
 from spoolhouse.spool.shipments import Reader, RoundEnd, Step, Unreadable
 
 log = structlog.get_logger(__name__)
@@ -120,6 +120,8 @@ class _Decoding:
         self._read_to: dict[int, int] = {}
         """Up to where the lines of each file have landed or were rejected."""
         self._long_bytes = 0
+        self._last = ""
+        """The file that was read last."""
         self._rejects = RejectFile(home.spool, shipment.id, shipment.clock_ms)
 
     async def run(self, news: Sender[News]) -> None:
@@ -135,7 +137,7 @@ class _Decoding:
                     reach("decode.step")
             await self._end_round()
             reach("decode.read")
-            await self._keep(self._rejects.finish)
+            await self._keep(self._last, self._rejects.finish)
             reach("decode.rejected")
         finally:
             self._rejects.abort()
@@ -149,30 +151,39 @@ class _Decoding:
                 batch, end = f"{self._shipment.id}:", self._read_to.get(number, 0)
                 yield Lineage(batch=batch, table="", file=number, start=0, end=end, first=0, rows=0)
 
-    async def _keep(self, work: Callable[[], None]) -> None:
-        """Write to `rejected/`, however long that takes: a line is not to vanish because a disk is full."""
-        await self._disk.persist(self._home.spool / layout.REJECTED, work)
+    async def _keep(self, file: str, work: Callable[[], T]) -> T:
+        """Write rejected lines of `file`, however long that takes: none is to vanish because a disk is full."""
+
+        def write() -> T:
+            self._rejects.least = self._disk.least
+            return work()
+
+        return await self._disk.persist(self._home.spool / layout.REJECTED, write, f"rejected lines of {file}")
 
     async def _take(self, segment: Segment, step: Step) -> None:
         stats = self._stats[segment.file]
-        name = str(self._home.files[segment.file].place)
+        place = self._home.files[segment.file].place
+        source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
+        name = self._last = str(place)
         match step:
             case Unreadable(failure=failure):
                 stats.failure = stats.failure or failure
                 self._long_bytes = 0
-                await self._keep(self._rejects.drop_long)
+                await self._keep(name, self._rejects.drop_long)
                 log.error("file_unreadable", path=name, shipment=self._shipment.id, error=failure)
             case LongLine(part=part, line=line):
                 self._long_bytes += len(part.data)
                 if part.last:
                     self._read_to[segment.file] = part.offset + self._long_bytes + 1
                     self._long_bytes = 0
-                    await self._keep(partial(self._rejects.end_long, name, line, part.offset))
+                    await self._keep(name, partial(self._rejects.end_long, source, line, part.offset))
                     stats.lines += 1
                     stats.rejected += 1
+                    stats.left_out += 1
                     recent.too_long(name, line)
                 else:
-                    await self._keep(partial(self._rejects.add_long_part, part.data))
+                    most = self._shipment.limits.max_line
+                    await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
             case Read(piece=piece, decoded=decoded, lines_before=lines_before):
                 self._read_to[segment.file] = piece.offset + len(piece.data)
                 stats.lines += decoded.lines
@@ -182,7 +193,8 @@ class _Decoding:
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
                     recent.rejected(name, lines_before, decoded.rejects)
-                    await self._keep(partial(self._rejects.add, name, lines_before, decoded.rejects))
+                    add = partial(self._rejects.add, source, lines_before, decoded.rejects)
+                    stats.left_out += await self._keep(name, add)
                 for table, rows in decoded.rows.items():
                     stats.rows[table] = stats.rows.get(table, 0) + rows.count
                     batch_id = self._shipment.batch_id(table, self._round.number)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spoolhouse import pulse
+from spoolhouse.core.room import Watermark
 from spoolhouse.errors import DiskError, SpoolhouseError
 from spoolhouse.health import Health
 from spoolhouse.landing.persistence import Persistence
@@ -33,6 +34,7 @@ _MENDS = {
     errno.ELOOP: "take away the link that stands in the place of a folder",
 }
 _WHOLE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_NO_LEAST = Watermark(bytes=0, inodes=0)
 _NO_REFUSAL = (FileNotFoundError, FileExistsError)
 """These answer a question about a name; trying again would not change them."""
 
@@ -42,12 +44,13 @@ def concerns_all(error: OSError) -> bool:
     return error.errno in _WHOLE_DISK
 
 
-def refusal(folder: Path, error: OSError | DiskError) -> DiskError:
-    """Return what went wrong with something in `folder`, with the mend."""
+def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskError:
+    """Return what went wrong with something in `folder`, with the mend; `about` says what is to be written there."""
+    about = f" ({about})" if about else ""
     if isinstance(error, DiskError):
-        return error
+        return type(error)(error.message + about, mend=error.mend) if about else error
     mend = _MENDS.get(error.errno or 0, "mend it; it is tried again")
-    return DiskError(f"{folder}: {error.strerror or error}", mend=mend)
+    return DiskError(f"{folder}: {error.strerror or error}{about}", mend=mend)
 
 
 async def to_its_end(work: Callable[[], T]) -> T:
@@ -71,13 +74,18 @@ async def to_its_end(work: Callable[[], T]) -> T:
 class Disk:
     """What the stages write through."""
 
-    def __init__(self, health: Health, persistence: Persistence) -> None:
-        """Try again as `persistence` says, which may be changed at any time."""
+    def __init__(self, health: Health, persistence: Persistence, least: Watermark = _NO_LEAST) -> None:
+        """Try again as `persistence` says; rejected lines leave `least` free. Both may be changed at any time."""
         self._health = health
         self.persistence = persistence
+        self.least = least
 
-    async def persist(self, folder: Path, work: Callable[[], T], *, stop: asyncio.Event | None = None) -> T:
+    async def persist(
+        self, folder: Path, work: Callable[[], T], about: str = "", *, stop: asyncio.Event | None = None
+    ) -> T:
         """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
+
+        `about` says in a trouble's words what is to be written.
 
         `work` must have changed nothing when it raises OSError or `DiskError`, or be able to go on from there. Raises
         `DiskError` where the patience of a run with an end is used up, or `stop` is set.
@@ -91,7 +99,7 @@ class Disk:
                 raise
             except (OSError, DiskError) as error:
                 attempts += 1
-                trouble = refusal(folder, error)
+                trouble = refusal(folder, error, about)
                 self._health.bad(str(folder), trouble)
                 if self.persistence.is_used_up(since) or stop.is_set():
                     raise trouble from error

@@ -5,17 +5,16 @@ Promises: what is claimed goes on; the gate is looked after every second, and op
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from spoolhouse import pulse
-from spoolhouse.core.room import Room, Watermark, shortage
+from spoolhouse.core.room import Watermark, shortage
 from spoolhouse.errors import LowDiskError
 from spoolhouse.health import Health
-from spoolhouse.spool import pausing
+from spoolhouse.spool import files, pausing
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +54,9 @@ class Gate:
             log.warning("resumed")
         self.paused = paused
         with contextlib.suppress(OSError):  # who cannot look at the disk will be told so where it is written to
-            self._note(shortage(await asyncio.to_thread(_room, self._spool), self._least(), was_short=self._is_short))
+            self._note(
+                shortage(await asyncio.to_thread(files.room, self._spool), self._least(), was_short=self._is_short)
+            )
         if self.paused is None and not self._is_short:
             self.open.set()
         else:
@@ -68,8 +69,3 @@ class Gate:
         if not short and self._is_short:
             self._health.good(FREE_SPACE)
         self._is_short = bool(short)
-
-
-def _room(spool: Path) -> Room:
-    status = os.statvfs(spool)
-    return Room(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)

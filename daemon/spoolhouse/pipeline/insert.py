@@ -348,7 +348,7 @@ class Inserter:
     async def _conclude(self, delivery: Delivery) -> Acknowledged:
         """Reject the rows that ClickHouse refused, and return the news of the rest."""
         batch = delivery.batch
-        refused = await self.poison.reject(delivery)
+        refused, left_out = await self.poison.reject(delivery)
         reach("insert.acknowledged")
         with pulse.resting():
             rows = await batch.count - len(delivery.refused)
@@ -356,5 +356,10 @@ class Inserter:
         metrics.LAST_LANDED.set_to_current_time()
         self._progress.landed(delivery.table, rows)
         return Acknowledged(
-            shipment=batch.shipment, batch=batch.id, table=batch.table.name, parts=delivery.parts(), refused=refused
+            shipment=batch.shipment,
+            batch=batch.id,
+            table=batch.table.name,
+            parts=delivery.parts(),
+            refused=refused,
+            left_out=left_out,
         )

@@ -23,7 +23,7 @@ from spoolhouse.pipeline.delivery import Delivery, Tolerance
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
-from spoolhouse.spool.rejects import RejectFile
+from spoolhouse.spool.rejects import RejectFile, Source
 
 log = structlog.get_logger(__name__)
 
@@ -104,19 +104,20 @@ class Poison:
             mend="mend the table; or raise reject.max_ratio, to reject them all",
         )
 
-    async def reject(self, delivery: Delivery) -> dict[int, int]:
-        """Write the refused rows' lines to `rejected/`, durably; return how many there are of each file, by number.
+    async def reject(self, delivery: Delivery) -> tuple[dict[int, int], dict[int, int]]:
+        """Write the refused rows' lines to `rejected/`, durably.
 
+        Return how many there are of each file, by number, and how many of these could not be kept there.
         Raises `OperatorError` if they are not found there any more: then nothing is written.
         """
         if not delivery.refused:
-            return {}
+            return {}, {}
         batch = delivery.batch
         home = self.homes[batch.shipment.instance]
         refusals = {cut.part.first: cut.refusal for cut in delivery.refused}
-        counts: Counter[int] = Counter()
+        counts, left_out = Counter[int](), Counter[int]()
         # Its own file: the shipment's is written anew by each replay, which knows of these only in the end.
-        keep = partial(self.disk.persist, home.spool / layout.REJECTED)
+        keep = partial(self.disk.persist, home.spool / layout.REJECTED, about="rows that ClickHouse refused")
         file = RejectFile(home.spool, batch.id.replace(":", "."), batch.shipment.clock_ms)
         try:
             async with aclosing(batch.locate(refusals)) as lines:
@@ -132,9 +133,11 @@ class Poison:
                         row=line.row,
                         nth=line.nth,
                     )
-                    name = str(home.files[segment.file].place)
-                    await keep(partial(file.add, name, lines_before, [reject]))
-                    recent.rejected(name, lines_before, [reject])
+                    place = home.files[segment.file].place
+                    source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
+                    file.least = self.disk.least
+                    left_out[segment.file] += await keep(partial(file.add, source, lines_before, [reject]))
+                    recent.rejected(str(place), lines_before, [reject])
                     counts[segment.file] += 1
             if counts.total() != len(refusals):
                 raise OperatorError(
@@ -145,4 +148,4 @@ class Poison:
             reach("poison.rejected")
         finally:
             file.abort()
-        return dict(counts)
+        return dict(counts), dict(left_out)

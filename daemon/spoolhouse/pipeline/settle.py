@@ -46,7 +46,8 @@ class Counted:
 class Acknowledged:
     """ClickHouse has a batch, but for the rows that it refuses.
 
-    `parts` are what it was sent in if it had to be cut up; `refused` counts the rejected lines by file number.
+    `parts` are what it was sent in if it had to be cut up; `refused` counts the rejected lines by file number, and
+    `left_out` those whose bytes are in the file alone.
     """
 
     shipment: Shipment
@@ -54,6 +55,7 @@ class Acknowledged:
     table: str
     parts: tuple[Part, ...] = ()
     refused: Mapping[int, int] = field(default_factory=dict)
+    left_out: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +203,7 @@ class Settler:
         for item in state.acknowledged:
             for number, refused in item.refused.items():
                 stats[number].refuse(item.table, refused)
+                stats[number].left_out += item.left_out.get(number, 0)
         reach("settle.complete")
         await self.disk.persist(home.folder, partial(home.journal.acknowledge, shipment.id, stats))
         reach("settle.acknowledged")
@@ -286,6 +289,7 @@ class Settler:
             lines=stats.lines,
             rows=stats.rows,
             rejected=stats.rejected,
+            left_out=stats.left_out,
             project_mismatch=stats.mismatched,
             expired=stats.expired,
             future=stats.future,

@@ -13,7 +13,7 @@ from spoolhouse.landing.lineage import of_batch
 from spoolhouse.replay.rejected import Rejects, Selection
 from spoolhouse.replay.rows import Wanted, bring_back
 from spoolhouse.replay.settled import Archive
-from spoolhouse.spool.rejects import raw_of
+from spoolhouse.spool.records import bytes_of
 
 
 async def bring_back_refused(
@@ -34,7 +34,8 @@ async def bring_back_refused(
                 raise SpoolError(f"{rejects.path}: the ledger does not know the batch {batch}")
             clocks[batch] = max(line.shipped_ms for line in traced)
         try:
-            wanted = _wanted(archive, record, batch, number, clocks[batch])
+            raw = await asyncio.to_thread(bytes_of, archive.spool, record)
+            wanted = _wanted(archive, record, raw, clocks[batch])
             await bring_back(archive.mender, wanted, dry_run=False)
         except RejectedDataError as error:
             refusals[error.message] = refusals.get(error.message, 0) + 1
@@ -47,10 +48,11 @@ def _refused(rejects: Rejects, selection: Selection) -> list[dict[str, object]]:
     return [record for record in rejects.records() if record["reason"] == Reason.REFUSED and selection.has(record)]
 
 
-def _wanted(archive: Archive, record: dict[str, object], batch: str, number: int, clock_ms: int) -> Wanted:
+def _wanted(archive: Archive, record: dict[str, object], raw: bytes, clock_ms: int) -> Wanted:
+    batch, number = str(record["batch"]), int(str(record["row"]))
     name = batch.partition(":")[2].partition(".")[0]
     origin = archive.origin(str(record["file"]).split("/")[1], clock_ms)
-    rows = archive.decoder.decode(Piece(offset=0, data=raw_of(record) + b"\n"), origin).rows.get(name)
+    rows = archive.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
     nth = int(str(record["nth"]))
     row = None if rows is None else overlap(rows, 0, Part(first=nth, end=nth + 1))
     if row is None:

@@ -6,21 +6,23 @@ earlier run has left there tells by the hash whether it came so far. A row that 
 again, since its line may have brought other rows: it is brought back by its own number in its batch.
 """
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from spoolhouse.core.reject import Reason
+from spoolhouse.core.spans import Span, spans_of
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import files, layout, rejects
+from spoolhouse.spool import files, layout, origins, records, sources
 from spoolhouse.spool.archive import listed
 
 GATHERED = ".replay"
@@ -50,6 +52,8 @@ class Rejects:
     path: Path
     dropped: Counter[str] = field(default_factory=Counter)
     """Lines that were dropped again, by reason."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Lines that are kept nowhere, by what would help."""
 
     @property
     def shipment(self) -> str:
@@ -59,47 +63,62 @@ class Rejects:
     def is_under_way(self) -> bool:
         """Tell whether any of its files is claimed: a replay of their shipment may write these records once more."""
         claimed = list(layout.state_folder(self.spool).glob(f"*/{layout.CLAIMED}"))
-        places = {str(record["file"]) for record in self.records()}
+        places = {str(record.get("replayed", record["file"])) for record in self.records()}
         return any((folder / place).exists() for folder in claimed for place in places)
 
     def records(self) -> Iterator[dict[str, object]]:
         """Yield the lines' records, in order. Raises `SpoolError` for a file that is not ours."""
-        return rejects.read(self.path)
+        return records.read(self.path)
 
     def selected(self, selection: Selection) -> int:
         """Return how many lines are selected."""
-        return sum(rejects.lines_in(record) for record in self.records() if selection.has(record))
+        return sum(records.lines_in(record) for record in self.records() if selection.has(record))
 
     def drop_again(self, selection: Selection, brought_back: frozenset[tuple[str, int]]) -> None:
         """Drop the selected lines into the spool; leave out what was `brought_back` (batch and row) already."""
         gathered = self._gathered()
         with ExitStack() as stack:
-            outputs: dict[Path, BinaryIO] = {}
+            outputs: dict[PurePath, _Output] = {}
             stays = _new(self.path.with_name(f".{self.path.name}.stays"), stack)
             left = 0
             done = []
             for record in self.records():
-                refused = record["reason"] == Reason.REFUSED
-                if refused and (str(record["batch"]), int(str(record["row"]))) in brought_back:
+                if self._is_brought_back(record, brought_back):
                     self.dropped[Reason.REFUSED] += 1
-                elif selection.has(record) and not refused:
-                    target = gathered / self._place(record)
-                    if target not in outputs:
-                        files.make_folders(target.parent, below=self.spool)
-                        outputs[target] = _new(target, stack)
-                    self._copy(record, outputs[target])
-                    self.dropped[str(record["reason"])] += rejects.lines_in(record)
+                elif (
+                    selection.has(record)
+                    and record["reason"] != Reason.REFUSED
+                    and (content := self._content(record)) is not None
+                ):
+                    place = self._place(record, gathered.name)
+                    if place not in outputs:
+                        outputs[place] = _Output(self.spool, gathered, place, stack)
+                    outputs[place].add(record, content)
+                    self.dropped[str(record["reason"])] += records.lines_in(record)
                     if "raw_file" in record:
                         done.append(self.path.with_name(Path(str(record["raw_file"])).name))
                 else:
                     stays.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
                     left += 1
-            for output in (*outputs.values(), stays):
-                output.flush()
-                os.fsync(output.fileno())
-            files.sync_folders(target.parent for target in outputs)
+            for output in outputs.values():
+                output.finish()
+            _sync(stays)
         self._commit(Path(stays.name), left, done)
         drop_gathered(self.spool, gathered)
+
+    @staticmethod
+    def _is_brought_back(record: dict[str, object], brought_back: frozenset[tuple[str, int]]) -> bool:
+        return record["reason"] == Reason.REFUSED and (str(record["batch"]), int(str(record["row"]))) in brought_back
+
+    def _content(self, record: dict[str, object]) -> Iterable[bytes] | None:
+        """Return the bytes of a record's lines; None, with the reason noted, if nobody has them just now."""
+        if "sha256" not in record:
+            return [records.raw_of(record)]
+        try:
+            return sources.find(self.spool, record).lines()
+        except SpoolError as error:
+            self.lost[str(error)] += records.lines_in(record)
+            return None
 
     def _commit(self, stays: Path, left: int, done: list[Path]) -> None:
         """Take the lines out of the file, for good."""
@@ -119,20 +138,46 @@ class Rejects:
         """Return the folder where the lines that go are gathered; it says of which state of the file it is."""
         return self.spool / layout.REJECTED / GATHERED / f"{self.path.stem}.{_hash(self.path)}"
 
-    def _place(self, record: dict[str, object]) -> Path:
+    def _place(self, record: dict[str, object], name: str) -> PurePath:
         kind, _, rest = str(record["file"]).partition("/")
-        project, _, name = rest.partition("/")
-        if not (kind and project and name) or {kind, project} & {".", ".."} or "/" in name:
+        project, _, file = rest.partition("/")
+        if not (kind and project and file) or {kind, project} & {".", ".."} or "/" in file:
             raise SpoolError(f"{self.path}: {record['file']!r} is no place in a spool")
-        return Path(kind, project, f"{self.path.stem}.replayed.jsonl")
+        return PurePath(kind, project, name + origins.SUFFIX)
 
-    def _copy(self, record: dict[str, object], output: BinaryIO) -> None:
-        if "raw_file" in record:
-            with self.path.with_name(Path(str(record["raw_file"])).name).open("rb") as long:
-                shutil.copyfileobj(long, output)
+
+class _Output:
+    """A file of lines that go, and beside it where each of them stood first."""
+
+    def __init__(self, spool: Path, gathered: Path, place: PurePath, stack: ExitStack) -> None:
+        self._paths = (gathered / place, origins.path_of(spool, place))
+        for path in self._paths:
+            files.make_folders(path.parent, below=spool)
+        self._lines, noted = (_new(path, stack) for path in self._paths)
+        self._origins = origins.OriginsWriter(noted)
+
+    def add(self, record: dict[str, object], content: Iterable[bytes]) -> None:
+        self._lines.writelines(content)
+        self._lines.write(b"\n")
+        file = str(record["file"])
+        if "sha256" in record:
+            for span in spans_of(str(record["spans"])):
+                self._origins.add(file, span)
         else:
-            output.write(rejects.raw_of(record))
-        output.write(b"\n")
+            line, offset = int(str(record["line"])), int(str(record["offset"]))
+            length = len(records.raw_of(record))
+            self._origins.add(file, Span(line=line, lines=records.lines_in(record), offset=offset, length=length))
+
+    def finish(self) -> None:
+        self._origins.end()
+        for output in (self._lines, self._origins.output):
+            _sync(output)
+        files.sync_folders(path.parent for path in self._paths)
+
+
+def _sync(output: BinaryIO) -> None:
+    output.flush()
+    os.fsync(output.fileno())
 
 
 def _new(path: Path, stack: ExitStack) -> BinaryIO:
@@ -162,6 +207,7 @@ def finish_earlier(spool: Path) -> int:
 
     What it had gathered but not taken out yet is thrown away: it still stands in its rejects file.
     """
+    forget_origins(spool)
     root = spool / layout.REJECTED / GATHERED
     count = 0
     for gathered in sorted(root.glob("*")):
@@ -172,6 +218,19 @@ def finish_earlier(spool: Path) -> int:
         else:
             count += drop_gathered(spool, gathered)
     return count
+
+
+def forget_origins(spool: Path) -> None:
+    """Delete the origins of lines whose file is settled: they stand in the records by now."""
+    root = spool / layout.REJECTED / origins.FOLDER
+    for path in sorted(root.rglob(f"*{origins.SUFFIX}")):
+        place = path.relative_to(root)
+        # In this order: a file that is claimed in between is not missed.
+        pending = os.path.lexists(spool / place)
+        gathered = next((spool / layout.REJECTED / GATHERED).glob(f"*/{glob.escape(os.fspath(place))}"), None)
+        claimed = layout.state_folder(spool).glob(f"*/{layout.CLAIMED}/{glob.escape(os.fspath(place))}")
+        if not pending and gathered is None and next(claimed, None) is None:
+            path.unlink(missing_ok=True)
 
 
 def drop_gathered(spool: Path, gathered: Path) -> int:

@@ -42,8 +42,9 @@ class SpoolSettings(Group):
     min_free_inodes: Live[Annotated[int, BeforeValidator(number), Field(ge=0)]] = 1000
     """Inodes that must stay free, where the file system counts them. 0 switches it off."""
     delete_after_process: bool = False
-    """Delete a file after its last row is acknowledged, in place of moving it to processed/. A restart takes it over:
-    only a start makes sure that the tables sync their rows, see `clickhouse.durable`."""
+    """Delete a file after its last row is acknowledged, in place of moving it to `processed/`. A file that alone
+    holds the bytes of rejected lines is kept there. A restart takes this setting over: only a start makes sure that the
+    tables sync their rows, see `clickhouse.durable`."""
 
     @property
     def root(self) -> Path:

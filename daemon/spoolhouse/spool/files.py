@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from spoolhouse.core.room import Room
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 
@@ -19,6 +20,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
 _FIRST_LOOK = 512
 _LOOK_BACK = 64 << 10
+
+
+def room(folder: Path) -> Room:
+    """Return what is free on the disk of `folder`."""
+    status = os.statvfs(folder)
+    return Room(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)
 
 
 def sync_folder(folder: Path) -> None:

@@ -37,7 +37,9 @@ class Moves:
     def __init__(
         self, home: Home, numbers: Iterable[int], *, delete: bool, append_watch_ms: int, now_ms: Callable[[], int]
     ) -> None:
-        """Bring the files `numbers` to their end; with `delete`, those that could be read are deleted."""
+        """Bring the files `numbers` to their end; with `delete`, those are deleted that could be read and that do not
+        alone hold rejected lines.
+        """
         self._home = home
         self._delete = delete
         self._append_watch_ms = append_watch_ms
@@ -132,7 +134,8 @@ class Moves:
         for number in numbers:
             file = self._home.files[number]
             failed = bool(file.stats.failure)
-            folder = None if self._delete and not failed else layout.final_folder(file.place, failed=failed)
+            is_needed = failed or file.stats.left_out
+            folder = None if self._delete and not is_needed else layout.final_folder(file.place, failed=failed)
             groups.setdefault(folder, []).append(number)
         return groups
 

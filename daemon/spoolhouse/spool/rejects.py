@@ -1,24 +1,24 @@
-"""The file that keeps the rejected lines of one shipment.
-
-One JSON object a line: `file`, `line` (from 1), `offset` (bytes into the file's content), `reason`, `field`, `detail`
-and the original bytes, as `raw` where they are UTF-8, else as `raw_base64`. A line over the limit is kept beside it
-as `{shipment}.{number}.line`, named in `raw_file`. A row that ClickHouse refused has its `batch`, its number there as
-`row`, and as `nth` its number among the rows that its line gave. Many short neighbours with the same complaint share a
-record: `lines` says how many they are, and `raw` holds them as they stood, line ends between them.
-"""
+"""Writes the file that keeps the rejected lines of one shipment; what stands in it is told in `records`."""
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from spoolhouse.core.reject import Reason, Reject
-from spoolhouse.errors import SpoolError
+from spoolhouse.core.room import Watermark, shortage
+from spoolhouse.core.spans import SpanPacker
+from spoolhouse.errors import LowDiskError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import files, layout
+from spoolhouse.spool import files, layout, origins
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.origins import Origins
 
 _RECORDS_AT_ONCE = 200
 _SHORT = 64
@@ -26,38 +26,35 @@ _SHORTEST_RUN = 8
 _LONGEST_RUN = 4 << 10
 """Only many short lines share a record, of so many bytes at the most: a record costs some 150 bytes beside its line.
 Few, or longer ones, are better read one by one."""
+_GROWTH = 16
+_BLOCK = 4 << 10
+"""So many times the bytes of its input `rejected/` may hold, if each file has this many at the least."""
+_FULL = 64 << 10
+_SHARED_AT_ONCE = 64
+"""Records of lines that are not kept: so long, and so many at once, they may become in memory."""
+_TOO_LONG = "longer than spool.max_line"
+_NO_LEAST = Watermark(bytes=0, inodes=0)
+
+Record = dict[str, object]
 
 
-def read(path: Path) -> Iterator[dict[str, object]]:
-    """Yield the records of a file, in order. Raises `SpoolError` for a file that is not ours, OSError."""
-    with path.open("rb") as content:
-        for number, line in enumerate(content, start=1):
-            try:
-                record = json.loads(line)
-                _check(record)
-            except (ValueError, TypeError, KeyError):
-                raise SpoolError(f"{path}: line {number} is no record of a rejected line") from None
-            yield record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What rejected lines come from: `stored` bytes of a file, from `start` on, as it is on the disk."""
 
+    place: Place
+    start: int = 0
+    stored: int = 0
 
-def _check(record: Mapping[str, object]) -> None:
-    """Raise ValueError, TypeError or KeyError for what is no record of ours."""
-    _, _, _ = str(record["file"]).split("/")
-    lines_in(record)
-    if "raw_file" not in record:
-        raw_of(record)
-    if record["reason"] == Reason.REFUSED:
-        str(record["batch"]), int(str(record["row"])), int(str(record["nth"]))
+    @property
+    def file(self) -> str:
+        """Return where it was dropped, as text."""
+        return str(self.place)
 
-
-def lines_in(record: Mapping[str, object]) -> int:
-    """Return how many rejected lines a record stands for."""
-    return int(str(record.get("lines", 1)))
-
-
-def raw_of(record: Mapping[str, object]) -> bytes:
-    """Return the bytes that a record holds, without the last line end; a line with a `raw_file` is not among them."""
-    return str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
+    @property
+    def allowance(self) -> int:
+        """Return how many bytes of `rejected/` it may take."""
+        return _GROWTH * max(self.stored, _BLOCK)
 
 
 class _Growing:
@@ -90,50 +87,154 @@ class _Growing:
             os.close(self._descriptor)
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A rejected line, and where it stood first, by the numbers of its file."""
+
+    file: str
+    line: int
+    offset: int
+    reject: Reject
+    here: int
+    """Its number in the file that it was read from."""
+
+
+@dataclass(slots=True)
+class _LeftOut:
+    """Lines of one file and one reason whose bytes are not kept."""
+
+    record: Record
+    spans: SpanPacker = field(default_factory=SpanPacker)
+    replayed: SpanPacker = field(default_factory=SpanPacker)
+    """The same lines where they stand in the replayed file, if they come from one."""
+    lines: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def add(self, line: _Line) -> None:
+        """Take a line."""
+        if self.lines:
+            self.digest.update(b"\n")
+        self.digest.update(line.reject.raw)
+        self.place(line, len(line.reject.raw))
+
+    def place(self, line: _Line, length: int) -> None:
+        """Take where a line stands whose bytes went into the digest."""
+        self.spans.add(line.line, line.offset, length)
+        self.replayed.add(line.here, line.reject.offset, length)
+        self.lines += 1
+
+    def has_room(self, line: int) -> bool:
+        """Tell whether a line can be added."""
+        return len(self.spans) < _FULL and self.spans.is_before(line)
+
+    def finished(self) -> Record:
+        """Return the record of all of it."""
+        counted = {"lines": self.lines} if self.lines > 1 else {}
+        record = {**self.record, **counted, "sha256": self.digest.hexdigest(), "spans": self.spans.text()}
+        return record | {"replayed_spans": self.replayed.text()} if "replayed" in record else record
+
+
 class RejectFile:
     """Written under a temporary name and renamed whole, so that a replay of the shipment overwrites it.
 
     Blocks on the disk: use it from a worker thread, one thread at a time. Nothing is created until the first reject.
-    A method that raised OSError (a full disk) has changed nothing that counts, and may be called again. Memory is
-    bounded: records are written as they are made.
+    A method that raised OSError (a full disk) or `LowDiskError` has changed nothing that counts, and may be called
+    again. Memory is bounded: records are written as they are made.
     """
 
-    def __init__(self, spool: Path, shipment: str, clock_ms: int) -> None:
+    def __init__(self, spool: Path, shipment: str, clock_ms: int, *, least: Watermark = _NO_LEAST) -> None:
         """Prepare for the rejects of `shipment`."""
+        self.least = least
+        """What must stay free on the disk; may be changed at any time."""
         self._spool = spool
         self._path = spool / layout.rejected_path(shipment, clock_ms)
+        self._time = datetime.fromtimestamp(clock_ms / 1000, UTC).isoformat(timespec="milliseconds")
         self._file: _Growing | None = None
+        self._source: Source | None = None
+        self._origins: Origins | None = None
+        """Of the lines of `_source`, if that is a replayed file."""
+        self._allowance = 0
+        """What is left of it for `_source`."""
+        self._left_out: dict[tuple[str, Reason], _LeftOut] = {}
+        self._ended: list[Record] = []
+        """Records that are to be written next."""
         self._long: _Growing | None = None
+        self._long_length = 0
+        self._long_digest = hashlib.sha256()
         self._long_paths: list[Path] = []
         self._named = False
         """It has its final name."""
 
-    def add(self, file: str, lines_before: int, rejects: Sequence[Reject]) -> None:
-        """Append rejected lines of `file` from a piece that `lines_before` lines stand before."""
-        self._write(_record(file, lines_before, run) for run in _runs(rejects))
+    def add(self, source: Source, lines_before: int, rejects: Sequence[Reject]) -> int:
+        """Append rejected lines of `source`, from a piece that `lines_before` lines of its file stand before.
 
-    def add_long_part(self, data: bytes) -> None:
-        """Stream a part of a line that is too long to be held."""
+        Return how many of them are not kept.
+        """
+        self._turn_to(source)
+        self._write_ended()
+        lines = [self._placed(lines_before + reject.line, reject) for reject in rejects]
+        allowance = self._allowance
+        bare, left_out = 0, list[_Line]()
+
+        def kept() -> Iterator[Record]:
+            nonlocal allowance, bare
+            for run in _runs(lines):
+                record = self._record(run)
+                size = len(_encoded(record))
+                if size <= allowance:
+                    allowance -= size
+                    yield record
+                elif run[0].reject.batch:
+                    # It is brought back by the number of its row: it shares a record with no other.
+                    alone = _LeftOut(record=self._head(run[0]))
+                    alone.add(run[0])
+                    bare += 1
+                    yield alone.finished()
+                else:
+                    left_out.extend(run)
+
+        self._write(kept())
+        self._allowance = allowance
+        for line in left_out:
+            self._shared(line).add(line)
+        return bare + len(left_out)
+
+    def add_long_part(self, source: Source, data: bytes, most: int) -> None:
+        """Take a part of a line that is too long to be held; of all its parts at most `most` bytes are kept."""
+        self._turn_to(source)
         reach("rejects.long_part")
-        if self._long is None:
-            self._long = self._open(self._long_path())
-        self._long.end = self._long.write(data, self._long.end)
+        room = min(most - (0 if self._long is None else self._long.end), self._allowance)
+        if room > 0 and data:
+            self._expect_room()
+            if self._long is None:
+                self._long = self._open(self._long_path())
+            self._long.end = self._long.write(data[:room], self._long.end)
+            self._allowance -= len(data[:room])
+        self._long_length += len(data)
+        self._long_digest.update(data)
 
-    def end_long(self, file: str, line: int, offset: int) -> None:
-        """Record the line whose parts were streamed."""
+    def end_long(self, source: Source, line: int, offset: int) -> None:
+        """Record the line whose parts were taken."""
+        self._turn_to(source)
+        self._write_ended()
+        whole = Reject(line=line, offset=offset, reason=Reason.TOO_LONG, field="", detail=_TOO_LONG, raw=b"")
+        placed = self._placed(line, whole)
+        record = self._head(placed) | {"length": self._long_length}
         if self._long is not None:
             self._long.sync()
-        reason = Reason.TOO_LONG.value
-        detail = "longer than spool.max_line"
-        record = {"file": file, "line": line, "offset": offset, "reason": reason, "field": ""}
-        self._write([{**record, "detail": detail, "raw_file": self._long_path().name}])
-        self._long_paths.append(self._long_path())
+            record["raw_file"] = self._long_path().name
+        alone = _LeftOut(record=record, digest=self._long_digest)
+        alone.place(placed, self._long_length)
+        self._write([alone.finished()])
+        self._allowance -= _BLOCK // 8
         if self._long is not None:
+            self._long_paths.append(self._long_path())
             self._long.close()
-            self._long = None
+        self._long, self._long_length, self._long_digest = None, 0, hashlib.sha256()
 
     def drop_long(self) -> None:
         """Forget the parts of a line whose end never comes: its archive is damaged. Without such parts, do nothing."""
+        self._long_length, self._long_digest = 0, hashlib.sha256()
         if self._long is not None:
             reach("rejects.drop_long")
             _temporary(self._long_path()).unlink(missing_ok=True)
@@ -143,6 +244,8 @@ class RejectFile:
     def finish(self) -> None:
         """Make it durable under its final name; nothing if there were no rejects."""
         self.drop_long()
+        self._turn_to(None)
+        self._write_ended()
         if self._file is not None:
             self._file.sync()
             while self._long_paths:
@@ -170,16 +273,84 @@ class RejectFile:
                     _temporary(path).unlink(missing_ok=True)
         self._long_paths.clear()
 
-    def _write(self, records: Iterable[dict[str, object]]) -> None:
+    def _turn_to(self, source: Source | None) -> None:
+        """Begin with another source, unless it is the one of before."""
+        if source == self._source:
+            return
+        self._end_shared()
+        self._source, self._allowance, self._origins = source, 0, None
+        if source is not None:
+            self._allowance = source.allowance
+            if source.place.name.endswith(origins.SUFFIX):
+                self._origins = Origins(origins.path_of(self._spool, source.place.relative))
+
+    def _placed(self, line: int, reject: Reject) -> _Line:
+        """Return a line of the source with the place where it stood first."""
+        assert self._source is not None  # noqa: S101  # `_turn_to` was called
+        origin = None if self._origins is None else self._origins.of(line, reject.offset)
+        if origin is None:
+            return _Line(self._source.file, line, reject.offset, reject, line)
+        return _Line(origin.file, origin.line, origin.offset, reject, line)
+
+    def _head(self, line: _Line) -> Record:
+        """Return a record without what is known of its bytes."""
+        assert self._source is not None  # noqa: S101  # `_turn_to` was called
+        reject = line.reject
+        record: Record = {"file": line.file, "line": line.line, "offset": line.offset, "time": self._time}
+        record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
+        if reject.batch:
+            record |= {"batch": reject.batch, "row": reject.row, "nth": reject.nth}
+        return record if line.file == self._source.file else record | {"replayed": self._source.file}
+
+    def _record(self, run: Sequence[_Line]) -> Record:
+        """Return a record that keeps all bytes of its lines."""
+        record = self._head(run[0])
+        if len(run) > 1:
+            record["lines"] = len(run)
+        raw = b"\n".join(line.reject.raw for line in run)
+        try:
+            record["raw"] = raw.decode()
+        except UnicodeDecodeError:
+            record["raw_base64"] = base64.b64encode(raw).decode()
+        return record
+
+    def _shared(self, line: _Line) -> _LeftOut:
+        """Return what a line that is not kept shares a record with."""
+        key = line.file, line.reject.reason
+        shared = self._left_out.get(key)
+        if shared is None and len(self._left_out) >= _SHARED_AT_ONCE:
+            self._end_shared()
+        elif shared is not None and not shared.has_room(line.line):
+            self._ended.append(self._left_out.pop(key).finished())
+        return self._left_out.setdefault(key, _LeftOut(record=self._head(line)))
+
+    def _end_shared(self) -> None:
+        self._ended += [shared.finished() for shared in self._left_out.values()]
+        self._left_out.clear()
+
+    def _write_ended(self) -> None:
+        self._write(self._ended)
+        self._ended.clear()
+
+    def _write(self, records: Iterable[Record]) -> None:
         """Append all of `records`, or none of them."""
-        lines = (json.dumps(r, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for r in records)
+        lines = map(_encoded, records)
         at = None if self._file is None else self._file.end
         while some := list(islice(lines, _RECORDS_AT_ONCE)):
+            self._expect_room()
             if self._file is None:
                 self._file = self._open(self._path)
             at = self._file.write(b"".join(some), at or 0)
         if self._file is not None and at is not None:
             self._file.end = at
+
+    def _expect_room(self) -> None:
+        """Raise `LowDiskError` while the disk has less free than it is to have."""
+        if self.least != _NO_LEAST and (short := shortage(files.room(self._spool), self.least, was_short=False)):
+            raise LowDiskError(
+                f"{self._spool / layout.REJECTED}: {short}: rejected lines wait",
+                mend="make room; what is rejected is written then, and nothing is lost meanwhile",
+            )
 
     def _open(self, path: Path) -> _Growing:
         with files.opened_folders(path.parent, below=self._spool) as folder:
@@ -189,40 +360,29 @@ class RejectFile:
         return self._path.with_name(f"{self._path.stem}.{len(self._long_paths)}.line")
 
 
-def _runs(rejects: Iterable[Reject]) -> Iterator[list[Reject]]:
+def _runs(lines: Iterable[_Line]) -> Iterator[list[_Line]]:
     """Yield neighbours that share a reason together: joined by line ends, they are again the bytes of the file."""
-    run: list[Reject] = []
+    run: list[_Line] = []
     size = 0
-    for reject in rejects:
-        if run and (size > _LONGEST_RUN or not _follows(run[-1], reject)):
+    for line in lines:
+        if run and (size > _LONGEST_RUN or not _follows(run[-1], line)):
             yield from [run] if len(run) >= _SHORTEST_RUN else ([one] for one in run)
             run, size = [], 0
-        run.append(reject)
-        size += len(reject.raw) + 1
+        run.append(line)
+        size += len(line.reject.raw) + 1
     yield from [run] if len(run) >= _SHORTEST_RUN else ([one] for one in run)
 
 
-def _follows(one: Reject, other: Reject) -> bool:
-    if max(len(one.raw), len(other.raw)) > _SHORT or one.batch:
+def _follows(line: _Line, other: _Line) -> bool:
+    one, two = line.reject, other.reject
+    if max(len(one.raw), len(two.raw)) > _SHORT or one.batch:
         return False
-    same = (one.reason, one.field, one.detail) == (other.reason, other.field, other.detail)
-    return same and one.line + 1 == other.line and one.offset + len(one.raw) + 1 == other.offset
+    same = (line.file, one.reason, one.field, one.detail) == (other.file, two.reason, two.field, two.detail)
+    return same and line.line + 1 == other.line and line.offset + len(one.raw) + 1 == other.offset
 
 
-def _record(file: str, lines_before: int, run: Sequence[Reject]) -> dict[str, object]:
-    reject = run[0]
-    record: dict[str, object] = {"file": file, "line": lines_before + reject.line, "offset": reject.offset}
-    if len(run) > 1:
-        record["lines"] = len(run)
-    record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
-    if reject.batch:
-        record |= {"batch": reject.batch, "row": reject.row, "nth": reject.nth}
-    raw = b"\n".join(line.raw for line in run)
-    try:
-        record["raw"] = raw.decode()
-    except UnicodeDecodeError:
-        record["raw_base64"] = base64.b64encode(raw).decode()
-    return record
+def _encoded(record: Record) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _temporary(path: Path) -> Path:

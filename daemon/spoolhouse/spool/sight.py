@@ -17,7 +17,7 @@ from pathlib import Path
 from spoolhouse.errors import SpoolError
 from spoolhouse.spool import layout
 from spoolhouse.spool.instances import names
-from spoolhouse.spool.rejects import lines_in, read
+from spoolhouse.spool.records import lines_in, read
 
 _LINES_READ = 64 << 20
 _LOCK_LINE = re.compile(r"^\d+: FLOCK +\S+ +\S+ +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) ", re.MULTILINE)

@@ -1,0 +1,104 @@
+"""Where some lines of a file stand, in a few bytes: how rejected lines that are not kept are found again.
+
+As text: base64 of zlib of four numbers a span (how many lines lie between it and the one before, how many it has, how
+many bytes lie between, how many it has), each as a varint. What repeats in the file repeats here, and packs as well.
+"""
+
+import base64
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+_LONGEST = 4 << 20
+"""Bytes that a text may stand for: it may be anybody's."""
+_SEVEN_BITS = 0x7F
+_MORE = 0x80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Neighbouring lines of a file, from `line` (from 1) on, whose bytes start at `offset`; the last line end is not
+    among the `length` bytes.
+    """
+
+    line: int
+    lines: int
+    offset: int
+    length: int
+
+
+class SpanPacker:
+    """Takes lines of one file in order."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._packed = bytearray()
+        self._at = (0, 0)
+        """The line and the offset behind the last span that is packed."""
+        self._last: Span | None = None
+
+    def __len__(self) -> int:
+        """Return how many bytes the packed spans take, before they are compressed."""
+        return len(self._packed)
+
+    def is_before(self, line: int) -> bool:
+        """Tell whether a line may be added: it stands behind all others."""
+        last = self._last
+        return line >= (self._at[0] if last is None else last.line + last.lines)
+
+    def add(self, line: int, offset: int, length: int, *, lines: int = 1) -> None:
+        """Take a line, or some neighbours; what stands right behind the last ones shares their span."""
+        last = self._last
+        if last is not None and (last.line + last.lines, last.offset + last.length + 1) == (line, offset):
+            end = offset + length
+            self._last = replace(last, lines=last.lines + lines, length=end - last.offset)
+            return
+        self._settle()
+        self._last = Span(line=line, lines=lines, offset=offset, length=length)
+
+    def text(self) -> str:
+        """Return all of it."""
+        self._settle()
+        return base64.b64encode(zlib.compress(self._packed)).decode()
+
+    def _settle(self) -> None:
+        last = self._last
+        if last is not None:
+            for number in (last.line - self._at[0], last.lines, last.offset - self._at[1], last.length):
+                _put(self._packed, number)
+            self._at, self._last = (last.line + last.lines, last.offset + last.length), None
+
+
+def spans_of(text: str) -> Iterator[Span]:
+    """Yield the spans that a text stands for. Raises ValueError for one that is none of ours."""
+    unpacking = zlib.decompressobj()
+    try:
+        packed = unpacking.decompress(base64.b64decode(text, validate=True), _LONGEST)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not unpacking.eof:
+        raise ValueError("too long, or cut off")
+    numbers = _numbers(packed)
+    line = offset = 0
+    # By fours, all from one iterator.
+    for lines_between, lines, bytes_between, length in zip(numbers, numbers, numbers, numbers, strict=True):
+        line, offset = line + lines_between, offset + bytes_between
+        yield Span(line=line, lines=lines, offset=offset, length=length)
+        line, offset = line + lines, offset + length
+
+
+def _put(packed: bytearray, number: int) -> None:
+    while number > _SEVEN_BITS:
+        packed.append(number & _SEVEN_BITS | _MORE)
+        number >>= 7
+    packed.append(number)
+
+
+def _numbers(packed: bytes) -> Iterator[int]:
+    number = shift = 0
+    for byte in packed:
+        number |= (byte & _SEVEN_BITS) << shift
+        shift += 7
+        if not byte & _MORE:
+            yield number
+            number = shift = 0
