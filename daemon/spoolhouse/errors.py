@@ -90,5 +90,9 @@ class DiskError(SpoolhouseError):
         return f"{self.message}; {self.mend}" if self.mend else self.message
 
 
+class ReadError(DiskError):
+    """A claimed file cannot be read just now: what is in it waits, all else goes on."""
+
+
 class LowDiskError(DiskError):
     """Little room is left on the disk: claim nothing new, and finish the rest with what there is."""

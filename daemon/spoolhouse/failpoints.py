@@ -1,12 +1,15 @@
 """Named places in the code that a test can arm: to die there, to stop, to wait, or to meet an error of the disk.
 
 Inert unless `SPOOLHOUSE_TEST_FAILPOINTS` is set when the process starts; then it is a comma-separated list of
-`name[@n]=action`. The action is taken the n-th time that the place is reached: by default the first, `*` is each.
+`name[@when]=action`; a place may stand in it several times. When the action is taken: by default at the first arrival,
+`n` is the n-th, `nxm` the n-th and those after it, m in all, `*` is each, and `+n` each that concerns what lies beyond
+byte n of a file.
 The actions: `kill` (SIGKILL, nothing is cleaned up), `term` and `stop` (SIGTERM and SIGSTOP to this process),
 `wait:FILE` (make FILE on arrival, and go on when it is gone), and an errno's name such as `ENOSPC` (raise it).
 """
 
 import errno
+import math
 import os
 import signal
 import threading
@@ -23,23 +26,37 @@ _LOOK = 0.005
 @dataclass(slots=True, kw_only=True)
 class _Trap:
     action: str
-    at: int | None
-    """Which arrival springs it; None is each."""
+    first: int = 1
+    """The first arrival that springs it."""
+    times: float = 1
+    beyond: int = 0
+    """Arrivals at a byte of a file up to this one are not counted."""
     arrivals: int = 0
 
-    def springs(self) -> bool:
+    def springs(self, byte: int | None) -> bool:
+        if byte is not None and byte <= self.beyond:
+            return False
         self.arrivals += 1
-        return self.at is None or self.arrivals == self.at
+        return self.first <= self.arrivals < self.first + self.times
 
 
-def _parse(text: str) -> dict[str, _Trap]:
-    traps = {}
+def _trap(when: str, action: str) -> _Trap:
+    if when == "*":
+        return _Trap(action=action, times=math.inf)
+    if when.startswith("+"):
+        return _Trap(action=action, times=math.inf, beyond=int(when))
+    first, _, times = when.partition("x")
+    return _Trap(action=action, first=int(first or 1), times=int(times or 1))
+
+
+def _parse(text: str) -> dict[str, list[_Trap]]:
+    traps: dict[str, list[_Trap]] = {}
     for part in filter(None, text.split(",")):
         place, equals, action = part.partition("=")
-        name, _, count = place.partition("@")
+        name, _, when = place.partition("@")
         if not name or not equals or not action:
             raise BadSettingError(f"{VARIABLE}: {part!r} is not accepted; accepted: name=action or name@n=action")
-        traps[name] = _Trap(action=action, at=None if count == "*" else int(count or 1))
+        traps.setdefault(name, []).append(_trap(when, action))
     return traps
 
 
@@ -47,23 +64,26 @@ _traps = _parse(os.environ.get(VARIABLE, ""))
 _guard = threading.Lock()
 
 
-def reach(name: str) -> None:
+def reach(name: str, byte: int | None = None) -> None:
     """Do what a test has asked for at this place; nothing, and at no cost, where nothing was asked.
 
-    May block, so that what a test sees is the process exactly here. Raises OSError where the test wants one.
+    `byte`: up to where a file is about to be read. May block, so that what a test sees is the process exactly here.
+    Raises OSError where the test wants one.
     """
     if _traps:
-        _spring(name)
+        _spring(name, byte)
 
 
-def _spring(name: str) -> None:
-    trap = _traps.get(name)
-    if trap is None:
-        return
-    with _guard:
-        if not trap.springs():
-            return
-    action, _, argument = trap.action.partition(":")
+def _spring(name: str, byte: int | None = None) -> None:
+    for trap in _traps.get(name, ()):
+        with _guard:
+            springs = trap.springs(byte)
+        if springs:
+            _act(name, trap.action)
+
+
+def _act(name: str, does: str) -> None:
+    action, _, argument = does.partition(":")
     match action:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -16,6 +16,7 @@ from spoolhouse.errors import (
     DiskError,
     LowDiskError,
     OperatorError,
+    ReadError,
     RejectedDataError,
     StoreError,
     TransientError,
@@ -213,6 +214,11 @@ class Health:
             self._unanswered.clear()
             self.good(SERVER)
 
+    def forget(self, scope: str) -> None:
+        """Drop the trouble of a scope that nobody asks about any more."""
+        self._end(scope)
+        self._update()
+
     def _end(self, scope: str) -> None:
         self.troubles.pop(scope, None)
         self._reported.pop(scope, None)
@@ -261,7 +267,8 @@ class Health:
         return f"{scope}{' is held' if self.is_held(scope) else ''}: {error.message}"
 
     def _update(self) -> None:
-        lasting = [scope for scope, error in self.troubles.items() if not isinstance(error, LowDiskError)]
+        narrow = LowDiskError | ReadError
+        lasting = [scope for scope, error in self.troubles.items() if not isinstance(error, narrow)]
         if self.answered and all(scope != SERVER and self.is_held(scope) for scope in lasting):
             self.writable.set()
         else:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from spoolhouse import declarations, memory, terms
+from spoolhouse import declarations, descriptors, memory, terms
 from spoolhouse.errors import DiskError, SpoolhouseError
 from spoolhouse.figures import Figures
 from spoolhouse.health import Complaint
@@ -46,6 +46,7 @@ async def run(
     `BadSettingError` and `SpoolError` before anything is touched; `DiskError` with `once`, where the spool's disk takes
     nothing for as long as the grace lasts.
     """
+    descriptors.raise_limit()
     return await _Life(settings=settings, once=once, progress=progress or Silent(), reread=reread).run()
 
 
@@ -104,7 +105,12 @@ class _Life:
             memory.spare_what_is_there()
             memory.keep_what_is_freed()
             async with looked_at(settings.http, figures, once=self.once) as url:
-                disk = Disk(figures.health, terms.persistence(settings, once=self.once), terms.watermark(settings))
+                disk = Disk(
+                    figures.health,
+                    terms.persistence(settings, once=self.once),
+                    terms.watermark(settings),
+                    settings.spool.read_error_wait,
+                )
                 home = await self._await_home(partial(_make_home, root, url), figures, disk)
                 if home is None:
                     log.info("stopped", exit_code=EXIT_OK, files=0, left=0)

@@ -101,7 +101,7 @@ class Stages:
         )
         self.adopter = self._adopter()
         self.claimer = self._claimer()
-        self.reader = Reader(self.homes, self.events, self.claimer.terms.fingerprint, self.executor)
+        self.reader = Reader(self.homes, self.events, self.claimer.terms.fingerprint, self.executor, self.disk)
         self.inserter = self._inserter()
         self.ledger = LedgerWriter(
             driver=self.driver,
@@ -186,7 +186,7 @@ class Stages:
         self.adopter.append_watch_ms = self.settler.ending.append_watch_ms
         persistence = terms.persistence(settings, once=self.once)
         self.disk.persistence = self.ledger.persistence = persistence
-        self.disk.least = terms.watermark(settings)
+        self.disk.least, self.disk.read_wait = terms.watermark(settings), settings.spool.read_error_wait
         self.inserter.pace(persistence)
         self.claimer.terms = terms.terms(settings, events)
         self.claimer.packer.packing = terms.packing(settings)

@@ -127,6 +127,21 @@ class Oracle:
         path = self.claimed()[0]
         path.rename(path.with_name(f"renamed-{path.name}"))
 
+    def rename(self, old: Path, new: Path) -> None:
+        """Expect the bad lines of a file under its new name."""
+        for (file, line), count in list(self.bad.items()):
+            if file == f"span/p/{old.name}":
+                del self.bad[file, line]
+                self.bad[f"span/p/{new.name}", line] = count
+
+    def lose(self, file: Dropped, content: bytes, end: int) -> None:
+        """Expect a file in `failed/`, and of its content only the lines before byte `end`: all bad ones are there."""
+        file.unreadable = True
+        assert not any(line in BAD for line in content[end:].splitlines())
+        lost = {json.loads(line)["id"] for line in content[end:].splitlines()}
+        self.spans = [row for row in self.spans if row[0] not in lost]
+        self.logs = [row for row in self.logs if row[0] not in lost]
+
     def append(self, path: Path) -> None:
         """Go on writing the file that was dropped last, which stands at `path` now."""
         more = self.lines(path.name, 7, logs=1, bad=1)

@@ -14,6 +14,15 @@ from tests.faults.life import QUICK, armed, die_at, recover, wait_until
 from tests.faults.oracle import Oracle
 from tests.process.daemon import Daemon, once
 
+TO_THE_FIRST = """
+DROP TABLE part;
+DROP TABLE commits;
+ALTER TABLE segment DROP COLUMN readable;
+ALTER TABLE segment DROP COLUMN failure;
+PRAGMA user_version = 1;
+"""
+"""Makes a journal of the first format of one of the newest."""
+
 
 def main_file(home: Path) -> Path:
     return home / "journal.sqlite"
@@ -113,7 +122,7 @@ def test_a_journal_of_the_first_format_is_taken_over(oracle: Oracle) -> None:
     die_at(oracle, "insert.answered")
     [home] = (oracle.spool / ".spoolhouse").iterdir()
     with closing(sqlite3.connect(main_file(home))) as journal:
-        journal.executescript("DROP TABLE part; DROP TABLE commits; PRAGMA user_version = 1")
+        journal.executescript(TO_THE_FIRST)
     (home / "journal.sqlite-mark").unlink()
     recover(oracle)
     oracle.check()

@@ -20,8 +20,9 @@ from spoolhouse import failpoints
 from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
 from spoolhouse.spool import instances, layout
+from spoolhouse.spool.formats import FORMAT
 from spoolhouse.spool.home import Claim, Home
-from spoolhouse.spool.journal import FORMAT, FileState, JournalledFile
+from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from tests.integration.armed import arm
 
@@ -524,7 +525,7 @@ def test_a_name_that_changes_hands_after_the_look_is_given_back(
     place = _drop(spool)
     path = spool / place.relative
 
-    def swap(name: str) -> None:
+    def swap(name: str, _byte: int | None = None) -> None:
         if name == "home.before_claim":
             path.rename(path.with_name("before.tmp"))
             if kind == "file":

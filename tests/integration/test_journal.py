@@ -18,7 +18,8 @@ import pytest
 from spoolhouse.core.parts import Part
 from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
-from spoolhouse.spool.journal import FORMAT, FileState, Journal, JournalledFile
+from spoolhouse.spool.formats import FORMAT
+from spoolhouse.spool.journal import FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
 
 LIMITS = Limits(
@@ -335,13 +336,23 @@ def test_another_format_is_refused_and_left_alone(version: int, path: Path, jour
     assert path.read_bytes() == before
 
 
+TO_THE_FIRST = """
+DROP TABLE part;
+DROP TABLE commits;
+ALTER TABLE segment DROP COLUMN readable;
+ALTER TABLE segment DROP COLUMN failure;
+PRAGMA user_version = 1;
+"""
+"""Makes a journal of the first format of one of the newest."""
+
+
 def test_a_journal_of_the_first_format_is_brought_up_to_date(path: Path, journal: Journal) -> None:
     """An instance was upgraded between its crash and the replay."""
     file = _file(1)
     journal.plan([file], [_shipment("s", 1)])
     journal.close()
     with closing(sqlite3.connect(path)) as database:
-        database.executescript("DROP TABLE part; DROP TABLE commits; PRAGMA user_version = 1")
+        database.executescript(TO_THE_FIRST)
     path.with_name(f"{path.name}-mark").unlink()
     for _ in range(2):
         with closing(Journal(path, "i", create=False)) as again:

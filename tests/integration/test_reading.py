@@ -23,6 +23,9 @@ from spoolhouse.core.events import BUILT_IN
 from spoolhouse.core.jsonl import LineDecoder, Origin
 from spoolhouse.core.reject import Reason
 from spoolhouse.core.shipment import Limits, Segment, Shipment
+from spoolhouse.health import Health
+from spoolhouse.landing.persistence import Persistence
+from spoolhouse.pipeline.disk import Disk
 from spoolhouse.spool import layout
 from spoolhouse.spool.home import Claim, Home
 from spoolhouse.spool.layout import Encoding, Place
@@ -48,7 +51,7 @@ def peak():
 
 origin = Origin(project="p", policy="trust", clock_ms=0)
 path = Path(sys.argv[1])
-reader = SegmentReader(path, 0, Encoding(sys.argv[2]), LineDecoder(BUILT_IN), origin, 16 << 20)
+reader = SegmentReader(0, Encoding(sys.argv[2]), LineDecoder(BUILT_IN), origin, 16 << 20)
 before, content = peak(), 0
 with path.open("rb") as file:
     while chunk := file.read(1 << 20):
@@ -85,12 +88,14 @@ class Result:
 def _items(
     path: Path, encoding: Encoding, start: int = 0, *, chunk_bytes: int = MIB, max_line: int = 16 * MIB
 ) -> Iterator[Read | LongLine]:
-    reader = SegmentReader(path, start, encoding, DECODER, ORIGIN, max_line)
-    with path.open("rb") as file:
+    reader = SegmentReader(start, encoding, DECODER, ORIGIN, max_line)
+    with path.open("rb", buffering=0) as file:
         file.seek(start)
         while chunk := file.read(chunk_bytes):
-            yield from reader.feed(chunk)
-    yield from reader.finish()
+            for step in reader.feed(chunk):
+                yield reader.number(file.fileno(), step)
+        for step in reader.finish():
+            yield reader.number(file.fileno(), step)
 
 
 def _read(
@@ -334,17 +339,6 @@ def test_a_last_line_without_its_end_is_a_line_if_it_is_whole(tmp_path: Path) ->
     assert (result.rows, result.reasons) == (["0"], [Reason.TORN])
 
 
-@pytest.mark.parametrize("what", ["gone", "FIFO"])
-def test_a_file_that_is_no_more_what_it_was_is_told(what: str, tmp_path: Path) -> None:
-    """A reject asks for its line number, and so for the lines before the segment."""
-    path = tmp_path / "a"
-    if what == "FIFO":
-        os.mkfifo(path)
-    reader = SegmentReader(path, 10, Encoding.PLAIN, DECODER, ORIGIN, MIB)
-    with pytest.raises(OSError, match=r"."):
-        list(reader.feed(b"bad\n"))
-
-
 @pytest.mark.parametrize("files", [1, 20])
 async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: Path) -> None:
     """A chunk holds many of them, and all are rejected: only some are held at once."""
@@ -362,7 +356,7 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
         shipment = Shipment(
             id="s", instance="own", type="span", segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
         )
-        reader = Reader({"own": home}, BUILT_IN, "", executor)
+        reader = Reader({"own": home}, BUILT_IN, "", executor, Disk(Health(), Persistence(first=0.01, cap=0.01)))
         rejects, found = RejectFile(tmp_path, "s", 0), 0
         tracemalloc.start()
         try:

@@ -536,10 +536,10 @@ def _at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], object]) 
     """Do something, once, when a failpoint is reached."""
     spring, left = failpoints._spring, [act]
 
-    def acted(name: str) -> None:
+    def acted(name: str, byte: int | None = None) -> None:
         if name == place and left:
             left.pop()()
-        spring(name)
+        spring(name, byte)
 
     if not failpoints._traps:
         arm(monkeypatch, "nowhere=EIO")

@@ -48,6 +48,11 @@ def test_a_stop_has_more_time_than_the_grace() -> None:
     assert seconds("TimeoutStopSec") >= Settings().shutdown.grace + 10
 
 
+def test_it_may_open_as_many_files_as_the_most_work_at_once_asks_for() -> None:
+    """A quarter of the descriptors is for left-over instances: all that may be open at once have room in it."""
+    assert int(one("LimitNOFILE")) >= 4 * 4 * 256
+
+
 def test_it_knows_the_exit_codes() -> None:
     assert one("RestartPreventExitStatus") == str(cli.BAD_SETTING)
     assert one("SuccessExitStatus") == str(service.EXIT_OUT_OF_TIME)

@@ -76,7 +76,9 @@ def test_no_secret_is_told() -> None:
     assert "hunter2" not in repr(reloaded)
 
 
-SERVICE_READS = {"adopt.interval", "events.folder", "log.level", "log.format", "shutdown.grace"}
+SERVICE_READS = {
+    "adopt.interval", "events.folder", "log.level", "log.format", "shutdown.grace", "spool.read_error_wait",
+}  # fmt: skip
 """What the service itself gives to where it belongs."""
 
 

@@ -41,6 +41,19 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Where the content of a segment ends before its time, and why: its file was damaged, or cut, after it was claimed.
+
+    It is journalled before anything of the round that it falls into can be acknowledged. From then on all who read the
+    shipment end there, whatever could be read by then: which rows are in a batch depends on the journal and its files.
+    """
+
+    end: int
+    """Up to which byte of the content whole lines were taken; the content of a packed file counts unpacked."""
+    failure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
     """An ordered list of segments that is sent, acknowledged and replayed as one."""
 

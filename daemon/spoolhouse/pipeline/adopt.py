@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from spoolhouse import metrics, pulse
+from spoolhouse import descriptors, metrics, pulse
 from spoolhouse.channel import Sender
 from spoolhouse.core import recovery
 from spoolhouse.core.shipment import Shipment
@@ -28,6 +28,16 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.tails import Tails
 
 log = structlog.get_logger(__name__)
+_SOON = 0.5
+"""Seconds until the next look while instances wait for their turn."""
+_MOST_OPEN = 256
+_DESCRIPTORS = 4
+"""What an open instance costs: its lock, its journal, and the files beside that."""
+
+
+def most_open() -> int:
+    """Return how many left-over instances may be open at once: with a quarter of the descriptors, or fewer."""
+    return max(1, min(_MOST_OPEN, descriptors.limit() // 4 // _DESCRIPTORS))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +55,7 @@ class Adopter:
     held: set[str] = field(default_factory=set)
     """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
     looked: bool = False
-    """A first look is complete."""
+    """A first look is complete: each instance that was there has had its turn."""
     _unreleased: dict[str, list[Place]] = field(default_factory=dict)
     """Never-journalled files that could not be put back yet, by instance."""
     _told: set[tuple[str, Place]] = field(default_factory=set)
@@ -55,17 +65,20 @@ class Adopter:
         """Adopt now, and unless `once` every `interval` seconds until `stop`."""
         async with shipments, news:
             while not stop.is_set():
-                await self.look(shipments, news, stop)
-                self.looked = True
+                is_complete = await self.look(shipments, news, stop)
+                self.looked = self.looked or is_complete
                 reach("adopt.looked")
-                if once:
+                if once and is_complete:
                     return
                 with contextlib.suppress(TimeoutError), pulse.resting():
-                    async with asyncio.timeout(self.interval):
+                    async with asyncio.timeout(self.interval if is_complete else min(_SOON, self.interval)):
                         await stop.wait()
 
-    async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
-        """Adopt what can be adopted, and let go of adopted homes that are empty."""
+    async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
+        """Adopt what can be adopted, and let go of adopted homes that are empty.
+
+        Return false if some have to wait until others are let go of: so many must not be open at once.
+        """
         for home in [home for home in self.homes.values() if home is not self.own]:
             try:
                 await to_its_end(partial(self._release, home, self._unreleased.pop(home.instance, ())))
@@ -80,7 +93,10 @@ class Adopter:
         self.held.intersection_update({*names, *self.homes})  # a person may have taken a folder away
         for instance in names:
             if instance not in self.homes and not stop.is_set():
+                if len(self.homes) > most_open():
+                    return False
                 await self._adopt(instance, shipments, news, stop)
+        return True
 
     async def _adopt(self, instance: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
         try:

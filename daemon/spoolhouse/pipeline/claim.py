@@ -275,8 +275,9 @@ def _spans(  # a range of a file, and how to cut it
 ) -> list[Span]:
     """Return what of the range can be shipped, as spans of at most a shipment, cut at line ends.
 
-    Left out is a last line that is neither ended nor a whole object. A file that cannot be read is left to decode,
-    which reports it. Blocks on the disk.
+    Left out is a last line that is neither ended nor a whole object; and all of it, to be seen to again, where it
+    cannot be read just now. A file whose disk goes on to fail is left to decode, which waits, and reports it. Blocks on
+    the disk.
     """
     encoding = home.files[number].place.encoding
     if start >= end:
@@ -284,10 +285,22 @@ def _spans(  # a range of a file, and how to cut it
     if encoding is not Encoding.PLAIN:
         return [Span(file=number, start=start, end=end, weight=(end - start) * _COMPRESSED_WEIGHT)]
     try:
-        descriptor = home.open(number)
-    except OSError:
-        return [Span(file=number, start=start, end=end, weight=end - start)]
+        reach("claim.look", end)
+        edges = _edges(home, number, start, end, terms, torn_is_over=torn_is_over)
+    except OSError as error:
+        if error.errno in files.SHORTAGES or (error.errno in files.LASTING and not torn_is_over):
+            log.warning("file_delayed", path=str(home.files[number].place), error=error.strerror)
+            return []
+        edges = [start, end]
+    return [Span(file=number, start=a, end=b, weight=b - a) for a, b in pairwise(edges)]
+
+
+def _edges(  # a range of a file, and how to cut it
+    home: Home, number: int, start: int, end: int, terms: Terms, *, torn_is_over: bool
+) -> list[int]:
+    """Return where to cut the range, with its ends; one alone if there is nothing to ship."""
     edges = [start]
+    descriptor = home.open(number)
     try:
         if not torn_is_over:
             end = _whole_lines_end(descriptor, start, end, terms.limits.max_line)
@@ -298,12 +311,9 @@ def _spans(  # a range of a file, and how to cut it
                 if edge >= end:
                     break
                 edges.append(edge)
-    except OSError:
-        edges = [start]
     finally:
         os.close(descriptor)
-    edges = [*edges, end] if end > start else [start]
-    return [Span(file=number, start=a, end=b, weight=b - a) for a, b in pairwise(edges)]
+    return [*edges, end] if end > start else [start]
 
 
 def _whole_lines_end(descriptor: int, start: int, end: int, max_line: int) -> int:

@@ -22,7 +22,7 @@ from spoolhouse.core.jsonl import Line
 from spoolhouse.core.ledger import Lineage
 from spoolhouse.core.lines import Piece
 from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import FileStats, Segment, Shipment
+from spoolhouse.core.shipment import Extent, FileStats, Segment, Shipment
 from spoolhouse.failpoints import reach
 from spoolhouse.pipeline.disk import Disk
 from spoolhouse.pipeline.settle import Counted, News
@@ -30,7 +30,8 @@ from spoolhouse.spool import layout
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.reading import LongLine, Read
 from spoolhouse.spool.rejects import RejectFile, Source
-from spoolhouse.spool.shipments import Reader, RoundEnd, Step, Unreadable
+from spoolhouse.spool.segments import Step, Unreadable
+from spoolhouse.spool.shipments import Reader, RoundEnd
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -167,6 +168,8 @@ class _Decoding:
         name = self._last = str(place)
         match step:
             case Unreadable(failure=failure):
+                if not step.known:
+                    await self._shorten(segment, step)
                 stats.failure = stats.failure or failure
                 self._long_bytes = 0
                 await self._keep(name, self._rejects.drop_long)
@@ -200,6 +203,15 @@ class _Decoding:
                     batch_id = self._shipment.batch_id(table, self._round.number)
                     self._lineage.add(batch_id, table, segment.file, piece, rows.count)
                     await self._give(table, rows)
+
+    async def _shorten(self, segment: Segment, end: Unreadable) -> None:
+        """Let the segment end here for good, before anything of this round can be acknowledged.
+
+        The insert of the round still waits for rows; what has it by then, has what whoever reads the batch again has.
+        """
+        extent = Extent(end=end.end, failure=end.failure)
+        await self._disk.persist(self._home.folder, partial(self._home.shorten, self._shipment.id, segment, extent))
+        reach("decode.shortened")
 
     async def _give(self, table: str, rows: Rows) -> None:
         if table != self._reader.own_table(self._shipment):

@@ -1,6 +1,7 @@
 """The disk under the spool, which may refuse for a while: full, read-only, failing, or a folder of another user.
 
-Promises: what has to be on the disk is tried again until it is, with growing pauses; the trouble is said once and then
+Promises: what has to be on the disk is tried again until it is, with growing pauses, and so is a read that fails for a
+reason that can pass; no shortage of the machine ever counts as a fault of a file; the trouble is said once and then
 ever less often, with the folder and the mend; nothing new is claimed meanwhile.
 """
 
@@ -8,16 +9,17 @@ import asyncio
 import contextlib
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from pathlib import Path
 from typing import TypeVar
 
 from spoolhouse import pulse
 from spoolhouse.core.room import Watermark
-from spoolhouse.errors import DiskError, SpoolhouseError
+from spoolhouse.errors import DiskError, ReadError, SpoolhouseError
 from spoolhouse.health import Health
 from spoolhouse.landing.persistence import Persistence
+from spoolhouse.spool.files import LASTING, SHORTAGES
 
 T = TypeVar("T")
 
@@ -31,6 +33,10 @@ _MENDS = {
     errno.EACCES: "let the daemon's user read and write there",
     errno.EPERM: "let the daemon's user read and write there",
     errno.ENOTDIR: "take away what stands in the place of a folder",
+    errno.ESTALE: "see what has become of its network file system",
+    errno.EMFILE: "raise the limit on open files (LimitNOFILE=, ulimit -n)",
+    errno.ENFILE: "raise the machine's limit on open files (fs.file-max)",
+    errno.ENOMEM: "leave the machine more memory",
     errno.ELOOP: "take away the link that stands in the place of a folder",
 }
 _WHOLE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
@@ -74,11 +80,17 @@ async def to_its_end(work: Callable[[], T]) -> T:
 class Disk:
     """What the stages write through."""
 
-    def __init__(self, health: Health, persistence: Persistence, least: Watermark = _NO_LEAST) -> None:
-        """Try again as `persistence` says; rejected lines leave `least` free. Both may be changed at any time."""
+    def __init__(
+        self, health: Health, persistence: Persistence, least: Watermark = _NO_LEAST, read_wait: float = 300.0
+    ) -> None:
+        """Try again as `persistence` says, and reads of a file that is at fault for `read_wait` seconds.
+
+        Rejected lines leave `least` free. All of these may be changed at any time.
+        """
         self._health = health
         self.persistence = persistence
         self.least = least
+        self.read_wait = read_wait
 
     async def persist(
         self, folder: Path, work: Callable[[], T], about: str = "", *, stop: asyncio.Event | None = None
@@ -109,6 +121,34 @@ class Disk:
             else:
                 if attempts:
                     self._health.good(str(folder))
+                return result
+
+    async def read(self, path: Path, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work`, which reads the file at `path`, until it succeeds.
+
+        Raises its OSError if that will not pass, or has lasted for `read_wait` where it is the file's own. Raises
+        `DiskError` where the patience of a run with an end is used up.
+        """
+        failures, since = 0, time.monotonic()
+        while True:
+            try:
+                result = await work()
+            except OSError as error:
+                is_over = time.monotonic() - since >= self.read_wait
+                if error.errno not in SHORTAGES | LASTING or (error.errno in LASTING and is_over):
+                    if failures:
+                        self._health.forget(str(path))
+                    raise
+                failures += 1
+                trouble = ReadError(f"{path}: {error.strerror or error}", mend=_MENDS.get(error.errno or 0, ""))
+                self._health.bad(str(path), trouble)
+                if error.errno in SHORTAGES and self.persistence.is_used_up(since):
+                    raise trouble from error
+                with pulse.resting():
+                    await asyncio.sleep(self.persistence.pause(failures))
+            else:
+                if failures:
+                    self._health.good(str(path))
                 return result
 
     def refused(self, folder: Path, error: DiskError) -> None:

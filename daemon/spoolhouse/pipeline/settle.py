@@ -205,7 +205,7 @@ class Settler:
                 stats[number].refuse(item.table, refused)
                 stats[number].left_out += item.left_out.get(number, 0)
         reach("settle.complete")
-        await self.disk.persist(home.folder, partial(home.journal.acknowledge, shipment.id, stats))
+        await self.disk.persist(home.folder, partial(home.acknowledge, shipment, stats))
         reach("settle.acknowledged")
         _count(shipment, stats)
         done = []

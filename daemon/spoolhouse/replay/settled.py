@@ -179,7 +179,7 @@ class Archive:
         origin = self.origin(project, line.shipped_ms)
         plain = place.encoding is Encoding.PLAIN
         start = line.start if plain else 0
-        reader = SegmentReader(path, start, place.encoding, self.decoder, origin, self.max_line)
+        reader = SegmentReader(start, place.encoding, self.decoder, origin, self.max_line)
         try:
             for step in _steps(reader, path, start, line.end if plain else None):
                 rows = self._within(line, step, origin) if isinstance(step, Read) else None

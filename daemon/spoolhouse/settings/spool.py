@@ -28,6 +28,9 @@ class SpoolSettings(Group):
     """Seconds after a file's claim in which bytes that its writer still appends are ingested too."""
     max_line: Live[Size] = ByteSize(16 * MIB)
     """Bytes of the longest line that is accepted; it bounds the memory that one line can cost."""
+    read_error_wait: Live[Seconds] = 300.0
+    """Seconds that a claimed file is tried again whose disk gives a read error, before what could be read of it lands
+    and it goes to `failed/`. A shortage of descriptors or memory is waited out, however long it lasts."""
     project: Live[Literal["trust", "warn", "reject"]] = "warn"
     """Policy for an event whose project is not its folder's: accept it, accept it with a warning, or reject it."""
     expired: Live[Literal["trust", "warn", "reject"]] = "warn"

@@ -14,6 +14,10 @@ from spoolhouse.core.room import Room
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
+"""What the machine is short of for a moment: no fault of the file that it was met at."""
+LASTING = frozenset({errno.EIO, errno.ESTALE})
+"""What a read meets that may pass, or be the file's end."""
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)

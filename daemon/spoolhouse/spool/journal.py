@@ -17,48 +17,16 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from spoolhouse.core.parts import Cut, Part
-from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.core.shipment import Extent, FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
+from spoolhouse.spool.formats import FORMAT, SCHEMA, UPGRADES
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.mark import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMAT = 3
-_PARTS = """
-CREATE TABLE part (
-    batch TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL, refusal TEXT NOT NULL,
-    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, PRIMARY KEY (batch, first)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX part_shipment ON part (shipment);
-"""
-_COMMITS = """
-CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
-INSERT INTO commits VALUES (0);
-"""
-_SCHEMA = f"""
-CREATE TABLE file (
-    number INTEGER PRIMARY KEY, type TEXT NOT NULL, project BLOB NOT NULL, name BLOB NOT NULL,
-    device INTEGER NOT NULL, inode INTEGER NOT NULL, planned_to INTEGER NOT NULL, claimed_ms INTEGER NOT NULL,
-    state TEXT NOT NULL, target BLOB, watch_until_ms INTEGER NOT NULL, stats TEXT NOT NULL
-) STRICT;
-CREATE TABLE shipment (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, type TEXT NOT NULL, clock_ms INTEGER NOT NULL,
-    fingerprint TEXT NOT NULL, limits TEXT NOT NULL, state TEXT NOT NULL
-) STRICT;
-CREATE TABLE segment (
-    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, number INTEGER NOT NULL,
-    file INTEGER NOT NULL REFERENCES file (number), start INTEGER NOT NULL, end INTEGER NOT NULL,
-    PRIMARY KEY (shipment, number)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX segment_file ON segment (file);
-{_PARTS}
-{_COMMITS}
-"""
-_UPGRADES = {1: _PARTS, 2: _COMMITS}
-"""What makes the next format of one."""
 _FORGET_SHIPMENTS = """
 DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     SELECT 1 FROM segment JOIN file ON file.number = segment.file
@@ -115,6 +83,8 @@ class Contents:
 
     files: tuple[JournalledFile, ...]
     planned: tuple[Shipment, ...]
+    extents: dict[tuple[str, int, int], Extent]
+    """Where segments end before their time, by shipment, file and start."""
     open_files: frozenset[int]
 
 
@@ -156,7 +126,7 @@ class Journal:
         if not create:
             self._upgrade()
         else:
-            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+            self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         self._commits = _int(execute("SELECT count FROM commits").fetchone()[0])
         if not create and (lost := self._mark.read() - self._commits) > 0:
             raise JournalError(f"{self._path}: it is of an earlier time, what was written last ({lost}) is lost")
@@ -166,7 +136,7 @@ class Journal:
     def _check(self) -> None:
         """Raise `JournalError` for what is not ours to read, before anything is written to it."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version != FORMAT and version not in _UPGRADES:
+        if version != FORMAT and version not in UPGRADES:
             raise JournalError(f"{self._path}: journal format {version}, this version of Spoolhouse reads {FORMAT}")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
@@ -176,7 +146,7 @@ class Journal:
         """Bring a journal that an older version of Spoolhouse has left to this one's format, step by step."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         for step in range(_int(version), FORMAT):
-            self._database.executescript(f"BEGIN; {_UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT;")
+            self._database.executescript(f"BEGIN; {UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT;")
 
     @contextmanager
     def _transaction(self, step: str) -> "Iterator[sqlite3.Connection]":
@@ -217,7 +187,7 @@ class Journal:
                     (shipment.id, self._shipments, shipment.type, shipment.clock_ms, shipment.fingerprint, limits),
                 )
                 database.executemany(
-                    "INSERT INTO segment VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO segment (shipment, number, file, start, end) VALUES (?, ?, ?, ?, ?)",
                     [(shipment.id, n, s.file, s.start, s.end) for n, s in enumerate(shipment.segments)],
                 )
 
@@ -233,6 +203,14 @@ class Journal:
                     total = FileStats(**json.loads(old))
                     total.add(more)
                     database.execute("UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number))
+
+    def shorten(self, shipment: str, segment: Segment, extent: Extent) -> None:
+        """Record that a segment ends before its time, for all who read the shipment from now on."""
+        with self._transaction("shorten") as database:
+            database.execute(
+                "UPDATE segment SET readable = ?, failure = ? WHERE shipment = ? AND file = ? AND start = ?",
+                (extent.end, extent.failure, shipment, segment.file, segment.start),
+            )
 
     def cut(self, shipment: str, batch: str, whole: Part, parts: Iterable[Part]) -> None:
         """Record that `whole` (a batch, or a part of it) will be sent as `parts`, never again as one."""
@@ -308,10 +286,16 @@ class Journal:
                     " ORDER BY number"
                 ).fetchall()
                 planned = tuple(self._shipment(database, *row) for row in rows)
+                ends = database.execute(
+                    "SELECT shipment, file, start, readable, failure FROM segment WHERE readable IS NOT NULL"
+                )
+                extents = {
+                    (name, file, start): Extent(end=end, failure=failure) for name, file, start, end, failure in ends
+                }
             except (ValueError, TypeError) as error:
                 raise JournalError(f"{self._path}: what it holds cannot be read: {error}") from error
         open_files = frozenset(segment.file for shipment in planned for segment in shipment.segments)
-        return Contents(files=files, planned=planned, open_files=open_files)
+        return Contents(files=files, planned=planned, extents=extents, open_files=open_files)
 
     def _shipment(  # noqa: PLR0917  # one parameter a column of the row
         self, database: sqlite3.Connection, name: str, kind: str, clock_ms: int, fingerprint: str, limits: str

@@ -3,7 +3,7 @@
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ import zstandard
 from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
 from spoolhouse.core.lines import LineCutter, LongPart, Piece
 from spoolhouse.core.shipment import CHUNK_BYTES
+from spoolhouse.failpoints import reach
 from spoolhouse.spool import files
 from spoolhouse.spool.layout import Encoding
 
@@ -32,7 +33,7 @@ CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
 class Read:
     """What one piece came to.
 
-    `lines_before` counts the lines of the file before it; only told where that was asked for, or any are rejected.
+    `lines_before` counts the lines of the file before it; only right where that was asked for, or any are rejected.
     """
 
     piece: Piece
@@ -146,9 +147,8 @@ class SegmentReader:
     What it yields, and in which pieces, depends on the bytes, the chunk size and `max_line` alone.
     """
 
-    def __init__(  # noqa: PLR0917  # a byte range, and how to read it
+    def __init__(  # a byte range, and how to read it
         self,
-        path: Path,
         start: int,
         encoding: Encoding,
         decoder: LineDecoder,
@@ -157,11 +157,10 @@ class SegmentReader:
         *,
         numbered: bool = False,
     ) -> None:
-        """Read from byte `start` of the file at `path`; a packed file's content counts from 0 again.
+        """Read from byte `start` of a file; a packed file's content counts from 0 again.
 
         `numbered`: tell of each piece how many lines stand before it.
         """
-        self._path = path
         self._plain = encoding is Encoding.PLAIN
         self._start = start if self._plain else 0
         self._decoder = decoder
@@ -189,35 +188,42 @@ class SegmentReader:
             yield from map(self._decoded, _few_lines(item))
 
     def _decoded(self, item: Piece | LongPart) -> Read | LongLine:
+        # What is packed cannot be read again from the middle, so its lines are counted as they pass.
         if isinstance(item, LongPart):
-            line = self._lines_before(item.offset) + 1 if item.last else 0
             if item.last and not self._plain:
                 self._lines += 1
-            return LongLine(part=item, line=line)
-        decoded = self._decoder.decode(item, self._origin)
-        before = self._lines_before(item.offset) if decoded.rejects or self._numbered else 0
+            return LongLine(part=item, line=self._lines)
+        before = self._lines
         if not self._plain:
-            # What is packed cannot be read again from the middle, so its lines are counted as they pass.
             self._lines += item.data.count(b"\n")
-            self._counted_to = item.offset + len(item.data)
-        return Read(piece=item, decoded=decoded, lines_before=before)
+        return Read(piece=item, decoded=self._decoder.decode(item, self._origin), lines_before=before)
 
-    def _lines_before(self, offset: int) -> int:
-        """Return how many lines of the file end before `offset`.
+    def asks(self, step: Read | LongLine) -> bool:
+        """Tell whether a step needs `number` to be true. A plain file is read once more for it, which costs time."""
+        if isinstance(step, LongLine):
+            return self._plain and step.part.last
+        return self._plain and (self._numbered or bool(step.decoded.rejects))
 
-        A plain file is only read for it when a rejected line asks: counting costs more than a tenth of decoding.
+    def number(self, descriptor: int, step: Read | LongLine) -> Read | LongLine:
+        """Return a step with the number of its lines, counted in its open file; steps in their order.
+
+        Raises OSError; then it may be called again.
         """
-        if self._plain and self._counted_to < offset:
-            descriptor = files.open_regular(self._path)
-            try:
-                while self._counted_to < offset:
-                    block = os.pread(descriptor, min(CHUNK_BYTES, offset - self._counted_to), self._counted_to)
-                    if not block:
-                        break
-                    self._lines += block.count(b"\n")
-                    self._counted_to += len(block)
-            finally:
-                os.close(descriptor)
+        if not self.asks(step):
+            return step
+        if isinstance(step, LongLine):
+            return replace(step, line=self._lines_before(descriptor, step.part.offset) + 1)
+        return replace(step, lines_before=self._lines_before(descriptor, step.piece.offset))
+
+    def _lines_before(self, descriptor: int, offset: int) -> int:
+        """Return how many lines of a plain file end before `offset`."""
+        while self._counted_to < offset:
+            reach("read.count", offset)
+            block = os.pread(descriptor, min(CHUNK_BYTES, offset - self._counted_to), self._counted_to)
+            if not block:
+                break
+            self._lines += block.count(b"\n")
+            self._counted_to += len(block)
         return self._lines
 
 

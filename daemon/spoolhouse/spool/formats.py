@@ -1,0 +1,40 @@
+"""The formats of the journal: the tables of the newest one, and the way there from each older one."""
+
+FORMAT = 4
+_PARTS = """
+CREATE TABLE part (
+    batch TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL, refusal TEXT NOT NULL,
+    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, PRIMARY KEY (batch, first)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX part_shipment ON part (shipment);
+"""
+_COMMITS = """
+CREATE TABLE commits (count INTEGER NOT NULL) STRICT;
+INSERT INTO commits VALUES (0);
+"""
+_EXTENTS = """
+ALTER TABLE segment ADD COLUMN readable INTEGER;
+ALTER TABLE segment ADD COLUMN failure TEXT;
+"""
+SCHEMA = f"""
+CREATE TABLE file (
+    number INTEGER PRIMARY KEY, type TEXT NOT NULL, project BLOB NOT NULL, name BLOB NOT NULL,
+    device INTEGER NOT NULL, inode INTEGER NOT NULL, planned_to INTEGER NOT NULL, claimed_ms INTEGER NOT NULL,
+    state TEXT NOT NULL, target BLOB, watch_until_ms INTEGER NOT NULL, stats TEXT NOT NULL
+) STRICT;
+CREATE TABLE shipment (
+    id TEXT PRIMARY KEY, number INTEGER NOT NULL, type TEXT NOT NULL, clock_ms INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, limits TEXT NOT NULL, state TEXT NOT NULL
+) STRICT;
+CREATE TABLE segment (
+    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+    file INTEGER NOT NULL REFERENCES file (number), start INTEGER NOT NULL, end INTEGER NOT NULL,
+    PRIMARY KEY (shipment, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX segment_file ON segment (file);
+{_PARTS}
+{_COMMITS}
+{_EXTENTS}
+"""
+UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS}
+"""What makes the next format of one."""

@@ -1,0 +1,141 @@
+"""Two faults at once: what makes a file end early, for a while or for good, and a crash at each later place.
+
+What is in a batch must not depend on which process has read it: half of it, sent under the id of the whole, would be
+taken for the whole by the next one.
+"""
+
+import os
+import signal
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from spoolhouse.failpoints import VARIABLE
+from tests.faults.life import LIFE, LONG, QUICK, parts, recover, wait_until
+from tests.faults.oracle import Dropped, Oracle
+from tests.process.daemon import Daemon
+
+CHUNK = 64 << 10
+"""What is read at once: `spool.max_line`, as these tests set it."""
+WHOLE = 2 * CHUNK
+"""Up to here the file can always be read."""
+CUT = WHOLE + 1000
+ROUNDS = {"one round": {}, "several rounds": {"SPOOLHOUSE_BATCH__MAX_ROWS": "500"}}
+"""The file and its neighbours are one shipment, and come to one or several batches of each table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortens:
+    """What makes a file end early, or look as if it did."""
+
+    traps: str = ""
+    lasts: bool = True
+    packed: bool = False
+    readable: int | None = None
+    """Up to which byte of its content it can be read, where that is for good."""
+
+    def env(self, rounds: str) -> dict[str, str]:
+        """Return the settings that it is tried under."""
+        return QUICK | ROUNDS[rounds] | {"SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3" if self.lasts else "60"}
+
+
+SHORTENS = {
+    "EIO that lasts": Shortens(traps=f"read.chunk@+{WHOLE}=EIO", readable=WHOLE),
+    "EIO that passes": Shortens(traps="read.chunk@3x4=EIO,read.count@1x2=EIO", lasts=False),
+    "EMFILE": Shortens(traps="read.open@1x2=EMFILE,read.chunk@3x3=EMFILE,claim.look@1x2=EMFILE", lasts=False),
+    "truncated": Shortens(traps="read.chunk@3=wait:{here}", readable=CUT),
+    "corrupt gzip": Shortens(packed=True, readable=CUT),
+}
+EARLY = ("journal.shorten", "decode.shortened")
+"""Only what ends early for good comes by there."""
+LATER = (
+    *LIFE[LIFE.index("decode.step") :], "decode.batch", "decode.read", "rejects.rename", "decode.rejected",
+    "native.block_sent", "ledger.before_write", "settle.recorded_lineage", "journal.acknowledge", "journal.moving",
+    "files.move", "journal.moved",
+)  # fmt: skip
+SOME = (
+    ("EIO that lasts", ("journal.shorten", "decode.shortened", "insert.answered", "settle.acknowledged")),
+    ("EIO that passes", ("insert.sending", "settle.complete")),
+    ("EMFILE", ("insert.answered",)),
+    ("truncated", ("decode.shortened", "native.all_sent")),
+    ("corrupt gzip", ("decode.shortened", "settle.complete")),
+)
+
+
+def pairs() -> list[tuple[str, Sequence[str], str, bool]]:
+    """Return what is tried: each fault, the places of the crash, how many rounds, and whether the disk is well then."""
+    if not LONG:
+        return [(name, places, "several rounds", False) for name, places in SOME]
+    places = {name: (*(EARLY if fault.lasts else ()), *LATER) for name, fault in SHORTENS.items()}
+    tried = [(name, some, "several rounds", False) for name in SHORTENS for some in parts(places[name], 4)]
+    return [*tried, *(("EIO that lasts", some, "one round", True) for some in parts(places["EIO that lasts"], 4))]
+
+
+def drop(oracle: Oracle, fault: Shortens) -> tuple[Dropped, bytes]:
+    """Drop a file that is long enough, between two short ones; return it, and its content."""
+    oracle.drop(5)
+    path = oracle.drop(1500, logs=60, bad=3)
+    victim = oracle.files[-1]
+    content = victim.content
+    if fault.packed:
+        path.unlink()
+        target = path.with_name(f"{path.name}.gz")
+        victim.path, victim.content = target, damaged(content)
+        oracle.rename(path, target)
+        target.write_bytes(victim.content)
+    oracle.drop(5, logs=1)
+    return victim, content
+
+
+def damaged(content: bytes) -> bytes:
+    """Return an archive that gives `content` up to `CUT`, and is rubbish from there on."""
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(content[:CUT]) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 1000
+
+
+def crash(oracle: Oracle, fault: Shortens, place: str, victim: Dropped, env: dict[str, str]) -> None:
+    """Run a daemon into the one fault, and then into the other."""
+    here = oracle.spool.parent / "here"
+    traps = ",".join(filter(None, [fault.traps.format(here=here), f"{place}=kill"]))
+    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: traps}) as daemon:
+        if "wait" in fault.traps:
+            wait_until(lambda: here.exists() or daemon.has_ended())
+            [claimed] = [path for path in oracle.claimed() if path.name == victim.path.name]
+            os.truncate(claimed, CUT)
+            victim.content = victim.content[:CUT]
+            here.unlink(missing_ok=True)
+        assert daemon.wait(60) == -signal.SIGKILL, f"{place}: {daemon.told()}"
+
+
+def went_to(oracle: Oracle, victim: Dropped) -> str:
+    """Return the folder that the file has ended in."""
+    [found] = oracle.spool.glob(f"span/*/*/{victim.path.name}")
+    return found.parent.name
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "rounds", "healed"),
+    pairs(),
+    ids=lambda some: some[0] if isinstance(some, tuple) else str(some),
+)
+def test_a_file_ends_early_and_the_daemon_dies(
+    oracle: Oracle, name: str, places: Sequence[str], rounds: str, healed: bool
+) -> None:
+    """The next process meets the same fault, or none (`healed`): either way each line that can be read lands once."""
+    fault = SHORTENS[name]
+    env = fault.env(rounds)
+    for place in places:
+        victim, content = drop(oracle, fault)
+        crash(oracle, fault, place, victim, env)
+        still = {} if healed or "wait" in fault.traps else {VARIABLE: fault.traps}
+        recover(oracle, **env, **still)
+        recover(oracle, **env)
+        if (folder := went_to(oracle, victim)) == "failed":
+            assert fault.lasts, f"{place}: nothing is wrong with the file"
+            oracle.lose(victim, content, content.rfind(b"\n", 0, fault.readable) + 1)
+        else:
+            assert folder == "processed"
+            assert not fault.lasts or healed, f"{place}: it could not be read to its end"
+    oracle.check()

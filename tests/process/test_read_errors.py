@@ -1,0 +1,107 @@
+"""A claimed file that cannot be read for a while: it is waited for, whoever reads it, and nothing of it is lost."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import Daemon, drop, once
+from tests.process.inputs import good
+
+SPANS = "mastra_admin_spans"
+ROWS = 3000
+QUICK = {
+    "SPOOLHOUSE_RETRY__FIRST": "0.05",
+    "SPOOLHOUSE_RETRY__CAP": "0.2",
+    "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.2",
+    "SPOOLHOUSE_SPOOL__MAX_LINE": "64KiB",
+}
+"""A long file is read in several pieces."""
+FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
+BAD = b"no event\n"
+
+
+def counts(database: Database) -> object:
+    """Return how many rows there are, and how many different ones."""
+    return database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}")[0]
+
+
+@pytest.mark.parametrize(
+    "traps",
+    [
+        "read.chunk@3x5=EIO",
+        "read.chunk@3x5=ESTALE",
+        "read.chunk@2x5=EMFILE",
+        "read.open@1x3=EMFILE",
+        "read.small@1x2=EIO,read.open@1x2=ENFILE",
+        "read.count@1x3=EIO",
+        "claim.look@1x3=EMFILE",
+        "claim.look@1x3=EIO",
+    ],
+)
+def test_what_passes_is_waited_for(traps: str, database: Database, tmp_path: Path) -> None:
+    """At each read: of the end of a file, of its pieces, and of what stands before a rejected line."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS) + BAD)
+    drop(tmp_path, "span", "p", "b.jsonl", good("p", 5, first=ROWS) + BAD)
+    with Daemon(database.native_url, tmp_path, env={**QUICK, FAILPOINTS: traps}) as daemon:
+        daemon.wait_for("file_settled", count=2)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+        assert daemon.events("file_delayed" if traps.startswith("claim") else "disk_unavailable"), daemon.told()
+        assert not daemon.events("file_unreadable"), daemon.told()
+    assert counts(database) == (ROWS + 5, ROWS + 5)
+    assert sorted(os.listdir(tmp_path / "span/p")) == ["processed"]  # noqa: PTH208  # names alone
+
+
+def test_it_is_said_which_file_and_over_when_it_is(database: Database, tmp_path: Path) -> None:
+    """Only that file waits: what else is dropped lands."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS))
+    env = {**QUICK, FAILPOINTS: "read.chunk@+131072=EIO", "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "3600"}
+    with Daemon(database.native_url, tmp_path, env=env, http="any port") as daemon:
+        (record, *_) = daemon.wait_for("disk_unavailable", attempts=4)
+        assert str(record["scope"]).endswith("/claimed/span/p/a.jsonl")
+        assert "kernel" in str(record["mend"])
+        assert "a.jsonl" in json.dumps(json.loads(daemon.get("/status").body)["readiness"]["reasons"])
+        drop(tmp_path, "span", "p", "b.jsonl", good("p", 5, first=ROWS))
+        daemon.wait_for("file_settled", path="span/p/b.jsonl")
+
+
+def test_a_stop_does_not_wait_for_a_read(database: Database, tmp_path: Path) -> None:
+    """The grace ends, the next run goes on."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS))
+    env = {**QUICK, FAILPOINTS: "read.chunk@+131072=EIO", "SPOOLHOUSE_SHUTDOWN__GRACE": "0.5"}
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("disk_unavailable")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(20) == 75, daemon.told()
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert counts(database) == (ROWS, ROWS)
+
+
+@pytest.mark.parametrize("lasts", [False, True])
+def test_a_refused_insert_besides_holds_nothing(lasts: bool, database: Database, tmp_path: Path) -> None:
+    """The rows are read again for the next attempt, and are as many as before: to where the file could be read."""
+    with Daemon(database.native_url, tmp_path, "--once", env=QUICK) as daemon:
+        assert daemon.wait() == 0, daemon.told()
+    database.query(f"SYSTEM STOP MERGES {SPANS}")
+    drop(tmp_path, "span", "p", "first.jsonl", good("p", 5))
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    database.query(f"ALTER TABLE {SPANS} MODIFY SETTING parts_to_throw_insert = 1")
+    traps = "read.chunk@+131072=EIO" if lasts else "read.chunk@3x4=EIO,read.chunk@7x4=EIO"
+    env = {**QUICK, FAILPOINTS: traps, "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.5" if lasts else "60"}
+    content = good("p", ROWS, first=5)
+    drop(tmp_path, "span", "p", "a.jsonl", content)
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("clickhouse_unavailable", code=252)
+        if lasts:
+            daemon.wait_for("file_unreadable")
+        database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
+        daemon.wait_for("file_settled")
+        assert not daemon.events("clickhouse_unavailable", code=None), daemon.told()
+    rows = content.count(b"\n", 0, 131072) if lasts else ROWS
+    assert counts(database) == (rows + 5, rows + 5)
+    assert (tmp_path / "span/p/failed/a.jsonl").exists() == lasts
