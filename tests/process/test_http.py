@@ -256,6 +256,72 @@ def test_nobody_keeps_a_health_check_out(database: Database, tmp_path: Path) -> 
         assert not daemon.events("library_message"), "noise from outside is not logged"
 
 
+def ask(port: int, request: bytes) -> bytes:
+    """Send bytes over a connection of their own; return all that comes back until it is closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(request)
+        told = b""
+        while more := client.recv(1 << 16):
+            told += more
+    return told
+
+
+def port_of(daemon: Daemon) -> int:
+    return int(str(daemon.wait_for("http_listening")[0]["url"]).rpartition(":")[2])
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/nowhere"])
+def test_one_connection_gets_few_answers(path: str, database: Database, tmp_path: Path) -> None:
+    """However many requests it sends at once: the last answer says that it is the last, and another one is served."""
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
+        daemon.wait_for("started")
+        port = port_of(daemon)
+        request = b"GET " + path.encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            told = b""
+            try:
+                client.sendall(request * 20_000)
+                while more := client.recv(1 << 16):
+                    told += more
+            except ConnectionError:  # it was closed while there was more to send
+                pass
+        assert 1 <= told.count(b"HTTP/1.1 ") <= 100
+        assert told.count(b"Connection: close") <= 1
+        few = ask(port, request * 100)
+        assert few.count(b"HTTP/1.1 ") == 100
+        assert few.count(b"Connection: close") == 1
+        assert daemon.get("/livez").code == 200
+        assert not daemon.events("library_message")
+
+
+OWN = ["localhost", "LOCALHOST:9464", "127.0.0.1", "[::1]:9464", "10.1.2.3:9464", "spool.example", "Second.:80"]
+FOREIGN = ["evil.example", "localhost.evil.example:9464", "127.0.0.1.evil.example", "[::1].evil.example", ""]
+
+
+def test_only_names_of_its_own_are_answered(database: Database, tmp_path: Path) -> None:
+    """A page elsewhere, whose name leads here, must not read what is served; a health check needs no name."""
+    env = {"SPOOLHOUSE_HTTP__ALLOWED_HOSTS": "spool.example, second"}
+    with Daemon(database.http_url, tmp_path, env=env, http="any port") as daemon:
+        daemon.wait_for("started")
+        port = port_of(daemon)
+
+        def code(path: str, *hosts: str) -> int:
+            named = "".join(f"Host: {host}\r\n" for host in hosts)
+            told = ask(port, f"GET {path} HTTP/1.1\r\n{named}Connection: close\r\n\r\n".encode())
+            number = int(told.split(b" ", 2)[1])
+            assert (number == 421) == (b"http.allowed_hosts" in told), told
+            return number
+
+        for host in OWN:
+            assert {code(path, host) for path in ("/status", "/metrics", "/readyz", "/", "/livez")} == {200}, host
+            assert code("/nowhere", host) == 404
+        for host in FOREIGN:
+            assert {code(path, host) for path in ("/status", "/metrics", "/readyz", "/", "/nowhere")} == {421}, host
+            assert code("/livez", host) == 200
+            assert code("/status", "localhost", host) in {400, 421}
+        assert b" 200 OK" in ask(port, b"GET /status HTTP/1.0\r\n\r\n"), "no browser, no name"
+
+
 def test_a_row_that_clickhouse_refuses_is_counted(database: Database, tmp_path: Path) -> None:
     with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("started")

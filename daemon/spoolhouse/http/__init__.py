@@ -20,5 +20,5 @@ async def looked_at(settings: HttpSettings, source: "Source", *, once: bool) -> 
     from spoolhouse.http.server import serving  # noqa: PLC0415  # 27 MB and 0.2 s, for nothing where it is off
 
     # A run with an end may share its settings with a daemon that has the port.
-    async with serving(settings.address, source, required=asked_for and not once) as url:
+    async with serving(settings.address, source, names=settings.names, required=asked_for and not once) as url:
         yield url

@@ -1,13 +1,15 @@
 """The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
 
 It is bound before the first look at ClickHouse, answers from memory alone, and is no way to harm the daemon: no request
-changes anything, no body is read, and there are never more than a few connections.
+changes anything, no body is read, there are never more than a few connections, each of which gets a few answers, and
+only whoever asks by a name of its own reads what it says.
 """
 
 import asyncio
 import errno
+import ipaddress
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -15,6 +17,7 @@ import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
 
 from spoolhouse.core.status import Liveness, Readiness, Status
 from spoolhouse.errors import BadSettingError
@@ -24,10 +27,15 @@ from spoolhouse.http.page import Page
 log = structlog.get_logger(__name__)
 
 MOST_CONNECTIONS = 64
+MOST_REQUESTS = 100
+"""Answers that one connection gets: whoever sends thousands at once has to come again, behind others."""
 _IDLE_SECONDS = 15.0
 _LONGEST_LINE = 4096
 _CLOSING_SECONDS = 1.0
 _SERVICE_UNAVAILABLE = 503
+_MISDIRECTED = 421
+_Answered = dict[object, int]
+"""How many requests there were on each connection."""
 
 
 class Source(Protocol):
@@ -47,14 +55,17 @@ class Source(Protocol):
 
 
 @asynccontextmanager
-async def serving(address: tuple[str, int], source: Source, *, required: bool) -> AsyncGenerator[str | None]:
-    """Serve on `address` and yield the URL.
+async def serving(
+    address: tuple[str, int], source: Source, *, names: Collection[str] = (), required: bool
+) -> AsyncGenerator[str | None]:
+    """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
     """
+    counts: _Answered = {}
     runner = web.AppRunner(
-        _app(source),
+        _app(source, _guard(names, counts)),
         access_log=None,
         logger=_quiet_logger(),
         handle_signals=False,
@@ -66,7 +77,7 @@ async def serving(address: tuple[str, int], source: Source, *, required: bool) -
     await runner.setup()
     listener = None
     try:
-        listener = await _bind(_door(runner), address, required=required)
+        listener = await _bind(_door(runner, counts), address, required=required)
         url = None if listener is None else _url(listener)
         if url is not None:
             log.info("http_listening", url=url)
@@ -77,7 +88,7 @@ async def serving(address: tuple[str, int], source: Source, *, required: bool) -
         await runner.cleanup()
 
 
-def _door(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+def _door(runner: web.AppRunner, counts: _Answered) -> Callable[[], asyncio.Protocol]:
     """Return what makes the protocol of each new connection: with too many of them, the oldest is closed for it.
 
     Answers are short, so whoever holds a connection for long only waits, or means no good. Refusing the new one
@@ -92,6 +103,8 @@ def _door(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
         connections = server.connections
         if len(connections) >= MOST_CONNECTIONS:
             connections[len(connections) - MOST_CONNECTIONS].force_close()
+        for gone in counts.keys() - set(connections):
+            del counts[gone]
         return server()
 
     return enter
@@ -138,9 +151,54 @@ def _url(listener: asyncio.Server) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _app(source: Source) -> web.Application:
+def is_own(host: str, names: Collection[str]) -> bool:
+    """Tell whether a Host header means this daemon: an address, localhost, or one of `names` (in lower case).
+
+    Names are what lead a browser here for somebody else's page; that page's own name never is an address.
+    """
+    bare, bracket, port = host.partition("]")
+    if bracket:
+        name = bare.removeprefix("[") if host.startswith("[") and (not port or port.startswith(":")) else ""
+    else:
+        name = host.partition(":")[0].rstrip(".").lower()
+    if name == "localhost" or name in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _guard(names: Collection[str], counts: _Answered) -> Middleware:
+    """Return what stands before all answers."""
+
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A health check of a container asks by whatever name, and learns nothing but whether to worry.
+        if request.path == "/livez" or all(is_own(host, names) for host in request.headers.getall("Host", ())):
+            return await handler(request)
+        text = "This is none of the names that this daemon answers to; http.allowed_hosts can name it.\n"
+        return web.Response(status=_MISDIRECTED, text=text)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        count = counts[request.protocol] = counts.get(request.protocol, 0) + 1
+        try:
+            response = await answered(request, handler)
+        except web.HTTPException as error:
+            if count >= MOST_REQUESTS:
+                error.force_close()
+            raise
+        if count >= MOST_REQUESTS:
+            response.force_close()
+        return response
+
+    return guard
+
+
+def _app(source: Source, guard: Middleware) -> web.Application:
     page = Page.load()
-    app = web.Application(client_max_size=0)
+    app = web.Application(client_max_size=0, middlewares=[guard])
 
     def answer(value: Liveness | Readiness | Status, *, well: bool) -> web.Response:
         code = 200 if well else _SERVICE_UNAVAILABLE

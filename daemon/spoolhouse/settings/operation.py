@@ -1,5 +1,6 @@
 """What operators see: HTTP and logs."""
 
+from string import ascii_letters, digits
 from typing import Literal
 
 from pydantic import field_validator
@@ -18,6 +19,17 @@ class HttpSettings(Group):
     sees the names of files and why lines were rejected. If the default port is in use (a second instance on one host),
     a free one is taken; a port that was set and is in use is an error. `spoolhouse status` finds either. With `--once`
     it is served only if this is set, and then a port in use is replaced by a free one, too."""
+
+    allowed_hosts: str = ""
+    """Names, with commas between them, by which the daemon may be asked besides localhost, an address and that of
+    `listen`: "spool.example, spoolhouse". Others get 421, so that no page in somebody's browser can read along by a
+    name of its own that leads here; /livez answers to all."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that are answered to, in lower case."""
+        own = () if self.address is None else (self.address[0],)
+        return frozenset(name.strip().rstrip(".").lower() for name in (*self.allowed_hosts.split(","), *own)) - {""}
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -38,6 +50,13 @@ class HttpSettings(Group):
         if listen != OFF and not (bare and plain and bracketed and number):
             raise ValueError(f"host:port such as 127.0.0.1:9464 or [::1]:9464, or {OFF}")
         return listen
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_allowed_hosts(cls, allowed_hosts: str) -> str:
+        if set(allowed_hosts) - set(ascii_letters + digits + "-_., "):
+            raise ValueError("names such as spool.example, without a port, with commas between them")
+        return allowed_hosts
 
 
 class LogSettings(Group):
