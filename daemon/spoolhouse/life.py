@@ -5,7 +5,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from spoolhouse.http import looked_at
 from spoolhouse.landing.persistence import GivenUpError
 from spoolhouse.notify import Notifier, keep_telling
 from spoolhouse.pipeline.disk import Disk, refusal, to_its_end
+from spoolhouse.pipeline.scan import beside as beside_the_spool
 from spoolhouse.progress import Progress, Silent
 from spoolhouse.service import EXIT_CRASH, EXIT_OK, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service, beside
 from spoolhouse.settings import Settings
@@ -115,6 +116,7 @@ class _Life:
                 if home is None:
                     log.info("stopped", exit_code=EXIT_OK, files=0, left=0)
                     return EXIT_OK
+                await asyncio.to_thread(_name_what_stands_beside, settings, events)
                 stages = Stages(
                     settings=settings,
                     driver=driver,
@@ -186,6 +188,14 @@ def _make_home(root: Path, url: str | None) -> Home:
             home.remove()
         raise
     return home
+
+
+def _name_what_stands_beside(settings: Settings, events: Collection[str]) -> None:
+    found = None
+    with contextlib.suppress(OSError):
+        found = beside_the_spool(settings.spool.root, settings.spool.base_path, events)
+    if found is not None:
+        log.warning("not_taken", path=found.path, reason=found.reason, mend=found.mend)
 
 
 async def _live(service: Service) -> int:

@@ -46,6 +46,10 @@ ODD_TIMES = Counter(
 
 PENDING_FILES = Gauge("spoolhouse_pending_files", "Files that wait in the spool, as the last scan found them.")
 PENDING_BYTES = Gauge("spoolhouse_pending_bytes", "Bytes that wait in the spool, as the last scan found them.")
+NOT_TAKEN = Gauge(
+    "spoolhouse_not_taken",
+    "Files and folders that lie in the spool and are not taken, as the last scan found them; the log says why.",
+)
 OLDEST_PENDING = Gauge(
     "spoolhouse_oldest_pending_age_seconds",
     "Seconds since the oldest pending file was last written; 0 if none is pending.",

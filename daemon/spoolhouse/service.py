@@ -13,8 +13,9 @@ from spoolhouse.core.declaration import EventType, tables
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.log import configure
 from spoolhouse.notify import Notifier, keep_telling
-from spoolhouse.pipeline.arrivals import arrivals, look_through, note_backlog
+from spoolhouse.pipeline.arrivals import arrivals
 from spoolhouse.pipeline.decode import decode
+from spoolhouse.pipeline.scan import counted
 from spoolhouse.pipeline.watching import watch
 from spoolhouse.progress import Silent
 from spoolhouse.pulse import STUCK_AFTER, Pulse
@@ -109,8 +110,8 @@ class Service:
 
     async def _count_backlog(self) -> None:
         spool = self.stages.settings.spool
-        found = await asyncio.to_thread(look_through, spool.root, self.stages.events.keys(), spool.project_id)
-        note_backlog(found, self.stages.desk)
+        stock = await asyncio.to_thread(counted, spool.root, self.stages.events.keys(), spool.project_id)
+        self.stages.desk.note(stock)
 
     async def work(self) -> None:
         """Run all stages until what is claimed has settled: after a stop, or with `once` when nothing is left."""

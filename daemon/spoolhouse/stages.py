@@ -222,7 +222,9 @@ class Stages:
 
     def is_left_over(self) -> bool:
         """Tell whether anything that was pending is in no final place."""
-        return self.is_unsettled() or bool(self.settler.stuck or self.desk.refused or self.adopter.held)
+        return self.is_unsettled() or bool(
+            self.settler.stuck or self.desk.refused or self.desk.unread or self.adopter.held
+        )
 
     @property
     def _insert_prefix(self) -> str:

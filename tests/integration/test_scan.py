@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from spoolhouse.channel import channel
 from spoolhouse.pipeline import arrivals as arrivals_stage
-from spoolhouse.pipeline.arrivals import Desk, Look, Seen, Strange, arrivals, scan
+from spoolhouse.pipeline.arrivals import Desk, Look, arrivals
+from spoolhouse.pipeline.scan import Seen, Strange, scan
 from spoolhouse.pipeline.watching import watch
 from spoolhouse.progress import Silent
 from spoolhouse.spool.layout import Place
@@ -88,7 +89,7 @@ def test_an_empty_or_missing_spool_has_nothing(spool: Path) -> None:
 
 
 def test_hidden_and_temporary_files_are_passed_over_in_silence(spool: Path) -> None:
-    for name in (".a.jsonl", "a.jsonl.tmp", "a.jsonl.part", "a.jsonl~", "a.jsonl.swp", ".a.jsonl.x7Hq", "notes.txt"):
+    for name in (".a.jsonl", "a.jsonl.tmp", "a.jsonl.part", "a.jsonl~", "a.jsonl.swp", ".a.jsonl.x7Hq"):
         _drop(spool, f"span/p/{name}")
     _drop(spool, "span/.hidden/a.jsonl")
     _drop(spool, ".hidden/p/a.jsonl")

@@ -132,6 +132,7 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
         "failed": {"files": 1, "bytes": 1},
         "rejected": {"files": 2, "bytes": len(record) + 3},
         "rejected_lines": 8,
+        "unlisted": [],
     }
     assert told["not_taken"] == [f"{tmp_path}/nonsense: no such event type"]
     seen = text(tmp_path)

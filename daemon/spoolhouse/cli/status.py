@@ -21,6 +21,7 @@ from spoolhouse.log import printable
 from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
+    from spoolhouse.settings.spool import SpoolSettings
     from spoolhouse.spool.sight import Ends, Instance, Pile
 
 _EPILOG = """\
@@ -46,6 +47,7 @@ _FOLDERS_EVERY = 5.0
 _FOLDERS_SHARE = 20.0
 _SHORTEST, _LONGEST = 0.05, 86400.0
 """Seconds between two looks."""
+_MOST_NOT_TAKEN = 1000
 OK = 0
 NEEDS_A_PERSON = 1
 
@@ -126,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
         root = flags.spool(settings)
         from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
 
-        look = Survey(root, settings.spool.project_id, load(settings.events.folder).keys())
+        look = Survey(root, settings.spool, load(settings.events.folder).keys())
     from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
 
     if options.watch:
@@ -210,11 +212,11 @@ class Survey:
     takes long. The daemons are asked each time.
     """
 
-    def __init__(self, root: Path, project_id: str | None, types: Collection[str]) -> None:
-        """Look into the spool `root`, with an eye on the files of one project, or of all (None), of these types."""
+    def __init__(self, root: Path, spool: "SpoolSettings", types: Collection[str]) -> None:
+        """Look into the spool `root` with these settings, with an eye on the files of these types."""
         self._root = root
         self._types = types
-        self._project_id = project_id
+        self._spool = spool
         self._last: Report | None = None
         self._due = 0.0
 
@@ -232,24 +234,29 @@ class Survey:
         return replace(self._last, at=now, paused=pausing.paused(self._root), instances=looks)
 
     def _folders(self) -> Report:
-        from spoolhouse.pipeline.arrivals import Strange, scan  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.pipeline.scan import Strange, beside, scan  # noqa: PLC0415  # --help needs none of it
         from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
 
         now = time.time()
-        pending, oldest, strange = sight.Pile(), now, []
-        for item in scan(self._root, self._types, self._project_id):
+        pending, oldest, strange = sight.Pile(), now, dict[str, None]()
+        if (other := beside(self._root, self._spool.base_path, self._types)) is not None:
+            strange[printable(f"{other.path}: {other.reason}; {other.mend}")] = None
+        for item in scan(self._root, self._types, self._spool.project_id):
             if isinstance(item, Strange):
-                strange.append(printable(f"{item.path}: {item.reason}"))
+                if len(strange) < _MOST_NOT_TAKEN:
+                    strange[printable(f"{item.path}: {item.reason}")] = None
             else:
                 pending, oldest = pending.plus(item.size), min(oldest, item.mtime_ns / 1e9)
+        ends = sight.ends(self._root)
+        strange.update(dict.fromkeys(map(printable, ends.unlisted)))
         return Report(
             spool=printable(self._root),
             at=now,
             pending=pending,
             oldest_seconds=round(max(0.0, now - oldest), 1) if pending.files else 0.0,
             paused=None,
-            not_taken=strange,
-            ends=sight.ends(self._root),
+            not_taken=list(strange),
+            ends=ends,
             instances=[],
         )
 

@@ -42,14 +42,19 @@ class Encoding(StrEnum):
     ZSTD = "zstd"
 
 
-_SUFFIXES = {".jsonl": Encoding.PLAIN, ".jsonl.gz": Encoding.GZIP, ".jsonl.zst": Encoding.ZSTD}
+SUFFIXES = {".jsonl": Encoding.PLAIN, ".jsonl.gz": Encoding.GZIP, ".jsonl.zst": Encoding.ZSTD}
+
+
+def is_passing(name: str) -> bool:
+    """Tell whether a name is one that a producer uses for a while only: hidden, or temporary."""
+    return name.startswith(".") or name.endswith(TEMPORARY_SUFFIXES)
 
 
 def encoding(name: str) -> Encoding | None:
     """Return how a file of this name is packed, or None if it is no name that we take."""
-    if name.startswith(".") or name.endswith(TEMPORARY_SUFFIXES):
+    if is_passing(name):
         return None
-    for suffix, result in _SUFFIXES.items():
+    for suffix, result in SUFFIXES.items():
         if name.endswith(suffix) and len(name) > len(suffix):
             return result
     return None
@@ -95,7 +100,7 @@ def numbered(name: str, number: int) -> str:
     """
     if number == 0:
         return name
-    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.endswith(suffix):
             return extended(name.removesuffix(suffix), f".{number}{suffix}")
     return extended(name, f".{number}")
@@ -103,7 +108,7 @@ def numbered(name: str, number: int) -> str:
 
 def unnumbered(name: str) -> tuple[str, ...]:
     """Return the names that a file of this name may have been dropped under: its own, and that without a number."""
-    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.endswith(suffix):
             stem, dot, number = name.removesuffix(suffix).rpartition(".")
             return (name, stem + suffix) if dot and stem and number.isdecimal() else (name,)

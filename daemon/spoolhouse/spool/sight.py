@@ -64,6 +64,8 @@ class Ends:
     rejected: Pile
     rejected_lines: int | None
     """None where there is too much of it to be counted at a glance."""
+    unlisted: tuple[str, ...] = ()
+    """Folders that cannot be listed, and why: what lies there is not counted."""
 
 
 def look(spool: Path, now: float) -> list[Instance]:
@@ -74,17 +76,19 @@ def look(spool: Path, now: float) -> list[Instance]:
 def ends(spool: Path) -> Ends:
     """Return what is in the `failed/` folders and in `rejected/`."""
     failed = rejected = Pile()
-    for path, size in _files(spool, depth=3, only=layout.FAILED):
+    refused: dict[str, str] = {}
+    for path, size in _files(spool, depth=3, only=layout.FAILED, refused=refused):
         if not path.name.endswith(".reason.txt"):
             failed = failed.plus(size)
     records = []
-    for path, size in _walk(spool / layout.REJECTED, hidden=False):
+    for path, size in _walk(spool / layout.REJECTED, hidden=False, refused=refused):
         rejected = rejected.plus(size)
         if path.name.endswith(".jsonl"):
             records.append((path, size))
     few = sum(size for _, size in records) <= _LINES_READ
     lines = sum(_lines(path) for path, _ in records) if few else None
-    return Ends(failed=failed, rejected=rejected, rejected_lines=lines)
+    unlisted = tuple(f"{folder}: cannot be listed: {why}" for folder, why in refused.items())
+    return Ends(failed=failed, rejected=rejected, rejected_lines=lines, unlisted=unlisted)
 
 
 def _instance(folder: Path, now: float) -> Instance:
@@ -95,7 +99,7 @@ def _instance(folder: Path, now: float) -> Instance:
     seen = announced if announced in pids else next(iter(pids), None)
     pid = seen if seen is not None else announced
     claimed = Pile()
-    for _, size in _walk(folder / layout.CLAIMED):
+    for _, size in _walk(folder / layout.CLAIMED, refused={}):
         claimed = claimed.plus(size)
     url, host = told.get("url"), told.get("host")
     return Instance(
@@ -164,40 +168,46 @@ def _last_write(folder: Path) -> float:
     return max(times)
 
 
-def _files(spool: Path, *, depth: int, only: str) -> Iterator[tuple[Path, int]]:
+def _files(spool: Path, *, depth: int, only: str, refused: dict[str, str]) -> Iterator[tuple[Path, int]]:
     """Yield the files in the folders called `only` that are `depth` below the spool."""
     folders = [spool]
     for level in range(depth):
         folders = [
             Path(entry.path)
             for folder in folders
-            for entry in _entries(folder)
+            for entry in _entries(folder, refused)
             if (entry.name == only if level == depth - 1 else not entry.name.startswith("."))
             and entry.is_dir(follow_symlinks=False)
         ]
     for folder in folders:
-        yield from _walk(folder)
+        yield from _walk(folder, refused=refused)
 
 
-def _walk(folder: Path, *, hidden: bool = True) -> Iterator[tuple[Path, int]]:
+def _walk(folder: Path, *, hidden: bool = True, refused: dict[str, str]) -> Iterator[tuple[Path, int]]:
     """Yield each regular file below a folder, and its size; follows no link, and only if told so a `hidden` name."""
-    for entry in _entries(folder):
+    for entry in _entries(folder, refused):
         if not hidden and entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), hidden=hidden)
+            yield from _walk(Path(entry.path), hidden=hidden, refused=refused)
         elif entry.is_file(follow_symlinks=False):
             try:
                 yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                refused[entry.path] = error.strerror or "it cannot be looked at"
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, refused: dict[str, str]) -> list[os.DirEntry[str]]:
+    """Return what is in a folder; note in `refused` one that cannot be listed, and why."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        refused[os.fspath(folder)] = error.strerror or "it cannot be looked at"
         return []
 
 

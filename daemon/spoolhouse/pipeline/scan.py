@@ -1,0 +1,248 @@
+"""Scan: what lies where files are dropped, counted; of what is complete, the oldest files of each project and type.
+
+Promises: a scan holds no more than `MOST_READY` files and `MOST_WATCHED` others, however many there are; who is left
+out has its turn in the next scan, and no project or type is left out for another one's files.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spoolhouse import metrics, pulse
+from spoolhouse.spool import layout
+from spoolhouse.spool.layout import Place
+
+MOST_READY = 64_000
+MOST_WATCHED = 20_000
+_MOST_STRANGE = 1000
+_NEVER_OUR_BUSINESS = frozenset({layout.STATE, layout.REJECTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A pending file as a scan found it. `mtime_ns` and `size` tell whether it still grows."""
+
+    place: Place
+    size: int
+    mtime_ns: int
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Return what takes turns with others."""
+        return self.place.project, self.place.type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strange:
+    """Something in the spool that will not be taken, and why."""
+
+    path: str
+    reason: str
+    mend: str = ""
+    """What a person has to do for it; empty where it may well stay as it is."""
+    count: int = 1
+    """How many files, or folders, it stands for."""
+    unread: bool = False
+    """Nobody knows what it holds: there may be files to be taken."""
+
+
+def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Strange]:
+    """Yield all that lies where files are dropped. Never descends into archives, never follows a link."""
+    for entry in _entries(spool):
+        if isinstance(entry, Strange):
+            yield entry
+        elif entry.name in _NEVER_OUR_BUSINESS or entry.name.startswith("."):
+            continue
+        elif not entry.is_dir(follow_symlinks=False):
+            yield Strange(path=entry.path, reason="not at {type}/{project}/")
+        elif entry.name not in types:
+            yield Strange(path=entry.path, reason="no such event type")
+        else:
+            yield from _scan_type(entry, project_id)
+
+
+def _scan_type(type_folder: os.DirEntry[str], project_id: str | None) -> Iterator[Seen | Strange]:
+    for project in _entries(Path(type_folder.path)):
+        if isinstance(project, Strange):
+            yield project
+        elif project.name.startswith("."):
+            continue
+        elif not project.is_dir(follow_symlinks=False):
+            yield Strange(path=project.path, reason="not at {type}/{project}/")
+        elif project_id is None or project.name == project_id:
+            yield from _scan_project(type_folder.name, project)
+
+
+def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Strange]:
+    others, example = 0, ""
+    for entry in _entries(Path(project.path)):
+        if isinstance(entry, Strange):
+            yield entry
+        elif layout.encoding(entry.name) is not None:
+            yield from _scan_file(type_name, project.name, entry)
+        elif entry.is_dir(follow_symlinks=False):
+            if entry.name not in {layout.PROCESSED, layout.FAILED} and not entry.name.startswith("."):
+                yield Strange(path=entry.path, reason="not at {type}/{project}/")
+        elif not layout.is_passing(entry.name):
+            others, example = others + 1, min(example or entry.name, entry.name)
+    if others:
+        what = "1 file has" if others == 1 else f"{others} files have"
+        reason = f"{what} none of the suffixes {', '.join(layout.SUFFIXES)}: {example}"
+        yield Strange(path=project.path, reason=reason, count=others)
+
+
+def _scan_file(type_name: str, project: str, entry: os.DirEntry[str]) -> Iterator[Seen | Strange]:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Strange(path=entry.path, reason=error.strerror or "cannot be looked at", unread=True)
+        return
+    if stat.S_ISREG(status.st_mode):
+        place = Place(type=type_name, project=project, name=entry.name)
+        yield Seen(place=place, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    else:
+        yield Strange(path=entry.path, reason="not a regular file")
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Strange]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                pulse.beat()  # a scan may take as long as the folder is large
+                yield entry
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        mend = "let the daemon's user read and write it" if isinstance(error, PermissionError) else "see to its disk"
+        reason = f"cannot be listed: {error.strerror}"
+        yield Strange(path=os.fspath(folder), reason=reason, mend=mend, unread=True)
+
+
+def beside(root: Path, base_path: str, types: Collection[str]) -> Strange | None:
+    """Return a type folder that stands beside the spool `root` (…/`base_path`), if that has none itself.
+
+    Somebody has taken the folder above for the spool, and nothing of it would ever be taken.
+    """
+    if not base_path or any((root / name).is_dir() for name in types):
+        return None
+    above = root.parents[len(Path(base_path).parts) - 1]
+    found = next((name for name in sorted(types) if (above / name).is_dir()), None)
+    if found is None:
+        return None
+    reason = f"it stands beside the spool, {root}, which has no folder of an event type"
+    mend = 'set spool.base_path to "" (--base-path "") if that is where files are dropped, or move them into the spool'
+    return Strange(path=os.fspath(above / found), reason=reason, mend=mend)
+
+
+class Quiet:
+    """Decides which files have stopped changing. Pure: both clocks are arguments."""
+
+    def __init__(self, quiet: float, most: int = MOST_WATCHED) -> None:
+        """Take how many seconds a file must stay the same; it may be changed at any time. Watch `most` at once."""
+        self.quiet = quiet
+        self._most = most
+        self._watched: dict[Place, tuple[Seen, float]] = {}
+
+    def settled(self, seen: Iterable[Seen], *, clock: Callable[[], float], wall: float) -> Iterator[Seen]:
+        """Yield those of `seen` that are complete; remember the others for the next call, as many as may be.
+
+        A file that was last written longer ago than `quiet` by the wall clock is complete at first sight; one with a
+        later time (or from the future, a clock that is off) is watched by the monotonic clock.
+        """
+        watched: dict[Place, tuple[Seen, float]] = {}
+        for file in seen:
+            if wall - file.mtime_ns / 1e9 >= self.quiet:
+                yield file
+                continue
+            before, now = self._watched.pop(file.place, None), clock()
+            since = before[1] if before is not None and before[0] == file else now
+            if now - since >= self.quiet:
+                yield file
+            elif before is not None or len(watched) + len(self._watched) < self._most:
+                watched[file.place] = (file, since)
+        self._watched = watched
+
+    def due(self) -> float | None:
+        """Return when the first watched file may be complete, by the monotonic clock; None if none is watched."""
+        return min((since + self.quiet for _, since in self._watched.values()), default=None)
+
+
+@dataclass(slots=True)
+class Stock:
+    """What a scan has found, counted; and what may be claimed of it."""
+
+    files: int = 0
+    bytes: int = 0
+    oldest_ns: int | None = None
+    strange: list[Strange] = field(default_factory=list)
+    ready: list[Seen] = field(default_factory=list)
+    """Complete files, the oldest first."""
+    more: bool = False
+    """Others are complete, too."""
+    unrefused: int = 0
+    """Pending files, but for those that could not be claimed a moment ago."""
+
+    def counted(self, found: Iterable[Seen | Strange]) -> Iterator[Seen]:
+        """Count all of `found`, for people and gauges too; yield the pending files."""
+        not_taken = 0
+        for item in found:
+            if isinstance(item, Strange):
+                not_taken += item.count
+                if len(self.strange) < _MOST_STRANGE:
+                    self.strange.append(item)
+                continue
+            self.files += 1
+            self.bytes += item.size
+            self.oldest_ns = item.mtime_ns if self.oldest_ns is None else min(self.oldest_ns, item.mtime_ns)
+            yield item
+        metrics.PENDING_FILES.set(self.files)
+        metrics.PENDING_BYTES.set(self.bytes)
+        metrics.NOT_TAKEN.set(not_taken)
+
+    def keep(self, settled: Iterable[Seen], most: int = MOST_READY) -> None:
+        """Keep the oldest of `settled`, about as many of each project and type."""
+        groups: dict[tuple[str, str], list[Seen]] = {}
+        count = 0
+        for file in settled:
+            groups.setdefault(file.group, []).append(file)
+            count += 1
+            if count >= most + most // 4 + len(groups):
+                count = self._cut(groups, most)
+        self._cut(groups, most)
+        self.ready = sorted((file for some in groups.values() for file in some), key=_age)
+
+    def _cut(self, groups: dict[tuple[str, str], list[Seen]], most: int) -> int:
+        share = _share([len(some) for some in groups.values()], most)
+        for some in groups.values():
+            if len(some) > share:
+                some.sort(key=_age)
+                del some[share:]
+                self.more = True
+        return sum(map(len, groups.values()))
+
+
+def counted(spool: Path, types: Collection[str], project_id: str | None) -> Stock:
+    """Return what a scan finds, and keep none of the files. Blocks on the disk."""
+    stock = Stock()
+    deque(stock.counted(scan(spool, types, project_id)), maxlen=0)
+    return stock
+
+
+def _age(file: Seen) -> tuple[int, Place]:
+    return file.mtime_ns, file.place
+
+
+def _share(sizes: list[int], most: int) -> int:
+    """Return how many each may keep so that all together keep `most`; at least one."""
+    left, groups = most, len(sizes)
+    for number, size in enumerate(sorted(sizes)):
+        share = left // (groups - number)
+        if size >= share:
+            return max(1, share)
+        left -= size
+    return most
