@@ -15,6 +15,7 @@ from spoolhouse.export import SpoolWriter
 from spoolhouse.export.declared_sample import maker
 from spoolhouse.export.sample import Sample
 from spoolhouse.replay.settled import archive
+from spoolhouse.replay.verify import verify
 from spoolhouse.schema.migrate import check
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
@@ -143,7 +144,8 @@ async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
     driver = open_driver(used)
     try:
         files = archive(used, driver, declarations.load(used.events.folder))
-        return {one.verdict: one.rows async for _, verdicts in files.verify(path) for one in verdicts}
+        [verified] = [one async for one in verify(files, [path])]
+        return {one.verdict: one.rows for _, verdicts in verified.batches for one in verdicts}
     finally:
         await driver.close()
 

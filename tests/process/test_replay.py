@@ -1,6 +1,7 @@
 """`spoolhouse replay` and `spoolhouse trace-file`: what was lost or rejected comes back, once, however often asked."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -272,6 +273,42 @@ def test_each_row_is_verified(database: Database, tmp_path: Path) -> None:
     }
     assert not database.query("SHOW TABLES LIKE '%mend%'")
     verify(database, tmp_path, "--since", "yesterday", code=2)
+
+
+def test_many_files_are_verified_together(database: Database, tmp_path: Path) -> None:
+    """With few statements a file; what is wrong with one is said of that one, and a bar shows how far it is."""
+    count = 120
+    for number in range(count):
+        drop(tmp_path, "span", "p", f"{number}.jsonl", lines([span("p", 2 * number), span("p", 2 * number + 1)]))
+    code, daemon = once(database.native_url, tmp_path)
+    assert code == 0, daemon.told()
+    database.query(f"ALTER TABLE {PREFIX}spans DELETE WHERE span_id = 'p-14' SETTINGS mutations_sync = 2")
+    (tmp_path / "span/p/processed/9.jsonl").write_bytes(b"[]\n")
+    asked = "SELECT value FROM system.events WHERE event = 'Query'"
+    ((before,),) = database.query(asked)
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "", "--json")
+    ours, theirs = os.openpty()
+    shown = b""
+    with subprocess.Popen(
+        [str(SCRIPT), "verify", "--since", "1h", *where], stdout=subprocess.PIPE, stderr=theirs
+    ) as run:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # the terminal's end
+            while more := os.read(ours, 1 << 16):
+                shown += more
+        os.close(ours)
+        output, _ = run.communicate(timeout=60)
+    ((after,),) = database.query(asked)
+    assert run.returncode == 1
+    told = [json.loads(line) for line in output.splitlines()]
+    (missing,) = [one for one in told if one.get("verdict") == "missing"]
+    assert (missing["file"], missing["rows"]) == (str(tmp_path / "span/p/processed/7.jsonl"), 1)
+    (changed,) = [one for one in told if "error" in one]
+    assert changed["file"] == str(tmp_path / "span/p/processed/9.jsonl")
+    assert sum(one["rows"] for one in told if one.get("verdict") == "there") == 2 * (count - 1) - 1
+    assert int(str(after)) - int(str(before)) < 3 * count
+    assert b"files verified" in shown
+    assert not database.query("SHOW TABLES LIKE '%mend%'")
 
 
 async def test_files_since_then_are_found_in_one_pass(

@@ -6,18 +6,17 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.errors import SpoolError
 from spoolhouse.log import printable, shown
 
 if TYPE_CHECKING:
-    from spoolhouse.replay.settled import Archive
+    from spoolhouse.replay.verify import Verified
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
@@ -86,8 +85,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | None, *, as_json: bool) -> int:
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.cli.estimate import Estimate  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.declarations import load  # noqa: PLC0415  # nor this
+    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.replay.verify import verify  # noqa: PLC0415  # nor this
     from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
 
     await asyncio.to_thread(flags.spool, settings)
@@ -96,13 +97,12 @@ async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | N
     good = True
     try:
         files = archive(settings, driver, load(settings.events.folder))
-        async for path in _given(paths) if since_ms is None else files.taken_since(since_ms):
-            try:
-                good &= await _verify_file(files, path, totals, as_json=as_json)
-            except SpoolError as error:
-                told = {"file": printable(path), "error": printable(str(error))}
-                print(json.dumps(told) if as_json else shown(f"not verified: {error}"))
-                good = False
+        if since_ms is not None:
+            paths = [path async for path in files.taken_since(since_ms)]
+        with Estimate("files verified", len(paths)) as estimate:
+            async for verified in verify(files, paths):
+                good &= _tell(verified, totals, as_json=as_json)
+                estimate.advance()
     finally:
         await driver.close()
     if not as_json:
@@ -110,21 +110,23 @@ async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | N
     return 0 if good else 1
 
 
-async def _verify_file(files: "Archive", path: Path, totals: "Counter[str]", *, as_json: bool) -> bool:
+def _tell(verified: "Verified", totals: "Counter[str]", *, as_json: bool) -> bool:
+    """Print what came of a file; return whether all of it is as it should be."""
+    if verified.error is not None:
+        told = {"file": printable(verified.path), "error": printable(str(verified.error))}
+        print(json.dumps(told) if as_json else shown(f"not verified: {verified.error}"))
+        return False
     good = True
-    async for wanted, verdicts in files.verify(path):
+    for wanted, verdicts in verified.batches:
         for verdict in verdicts:
             totals[verdict.verdict] += verdict.rows
             good &= not verdict.is_bad
             if as_json:
-                where = {"file": printable(path), "table": wanted.table.name, "batch": wanted.landed_as}
+                where = {"file": printable(verified.path), "table": wanted.table.name, "batch": wanted.landed_as}
                 print(json.dumps({**where, **asdict(verdict)}))
             elif verdict.is_bad:
-                print(shown(f"{path}: {verdict.rows} rows of {wanted.table.name} are {verdict.verdict}, such as"))
+                print(
+                    shown(f"{verified.path}: {verdict.rows} rows of {wanted.table.name} are {verdict.verdict}, such as")
+                )
                 print("".join(f"  {shown(example)}\n" for example in verdict.examples), end="")
     return good
-
-
-async def _given(paths: Sequence[Path]) -> AsyncIterator[Path]:
-    for path in paths:
-        yield path

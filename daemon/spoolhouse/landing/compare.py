@@ -63,37 +63,37 @@ async def strangers(
     return int(str(count))
 
 
-async def compare(mender: Mender, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> list[Verdict]:
-    """Return how the rows of a batch fare in their table, every column compared. Raises `StoreError`.
+async def compare(mender: Mender, table: Table, own: str) -> dict[str, list[Verdict]]:
+    """Return how the rows that are staged in `own` fare in their table, every column compared, by their batch id.
 
-    What is staged for it is the caller's to tidy up.
+    Raises `StoreError`.
     """
-    own = await mender.stage(table, insert, rows)
     keys = identifiers(table.order_by)
     # As text: the hash of a NULL is NULL, whatever stands beside it.
     everything = f"cityHash64(toString(({identifiers(tuple(column.name for column in table.columns))})))"
     written = (
-        f"SELECT {keys}, `recorded_at` AS _version, {everything} AS _content, {_is_expired(table)} AS _expired"  # noqa: S608  # declared names
-        f" FROM {identifier(own)}"
+        f"SELECT {keys}, `recorded_at` AS _version, {everything} AS _content, {_is_expired(table)} AS _expired,"  # noqa: S608  # declared names
+        f" toString(`batch_id`) AS _batch FROM {identifier(own)}"
     )
     held = (
         f"SELECT {keys}, max(`recorded_at`) AS _latest, groupUniqArray({everything}) AS _contents, 1 AS _known"  # noqa: S608  # declared names
         f" FROM {_same_keys(mender, table, own)} GROUP BY {keys}"
     )
     judged = (
-        f"SELECT toString(({keys})) AS _row, multiIf(has(_contents, _content), '{THERE}',"  # noqa: S608  # declared names
+        f"SELECT _batch, toString(({keys})) AS _row, multiIf(has(_contents, _content), '{THERE}',"  # noqa: S608  # declared names
         f" ifNull(_known, 0) = 0, if(_expired, '{EXPIRED}', '{MISSING}'),"
         f" _latest > _version, '{SUPERSEDED}', '{DIFFERENT}') AS _verdict"
         f" FROM ({written}) AS _written LEFT JOIN ({held}) AS _held USING ({keys})"
     )
     found = await mender.driver.execute(
-        f"SELECT _verdict, count(), arrayStringConcat(groupArraySorted({_EXAMPLES})(_row), '\\n')"  # noqa: S608  # declared names
-        f" FROM ({judged}) GROUP BY _verdict ORDER BY _verdict"
+        f"SELECT _batch, _verdict, count(), arrayStringConcat(groupArraySorted({_EXAMPLES})(_row), '\\n')"  # noqa: S608  # declared names
+        f" FROM ({judged}) GROUP BY _batch, _verdict ORDER BY _batch, _verdict"
     )
-    return [
-        Verdict(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
-        for verdict, count, examples in found
-    ]
+    verdicts: dict[str, list[Verdict]] = {}
+    for batch, verdict, count, examples in found:
+        one = Verdict(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
+        verdicts.setdefault(str(batch), []).append(one)
+    return verdicts
 
 
 def _same_keys(mender: Mender, table: Table, own: str) -> str:

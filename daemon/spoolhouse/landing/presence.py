@@ -5,7 +5,7 @@ others. Counts would lie after merges; presence does not, and a partition of a b
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -66,25 +66,22 @@ async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix
     return Found(partitions={name: frozenset(some) for name, some in partitions.items()})
 
 
-async def expect_no_attempt(driver: Driver, batch_id: str, *, prefix: str, shards: Shards | None) -> None:
+async def expect_no_attempt(driver: Driver, batch_ids: Collection[str], *, prefix: str, shards: Shards | None) -> None:
     """Raise `TransientError` while an earlier attempt is at work: what it will have done cannot be looked up yet.
 
     A user who may not see the running queries learns it a moment later: a second insert of the same id is refused.
     """
     everywhere = "" if shards is None else f"clusterAllReplicas({literal(shards.cluster)}, "
     processes = f"{everywhere}system.processes{')' if everywhere else ''}"
+    named = [name for one in batch_ids for name in (literal(one), staging_name(one, prefix=prefix))]
     try:
         running = await driver.execute(
             # An embedded engine gives its queries ids of its own; the batch's stands in the text of its insert.
             # Whoever asks this very question names it, too; what that asks of other shards is no initial query.
             f"SELECT 1 FROM {processes} WHERE is_initial_query AND "  # noqa: S608  # a name from the settings
-            "(query_id = {query:String} OR (position(query, 'system.processes') = 0"
-            " AND (position(query, {batch:String}) > 0 OR position(query, {staging:String}) > 0)))",
-            {
-                "query": insert_query_id(batch_id),
-                "batch": literal(batch_id),
-                "staging": staging_name(batch_id, prefix=prefix),
-            },
+            "(has({queries:Array(String)}, query_id) OR (position(query, 'system.processes') = 0"
+            " AND arrayExists(name -> position(query, name) > 0, {named:Array(String)})))",
+            {"queries": [insert_query_id(one) for one in batch_ids], "named": named},
         )
     except OperatorError as error:
         if error.code != _ACCESS_DENIED:

@@ -216,7 +216,7 @@ class Inserter:
         insert = delivery.insert()
         server = await self._server(delivery)
         if delivery.doubtful and not self._through:
-            await expect_no_attempt(server, insert.batch_id, prefix=self._prefix, shards=self._elsewhere(delivery))
+            await expect_no_attempt(server, [insert.batch_id], prefix=self._prefix, shards=self._elsewhere(delivery))
             # A view that failed is not mended from here: it gets the rows by the same token once more.
             found = Found() if delivery.in_view else await self._find(delivery)
             if delivery.batch.shipment.replay and delivery.batch.shipment.fingerprint != self.fingerprint:
@@ -275,7 +275,7 @@ class Inserter:
         if delivery.doubtful and self._servers.are_several and not self._through:
             if delivery.batch.shipment.replay:
                 for other in await self._servers.others(server):
-                    await expect_no_attempt(other, delivery.batch_id, prefix=self._prefix, shards=self._shards)
+                    await expect_no_attempt(other, [delivery.batch_id], prefix=self._prefix, shards=self._shards)
             await catch_up(server, objects(delivery.batch.table, prefix=self._prefix))
         return server
 

@@ -19,6 +19,7 @@ from spoolhouse.landing.compare import MISSING
 from spoolhouse.landing.lineage import Traced, of_files, one_taking
 from spoolhouse.replay.rest import Rest, rest_of
 from spoolhouse.replay.settled import Archive
+from spoolhouse.replay.verify import verify
 from spoolhouse.spool import files, instances, layout
 from spoolhouse.spool.archive import settled
 from spoolhouse.spool.layout import Encoding, Place
@@ -75,8 +76,10 @@ class Failed:
 
     async def _drop(self, rest: Rest, *, dry_run: bool) -> bool:
         """Drop the rest of an archive, unless there is none, or that was done before; return whether it goes now."""
-        async for wanted, verdicts in self.archive.verify(rest.archive):
-            for verdict in verdicts:
+        async for verified in verify(self.archive, [rest.archive]):
+            if verified.error is not None:
+                raise verified.error
+            for wanted, verdict in ((wanted, one) for wanted, verdicts in verified.batches for one in verdicts):
                 if verdict.verdict == MISSING:
                     raise SpoolError(
                         f"{rest.archive}: {verdict.rows} rows of {wanted.table.name} in the first {rest.start} bytes of"

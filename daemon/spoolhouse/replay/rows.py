@@ -26,6 +26,8 @@ class Wanted:
     """The batch id that they get if they are brought back; the same each time."""
     clock_ms: int
     rows: Callable[[], AsyncIterator[Rows]]
+    count: int = 1
+    """How many they are."""
 
     def insert(self, prefix: str) -> RowsInsert:
         """Return the insert that would bring the rows back."""
@@ -66,7 +68,7 @@ async def bring_back(mender: Mender, wanted: Wanted, *, dry_run: bool) -> Outcom
     async for rows in wanted.rows():
         partitions |= partitions_of(rows, wanted.table)
         count += rows.count
-    await expect_no_attempt(mender.driver, wanted.id, prefix=prefix, shards=shards)
+    await expect_no_attempt(mender.driver, [wanted.id], prefix=prefix, shards=shards)
     await catch_up(mender.driver, objects(wanted.table, prefix=prefix))
     found = await find(mender.driver, wanted.table, [wanted.landed_as, wanted.id], prefix=prefix, shards=shards)
     lacking = tuple(

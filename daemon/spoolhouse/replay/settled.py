@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-import secrets
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +15,8 @@ from spoolhouse.core.parts import Part, overlap
 from spoolhouse.core.ports import Driver, Rows
 from spoolhouse.core.shipment import CHUNK_BYTES
 from spoolhouse.errors import SpoolError
-from spoolhouse.landing.compare import Verdict, compare
 from spoolhouse.landing.lineage import Traced, files_since, of_files, one_taking
 from spoolhouse.landing.mend import Mender
-from spoolhouse.landing.presence import expect_no_attempt
 from spoolhouse.landing.whole_view import catch_up
 from spoolhouse.replay.rows import Outcome, Wanted, bring_back
 from spoolhouse.settings import Settings
@@ -61,13 +58,19 @@ class Archive:
 
         Raises `SpoolError` if it is no file of the spool, or if several may be meant; `StoreError`.
         """
-        places, inode = await asyncio.to_thread(self._identify, path)
+        places, inode = await asyncio.to_thread(self.identify, path)
+        found = await of_files(self.driver, [str(place) for place in places], prefix=self.prefix)
+        return self.taking(path, found, inode)
+
+    @staticmethod
+    def taking(path: Path, traced: Sequence[Traced], inode: int | None) -> list[Traced]:
+        """Return those lines of the ledger that are of the file at `path`, of all that were dropped under its name."""
         try:
-            return one_taking(await of_files(self.driver, [str(place) for place in places], prefix=self.prefix), inode)
+            return one_taking(traced, inode)
         except LookupError as error:
             raise SpoolError(f"{path}: {error}") from error
 
-    def _identify(self, path: Path) -> tuple[tuple[Place, ...], int | None]:
+    def identify(self, path: Path) -> tuple[tuple[Place, ...], int | None]:
         """Return where a file may have been dropped, and its inode, if it is there."""
         absolute = Path(os.path.normpath(path.absolute()))
         if not absolute.is_relative_to(self.spool):
@@ -87,23 +90,6 @@ class Archive:
         """
         async for wanted in self._wanted(path):
             yield await bring_back(self.mender, wanted, dry_run=dry_run)
-
-    async def verify(self, path: Path) -> AsyncIterator[tuple[Wanted, list[Verdict]]]:
-        """Compare each row of the file at `path` with its table; yield the verdicts batch by batch.
-
-        Raises `SpoolError` if the file is not as it was shipped.
-        """
-        mender = self.mender
-        async for wanted in self._wanted(path):
-            await expect_no_attempt(self.driver, wanted.id, prefix=mender.prefix, shards=mender.shards)
-            await catch_up(self.driver, [mender.prefix + wanted.table.name])
-            # Of this run alone: others may be looking at the same file.
-            insert = replace(wanted.insert(mender.prefix), batch_id=f"{wanted.id}/{secrets.token_hex(8)}")
-            try:
-                verdicts = await compare(mender, wanted.table, insert, wanted.rows())
-            finally:
-                await mender.tidy(insert.batch_id)
-            yield wanted, verdicts
 
     async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
         """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
@@ -127,7 +113,11 @@ class Archive:
     async def _wanted(self, path: Path) -> AsyncIterator[Wanted]:
         """Yield what the file at `path` has brought, batch by batch, each part on its own."""
         await self.await_ledger()
-        traced = await self.trace(path)
+        async for wanted in self.wanted(path, await self.trace(path)):
+            yield wanted
+
+    async def wanted(self, path: Path, traced: Sequence[Traced]) -> AsyncIterator[Wanted]:
+        """Yield what the file at `path` has brought by these lines of the ledger, each part on its own."""
         if not traced:
             raise SpoolError(f"{path}: the ledger does not know it; drop it into the spool to have it ingested")
         for line in traced:
@@ -161,6 +151,7 @@ class Archive:
             id=f"{landed_as}/{line.claimed_ms:x}-{line.inode:x}",
             clock_ms=line.shipped_ms,
             rows=partial(self._rows, path, line, own),
+            count=own.rows,
         )
 
     async def _rows(self, path: Path, line: Traced, part: Part | None = None) -> AsyncIterator[Rows]:

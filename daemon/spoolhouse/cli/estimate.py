@@ -1,0 +1,53 @@
+"""How far a long command is, on standard error: a bar on a terminal, else a sentence now and then with what is left."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_FIRST = 5.0
+_EVERY = 30.0
+"""Seconds until the first sentence, and between two; what is done before that needs none."""
+
+
+class Estimate:
+    """A context manager: what it shows on a terminal goes with it."""
+
+    def __init__(self, what: str, total: int) -> None:
+        """Say of `total` things how many are done; `what` names them."""
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._began = time.monotonic()
+        self._next = self._began + _FIRST
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+        self._task = self._bar.add_task(what, total=total)
+        self._is_shown = sys.stderr.isatty()
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        if self._is_shown:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        if self._is_shown:
+            self._bar.stop()
+
+    def advance(self) -> None:
+        """Note that one more is done."""
+        self._done += 1
+        now = time.monotonic()
+        if self._is_shown:
+            self._bar.advance(self._task)
+        elif now >= self._next and self._done < self._total:
+            self._next = now + _EVERY
+            left = (now - self._began) / self._done * (self._total - self._done)
+            print(f"{self._done} of {self._total} {self._what}, about {left:.0f} s left", file=sys.stderr, flush=True)
