@@ -1,11 +1,12 @@
 """The status page of a real daemon in a real browser: its figures, its chart, hostile names, a phone's width."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.browser import Browser, find_browser
+from tests.browser import Browser, Tab, find_browser
 from tests.engine import Database
 from tests.process.daemon import Daemon, drop, lines
 from tests.process.inputs import NOW, good
@@ -36,9 +37,12 @@ async def test_the_page_shows_what_happens(browser: Browser, database: Database,
             landed = "[...document.querySelectorAll('#types tr')].find(r => r.innerText.startsWith('span')).innerText"
             assert str(await tab.value(landed)).split() == ["span", "3", "1", "1"]
             # Two points of the chart are five seconds apart.
-            await tab.until("document.querySelectorAll('#chart path').length === 3")
-            drawn = str(await tab.value("document.querySelector('#chart path.rows').getAttribute('d')"))
+            await tab.until("document.querySelectorAll('svg path.line').length === 2")
+            drawn = str(
+                await tab.value("[...document.querySelectorAll('svg path')].map(p => p.getAttribute('d')).join()")
+            )
             assert "NaN" not in drawn
+            await check_layout(tab)
             wide = "document.documentElement.scrollWidth <= window.innerWidth"
             assert await tab.value(wide), "nothing sticks out on a phone"
             daemon.kill()
@@ -46,6 +50,29 @@ async def test_the_page_shows_what_happens(browser: Browser, database: Database,
             assert "span" in str(await tab.value("document.body.innerText")), "what was shown stays"
             # The one complaint is of the daemon's end.
             assert all("ERR_CONNECTION" in complaint for complaint in tab.complaints), tab.complaints
+
+
+async def check_layout(tab: Tab) -> None:
+    """No time and no figure is broken into lines, and each chart has one scale, with labels at its axes."""
+    broken = await tab.value("""[...document.querySelectorAll('td:not(.long), th, .axis span')]
+        .filter(cell => cell.getClientRects().length && cell.innerText.trim())
+        .filter(cell => { const all = document.createRange(); all.selectNodeContents(cell);
+            return new Set([...all.getClientRects()].map(r => Math.round(r.top))).size > 1 })
+        .map(cell => cell.innerText)""")
+    assert broken == []
+    times = await tab.value("document.querySelector('#files tr:nth-child(2) td').innerText")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", str(times))
+    for name in ("rows-chart", "pending-chart"):
+        plot = f"document.getElementById('{name}').parentElement"
+        scale = await tab.value(f"[...{plot}.querySelectorAll('.y span')].map(s => s.innerText)")
+        assert isinstance(scale, list)
+        top, middle, bottom = (float(str(label).replace(",", "")) for label in scale)
+        assert (bottom, top) == (0, 2 * middle)
+        assert top >= 1
+        ends = await tab.value(f"[...{plot}.querySelectorAll('.x span')].map(s => s.innerText)")
+        assert isinstance(ends, list)
+        assert [bool(re.fullmatch(r"\d\d:\d\d:\d\d", str(end))) for end in ends] == [True, True]
+        assert await tab.value(f"{plot}.querySelectorAll('path.line').length") == 1
 
 
 async def test_the_page_names_what_is_held(browser: Browser, database: Database, tmp_path: Path) -> None:

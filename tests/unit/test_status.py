@@ -109,7 +109,7 @@ def rendered(status: Status, *, recent: int = 0) -> str:
     )
     console = Console(width=120, highlight=False, force_terminal=False)
     with console.capture() as captured:
-        console.print(picture(report, recent=recent))
+        console.print(picture(report, recent=(recent, recent) if recent else None))
     return captured.get()
 
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import textwrap
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ exit codes:
 
 OK = 0
 FAULTY = 1
+_INDENT = 18
+_NARROWEST = 20
 _COLOURS = {"good": "green", "warning": "yellow", "fault": "bold red"}
 
 
@@ -114,7 +117,18 @@ def _print(console: "Console", finding: "Finding") -> None:
     """Print one finding; nothing in it may act on the terminal, wherever it comes from."""
     level = finding.level.value
     console.print(f"{level:8}", style=_COLOURS[level], end="")
-    console.print(f"{finding.subject:10}{shown(finding.what)}")
-    for word, text in (("why", finding.why), ("mend", finding.mend)):
-        if text:
-            console.print(f"{'':8}{'':10}{word}: {shown(text)}")
+    first, *more = _wrapped(console, shown(finding.what), _INDENT)
+    console.print(f"{finding.subject:10}{first}")
+    for line in more:
+        console.print(f"{'':{_INDENT}}{line}")
+    for word, text in (("why: ", finding.why), ("mend: ", finding.mend)):
+        for number, line in enumerate(_wrapped(console, shown(text), _INDENT + len(word)) if text else ()):
+            console.print(f"{'':{_INDENT}}{word if number == 0 else ' ' * len(word)}{line}")
+
+
+def _wrapped(console: "Console", text: str, indent: int) -> list[str]:
+    """Return a text as lines that fit beside an indent on a terminal; a word that is too long for one is not cut."""
+    if not console.is_terminal:
+        return [text]
+    width = max(console.width - indent, _NARROWEST)
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]

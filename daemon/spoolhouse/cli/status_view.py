@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
 from rich.live import Live
@@ -12,14 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from spoolhouse.cli.status import FINE, Look, Report
-from spoolhouse.core.status import Sample, Status
+from spoolhouse.core.status import Sample, Status, Trouble, TypeStatus
 from spoolhouse.log import shown
 from spoolhouse.spool.sight import Pile
 
-_SHOWN = 6
-_SHOWN_IF_LOW = 3
-_LOW = 40
-"""Lines of a terminal below which less of the past is shown."""
+Recent = tuple[int, int]
+"""How many of the last files, and of the last rejected lines, are shown."""
+_RECENT: tuple[Recent, ...] = ((6, 6), (3, 3), (1, 1), (1, 0), (0, 0))
 _NOT_TAKEN_SHOWN = 3
 _BARS = "▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 60
@@ -40,7 +41,7 @@ def show(report: Report) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDE)
-    console.print(picture(report))
+    console.print(picture(report, width=console.width))
 
 
 def watch(look: Callable[[], Report], interval: float) -> int:
@@ -50,24 +51,40 @@ def watch(look: Callable[[], Report], interval: float) -> int:
         report = look()
         try:
             while True:
-                recent = _SHOWN if console.height >= _LOW else _SHOWN_IF_LOW
-                live.update(picture(report, recent=recent), refresh=True)
+                live.update(_filling(console, report), refresh=True)
                 time.sleep(interval)
                 report = look()
         except KeyboardInterrupt:
             return 0 if report.fine else 1
 
 
-def picture(report: Report, *, recent: int = 0) -> RenderableType:
-    """Return a report as something to print; `recent` adds what moves, and that many of the last files and lines."""
+def _filling(console: Console, report: Report) -> RenderableType:
+    """Return the most that a terminal has room for: less of the past first, then fewer types."""
+    types = max((len(look.status.types) for look in report.instances if look.status is not None), default=0)
+    sizes: list[tuple[Recent, int]] = [(recent, types) for recent in _RECENT]
+    sizes += [(_RECENT[-1], count) for count in range(types - 1, 0, -1)]
+    for recent, count in sizes:
+        made = picture(report, recent=recent, width=console.width, types=count)
+        if len(console.render_lines(made)) <= console.height:
+            return made
+    return picture(report, recent=_RECENT[-1], width=console.width, types=0)
+
+
+def picture(
+    report: Report, *, recent: Recent | None = None, width: int = _WIDE, types: int | None = None
+) -> RenderableType:
+    """Return a report as something to print in `width` columns.
+
+    `recent` adds what moves, and so much of the past; `types` is how many types are shown at most.
+    """
     parts: list[RenderableType] = [] if report.spool is None else [_line(report.spool, style="bold")]
     parts.extend(_folder(report))
     if not report.instances:
         parts.append(_line("No daemon works on it: start `spoolhouse ingest`.", style="yellow"))
     for look in report.instances:
         parts.append(Text())
-        parts.extend(_instance(look, recent))
-    if recent:
+        parts.extend(_instance(look, recent, width, types))
+    if recent is not None:
         when = datetime.fromtimestamp(report.at, UTC).strftime("%H:%M:%S UTC")
         parts += [Text(), _line(f"{when}, Ctrl-C ends it", style="dim")]
     return Group(*parts)
@@ -92,13 +109,13 @@ def _folder(report: Report) -> Iterable[RenderableType]:
         yield _line(f"  not taken: {len(report.not_taken) - _NOT_TAKEN_SHOWN:,} more", style="yellow")
 
 
-def _instance(look: Look, recent: int) -> Iterable[RenderableType]:
+def _instance(look: Look, recent: Recent | None, width: int, types: int | None) -> Iterable[RenderableType]:
     heading = _line(look.name, style="bold")
     heading.append("  ")
     heading.append(look.state, style=_COLOURS.get(look.state, "red"))
     yield heading
     if look.why:
-        yield _line(f"  {look.why}", style="" if look.state in FINE else "yellow")
+        yield Padding(_line(look.why, style="" if look.state in FINE else "yellow"), (0, 0, 0, 2), expand=False)
     table = _grid()
     if look.status is not None:
         _add_status(table, look.status)
@@ -109,10 +126,10 @@ def _instance(look: Look, recent: int) -> Iterable[RenderableType]:
     if look.url and look.state != "gone":
         table.add_row("at", _line(look.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
-    if look.status is not None:
-        if recent:
-            yield from _moving(look.status, recent)
-        yield Padding(_types(look.status), (1 if recent else 0, 0, 0, 2), expand=False)
+    if look.status is not None and recent is not None:
+        yield from _moving(look.status, recent, width)
+    if look.status is not None and types != 0:
+        yield Padding(_types(look.status, types), (0 if recent is None else 1, 0, 0, 2), expand=False)
 
 
 def _add_status(table: Table, status: Status) -> None:
@@ -145,7 +162,7 @@ def _add_status(table: Table, status: Status) -> None:
     table.add_row("loop lag", f"{status.loop_lag * 1000:,.0f} ms at the longest")
 
 
-def _types(status: Status) -> Table:
+def _types(status: Status, most: int | None) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("type")
     for name in ("landed", "rejected", "files"):
@@ -153,15 +170,27 @@ def _types(status: Status) -> Table:
     table.add_column("")
     # What all types wait for is said above, once.
     reasons = [reason for reason in status.readiness.reasons if len(reason.types) < len(status.types)]
-    for kind in status.types:
+    left_out = 0
+    # Those that wait come first where not all are shown, then those with the most lines.
+    kinds = sorted(status.types, key=lambda kind: (not _waits(kind, reasons), -kind.landed - kind.rejected))
+    for kind in status.types if most is None or most >= len(kinds) else kinds:
         own = [reason for reason in reasons if kind.type in reason.types]
         if kind.landed or kind.rejected or kind.files or own:
+            if most is not None and table.row_count >= most:
+                left_out += 1
+                continue
             waits = Text("held" if any(reason.held for reason in own) else "waits", style="red") if own else Text()
             table.add_row(_line(kind.type), f"{kind.landed:,}", f"{kind.rejected:,}", f"{kind.files:,}", waits)
+    if left_out:
+        table.add_row(Text(f"and {_counted(left_out, 'type')} more", style="dim"))
     return table
 
 
-def _moving(status: Status, recent: int) -> Iterable[RenderableType]:
+def _waits(kind: TypeStatus, reasons: Sequence[Trouble]) -> bool:
+    return any(kind.type in reason.types for reason in reasons)
+
+
+def _moving(status: Status, recent: Recent, width: int) -> Iterable[RenderableType]:
     """Yield what only a live view has room for."""
     points = status.history[-_BARS_SHOWN:]
     if points:
@@ -170,24 +199,50 @@ def _moving(status: Status, recent: int) -> Iterable[RenderableType]:
         chart.add_row("pending", _bars([float(point.pending_files) for point in points]))
         chart.add_row("", Text(_axis(points), style="dim"))
         yield Padding(chart, (1, 0, 0, 2), expand=False)
-    if status.recent_files:
-        files = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
-        for name in ("last files", "rows", "rejected", "size", "took"):
-            files.add_column(name, justify="left" if name == "last files" else "right", no_wrap=True)
-        for file in status.recent_files[:recent]:
-            files.add_row(
-                _line(file.path if file.failure is None else f"{file.path}: {file.failure}"),
+    files, lines = recent
+    if status.recent_files and files:
+        rows = [
+            (
+                file.path if file.failure is None else f"{file.path}: {file.failure}",
                 f"{file.rows:,}", f"{file.rejected:,}", decimal(file.bytes), f"{file.seconds:.1f} s",
-            )  # fmt: skip
-        yield Padding(files, (1, 0, 0, 2), expand=False)
-    if status.recent_rejects:
-        rejects = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for name in ("last rejected lines", "reason", "why"):
-            rejects.add_column(name, no_wrap=True)
-        for line in status.recent_rejects[:recent]:
-            why = f"{line.field}: {line.detail}" if line.field else line.detail
-            rejects.add_row(_line(f"{line.file}:{line.line}"), _line(line.reason), _line(why))
-        yield Padding(rejects, (1, 0, 0, 2), expand=False)
+            )
+            for file in status.recent_files[:files]
+        ]  # fmt: skip
+        yield _listed(("last files", "rows", "rejected", "size", "took"), rows, width, justify="right")
+    if status.recent_rejects and lines:
+        whys = [
+            (f"{line.file}:{line.line}", line.reason, f"{line.field}: {line.detail}" if line.field else line.detail)
+            for line in status.recent_rejects[:lines]
+        ]
+        yield _listed(("last rejected lines", "reason", "why"), whys, width, justify="left")
+
+
+def _listed(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, justify: Literal["left", "right"]
+) -> RenderableType:
+    """Return a table whose first column gives way to the others: a path is as clear without its middle."""
+    cells = [[shown(cell) for cell in row] for row in rows]
+    others = [max(cell_len(row[column]) for row in (heads, *cells)) for column in range(1, len(heads))]
+    # A sentence may be as long as it likes: it gets half of the room at most.
+    others = [min(other, width // 2) for other in others]
+    room = max(width - sum(others) - 2 * len(heads) - 2, len(heads[0]))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(heads[0], no_wrap=True)
+    for name, least in zip(heads[1:], others, strict=True):
+        table.add_column(name, justify=justify, no_wrap=True, min_width=least)
+    for first, *rest in cells:
+        table.add_row(Text(_without_middle(first, room)), *map(Text, rest))
+    return Padding(table, (1, 0, 0, 2), expand=False)
+
+
+def _without_middle(text: str, room: int) -> str:
+    if cell_len(text) <= room:
+        return text
+    tail = (room - 1) // 2
+    while cell_len(text[: room - 1 - tail] + text[-tail:]) > room - 1 and tail > 1:
+        room -= 1  # characters that take two columns
+        tail = (room - 1) // 2
+    return f"{text[: room - 1 - tail]}…{text[-tail:]}"
 
 
 def _bars(values: Sequence[float]) -> Text:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,7 +25,9 @@ examples:
 """
 
 _HEAD = ("table", "engine", "rows", "on disk", "oldest", "newest")
-_RIGHT = frozenset({2, 3})
+_RIGHT = ("rows", "on disk")
+_MISSING = "missing"
+_UNITS = {"minute": len("2026-01-31 12:00"), "day": len("2026-01-31")}
 _NONE = "-"
 
 _TABLES = """
@@ -70,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _lines(rows))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.writelines(f"{line}\n" for line in _fitting(rows, settings.clickhouse.table_prefix, width))
         if all(row.engine is None for row in rows):
             print("None of them exists: `spoolhouse migrate` creates them.", file=sys.stderr)
     return 0
@@ -123,12 +127,38 @@ async def _row(
     )
 
 
-def _lines(rows: Iterable[_Row]) -> list[str]:
-    cells = [_HEAD, *(_cells(row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
+def _fitting(rows: Iterable[_Row], prefix: str, width: int | None) -> list[str]:
+    """Return the list in the widest form that fits into `width` columns, or else the narrowest."""
+    whole = [_HEAD, *(_cells(row) for row in rows)]
+    forms = [whole]
+    if width is not None:
+        head = f"table {prefix}…" if prefix else "table"
+        short = [(head if row is whole[0] else row[0].removeprefix(prefix), *row[1:]) for row in whole]
+        forms += [
+            [(*row[:4], *(_cut(time, "minute") for time in row[4:])) for row in short],
+            # Without the engine; that a table is missing stands in place of its rows.
+            [(row[0], "missing" if row[1] == _MISSING else row[2], row[3], *row[4:]) for row in short],
+        ]
+        forms += [
+            [(*row[:3], *(_cut(time, unit) for time in row[3:])) for row in forms[2]] for unit in ("minute", "day")
+        ]
+    laid_out = [_lines(form) for form in forms]
+    fitting = (lines for lines in laid_out if width is None or max(map(len, lines)) <= width)
+    return next(fitting, laid_out[-1])
+
+
+def _cut(time: str, unit: str) -> str:
+    """Return a time without what is finer than a unit; what is no time stays."""
+    return time[: _UNITS[unit]] if time[:1].isdigit() else time
+
+
+def _lines(cells: list[tuple[str, ...]]) -> list[str]:
+    columns = range(len(cells[0]))
+    widths = [max(len(row[column]) for row in cells) for column in columns]
+    right = {cells[0].index(name) for name in _RIGHT}
     return [
         "  ".join(
-            cell.rjust(width) if column in _RIGHT else cell.ljust(width)
+            cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells
@@ -140,7 +170,7 @@ def _cells(row: _Row) -> tuple[str, ...]:
 
     return (
         row.table,
-        row.engine or "missing",
+        row.engine or _MISSING,
         _NONE if row.rows is None else f"{row.rows:,}",
         _NONE if row.bytes_on_disk is None else decimal(row.bytes_on_disk),
         row.oldest or _NONE,
