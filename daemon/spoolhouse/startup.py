@@ -1,6 +1,7 @@
 """What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from spoolhouse.core.hosts import Roster
 from spoolhouse.core.ports import Driver
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.health import SERVER, Health
+from spoolhouse.schema.clock import expect_same_day
 from spoolhouse.schema.cluster import Cluster
 from spoolhouse.schema.guard import unguarded, unsynced
 from spoolhouse.schema.migrate import migrate
@@ -155,13 +157,15 @@ async def guard(
 ) -> None:
     """Hold each table that is not as declared (`refused`), or into which a repeated batch would be counted twice.
 
-    Others flow, and a table that is mended is let go of. Somebody may put a view of his own on a table at any time.
+    Others flow, and a table that is mended is let go of. With a clock that is days off nothing flows: raises
+    `OperatorError`. Somebody may put a view of his own on a table at any time.
     What is claimed already goes on: a batch in doubt is looked for before it is repeated. Raises `StoreError`.
     """
     holds = dict(refused)
     schema = schema_of(settings, events)
     if isinstance(driver, Replicas):
         await driver.agree(holding_rows(schema), feeds=feeds(schema))
+    await expect_same_day(driver, time.time_ns() // 1_000_000)
     for table, names in (await unguarded(schema, driver)).items():
         where = ", ".join(names)
         holds[table] = OperatorError(

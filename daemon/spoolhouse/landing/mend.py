@@ -6,7 +6,6 @@ and a rollup that lacks one is given its figures directly. Each step is one part
 whole or not at all: killed anywhere, the next attempt looks again and goes on.
 """
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from spoolhouse.core.naming import Shards, target_name
 from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
 from spoolhouse.failpoints import reach
 from spoolhouse.landing.presence import Found, staging_name
+from spoolhouse.schema.clock import server_ms
 from spoolhouse.schema.ddl import identifier, identifiers, partition_by
 from spoolhouse.schema.filling import counting, fill_id
 from spoolhouse.schema.rollups import FOLD_DAYS, feed_select, kept, rollup_definition
@@ -65,7 +65,7 @@ class Mender:
             if await self._is_wanted(table, own, partition):
                 await self._attach(insert.table, own, partition)
                 mended.append(Mended(table=insert.table, partition=partition))
-        for rollup in table.rollups if never_landed or self._can_tell(insert) else ():
+        for rollup in table.rollups if never_landed or await self._can_tell(insert) else ():
             target = target_name(rollup, prefix=self.prefix)
             for partition in sorted(here - found.of(target)):
                 if await self._feeds(table, rollup, own, partition):
@@ -75,9 +75,12 @@ class Mender:
             log.warning("partition_mended", batch=insert.batch_id, table=one.table, partition=one.partition)
         return tuple(mended)
 
-    def _can_tell(self, insert: RowsInsert) -> bool:
-        """Tell whether a batch that a rollup does not know is not in it: an old one is known under another's id."""
-        if time.time() - insert.clock_ms / 1000 < (FOLD_DAYS - 1) * DAY:
+    async def _can_tell(self, insert: RowsInsert) -> bool:
+        """Tell whether a batch that a rollup does not know is not in it: an old one is known under another's id.
+
+        How old it is the server says, which folds by its own clock.
+        """
+        if await server_ms(self.driver) - insert.clock_ms < (FOLD_DAYS - 1) * DAY * 1000:
             return True
         log.warning("rollups_not_told", batch=insert.batch_id, days=FOLD_DAYS, mend="they are left as they are")
         return False
