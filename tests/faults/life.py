@@ -66,6 +66,9 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "poison.rejected": {},
 }
 """Where only rows that ClickHouse refuses come by, and with which settings."""
+SEVERAL_ROUNDS: Mapping[str, str] = {"SPOOLHOUSE_BATCH__MAX_ROWS": "10"}
+NEEDS: Mapping[str, Mapping[str, str]] = {"journal.end_round": SEVERAL_ROUNDS, "decode.round_ended": SEVERAL_ROUNDS}
+"""Which other settings lead by a place."""
 DELETING = ("settle.before_deletion", "settle.deleted")
 """Reached only where files are deleted in the end."""
 
@@ -81,7 +84,7 @@ LIFE = (
 def armed(place: str, action: str) -> dict[str, str]:
     """Return the environment of a daemon that meets `action` at `place`."""
     traps = [f"{place}={action}", *filter(None, [ALSO.get(place.partition("@")[0])])]
-    return {**QUICK, **REFUSED.get(place, {}), VARIABLE: ",".join(traps)}
+    return {**QUICK, **REFUSED.get(place, {}), **NEEDS.get(place, {}), VARIABLE: ",".join(traps)}
 
 
 def url_for(oracle: Oracle, place: str) -> str:

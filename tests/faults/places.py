@@ -34,7 +34,7 @@ STAGES = tuple(
 LANDING = tuple(PACKAGE / "landing" / f"{name}.py" for name in ("ledger", "mend"))
 DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
-    for name in ("journal", "home", "instances", "files", "moves", "rejects", "shipments")
+    for name in ("journal", "home", "instances", "files", "moves", "rejects", "segments", "shipments")
 )
 DURABLE = frozenset({"fsync", "rename", "renameat2", "replace", "unlink", "rmdir", "mkdir", "copyfileobj"})
 """Calls that change what a restart finds."""
@@ -78,11 +78,10 @@ HARMLESS = {
     ("files", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
     ("files", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",
     ("rejects", "abort", "unlink"): "throws away what has no name yet, and cannot fail",
-    ("shipments", "_read_full", "read"): "reads; the place is where the chunk is whole",
-    ("shipments", "_segment", "seek"): "reads",
-    ("shipments", "_open", "open"): "reads; the place is before it",
+    ("segments", "_segment", "anext"): "reads; the places are inside",
+    ("segments", "steps", "seek"): "reads",
+    ("segments", "_decoded", "run_in_executor"): "decodes, in memory",
     ("shipments", "rows", "expected"): "waits",
-    ("shipments", "_in_thread", "run_in_executor"): "decodes, in memory",
 }
 """What needs no failpoint, by module, function and call, and why."""
 

@@ -17,6 +17,7 @@ from tests.process.daemon import Daemon, once
 TO_THE_FIRST = """
 DROP TABLE part;
 DROP TABLE commits;
+DROP TABLE round;
 ALTER TABLE segment DROP COLUMN readable;
 ALTER TABLE segment DROP COLUMN failure;
 PRAGMA user_version = 1;

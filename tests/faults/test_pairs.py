@@ -139,3 +139,25 @@ def test_a_file_ends_early_and_the_daemon_dies(
             assert folder == "processed"
             assert not fault.lasts or healed, f"{place}: it could not be read to its end"
     oracle.check()
+
+
+@pytest.mark.parametrize(
+    "place", ["insert.answered@3", "insert.acknowledged@2", "settle.complete", "settle.acknowledged"]
+)
+@pytest.mark.parametrize("deed", ["EIO that lasts", "truncated"] if LONG else ["EIO that lasts"])
+def test_the_daemon_dies_and_then_a_file_ends_early(oracle: Oracle, deed: str, place: str) -> None:
+    """Some batches have landed whole: what is left of the file, and all of the next one, is not taken for theirs."""
+    fault = SHORTENS[deed]
+    env = fault.env("several rounds")
+    victim, content = drop(oracle, fault)
+    for _ in range(3):
+        oracle.drop(300, logs=10)  # each short enough to be read where the long one cannot
+    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: f"{place}=kill"}) as daemon:
+        assert daemon.wait(60) == -signal.SIGKILL, daemon.told()
+    if deed == "truncated":
+        for claimed in oracle.claimed():
+            if claimed.name == victim.path.name:
+                os.truncate(claimed, CUT)
+    recover(oracle, **env, **({} if deed == "truncated" else {VARIABLE: fault.traps}))
+    recover(oracle, **env)
+    oracle.check_rows_but(content[content.rfind(b"\n", 0, fault.readable) + 1 :])

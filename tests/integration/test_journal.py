@@ -339,6 +339,7 @@ def test_another_format_is_refused_and_left_alone(version: int, path: Path, jour
 TO_THE_FIRST = """
 DROP TABLE part;
 DROP TABLE commits;
+DROP TABLE round;
 ALTER TABLE segment DROP COLUMN readable;
 ALTER TABLE segment DROP COLUMN failure;
 PRAGMA user_version = 1;

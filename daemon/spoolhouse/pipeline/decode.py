@@ -132,6 +132,7 @@ class _Decoding:
                 async for step in steps:
                     pulse.beat()
                     if isinstance(step, RoundEnd):
+                        await self._keep_end(step)
                         await self._end_round()
                     else:
                         await self._take(*step)
@@ -168,11 +169,12 @@ class _Decoding:
         name = self._last = str(place)
         match step:
             case Unreadable(failure=failure):
+                self._long_bytes = 0
+                # First: whoever reads the shipment once it ends here finds no such line, and would leave its parts.
+                await self._keep(name, self._rejects.drop_long)
                 if not step.known:
                     await self._shorten(segment, step)
                 stats.failure = stats.failure or failure
-                self._long_bytes = 0
-                await self._keep(name, self._rejects.drop_long)
                 log.error("file_unreadable", path=name, shipment=self._shipment.id, error=failure)
             case LongLine(part=part, line=line):
                 self._long_bytes += len(part.data)
@@ -210,8 +212,21 @@ class _Decoding:
         The insert of the round still waits for rows; what has it by then, has what whoever reads the batch again has.
         """
         extent = Extent(end=end.end, failure=end.failure)
-        await self._disk.persist(self._home.folder, partial(self._home.shorten, self._shipment.id, segment, extent))
+        await self._disk.persist(
+            self._home.folder, partial(self._home.readings.shorten, self._shipment.id, segment, extent)
+        )
         reach("decode.shortened")
+
+    async def _keep_end(self, end: RoundEnd) -> None:
+        """Let the round end here for good, before its batches can be acknowledged.
+
+        Else, were a file to end earlier the next time, rows of the files behind it would be taken for rows of this
+        round, which has landed. Behind the only file of a shipment there are none.
+        """
+        if not end.known and len(self._shipment.segments) > 1:
+            end_round = partial(self._home.readings.end_round, self._shipment.id, end.at)
+            await self._disk.persist(self._home.folder, end_round)
+            reach("decode.round_ended")
 
     async def _give(self, table: str, rows: Rows) -> None:
         if table != self._reader.own_table(self._shipment):

@@ -15,6 +15,10 @@ INSERT INTO commits VALUES (0);
 _EXTENTS = """
 ALTER TABLE segment ADD COLUMN readable INTEGER;
 ALTER TABLE segment ADD COLUMN failure TEXT;
+CREATE TABLE round (
+    shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+    segment INTEGER NOT NULL, end INTEGER NOT NULL, PRIMARY KEY (shipment, number)
+) STRICT, WITHOUT ROWID;
 """
 SCHEMA = f"""
 CREATE TABLE file (

@@ -16,12 +16,13 @@ from pathlib import Path, PurePath
 
 import structlog
 
-from spoolhouse.core.shipment import Extent, FileStats, Segment, Shipment
+from spoolhouse.core.shipment import FileStats, Shipment
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import files, instances, layout
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.readings import Readings
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +53,7 @@ class Home:
         """What the journal says of each file, kept in step with it."""
         self.unacknowledged: dict[int, int] = {}
         """By file: how many planned shipments cover some of it."""
-        self._extents: dict[tuple[str, int, int], Extent] = {}
-        """Where segments end before their time, as the journal says."""
+        self.readings = Readings(journal)
         self._lock = lock
         self._numbers = 0
         # Held while a file is renamed: a thread that outlives its cancelled task must not claim after the lock is free.
@@ -135,7 +135,7 @@ class Home:
         for file in contents.files:
             file.device = device
         self.files = {file.number: file for file in contents.files}
-        self._extents = dict(contents.extents)
+        self.readings.load(contents)
         self.leaving = set()
         for path in instances.walk(self.folder / layout.LEAVING):
             if not path.name.isdecimal() or int(path.name) not in self.files:
@@ -215,20 +215,10 @@ class Home:
         self.files[file.number] = file
         return file
 
-    def extent(self, shipment: str, segment: Segment) -> Extent | None:
-        """Return where a segment ends before its time; None if, for all that is known, it does not."""
-        return self._extents.get((shipment, segment.file, segment.start))
-
-    def shorten(self, shipment: str, segment: Segment, extent: Extent) -> None:
-        """Let a segment end before its time, for all who read it from now on, after a crash as well."""
-        self.journal.shorten(shipment, segment, extent)
-        self._extents[shipment, segment.file, segment.start] = extent
-
     def acknowledge(self, shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
         """Record that all of a shipment is in ClickHouse: nobody will read it again."""
         self.journal.acknowledge(shipment.id, stats)
-        for segment in shipment.segments:
-            self._extents.pop((shipment.id, segment.file, segment.start), None)
+        self.readings.forget(shipment.id)
 
     def path(self, number: int) -> Path:
         """Return where file `number` is now."""

@@ -85,6 +85,8 @@ class Contents:
     planned: tuple[Shipment, ...]
     extents: dict[tuple[str, int, int], Extent]
     """Where segments end before their time, by shipment, file and start."""
+    round_ends: tuple[tuple[str, int, int], ...]
+    """Shipments, and what their rounds end with, in their order: a segment's number, and a byte of its content."""
     open_files: frozenset[int]
 
 
@@ -212,6 +214,11 @@ class Journal:
                 (extent.end, extent.failure, shipment, segment.file, segment.start),
             )
 
+    def end_round(self, shipment: str, number: int, end: tuple[int, int]) -> None:
+        """Record which segment, and which byte of its content, a round ends with."""
+        with self._transaction("end_round") as database:
+            database.execute("INSERT INTO round VALUES (?, ?, ?, ?)", (shipment, number, *end))
+
     def cut(self, shipment: str, batch: str, whole: Part, parts: Iterable[Part]) -> None:
         """Record that `whole` (a batch, or a part of it) will be sent as `parts`, never again as one."""
         with self._transaction("cut") as database:
@@ -289,13 +296,14 @@ class Journal:
                 ends = database.execute(
                     "SELECT shipment, file, start, readable, failure FROM segment WHERE readable IS NOT NULL"
                 )
+                rounds = tuple(database.execute("SELECT shipment, segment, end FROM round ORDER BY shipment, number"))
                 extents = {
                     (name, file, start): Extent(end=end, failure=failure) for name, file, start, end, failure in ends
                 }
             except (ValueError, TypeError) as error:
                 raise JournalError(f"{self._path}: what it holds cannot be read: {error}") from error
         open_files = frozenset(segment.file for shipment in planned for segment in shipment.segments)
-        return Contents(files=files, planned=planned, extents=extents, open_files=open_files)
+        return Contents(files=files, planned=planned, extents=extents, round_ends=rounds, open_files=open_files)
 
     def _shipment(  # noqa: PLR0917  # one parameter a column of the row
         self, database: sqlite3.Connection, name: str, kind: str, clock_ms: int, fingerprint: str, limits: str

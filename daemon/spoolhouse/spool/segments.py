@@ -57,20 +57,24 @@ class PatientDisk(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class _Taken:
+class Taken:
     """Up to which byte of the content of a segment whole lines were passed on."""
 
-    end: int
+    end: int = 0
+    seen: int = 0
+    """Up to which byte anything was passed on: a part of a long line as well."""
     _long_bytes: int = 0
 
     def add(self, step: Read | LongLine) -> None:
         """Count a step in."""
         if isinstance(step, Read):
-            self.end = step.piece.offset + len(step.piece.data)
-        else:
-            self._long_bytes += len(step.part.data)
-            if step.part.last:
-                self.end, self._long_bytes = step.part.offset + self._long_bytes + 1, 0
+            self.end = self.seen = step.piece.offset + len(step.piece.data)
+            return
+        self._long_bytes += len(step.part.data)
+        self.seen = step.part.offset + self._long_bytes
+        if step.part.last:
+            self.end = self.seen = self.seen + 1
+            self._long_bytes = 0
 
 
 class Segments:
@@ -113,7 +117,7 @@ class Segments:
         lines = 0
         for segment in segments:
             steps: list[Step] | None = None
-            if home.extent(shipment.id, segment) is None:
+            if home.readings.extent(shipment.id, segment) is None:
                 with contextlib.suppress(OSError):
                     content = _content(home, segment)
                     lines += content.count(b"\n")
@@ -160,10 +164,10 @@ class Segments:
     async def _segment(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> AsyncGenerator[Step]:
         """Yield what a segment holds, up to its extent where it has one, or to where it cannot be read on."""
         home = self._homes[shipment.instance]
-        extent = home.extent(shipment.id, segment)
+        extent = home.readings.extent(shipment.id, segment)
         reader = self._segment_reader(shipment, segment, numbered=numbered)
         on_disk = _OnDisk(home, segment, extent, reader, self._disk, self._executor)
-        taken, failure = _Taken(end=on_disk.first), ""
+        taken, failure = Taken(end=on_disk.first), ""
         try:
             async with aclosing(on_disk.steps(min(CHUNK_BYTES, shipment.limits.max_line))) as steps:
                 while extent is None or taken.end < extent.end:
@@ -175,7 +179,7 @@ class Segments:
         except (OSError, *CORRUPT) as error:
             failure = _spelled(error)
         # Who reads it for the first time may have come to its end meanwhile.
-        extent = home.extent(shipment.id, segment)
+        extent = home.readings.extent(shipment.id, segment)
         if extent is not None and taken.end >= extent.end:
             yield Unreadable(failure=extent.failure, end=taken.end, known=True)
         elif extent is not None or failure:

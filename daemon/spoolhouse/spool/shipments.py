@@ -1,6 +1,7 @@
 """A shipment's files to decoded pieces and rounds, the same way each time."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -15,7 +16,8 @@ from spoolhouse.errors import OperatorError, TransientError
 from spoolhouse.spool.editions import Editions
 from spoolhouse.spool.home import Home
 from spoolhouse.spool.reading import LongLine, Read
-from spoolhouse.spool.segments import PatientDisk, Segments, Step, Unreadable
+from spoolhouse.spool.readings import Position
+from spoolhouse.spool.segments import PatientDisk, Segments, Step, Taken, Unreadable
 
 _SILENCE_BYTES = 4 << 20
 """How much input may pass without a row for the shipment's own table before its round ends: an insert that is kept
@@ -25,6 +27,28 @@ waiting for rows is broken off by the server."""
 @dataclass(frozen=True, slots=True)
 class RoundEnd:
     """The batches of a round are complete; what follows belongs to the next one."""
+
+    at: Position
+    """What it ends with."""
+    known: bool = False
+    """The journal says so."""
+
+
+class _Position:
+    """How far a reading of a shipment has come."""
+
+    def __init__(self, shipment: Shipment) -> None:
+        self._numbers = {segment: number for number, segment in enumerate(shipment.segments)}
+        self._taken = Taken()
+        self.now: Position = (0, 0)
+
+    def add(self, segment: Segment, step: Read | LongLine) -> None:
+        """Count a step in."""
+        number = self._numbers[segment]
+        if number != self.now[0]:
+            self._taken = Taken()
+        self._taken.add(step)
+        self.now = (number, self._taken.seen)
 
 
 @dataclass(slots=True)
@@ -38,11 +62,11 @@ class _Fill:
     """Input since the last row for the shipment's own table."""
     side_rows: dict[str, int] = field(default_factory=dict)
 
-    def has_room(self, decoded: Decoded, own: str, limits: Limits) -> bool:
-        """Tell whether the rows still fit into this round's batches; an empty round takes anything."""
+    def has_room(self, step: Read | LongLine, own: str, limits: Limits) -> bool:
+        """Tell whether a step's rows still fit into this round's batches; an empty round takes anything."""
         own_bytes, side_bytes = self.own_bytes, self.side_bytes
         most_rows = 0
-        for table, rows in decoded.rows.items():
+        for table, rows in step.decoded.rows.items() if isinstance(step, Read) else ():
             if table == own:
                 own_bytes += len(rows.data)
                 most_rows = max(most_rows, self.own_rows + rows.count)
@@ -106,19 +130,30 @@ class Reader:
 
         `numbered`: each piece tells how many lines of its file stand before it.
         """
-        current = _Fill()
-        own = self.own_table(shipment)
+        own, current = self.own_table(shipment), _Fill()
+        at, is_broken = _Position(shipment), False
+        known = deque(self._homes[shipment.instance].readings.round_ends(shipment.id))
         async with aclosing(self._segments.pieces(shipment, numbered=numbered)) as pieces:
             async for segment, step in pieces:
+                if isinstance(step, Unreadable):
+                    is_broken = True
+                    yield segment, step
+                    continue
+                before = at.now
+                at.add(segment, step)
+                if known and at.now > known[0]:
+                    while known and at.now > known[0]:
+                        yield RoundEnd(at=known.popleft(), known=True)
+                    current = _Fill()
+                elif not (known or current.has_room(step, own, shipment.limits)):
+                    yield RoundEnd(at=before)
+                    current = _Fill()
                 if isinstance(step, Read):
-                    if not current.has_room(step.decoded, own, shipment.limits):
-                        yield RoundEnd()
-                        current = _Fill()
                     current.count(step.decoded, own)
                 yield segment, step
-                size, decoded = _input(step)
-                if current.is_silent(size, decoded, own):
-                    yield RoundEnd()
+                # Behind a file that ends early a round ends nowhere but where it does for whoever reads all of it.
+                if not known and not is_broken and current.is_silent(*_input(step), own):
+                    yield RoundEnd(at=at.now)
                     current = _Fill()
 
     async def rows(
@@ -202,11 +237,6 @@ class Reader:
         )
 
 
-def _input(step: Step) -> tuple[int, Decoded | None]:
+def _input(step: Read | LongLine) -> tuple[int, Decoded | None]:
     """Return how many bytes of content a step stands for, and the rows in them."""
-    match step:
-        case Read(piece=piece, decoded=decoded):
-            return len(piece.data), decoded
-        case LongLine(part=part):
-            return len(part.data), None
-    return 0, None
+    return (len(step.piece.data), step.decoded) if isinstance(step, Read) else (len(step.part.data), None)
