@@ -53,7 +53,8 @@ class Health:
     """Troubles by scope: a table, the server, or a folder of the spool.
 
     `writable` is cleared while one of them may concern all tables: the server as such, the disk, or something
-    transient (the network, too much load). What only a person can mend holds its own table alone.
+    transient (the network, too much load). What only a person can mend holds its own table alone; so does something
+    transient that the server has answered one table with for several times.
 
     No answer is the server's trouble, whichever table was asked for, until a probe finds that the server answers. A
     probe that finds nobody makes it an outage, which only a probe ends.
@@ -66,6 +67,8 @@ class Health:
         self.troubles: dict[str, Complaint] = {}
         self.holds: dict[str, OperatorError] = {}
         """Troubles of tables that last although inserts succeed."""
+        self._own: set[str] = set()
+        """Tables that refuse for so long what should pass soon that it is taken for theirs alone."""
         self._reported: dict[str, _Reported] = {}
         self._since: dict[str, float] = {}
         self.answered = False
@@ -82,8 +85,12 @@ class Health:
         self._broken: set[str] = set()
         """The tables whose inserts break off although the server answers a probe."""
 
-    def bad(self, scope: str, error: Complaint) -> None:
-        """Record a trouble. It is logged at once, then ever less often."""
+    def bad(self, scope: str, error: Complaint, *, own: bool = False) -> None:
+        """Record a trouble. It is logged at once, then ever less often.
+
+        `own`: it concerns its scope alone, though it is one that passes.
+        """
+        (self._own.add if own else self._own.discard)(scope)
         if isinstance(error, UnreachableError) and scope != SERVER:
             self.probe.set()
             if scope not in self._broken:
@@ -221,12 +228,14 @@ class Health:
 
     def _end(self, scope: str) -> None:
         self.troubles.pop(scope, None)
+        self._own.discard(scope)
         self._reported.pop(scope, None)
         self._since.pop(scope, None)
 
     def is_held(self, scope: str) -> bool:
-        """Tell whether `scope` waits for a person."""
-        return scope in self.troubles and not isinstance(self.troubles[scope], TransientError | DiskError)
+        """Tell whether `scope` takes nothing, and others do: it waits for a person, or for what is its own to pass."""
+        passes = isinstance(self.troubles.get(scope), TransientError | DiskError)
+        return scope in self.troubles and (scope in self._own or not passes)
 
     def reasons(self, types: Mapping[str, Collection[str]]) -> list[Trouble]:
         """Say why not all rows are taken; nothing if they are. `types` are the event types of each table."""

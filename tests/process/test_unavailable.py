@@ -140,6 +140,42 @@ def test_a_held_table_stalls_only_its_own_type(
 
 
 @pytest.fixture
+def refusing(start_server: StartServer) -> LocalServer:
+    """Start a server whose constraints may answer with any code."""
+    return start_server(Config(profiles={"default": {"allow_custom_error_code_in_throwif": 1}}))
+
+
+@pytest.mark.parametrize("code", [252, 242, 692, 241])
+def test_a_table_that_refuses_for_a_while_stalls_only_its_own_type(
+    refusing: LocalServer, tmp_path: Path, code: int
+) -> None:
+    """What passes by itself may take hours where it is one table's: others flow, and it goes on once it can."""
+    assert once(refusing.http_url, tmp_path)[0] == 0
+    refuse = f"NOT throwIf(1, 'not now', toInt16({code}))"
+    refusing.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT not_now CHECK {refuse}")
+
+    def drop_log(number: int) -> Path:
+        about = {"type": "log", "projectId": "p", "id": str(number), "level": "info", "message": "m"}
+        return drop(tmp_path, "log", "p", f"{number}.jsonl", lines([{**about, "timestamp": NOW.isoformat()}]))
+
+    for number in range(30):
+        drop_log(number)
+    env = {"SPOOLHOUSE_BATCH__MAX_FILES": "1", "SPOOLHOUSE_RETRY__FIRST": "0.1", "SPOOLHOUSE_RETRY__CAP": "0.5"}
+    with Daemon(refusing.http_url, tmp_path, "--no-migrate", env=env) as daemon:
+        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}logs", attempts=4, code=code)
+        late = [drop_log(number) for number in range(30, 33)]
+        for number in range(3):
+            drop(tmp_path, "span", "p", f"{number}.jsonl", lines([span("p", number)]))
+            daemon.wait_for("file_settled", path=f"span/p/{number}.jsonl", timeout=20)
+        assert all(path.exists() for path in late), "it is not claimed any more"
+        refusing.query(f"ALTER TABLE {PREFIX}logs DROP CONSTRAINT not_now")
+        daemon.wait_for("file_settled", count=36)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert refusing.query(f"SELECT count() FROM {PREFIX}logs") == [(33,)]
+
+
+@pytest.fixture
 def narrow(start_server: StartServer) -> LocalServer:
     """Start a server on which `narrow` has less memory for a statement than a batch of 60 000 spans needs."""
     limits = {"narrow": {"max_memory_usage": MEMORY}}

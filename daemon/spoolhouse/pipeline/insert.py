@@ -51,6 +51,9 @@ _LOOK = 0.5
 _MOVES = 3
 """How often at once a batch goes to another server, before that counts as trouble."""
 
+_PASSING_ATTEMPTS = 3
+"""How often in a row a table may refuse what should pass, before that counts as this table's own trouble."""
+
 _BACK = "let the host answer again; one that is gone for good: take it out of clickhouse.url, and restart"
 
 
@@ -168,8 +171,9 @@ class Inserter:
                     moves += 1
                     continue
                 self._let_others_go(delivery)
-                self._health.bad(delivery.table, error)
-                if not isinstance(error, TransientError):
+                own = self._is_own(delivery, error)
+                self._health.bad(delivery.table, error, own=own)
+                if own or not isinstance(error, TransientError):
                     # It streams nothing now, so it costs no memory to speak of.
                     self._parking.hold(delivery, error, time.monotonic())
                     return None
@@ -179,6 +183,15 @@ class Inserter:
                 delivery.trials.persistence = self._persistence
                 pause = delivery.trials.failed(error)
             await attempt.pause(pause, self._health.pause)
+
+    def _is_own(self, delivery: Delivery, error: StoreError) -> bool:
+        """Tell whether something transient is taken for one table's: the server answers, and keeps refusing.
+
+        Where all tables refuse, each is held by itself after as many attempts: so nobody has to know which it is.
+        """
+        if not isinstance(error, TransientError) or isinstance(error, UnreachableError) or error.code is None:
+            return False
+        return self._parking.is_closed(delivery.table) or delivery.trials.failures + 1 >= _PASSING_ATTEMPTS
 
     def _await_server(self, delivery: Delivery, error: StoreError) -> None:
         """Put a batch aside that may be on a server which is away, while others go to one that is not."""
