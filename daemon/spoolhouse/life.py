@@ -212,7 +212,7 @@ async def _live(service: Service) -> int:
         await service.close()
     stages = service.stages
     stall = round(stages.figures.stalls.longest * 1000)
-    files, left = stages.settler.outcome.files, stages.in_flight()
+    files, left = stages.settler.outcome.files, stages.count_unsettled()
     log.info("stopped", exit_code=code, files=files, left=left, longest_stall_ms=stall)
     return code
 

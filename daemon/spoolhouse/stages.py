@@ -215,7 +215,7 @@ class Stages:
             for file in list(home.files.values())
         )
 
-    def in_flight(self) -> int:
+    def count_unsettled(self) -> int:
         """Return how many claimed files are in no final place: after the end, what the next start goes on with."""
         homes = list(self.homes.values())
         return sum(file.state is not FileState.FINAL for home in homes for file in list(home.files.values()))

@@ -31,6 +31,8 @@ def distributed(names: object) -> set[str]:
     """Return which packages of others are among some modules' names."""
     assert isinstance(names, list)
     installed = set(packages_distributions()) - {"spoolhouse", "sitecustomize"}
+    # setuptools, where it is installed, hooks itself into every start of the interpreter.
+    installed -= {"_distutils_hack"}
     return {str(name).partition(".")[0] for name in names} & installed - sys.stdlib_module_names
 
 

@@ -18,9 +18,9 @@ from spoolhouse.cli import flags
 from spoolhouse.core.status import Status
 from spoolhouse.errors import BadSettingError
 from spoolhouse.log import printable
-from spoolhouse.settings import Settings
 
 if TYPE_CHECKING:
+    from spoolhouse.settings import Settings
     from spoolhouse.settings.spool import SpoolSettings
     from spoolhouse.spool.sight import Ends, Instance, Pile
 
@@ -160,7 +160,7 @@ def _url(text: str) -> str:
     return text
 
 
-def _of_this_machine(settings: Settings) -> str:
+def _of_this_machine(settings: "Settings") -> str:
     """Return the URL of the daemon that listens by these settings. Raises `BadSettingError` if none answers."""
     no_spool = "spool.storage_path: not given (--file-storage-path)"
     if settings.http.address is None:
