@@ -102,7 +102,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert shared == {path.relative_to(folder).as_posix() for folder, path in given if path.is_file()}
     rest = {name.split("/")[0] for name in names} - {"spoolhouse"}
     assert all(re.fullmatch(r"spoolhouse-[\d.]+\.(dist-info|data)", folder) for folder in rest), "no tests, no daemon/"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"dev", "embedded"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"dev", "embedded", "replicas"}
     assert metadata["Requires-Python"] == ">=3.11"
 
 
