@@ -3,14 +3,21 @@
     arrivals ──► claim ──► decode (pool) ──► insert (pool) ──► settle
      paths       shipments    batches by table   acknowledged    processed/
 
-`pipeline/` has one file a stage. `core/` is pure and says what an event, a row and a shipment are; `spool/` knows
-folders, files and the journal; `schema/` renders and migrates tables; `store/` talks to ClickHouse; `landing/` knows
-what ClickHouse has of a batch, and brings the rest; `replay/` sends once more what a person asks for.
+From the top down, which is the direction of all imports:
 
-`settings/` says what can be set, `configuration.py` where that comes from. `life.py` is the daemon from its settings to
-its exit code: `startup.py` comes before the first claim, `stages.py` wires it all, `service.py` runs it. `http/` shows
-what `figures.py` gathers, `check/` is the doctor, `export/` is what producers write with; `cli/` is the only place that
-exits.
+- `cli/`: one module for each command; the only place that exits
+- `service/`: the process: stages from settings, task groups, signals, reload
+- `doctor/`: checks of settings, spool and server
+- `recover/`: rows, lines and files that are sent once more, on request
+- `pipeline/`: one module for each stage, and what stages share
+- `store/`: ClickHouse: drivers, landing of batches, schema
+- `spool/`: folders, files, locks, the journal, shipments
+- `settings/`: every setting, its default, its reason
+- `monitoring/`: logs, metrics, health, status, HTTP
+- `decode/`: lines to canonical rows or rejects (pure)
+- `events/`: declarations of event types (pure)
+
+`export/` is what producers write files with.
 """
 
 __version__ = "0.1.0"

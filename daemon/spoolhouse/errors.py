@@ -9,13 +9,13 @@ class BadSettingError(SpoolhouseError):
     """A setting is wrong: say which, touch nothing, exit 78."""
 
 
-def spelled(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Return what a person is told of an error: one of the system's with the file's name, and with who may do it."""
     if not isinstance(error, OSError):
         return str(error)
     name = "" if error.filename is None else f"{error.filename}: "
-    mend = "; run it as a user who may, such as the daemon's" if isinstance(error, PermissionError) else ""
-    return f"{name}{error.strerror or error}{mend}"
+    hint = "; run it as a user who may, such as the daemon's" if isinstance(error, PermissionError) else ""
+    return f"{name}{error.strerror or error}{hint}"
 
 
 class StoreError(SpoolhouseError):
@@ -27,21 +27,21 @@ class StoreError(SpoolhouseError):
     """
 
     def __init__(
-        self, message: str, *, code: int | None = None, ambiguous: bool = False, mend: str = "", in_view: bool = False
+        self, message: str, *, code: int | None = None, ambiguous: bool = False, hint: str = "", in_view: bool = False
     ) -> None:
         """Take ClickHouse's own words in one line; what they say of a password is the driver's duty to keep out."""
         super().__init__(message)
         self.message = message
         self.code = code
         self.ambiguous = ambiguous
-        self.mend = mend
+        self.hint = hint
         self.in_view = in_view
 
     def __str__(self) -> str:
         """Return the message, its code and the mend as one line."""
         code = "" if self.code is None else f" (ClickHouse code {self.code})"
-        mend = f"; {self.mend}" if self.mend else ""
-        return f"{self.message}{code}{mend}"
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.message}{code}{hint}"
 
 
 class TransientError(StoreError):
@@ -78,16 +78,16 @@ class DiskError(SpoolhouseError):
     Nothing is damaged, as far as one can tell; what was asked for did not happen. `mend` says what a person can do.
     """
 
-    def __init__(self, message: str, *, mend: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "") -> None:
         """Take which folder it is, and what the system says, in one line."""
         super().__init__(message)
         self.message = message
         self.code = None
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
         """Return the message and the mend as one line."""
-        return f"{self.message}; {self.mend}" if self.mend else self.message
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class ReadError(DiskError):

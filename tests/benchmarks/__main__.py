@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from spoolhouse.export.sample import Sample
+from spoolhouse.export.sample import SampleEvents
 from tests.benchmarks.runs import Run, restock, run_daemon, run_engine, run_latency
 from tests.engine import LocalServer, find_engine
 
@@ -22,7 +22,7 @@ MIXED = ("trace", "span", "log", "metric", "score")
 
 def write_spans(folder: Path, files: int, rows: int) -> None:
     """Write `files` files of `rows` spans."""
-    sample = Sample(seed=1, now_ms=time.time_ns() // 1_000_000, traces=files * rows // 8 + 1)
+    sample = SampleEvents(seed=1, now_ms=time.time_ns() // 1_000_000, traces=files * rows // 8 + 1)
     for number in range(files):
         target = folder / "span" / f"p{number % 4}" / f"{number:05}.jsonl"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def write_spans(folder: Path, files: int, rows: int) -> None:
 
 def write_mixed(folder: Path, files: int, rows: int) -> None:
     """Write `files` files of `rows` lines each, in which all types take turns."""
-    sample = Sample(seed=2, now_ms=time.time_ns() // 1_000_000, traces=files * rows // 5 + 1)
+    sample = SampleEvents(seed=2, now_ms=time.time_ns() // 1_000_000, traces=files * rows // 5 + 1)
     share = rows // len(MIXED)
     for number in range(files):
         target = folder / MIXED[number % len(MIXED)] / "p" / f"{number:05}.jsonl"
@@ -132,7 +132,7 @@ class Bench:
 
     def latency(self) -> None:
         """(d): a quiet spool."""
-        sample = Sample(seed=3, now_ms=time.time_ns() // 1_000_000, traces=200)
+        sample = SampleEvents(seed=3, now_ms=time.time_ns() // 1_000_000, traces=200)
         content = b"".join(_ended(sample.lines("span", "p", 0, 1000)))
         taken = [
             run_latency(self.server, self.native, self.root / f"quiet{number}", content, 1000)

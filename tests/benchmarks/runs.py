@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from spoolhouse.core.declaration import Fill, Kind, tables
-from spoolhouse.core.events import BUILT_IN, SPANS
-from spoolhouse.schema.render import declare, statements, tables_of
+from spoolhouse.events.builtin import BUILT_IN, SPANS
+from spoolhouse.events.declaration import Fill, Kind, tables
+from spoolhouse.store.clickhouse.schema.render import declare, statements, tables_of
 from tests.engine import LocalServer
 
 DATABASE = "bench"

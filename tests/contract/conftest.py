@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from chdb.session import Session
 
-from spoolhouse.core.ports import Driver
+from spoolhouse.store.clickhouse.driver import Driver
 from tests.contract.place import SCHEMES, Place, connected
 from tests.engine import Config, Database, LocalServer, User, find_engine
 

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from spoolhouse.core.ports import Driver
-from spoolhouse.store.clickhouse.connect import connect
-from spoolhouse.store.clickhouse.transport import Compression, Tls, Transport
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.drivers.transport import Compression, Tls, Transport
 
 NO_TLS = Tls()
 SCHEMES = {"native": "clickhouse", "aioch": "clickhouse+aioch", "http": "http"}

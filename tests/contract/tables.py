@@ -4,8 +4,9 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 import msgspec
 
-from spoolhouse.core.declaration import Column, Kind, Table
-from spoolhouse.core.ports import Rows, RowsInsert
+from spoolhouse.decode.rows import Rows
+from spoolhouse.events.declaration import Column, Kind, Table
+from spoolhouse.store.clickhouse.driver import RowsInsert
 
 CLOCK_MS = 1_769_860_800_250
 """2026-01-31 12:00:00.250 UTC."""

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 import pytest
 import uvloop
 
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.ports import Driver, Rows
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import SpoolError
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.store.clickhouse.driver import Driver
 from tests.contract.place import Place, connected
 from tests.contract.tables import create_table, insert_of, log_line, log_pieces, stream
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.ports import Rows
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
+from spoolhouse.events.builtin import LOGS
 from spoolhouse.store.clickhouse.codes import CODES
 from tests.contract.place import connected
 from tests.contract.tables import create_table, insert_of, log_line, log_pieces, stream
@@ -181,7 +181,7 @@ async def test_a_column_of_another_type_is_no_rows_fault(database: Database, url
     database.query(f"ALTER TABLE logs ADD COLUMN message {kind}")
     refusal = await insert_refused(getattr(database, url))
     assert (refusal.code, type(refusal)) == (OTHER_TYPES[kind], OperatorError)
-    assert "spoolhouse migrate --check" in refusal.mend
+    assert "spoolhouse migrate --check" in refusal.hint
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -206,7 +206,7 @@ async def test_a_user_who_may_not_insert_like_this(strict: Database, user: str) 
     refusal = await insert_refused(url_of(strict, user))
     expected = {"reader": (164, TransientError), "fixed": (452, OperatorError), "stranger": (497, OperatorError)}
     assert (refusal.code, type(refusal)) == expected[user]
-    assert "clickhouse.username" in refusal.mend
+    assert "clickhouse.username" in refusal.hint
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ async def test_a_view_fails(database: Database) -> None:
     database.query("CREATE MATERIALIZED VIEW v TO target AS SELECT toUInt8(message) AS a FROM logs")
     refusal = await insert_refused(database.native_url)
     assert (refusal.code, type(refusal), refusal.ambiguous) == (6, OperatorError, True)
-    assert "view" in refusal.mend
+    assert "view" in refusal.hint
 
 
 async def test_the_target_of_a_view_is_gone(database: Database) -> None:

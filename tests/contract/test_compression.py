@@ -2,8 +2,8 @@
 
 import pytest
 
-from spoolhouse.core.events import LOGS
-from spoolhouse.store.clickhouse.transport import Compression
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.store.clickhouse.drivers.transport import Compression
 from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.proxy import proxy_to
 from tests.contract.tables import create_table, insert_of, log_pieces, stream

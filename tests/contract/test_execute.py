@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from spoolhouse.core.ports import Driver, Parameter
 from spoolhouse.errors import OperatorError
+from spoolhouse.store.clickhouse.driver import Driver, Parameter
 from tests.contract.place import Place
 
 AWKWARD = (

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.ports import Driver, Rows
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.store.clickhouse.driver import Driver
 from tests.contract.conftest import GUARDED
 from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.proxy import Proxy, proxy_to

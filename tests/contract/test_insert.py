@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from spoolhouse.core.declaration import Rollup
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.ports import Driver, Rows
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import TransientError
-from spoolhouse.schema.ddl import identifier
-from spoolhouse.schema.filling import counting
-from spoolhouse.schema.rollups import rollup_definition
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.events.declaration import Rollup
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.schema.backfill_sql import counting
+from spoolhouse.store.clickhouse.schema.ddl import identifier
+from spoolhouse.store.clickhouse.schema.rollups import rollup_definition
 from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.tables import CLOCK_MS, create_rollup, create_table, insert_of, log_pieces, stream
 from tests.engine import Database

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.ports import Driver
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.service.prepare import open_driver
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.startup import open_driver
-from spoolhouse.store.clickhouse.connect import connect
-from spoolhouse.store.clickhouse.transport import Tls, Transport
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.drivers.transport import Tls, Transport
 from tests.contract.place import NO_TLS, SECURE_SCHEMES, Place, connected
 from tests.contract.proxy import proxy_to
 from tests.contract.tables import create_table, insert_of, log_pieces, stream

@@ -10,8 +10,8 @@ import pytest_asyncio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from spoolhouse.core.declaration import Column, Kind, Table
-from spoolhouse.core.ports import Driver
+from spoolhouse.events.declaration import Column, Kind, Table
+from spoolhouse.store.clickhouse.driver import Driver
 from tests.contract.place import Place, connected
 from tests.contract.tables import create_table, encoded, insert_of, stream
 

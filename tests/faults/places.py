@@ -31,7 +31,7 @@ def named_in(tree: ast.AST) -> Iterator[str]:
 STAGES = tuple(
     PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "poison", "settle", "adopt")
 )
-LANDING = tuple(PACKAGE / "landing" / f"{name}.py" for name in ("ledger", "mend"))
+LANDING = tuple(PACKAGE / "landing" / f"{name}.py" for name in ("ledger", "hint"))
 DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
     for name in ("journal", "home", "instances", "files", "moves", "rejects", "segments", "shipments")
@@ -63,17 +63,17 @@ HARMLESS = {
     ("insert", "_send", "_expect_same_rows"): "the places of staging and tidying are inside",
     ("insert", "_expect_same_rows", "strangers"): "the places of staging and tidying are inside",
     ("insert", "_send", "_complete"): "the places of mending are inside",
-    ("insert", "_complete", "mend"): "places are inside, at each step",
+    ("insert", "_complete", "hint"): "places are inside, at each step",
     ("insert", "_next", "_delivery"): "reads the journal",
     ("insert", "_send", "expect_no_attempt"): "reads; what follows has a place",
     ("poison", "divide", "count"): "waits",
     ("poison", "reject", "replace"): "of text",
-    ("mend", "mend", "_partitions"): "reads",
-    ("mend", "mend", "_is_wanted"): "reads",
-    ("mend", "mend", "_feeds"): "reads",
-    ("mend", "_partitions", "execute"): "reads",
-    ("mend", "_is_wanted", "execute"): "reads",
-    ("mend", "_feeds", "execute"): "reads",
+    ("hint", "hint", "_partitions"): "reads",
+    ("hint", "hint", "_is_wanted"): "reads",
+    ("hint", "hint", "_feeds"): "reads",
+    ("hint", "_partitions", "execute"): "reads",
+    ("hint", "_is_wanted", "execute"): "reads",
+    ("hint", "_feeds", "execute"): "reads",
     ("adopt", "look", "instances"): "reads names",
     ("files", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
     ("files", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",

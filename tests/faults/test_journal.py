@@ -25,12 +25,12 @@ PRAGMA user_version = 1;
 """Makes a journal of the first format of one of the newest."""
 
 
-def main_file(home: Path) -> Path:
-    return home / "journal.sqlite"
+def main_file(instance: Path) -> Path:
+    return instance / "journal.sqlite"
 
 
-def log_file(home: Path) -> Path:
-    return home / "journal.sqlite-wal"
+def log_file(instance: Path) -> Path:
+    return instance / "journal.sqlite-wal"
 
 
 def halve(path: Path) -> None:
@@ -48,19 +48,19 @@ def garble_a_page(path: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "log removed": lambda home: log_file(home).unlink(),
-    "log emptied": lambda home: os.truncate(log_file(home), 0),
-    "log halved": lambda home: halve(log_file(home)),
-    "log garbled": lambda home: garble(log_file(home)),
-    "a page of the log garbled": lambda home: garble_a_page(log_file(home)),
+    "log removed": lambda instance: log_file(instance).unlink(),
+    "log emptied": lambda instance: os.truncate(log_file(instance), 0),
+    "log halved": lambda instance: halve(log_file(instance)),
+    "log garbled": lambda instance: garble(log_file(instance)),
+    "a page of the log garbled": lambda instance: garble_a_page(log_file(instance)),
 }
 """As a crash leaves it, most of the journal is in its write-ahead log."""
 DAMAGES_OF_THE_WHOLE: dict[str, Callable[[Path], object]] = {
-    "journal removed": lambda home: main_file(home).unlink(),
-    "journal emptied": lambda home: os.truncate(main_file(home), 0),
-    "journal halved": lambda home: halve(main_file(home)),
-    "journal garbled": lambda home: garble(main_file(home)),
-    "a page of it garbled": lambda home: garble_a_page(main_file(home)),
+    "journal removed": lambda instance: main_file(instance).unlink(),
+    "journal emptied": lambda instance: os.truncate(main_file(instance), 0),
+    "journal halved": lambda instance: halve(main_file(instance)),
+    "journal garbled": lambda instance: garble(main_file(instance)),
+    "a page of it garbled": lambda instance: garble_a_page(main_file(instance)),
 }
 """Its log taken in, the journal is one file."""
 
@@ -71,21 +71,21 @@ def test_a_damaged_journal_is_held_and_said(
 ) -> None:
     """All that was claimed stays where it is; with the journal back as it was, each line has landed once."""
     die_at(oracle, "insert.answered")
-    [home] = (oracle.spool / ".spoolhouse").iterdir()
+    [instance] = (oracle.spool / ".spoolhouse").iterdir()
     claimed = {path: path.read_bytes() for path in oracle.claimed()}
     assert claimed
     if damages is DAMAGES_OF_THE_WHOLE:
-        with closing(sqlite3.connect(main_file(home))) as journal:
+        with closing(sqlite3.connect(main_file(instance))) as journal:
             journal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copytree(home, tmp_path / "sound")
+    shutil.copytree(instance, tmp_path / "sound")
     for damage, inflict in damages.items():
-        inflict(home)
+        inflict(instance)
         code, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK)
         assert code == 1, damage
-        assert daemon.events("journal_held", instance=home.name), f"{damage}: {daemon.told()}"
+        assert daemon.events("journal_held", instance=instance.name), f"{damage}: {daemon.told()}"
         assert {path: path.read_bytes() for path in oracle.claimed()} == claimed, damage
         oracle.check_rows_at_most_once(all_of_them=False)
-        for path in (main_file(home), log_file(home)):
+        for path in (main_file(instance), log_file(instance)):
             path.unlink(missing_ok=True)
             if (sound := tmp_path / "sound" / path.name).exists():
                 shutil.copy2(sound, path)
@@ -101,15 +101,15 @@ def test_a_journal_of_an_earlier_time_is_held(oracle: Oracle, tmp_path: Path) ->
     env = armed("settle.recorded", f"wait:{here}")
     with Daemon(oracle.database.native_url, oracle.spool, env=env) as daemon:
         wait_until(here.exists)
-        [home] = (oracle.spool / ".spoolhouse").iterdir()
-        shutil.copytree(home, earlier)
+        [instance] = (oracle.spool / ".spoolhouse").iterdir()
+        shutil.copytree(instance, earlier)
         oracle.drop()
         here.unlink()
         daemon.wait_for("file_settled", count=2)
         oracle.drop()
         daemon.wait_for("file_settled", count=3)
         daemon.kill()
-    for path in (main_file(home), log_file(home)):
+    for path in (main_file(instance), log_file(instance)):
         path.unlink()
         shutil.copy2(earlier / path.name, path)
     code, held = once(oracle.database.native_url, oracle.spool, env=QUICK)
@@ -121,10 +121,10 @@ def test_a_journal_of_an_earlier_time_is_held(oracle: Oracle, tmp_path: Path) ->
 def test_a_journal_of_the_first_format_is_taken_over(oracle: Oracle) -> None:
     """The daemon was upgraded between a crash and its replay."""
     die_at(oracle, "insert.answered")
-    [home] = (oracle.spool / ".spoolhouse").iterdir()
-    with closing(sqlite3.connect(main_file(home))) as journal:
+    [instance] = (oracle.spool / ".spoolhouse").iterdir()
+    with closing(sqlite3.connect(main_file(instance))) as journal:
         journal.executescript(TO_THE_FIRST)
-    (home / "journal.sqlite-mark").unlink()
+    (instance / "journal.sqlite-mark").unlink()
     recover(oracle)
     oracle.check()
 
@@ -133,8 +133,8 @@ def test_a_journal_of_the_first_format_is_taken_over(oracle: Oracle) -> None:
 def test_declarations_have_changed_since(oracle: Oracle, place: str) -> None:
     """A shipment was planned by a version with another fingerprint: what is there of it is found by its id."""
     die_at(oracle, place)
-    [home] = (oracle.spool / ".spoolhouse").iterdir()
-    with closing(sqlite3.connect(main_file(home))) as journal:
+    [instance] = (oracle.spool / ".spoolhouse").iterdir()
+    with closing(sqlite3.connect(main_file(instance))) as journal:
         journal.execute("UPDATE shipment SET fingerprint = 'another'")
         journal.commit()
     recover(oracle)
@@ -144,8 +144,8 @@ def test_declarations_have_changed_since(oracle: Oracle, place: str) -> None:
 def test_a_journal_of_a_later_version_is_held(oracle: Oracle) -> None:
     """After a downgrade: nothing is touched, and the message says which versions."""
     die_at(oracle, "insert.answered")
-    [home] = (oracle.spool / ".spoolhouse").iterdir()
-    with closing(sqlite3.connect(main_file(home))) as journal:
+    [instance] = (oracle.spool / ".spoolhouse").iterdir()
+    with closing(sqlite3.connect(main_file(instance))) as journal:
         [(version,)] = journal.execute("PRAGMA user_version")
         journal.execute(f"PRAGMA user_version = {version + 1}")
     with Daemon(oracle.database.native_url, oracle.spool, env=QUICK) as daemon:
@@ -153,7 +153,7 @@ def test_a_journal_of_a_later_version_is_held(oracle: Oracle) -> None:
         assert f"format {version + 1}" in str(record["error"])
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
-    with closing(sqlite3.connect(main_file(home))) as journal:
+    with closing(sqlite3.connect(main_file(instance))) as journal:
         journal.execute(f"PRAGMA user_version = {version}")
     recover(oracle)
     oracle.check()

@@ -121,14 +121,14 @@ def test_the_servers_answers(oracle: Oracle, driver: str, answers: list[str]) ->
     with Daemon(getattr(oracle.database, driver), oracle.spool, env=QUICK) as daemon:
         daemon.wait_for("file_settled")
         for answer in answers:
-            code, (fault, mend) = ANSWERS[answer]
+            code, (fault, hint) = ANSWERS[answer]
             for statement in fault.split("; "):
                 oracle.database.query(statement)
             before = len(refusals(daemon, code))
             oracle.drop()
             oracle.drop()
             wait_until(lambda: len(refusals(daemon, code)) >= before + 2)  # noqa: B023  # it is over within this turn
-            for statement in mend.split("; "):
+            for statement in hint.split("; "):
                 oracle.database.query(statement)
             wait_until(lambda: oracle.settled() == len(oracle.files))
         daemon.signal(signal.SIGTERM)

@@ -72,17 +72,17 @@ def test_a_stopped_process_keeps_its_lock(oracle: Oracle, tmp_path: Path, some: 
     """Its neighbour looks for the dead again and again, and lets it be; continued, it goes on where it was."""
     for place in some:
         lead_to(oracle, place)
-        looked = tmp_path / "looked"
+        scanned = tmp_path / "looked"
         with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "stop")) as stopped:
             os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
             oracle.drop()
-            watching = {**QUICK, VARIABLE: f"adopt.looked@3=wait:{looked}"}
+            watching = {**QUICK, VARIABLE: f"adopt.looked@3=wait:{scanned}"}
             with Daemon(oracle.database.native_url, oracle.spool, env=watching) as other:
                 other.wait_for("started")
-                wait_until(looked.exists)
+                wait_until(scanned.exists)
                 mine = {record["instance"] for record in stopped.events("started")}
                 assert not [record for record in other.events("adopted") if record["instance"] in mine], place
-                looked.unlink()
+                scanned.unlink()
                 stopped.signal(signal.SIGCONT)
                 for daemon in (stopped, other):
                     daemon.signal(signal.SIGTERM)

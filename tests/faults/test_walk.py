@@ -24,7 +24,7 @@ from tests.process.daemon import Daemon
 PLACES = [
     place
     for place in places()
-    if place not in {*DELETING, *REFUSED} and place.partition(".")[0] not in {"replay", "mend", "poison"}
+    if place not in {*DELETING, *REFUSED} and place.partition(".")[0] not in {"replay", "hint", "poison"}
 ]
 DISK = [place for place in PLACES if place.partition(".")[0] in {"journal", "rejects", "files", "settle"}]
 AT_MOST = 2

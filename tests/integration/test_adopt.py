@@ -11,19 +11,19 @@ from pathlib import Path, PurePath
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
-from spoolhouse.health import Health
-from spoolhouse.landing.persistence import Persistence
+from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.adopt import Adopter
-from spoolhouse.pipeline.disk import Disk
-from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
-from spoolhouse.progress import Silent
-from spoolhouse.spool import instances, layout
-from spoolhouse.spool.home import Claim, Home
+from spoolhouse.pipeline.channel import Receiver, Sender, channel
+from spoolhouse.pipeline.disk_retry import DiskRetry
+from spoolhouse.pipeline.settle import Complete, Counted, News, SettleOptions, Settler
+from spoolhouse.retry import RetryPolicy
+from spoolhouse.spool import instance_dirs, layout
+from spoolhouse.spool.append_watch import AppendWatch
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.tails import Tails
+from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
 from tests.integration.unrecorded import write_nothing
 
@@ -43,75 +43,75 @@ def spool(tmp_path: Path) -> Path:
 class _Died:
     """An instance that is gone, after it came as far as the test has driven it."""
 
-    def __init__(self, spool: Path, instance: str = "dead") -> None:
+    def __init__(self, spool: Path, instance_id: str = "dead") -> None:
         self.spool = spool
-        self.home = Home.create(spool, instance)
+        self.instance = Instance.create(spool, instance_id)
 
     def claim(self, name: str = "a.jsonl", content: bytes = b"{}\n") -> JournalledFile:
         place = Place(type="span", project="p", name=name)
         path = self.spool / place.relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        ((_, result),) = self.home.claim([place])
+        ((_, result),) = self.instance.claim([place])
         assert isinstance(result, Claim)
-        file = self.home.add(result, NOW_MS)
+        file = self.instance.add(result, NOW_MS)
         file.planned_to = len(content)
         return file
 
     def plan(self, name: str, *files: JournalledFile) -> Shipment:
         shipment = Shipment(
             id=name,
-            instance=self.home.instance,
+            instance=self.instance.id,
             type="span",
             segments=tuple(Segment(file=file.number, start=0, end=file.planned_to) for file in files),
             clock_ms=NOW_MS,
             fingerprint="f",
             limits=LIMITS,
         )
-        self.home.journal.plan(files, [shipment])
+        self.instance.journal.plan(files, [shipment])
         return shipment
 
     def acknowledge(self, shipment: Shipment) -> None:
-        self.home.journal.acknowledge(shipment.id, {segment.file: STATS for segment in shipment.segments})
+        self.instance.journal.acknowledge(shipment.id, {segment.file: STATS for segment in shipment.segments})
 
     def moving(self, file: JournalledFile, target: str = PROCESSED) -> None:
-        self.home.journal.moving({file.number: PurePath(target)})
+        self.instance.journal.moving({file.number: PurePath(target)})
 
     def rename(self, file: JournalledFile, target: str = PROCESSED) -> None:
         (self.spool / target).parent.mkdir(parents=True, exist_ok=True)
-        self.home.path(file.number).rename(self.spool / target)
+        self.instance.path(file.number).rename(self.spool / target)
 
     def moved(self, file: JournalledFile, watch_until_ms: int = NOW_MS) -> None:
-        self.home.journal.moved({file.number: watch_until_ms})
+        self.instance.journal.moved({file.number: watch_until_ms})
 
     def die(self) -> None:
-        self.home.close()
+        self.instance.close()
 
 
 class _Neighbour:
     """A running instance that adopts, settles, and says of every shipment that it has landed."""
 
     def __init__(self, spool: Path, name: str = "own", *, delete: bool = False) -> None:
-        self.home = Home.create(spool, name)
-        self.homes = {name: self.home}
-        self.tails = Tails()
+        self.instance = Instance.create(spool, name)
+        self.instances = {name: self.instance}
+        self.append_watch = AppendWatch()
         self.adopter = Adopter(
-            own=self.home,
-            homes=self.homes,
-            tails=self.tails,
+            own=self.instance,
+            instances=self.instances,
+            append_watch=self.append_watch,
             types=("span",),
             interval=0.01,
             append_watch_ms=0,
             now_ms=lambda: NOW_MS,
         )  # fmt: skip
-        ending = Ending(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
+        settle_options = SettleOptions(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
         self.settler = Settler(
-            homes=self.homes,
-            tails=self.tails,
-            ending=ending,
+            instances=self.instances,
+            append_watch=self.append_watch,
+            settle_options=settle_options,
             record=write_nothing,
             progress=Silent(),
-            disk=Disk(Health(), Persistence(first=0.01, cap=0.01)),
+            disk=DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
             wake=asyncio.Event(),
         )  # fmt: skip
         self.stop = asyncio.Event()
@@ -130,7 +130,7 @@ class _Neighbour:
         await self.adopter.run(shipments_in, adopted_in, self.stop, once=True)
         async for item in adopted:
             assert isinstance(item, Complete)
-            self.completed.append(str(item.home.files[item.file].place))
+            self.completed.append(str(item.instance.files[item.file].place))
             await news_in.send(item)
         async for shipment in shipments:
             self.shipments.append(shipment)
@@ -140,8 +140,8 @@ class _Neighbour:
         await self.settler.run(news)
 
     def close(self) -> None:
-        for home in self.homes.values():
-            home.close()
+        for instance in self.instances.values():
+            instance.close()
 
 
 def _files(spool: Path) -> dict[str, bytes]:
@@ -180,7 +180,7 @@ async def test_what_cannot_go_back_keeps_nobody_from_work(spool: Path) -> None:
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
-        assert dead.home.listing() != []
+        assert dead.instance.listing() != []
         (spool / "span/p").unlink()
     with closing(_Neighbour(spool, "next")) as neighbour:
         await neighbour.look()
@@ -244,8 +244,8 @@ async def test_an_adopted_home_is_removed_once_it_is_empty(crash: str, spool: Pa
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert instances.names(spool) == ["own"]
-        assert list(neighbour.homes) == ["own"]
+        assert instance_dirs.names(spool) == ["own"]
+        assert list(neighbour.instances) == ["own"]
 
 
 async def test_a_name_that_was_taken_meanwhile_gets_a_number(spool: Path) -> None:
@@ -301,10 +301,10 @@ async def test_a_file_in_processed_is_watched_on(spool: Path) -> None:
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert instances.names(spool) == ["dead", "own"]
-        (watched,) = neighbour.homes["dead"].files.values()
+        assert instance_dirs.names(spool) == ["dead", "own"]
+        (watched,) = neighbour.instances["dead"].files.values()
         assert watched.state is FileState.FINAL
-        assert neighbour.tails.next_due() is not None
+        assert neighbour.append_watch.next_due() is not None
 
 
 @pytest.mark.parametrize("crash", ["renamed", "moved"])
@@ -315,20 +315,20 @@ async def test_bytes_that_came_while_nobody_watched_are_not_given_up(crash: str,
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert list(neighbour.homes["dead"].files) == [1]
-        assert neighbour.tails.next_due() is not None
+        assert list(neighbour.instances["dead"].files) == [1]
+        assert neighbour.append_watch.next_due() is not None
 
 
 async def test_a_file_that_was_taken_away_is_forgotten(spool: Path) -> None:
     dead = _Died(spool)
     file = dead.claim()
     dead.acknowledge(dead.plan("s", file))
-    dead.home.path(1).unlink()
+    dead.instance.path(1).unlink()
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert instances.names(spool) == ["own"]
+        assert instance_dirs.names(spool) == ["own"]
     assert _files(spool) == {}
 
 
@@ -336,20 +336,20 @@ async def test_a_file_that_was_deleted_before_the_record_of_it_is_forgotten(spoo
     dead = _Died(spool)
     file = dead.claim()
     dead.acknowledge(dead.plan("s", file))
-    dead.home.path(1).unlink()
+    dead.instance.path(1).unlink()
     dead.moved(file)
     dead.die()
     with closing(_Neighbour(spool, delete=True)) as neighbour:
         await neighbour.look()
         await neighbour.look()
-        assert instances.names(spool) == ["own"]
+        assert instance_dirs.names(spool) == ["own"]
 
 
 @pytest.mark.parametrize("crash", CRASHES)
 async def test_a_disk_that_has_another_number_after_a_reboot_is_the_same_disk(crash: str, spool: Path) -> None:
     """A network mount, or a volume that is attached to another machine, gets its number anew each time."""
     dead = _died_at(spool, crash)
-    with closing(sqlite3.connect(dead.home.folder / layout.JOURNAL)) as database, database:
+    with closing(sqlite3.connect(dead.instance.folder / layout.JOURNAL)) as database, database:
         database.execute("UPDATE file SET device = device + 1")
     with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
         await neighbour.look()
@@ -364,8 +364,8 @@ async def test_a_running_neighbour_is_left_alone(spool: Path) -> None:
     running.plan("s", file)
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
-        assert list(neighbour.homes) == ["own"]
-        assert running.home.path(1).exists()
+        assert list(neighbour.instances) == ["own"]
+        assert running.instance.path(1).exists()
         running.die()
         await neighbour.look()
         assert [shipment.id for shipment in neighbour.shipments] == ["s"]
@@ -392,7 +392,7 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
     good.plan("t", good.claim("good.jsonl"))
     bad.die()
     good.die()
-    journal = bad.home.folder / layout.JOURNAL
+    journal = bad.instance.folder / layout.JOURNAL
     if damage == "missing":
         journal.unlink()
     elif damage == "garbage":
@@ -405,9 +405,9 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
         await neighbour.look()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]
         assert neighbour.adopter.held == {"a-bad"}
-        assert "a-bad" not in neighbour.homes
+        assert "a-bad" not in neighbour.instances
     assert [entry["event"] for entry in logs].count("journal_held") == 1
-    assert (bad.home.claimed / "span/p/bad.jsonl").exists()
+    assert (bad.instance.claimed / "span/p/bad.jsonl").exists()
     assert set(_files(spool)) == {"span/p/processed/good.jsonl"}
 
 
@@ -415,7 +415,7 @@ async def test_a_home_that_died_at_birth_is_removed(spool: Path) -> None:
     (layout.state_folder(spool) / "dead").mkdir(parents=True)
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
-        assert instances.names(spool) == ["own"]
+        assert instance_dirs.names(spool) == ["own"]
 
 
 async def test_after_a_stop_nothing_is_adopted(spool: Path) -> None:
@@ -425,7 +425,7 @@ async def test_after_a_stop_nothing_is_adopted(spool: Path) -> None:
     with closing(_Neighbour(spool)) as neighbour:
         neighbour.stop.set()
         await neighbour.look()
-        assert list(neighbour.homes) == ["own"]
+        assert list(neighbour.instances) == ["own"]
         assert neighbour.shipments == []
 
 
@@ -470,7 +470,7 @@ async def test_what_cannot_go_back_is_tried_at_each_look_and_told_once(spool: Pa
         await neighbour.look()
         assert neighbour.adopter.held == set()
         await neighbour.look()
-        assert instances.names(spool) == ["own"]
+        assert instance_dirs.names(spool) == ["own"]
     assert [entry["event"] for entry in logs].count("file_not_released") == 1
     assert _files(spool) == {PENDING: b"{}\n"}
 
@@ -479,7 +479,7 @@ async def test_a_journal_that_is_mended_is_held_no_more(spool: Path) -> None:
     dead = _Died(spool)
     dead.plan("s", dead.claim())
     dead.die()
-    journal = dead.home.folder / layout.JOURNAL
+    journal = dead.instance.folder / layout.JOURNAL
     good = journal.read_bytes()
     journal.write_bytes(b"garbage" * 1000)
     with closing(_Neighbour(spool)) as neighbour:
@@ -495,11 +495,11 @@ async def test_a_folder_that_is_taken_away_is_held_no_more(spool: Path) -> None:
     dead = _Died(spool)
     dead.plan("s", dead.claim())
     dead.die()
-    (dead.home.folder / layout.JOURNAL).write_bytes(b"garbage" * 1000)
+    (dead.instance.folder / layout.JOURNAL).write_bytes(b"garbage" * 1000)
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
         assert neighbour.adopter.held == {"dead"}
-        dead.home.folder.rename(spool.parent / f"{spool.name}-saved")
+        dead.instance.folder.rename(spool.parent / f"{spool.name}-saved")
         await neighbour.look()
         assert neighbour.adopter.held == set()
 
@@ -519,8 +519,8 @@ async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
         arm(monkeypatch, f"{place}=ENOSPC")
         await neighbour.look()
         assert neighbour.adopter.held == {"dead"}
-        assert list(neighbour.homes) == ["own"]
-        assert neighbour.tails.next_due() is None
+        assert list(neighbour.instances) == ["own"]
+        assert neighbour.append_watch.next_due() is None
         await neighbour.look()
         assert neighbour.adopter.held == set()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from spoolhouse.core.agent_events import AGENT_TYPES
+from spoolhouse.events.agent import AGENT_TYPES
 from spoolhouse.export import SpoolWriter
-from spoolhouse.export.sample import Sample
+from spoolhouse.export.sample import SampleEvents
 from tests.engine import Database
 from tests.integration.test_flow import (
     PREFIX,
@@ -132,7 +132,7 @@ def test_a_step_is_written_in_two_ways(database: Database, tmp_path: Path, prefi
 
 def test_samples_of_the_whole_family_land(database: Database, tmp_path: Path) -> None:
     """Each type from its own folder, in both shapes; rows are as many as the samples say."""
-    sample = Sample(seed=1, now_ms=int(NOW.timestamp() * 1000), shape="mixed")
+    sample = SampleEvents(seed=1, now_ms=int(NOW.timestamp() * 1000), shape="mixed")
     events: list[dict[str, Any]] = []
     with SpoolWriter(tmp_path) as spool:
         for name in AGENT_TYPES:

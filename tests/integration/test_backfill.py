@@ -11,17 +11,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spoolhouse.core.declaration import Rollup, Table, Tally
-from spoolhouse.core.events import LOGS, METRICS
-from spoolhouse.core.naming import target_name
-from spoolhouse.core.ports import Driver, Parameter, Rows, RowsInsert
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import RejectedDataError
-from spoolhouse.schema import backfill, filling
-from spoolhouse.schema.migrate import Plan, apply, check, migrate
-from spoolhouse.schema.render import Schema, declare
-from spoolhouse.schema.rollups import FOLD_DAYS
-from spoolhouse.schema.steps import Change
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.events.builtin import LOGS, METRICS
+from spoolhouse.events.declaration import Rollup, Table, Tally
+from spoolhouse.events.naming import target_name
+from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.schema import backfill, backfill_sql
+from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
+from spoolhouse.store.clickhouse.schema.migration_steps import Change
+from spoolhouse.store.clickhouse.schema.render import Schema, declare
+from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS
 from tests.engine import Database
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
@@ -144,7 +145,7 @@ async def test_a_rollup_that_changed_without_a_version_is_refused(database: Data
     await migrate(schema_of(database, HOURLY), sender.driver)
     left = await migrate(schema_of(database, replace(HOURLY, count_when="trace_id")), sender.driver)
     (refusal,) = left.refusals
-    assert "version" in refusal.mend
+    assert "version" in refusal.hint
     assert not left.steps
 
 
@@ -186,7 +187,7 @@ async def test_instances_fill_while_others_insert(
     database: Database, sender: Sender, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several migrations at once, one of them cut off again and again, beside a stream of inserts."""
-    monkeypatch.setattr(filling, "BATCHES", 7)
+    monkeypatch.setattr(backfill_sql, "BATCHES", 7)
     monkeypatch.setattr(backfill, "ROWS", 12)
     monkeypatch.setattr(backfill, "_PAUSE", 0.02)
     chance = random.Random(seed)
@@ -311,7 +312,7 @@ async def test_a_rollup_that_cannot_be_filled_keeps_a_daemon_from_nothing(databa
     await sender.send(["info"])
     schema = declare(database=database.name, prefix="", tables=(logs_with(HOURLY), METRICS))
     target = schema.tables[0].rollups[0].target
-    database.query(target.create(database.name, comment=filling.Extent.ALL))
+    database.query(target.create(database.name, comment=backfill_sql.Extent.ALL))
     database.query("ALTER TABLE logs_hourly ADD CONSTRAINT no CHECK lines > 1000")
     with pytest.raises(RejectedDataError):
         await migrate(schema, sender.driver)

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.shipment import FileStats, Limits, Packer, Packing, Shipment
-from spoolhouse.health import Health
-from spoolhouse.landing.persistence import Persistence
-from spoolhouse.pipeline.arrivals import Desk
-from spoolhouse.pipeline.claim import Claimer, Terms
-from spoolhouse.pipeline.disk import Disk
-from spoolhouse.pipeline.settle import Complete, Counted, Ending, News, Settler
-from spoolhouse.progress import Silent
-from spoolhouse.spool.home import Home
+from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.progress import Silent
+from spoolhouse.pipeline.arrivals import InFlightFiles
+from spoolhouse.pipeline.channel import Receiver, Sender, channel
+from spoolhouse.pipeline.claim import Claimer, ShipmentOptions
+from spoolhouse.pipeline.disk_retry import DiskRetry
+from spoolhouse.pipeline.settle import Complete, Counted, News, SettleOptions, Settler
+from spoolhouse.retry import RetryPolicy
+from spoolhouse.spool.append_watch import AppendWatch
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.tails import Tails
+from spoolhouse.spool.shipment import FileStats, Limits, Packer, Packing, Shipment
 from tests.integration.unrecorded import write_nothing
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
@@ -63,8 +63,8 @@ class _Stage:
         watch: float | None = None,
     ) -> None:
         self.spool = spool
-        self.home = Home.create(spool, "own")
-        self.terms = Terms(
+        self.instance = Instance.create(spool, "own")
+        self.options = ShipmentOptions(
             limits=LIMITS,
             fingerprint="f",
             max_bytes=max_bytes,
@@ -73,7 +73,7 @@ class _Stage:
             now_ms=_now_ms,
         )  # fmt: skip
         self.packer = Packer(Packing(max_bytes=max_bytes, max_files=max_files, linger=linger))
-        self.desk, self.tails = Desk(), Tails()
+        self.in_flight, self.append_watch = InFlightFiles(), AppendWatch()
         self.writable, self.gate, self.stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.writable.set()
         self.gate.set()
@@ -84,18 +84,18 @@ class _Stage:
         self.news_in, self.news = channel(1000)
         self.progress = _Settled()
         self.held: set[str] = set()
-        self.disk = Disk(Health(), Persistence(first=0.01, cap=0.01))
+        self.disk = DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01))
         self._watch = watch
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["_Stage"]:
         """Run until the end of the block, then until all is passed on."""
         claimer = Claimer(
-            home=self.home,
-            terms=self.terms,
+            instance=self.instance,
+            options=self.options,
             packer=self.packer,
-            tails=self.tails,
-            desk=self.desk,
+            append_watch=self.append_watch,
+            in_flight=self.in_flight,
             out=self.shipments_in,
             news=self.news_in.clone(),
             writable=self.writable,
@@ -104,11 +104,11 @@ class _Stage:
             stop=self.stop,
             disk=self.disk,
         )
-        ending = Ending(delete=False, append_watch_ms=int((self._watch or 0) * 1000), now_ms=_now_ms)
+        settle_options = SettleOptions(delete=False, append_watch_ms=int((self._watch or 0) * 1000), now_ms=_now_ms)
         settler = Settler(
-            homes={"own": self.home},
-            tails=self.tails,
-            ending=ending,
+            instances={"own": self.instance},
+            append_watch=self.append_watch,
+            settle_options=settle_options,
             record=write_nothing,
             progress=self.progress,
             disk=self.disk,
@@ -132,13 +132,13 @@ class _Stage:
 
     async def announce(self, *places: Place) -> None:
         for place in places:
-            self.desk.under_way.add(place)
+            self.in_flight.under_way.add(place)
             await self.places_in.send(place)
 
     async def shipment(self) -> Shipment:
         """Return the next shipment; the journal has it already."""
         shipment = await self.shipments.receive()
-        planned = {item.id: item for item in (await asyncio.to_thread(self.home.journal.load)).planned}
+        planned = {item.id: item for item in (await asyncio.to_thread(self.instance.journal.load)).planned}
         assert replace(shipment, replay=True) == planned[shipment.id]
         return shipment
 
@@ -153,7 +153,7 @@ class _Stage:
 
     async def expired(self) -> None:
         """Wait until no file is watched any more."""
-        while self.home.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
+        while self.instance.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
             await asyncio.sleep(0.01)
 
 
@@ -184,8 +184,8 @@ async def test_small_files_travel_together(spool: Path) -> None:
     assert _ranges(shipment) == [(number, 0, len(LINE)) for number in range(1, 6)]
     assert (shipment.type, shipment.instance, shipment.fingerprint, shipment.limits) == ("span", "own", "f", LIMITS)
     assert not shipment.replay
-    assert stage.desk.under_way == set()
-    stage.home.close()
+    assert stage.in_flight.under_way == set()
+    stage.instance.close()
 
 
 async def test_each_type_has_its_own_shipment(spool: Path) -> None:
@@ -196,9 +196,9 @@ async def test_each_type_has_its_own_shipment(spool: Path) -> None:
         shipments = [await stage.shipment(), await stage.shipment()]
     assert sorted(shipment.type for shipment in shipments) == ["log", "span"]
     for shipment in shipments:
-        names = {stage.home.files[segment.file].place.type for segment in shipment.segments}
+        names = {stage.instance.files[segment.file].place.type for segment in shipment.segments}
         assert names == {shipment.type}
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_no_shipment_has_more_files_or_bytes_than_it_may(spool: Path) -> None:
@@ -212,7 +212,7 @@ async def test_no_shipment_has_more_files_or_bytes_than_it_may(spool: Path) -> N
         assert len(shipment.segments) <= 3
         assert sum(segment.end - segment.start for segment in shipment.segments) <= 10 * len(LINE)
     assert sorted(file for file, _, _ in _ranges(*shipments)) == list(range(1, 11))
-    stage.home.close()
+    stage.instance.close()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -223,14 +223,14 @@ async def test_a_big_file_is_cut_at_line_ends_and_no_byte_is_left_out(seed: int,
     async with _Stage(spool, max_bytes=1000).running() as stage:
         await stage.drop(content=content)
         shipments = [await stage.shipment()]
-        assert stage.home.files[1].planned_to == len(content)
-        planned = (await asyncio.to_thread(stage.home.journal.load)).planned
+        assert stage.instance.files[1].planned_to == len(content)
+        planned = (await asyncio.to_thread(stage.instance.journal.load)).planned
         shipments += [await stage.shipment() for _ in range(len(planned) - 1)]
     assert len(shipments) > 10
     assert _covers(_ranges(*shipments), len(content))
     assert all(start == 0 or content[start - 1 : start] == b"\n" for _, start, _ in _ranges(*shipments))
-    assert stage.home.unacknowledged == {1: len(shipments)}
-    stage.home.close()
+    assert stage.instance.unacknowledged == {1: len(shipments)}
+    stage.instance.close()
 
 
 async def test_a_line_longer_than_a_shipment_is_not_cut(spool: Path) -> None:
@@ -238,11 +238,11 @@ async def test_a_line_longer_than_a_shipment_is_not_cut(spool: Path) -> None:
     async with _Stage(spool, max_bytes=500).running() as stage:
         await stage.drop(content=content)
         shipments = [await stage.shipment()]
-        planned = (await asyncio.to_thread(stage.home.journal.load)).planned
+        planned = (await asyncio.to_thread(stage.instance.journal.load)).planned
         shipments += [await stage.shipment() for _ in range(len(planned) - 1)]
     assert _covers(_ranges(*shipments), len(content))
     assert all(start == 0 or content[start - 1 : start] == b"\n" for _, start, _ in _ranges(*shipments))
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_an_archive_is_never_cut(spool: Path) -> None:
@@ -250,7 +250,7 @@ async def test_an_archive_is_never_cut(spool: Path) -> None:
     async with _Stage(spool, max_bytes=1000).running() as stage:
         await stage.drop("a.jsonl.gz", content)
         assert _ranges(await stage.shipment()) == [(1, 0, len(content))]
-    stage.home.close()
+    stage.instance.close()
 
 
 @pytest.mark.parametrize("last", [b'{"a": 1}', b'{"a": {"b": []}} ', b"  ", b"\r", b'{"a": "' + b"x" * 2000])
@@ -259,7 +259,7 @@ async def test_a_last_line_without_its_end_ships_if_nothing_can_be_missing(last:
     async with _Stage(spool).running() as stage:
         await stage.drop(content=LINE + last)
         assert _ranges(await stage.shipment()) == [(1, 0, len(LINE + last))]
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_torn_last_line_waits_then_ships_as_it_is(spool: Path) -> None:
@@ -270,14 +270,14 @@ async def test_a_torn_last_line_waits_then_ships_as_it_is(spool: Path) -> None:
         first = await stage.shipment()
         assert _ranges(first) == [(number, 0, len(LINE)) for number in range(1, 7)]
         await stage.acknowledge(first)
-        tails = [await stage.shipment() for _ in torn]
+        append_watch = [await stage.shipment() for _ in torn]
         ends = [(number, len(LINE), len(LINE + line)) for number, line in enumerate(torn, start=1)]
-        assert sorted(_ranges(*tails)) == ends
-        for tail in tails:
-            await stage.acknowledge(tail)
+        assert sorted(_ranges(*append_watch)) == ends
+        for watched in append_watch:
+            await stage.acknowledge(watched)
         found = {(await stage.destination()).read_bytes() for _ in torn}
         assert found == {LINE + line for line in torn}
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_torn_line_that_is_all_there_is_waits_too(spool: Path) -> None:
@@ -287,21 +287,21 @@ async def test_a_torn_line_that_is_all_there_is_waits_too(spool: Path) -> None:
         assert _ranges(shipment) == [(1, 0, 4)]
         await stage.acknowledge(shipment)
         await stage.destination()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_torn_line_that_gets_its_end_ships_as_one_line(spool: Path) -> None:
     async with _Stage(spool, watch=0.0).running() as stage:
         await stage.drop(content=LINE + b'{"type": ')
         first = await stage.shipment()
-        with stage.home.path(1).open("ab") as writer:
+        with stage.instance.path(1).open("ab") as writer:
             writer.write(b'"log"}\n')
         await stage.acknowledge(first)
         second = await stage.shipment()
         assert _ranges(first, second) == [(1, 0, 17), (1, 17, 33)]
         await stage.acknowledge(second)
         await stage.destination()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_an_empty_file_is_complete_at_once(spool: Path) -> None:
@@ -310,9 +310,9 @@ async def test_an_empty_file_is_complete_at_once(spool: Path) -> None:
         await stage.drop(content=b"")
         news = await stage.news.receive()
     assert isinstance(news, Complete)
-    assert (news.home, news.file) == (stage.home, 1)
+    assert (news.instance, news.file) == (stage.instance, 1)
     assert [shipment async for shipment in stage.shipments] == []
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_an_empty_file_that_is_written_to_in_processed_is_shipped(spool: Path) -> None:
@@ -321,7 +321,7 @@ async def test_an_empty_file_that_is_written_to_in_processed_is_shipped(spool: P
         destination = await stage.destination()
         destination.write_bytes(LINE)
         assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_an_empty_file_is_in_the_journal_while_it_is_watched(spool: Path) -> None:
@@ -329,9 +329,9 @@ async def test_an_empty_file_is_in_the_journal_while_it_is_watched(spool: Path) 
     async with _Stage(spool, watch=NEVER).running() as stage:
         await stage.drop(content=b"")
         await stage.destination()
-        (file,) = (await asyncio.to_thread(stage.home.journal.load)).files
+        (file,) = (await asyncio.to_thread(stage.instance.journal.load)).files
         assert file.state is FileState.FINAL
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_nothing_is_claimed_while_nothing_can_be_written(spool: Path) -> None:
@@ -341,11 +341,11 @@ async def test_nothing_is_claimed_while_nothing_can_be_written(spool: Path) -> N
         path = await stage.drop()
         await asyncio.sleep(0.3)  # longer than the stage waits for anything
         assert path.exists()
-        assert not stage.home.files
+        assert not stage.instance.files
         stage.writable.set()
         assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
         assert not path.exists()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_while_the_gate_is_shut_only_what_is_claimed_goes_on(spool: Path) -> None:
@@ -354,17 +354,17 @@ async def test_while_the_gate_is_shut_only_what_is_claimed_goes_on(spool: Path) 
         first = await stage.shipment()
         stage.gate.clear()
         waiting = await stage.drop("later.jsonl")
-        with stage.home.path(1).open("ab") as writer:
+        with stage.instance.path(1).open("ab") as writer:
             writer.write(LINE)
         await stage.acknowledge(first)
-        tail = await stage.shipment()
-        assert _ranges(tail) == [(1, len(LINE), 2 * len(LINE))]
-        await stage.acknowledge(tail)
+        watched = await stage.shipment()
+        assert _ranges(watched) == [(1, len(LINE), 2 * len(LINE))]
+        await stage.acknowledge(watched)
         await stage.destination()
         assert waiting.exists()
         stage.gate.set()
         assert _ranges(await stage.shipment()) == [(2, 0, len(LINE))]
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_stop_ends_a_stage_whose_gate_is_shut(spool: Path) -> None:
@@ -374,8 +374,8 @@ async def test_a_stop_ends_a_stage_whose_gate_is_shut(spool: Path) -> None:
         path = await stage.drop()
         stage.stop.set()
     assert path.exists()
-    assert stage.desk.under_way == set()
-    stage.home.close()
+    assert stage.in_flight.under_way == set()
+    stage.instance.close()
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -390,10 +390,10 @@ async def test_after_a_stop_nothing_is_claimed_but_what_is_packed_is_shipped(wri
         stage.stop.set()
         after = await stage.drop("after.jsonl")
     assert after.exists()
-    assert stage.desk.under_way == set()
+    assert stage.in_flight.under_way == set()
     assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
     assert [shipment async for shipment in stage.shipments] == []
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_what_cannot_be_claimed_harms_no_other_file(spool: Path) -> None:
@@ -404,10 +404,10 @@ async def test_what_cannot_be_claimed_harms_no_other_file(spool: Path) -> None:
         await stage.announce(Place(type="span", project="p", name="gone.jsonl"))
         await stage.drop("good.jsonl")
         assert _ranges(await stage.shipment()) == [(1, 0, len(LINE))]
-    assert [place.name for place in stage.desk.refused] == ["link.jsonl"]
-    assert stage.desk.under_way == set()
+    assert [place.name for place in stage.in_flight.refused] == ["link.jsonl"]
+    assert stage.in_flight.under_way == set()
     assert link.is_symlink()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
@@ -415,10 +415,10 @@ async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
         await stage.drop(content=LINE)
         first = await stage.shipment()
         path = await stage.drop(content=LINE * 2)
-        while stage.desk.under_way:  # noqa: ASYNC110  # nothing tells of it but the desk itself
+        while stage.in_flight.under_way:  # noqa: ASYNC110  # nothing tells of it but the desk itself
             await asyncio.sleep(0.01)
         assert path.exists()
-        assert stage.desk.refused == {}
+        assert stage.in_flight.refused == {}
         await stage.acknowledge(first)
         await stage.destination()
         await stage.announce(Place(type="span", project="p", name="a.jsonl"))
@@ -426,14 +426,14 @@ async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
         assert _ranges(second) == [(2, 0, 2 * len(LINE))]
         await stage.acknowledge(second)
         assert (await stage.destination()).name == "a.1.jsonl"
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_bytes_appended_while_claimed_are_a_shipment_of_their_own(spool: Path) -> None:
     async with _Stage(spool, watch=0.0).running() as stage:
         await stage.drop(content=LINE)
         first = await stage.shipment()
-        with stage.home.path(1).open("ab") as writer:
+        with stage.instance.path(1).open("ab") as writer:
             writer.write(LINE * 3)
         await stage.acknowledge(first)
         second = await stage.shipment()
@@ -441,7 +441,7 @@ async def test_bytes_appended_while_claimed_are_a_shipment_of_their_own(spool: P
         assert second.id != first.id
         await stage.acknowledge(second)
         assert (await stage.destination()).read_bytes() == LINE * 4
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_bytes_appended_in_processed_are_a_shipment_of_their_own(spool: Path) -> None:
@@ -456,27 +456,27 @@ async def test_bytes_appended_in_processed_are_a_shipment_of_their_own(spool: Pa
         assert _ranges(second) == [(1, len(LINE), 3 * len(LINE))]
         await stage.acknowledge(second)
         await stage.expired()
-        assert (await asyncio.to_thread(stage.home.journal.load)).files == ()
+        assert (await asyncio.to_thread(stage.instance.journal.load)).files == ()
     assert destination.read_bytes() == LINE * 3
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_big_tail_is_cut_as_a_big_file_is(spool: Path) -> None:
     async with _Stage(spool, max_bytes=200, watch=0.0).running() as stage:
         await stage.drop(content=LINE)
         first = await stage.shipment()
-        with stage.home.path(1).open("ab") as writer:
+        with stage.instance.path(1).open("ab") as writer:
             writer.write(LINE * 100)
         await stage.acknowledge(first)
         shipments = [await stage.shipment()]
-        planned = (await asyncio.to_thread(stage.home.journal.load)).planned
+        planned = (await asyncio.to_thread(stage.instance.journal.load)).planned
         shipments += [await stage.shipment() for _ in range(len(planned) - 1)]
         assert len(shipments) > 5
         assert _covers(_ranges(first, *shipments), 101 * len(LINE))
         for shipment in shipments:
             await stage.acknowledge(shipment)
         await stage.destination()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_file_whose_watch_is_over_is_forgotten(spool: Path) -> None:
@@ -485,10 +485,10 @@ async def test_a_file_whose_watch_is_over_is_forgotten(spool: Path) -> None:
         await stage.acknowledge(await stage.shipment())
         destination = await stage.destination()
         await stage.expired()
-    assert stage.home.journal.load().files == ()
-    assert stage.home.is_empty()
+    assert stage.instance.journal.load().files == ()
+    assert stage.instance.is_empty()
     assert destination.exists()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -> None:
@@ -498,10 +498,10 @@ async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -
         destination = await stage.destination()
         destination.unlink()
         await stage.expired()
-    assert stage.home.journal.load().files == ()
-    assert stage.home.is_empty()
+    assert stage.instance.journal.load().files == ()
+    assert stage.instance.is_empty()
     assert not destination.exists()
-    stage.home.close()
+    stage.instance.close()
 
 
 class _Clock:
@@ -516,7 +516,7 @@ class _Clock:
 
 async def test_the_watch_slides_as_long_as_somebody_writes(spool: Path) -> None:
     stage, clock = _Stage(spool, watch=NEVER), _Clock()
-    stage.terms = replace(stage.terms, now_ms=clock)
+    stage.options = replace(stage.options, now_ms=clock)
     almost = int(NEVER * 1000) - 60_000
     async with stage.running():
         await stage.drop()
@@ -526,31 +526,31 @@ async def test_the_watch_slides_as_long_as_somebody_writes(spool: Path) -> None:
             clock.ahead_ms = turn * almost
             with destination.open("ab") as writer:
                 writer.write(LINE)
-            tail = await stage.shipment()
-            assert _ranges(tail) == [(1, turn * len(LINE), (turn + 1) * len(LINE))]
-            await stage.acknowledge(tail)
+            watched = await stage.shipment()
+            assert _ranges(watched) == [(1, turn * len(LINE), (turn + 1) * len(LINE))]
+            await stage.acknowledge(watched)
         clock.ahead_ms += int(NEVER * 1000)
         await stage.expired()
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_another_file_that_takes_the_name_in_processed_is_not_followed(spool: Path) -> None:
     """Ours is known by its inode: what somebody else puts in its place is not its tail."""
     stage, clock = _Stage(spool, watch=NEVER), _Clock()
-    stage.terms = replace(stage.terms, now_ms=clock)
+    stage.options = replace(stage.options, now_ms=clock)
     async with stage.running():
         await stage.drop()
         await stage.acknowledge(await stage.shipment())
         destination = await stage.destination()
         destination.rename(destination.with_name("taken.jsonl"))
         destination.write_bytes(LINE * 5)
-        while stage.tails.next_due() is None:  # noqa: ASYNC110  # nothing tells of it but the tails themselves
+        while stage.append_watch.next_due() is None:  # noqa: ASYNC110  # nothing tells of it but the tails themselves
             await asyncio.sleep(0.01)
         clock.ahead_ms = 2 * int(NEVER * 1000)
         await stage.expired()
     assert [shipment async for shipment in stage.shipments] == []
     assert destination.read_bytes() == LINE * 5
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_writer_that_never_pauses_loses_no_byte_and_doubles_none(spool: Path) -> None:
@@ -565,9 +565,9 @@ async def test_a_writer_that_never_pauses_loses_no_byte_and_doubles_none(spool: 
 
     async def write() -> None:
         await stage.drop(content=content[: cuts[0]])
-        while not stage.home.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
+        while not stage.instance.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
             await asyncio.sleep(0)
-        with stage.home.path(1).open("ab", buffering=0) as writer:
+        with stage.instance.path(1).open("ab", buffering=0) as writer:
             for start, end in zip(cuts, [*cuts[1:], len(content)], strict=True):
                 writer.write(content[start:end])
                 await asyncio.sleep(rng.random() * 0.05)
@@ -579,15 +579,15 @@ async def test_a_writer_that_never_pauses_loses_no_byte_and_doubles_none(spool: 
             await stage.acknowledge(shipments[-1])
     assert _covers(_ranges(*shipments), len(content))
     assert all(start == 0 or content[start - 1 : start] == b"\n" for _, start, _ in _ranges(*shipments))
-    stage.home.close()
+    stage.instance.close()
 
 
 async def test_a_claim_survives_the_death_of_its_instance(spool: Path) -> None:
     async with _Stage(spool).running() as stage:
         await stage.drop()
         shipment = await stage.shipment()
-    stage.home.close()
-    adopted = Home.adopt(spool, "own")
+    stage.instance.close()
+    adopted = Instance.adopt(spool, "own")
     assert adopted is not None
     with closing(adopted):
         assert adopted.load().planned == (replace(shipment, replay=True),)

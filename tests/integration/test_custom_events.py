@@ -8,22 +8,23 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse import declarations, life
-from spoolhouse.core.shipment import Limits, Segment, Shipment
 from spoolhouse.errors import BadSettingError
+from spoolhouse.events import registry
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.declared_sample import maker
-from spoolhouse.export.sample import Sample
-from spoolhouse.replay.settled import archive
-from spoolhouse.replay.verify import verify
-from spoolhouse.schema.migrate import check
+from spoolhouse.export.sample import SampleEvents
+from spoolhouse.recover.processed_files import archive
+from spoolhouse.recover.verify import verify
+from spoolhouse.service import run
+from spoolhouse.service.prepare import open_driver, schema_of
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.events import EventsSettings
 from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Place
-from spoolhouse.startup import open_driver, schema_of
+from spoolhouse.spool.shipment import Limits, Segment, Shipment
+from spoolhouse.store.clickhouse.schema.migrate import check
 from tests.engine import Database
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "events"
@@ -52,7 +53,7 @@ def test_the_example_lands(database: Database, tmp_path: Path, driver: str) -> N
     lines = [{"type": "deployment"} | full, {"type": "deployment", "data": required | {"id": "d2"}}]
     bad = [{"type": "deployment", "id": "d3"}, {"type": "deployment", "id": "d4"} | required | {"status": "lost"}]
     (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines + bad))
-    assert asyncio.run(life.run(used, once=True)) == 0
+    assert asyncio.run(run.run(used, once=True)) == 0
     columns = "id, environment, status, finished_at, duration_ms, commit_sha, commit_files, automatic, details"
     assert database.query(f"SELECT {columns} FROM {TABLE} ORDER BY id") == [
         ("d1", "staging", "ok", "2026-11-21 12:00:00.250", 7, "4f1c", ["a.py", "ü"], True, '{"n": [1]}'),
@@ -65,11 +66,11 @@ def test_the_example_lands(database: Database, tmp_path: Path, driver: str) -> N
 
 def test_samples_land_and_nothing_differs_afterwards(database: Database, tmp_path: Path) -> None:
     used = settings(database.native_url, tmp_path)
-    events = declarations.load(EXAMPLES)
-    sample = Sample(seed=1, now_ms=NOW, shape="mixed", declared={"deployment": maker(events["deployment"])})
+    events = registry.load(EXAMPLES)
+    sample = SampleEvents(seed=1, now_ms=NOW, shape="mixed", declared={"deployment": maker(events["deployment"])})
     with SpoolWriter(tmp_path) as spool:
         spool.write("deployment", "shop", sample.lines("deployment", "shop", 0, 500))
-    assert asyncio.run(life.run(used, once=True)) == 0
+    assert asyncio.run(run.run(used, once=True)) == 0
     assert not (tmp_path / "rejected").exists()
     assert database.query(f"SELECT count(), uniqExact(id) FROM {TABLE}") == [(500, 500)]
     assert asyncio.run(_differences(used)) == []
@@ -80,7 +81,7 @@ def test_samples_land_and_nothing_differs_afterwards(database: Database, tmp_pat
 async def _differences(used: Settings) -> list[str]:
     driver = open_driver(used)
     try:
-        plan = await check(schema_of(used, declarations.load(used.events.folder)), driver)
+        plan = await check(schema_of(used, registry.load(used.events.folder)), driver)
         return [str(item) for item in (*plan.statements, *plan.refusals)]
     finally:
         await driver.close()
@@ -110,7 +111,7 @@ def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
     event["at"] = datetime.now(UTC).isoformat()
     lines = [event | {"version": number, "size": 10 * number, "size_count": 1} for number in (1, 2, 3)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert asyncio.run(life.run(used, once=True)) == 0
+    assert asyncio.run(run.run(used, once=True)) == 0
     settled = path.parent / "processed" / path.name
     shown = "SELECT sum(count), sum(total_size), max(max_size) FROM mastra_admin_odds_hourly_stats"
     assert database.query(shown) == [(3, 60, 30)]
@@ -121,16 +122,16 @@ def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
     assert asyncio.run(_verdicts(used, settled)) == {"there": 3}
     database.query("DROP VIEW mastra_admin_odds_hourly_feed")
     database.query("DROP TABLE mastra_admin_odds_hourly SYNC")
-    assert asyncio.run(life.run(used, once=True)) == 0
+    assert asyncio.run(run.run(used, once=True)) == 0
     assert database.query(shown) == [(3, 60, 30)]
 
 
 def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path: Path) -> None:
     used = settings(database.native_url, tmp_path)
     with SpoolWriter(tmp_path) as spool:
-        sample = Sample(seed=1, now_ms=NOW, shape="flat")
+        sample = SampleEvents(seed=1, now_ms=NOW, shape="flat")
         spool.write("span", "shop", sample.lines("span", "shop", 0, 3000))
-    assert asyncio.run(life.run(used, once=True)) == 0
+    assert asyncio.run(run.run(used, once=True)) == 0
     [path] = tmp_path.glob("span/shop/processed/*")
 
     async def several() -> list[dict[str, int]]:
@@ -143,7 +144,7 @@ def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path:
 async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
     driver = open_driver(used)
     try:
-        files = archive(used, driver, declarations.load(used.events.folder))
+        files = archive(used, driver, registry.load(used.events.folder))
         [verified] = [one async for one in verify(files, [path])]
         return {one.verdict: one.rows for _, verdicts in verified.batches for one in verdicts}
     finally:
@@ -153,8 +154,8 @@ async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
 async def _brought_back(used: Settings, path: Path) -> list[str]:
     driver = open_driver(used)
     try:
-        files = archive(used, driver, declarations.load(used.events.folder))
-        return [one.table async for outcome in files.replay(path, dry_run=False) for one in outcome.mended]
+        files = archive(used, driver, registry.load(used.events.folder))
+        return [one.table async for outcome in files.replay(path, dry_run=False) for one in outcome.repaired]
     finally:
         await driver.close()
 
@@ -166,7 +167,7 @@ def test_a_wrong_declaration_is_refused_before_anything_is_touched(database: Dat
     spool = tmp_path / "spool"
     spool.mkdir()
     with pytest.raises(BadSettingError, match=r"x\.toml: columns\.duration_ms\.type: 'Nullable\(Int65\)' is none of"):
-        asyncio.run(life.run(settings(database.native_url, spool, wrong), once=True))
+        asyncio.run(run.run(settings(database.native_url, spool, wrong), once=True))
     assert list(spool.iterdir()) == []
 
 
@@ -174,7 +175,7 @@ def test_files_of_a_type_that_is_declared_no_more_stay(database: Database, tmp_p
     folder = tmp_path / "deployment" / "shop"
     folder.mkdir(parents=True)
     (folder / "a.jsonl").write_text("{}\n")
-    assert asyncio.run(life.run(settings(database.native_url, tmp_path, None), once=True)) == 0
+    assert asyncio.run(run.run(settings(database.native_url, tmp_path, None), once=True)) == 0
     assert (folder / "a.jsonl").exists()
 
 
@@ -185,23 +186,23 @@ def test_a_shipment_of_a_type_that_is_declared_no_more_waits(database: Database,
     path.parent.mkdir(parents=True)
     line = {"type": "deployment", "id": "1", "projectId": "shop", "service": "s", "finishedAt": "2026-11-21T12:00:00Z"}
     path.write_text(json.dumps(line) + "\n")
-    home = Home.create(tmp_path, "dead")
-    [(_, claimed)] = home.claim([place])
+    instance = Instance.create(tmp_path, "dead")
+    [(_, claimed)] = instance.claim([place])
     assert isinstance(claimed, Claim)
-    file = home.add(claimed, NOW)
+    file = instance.add(claimed, NOW)
     file.planned_to = claimed.size
     segments = (Segment(file=file.number, start=0, end=claimed.size),)
     limits = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
     shipment = Shipment(
         id="s", instance="dead", type="deployment", segments=segments, clock_ms=NOW, fingerprint="f", limits=limits
     )
-    home.journal.plan([file], [shipment])
-    home.close()
+    instance.journal.plan([file], [shipment])
+    instance.close()
     with capture_logs() as logs:
-        assert asyncio.run(life.run(settings(database.native_url, tmp_path, None), once=True)) == 1
+        assert asyncio.run(run.run(settings(database.native_url, tmp_path, None), once=True)) == 1
     [held] = [entry for entry in logs if entry["event"] == "journal_held"]
     assert "no such event type any more: deployment (events.folder)" in held["error"]
     assert not (tmp_path / "rejected").exists()
-    assert asyncio.run(life.run(settings(database.native_url, tmp_path), once=True)) == 0
+    assert asyncio.run(run.run(settings(database.native_url, tmp_path), once=True)) == 0
     assert database.query(f"SELECT id FROM {TABLE}") == [("1",)]
     assert (path.parent / "processed" / "a.jsonl").exists()

@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.errors import DiskError, JournalError
-from spoolhouse.health import SERVER, Health
-from spoolhouse.landing.persistence import Persistence
-from spoolhouse.pipeline.disk import Disk, concerns_all, to_its_end
-from spoolhouse.pulse import Pulse, beat
+from spoolhouse.monitoring.health import SERVER, Health
+from spoolhouse.monitoring.heartbeat import Heartbeat, beat
+from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, to_its_end
+from spoolhouse.retry import RetryPolicy
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 async def test_what_the_disk_refuses_is_tried_until_it_is_taken(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with capture_logs() as logs:
-        result = await Disk(health, Persistence(first=0.001, cap=0.001)).persist(
+        result = await DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)).persist(
             Path("/spool/rejected"), _fails(5, error, tried)
         )
     assert result == "done"
@@ -65,14 +65,14 @@ async def test_nothing_is_claimed_while_the_disk_refuses_and_it_is_said_where_an
             raise FULL
 
     with capture_logs() as logs:
-        await Disk(health, Persistence(first=0.001, cap=0.001)).persist(Path("/spool/rejected"), work)
+        await DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)).persist(Path("/spool/rejected"), work)
     assert seen == [True, False]
     assert (logs[0]["scope"], logs[0]["error"]) == ("/spool/rejected", "/spool/rejected: No space left on device")
-    assert "make room" in logs[0]["mend"]
+    assert "make room" in logs[0]["hint"]
 
 
 async def test_a_run_with_an_end_gives_up(health: Health) -> None:
-    disk = Disk(health, Persistence(first=0.001, cap=0.001, patience=0.0))
+    disk = DiskRetry(health, RetryPolicy(first=0.001, cap=0.001, patience=0.0))
     with pytest.raises(DiskError, match="No space left"):
         await disk.persist(Path("/spool"), _fails(5, FULL, []))
 
@@ -81,7 +81,7 @@ async def test_a_run_with_an_end_gives_up(health: Health) -> None:
 async def test_what_another_try_would_not_change_is_passed_on(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with pytest.raises(type(error)):
-        await Disk(health, Persistence(first=0.001, cap=0.001)).persist(Path("/spool"), _fails(5, error, tried))
+        await DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)).persist(Path("/spool"), _fails(5, error, tried))
     assert tried == ["tried"]
     assert health.troubles == {}
 
@@ -95,16 +95,16 @@ def test_only_some_errors_concern_more_than_one_file() -> None:
 async def test_long_work_can_tell_that_it_gets_on() -> None:
     """In its worker thread it is still its stage that speaks."""
     clock = [0.0]
-    pulse = Pulse(lambda: clock[0])
+    heartbeat = Heartbeat(lambda: clock[0])
 
     def work() -> dict[str, float]:
         clock[0] += 1000.0
-        before = pulse.stuck()
+        before = heartbeat.stuck()
         beat()
         assert list(before) == ["stage"]
-        return pulse.stuck()
+        return heartbeat.stuck()
 
-    assert await pulse.follow("stage", to_its_end(work)) == {}
+    assert await heartbeat.follow("stage", to_its_end(work)) == {}
 
 
 async def test_a_cancelled_step_is_finished_first() -> None:

@@ -2,16 +2,16 @@
 
 import pytest
 
-from spoolhouse import startup
-from spoolhouse.core.events import BUILT_IN
 from spoolhouse.errors import OperatorError
-from spoolhouse.schema.guard import unsynced
-from spoolhouse.schema.migrate import Plan, check, migrate
-from spoolhouse.schema.render import declare, tables_of
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.schema.dedup_guard import unsynced
+from spoolhouse.store.clickhouse.schema.migrate import Plan, check, migrate
+from spoolhouse.store.clickhouse.schema.render import declare, tables_of
 from tests.engine import Database
 
 TABLES = tables_of(BUILT_IN)
@@ -23,10 +23,10 @@ def settings_of(database: Database, **clickhouse: bool) -> Settings:
     return Settings(clickhouse=ClickHouseSettings.model_validate({"url": database.native_url, **clickhouse}))
 
 
-async def prepare(settings: Settings) -> None:
-    driver = startup.open_driver(settings)
+async def prepare_with(settings: Settings) -> None:
+    driver = prepare.open_driver(settings)
     try:
-        await startup.prepare(settings, driver, BUILT_IN)
+        await prepare.prepare(settings, driver, BUILT_IN)
     finally:
         await driver.close()
 
@@ -54,7 +54,7 @@ def syncs(database: Database) -> int:
 )
 async def test_all_tables_that_hold_rows_are_synced(database: Database, settings: dict[str, dict[str, bool]]) -> None:
     clickhouse = ClickHouseSettings.model_validate({"url": database.native_url, **settings.get("clickhouse", {})})
-    await prepare(Settings(clickhouse=clickhouse, spool=SpoolSettings.model_validate(settings.get("spool", {}))))
+    await prepare_with(Settings(clickhouse=clickhouse, spool=SpoolSettings.model_validate(settings.get("spool", {}))))
     found = table_settings(database)
     assert {"mastra_admin_spans", "mastra_admin_spans_hourly"} <= set(found)
     assert set(found.values()) == {2}
@@ -64,7 +64,7 @@ async def test_an_insert_syncs_table_and_rollup(database: Database) -> None:
     insert = "INSERT INTO mastra_admin_logs (id, project_id, timestamp) VALUES ('{}', 'p', now64())"
     counts = []
     for durable in (False, True):
-        await prepare(settings_of(database, durable=durable))
+        await prepare_with(settings_of(database, durable=durable))
         before = syncs(database)
         database.query(insert.format(durable))
         counts.append(syncs(database) - before)
@@ -73,9 +73,9 @@ async def test_an_insert_syncs_table_and_rollup(database: Database) -> None:
 
 
 async def test_tables_that_are_there_are_changed_and_stay_so(database: Database) -> None:
-    await prepare(settings_of(database))
+    await prepare_with(settings_of(database))
     assert set(table_settings(database).values()) == {0}
-    await prepare(settings_of(database, durable=True))
+    await prepare_with(settings_of(database, durable=True))
     assert set(table_settings(database).values()) == {2}
     driver = connect(database.native_url)
     assert await check(declare(database=database.name, durable=True, tables=TABLES), driver) == Plan()
@@ -87,14 +87,14 @@ async def test_tables_that_are_there_are_changed_and_stay_so(database: Database)
 
 async def test_nothing_is_claimed_while_it_is_not_so(database: Database) -> None:
     """Without `clickhouse.migrate` only a person can mend it; until then a deleted file could take its rows along."""
-    await prepare(settings_of(database))
+    await prepare_with(settings_of(database))
     with pytest.raises(OperatorError, match=r"clickhouse\.durable.*mastra_admin_logs") as refusal:
-        await prepare(settings_of(database, durable=True, migrate=False))
-    assert "fsync_after_insert = 1" in refusal.value.mend
+        await prepare_with(settings_of(database, durable=True, migrate=False))
+    assert "fsync_after_insert = 1" in refusal.value.hint
 
 
 async def test_the_servers_own_spelling_of_true_counts(database: Database) -> None:
-    await prepare(settings_of(database, durable=True))
+    await prepare_with(settings_of(database, durable=True))
     database.query("ALTER TABLE mastra_admin_logs MODIFY SETTING fsync_after_insert = true")
     driver = connect(database.native_url)
     schema = declare(database=database.name, durable=True, tables=TABLES)

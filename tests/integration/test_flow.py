@@ -13,23 +13,23 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from spoolhouse import life
-from spoolhouse.channel import Sender, channel
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import Limits, Segment, Shipment
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
-from spoolhouse.health import Health
-from spoolhouse.landing.persistence import Persistence
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.monitoring.health import Health
+from spoolhouse.pipeline.channel import Sender, channel
 from spoolhouse.pipeline.decode import Batch, decode
-from spoolhouse.pipeline.disk import Disk
+from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.settle import News
+from spoolhouse.retry import RetryPolicy
+from spoolhouse.service import run
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipments import Reader
+from spoolhouse.spool.shipment import Limits, Segment, Shipment
+from spoolhouse.spool.shipment_reader import ShipmentReader
 from tests.engine import Database
 
 PREFIX = "mastra_admin_"
@@ -43,7 +43,7 @@ def ingest(url: str, spool: Path) -> int:
         clickhouse=ClickHouseSettings(url=url),
         spool=SpoolSettings(storage_path=spool, base_path="", quiet=0.01, project="trust"),
     )
-    return asyncio.run(life.run(made, once=True))
+    return asyncio.run(run.run(made, once=True))
 
 
 def drop(spool: Path, kind: str, project: str, content: str) -> None:
@@ -308,35 +308,35 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
         return sum([rows.count async for rows in pieces])
 
     async def reopened() -> None:
-        home = Home.create(tmp_path, "own")
+        instance = Instance.create(tmp_path, "own")
         folder = tmp_path / "span" / "p"
         folder.mkdir(parents=True)
         lines = [written({**EVERY_TYPE["span"], "type": "span", "projectId": "p"}, enveloped=False)] * 10
         (folder / "a.jsonl").write_bytes(b"".join(lines))
-        [(_, claim)] = home.claim([Place(type="span", project="p", name="a.jsonl")])
+        [(_, claim)] = instance.claim([Place(type="span", project="p", name="a.jsonl")])
         assert isinstance(claim, Claim)
-        number = home.add(claim, 0).number
+        number = instance.add(claim, 0).number
         limits = Limits(max_rows=1000, max_insert_bytes=10**6, side_bytes=10**6, max_line=10**6, project="trust")
         segment = Segment(file=number, start=0, end=claim.size)
         shipment = Shipment(
             id="s", instance="own", type="span", segments=(segment,), clock_ms=0, fingerprint="f", limits=limits
         )
         with ThreadPoolExecutor(1) as executor:
-            disk = Disk(Health(), Persistence(first=0.01, cap=0.01))
-            reader = Reader({"own": home}, BUILT_IN, "", executor, disk)
+            disk = DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01))
+            reader = ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk)
             batches_in, batches = channel(2, Batch)
             news_in: Sender[News]
             news_in, _ = channel(10)
             shipments_in, shipments = channel(1, Shipment)
             await shipments_in.send(shipment)
             shipments_in.close()
-            await decode(shipments, batches_in, news_in, reader=reader, homes={"own": home}, disk=disk)
+            await decode(shipments, batches_in, news_in, reader=reader, instances={"own": instance}, disk=disk)
             batch = await batches.receive()
             assert await drained(batch.reopen()) == 10
-            home.path(number).write_bytes(b"".join(lines[:5]))
+            instance.path(number).write_bytes(b"".join(lines[:5]))
             with pytest.raises(OperatorError, match="only to byte 705: shorter by 705 bytes"):
                 await drained(batch.reopen())
-        home.close()
+        instance.close()
 
     asyncio.run(reopened())
 

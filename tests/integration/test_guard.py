@@ -2,10 +2,10 @@
 
 import asyncio
 
-from spoolhouse import startup
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.health import Health
-from spoolhouse.pulse import Pulse
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.heartbeat import Heartbeat
+from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 
@@ -22,7 +22,7 @@ class Clock:
 
 async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
     clock = Clock()
-    pulse = Pulse(clock)
+    heartbeat = Heartbeat(clock)
     asked = asyncio.Event()
 
     async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,14 +33,14 @@ async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
     async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as listener:
         _, port = listener.sockets[0].getsockname()
         settings = Settings(clickhouse=ClickHouseSettings(url=f"clickhouse://127.0.0.1:{port}"))
-        driver = startup.open_driver(settings)
-        guarding = startup.keep_guard(lambda: settings, driver, Health(), asyncio.Event(), BUILT_IN)
-        running = asyncio.create_task(pulse.follow("guard", guarding, limit=LIMIT))
+        driver = prepare.open_driver(settings)
+        guarding = prepare.keep_guard(lambda: settings, driver, Health(), asyncio.Event(), BUILT_IN)
+        running = asyncio.create_task(heartbeat.follow("guard", guarding, limit=LIMIT))
         try:
             async with asyncio.timeout(10):
                 await asked.wait()
             clock.now = LIMIT + 1
-            assert list(pulse.stuck()) == ["guard"]
+            assert list(heartbeat.stuck()) == ["guard"]
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

@@ -12,29 +12,29 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse import startup
-from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
-from spoolhouse.core.declaration import Table
-from spoolhouse.core.events import BUILT_IN, SPANS
-from spoolhouse.core.jsonl import Line, LineDecoder, Origin
-from spoolhouse.core.lines import Piece
-from spoolhouse.core.parts import Part
-from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import Limits, Segment, Shipment
-from spoolhouse.health import Health
-from spoolhouse.landing.persistence import Persistence
+from spoolhouse.decode.line_decoder import Line, LineDecoder, Origin
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.rows import Rows
+from spoolhouse.events.builtin import BUILT_IN, SPANS
+from spoolhouse.events.declaration import Table
+from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.progress import Silent
+from spoolhouse.pipeline.batch_delivery import RejectLimits
+from spoolhouse.pipeline.bisect import RowBisector
+from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.decode import Batch
-from spoolhouse.pipeline.delivery import Tolerance
-from spoolhouse.pipeline.disk import Disk
+from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
-from spoolhouse.pipeline.poison import Poison
-from spoolhouse.pipeline.pressure import PartPressure
+from spoolhouse.pipeline.part_pressure import PartPressure
 from spoolhouse.pipeline.settle import Acknowledged, News
-from spoolhouse.progress import Silent
+from spoolhouse.retry import RetryPolicy
+from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.row_ranges import RowRange
+from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from tests.engine import Database
 from tests.process.daemon import lines
 from tests.process.inputs import span
@@ -73,7 +73,7 @@ class Stage:
     """The insert stage of one instance, for replayed batches of the id `shipment:{table}`."""
 
     database: Database
-    home: Home
+    instance: Instance
     url: str = ""
     fingerprint: str = "f"
     max_ratio: float = 0.1
@@ -88,19 +88,19 @@ class Stage:
     async def deliver(self, content: Sequence[Rows], *, table: Table = SPANS, shipment: Shipment = SHIPMENT) -> None:
         """Deliver the batch that has these rows, to the end."""
         settings = Settings(clickhouse=ClickHouseSettings(url=self.url or self.database.native_url))
-        driver = startup.open_driver(settings)
-        homes = {"own": self.home}
+        driver = prepare.open_driver(settings)
+        instances = {"own": self.instance}
         self.inserter = Inserter(
             driver,
             prefix=PREFIX,
             fingerprint=self.fingerprint,
-            homes=homes,
+            instances=instances,
             health=self.health,
-            persistence=Persistence(first=0.01, cap=0.1),
-            poison=Poison(
-                homes=homes,
-                tolerance=Tolerance(max_ratio=self.max_ratio, min_rows=self.min_rows),
-                disk=Disk(Health(), Persistence(first=0.01, cap=0.01)),
+            retry_policy=RetryPolicy(first=0.01, cap=0.1),
+            bisector=RowBisector(
+                instances=instances,
+                reject_limits=RejectLimits(max_ratio=self.max_ratio, min_rows=self.min_rows),
+                disk=DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
             ),
             pressure=PartPressure(driver, {}, asyncio.Event()),
             progress=Silent(),
@@ -170,13 +170,13 @@ def attempts(stage: Stage) -> int:
 @pytest.fixture
 async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
     settings = Settings(clickhouse=ClickHouseSettings(url=database.native_url))
-    driver = startup.open_driver(settings)
-    await startup.prepare(settings, driver, BUILT_IN)
+    driver = prepare.open_driver(settings)
+    await prepare.prepare(settings, driver, BUILT_IN)
     await driver.close()
-    with closing(Home.create(tmp_path, "own")) as home:
-        home.add(Claim(place=Place(type="span", project="p", name="a.jsonl"), size=1, device=1, inode=1), 0)
-        home.journal.plan([], [SHIPMENT])
-        yield Stage(database=database, home=home)
+    with closing(Instance.create(tmp_path, "own")) as instance:
+        instance.add(Claim(place=Place(type="span", project="p", name="a.jsonl"), size=1, device=1, inode=1), 0)
+        instance.journal.plan([], [SHIPMENT])
+        yield Stage(database=database, instance=instance)
 
 
 def lose(database: Database, table: str, where: str = "1") -> None:
@@ -284,7 +284,7 @@ async def test_a_row_that_clickhouse_refuses_harms_no_other(stage: Stage, bad: l
     (news,) = stage.news
     assert news.refused == {1: len(bad)}
     assert sum(part.rows for part in news.parts) == 7 - len(bad)
-    (file,) = (stage.home.spool / "rejected").rglob("*.jsonl")
+    (file,) = (stage.instance.spool / "rejected").rglob("*.jsonl")
     records = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(record["line"], record["reason"]) for record in records] == [(number + 1, "refused") for number in bad]
     assert all("469" in record["detail"] for record in records)
@@ -294,7 +294,7 @@ async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage)
     """The complaint is mended while the daemon is down: the batch is not sent as one, half of it has landed."""
     forbid(stage.database, "span_id = 's6'")
     driver_dies = asyncio.create_task(stage.deliver([spans(4), spans(4, first=4)]))
-    await until(lambda: bool(stage.home.journal.cuts("shipment:spans")) and counted(stage.database)[0] != 0)
+    await until(lambda: bool(stage.instance.journal.cuts("shipment:spans")) and counted(stage.database)[0] != 0)
     driver_dies.cancel()
     with suppress(asyncio.CancelledError):
         await driver_dies
@@ -302,7 +302,7 @@ async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage)
     await stage.deliver([spans(4), spans(4, first=4)])
     found, different, lines_counted = counted(stage.database)
     assert found == different == lines_counted
-    refused = sum(bool(cut.refusal) for cut in stage.home.journal.cuts("shipment:spans"))
+    refused = sum(bool(cut.refusal) for cut in stage.instance.journal.cuts("shipment:spans"))
     assert found == 8 - refused
 
 
@@ -317,7 +317,7 @@ async def test_a_batch_that_is_bad_throughout_is_held(stage: Stage) -> None:
     allow(stage.database)
     await delivering
     assert counted(stage.database) == (50, 50, 50)
-    assert not list(stage.home.spool.rglob("rejected/**/*.jsonl"))
+    assert not list(stage.instance.spool.rglob("rejected/**/*.jsonl"))
     assert stage.news[0].refused == {}
 
 
@@ -328,7 +328,7 @@ async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
     )
     delivering = asyncio.create_task(stage.deliver([spans(3)]))
     await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
-    assert stage.home.journal.cuts("shipment:spans") == ()
+    assert stage.instance.journal.cuts("shipment:spans") == ()
     stage.database.query("DROP TABLE foreign_feed")
     await delivering
     assert counted(stage.database) == (3, 3, 3)
@@ -348,13 +348,13 @@ async def test_a_replay_after_a_month_does_not_count_twice(stage: Stage) -> None
 
 async def test_a_batch_that_was_refused_as_a_whole_before_the_crash_ends(stage: Stage) -> None:
     for number in range(6):
-        part = Part(first=number, end=number + 1)
-        stage.home.journal.refuse("shipment", "shipment:spans", part, "ClickHouse code 469: no")
+        part = RowRange(first=number, end=number + 1)
+        stage.instance.journal.refuse("shipment", "shipment:spans", part, "ClickHouse code 469: no")
     async with asyncio.timeout(30):
         await stage.deliver([spans(1, first=number) for number in range(6)])
     (news,) = stage.news
     assert news.refused == {1: 6}
-    assert news.parts == (Part(first=0, end=0),), "not to be taken for a batch that landed as one"
+    assert news.parts == (RowRange(first=0, end=0),), "not to be taken for a batch that landed as one"
     assert counted(stage.database)[0] == 0
 
 
@@ -380,8 +380,8 @@ async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
 
 async def test_parts_that_are_not_all_rows_any_more_are_held(stage: Stage) -> None:
     """A line is valid now that was not before: nobody knows which rows the parts stood for."""
-    whole = Part(first=0, end=4)
-    stage.home.journal.cut("shipment", "shipment:spans", whole, whole.halves())
+    whole = RowRange(first=0, end=4)
+    stage.instance.journal.cut("shipment", "shipment:spans", whole, whole.halves())
     delivering = asyncio.create_task(stage.deliver([spans(6)]))
     await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
     assert counted(stage.database)[0] == 0
@@ -411,7 +411,7 @@ async def test_a_tolerance_that_was_raised_counts_at_once(stage: Stage) -> None:
     forbid(stage.database, "span_id < 's5'")
     delivering = asyncio.create_task(stage.deliver([spans(10)]))
     await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
-    stage.inserter.poison.tolerance = Tolerance(max_ratio=1, min_rows=2)
+    stage.inserter.bisector.reject_limits = RejectLimits(max_ratio=1, min_rows=2)
     await delivering
     assert counted(stage.database) == (5, 5, 5)
     assert stage.news[0].refused == {1: 5}

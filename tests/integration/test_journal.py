@@ -15,12 +15,12 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from spoolhouse.core.parts import Part
-from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import JournalError
-from spoolhouse.spool.formats import FORMAT
 from spoolhouse.spool.journal import FileState, Journal, JournalledFile
+from spoolhouse.spool.journal_formats import FORMAT
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.row_ranges import RowRange
+from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 
 LIMITS = Limits(
     max_rows=10, max_insert_bytes=20, side_bytes=30, max_line=40, project="reject", expired="reject", future="trust"
@@ -37,7 +37,7 @@ STEPS = {
 CHILD = """
 import sys
 from pathlib import Path, PurePath
-from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
+from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from spoolhouse.spool.journal import Journal, JournalledFile
 from spoolhouse.spool.layout import Place
 place = Place(type="span", project="p", name="a.jsonl")
@@ -358,10 +358,10 @@ def test_a_journal_of_the_first_format_is_brought_up_to_date(path: Path, journal
     for _ in range(2):
         with closing(Journal(path, "i", create=False)) as again:
             assert [shipment.id for shipment in again.load().planned] == ["s"]
-            again.cut("s", "s:spans", Part(first=0, end=2), Part(first=0, end=2).halves())
-            assert [cut.part for cut in again.cuts("s:spans")] == [Part(first=0, end=1), Part(first=1, end=2)]
-            again.cut("s", "s:spans", Part(first=1, end=2), [])
-            again.cut("s", "s:spans", Part(first=0, end=1), [])
+            again.cut("s", "s:spans", RowRange(first=0, end=2), RowRange(first=0, end=2).halves())
+            assert [cut.part for cut in again.cuts("s:spans")] == [RowRange(first=0, end=1), RowRange(first=1, end=2)]
+            again.cut("s", "s:spans", RowRange(first=1, end=2), [])
+            again.cut("s", "s:spans", RowRange(first=0, end=1), [])
 
 
 def test_a_database_without_our_tables_is_refused(path: Path) -> None:

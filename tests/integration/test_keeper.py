@@ -2,12 +2,12 @@
 
 import pytest
 
-from spoolhouse.core.events import LOGS
 from spoolhouse.errors import OperatorError
-from spoolhouse.schema.cluster import Cluster
-from spoolhouse.schema.migrate import Plan, migrate
-from spoolhouse.schema.render import declare
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.schema.cluster import Cluster
+from spoolhouse.store.clickhouse.schema.migrate import Plan, migrate
+from spoolhouse.store.clickhouse.schema.render import declare
 from tests.engine import Config, Database, QueryError, Server, StartServer
 
 NAMES = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND engine LIKE 'Replicated%'"
@@ -43,7 +43,7 @@ async def test_tables_replicate_where_there_is_a_cluster_with_keeper(
         if cluster is None:
             with pytest.raises(OperatorError) as refused:
                 await migrate(schema, driver)
-            assert "clickhouse.keeper = false" in refused.value.mend
+            assert "clickhouse.keeper = false" in refused.value.hint
             bare = declare(database=database.name, tables=(LOGS,), cluster=Cluster(name="lonely", keeper=False))
             assert await migrate(bare, driver) == Plan()
         else:

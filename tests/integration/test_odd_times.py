@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse import life
+from spoolhouse.service import run
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
@@ -33,7 +33,7 @@ def test_it_is_said_once_a_file(
     spool = SpoolSettings(storage_path=tmp_path, base_path="", quiet=0.01, expired=policy, future=policy)
     used = Settings(clickhouse=ClickHouseSettings(url=database.native_url), spool=spool)
     with capture_logs() as logs:
-        assert asyncio.run(life.run(used, once=True)) == 0
+        assert asyncio.run(run.run(used, once=True)) == 0
     [settled] = [entry for entry in logs if entry["event"] == "file_settled"]
     odd = 1 if policy == "warn" else 0
     assert (settled["rows"], settled["expired"], settled["future"]) == ({"logs": landed}, odd, odd)

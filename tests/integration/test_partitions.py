@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse import life
+from spoolhouse.service import run
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.events import EventsSettings
@@ -61,7 +61,7 @@ def test_it_is_cut_where_the_limit_cannot_be_raised(
         spool=SpoolSettings(storage_path=tmp_path, base_path="", quiet=0.01),
         events=EventsSettings(folder=types),
     )
-    assert asyncio.run(life.run(settings, once=True)) == 0
+    assert asyncio.run(run.run(settings, once=True)) == 0
     assert not (tmp_path / "rejected").exists()
     assert database.query(f"SELECT count(), uniqExact(id) FROM {TABLE}") == [(96, 96)]
     assert database.query(f"SELECT sum(count), sum(total_duration_ms) FROM {TABLE}_hourly_stats") == [(96, 192)]

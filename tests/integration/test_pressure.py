@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.core.ports import Driver
-from spoolhouse.pipeline.pressure import PartPressure
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.pipeline.part_pressure import PartPressure
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.drivers.connect import connect
 from tests.contract.conftest import GUARDED
 from tests.engine import Database, StartServer
 
@@ -27,7 +27,7 @@ def add_parts(database: Database, name: str, count: int, month: int = 1) -> None
         database.query(f"INSERT INTO {name} VALUES ({month})")
 
 
-async def looked(driver: Driver, tables: dict[str, Sequence[str]]) -> PartPressure:
+async def scanned(driver: Driver, tables: dict[str, Sequence[str]]) -> PartPressure:
     """Return the pressure that one insert into each table has looked at; over at once: nothing waits."""
     stop = asyncio.Event()
     stop.set()
@@ -44,9 +44,9 @@ async def test_the_fullest_partition_decides(database: Database, url: str) -> No
     add_parts(database, "spans", 4)
     for month in range(2, 9):
         add_parts(database, "spans", 2, month)
-    assert (await looked(driver, {"spans": ["spans"]})).of("spans") == 0
+    assert (await scanned(driver, {"spans": ["spans"]})).of("spans") == 0
     add_parts(database, "spans", 4)
-    made = await looked(driver, {"spans": ["spans"]})
+    made = await scanned(driver, {"spans": ["spans"]})
     # Eight parts, and the insert that was let through since: (9 - 5) / (10 - 5).
     assert made.of("spans") == pytest.approx(0.8)
     assert made.of("logs") == 0
@@ -59,7 +59,7 @@ async def test_parts_of_a_rollup_press_its_table(database: Database) -> None:
     add_parts(database, "spans_hourly", 12)
     driver = connect(database.native_url)
     with capture_logs() as logs:
-        made = await looked(driver, {"spans": ["spans", "spans_hourly"]})
+        made = await scanned(driver, {"spans": ["spans", "spans_hourly"]})
     assert made.of("spans") == 1
     (told,) = [entry for entry in logs if entry["event"] == "part_pressure_began"]
     assert (told["table"], told["parts"], told["delay_at"], told["throw_at"]) == ("spans_hourly", 12, 10, 20)
@@ -70,14 +70,14 @@ async def test_the_servers_own_limits_hold_where_the_table_has_none(database: Da
     create(database, "spans", "index_granularity = 8192")
     add_parts(database, "spans", 30)
     driver = connect(database.native_url)
-    assert (await looked(driver, {"spans": ["spans"]})).of("spans") == 0  # of 1000
+    assert (await scanned(driver, {"spans": ["spans"]})).of("spans") == 0  # of 1000
     await driver.close()
 
 
 async def test_our_own_inserts_count_between_two_looks(database: Database) -> None:
     create(database, "spans")
     driver = connect(database.native_url)
-    made = await looked(driver, {"spans": ["spans"]})
+    made = await scanned(driver, {"spans": ["spans"]})
     for _ in range(9):
         async with made.room("spans"):
             pass
@@ -86,7 +86,7 @@ async def test_our_own_inserts_count_between_two_looks(database: Database) -> No
 
 
 async def test_an_insert_waits_until_the_parts_are_merged(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoolhouse.pipeline.pressure._INTERVAL", 0.05)
+    monkeypatch.setattr("spoolhouse.pipeline.part_pressure._INTERVAL", 0.05)
     create(database, "spans")
     add_parts(database, "spans", 15)
     driver = connect(database.native_url)
@@ -113,7 +113,7 @@ async def test_an_insert_waits_until_the_parts_are_merged(database: Database, mo
 async def test_its_end_is_seen_without_inserts_and_a_stop_ends_the_look(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spoolhouse.pipeline.pressure._INTERVAL", 0.05)
+    monkeypatch.setattr("spoolhouse.pipeline.part_pressure._INTERVAL", 0.05)
     create(database, "spans")
     add_parts(database, "spans", 7)
     driver = connect(database.native_url)

@@ -9,13 +9,13 @@ from pathlib import Path, PurePath
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.core.retention import Keep
-from spoolhouse.core.shipment import FileStats
-from spoolhouse.pipeline.retention import Custom, Retention
+from spoolhouse.pipeline.retention import Retention, RetentionPolicy
 from spoolhouse.spool import archive
-from spoolhouse.spool.home import Home
+from spoolhouse.spool.archive_limits import Keep
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.shipment import FileStats
 from tests.integration.armed import arm
 
 DAY = 24 * 3600.0
@@ -23,9 +23,9 @@ LATER = 30 * DAY
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    with closing(Home.create(tmp_path, "own")) as home:
-        yield home
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    with closing(Instance.create(tmp_path, "own")) as instance:
+        yield instance
 
 
 def _put(spool: Path, path: str, size: int = 10, *, written: float = -100.0) -> Path:
@@ -37,10 +37,10 @@ def _put(spool: Path, path: str, size: int = 10, *, written: float = -100.0) -> 
     return spool / path
 
 
-def _retention(home: Home, *, max_age: float | None = DAY, max_bytes: int | None = None) -> Retention:
+def _retention(instance: Instance, *, max_age: float | None = DAY, max_bytes: int | None = None) -> Retention:
     keep = Keep(max_age=max_age, max_bytes=max_bytes)
-    custom = Custom(keep=keep, append_watch=60.0, interval=0.01)
-    return Retention(home, {home.instance: home}, lambda: custom)
+    retention_policy = RetentionPolicy(keep=keep, append_watch=60.0, interval=0.01)
+    return Retention(instance, {instance.id: instance}, lambda: retention_policy)
 
 
 def _files(spool: Path) -> set[str]:
@@ -48,7 +48,7 @@ def _files(spool: Path) -> set[str]:
     return {path for path in found if not path.startswith(".spoolhouse")}
 
 
-async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, home: Home) -> None:
+async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, instance: Instance) -> None:
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     _put(outside, "kept.jsonl")
     for path in ("span/p/processed/a.jsonl", "span/p/processed/b.jsonl.gz", "log/q/processed/deep/er/c.jsonl.zst"):
@@ -73,7 +73,7 @@ async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, home: Ho
     os.mkfifo(tmp_path / "span/p/processed/pipe.jsonl")
     strange = {f"span/p/processed/{name}" for name in ("link.jsonl", "folder", "pipe.jsonl")} | {"span/linked"}
     with capture_logs() as logs:
-        await _retention(home).look(time.time() + LATER)
+        await _retention(instance).look(time.time() + LATER)
     assert _files(tmp_path) == kept | strange
     assert not (tmp_path / "log/q/processed/deep").exists()
     assert (tmp_path / "log/q/processed").exists()
@@ -81,18 +81,18 @@ async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, home: Ho
     assert [(entry["event"], entry["files"], entry["bytes"]) for entry in logs] == [("archive_shortened", 3, 30)]
 
 
-async def test_beyond_a_size_the_oldest_go_first(tmp_path: Path, home: Home) -> None:
+async def test_beyond_a_size_the_oldest_go_first(tmp_path: Path, instance: Instance) -> None:
     for number in range(6):
         _put(tmp_path, f"span/p{number % 2}/processed/{number}.jsonl", 100, written=float(number + 1))
-    await _retention(home, max_age=None, max_bytes=350).look(time.time() + LATER)
+    await _retention(instance, max_age=None, max_bytes=350).look(time.time() + LATER)
     assert {path.rpartition("/")[2] for path in _files(tmp_path)} == {"3.jsonl", "4.jsonl", "5.jsonl"}
 
 
-async def test_what_is_young_or_watched_stays(tmp_path: Path, home: Home) -> None:
+async def test_what_is_young_or_watched_stays(tmp_path: Path, instance: Instance) -> None:
     path = _put(tmp_path, "span/p/processed/a.jsonl")
-    await _retention(home, max_age=1.0).look(time.time() + 119.0)
+    await _retention(instance, max_age=1.0).look(time.time() + 119.0)
     assert path.exists(), "its writer may still go on"
-    home.files[1] = JournalledFile(
+    instance.files[1] = JournalledFile(
         number=1,
         place=Place(type="span", project="p", name="a.jsonl"),
         device=0,
@@ -103,23 +103,23 @@ async def test_what_is_young_or_watched_stays(tmp_path: Path, home: Home) -> Non
         target=PurePath("span/p/processed/a.jsonl"),
         stats=FileStats(),
     )
-    await _retention(home).look(time.time() + LATER)
+    await _retention(instance).look(time.time() + LATER)
     assert path.exists(), "the journal knows it"
-    del home.files[1]
-    await _retention(home).look(time.time() + LATER)
+    del instance.files[1]
+    await _retention(instance).look(time.time() + LATER)
     assert not path.exists()
 
 
 async def test_what_was_appended_to_stays_while_another_instance_may_have_it_under_way(
-    tmp_path: Path, home: Home
+    tmp_path: Path, instance: Instance
 ) -> None:
     appended = _put(tmp_path, "span/p/processed/appended.jsonl", written=0.0)
     moved = _put(tmp_path, "span/p/processed/moved.jsonl")
-    with closing(Home.create(tmp_path, "other")):
-        await _retention(home).look(time.time() + LATER)
+    with closing(Instance.create(tmp_path, "other")):
+        await _retention(instance).look(time.time() + LATER)
         assert (appended.exists(), moved.exists()) == (True, False)
-    Home.adopt(tmp_path, "other").remove()  # type: ignore[union-attr]  # it is there
-    await _retention(home).look(time.time() + LATER)
+    Instance.adopt(tmp_path, "other").remove()  # type: ignore[union-attr]  # it is there
+    await _retention(instance).look(time.time() + LATER)
     assert not appended.exists()
 
 
@@ -137,10 +137,10 @@ async def test_a_file_that_changes_after_the_look_stays(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_cannot_be_deleted_is_said_ever_less_often(
-    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _put(tmp_path, "span/p/processed/a.jsonl")
-    retention = _retention(home)
+    retention = _retention(instance)
     arm(monkeypatch, "archive.delete@*=EROFS")
     with capture_logs() as logs:
         for _ in range(5):
@@ -150,12 +150,12 @@ async def test_a_file_that_cannot_be_deleted_is_said_ever_less_often(
 
 
 async def test_a_large_archive_is_shortened_in_turns(
-    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spoolhouse.pipeline.retention._AT_ONCE", 10)
     for number in range(45):
         _put(tmp_path, f"span/p/processed/{number}.jsonl")
-    retention, turns = _retention(home), 1
+    retention, turns = _retention(instance), 1
     while await retention.look(time.time() + LATER):
         turns += 1
     assert turns == 5

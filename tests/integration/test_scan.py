@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.channel import channel
+from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline import arrivals as arrivals_stage
-from spoolhouse.pipeline.arrivals import Desk, Look, arrivals
-from spoolhouse.pipeline.scan import Seen, Strange, scan
-from spoolhouse.pipeline.watching import watch
-from spoolhouse.progress import Silent
+from spoolhouse.pipeline.arrivals import InFlightFiles, ScanOptions, arrivals
+from spoolhouse.pipeline.channel import channel
+from spoolhouse.pipeline.scan import Ignored, Seen, scan
+from spoolhouse.pipeline.watch import watch
 from spoolhouse.spool.layout import Place
 
 NOBODY = 65534
@@ -49,7 +49,7 @@ def _scan(spool: Path, project_id: str | None = None) -> tuple[set[str], dict[st
     found = list(scan(spool, TYPES, project_id))
     seen = [str(item.place) for item in found if isinstance(item, Seen)]
     assert len(set(seen)) == len(seen)
-    strange = [item for item in found if isinstance(item, Strange)]
+    strange = [item for item in found if isinstance(item, Ignored)]
     return set(seen), {os.path.relpath(item.path, spool): item.reason for item in strange}
 
 
@@ -220,7 +220,7 @@ class _Stage:
 
     def __init__(self, spool: Path) -> None:
         self.spool = spool
-        self.desk = Desk()
+        self.in_flight = InFlightFiles()
         self.wake, self.stop = asyncio.Event(), asyncio.Event()
         self.out, self.places = channel(100, Place)
 
@@ -229,8 +229,8 @@ class _Stage:
             self.out,
             spool=self.spool,
             types=TYPES,
-            look=lambda: Look(project_id=None, quiet=QUIET, poll_interval=ENOUGH),
-            desk=self.desk,
+            look=lambda: ScanOptions(project_id=None, quiet=QUIET, poll_interval=ENOUGH),
+            in_flight=self.in_flight,
             wake=self.wake,
             stop=self.stop,
             finished=None if finished is None else lambda: finished,
@@ -278,7 +278,7 @@ async def test_a_file_is_passed_on_once_while_it_is_under_way(spool: Path) -> No
 async def test_what_could_not_be_claimed_is_left_alone_and_does_not_keep_a_run_from_ending(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
     stage = _Stage(spool)
-    stage.desk.refused[Place(type="span", project="p", name="a.jsonl")] = time.monotonic()
+    stage.in_flight.refused[Place(type="span", project="p", name="a.jsonl")] = time.monotonic()
     async with asyncio.timeout(ENOUGH):
         await stage.run(finished=True)
     assert await stage.rest() == []
@@ -359,7 +359,7 @@ async def test_a_folder_that_cannot_be_listed_is_told_ever_less_often(
                 await stage.next()
             stage.end()
     assert 3 <= len(logs) <= 5
-    assert all(entry["reason"].startswith("cannot be listed") and entry["mend"] for entry in logs)
+    assert all(entry["reason"].startswith("cannot be listed") and entry["hint"] for entry in logs)
 
 
 async def test_a_watcher_hears_of_a_dropped_file_and_ends_with_the_stop(spool: Path) -> None:

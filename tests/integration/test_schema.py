@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from chdb.session import Session
 
-from spoolhouse.core.events import BUILT_IN, LOGS
-from spoolhouse.core.ports import Driver
-from spoolhouse.schema.guard import unguarded
-from spoolhouse.schema.migrate import Plan, apply, check, migrate
-from spoolhouse.schema.render import declare, object_names, tables_of
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.events.builtin import BUILT_IN, LOGS
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.schema.dedup_guard import unguarded
+from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
+from spoolhouse.store.clickhouse.schema.render import declare, object_names, tables_of
 from tests.engine import Database, QueryError
 
 TABLES = tables_of(BUILT_IN)

@@ -11,18 +11,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse import failpoints
-from spoolhouse.channel import Receiver, Sender, channel
-from spoolhouse.core.shipment import FileStats, Limits, Segment, Shipment
-from spoolhouse.health import Health
-from spoolhouse.landing.persistence import Persistence
-from spoolhouse.pipeline.disk import Disk
-from spoolhouse.pipeline.settle import Acknowledged, Complete, Counted, Ending, News, Settler
-from spoolhouse.progress import Silent
+from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.progress import Silent
+from spoolhouse.pipeline.channel import Receiver, Sender, channel
+from spoolhouse.pipeline.disk_retry import DiskRetry
+from spoolhouse.pipeline.settle import Acknowledged, Complete, Counted, News, SettleOptions, Settler
+from spoolhouse.retry import RetryPolicy
 from spoolhouse.spool import layout
-from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool.append_watch import AppendWatch
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.tails import Tails
+from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
 from tests.integration.unrecorded import write_nothing
 
@@ -49,46 +49,46 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(spool: Path) -> Iterator[Home]:
-    with closing(Home.create(spool, "own")) as home:
-        yield home
+def instance(spool: Path) -> Iterator[Instance]:
+    with closing(Instance.create(spool, "own")) as instance:
+        yield instance
 
 
 def _settler(
-    *homes: Home,
+    *instances: Instance,
     delete: bool = False,
     watch_ms: int = WATCH_MS,
     progress: _Told | None = None,
-    disk: Disk | None = None,
+    disk: DiskRetry | None = None,
 ) -> Settler:
     return Settler(
-        homes={home.instance: home for home in homes},
-        tails=Tails(),
-        ending=Ending(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
+        instances={instance.id: instance for instance in instances},
+        append_watch=AppendWatch(),
+        settle_options=SettleOptions(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
         record=write_nothing,
         progress=progress or Silent(),
-        disk=disk or Disk(Health(), Persistence(first=0.01, cap=0.01)),
+        disk=disk or DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
         wake=asyncio.Event(),
     )
 
 
-def _claim(home: Home, name: str = "a.jsonl", content: bytes = b"{}\n") -> int:
+def _claim(instance: Instance, name: str = "a.jsonl", content: bytes = b"{}\n") -> int:
     """Drop and claim a file; return its number. It is not in the journal yet."""
     place = Place(type="span", project="p", name=name)
-    path = home.spool / place.relative
+    path = instance.spool / place.relative
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    ((_, result),) = home.claim([place])
+    ((_, result),) = instance.claim([place])
     assert isinstance(result, Claim)
-    return home.add(result, NOW_MS).number
+    return instance.add(result, NOW_MS).number
 
 
-def _plan(home: Home, name: str, *numbers: int) -> Shipment:
+def _plan(instance: Instance, name: str, *numbers: int) -> Shipment:
     """Journal a shipment of whole files, as claim does."""
-    sizes = {number: home.path(number).stat().st_size for number in numbers}
+    sizes = {number: instance.path(number).stat().st_size for number in numbers}
     shipment = Shipment(
         id=name,
-        instance=home.instance,
+        instance=instance.id,
         type="span",
         segments=tuple(Segment(file=number, start=0, end=size) for number, size in sizes.items()),
         clock_ms=NOW_MS,
@@ -96,9 +96,9 @@ def _plan(home: Home, name: str, *numbers: int) -> Shipment:
         limits=LIMITS,
     )
     for number, size in sizes.items():
-        home.files[number].planned_to = size
-        home.unacknowledged[number] = home.unacknowledged.get(number, 0) + 1
-    home.journal.plan([home.files[number] for number in numbers], [shipment])
+        instance.files[number].planned_to = size
+        instance.unacknowledged[number] = instance.unacknowledged.get(number, 0) + 1
+    instance.journal.plan([instance.files[number] for number in numbers], [shipment])
     return shipment
 
 
@@ -124,111 +124,115 @@ def _files(spool: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if not name.startswith(layout.STATE)}
 
 
-async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, home: Home) -> None:
-    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
+async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, instance: Instance) -> None:
+    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
     await _settle(settler, _counted(shipment, 2), Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
-    assert home.journal.load().planned != ()
+    assert instance.journal.load().planned != ()
     await _settle(settler, Acknowledged(shipment=shipment, batch="s:2", table="spans"))
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
-    (file,) = home.journal.load().files
+    (file,) = instance.journal.load().files
     assert (file.state, file.watch_until_ms) == (FileState.FINAL, NOW_MS + WATCH_MS)
     assert file.stats == FileStats(lines=3, rejected=1, rows={"spans": 2})
-    assert home.files == {1: file}
-    assert home.unacknowledged == {}
-    assert home.path(1) == spool / "span/p/processed/a.jsonl"
+    assert instance.files == {1: file}
+    assert instance.unacknowledged == {}
+    assert instance.path(1) == spool / "span/p/processed/a.jsonl"
     assert settler.wake.is_set()
-    assert settler.tails.next_due() is not None
+    assert settler.append_watch.next_due() is not None
 
 
-async def test_an_acknowledgement_may_come_before_it_is_known_how_many_there_are(spool: Path, home: Home) -> None:
-    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
+async def test_an_acknowledgement_may_come_before_it_is_known_how_many_there_are(
+    spool: Path, instance: Instance
+) -> None:
+    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
     await _settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
     await _settle(settler, _counted(shipment, 1))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
-async def test_a_file_in_two_shipments_waits_for_both(spool: Path, home: Home) -> None:
-    settler, number = _settler(home), _claim(home)
-    first, second = _plan(home, "s", number), _plan(home, "t", number)
+async def test_a_file_in_two_shipments_waits_for_both(spool: Path, instance: Instance) -> None:
+    settler, number = _settler(instance), _claim(instance)
+    first, second = _plan(instance, "s", number), _plan(instance, "t", number)
     await _settle(settler, _counted(second))
     assert _files(spool) == {}
     await _settle(settler, _counted(first))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
-    assert home.files[number].stats.lines == 6
+    assert instance.files[number].stats.lines == 6
 
 
-async def test_the_files_of_a_shipment_move_together(spool: Path, home: Home) -> None:
+async def test_the_files_of_a_shipment_move_together(spool: Path, instance: Instance) -> None:
     progress = _Told()
-    settler = _settler(home, progress=progress)
-    shipment = _plan(home, "s", *(_claim(home, f"{number}.jsonl") for number in range(20)))
+    settler = _settler(instance, progress=progress)
+    shipment = _plan(instance, "s", *(_claim(instance, f"{number}.jsonl") for number in range(20)))
     await _settle(settler, _counted(shipment))
     assert len(_files(spool)) == 20
-    assert home.journal.load().planned == ()
+    assert instance.journal.load().planned == ()
     assert (settler.outcome.files, settler.outcome.rejected, settler.outcome.failed) == (20, 20, 0)
     assert settler.outcome.rows == {"spans": 40}
     assert ("span/p/7.jsonl", "span/p/processed/7.jsonl", 3, 2, 1) in progress.settlements
 
 
-async def test_a_name_that_is_taken_gets_a_number(spool: Path, home: Home) -> None:
+async def test_a_name_that_is_taken_gets_a_number(spool: Path, instance: Instance) -> None:
     processed = spool / "span/p/processed"
     processed.mkdir(parents=True)
     (processed / "a.jsonl").write_bytes(b"old")
     (processed / "a.1.jsonl").symlink_to("nowhere")
     (processed / "a.2.jsonl").mkdir()
-    await _settle(_settler(home), _counted(_plan(home, "s", _claim(home))))
+    await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance))))
     assert _files(spool) == {"span/p/processed/a.jsonl": b"old", "span/p/processed/a.3.jsonl": b"{}\n"}
-    assert home.journal.load().files == (home.files[1],)
+    assert instance.journal.load().files == (instance.files[1],)
 
 
-async def test_the_longest_name_gets_a_number_too(spool: Path, home: Home) -> None:
-    name, settler = "ü" * 124 + ".jsonl", _settler(home)
+async def test_the_longest_name_gets_a_number_too(spool: Path, instance: Instance) -> None:
+    name, settler = "ü" * 124 + ".jsonl", _settler(instance)
     for content in (b"1\n", b"2\n"):
-        await _settle(settler, _counted(_plan(home, content.decode(), _claim(home, name, content))))
+        await _settle(settler, _counted(_plan(instance, content.decode(), _claim(instance, name, content))))
     assert sorted(_files(spool).values()) == [b"1\n", b"2\n"]
 
 
 async def test_instances_that_settle_equal_names_lose_no_file(spool: Path) -> None:
     """Each looks for a free name, and another one may take it before the rename."""
-    homes = [Home.create(spool, f"own-{number}") for number in range(4)]
-    news: dict[str, list[News]] = {home.instance: [] for home in homes}
-    for home in homes:
+    instances = [Instance.create(spool, f"own-{number}") for number in range(4)]
+    news: dict[str, list[News]] = {instance.id: [] for instance in instances}
+    for instance in instances:
         for number in range(15):
-            content = f"{home.instance} {number}\n".encode()
-            news[home.instance].append(_counted(_plan(home, str(number), _claim(home, f"{number}.jsonl", content))))
+            content = f"{instance.id} {number}\n".encode()
+            news[instance.id].append(
+                _counted(_plan(instance, str(number), _claim(instance, f"{number}.jsonl", content)))
+            )
     async with asyncio.TaskGroup() as group:
-        for home in homes:
-            group.create_task(_settle(_settler(home), *news[home.instance]))
-    expected = {f"own-{instance} {number}\n".encode() for instance in range(4) for number in range(15)}
+        for instance in instances:
+            group.create_task(_settle(_settler(instance), *news[instance.id]))
+    expected = {f"own-{instance} {number}\n".encode() for instance_id in range(4) for number in range(15)}
     found = _files(spool)
     assert set(found.values()) == expected
     assert len(found) == len(expected)
-    for home in homes:
-        for file in home.journal.load().files:
+    for instance in instances:
+        for file in instance.journal.load().files:
             assert file.state is FileState.FINAL
-            assert found[str(file.target)] == f"{home.instance} {file.place.name.split('.')[0]}\n".encode()
-        home.close()
+            assert found[str(file.target)] == f"{instance.id} {file.place.name.split('.')[0]}\n".encode()
+        instance.close()
 
 
-async def test_a_file_is_deleted_only_if_asked_for_and_is_forgotten(spool: Path, home: Home) -> None:
+async def test_a_file_is_deleted_only_if_asked_for_and_is_forgotten(spool: Path, instance: Instance) -> None:
     progress = _Told()
-    settler = _settler(home, delete=True, progress=progress)
-    shipment = _plan(home, "s", _claim(home))
+    settler = _settler(instance, delete=True, progress=progress)
+    shipment = _plan(instance, "s", _claim(instance))
     await _settle(settler, _counted(shipment, 1))
-    assert home.path(1).exists()
+    assert instance.path(1).exists()
     await _settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
-    assert home.is_empty()
-    assert home.journal.load().files == ()
+    assert instance.is_empty()
+    assert instance.journal.load().files == ()
     assert progress.settlements == [("span/p/a.jsonl", "", 3, 2, 1)]
-    assert settler.tails.next_due() is None
+    assert settler.append_watch.next_due() is None
 
 
 @pytest.mark.parametrize("delete", [True, False])
-async def test_what_cannot_be_read_goes_to_failed_with_a_reason(delete: bool, spool: Path, home: Home) -> None:
-    settler = _settler(home, delete=delete)
-    shipment = _plan(home, "s", _claim(home, "a.jsonl.gz"))
+async def test_what_cannot_be_read_goes_to_failed_with_a_reason(delete: bool, spool: Path, instance: Instance) -> None:
+    settler = _settler(instance, delete=delete)
+    shipment = _plan(instance, "s", _claim(instance, "a.jsonl.gz"))
     await _settle(settler, _counted(shipment, failure="corrupt archive"))
     found = _files(spool)
     assert found["span/p/failed/a.jsonl.gz"] == b"{}\n"
@@ -238,10 +242,12 @@ async def test_what_cannot_be_read_goes_to_failed_with_a_reason(delete: bool, sp
     assert settler.outcome.failed == 1
 
 
-async def test_failed_files_of_one_name_have_a_reason_each(spool: Path, home: Home) -> None:
-    settler = _settler(home)
+async def test_failed_files_of_one_name_have_a_reason_each(spool: Path, instance: Instance) -> None:
+    settler = _settler(instance)
     for failure in ("first", "second"):
-        await _settle(settler, _counted(_plan(home, failure, _claim(home, content=failure.encode())), failure=failure))
+        await _settle(
+            settler, _counted(_plan(instance, failure, _claim(instance, content=failure.encode())), failure=failure)
+        )
     found = _files(spool)
     for name, failure in (("a.jsonl", "first"), ("a.1.jsonl", "second")):
         assert found[f"span/p/failed/{name}"] == failure.encode()
@@ -249,19 +255,19 @@ async def test_failed_files_of_one_name_have_a_reason_each(spool: Path, home: Ho
 
 
 @pytest.mark.parametrize("letter", ["a", "ü", "字", "\udcff"])
-async def test_the_longest_name_has_a_reason_too(letter: str, spool: Path, home: Home) -> None:
+async def test_the_longest_name_has_a_reason_too(letter: str, spool: Path, instance: Instance) -> None:
     name = letter * (245 // len(os.fsencode(letter))) + ".jsonl.gz"
-    await _settle(_settler(home), _counted(_plan(home, "s", _claim(home, name)), failure="corrupt"))
+    await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance, name)), failure="corrupt"))
     assert len(_files(spool)) == 2
 
 
-async def test_a_reason_is_written_through_no_link(spool: Path, home: Home) -> None:
+async def test_a_reason_is_written_through_no_link(spool: Path, instance: Instance) -> None:
     secret = spool / "secret"
     secret.write_bytes(b"kept")
     failed = spool / "span/p/failed"
     failed.mkdir(parents=True)
     (failed / "a.jsonl.reason.txt").symlink_to(secret)
-    await _settle(_settler(home), _counted(_plan(home, "s", _claim(home)), failure="corrupt"))
+    await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance)), failure="corrupt"))
     assert secret.read_bytes() == b"kept"
     assert (failed / "a.jsonl").exists()
 
@@ -269,97 +275,101 @@ async def test_a_reason_is_written_through_no_link(spool: Path, home: Home) -> N
 @pytest.mark.parametrize("inside", ["file", "link out of the spool"])
 @pytest.mark.parametrize("failure", ["", "corrupt"])
 async def test_a_final_folder_that_is_none_harms_no_other_project(
-    failure: str, inside: str, spool: Path, home: Home
+    failure: str, inside: str, spool: Path, instance: Instance
 ) -> None:
     """A producer can put anything there. The file waits, or finds another way, but does not leave the spool."""
     outside = spool.parent / f"{spool.name}-outside"
     outside.mkdir()
-    blocked, other = _plan(home, "s", _claim(home, "blocked.jsonl")), _plan(home, "t", _claim(home, "other.jsonl"))
+    blocked, other = (
+        _plan(instance, "s", _claim(instance, "blocked.jsonl")),
+        _plan(instance, "t", _claim(instance, "other.jsonl")),
+    )
     final = spool / "span/p" / ("failed" if failure else "processed")
     if inside == "file":
         final.write_bytes(b"in the way")
     else:
         final.symlink_to(outside)
-    await _settle(_settler(home), _counted(blocked, failure=failure))
+    await _settle(_settler(instance), _counted(blocked, failure=failure))
     if inside == "file":
         assert final.read_bytes() == b"in the way"
     assert list(outside.iterdir()) == []
-    assert home.path(1).exists()
+    assert instance.path(1).exists()
     final.unlink()
-    await _settle(_settler(home), _counted(other))
+    await _settle(_settler(instance), _counted(other))
     assert "span/p/processed/other.jsonl" in _files(spool)
 
 
-async def test_a_file_that_grew_is_not_moved_but_looked_at_again(spool: Path, home: Home) -> None:
-    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
-    with home.path(1).open("ab") as writer:
+async def test_a_file_that_grew_is_not_moved_but_looked_at_again(spool: Path, instance: Instance) -> None:
+    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
+    with instance.path(1).open("ab") as writer:
         writer.write(b"more\n")
     await _settle(settler, _counted(shipment))
     assert _files(spool) == {}
-    assert settler.tails.next_due() is not None
-    home.files[1].planned_to = 8
-    await _settle(settler, Complete(home=home, file=1))
+    assert settler.append_watch.next_due() is not None
+    instance.files[1].planned_to = 8
+    await _settle(settler, Complete(instance=instance, file=1))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
-async def test_a_final_file_is_only_watched(spool: Path, home: Home) -> None:
-    settler = _settler(home)
-    await _settle(settler, _counted(_plan(home, "s", _claim(home))))
+async def test_a_final_file_is_only_watched(spool: Path, instance: Instance) -> None:
+    settler = _settler(instance)
+    await _settle(settler, _counted(_plan(instance, "s", _claim(instance))))
     before = _files(spool)
-    await _settle(settler, Complete(home=home, file=1))
+    await _settle(settler, Complete(instance=instance, file=1))
     assert _files(spool) == before
     assert settler.outcome.files == 1
 
 
-async def test_an_empty_file_that_was_never_journalled_is_moved(spool: Path, home: Home) -> None:
-    number = _claim(home, content=b"")
-    await _settle(_settler(home), Complete(home=home, file=number))
+async def test_an_empty_file_that_was_never_journalled_is_moved(spool: Path, instance: Instance) -> None:
+    number = _claim(instance, content=b"")
+    await _settle(_settler(instance), Complete(instance=instance, file=number))
     assert _files(spool) == {"span/p/processed/a.jsonl": b""}
 
 
-async def test_a_claimed_file_that_somebody_took_away_is_forgotten(spool: Path, home: Home) -> None:
-    settler, shipment = _settler(home), _plan(home, "s", _claim(home))
-    home.path(1).unlink()
+async def test_a_claimed_file_that_somebody_took_away_is_forgotten(spool: Path, instance: Instance) -> None:
+    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
+    instance.path(1).unlink()
     await _settle(settler, _counted(shipment, failure="gone"))
     assert _files(spool) == {}
-    assert home.is_empty()
-    assert home.journal.load().files == ()
+    assert instance.is_empty()
+    assert instance.journal.load().files == ()
 
 
-async def test_without_a_watch_a_settled_file_is_forgotten_at_once(spool: Path, home: Home) -> None:
-    settler = _settler(home, watch_ms=0)
-    await _settle(settler, _counted(_plan(home, "s", _claim(home))))
+async def test_without_a_watch_a_settled_file_is_forgotten_at_once(spool: Path, instance: Instance) -> None:
+    settler = _settler(instance, watch_ms=0)
+    await _settle(settler, _counted(_plan(instance, "s", _claim(instance))))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
-    assert home.is_empty()
-    assert home.journal.load().files == ()
-    assert settler.tails.next_due() is None
+    assert instance.is_empty()
+    assert instance.journal.load().files == ()
+    assert settler.append_watch.next_due() is None
 
 
-async def test_a_name_with_any_bytes_settles(spool: Path, home: Home) -> None:
+async def test_a_name_with_any_bytes_settles(spool: Path, instance: Instance) -> None:
     name = os.fsdecode(b"\xff\n'.jsonl")
     progress = _Told()
-    await _settle(_settler(home, progress=progress), _counted(_plan(home, "s", _claim(home, name))))
+    await _settle(_settler(instance, progress=progress), _counted(_plan(instance, "s", _claim(instance, name))))
     assert os.listdir(spool / "span/p/processed") == [name]  # noqa: PTH208  # names are enough
     assert progress.settlements[0][1] == "span/p/processed/\\xff\n'.jsonl"
 
 
-async def test_a_cancelled_move_is_finished_first(spool: Path, home: Home) -> None:
+async def test_a_cancelled_move_is_finished_first(spool: Path, instance: Instance) -> None:
     """Whenever it comes: each file is where the journal says."""
     progress = _Told()
-    settler = _settler(home, progress=progress)
+    settler = _settler(instance, progress=progress)
     shipments = [
-        _plan(home, str(turn), *(_claim(home, f"{turn}-{number}.jsonl") for number in range(20))) for turn in range(5)
+        _plan(instance, str(turn), *(_claim(instance, f"{turn}-{number}.jsonl") for number in range(20)))
+        for turn in range(5)
     ]
     task = asyncio.ensure_future(_settle(settler, *(_counted(shipment) for shipment in shipments)))
     await progress.first.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    states = [file.state for file in home.journal.load().files]
+    states = [file.state for file in instance.journal.load().files]
     assert 20 <= states.count(FileState.FINAL) <= 100
     assert states.count(FileState.MOVING) == 0
-    for file in home.journal.load().files:
-        assert (home.claimed / file.place.relative).exists() == (file.state is not FileState.FINAL)
+    for file in instance.journal.load().files:
+        assert (instance.claimed / file.place.relative).exists() == (file.state is not FileState.FINAL)
         assert (file.target is not None and (spool / file.target).exists()) == (file.state is FileState.FINAL)
 
 
@@ -378,28 +388,30 @@ PLACES = [
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_disk_that_refuses_is_waited_for(
-    place: str, error: str, spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    place: str, error: str, spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it strikes: the file ends once, the journal knows it, and the trouble is over."""
-    shipment = _plan(home, "s", _claim(home), _claim(home, "b.jsonl", b"2\n"))
+    shipment = _plan(instance, "s", _claim(instance), _claim(instance, "b.jsonl", b"2\n"))
     health = Health()
-    settler = _settler(home, watch_ms=0, disk=Disk(health, Persistence(first=0.001, cap=0.001)))
+    settler = _settler(instance, watch_ms=0, disk=DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)))
     arm(monkeypatch, f"{place}={error}")
     with capture_logs() as logs:
         await _until_unstuck(settler, _counted(shipment))
     assert [entry["log_level"] for entry in logs if entry["event"] == "disk_unavailable"] == ["error"]
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n", "span/p/processed/b.jsonl": b"2\n"}
-    assert home.is_empty()
-    assert home.journal.load().files == ()
+    assert instance.is_empty()
+    assert instance.journal.load().files == ()
     assert settler.stuck == {}
     assert health.troubles == {}
     assert settler.outcome.files == 2
 
 
-async def test_a_full_disk_is_said_once_for_all_files(spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipment = _plan(home, "s", *(_claim(home, f"{number}.jsonl") for number in range(30)))
+async def test_a_full_disk_is_said_once_for_all_files(
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipment = _plan(instance, "s", *(_claim(instance, f"{number}.jsonl") for number in range(30)))
     health = Health()
-    settler = _settler(home, disk=Disk(health, Persistence(first=3600, cap=3600)))
+    settler = _settler(instance, disk=DiskRetry(health, RetryPolicy(first=3600, cap=3600)))
     arm(monkeypatch, "settle.before_move@*=ENOSPC")
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
@@ -409,14 +421,14 @@ async def test_a_full_disk_is_said_once_for_all_files(spool: Path, home: Home, m
     assert not health.writable.is_set()
 
 
-async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, home: Home) -> None:
-    shipment = _plan(home, "s", _claim(home))
+async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, instance: Instance) -> None:
+    shipment = _plan(instance, "s", _claim(instance))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(home, disk=Disk(Health(), Persistence(first=0.001, cap=0.001)))
+    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=0.001, cap=0.001)))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
         for _ in range(9):
-            await settler._settle(home, [1])
+            await settler._settle(instance, [1])
     assert [entry["event"] for entry in logs] == ["file_not_moved"] * 4
     assert settler.stuck["own", 1].attempts == 10
     (spool / "span/p/processed").unlink()
@@ -424,10 +436,10 @@ async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spoo
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
-async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: Path, home: Home) -> None:
-    first, other = _plan(home, "s", _claim(home)), _plan(home, "t", _claim(home, "b.jsonl"))
+async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: Path, instance: Instance) -> None:
+    first, other = _plan(instance, "s", _claim(instance)), _plan(instance, "t", _claim(instance, "b.jsonl"))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(home, disk=Disk(Health(), Persistence(first=1e-6, cap=1e-6)))
+    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=1e-6, cap=1e-6)))
     await _settle(settler, _counted(first))
     assert len(settler.stuck) == 1
     (spool / "span/p/processed").unlink()
@@ -437,97 +449,97 @@ async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: 
 
 
 async def test_the_target_folder_may_go_away_between_look_and_rename(
-    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipment, processed = _plan(home, "s", _claim(home)), spool / "span/p/processed"
+    shipment, processed = _plan(instance, "s", _claim(instance)), spool / "span/p/processed"
     _at(monkeypatch, "files.move", lambda: shutil.rmtree(spool / "span"))
-    await _settle(_settler(home), _counted(shipment))
+    await _settle(_settler(instance), _counted(shipment))
     assert (processed / "a.jsonl").read_bytes() == b"{}\n"
-    assert home.files[1].state is FileState.FINAL
+    assert instance.files[1].state is FileState.FINAL
 
 
 async def test_a_target_folder_that_becomes_a_link_leads_nowhere(
-    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """What was opened is where the file goes: whoever swaps the name for a link gets nothing out of the spool."""
     outside = tmp_path_factory.mktemp("outside")
-    shipment, project = _plan(home, "s", _claim(home)), spool / "span/p"
+    shipment, project = _plan(instance, "s", _claim(instance)), spool / "span/p"
 
     def swap() -> None:
         (project / "processed").rename(project / "aside")
         (project / "processed").symlink_to(outside)
 
     _at(monkeypatch, "files.move", swap)
-    await _settle(_settler(home), _counted(shipment))
+    await _settle(_settler(instance), _counted(shipment))
     assert list(outside.iterdir()) == []
     assert (project / "aside/a.jsonl").read_bytes() == b"{}\n"
 
 
 async def test_bytes_that_come_before_a_deletion_are_shipped(
-    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the last look and the unlink: the file is first set aside, and looked at once more."""
-    settler, shipment = _settler(home, delete=True), _plan(home, "s", _claim(home))
-    writer = home.path(1).open("ab", buffering=0)
+    settler, shipment = _settler(instance, delete=True), _plan(instance, "s", _claim(instance))
+    writer = instance.path(1).open("ab", buffering=0)
     _at(monkeypatch, "settle.before_move", lambda: writer.write(b"more\n"))
     await _settle(settler, _counted(shipment))
-    assert home.path(1).read_bytes() == b"{}\nmore\n"
-    assert home.path(1).parent.name == "leaving"
-    assert settler.tails.next_due() is not None
+    assert instance.path(1).read_bytes() == b"{}\nmore\n"
+    assert instance.path(1).parent.name == "leaving"
+    assert settler.append_watch.next_due() is not None
     writer.close()
     more = Shipment(
         id="t", instance="own", type="span", segments=(Segment(file=1, start=3, end=8),), clock_ms=NOW_MS,
         fingerprint="f", limits=LIMITS,
     )  # fmt: skip
-    home.files[1].planned_to, home.unacknowledged = 8, {1: 1}
-    home.journal.plan([home.files[1]], [more])
+    instance.files[1].planned_to, instance.unacknowledged = 8, {1: 1}
+    instance.journal.plan([instance.files[1]], [more])
     await _settle(settler, _counted(more))
-    assert home.is_empty()
+    assert instance.is_empty()
     assert settler.outcome.files == 1
 
 
 async def test_a_move_to_another_disk_keeps_content_mode_and_time(
-    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = os.urandom(3 << 20)
-    shipment = _plan(home, "s", _claim(home, content=content))
-    home.path(1).chmod(0o640)
-    os.utime(home.path(1), ns=(1, 1_600_000_000_123_456_789))
+    shipment = _plan(instance, "s", _claim(instance, content=content))
+    instance.path(1).chmod(0o640)
+    os.utime(instance.path(1), ns=(1, 1_600_000_000_123_456_789))
     arm(monkeypatch, "files.move@*=EXDEV")
-    await _settle(_settler(home), _counted(shipment))
+    await _settle(_settler(instance), _counted(shipment))
     target = spool / "span/p/processed/a.jsonl"
     status = target.stat()
     assert _files(spool) == {"span/p/processed/a.jsonl": content}
     assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o640, 1_600_000_000_123_456_789)
-    assert not any(path.is_file() for path in home.claimed.rglob("*"))
-    assert home.size(1) == len(content)
+    assert not any(path.is_file() for path in instance.claimed.rglob("*"))
+    assert instance.size(1) == len(content)
 
 
 async def test_bytes_that_come_during_a_move_to_another_disk_are_kept(
-    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also by a writer that still has the old file open; the watch over the new one ships them."""
-    shipment = _plan(home, "s", _claim(home))
-    writer = home.path(1).open("ab", buffering=0)
+    shipment = _plan(instance, "s", _claim(instance))
+    writer = instance.path(1).open("ab", buffering=0)
     arm(monkeypatch, "files.move@*=EXDEV")
     _at(monkeypatch, "files.copy_synced", lambda: writer.write(b"more\n"))
-    settler = _settler(home)
+    settler = _settler(instance)
     await _settle(settler, _counted(shipment))
     writer.close()
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\nmore\n"}
-    assert home.size(1) > home.files[1].planned_to
-    assert settler.tails.next_due() is not None
+    assert instance.size(1) > instance.files[1].planned_to
+    assert settler.append_watch.next_due() is not None
 
 
 async def test_a_move_to_a_full_disk_leaves_the_file_whole(
-    spool: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipment = _plan(home, "s", _claim(home))
+    shipment = _plan(instance, "s", _claim(instance))
     arm(monkeypatch, "files.move@*=EXDEV,files.copying=ENOSPC")
-    settler = _settler(home, disk=Disk(Health(), Persistence(first=0.001, cap=0.001)))
+    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=0.001, cap=0.001)))
     await _settle(settler, _counted(shipment))
     assert _files(spool) == {}, "half a copy only takes room"
-    assert home.path(1).read_bytes() == b"{}\n"
+    assert instance.path(1).read_bytes() == b"{}\n"
     await _until_unstuck(settler)
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
 

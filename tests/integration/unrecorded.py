@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from spoolhouse.core.ledger import Entry
+from spoolhouse.spool.lineage import Entry
 
 
 async def write_nothing(entries: Sequence[Entry]) -> bool:

@@ -16,7 +16,7 @@ from typing import Self
 # Reads one request a line, and answers each with its exit code.
 _PARENT = """
 import json, os, sys
-from spoolhouse import configuration
+from spoolhouse.settings import sources
 from spoolhouse.cli import main
 
 for line in sys.stdin:

@@ -179,6 +179,6 @@ def test_an_unreadable_file_stays_and_is_reported(database: Database, tmp_path: 
     assert code == 1, daemon.told()
     [record, *_] = daemon.events("file_refused")
     assert record["path"] == "span/p/secret.jsonl"
-    assert "permission" in str(record["mend"])
+    assert "permission" in str(record["hint"])
     assert path.exists()
     assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(1,)]

@@ -33,7 +33,7 @@ def test_json_tells_what_why_and_the_mend(database: Database, tmp_path: Path) ->
     assert (report["fine"], report["faults"], fault["subject"]) == (False, 1, "windows")
     assert fault["what"]
     assert fault["why"]
-    assert "ALTER TABLE" in fault["mend"]
+    assert "ALTER TABLE" in fault["hint"]
     assert report["warnings"] == sum(finding["level"] == "warning" for finding in report["findings"])
 
 

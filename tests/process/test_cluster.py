@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.ledger import LEDGER, Entry, Lineage, entry_rows
-from spoolhouse.core.naming import Shards as ShardNames
-from spoolhouse.core.ports import Rows, RowsInsert
-from spoolhouse.landing.compare import strangers
-from spoolhouse.landing.lineage import of_batch, of_files
-from spoolhouse.landing.mend import Mender
-from spoolhouse.landing.presence import find
-from spoolhouse.schema.cluster import Cluster
-from spoolhouse.schema.filling import Extent, filling
-from spoolhouse.schema.migrate import Plan, migrate
-from spoolhouse.schema.render import declare
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.decode.rows import Rows
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.events.ledger import LEDGER
+from spoolhouse.events.naming import Shards as ShardNames
+from spoolhouse.spool.lineage import Entry, Lineage
+from spoolhouse.store.clickhouse.driver import RowsInsert
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.landing.ledger_read import of_batch, of_files
+from spoolhouse.store.clickhouse.landing.ledger_table import entry_rows
+from spoolhouse.store.clickhouse.landing.presence import find
+from spoolhouse.store.clickhouse.landing.repair import Repairer
+from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched
+from spoolhouse.store.clickhouse.schema.backfill_sql import Extent, filling
+from spoolhouse.store.clickhouse.schema.cluster import Cluster
+from spoolhouse.store.clickhouse.schema.migrate import Plan, migrate
+from spoolhouse.store.clickhouse.schema.render import declare
 from tests.engine import Config, LocalServer, StartServer
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import NOW, span
@@ -140,12 +143,12 @@ async def test_rows_that_another_shard_has_are_no_strangers(shards: Shards) -> N
             assert await migrate(schema, driver) == Plan()
         await drivers[0].insert_rows(insert, log_rows())
         for driver in drivers:
-            mender = Mender(driver=driver, prefix="local_", shards=cluster)
+            repairer = Repairer(driver=driver, prefix="local_", shards=cluster)
             found = await find(driver, LOGS, ["s:logs"], prefix="local_", shards=cluster)
             there = found.of("local_logs")
             assert there
-            assert await strangers(mender, LOGS, insert, log_rows(), found=there, shipment="s") == 0
-            assert await strangers(mender, LOGS, insert, log_rows(), found=(), shipment="s") == LINES
+            assert await count_mismatched(repairer, LOGS, insert, log_rows(), found=there, shipment="s") == 0
+            assert await count_mismatched(repairer, LOGS, insert, log_rows(), found=(), shipment="s") == LINES
     finally:
         for driver in drivers:
             await driver.close()

@@ -57,7 +57,7 @@ def test_a_disk_that_takes_no_byte_is_waited_for(database: Database, tmp_path: P
         drop(tmp_path, "span", "p", "second.jsonl", good("p", 5, first=5) + BAD)
         (told, *_) = daemon.wait_for("disk_unavailable", attempts=4)
         assert "journal.sqlite" in str(told["error"])
-        assert "make room" in str(told["mend"])
+        assert "make room" in str(told["hint"])
         assert counts(database) == (5, 5)
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         daemon.wait_for("disk_available")

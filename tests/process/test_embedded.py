@@ -23,5 +23,5 @@ def test_a_database_in_use_is_said_to_be_in_use(tmp_path: Path) -> None:
         assert code == 69, other.told()
         [record] = other.events("clickhouse_unavailable")
         assert f"in use by process {daemon.pid}" in str(record["error"])
-        assert str(record["mend"])
+        assert str(record["hint"])
     assert command("tables", "--clickhouse-url", url).returncode == 0

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from spoolhouse.core.status import Liveness, Readiness, Status
+from spoolhouse.monitoring.status_model import Liveness, Readiness, Status
 from tests.engine import Config, Database, StartServer, User
 from tests.process.daemon import Daemon, drop, get, lines
 from tests.process.inputs import NOW, good
@@ -146,7 +146,7 @@ def test_a_held_table_is_named_with_its_mend(database: Database, tmp_path: Path)
         assert (code, told.state) == (503, "running")
         [reason] = told.reasons
         assert (reason.scope, reason.types, reason.held, reason.code) == (f"{PREFIX}logs", ["log"], True, 60)
-        assert "spoolhouse migrate" in str(reason.mend)
+        assert "spoolhouse migrate" in str(reason.hint)
         assert value(daemon, "table_held", table=f"{PREFIX}logs") == 1
         assert value(daemon, "table_held", table=f"{PREFIX}spans") == 0
         assert value(daemon, "retries_total", code="60", kind="operator") >= 1
@@ -164,7 +164,7 @@ def test_no_secret_is_told(start_server: StartServer, tmp_path: Path) -> None:
     with Daemon(server.http_url, tmp_path, env=env, http="any port") as daemon:
         daemon.wait_for("clickhouse_unavailable")
         [reason] = readiness(daemon)[1].reasons
-        assert "clickhouse.password" in str(reason.mend)
+        assert "clickhouse.password" in str(reason.hint)
         for path in ("/livez", "/readyz", "/status", "/metrics", "/"):
             assert b"wr0ng" not in daemon.get(path).body
 

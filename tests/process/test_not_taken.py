@@ -76,7 +76,7 @@ def test_a_spool_beside_its_base_path_is_named(database: Database, tmp_path: Pat
         [record] = daemon.events("not_taken")
         assert record["path"] == str(tmp_path / "span")
         assert "observability" in str(record["reason"])
-        assert "spool.base_path" in str(record["mend"])
+        assert "spool.base_path" in str(record["hint"])
     told = status(tmp_path, "--base-path", "observability")
     assert str(tmp_path / "span") in json.dumps(told["not_taken"])
     drop(tmp_path / "observability", "span", "p", "a.jsonl", good("p"))

@@ -81,7 +81,7 @@ def test_a_held_table_has_an_event_of_its_own(database: Database, tmp_path: Path
         drop_all(tmp_path, "a")
         held = daemon.wait_for("table_held")[0]
         assert (held["scope"], held["code"]) == (f"{PREFIX}logs", 60)
-        assert "spoolhouse migrate" in str(held["mend"])
+        assert "spoolhouse migrate" in str(held["hint"])
         assert not daemon.events("clickhouse_unavailable"), daemon.told()
         database.query(str(create))
         daemon.wait_for("table_released", scope=f"{PREFIX}logs")

@@ -63,7 +63,7 @@ def test_it_is_said_which_file_and_over_when_it_is(database: Database, tmp_path:
     with Daemon(database.native_url, tmp_path, env=env, http="any port") as daemon:
         (record, *_) = daemon.wait_for("disk_unavailable", attempts=4)
         assert str(record["scope"]).endswith("/claimed/span/p/a.jsonl")
-        assert "kernel" in str(record["mend"])
+        assert "kernel" in str(record["hint"])
         assert "a.jsonl" in json.dumps(json.loads(daemon.get("/status").body)["readiness"]["reasons"])
         drop(tmp_path, "span", "p", "b.jsonl", good("p", 5, first=ROWS))
         daemon.wait_for("file_settled", path="span/p/b.jsonl")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.configuration import load
-from spoolhouse.core.events import BUILT_IN
+from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.failpoints import VARIABLE
-from spoolhouse.replay.settled import archive
-from spoolhouse.startup import open_driver
+from spoolhouse.recover.processed_files import archive
+from spoolhouse.service.prepare import open_driver
+from spoolhouse.settings.sources import load
 from tests.engine import Database
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, command, drop, lines, once
 from tests.process.inputs import span

@@ -36,7 +36,7 @@ def fail(database: Database, spool: Path, content: bytes = b"no archive", name: 
     return spool / "span/p/failed" / name
 
 
-def mend(path: Path, content: bytes) -> None:
+def hint(path: Path, content: bytes) -> None:
     """Put a mended copy in the place of a file."""
     path.with_name(".mended").write_bytes(content)
     path.with_name(".mended").replace(path)
@@ -49,7 +49,7 @@ def rows(database: Database) -> object:
 
 def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -> None:
     path = fail(database, tmp_path)
-    mend(path, gzip.compress(good("p", 5)))
+    hint(path, gzip.compress(good("p", 5)))
     code, told = retry(database, tmp_path, "--all", "--dry-run")
     assert (code, told) == (0, "would go to span/p/a.jsonl.gz\n")
     assert sorted(os.listdir(path.parent)) == ["a.jsonl.gz", NOTE]  # noqa: PTH208  # names alone
@@ -66,7 +66,7 @@ def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -
 
 def test_a_kill_in_between_leaves_the_file_in_one_place(database: Database, tmp_path: Path) -> None:
     path = fail(database, tmp_path)
-    mend(path, gzip.compress(good("p", 5)))
+    hint(path, gzip.compress(good("p", 5)))
     killed = {"SPOOLHOUSE_TEST_FAILPOINTS": "replay.retried=kill"}
     assert retry(database, tmp_path, path, env=killed)[0] == -signal.SIGKILL
     assert not path.exists()
@@ -96,7 +96,7 @@ def _foreign(path: Path) -> str:
 
 
 def _changed(path: Path) -> str:
-    mend(path, gzip.compress(good("p", 20, first=1)))
+    hint(path, gzip.compress(good("p", 20, first=1)))
     return "1 rows of spans in the first"
 
 
@@ -157,7 +157,7 @@ def test_the_rest_of_a_mended_archive_lands(bad_lines: str, suffix: str, databas
     assert isinstance(before, tuple)
     assert landed <= before[0] < 900 + landed
     assert rejected(tmp_path) == bad
-    mend(path, gzip.compress(whole, 1) if suffix == "gz" else pack(whole))
+    hint(path, gzip.compress(whole, 1) if suffix == "gz" else pack(whole))
     code, told = retry(database, tmp_path, "--all", "--dry-run")
     assert (code, list(path.parents[1].glob("*.jsonl"))) == (0, [])
     assert told.startswith("would go to span/p/a.rest-")
@@ -179,7 +179,7 @@ def test_the_rest_of_a_mended_archive_lands(bad_lines: str, suffix: str, databas
 def test_the_rest_is_dropped_once(is_ingested: bool, database: Database, tmp_path: Path) -> None:
     """A kill before the archive is moved; then it is on its way, or in the ledger, and its file may be gone."""
     path = fail(database, tmp_path, gzip.compress(good("p", 5)) + gzip.compress(good("p", 900, first=5))[:4_000])
-    mend(path, gzip.compress(good("p", 905)))
+    hint(path, gzip.compress(good("p", 905)))
     killed = {"SPOOLHOUSE_TEST_FAILPOINTS": "replay.rest_dropped=kill"}
     assert retry(database, tmp_path, path, env=killed)[0] == -signal.SIGKILL
     assert path.exists()
@@ -202,7 +202,7 @@ def test_a_copy_of_a_name_that_was_dropped_twice_is_left_alone(database: Databas
     assert code == 0, daemon.told()
     path = fail(database, tmp_path)
     content = path.read_bytes()
-    mend(path, gzip.compress(good("p", 5, first=5)))
+    hint(path, gzip.compress(good("p", 5, first=5)))
     code, told = retry(database, tmp_path, path)
     assert code == 1
     assert "nobody can tell" in told

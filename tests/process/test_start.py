@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_at_the_start_is_waited_for(database: Database, tmp_
             told = manager.wait_for("READY", "1")
             assert "make room" in told["STATUS"] or "ulimit" in told["STATUS"]
             (record, *_) = daemon.wait_for("disk_unavailable", attempts=4)
-            assert record["mend"]
+            assert record["hint"]
             for _ in range(5):
                 manager.wait_for("WATCHDOG", "1")
             assert daemon.get("/livez").code == 200
@@ -168,7 +168,7 @@ def test_a_spool_that_is_read_only_at_the_start_is_waited_for(base: str, databas
         env = {**HASTE, "SPOOLHOUSE_SPOOL__MIN_FREE": "0"}
         with Daemon(database.native_url, storage, "--base-path", base, env=env) as daemon:
             (record, *_) = daemon.wait_for("disk_unavailable", attempts=4)
-            assert record["mend"] == "mount its file system for writing"
+            assert record["hint"] == "mount its file system for writing"
             mount("remount,rw")
             daemon.wait_for("started")
             drop(storage / base, "span", "p", "a.jsonl", good("p", 5))
@@ -185,7 +185,7 @@ def test_a_spool_without_a_free_byte_at_the_start_is_waited_for(database: Databa
         fill(storage / ".ballast")
         with Daemon(database.native_url, storage, env={**HASTE, "SPOOLHOUSE_SPOOL__MIN_FREE": "0"}) as daemon:
             (record, *_) = daemon.wait_for("disk_unavailable", attempts=4)
-            assert "make room" in str(record["mend"])
+            assert "make room" in str(record["hint"])
             (storage / ".ballast").unlink()
             daemon.wait_for("file_settled")
             daemon.signal(signal.SIGTERM)

@@ -93,7 +93,7 @@ def test_an_unreachable_server_leaves_files_where_they_are(tmp_path: Path) -> No
     code, daemon = once(url, tmp_path)
     assert code == 69, daemon.told()
     [record] = daemon.events("clickhouse_unavailable")
-    assert "clickhouse.url" in str(record["mend"])
+    assert "clickhouse.url" in str(record["hint"])
     assert path.exists()
     with Daemon(url, tmp_path) as waiting:
         waiting.wait_for("clickhouse_unavailable")

@@ -24,11 +24,11 @@ def strict(start_server: StartServer) -> LocalServer:
     return start_server(Config(users=users))
 
 
-def check(daemon: Daemon, path: Path, code: int, *, mend: str, event: str = "clickhouse_unavailable") -> None:
+def check(daemon: Daemon, path: Path, code: int, *, hint: str, event: str = "clickhouse_unavailable") -> None:
     """It said why and what to do, in one line, and left the file where it was."""
     assert daemon.wait() == code, daemon.told()
     [record] = daemon.events(event)
-    assert mend in str(record["mend"]), record
+    assert hint in str(record["hint"]), record
     assert "right" not in daemon.told(), "no secret is ever said"
     assert path.exists()
 
@@ -37,7 +37,7 @@ def test_wrong_password(strict: LocalServer, tmp_path: Path) -> None:
     path = drop(tmp_path, "span", "p", "a.jsonl", good("p"))
     env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "writer", "SPOOLHOUSE_CLICKHOUSE__PASSWORD": "wr0ng"}
     with Daemon(strict.http_url, tmp_path, "--once", env=env) as daemon:
-        check(daemon, path, 69, mend="clickhouse.password")
+        check(daemon, path, 69, hint="clickhouse.password")
 
 
 def test_right_password_from_a_file(strict: LocalServer, tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_no_rights(strict: LocalServer, tmp_path: Path) -> None:
     path = drop(tmp_path, "span", "p", "a.jsonl", good("p"))
     env = {"SPOOLHOUSE_CLICKHOUSE__USERNAME": "reader", "SPOOLHOUSE_CLICKHOUSE__PASSWORD": "right"}
     with Daemon(strict.http_url, tmp_path, "--once", env=env) as daemon:
-        check(daemon, path, 69, mend="GRANT")
+        check(daemon, path, 69, hint="GRANT")
 
 
 def test_unknown_database(database: Database, tmp_path: Path) -> None:
     path = drop(tmp_path, "span", "p", "a.jsonl", good("p"))
     url = database.server.http_url
     with Daemon(url, tmp_path, "--once", "--no-migrate", "--clickhouse-database", "nowhere") as daemon:
-        check(daemon, path, 69, mend="clickhouse.database")
+        check(daemon, path, 69, hint="clickhouse.database")
 
 
 def test_a_missing_database_is_created_by_the_migration(database: Database, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_dropped_table_holds_its_batch_until_it_is_back(database: Database, tm
     assert code == 69, daemon.told()
     [record, *_] = daemon.events("table_held", scope=f"{PREFIX}spans")
     assert record["code"] == 60
-    assert "spoolhouse migrate" in str(record["mend"])
+    assert "spoolhouse migrate" in str(record["hint"])
     database.query(str(create))
     code, daemon = once(database.http_url, tmp_path)
     assert code == 0, daemon.told()
@@ -222,7 +222,7 @@ def test_a_view_that_would_count_a_repeat_twice_holds_its_table_until_it_is_mend
     database.query(f"CREATE MATERIALIZED VIEW mine_feed TO mine AS SELECT span_id FROM {PREFIX}spans")
     path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
     with Daemon(database.http_url, tmp_path, "--once") as daemon:
-        check(daemon, path, 1, event="table_held", mend=f"ALTER TABLE {database.name}.mine MODIFY SETTING")
+        check(daemon, path, 1, event="table_held", hint=f"ALTER TABLE {database.name}.mine MODIFY SETTING")
     database.query("ALTER TABLE mine MODIFY SETTING non_replicated_deduplication_window = 10000")
     code, daemon = once(database.http_url, tmp_path)
     assert code == 0, daemon.told()

@@ -40,7 +40,7 @@ def test_a_limit_of_inotify_leaves_the_scans(
         daemon.wait_for("started")
         if reported:
             (told, *_) = daemon.wait_for("watch_unavailable")
-            assert "fs.inotify.max_user_watches" in str(told["mend"])
+            assert "fs.inotify.max_user_watches" in str(told["hint"])
         for number in range(40):
             drop(tmp_path, "span", f"p{number}", "a.jsonl", good(f"p{number}"))
         daemon.wait_for("file_settled", count=40)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.schema.cluster import Cluster
-from spoolhouse.schema.render import declare, statements, tables_of
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.store.clickhouse.schema.cluster import Cluster
+from spoolhouse.store.clickhouse.schema.render import declare, statements, tables_of
 from tests.engine import LocalServer
 from tests.process.daemon import Daemon
 
@@ -49,12 +49,12 @@ class Pair:
 
     def landed(self, server: LocalServer, project: str, *, synced: bool = True) -> tuple[int, int, int]:
         """Return how many spans of a project a server has, how many different ones, and how many its rollup counts."""
-        spans, figures = f"{self.database}.{self.local}spans", f"{self.database}.{self.local}spans_hourly"
+        spans, reporter = f"{self.database}.{self.local}spans", f"{self.database}.{self.local}spans_hourly"
         if synced:
             server.query(f"SYSTEM SYNC REPLICA {spans} LIGHTWEIGHT")
-            server.query(f"SYSTEM SYNC REPLICA {figures} LIGHTWEIGHT")
+            server.query(f"SYSTEM SYNC REPLICA {reporter} LIGHTWEIGHT")
         [(rows, ids)] = server.query(f"SELECT count(), uniqExact(span_id) FROM {spans} WHERE project_id = '{project}'")
-        [(counted,)] = server.query(f"SELECT sum(lines) FROM {figures} WHERE project_id = '{project}'")
+        [(counted,)] = server.query(f"SELECT sum(lines) FROM {reporter} WHERE project_id = '{project}'")
         return rows, ids, counted
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import uuid
 
-from spoolhouse.schema import backfill, filling
-from spoolhouse.schema.report import Unreported
-from spoolhouse.schema.rollups import rollup_definition
-from spoolhouse.schema.tables import Storage, table_definition
+from spoolhouse.store.clickhouse.schema import backfill, backfill_sql
+from spoolhouse.store.clickhouse.schema.migration_progress import Unreported
+from spoolhouse.store.clickhouse.schema.rollups import rollup_definition
+from spoolhouse.store.clickhouse.schema.tables import Storage, table_definition
 from tests.engine import LocalServer
 from tests.integration.test_backfill import HOURLY, Overtaken, Sender, connected, logs_with
 
@@ -19,7 +19,7 @@ async def test_figures_that_come_later_than_their_rows_are_awaited(
     table, name = logs_with(HOURLY), f"replicated_{uuid.uuid4().hex}"
     storage = Storage(replicated=True)
     definition = rollup_definition(table, HOURLY, database=name, prefix="", storage=storage)
-    fill = filling.filling(definition, filling.Extent.ALL, name)
+    fill = backfill_sql.filling(definition, backfill_sql.Extent.ALL, name)
     for server in replicas:
         server.query(f"CREATE DATABASE {name}")
         server.query(table_definition(table, prefix="", storage=storage).create(name))
@@ -27,7 +27,7 @@ async def test_figures_that_come_later_than_their_rows_are_awaited(
         sender = Sender(driver=inserting)
         await sender.send(["info"])
         for server in replicas:
-            server.query(definition.target.create(name, comment=filling.Extent.ALL))
+            server.query(definition.target.create(name, comment=backfill_sql.Extent.ALL))
             server.query(definition.feed.create(name))
 
         async def insert() -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse import startup
-from spoolhouse.core.events import LOGS
-from spoolhouse.core.hosts import Roster
-from spoolhouse.core.ports import RowsInsert
 from spoolhouse.errors import OperatorError, UnreachableError
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.store.clickhouse.connect import connect
+from spoolhouse.store.clickhouse.driver import RowsInsert
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.drivers.transport import Transport
+from spoolhouse.store.clickhouse.failover import HostSelector
 from spoolhouse.store.clickhouse.replicas import Replicas
-from spoolhouse.store.clickhouse.transport import Transport
 from tests.contract.proxy import Proxy, proxy_to
 from tests.engine import LocalServer, QueryError
 from tests.process.daemon import Daemon, command, drop, lines, once
@@ -122,7 +122,7 @@ async def test_what_may_be_on_a_server_waits_for_it_while_others_go_on(pair: Pai
         [waits] = await asyncio.to_thread(daemon.wait_for, "batch_waits")
         name = f"127.0.0.1:{proxy.port}"
         assert name in str(waits["error"])
-        assert "take it out of clickhouse.url" in str(waits["mend"])
+        assert "take it out of clickhouse.url" in str(waits["hint"])
         fill(spool, "live", 1)
         await asyncio.to_thread(settled, daemon, 1)
         # The second server has its rows, but the first one is asked.
@@ -230,7 +230,7 @@ async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pa
     ledger = "mastra_admin_ledger"
     second.query(f"DETACH TABLE {pair.database}.{ledger} PERMANENTLY SYNC")
     second.kill()
-    driver = startup.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
+    driver = prepare.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
     assert isinstance(driver, Replicas)
     try:
         await driver.agree([ledger])
@@ -263,7 +263,7 @@ async def test_who_waits_behind_another_for_a_server_does_not_ask_it_once_more()
         transport = Transport(connect_timeout=0.2)
         drivers = {name: connect(url, transport=transport) for name, url in urls.items()}
         # Always due, so that all choose the first one.
-        servers = Replicas(drivers, Roster(drivers, first=1e-9, cap=1e-9))
+        servers = Replicas(drivers, HostSelector(drivers, first=1e-9, cap=1e-9))
         try:
             with pytest.raises(UnreachableError):
                 await servers.agree(["spans"])
@@ -281,7 +281,7 @@ async def test_a_server_that_has_lost_its_keeper_is_away(pair: Pair, tmp_path: P
     first.kill()
     await until(lambda: forgotten(second, f"{pair.database}.{logs}"))
     await asyncio.to_thread(first.start)
-    driver = startup.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
+    driver = prepare.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
     assert isinstance(driver, Replicas)
     insert = RowsInsert(table=logs, columns=LOGS.columns, batch_id="b", token="b", clock_ms=1)
     try:
@@ -393,7 +393,7 @@ def test_tables_that_do_not_replicate_are_refused(pair: Pair, tmp_path: Path) ->
     assert code == 69
     [refused] = told.events("clickhouse_unavailable")
     assert f"mastra_admin_ledger on {pair.names[1]} does not replicate (MergeTree)" in str(refused["error"])
-    assert "name one host" in str(refused["mend"])
+    assert "name one host" in str(refused["hint"])
     assert f"mastra_admin_ledger on {pair.names[1]} does not replicate" in " ".join(doctor.stdout.split())
     assert (tmp_path / "span" / "refused" / "0.jsonl").exists()
 
@@ -413,7 +413,7 @@ def test_a_host_that_would_count_nothing_is_refused(pair: Pair, tmp_path: Path) 
     assert code == 69
     [refused] = told.events("clickhouse_unavailable")
     assert f"{feed} is not there on {pair.names[1]}, as it is on {pair.names[0]}" in str(refused["error"])
-    assert "with the same views" in str(refused["mend"])
+    assert "with the same views" in str(refused["hint"])
     assert f"{feed} is not there on {pair.names[1]}" in " ".join(doctor.stdout.split())
     code, told = once(f"clickhouse://{pair.names[1]},{pair.names[0]}/{pair.database}", tmp_path, env=ENV)
     assert code == 0, told.told()

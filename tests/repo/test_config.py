@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.configuration import load
 from spoolhouse.settings import Settings
+from spoolhouse.settings.sources import load
 from tests.process.daemon import command
 
 ROOT = Path(__file__).parents[2]

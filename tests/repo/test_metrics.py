@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from spoolhouse import exposition, metrics
+from spoolhouse.monitoring import exposition, metrics
 
 CONFIG = Path(__file__).parents[2] / "config"
 UNITS = ("_total", "_seconds", "_bytes", "_info")

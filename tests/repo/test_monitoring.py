@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from spoolhouse import exposition, metrics
+from spoolhouse.monitoring import exposition, metrics
 
 CONFIG = Path(__file__).parents[2] / "config"
 RULES = yaml.safe_load((CONFIG / "prometheus-rules.yml").read_text())

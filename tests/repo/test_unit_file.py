@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse import cli, configuration, service
-from spoolhouse.settings import Settings
+from spoolhouse import cli
+from spoolhouse.service import service
+from spoolhouse.settings import Settings, sources
 from tests.process.daemon import command
 
 ROOT = Path(__file__).parents[2]
@@ -65,11 +66,11 @@ def test_its_command_and_its_settings_exist() -> None:
     assert command(*arguments, "--help").returncode == 0
     variables = {f"SPOOLHOUSE_{name.replace('.', '__').upper()}" for name in Settings.names()}
     assert {value.partition("=")[0] for value in UNIT["Environment"]} <= variables
-    assert one("LoadCredential") == configuration.CREDENTIAL
+    assert one("LoadCredential") == sources.CREDENTIAL
 
 
 def test_systemd_s_settings_file_is_where_the_program_looks() -> None:
-    assert Path("/etc") / one("ConfigurationDirectory") == configuration.SYSTEM_FILE.parent
+    assert Path("/etc") / one("ConfigurationDirectory") == sources.SYSTEM_FILE.parent
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin
-from spoolhouse.core.keys import LONGEST_INHERITED, MOST_ELEMENTS
-from spoolhouse.core.lines import Piece
-from spoolhouse.core.reject import Reason
+from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.reject import Reason
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.json_paths import LONGEST_INHERITED, MOST_ELEMENTS
 
 DECODER = LineDecoder(BUILT_IN)
 ORIGIN = Origin(project="p", policy="warn", clock_ms=1_795_262_400_000)

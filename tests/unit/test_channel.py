@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoolhouse.channel import Receiver, ReceiverGoneError, channel
+from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, channel
 
 T = TypeVar("T")
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.core.declaration import Table
-from spoolhouse.core.events import LOGS, METRICS, SPANS, TRACES
-from spoolhouse.schema.cluster import Cluster, sharding_key
-from spoolhouse.schema.filling import Extent
-from spoolhouse.schema.live import LiveDatabase, LiveTable
-from spoolhouse.schema.plan import plan
-from spoolhouse.schema.render import Schema, declare, object_names, script, statements
+from spoolhouse.events.builtin import LOGS, METRICS, SPANS, TRACES
+from spoolhouse.events.declaration import Table
 from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.store.clickhouse.schema.backfill_sql import Extent
+from spoolhouse.store.clickhouse.schema.cluster import Cluster, sharding_key
+from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveTable
+from spoolhouse.store.clickhouse.schema.plan import plan
+from spoolhouse.store.clickhouse.schema.render import Schema, declare, object_names, script, statements
 
 GOLDEN = Path(__file__).parent / "golden"
 KEEPER = Cluster(name="main")

@@ -30,7 +30,7 @@ def test_data(code: int) -> None:
 def test_operator(code: int) -> None:
     refusal = error(code, "words")
     assert isinstance(refusal, OperatorError)
-    assert refusal.mend
+    assert refusal.hint
 
 
 def test_an_insert_of_too_many_partitions_is_to_be_cut() -> None:
@@ -49,7 +49,7 @@ def test_unknown_code_is_the_operators(code: int) -> None:
 def test_each_meaning_has_a_reason_and_an_operator_has_a_mend() -> None:
     for code, meaning in CODES.items():
         assert meaning.reason, code
-        assert meaning.mend or meaning.decision is not OperatorError, code
+        assert meaning.hint or meaning.decision is not OperatorError, code
 
 
 @pytest.mark.parametrize("code", [209, 210, 236, 241, 243, 319, 394, 999, 1001])
@@ -90,14 +90,14 @@ def test_error_of_a_view_that_passes_stays_transient() -> None:
     ],
 )
 def test_mend_names_the_setting(code: int, words: str) -> None:
-    assert words in error(code, "").mend
+    assert words in error(code, "").hint
 
 
 def test_missing_right_is_named() -> None:
     message = (
         "ann: Not enough privileges. To execute this query, it's necessary to have the grant INSERT(a, b) ON db.logs."
     )
-    assert error(497, message).mend == "GRANT INSERT(a, b) ON db.logs to the user of clickhouse.username"
+    assert error(497, message).hint == "GRANT INSERT(a, b) ON db.logs to the user of clickhouse.username"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_unreachable_says_the_cause_and_names_the_url() -> None:
     assert isinstance(result, TransientError)
     assert result.ambiguous
     assert "Connection refused" in str(result)
-    assert "clickhouse.url" in result.mend
+    assert "clickhouse.url" in result.hint
 
 
 def test_silence_has_a_name() -> None:

@@ -4,7 +4,7 @@ from threading import Thread
 
 import pytest
 
-from spoolhouse.counting import Counter, Gauge, Histogram
+from spoolhouse.monitoring.counters import Counter, Gauge, Histogram
 
 
 def test_a_series_is_there_from_when_it_is_named_on() -> None:

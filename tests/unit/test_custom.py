@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoolhouse import declarations
-from spoolhouse.core.custom import event_type
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.faults import DeclarationError
-from spoolhouse.core.jsonl import LineDecoder, Origin
-from spoolhouse.core.lines import Piece
-from spoolhouse.core.reject import Reason
+from spoolhouse.decode.line_decoder import LineDecoder, Origin
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.reject import Reason
 from spoolhouse.errors import BadSettingError
+from spoolhouse.events import registry
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.custom import event_type
+from spoolhouse.events.errors import DeclarationError
 from spoolhouse.export.declared_sample import maker
-from spoolhouse.export.sample import Sample
+from spoolhouse.export.sample import SampleEvents
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "events" / "deployment.toml"
 NOW = 1_795_262_400_000
@@ -225,11 +225,11 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def test_no_folder_means_the_built_in_types() -> None:
-    assert declarations.load(None) == BUILT_IN
+    assert registry.load(None) == BUILT_IN
 
 
 def test_the_example_is_loaded_beside_the_built_in_types() -> None:
-    events = declarations.load(EXAMPLE.parent)
+    events = registry.load(EXAMPLE.parent)
     assert events.keys() - BUILT_IN.keys() == {"deployment"}
 
 
@@ -249,7 +249,7 @@ def test_the_example_is_loaded_beside_the_built_in_types() -> None:
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     write(tmp_path, "deployment.toml", EXAMPLE.read_text().replace(*change))
     with pytest.raises(BadSettingError, match=re.escape(f"{tmp_path / 'deployment.toml'}: {said}")):
-        declarations.load(tmp_path)
+        registry.load(tmp_path)
 
 
 def test_two_files_cannot_declare_the_same(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_two_files_cannot_declare_the_same(tmp_path: Path) -> None:
     write(tmp_path, ".c.toml", "no declaration")
     write(tmp_path, "d.txt", "no declaration")
     with pytest.raises(BadSettingError, match=r"b\.toml: table: deployments is one of a\.toml"):
-        declarations.load(tmp_path)
+        registry.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -283,18 +283,18 @@ def test_the_names_of_each_version_of_a_rollup_are_taken(tmp_path: Path, change:
     other = other.replace('table = "deployments"', f'table = "{table}"').replace(f'"{before}"', f'"{after}"')
     write(tmp_path, "b.toml", other)
     with pytest.raises(BadSettingError, match=rf"b\.toml: {re.escape(said)} is one of a\.toml already"):
-        declarations.load(tmp_path)
+        registry.load(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSettingError, match=r"events\.folder: .*gone cannot be read"):
-        declarations.load(tmp_path / "gone")
+        registry.load(tmp_path / "gone")
 
 
 @pytest.mark.parametrize("shape", ["flat", "enveloped"])
 def test_samples_of_the_example_are_valid(shape: Any) -> None:
     event = event_type(tomllib.loads(EXAMPLE.read_text()))
-    sample = Sample(seed=1, now_ms=NOW, shape=shape, declared={"deployment": maker(event)})
+    sample = SampleEvents(seed=1, now_ms=NOW, shape=shape, declared={"deployment": maker(event)})
     lines = list(sample.lines("deployment", "shop", 0, 300))
     assert lines == list(sample.lines("deployment", "shop", 0, 300))
     assert len(set(lines)) == 300

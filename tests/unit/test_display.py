@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from spoolhouse.cli.progress import Display
-from spoolhouse.progress import Progress, Silent
+from spoolhouse.cli.display import Display
+from spoolhouse.monitoring.progress import Progress, Silent
 
 SPOOL = Path("/spool")
 

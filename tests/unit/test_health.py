@@ -6,10 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.errors import OperatorError, TransientError, UnreachableError
-from spoolhouse.health import SERVER, Health
+from spoolhouse.monitoring.health import SERVER, Health
 
 DOWN = TransientError("connection refused", code=210)
-DENIED = OperatorError("not enough privileges", code=497, mend="grant INSERT")
+DENIED = OperatorError("not enough privileges", code=497, hint="grant INSERT")
 
 
 def test_nothing_is_writable_before_the_server_has_answered() -> None:
@@ -102,14 +102,14 @@ def test_scopes_are_counted_apart() -> None:
     assert [(entry["scope"], entry["attempts"]) for entry in logs] == [("spans", 1), ("spans", 2), ("logs", 1)]
 
 
-@pytest.mark.parametrize(("error", "level", "mend"), [(DOWN, "warning", None), (DENIED, "error", "grant INSERT")])
+@pytest.mark.parametrize(("error", "level", "hint"), [(DOWN, "warning", None), (DENIED, "error", "grant INSERT")])
 def test_what_only_a_person_can_mend_is_an_error(
-    error: TransientError | OperatorError, level: str, mend: str | None
+    error: TransientError | OperatorError, level: str, hint: str | None
 ) -> None:
     with capture_logs() as logs:
         Health().bad("spans", error)
     (entry,) = logs
-    assert (entry["log_level"], entry["mend"], entry["code"]) == (level, mend, error.code)
+    assert (entry["log_level"], entry["hint"], entry["code"]) == (level, hint, error.code)
     assert (entry["scope"], entry["error"]) == ("spans", error.message)
 
 
@@ -132,10 +132,10 @@ def test_the_reasons_say_what_waits_for_what_and_for_how_long() -> None:
     health.bad("events", DENIED)
     [held] = health.reasons(TYPES)
     assert (held.scope, held.types, held.held, held.seconds) == ("events", ["error", "tool_call"], True, 7.0)
-    assert (held.error, held.code, held.mend) == ("not enough privileges", 497, "grant INSERT")
+    assert (held.error, held.code, held.hint) == ("not enough privileges", 497, "grant INSERT")
     health.bad("spans", DOWN)
     [_, down] = health.reasons(TYPES)
-    assert (down.scope, down.types, down.held, down.mend) == ("spans", ALL, False, None), "it may concern all tables"
+    assert (down.scope, down.types, down.held, down.hint) == ("spans", ALL, False, None), "it may concern all tables"
     health.good("spans")
     health.good("events")
     assert health.reasons(TYPES) == []
@@ -143,7 +143,7 @@ def test_the_reasons_say_what_waits_for_what_and_for_how_long() -> None:
     assert health.reasons(TYPES)[0].seconds == 0, "a new trouble, a new time"
 
 
-AWAY = UnreachableError("no answer from db:9000", mend="check clickhouse.url")
+AWAY = UnreachableError("no answer from db:9000", hint="check clickhouse.url")
 
 
 def test_no_answer_is_the_server_s_trouble_and_logged_ever_less_often() -> None:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from structlog.testing import capture_logs
 
-from spoolhouse.cli.migration import Bars, Lines
-from spoolhouse.schema.steps import Change
+from spoolhouse.cli.migration_report import Bars, Lines
+from spoolhouse.store.clickhouse.schema.migration_steps import Change
 
 CHANGE = Change(name="logs", what="+ table", statement="CREATE TABLE logs")
 

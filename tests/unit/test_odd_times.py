@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin, TimePolicy
-from spoolhouse.core.lines import Piece
-from spoolhouse.core.reject import Reason
+from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, TimePolicy
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.reject import Reason
+from spoolhouse.events.builtin import BUILT_IN
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CLOCK_MS = int(NOW.timestamp() * 1000)

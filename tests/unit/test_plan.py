@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.events import BUILT_IN, LOGS, METRICS, TRACES
-from spoolhouse.schema import spelling
-from spoolhouse.schema.ddl import TableDefinition, ViewDefinition
-from spoolhouse.schema.filling import Extent
-from spoolhouse.schema.live import LiveDatabase, LiveIndex, LiveTable
-from spoolhouse.schema.migrate import Plan, plan
-from spoolhouse.schema.render import Schema, declare, statements, tables_of
+from spoolhouse.events.builtin import BUILT_IN, LOGS, METRICS, TRACES
+from spoolhouse.store.clickhouse.schema import server_ddl
+from spoolhouse.store.clickhouse.schema.backfill_sql import Extent
+from spoolhouse.store.clickhouse.schema.ddl import TableDefinition, ViewDefinition
+from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveIndex, LiveTable
+from spoolhouse.store.clickhouse.schema.migrate import Plan, plan
+from spoolhouse.store.clickhouse.schema.render import Schema, declare, statements, tables_of
 
 TABLES = tables_of(BUILT_IN)
 
@@ -188,7 +188,7 @@ def test_other_keys_of_a_rollup_are_refused_until_it_has_another_version() -> No
     result = _plan(LIVE, declare(database="d", prefix="", tables=(newer,)))
     (refusal,) = result.refusals
     assert refusal.name == "logs_hourly"
-    assert "`version`" in refusal.mend
+    assert "`version`" in refusal.hint
     assert not result.statements
 
 
@@ -382,4 +382,4 @@ def test_a_view_is_made_anew_when_the_types_that_it_shows_grow() -> None:
     ],
 )
 def test_enum_extends(kind: str, base: str, *, extends: bool) -> None:
-    assert spelling.enum_extends(kind, base) is extends
+    assert server_ddl.enum_extends(kind, base) is extends

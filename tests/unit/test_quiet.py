@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from spoolhouse.pipeline.scan import Quiet, Seen, Stock
+from spoolhouse.pipeline.scan import Seen, StabilityFilter, Stock
 from spoolhouse.spool.layout import Place
 
 WALL = 1_700_000_000.0
@@ -19,11 +19,11 @@ def _seen(name: str = "a.jsonl", *, size: int = 10, age: float = 0.0) -> Seen:
 
 def test_a_file_that_was_last_written_long_ago_is_complete_at_first_sight() -> None:
     file = _seen(age=1.0)
-    assert list(Quiet(QUIET).settled([file], clock=lambda: 0.0, wall=WALL)) == [file]
+    assert list(StabilityFilter(QUIET).settled([file], clock=lambda: 0.0, wall=WALL)) == [file]
 
 
 def test_a_fresh_file_is_complete_once_it_has_been_quiet() -> None:
-    quiet, file = Quiet(QUIET), _seen()
+    quiet, file = StabilityFilter(QUIET), _seen()
     assert list(quiet.settled([file], clock=lambda: 0.0, wall=WALL)) == []
     assert quiet.due() == QUIET
     assert list(quiet.settled([file], clock=lambda: 0.4, wall=WALL + 0.4)) == []
@@ -32,19 +32,19 @@ def test_a_fresh_file_is_complete_once_it_has_been_quiet() -> None:
 
 
 def test_a_time_from_the_future_is_watched_by_the_monotonic_clock() -> None:
-    quiet, file = Quiet(QUIET), _seen(age=-3600.0)
+    quiet, file = StabilityFilter(QUIET), _seen(age=-3600.0)
     assert list(quiet.settled([file], clock=lambda: 100.0, wall=WALL)) == []
     assert list(quiet.settled([file], clock=lambda: 100.5, wall=WALL + 0.5)) == [file]
 
 
 def test_a_wall_clock_that_jumps_back_does_not_keep_a_file_waiting() -> None:
-    quiet, file = Quiet(QUIET), _seen()
+    quiet, file = StabilityFilter(QUIET), _seen()
     assert list(quiet.settled([file], clock=lambda: 0.0, wall=WALL)) == []
     assert list(quiet.settled([file], clock=lambda: 0.5, wall=WALL - 3600.0)) == [file]
 
 
 def test_a_growing_file_waits_from_its_last_change() -> None:
-    quiet = Quiet(QUIET)
+    quiet = StabilityFilter(QUIET)
     for step in range(10):
         now = step * 0.25
         assert list(quiet.settled([_seen(size=10 + step, age=-now)], clock=partial(float, now), wall=WALL + now)) == []
@@ -55,7 +55,7 @@ def test_a_growing_file_waits_from_its_last_change() -> None:
 
 
 def test_a_file_that_is_only_touched_waits_too() -> None:
-    quiet = Quiet(QUIET)
+    quiet = StabilityFilter(QUIET)
     list(quiet.settled([_seen(age=0.0)], clock=lambda: 0.0, wall=WALL))
     touched = _seen(age=-0.4)
     assert list(quiet.settled([touched], clock=lambda: 0.4, wall=WALL + 0.4)) == []
@@ -64,7 +64,7 @@ def test_a_file_that_is_only_touched_waits_too() -> None:
 
 
 def test_a_file_that_went_away_and_came_back_starts_anew() -> None:
-    quiet, file = Quiet(QUIET), _seen(age=-3600.0)
+    quiet, file = StabilityFilter(QUIET), _seen(age=-3600.0)
     list(quiet.settled([file], clock=lambda: 0.0, wall=WALL))
     assert list(quiet.settled([], clock=lambda: 0.2, wall=WALL + 0.2)) == []
     assert quiet.due() is None
@@ -72,7 +72,7 @@ def test_a_file_that_went_away_and_came_back_starts_anew() -> None:
 
 
 def test_no_more_than_so_many_are_watched_and_the_others_have_their_turn() -> None:
-    quiet = Quiet(QUIET, most=3)
+    quiet = StabilityFilter(QUIET, most=3)
     files = [_seen(f"{number}.jsonl", age=-9.0) for number in range(5)]
     assert list(quiet.settled(files, clock=lambda: 0.0, wall=WALL)) == []
     assert list(quiet.settled(files, clock=lambda: 0.5, wall=WALL)) == files[:3]
@@ -110,7 +110,7 @@ def test_a_project_has_one_at_least_however_many_they_are() -> None:
 
 
 def test_the_next_look_is_due_when_the_first_of_the_watched_may_be_complete() -> None:
-    quiet = Quiet(QUIET)
+    quiet = StabilityFilter(QUIET)
     list(quiet.settled([_seen("a.jsonl", age=-9)], clock=lambda: 1.0, wall=WALL))
     list(quiet.settled([_seen("a.jsonl", age=-9), _seen("b.jsonl", age=-9)], clock=lambda: 1.2, wall=WALL))
     assert quiet.due() == 1.0 + QUIET

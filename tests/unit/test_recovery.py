@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.recovery import FileFact, Recovery, plan
+from spoolhouse.spool.recovery import FileFact, Recovery, plan
 
 NOTHING: Recovery[str] = Recovery(release=(), settle=(), moved=(), watch=(), vanished=())
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from spoolhouse import terms
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.reload import is_reloadable, take_over
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.service import options
+from spoolhouse.service.reload import is_reloadable, take_over
 from spoolhouse.settings import Settings
 
 ONE_VALUE_ONLY = {"spool.storage_type"}
@@ -88,14 +88,14 @@ def test_each_reaches_a_stage(name: str) -> None:
 
     def given(settings: Settings) -> list[object]:
         return [
-            terms.look(settings),
-            terms.terms(settings, BUILT_IN),
-            terms.packing(settings),
-            terms.persistence(settings, once=False),
-            terms.tolerance(settings),
-            terms.custom(settings),
-            terms.watermark(settings),
-            terms.ending(settings),
+            options.look(settings),
+            options.options(settings, BUILT_IN),
+            options.packing(settings),
+            options.retry_policy(settings, once=False),
+            options.reject_limits(settings),
+            options.retention_policy(settings),
+            options.min_free(settings),
+            options.settle_options(settings),
         ]
 
     assert given(changed(name)) != given(Settings())

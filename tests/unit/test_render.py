@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.declaration import Column, Kind, Measure, Rollup, Table
-from spoolhouse.core.events import BUILT_IN, METRICS, SPANS, TRACES
-from spoolhouse.core.naming import feed_name, target_name, view_name
-from spoolhouse.schema.ddl import identifier, literal
-from spoolhouse.schema.render import declare, object_names, script, statements, tables_of
-from spoolhouse.schema.spelling import folded_columns
-from spoolhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
+from spoolhouse.events.builtin import BUILT_IN, METRICS, SPANS, TRACES
+from spoolhouse.events.declaration import Column, Kind, Measure, Rollup, Table
+from spoolhouse.events.naming import feed_name, target_name, view_name
+from spoolhouse.store.clickhouse.schema.ddl import identifier, literal
+from spoolhouse.store.clickhouse.schema.render import declare, object_names, script, statements, tables_of
+from spoolhouse.store.clickhouse.schema.server_ddl import folded_columns
+from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
 
 TABLES = tables_of(BUILT_IN)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.retention import Archived, Keep, superfluous
+from spoolhouse.spool.archive_limits import Archived, Keep, superfluous
 
 NOW = 1_000_000.0
 

@@ -16,10 +16,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
 
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.jsonl import Decoded, LineDecoder, Origin, ProjectPolicy, _Found
-from spoolhouse.core.lines import Piece
-from spoolhouse.core.ports import Rows
+from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, ProjectPolicy, _Found
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.rows import Rows
+from spoolhouse.events.builtin import BUILT_IN
 
 CLOCK = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
 CLOCK_MS = 1770091506789

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from spoolhouse.configuration import load
 from spoolhouse.errors import BadSettingError
 from spoolhouse.settings import Settings
+from spoolhouse.settings.batching import BatchSettings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.operation import HttpSettings
+from spoolhouse.settings.serving import HttpSettings
+from spoolhouse.settings.sources import load
 from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.settings.work import BatchSettings
 
 SECRET = "hunter2-and-more"
 

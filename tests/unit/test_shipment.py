@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.shipment import FileStats, Limits, Pack, Packer, Packing, Shipment, Span, equal_cuts
+from spoolhouse.spool.shipment import FileStats, Limits, Pack, Packer, Packing, Shipment, Span, equal_cuts
 
 MAX_BYTES, MAX_FILES, LINGER = 10, 3, 5.0
 
@@ -80,10 +80,10 @@ def test_a_pack_waits_for_company_since_its_first_span() -> None:
     assert list(packing.add("b", span(3, 1), 2.0)) == []
     assert packing
     assert packing.due() == 6.0
-    assert list(packing.ripe(5.9)) == []
-    assert [(pack.type, len(pack.spans)) for pack in packing.ripe(6.0)] == [("a", 2)]
+    assert list(packing.take_due(5.9)) == []
+    assert [(pack.type, len(pack.spans)) for pack in packing.take_due(6.0)] == [("a", 2)]
     assert packing.due() == 7.0
-    assert [pack.type for pack in packing.ripe(100.0)] == ["b"]
+    assert [pack.type for pack in packing.take_due(100.0)] == ["b"]
     assert packing.due() is None
 
 

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core.declaration import Column, Kind
-from spoolhouse.core.events import BUILT_IN
-from spoolhouse.core.ports import Parameter, Rows, RowsInsert
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
-from spoolhouse.store.clickhouse import query_settings
-from spoolhouse.store.clickhouse.parameters import bind, posted
-from spoolhouse.store.clickhouse.pieces import Blocks
-from spoolhouse.store.clickhouse.statements import (
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.declaration import Column, Kind
+from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert
+from spoolhouse.store.clickhouse.drivers import query_settings
+from spoolhouse.store.clickhouse.drivers.blocks import Blocks
+from spoolhouse.store.clickhouse.drivers.parameters import bind, posted
+from spoolhouse.store.clickhouse.drivers.statements import (
     embedded_insert,
     extracted_type,
     http_insert,

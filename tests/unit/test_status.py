@@ -5,26 +5,26 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from spoolhouse.asking import fetch, judge
 from spoolhouse.cli.status import Look, Report
 from spoolhouse.cli.status_view import picture
-from spoolhouse.core.status import (
+from spoolhouse.monitoring.client import fetch, judge
+from spoolhouse.monitoring.status_model import (
     Backlog,
     Liveness,
+    RatePoint,
     Rates,
     Readiness,
     RecentFile,
     RecentReject,
-    Sample,
     Status,
     Trouble,
     TypeStatus,
 )
 
 HELD = Trouble(
-    scope="logs", types=["log"], held=True, error="no such table", code=60, mend="spoolhouse migrate", seconds=9.0
+    scope="logs", types=["log"], held=True, error="no such table", code=60, hint="spoolhouse migrate", seconds=9.0
 )
-DOWN = Trouble(scope="server", types=["log", "span"], held=False, error="refused", code=None, mend=None, seconds=1.0)
+DOWN = Trouble(scope="server", types=["log", "span"], held=False, error="refused", code=None, hint=None, seconds=1.0)
 WELL = Status(
     version="1.2.3",
     instance="host-1-abc",
@@ -42,7 +42,7 @@ WELL = Status(
         claimed_files=1,
         shipments=1,
         unmovable_files=0,
-        held_homes=0,
+        held_instances=0,
     ),
     rates=Rates(window=10.0, rows=1234.0, bytes=5_000_000.0, files=2.5),
     loop_lag=0.012,
@@ -60,7 +60,7 @@ WELL = Status(
         )
     ],
     recent_rejects=[RecentReject(file="log/p/b.jsonl", line=7, reason="torn", field="", detail="cut off", at_ms=1)],
-    history=[Sample(at_ms=5000 * n, rows=100.0 * n, bytes=0.0, pending_files=n, pending_bytes=0) for n in range(9)],
+    history=[RatePoint(at_ms=5000 * n, rows=100.0 * n, bytes=0.0, pending_files=n, pending_bytes=0) for n in range(9)],
 )
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.core import times
-from spoolhouse.core.reject import Reason, RejectedLineError
+from spoolhouse.decode import times
+from spoolhouse.decode.reject import Reason, RejectedLineError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoolhouse.errors import BadSettingError
-from spoolhouse.store.clickhouse.url import Address, Protocol, parse
+from spoolhouse.store.clickhouse.drivers.url import Address, Protocol, parse
 
 
 def native(**given: object) -> Address:

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from spoolhouse import __version__, memory
-from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError, spelled
+from spoolhouse import __version__
+from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError, describe
+from spoolhouse.service import runtime_tuning
 
 OK = 0
 FAILED = 1
@@ -113,12 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A name that is no UTF-8, or a terminal that is not: show escapes, do not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
     # Before the imports of a command: collections would take a tenth of them.
-    memory.calm_the_collector()
+    runtime_tuning.tune_gc()
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser(next((word for word in arguments if not word.startswith("-")), "")).parse_args(arguments)
-    from spoolhouse import log  # noqa: PLC0415  # --help needs no structlog
+    from spoolhouse.monitoring import logs  # noqa: PLC0415  # --help needs no structlog
 
-    log.configure()
+    logs.configure()
     debug = getattr(options, "log.level", None) == "debug"
     try:
         code: int = options.run(options)
@@ -132,19 +133,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpoolhouseError as error:
         return _fail(str(error), next(code for kind, code in _CODES if isinstance(error, kind)))
     except OSError as error:
-        return _fail(spelled(error), FAILED)
+        return _fail(describe(error), FAILED)
     except Exception as error:  # noqa: BLE001  # the last handler of the process
-        mend = None if debug else "--debug shows where"
+        hint = None if debug else "--debug shows where"
         what = f"{type(error).__name__}: {error}"
         import structlog  # noqa: PLC0415  # as above
 
-        structlog.get_logger().critical("crashed", error=what, mend=mend, exc_info=debug)
+        structlog.get_logger().critical("crashed", error=what, hint=hint, exc_info=debug)
         return FAILED
     return code
 
 
 def _fail(text: str, code: int) -> int:
-    from spoolhouse.log import shown  # noqa: PLC0415  # as above
+    from spoolhouse.monitoring.logs import shown  # noqa: PLC0415  # as above
 
     print(f"spoolhouse: {shown(text)}", file=sys.stderr)
     return code

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.log import shown
+from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from spoolhouse.check.finding import Finding
+    from spoolhouse.doctor.finding import Finding
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
@@ -88,12 +88,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lacks_rights(findings: "list[Finding]") -> bool:
-    return any(finding.subject == "rights" and finding.mend.startswith("GRANT ") for finding in findings)
+    return any(finding.subject == "rights" and finding.hint.startswith("GRANT ") for finding in findings)
 
 
 def _grants(settings: "Settings") -> str:
-    from spoolhouse.check.examine import needs_of  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.schema.grants import block  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.doctor.examine import needs_of  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.clickhouse.schema.grants import block  # noqa: PLC0415  # --help needs none of it
 
     user = settings.clickhouse.username
     return block(needs_of(settings), "spoolhouse" if user == "default" else user)
@@ -102,7 +102,7 @@ def _grants(settings: "Settings") -> str:
 async def _findings(settings: "Settings", *, show: bool, quiet: bool) -> "list[Finding]":
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
 
-    from spoolhouse.check.examine import examine  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.doctor.examine import examine  # noqa: PLC0415  # --help needs none of it
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     findings = []
@@ -121,7 +121,7 @@ def _print(console: "Console", finding: "Finding") -> None:
     console.print(f"{finding.subject:10}{first}")
     for line in more:
         console.print(f"{'':{_INDENT}}{line}")
-    for word, text in (("why: ", finding.why), ("mend: ", finding.mend)):
+    for word, text in (("why: ", finding.why), ("mend: ", finding.hint)):
         for number, line in enumerate(_wrapped(console, shown(text), _INDENT + len(word)) if text else ()):
             console.print(f"{'':{_INDENT}}{word if number == 0 else ' ' * len(word)}{line}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.errors import SpoolError
-from spoolhouse.log import configure
+from spoolhouse.monitoring.logs import configure
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
@@ -70,7 +70,7 @@ def settings(options: argparse.Namespace) -> "Settings":
 
 def read(options: argparse.Namespace) -> "Settings":
     """Return the settings that the flags and all other sources give just now. Raises BadSettingError."""
-    from spoolhouse.configuration import load  # noqa: PLC0415  # --help needs no pydantic
+    from spoolhouse.settings.sources import load  # noqa: PLC0415  # --help needs no pydantic
 
     return load({name: value for name, value in vars(options).items() if "." in name}, config=options.config)
 
@@ -81,17 +81,17 @@ def spool(settings: "Settings") -> Path:
     Raises BadSettingError if none is given, `SpoolError` if it is not there or not ours to read.
     """
     root = Path(os.path.abspath(settings.spool.root))  # noqa: PTH100  # `resolve` would follow the links
-    mend = "set spool.storage_path and spool.base_path (--file-storage-path, --base-path) to the spool"
+    hint = "set spool.storage_path and spool.base_path (--file-storage-path, --base-path) to the spool"
     try:
         os.scandir(root).close()
     except FileNotFoundError:
-        raise SpoolError(f"{root}: no such folder; {mend}") from None
+        raise SpoolError(f"{root}: no such folder; {hint}") from None
     except NotADirectoryError:
-        raise SpoolError(f"{root}: this is no folder; {mend}") from None
+        raise SpoolError(f"{root}: this is no folder; {hint}") from None
     except PermissionError:
         raise SpoolError(f"{root}: not readable by this user; run it as the daemon's user, or as root") from None
     except OSError as error:
-        raise SpoolError(f"{root}: {error.strerror}; {mend}") from error
+        raise SpoolError(f"{root}: {error.strerror}; {hint}") from error
     return root
 
 

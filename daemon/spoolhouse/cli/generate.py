@@ -14,8 +14,8 @@ from random import Random
 
 from spoolhouse.cli import flags
 from spoolhouse.export import SpoolWriter
-from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, Sample
-from spoolhouse.log import shown
+from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, SampleEvents
+from spoolhouse.monitoring.logs import shown
 
 _EPILOG = """\
 The events are those of an agent application: traces with their spans, logs,
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if options.rows < options.files:
         options.parser.error(f"argument --files: {options.files} files need as many rows, not --rows {options.rows}")
     settings = flags.settings(options)
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.export.declared_sample import maker  # noqa: PLC0415  # nor this
 
     declared = {name: maker(event) for name, event in load(settings.events.folder).items() if name not in PER_TRACE}
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000 if options.now is None else options.now
     files = plan(types=types, projects=options.projects, files=options.files, rows=options.rows)
     traces = max((file.first + file.count) // PER_TRACE.get(file.type, 1) + 1 for file in files)
-    sample = Sample(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape, declared=declared)
+    sample = SampleEvents(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape, declared=declared)
     written: Counter[str] = Counter()
     # Closed on the way out, whatever ends it: drafts are thrown away then, not when the collector comes by.
     with _bar(options.rows) as advance, closing(write(root, files, sample, rate=options.rate)) as steps:
@@ -159,7 +159,7 @@ def _shares(total: int, types: tuple[str, ...], least: dict[str, int]) -> dict[s
     return shares
 
 
-def write(root: Path, files: list[File], sample: Sample, *, rate: float | None) -> Generator[tuple[File, int]]:
+def write(root: Path, files: list[File], sample: SampleEvents, *, rate: float | None) -> Generator[tuple[File, int]]:
     """Write the files one after the other, `rate` events a second on average; yield each step's number of events."""
     random = Random(sample.seed)  # noqa: S311  # names of sample files
     started, done = time.monotonic(), 0

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from spoolhouse import log, signals
 from spoolhouse.cli import flags
+from spoolhouse.monitoring import logs
+from spoolhouse.service import signals
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
@@ -112,21 +113,21 @@ def _run(options: argparse.Namespace, *, reloads: bool) -> int:
     if _password_by_flag(options):
         structlog.get_logger().warning(
             "password_on_command_line",
-            mend="others can read it in the process list: use SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE",
+            hint="others can read it in the process list: use SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE",
         )
-    from spoolhouse import life  # noqa: PLC0415  # it brings the drivers along, which --help does not need
+    from spoolhouse.service import run  # noqa: PLC0415  # it brings the drivers along, which --help does not need
 
     if not _wants_display(settings):
         reread = (lambda: flags.read(options)) if reloads else None
-        return _in_loop(lambda: life.run(settings, once=options.once, reread=reread))
+        return _in_loop(lambda: run.run(settings, once=options.once, reread=reread))
     # The display tells what goes well. Logs above it are for what does not.
     level = "warning" if settings.log.level == "info" else settings.log.level
-    log.configure(level=level, secrets=settings.secrets())
-    from spoolhouse.cli.progress import Display  # noqa: PLC0415  # nor does a daemon need rich
+    logs.configure(level=level, secrets=settings.secrets())
+    from spoolhouse.cli.display import Display  # noqa: PLC0415  # nor does a daemon need rich
 
     print(_intention(settings, once=options.once), file=sys.stderr)
     with Display(spool=root, once=options.once) as display:
-        code = _in_loop(lambda: life.run(settings, once=options.once, progress=display))
+        code = _in_loop(lambda: run.run(settings, once=options.once, progress=display))
     display.summary()
     return code
 
@@ -147,7 +148,7 @@ def _intention(settings: "Settings", *, once: bool) -> str:
     of_project = "" if spool.project_id is None else f" of project {spool.project_id}"
     after = "deleted" if spool.delete_after_process else "moved to processed/ beside them"
     return (
-        f"Ingesting {log.shown(spool.root)}/{{type}}/{{project}}/*.jsonl{log.shown(of_project)}\n"
+        f"Ingesting {logs.shown(spool.root)}/{{type}}/{{project}}/*.jsonl{logs.shown(of_project)}\n"
         f"into {clickhouse.url}, database {clickhouse.database}, tables {clickhouse.table_prefix}*.\n"
         f"Files are {after} when their last row is acknowledged.\n"
         + ("It ends when nothing is pending.\n" if once else "It keeps watching; Ctrl-C stops it.\n")

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.log import shown
+from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
-    from spoolhouse.schema.steps import Change, Fill, Plan, Refusal
     from spoolhouse.settings import Settings
+    from spoolhouse.store.clickhouse.schema.migration_steps import Change, Fill, Plan, Refusal
 
 _EPILOG = """\
 What is missing (the database, tables, columns, codecs, indexes, longer TTLs,
@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
     """Do it; return the exit code."""
     settings = flags.settings(options)
     if options.print:
-        from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs no schema
-        from spoolhouse.schema.render import script  # noqa: PLC0415  # --help needs no schema
-        from spoolhouse.startup import schema_of  # noqa: PLC0415  # --help needs no schema
+        from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs no schema
+        from spoolhouse.service.prepare import schema_of  # noqa: PLC0415  # --help needs no schema
+        from spoolhouse.store.clickhouse.schema.render import script  # noqa: PLC0415  # --help needs no schema
 
         sys.stdout.write(script(schema_of(settings, load(settings.events.folder), qualified=False)))
         return 0
@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
-    from spoolhouse.cli.migration import reporting  # noqa: PLC0415  # as in `run`
-    from spoolhouse.declarations import load  # noqa: PLC0415  # as in `run`
-    from spoolhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
-    from spoolhouse.startup import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.cli.migration_report import reporting  # noqa: PLC0415  # as in `run`
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # as in `run`
+    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.store.clickhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
 
     clickhouse = settings.clickhouse
     schema = schema_of(settings, load(settings.events.folder))
@@ -122,13 +122,13 @@ def _difference(todo: "Plan") -> Iterator[str]:
 
 
 def _lines(step: "Change | Fill | Refusal") -> Iterable[str]:
-    from spoolhouse.schema.steps import Refusal  # noqa: PLC0415  # as in `run`
+    from spoolhouse.store.clickhouse.schema.migration_steps import Refusal  # noqa: PLC0415  # as in `run`
 
     if not isinstance(step, Refusal):
         return [step.what]
     statement = " ".join(step.statement.split())
-    mend = step.mend or "run it yourself, if the data may be rewritten or lost"
-    return [f"! {step.reason}", f"    refused: {statement}", f"    instead: {mend}"]
+    hint = step.hint or "run it yourself, if the data may be rewritten or lost"
+    return [f"! {step.reason}", f"    refused: {statement}", f"    instead: {hint}"]
 
 
 def _summary(todo: "Plan", *, done: bool) -> str:

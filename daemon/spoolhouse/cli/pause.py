@@ -5,7 +5,7 @@ import sys
 from datetime import UTC, datetime
 
 from spoolhouse.cli import flags
-from spoolhouse.log import shown
+from spoolhouse.monitoring.logs import shown
 
 _PAUSE = """\
 No instance of the spool claims a file any more, within a second or two; what is
@@ -72,11 +72,11 @@ def _reason(text: str) -> str:
 
 def run_pause(options: argparse.Namespace) -> int:
     """Pause; return the exit code."""
-    from spoolhouse.spool import pausing  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.spool import pause_flag  # noqa: PLC0415  # --help needs none of it
 
     root = flags.spool(flags.settings(options))
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    before = pausing.pause(root, options.reason, when)
+    before = pause_flag.pause(root, options.reason, when)
     told = "Paused." if before is None else f"It is paused already, {before}."
     print(shown(f"{told} What is claimed is finished; spoolhouse resume ends the pause."), file=sys.stderr)
     return 0
@@ -84,8 +84,8 @@ def run_pause(options: argparse.Namespace) -> int:
 
 def run_resume(options: argparse.Namespace) -> int:
     """Resume; return the exit code."""
-    from spoolhouse.spool import pausing  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.spool import pause_flag  # noqa: PLC0415  # --help needs none of it
 
-    was_paused = pausing.resume(flags.spool(flags.settings(options)))
+    was_paused = pause_flag.resume(flags.spool(flags.settings(options)))
     print("Resumed." if was_paused else "It was not paused.", file=sys.stderr)
     return 0

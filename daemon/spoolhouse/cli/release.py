@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
-from spoolhouse.log import shown
+from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
-    from spoolhouse.spool.releasing import Released
+    from spoolhouse.spool.release import Released
 
 _EPILOG = """\
 For moving a spool to another host, or to other software. A daemon that starts
@@ -48,11 +48,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(options: argparse.Namespace) -> int:
     """Release; return the exit code."""
-    from spoolhouse.spool import instances  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.spool.releasing import release  # noqa: PLC0415  # nor this
+    from spoolhouse.spool import instance_dirs  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.spool.release import release  # noqa: PLC0415  # nor this
 
     root = flags.spool(flags.settings(options))
-    known = instances.names(root)
+    known = instance_dirs.names(root)
     if unknown := sorted(set(options.instances) - set(known)):
         raise SpoolError(f"{root}: there is no instance {unknown[0]}; there are: {', '.join(known) or 'none'}")
     kept = 0

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.core.reject import Reason
-from spoolhouse.errors import SpoolError, spelled
-from spoolhouse.log import printable, shown
+from spoolhouse.decode.reject import Reason
+from spoolhouse.errors import SpoolError, describe
+from spoolhouse.monitoring.logs import printable, shown
 
 if TYPE_CHECKING:
-    from spoolhouse.replay.rejected import Rejects, Selection
-    from spoolhouse.replay.settled import Archive
+    from spoolhouse.recover.processed_files import ProcessedFiles
+    from spoolhouse.recover.rejected_lines import Rejects, Selection
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
@@ -83,10 +83,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bool) -> int:  # noqa: FBT001  # a flag as it came
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.replay.rejected import lock  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
 
     code = 0
     held = await asyncio.to_thread(lock, await asyncio.to_thread(flags.spool, settings))
@@ -105,10 +105,10 @@ async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bo
     return code
 
 
-async def _replay_file(files: "Archive", path: Path, dry_run: bool) -> None:  # noqa: FBT001  # a flag as it came
+async def _replay_file(files: "ProcessedFiles", path: Path, dry_run: bool) -> None:  # noqa: FBT001  # a flag as it came
     outcome = None
     async for outcome in files.replay(path, dry_run=dry_run):
-        where = ", ".join(f"{one.table} {one.partition}" for one in (outcome.lacking if dry_run else outcome.mended))
+        where = ", ".join(f"{one.table} {one.partition}" for one in (outcome.lacking if dry_run else outcome.repaired))
         done = "all there" if not where else "not found in" if dry_run else "brought back to"
         print(shown(f"{path}: {outcome.rows} rows of {outcome.table}: {done} {where}".rstrip()))
     if outcome is None:
@@ -121,11 +121,11 @@ async def _replay_rejected(
     places: Sequence[str],
     dry_run: bool,  # noqa: FBT001  # a flag as it came
 ) -> int:
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.landing.lineage import settled  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.replay.rejected import Selection, all_rejects, finish_earlier, lock  # noqa: PLC0415  # nor this
-    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.rejected_lines import Selection, all_rejects, finish_earlier, lock  # noqa: PLC0415  # nor this
+    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.store.clickhouse.landing.ledger_read import settled  # noqa: PLC0415  # --help needs none of this
 
     root = await asyncio.to_thread(flags.spool, settings)
     held = await asyncio.to_thread(lock, root)
@@ -151,7 +151,7 @@ async def _replay_rejected(
                 elif not await _replay_one(files, one, selection):
                     code = 1
             except (SpoolError, OSError) as error:
-                print(shown(f"left alone: {spelled(error)}"))
+                print(shown(f"left alone: {describe(error)}"))
                 code = 1
         if not (asked or count or code):
             print(f"Nothing to replay: there are no {'such ' if reasons or places else ''}lines in rejected/.")
@@ -161,9 +161,9 @@ async def _replay_rejected(
     return code
 
 
-async def _replay_one(files: "Archive", rejects: "Rejects", selection: "Selection") -> bool:
+async def _replay_one(files: "ProcessedFiles", rejects: "Rejects", selection: "Selection") -> bool:
     """Replay one file of rejects; return whether nothing is left of what was asked for."""
-    from spoolhouse.replay.refused import bring_back_refused  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.recover.refused_rows import bring_back_refused  # noqa: PLC0415  # --help needs none of this
 
     done, refusals = await bring_back_refused(files, rejects, selection)
     await asyncio.to_thread(rejects.drop_again, selection, done)

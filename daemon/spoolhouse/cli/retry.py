@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import SpoolError
-from spoolhouse.log import shown
+from spoolhouse.monitoring.logs import shown
 from spoolhouse.spool import layout
 
 if TYPE_CHECKING:
-    from spoolhouse.replay.failed import Retried
+    from spoolhouse.recover.failed_files import Retried
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
@@ -67,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> int:
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.replay.failed import Failed  # noqa: PLC0415  # nor this
-    from spoolhouse.replay.rejected import lock  # noqa: PLC0415  # nor this
-    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.recover.failed_files import Failed  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # nor this
+    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
 
     spool = await asyncio.to_thread(flags.spool, settings)
     held = await asyncio.to_thread(lock, spool)

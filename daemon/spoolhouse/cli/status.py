@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from spoolhouse.asking import fetch, judge
 from spoolhouse.cli import flags
-from spoolhouse.core.status import Status
 from spoolhouse.errors import BadSettingError
-from spoolhouse.log import printable
+from spoolhouse.monitoring.client import fetch, judge
+from spoolhouse.monitoring.logs import printable
+from spoolhouse.monitoring.status_model import Status
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
     from spoolhouse.settings.spool import SpoolSettings
-    from spoolhouse.spool.sight import Ends, Instance, Pile
+    from spoolhouse.spool.inspect import FileCount, InstanceView, Leftovers
 
 _EPILOG = """\
 Without --url it looks into the spool: for what is pending, claimed, rejected
@@ -66,7 +66,7 @@ class Look:
     pid: int | None
     host: str | None
     url: str | None
-    claimed: "Pile | None"
+    claimed: "FileCount | None"
     quiet_seconds: float | None
     """Since its journal was last written."""
     status: Status | None
@@ -78,13 +78,13 @@ class Report:
 
     spool: str | None
     at: float
-    pending: "Pile | None"
+    pending: "FileCount | None"
     oldest_seconds: float
     paused: str | None
     """Since when, and why; None while it is not."""
     not_taken: list[str]
     """What lies in the spool and will not be taken, and why."""
-    ends: "Ends | None"
+    ends: "Leftovers | None"
     instances: list[Look]
 
     @property
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         look = partial(_ask, _of_this_machine(settings))
     else:
         root = flags.spool(settings)
-        from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
 
         look = Survey(root, settings.spool, load(settings.events.folder).keys())
     from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
@@ -222,7 +222,7 @@ class Survey:
 
     def __call__(self) -> Report:
         """Look."""
-        from spoolhouse.spool import pausing, sight  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.spool import inspect, pause_flag  # noqa: PLC0415  # --help needs none of it
 
         began = time.monotonic()
         if self._last is None or began >= self._due:
@@ -230,24 +230,24 @@ class Survey:
             ended = time.monotonic()
             self._due = ended + max(_FOLDERS_EVERY, _FOLDERS_SHARE * (ended - began))
         now = time.time()
-        looks = [_look(instance) for instance in sight.look(self._root, now)]
-        return replace(self._last, at=now, paused=pausing.paused(self._root), instances=looks)
+        looks = [_look(instance) for instance in inspect.instances(self._root, now)]
+        return replace(self._last, at=now, paused=pause_flag.paused(self._root), instances=looks)
 
     def _folders(self) -> Report:
-        from spoolhouse.pipeline.scan import Strange, beside, scan  # noqa: PLC0415  # --help needs none of it
-        from spoolhouse.spool import sight  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.pipeline.scan import Ignored, beside, scan  # noqa: PLC0415  # --help needs none of it
+        from spoolhouse.spool import inspect  # noqa: PLC0415  # --help needs none of it
 
         now = time.time()
-        pending, oldest, strange = sight.Pile(), now, dict[str, None]()
+        pending, oldest, strange = inspect.FileCount(), now, dict[str, None]()
         if (other := beside(self._root, self._spool.base_path, self._types)) is not None:
-            strange[printable(f"{other.path}: {other.reason}; {other.mend}")] = None
+            strange[printable(f"{other.path}: {other.reason}; {other.hint}")] = None
         for item in scan(self._root, self._types, self._spool.project_id):
-            if isinstance(item, Strange):
+            if isinstance(item, Ignored):
                 if len(strange) < _MOST_NOT_TAKEN:
                     strange[printable(f"{item.path}: {item.reason}")] = None
             else:
                 pending, oldest = pending.plus(item.size), min(oldest, item.mtime_ns / 1e9)
-        ends = sight.ends(self._root)
+        ends = inspect.leftovers(self._root)
         strange.update(dict.fromkeys(map(printable, ends.unlisted)))
         return Report(
             spool=printable(self._root),
@@ -261,7 +261,7 @@ class Survey:
         )
 
 
-def _look(instance: "Instance") -> Look:
+def _look(instance: "InstanceView") -> Look:
     state, why, status = _found(instance)
     return Look(
         name=printable(instance.name),
@@ -276,7 +276,7 @@ def _look(instance: "Instance") -> Look:
     )
 
 
-def _found(instance: "Instance") -> tuple[str, str | None, Status | None]:
+def _found(instance: "InstanceView") -> tuple[str, str | None, Status | None]:
     """Say how an instance does, why, and what it said itself."""
     process = "its process" if instance.pid is None else f"process {instance.pid}"
     if not instance.alive:
@@ -294,7 +294,7 @@ def _found(instance: "Instance") -> tuple[str, str | None, Status | None]:
     return "silent", f"{process} holds its lock; at {instance.url} {why}", None
 
 
-def _gone(instance: "Instance") -> tuple[str, str]:
+def _gone(instance: "InstanceView") -> tuple[str, str]:
     if instance.alive is None:
         return "unknown", "its lock may not be looked at: ask as the daemon's user, or with --url"
     if instance.claimed.files and not instance.journal:

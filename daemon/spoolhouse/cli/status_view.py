@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from spoolhouse.cli.status import FINE, Look, Report
-from spoolhouse.core.status import Sample, Status, Trouble, TypeStatus
-from spoolhouse.log import shown
-from spoolhouse.spool.sight import Pile
+from spoolhouse.monitoring.logs import shown
+from spoolhouse.monitoring.status_model import RatePoint, Status, Trouble, TypeStatus
+from spoolhouse.spool.inspect import FileCount
 
 Recent = tuple[int, int]
 """How many of the last files, and of the last rejected lines, are shown."""
@@ -157,8 +157,8 @@ def _add_status(table: Table, status: Status) -> None:
         table.add_row("servers", _line(", ".join(answers)))
     if backlog.unmovable_files:
         table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}: see file_not_moved in the log")
-    if backlog.held_homes:
-        table.add_row("held homes", f"{backlog.held_homes}: see journal_held in the log")
+    if backlog.held_instances:
+        table.add_row("held homes", f"{backlog.held_instances}: see journal_held in the log")
     table.add_row("loop lag", f"{status.loop_lag * 1000:,.0f} ms at the longest")
 
 
@@ -238,11 +238,11 @@ def _listed(
 def _without_middle(text: str, room: int) -> str:
     if cell_len(text) <= room:
         return text
-    tail = (room - 1) // 2
-    while cell_len(text[: room - 1 - tail] + text[-tail:]) > room - 1 and tail > 1:
+    watched = (room - 1) // 2
+    while cell_len(text[: room - 1 - watched] + text[-watched:]) > room - 1 and watched > 1:
         room -= 1  # characters that take two columns
-        tail = (room - 1) // 2
-    return f"{text[: room - 1 - tail]}…{text[-tail:]}"
+        watched = (room - 1) // 2
+    return f"{text[: room - 1 - watched]}…{text[-watched:]}"
 
 
 def _bars(values: Sequence[float]) -> Text:
@@ -252,7 +252,7 @@ def _bars(values: Sequence[float]) -> Text:
     return Text(f"{''.join(_BARS[step] for step in steps)} max {top:,.0f}")
 
 
-def _axis(points: Sequence[Sample]) -> str:
+def _axis(points: Sequence[RatePoint]) -> str:
     return f"{_span((points[-1].at_ms - points[0].at_ms) / 1000)} until now"
 
 
@@ -268,7 +268,7 @@ def _line(text: str, style: str = "") -> Text:
     return Text(shown(text), style=style)
 
 
-def _pile(pile: Pile) -> str:
+def _pile(pile: FileCount) -> str:
     return f"{_counted(pile.files, 'file')} ({decimal(pile.bytes)})"
 
 

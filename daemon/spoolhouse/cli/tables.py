@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from spoolhouse.cli import flags
 
 if TYPE_CHECKING:
-    from spoolhouse.core.ports import Driver
     from spoolhouse.settings import Settings
+    from spoolhouse.store.clickhouse.driver import Driver
 
 _EPILOG = """\
 Rows are counted as they lie on the disk: a state that was delivered again
@@ -81,10 +81,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _look(settings: "Settings") -> list[_Row]:
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.schema.render import object_names  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.startup import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.store.clickhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.clickhouse.schema.render import object_names  # noqa: PLC0415  # --help needs none of it
 
     database = settings.clickhouse.database
     schema = schema_of(settings, load(settings.events.folder))

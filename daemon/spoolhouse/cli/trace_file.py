@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.log import shown
+from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
-    from spoolhouse.landing.lineage import Traced
     from spoolhouse.settings import Settings
+    from spoolhouse.store.clickhouse.landing.ledger_read import Traced
 
 _EPILOG = """\
 Every row carries the id of the batch that brought it; the ledger table knows
@@ -68,11 +68,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _look(settings: "Settings", path: Path | None, batch: str | None) -> "list[Traced]":
-    from spoolhouse.core.parts import whole_of  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.declarations import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.landing.lineage import of_batch  # noqa: PLC0415  # nor this
-    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.spool.row_ranges import whole_of  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.clickhouse.landing.ledger_read import of_batch  # noqa: PLC0415  # nor this
 
     driver = open_driver(settings)
     try:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.log import printable, shown
+from spoolhouse.monitoring.logs import printable, shown
 
 if TYPE_CHECKING:
-    from spoolhouse.replay.verify import Verified
+    from spoolhouse.recover.verify import Verified
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
@@ -86,10 +86,10 @@ def run(options: argparse.Namespace) -> int:
 
 async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | None, *, as_json: bool) -> int:
     from spoolhouse.cli.estimate import Estimate  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.declarations import load  # noqa: PLC0415  # nor this
-    from spoolhouse.replay.settled import archive  # noqa: PLC0415  # nor this
-    from spoolhouse.replay.verify import verify  # noqa: PLC0415  # nor this
-    from spoolhouse.startup import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.verify import verify  # noqa: PLC0415  # nor this
+    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
 
     await asyncio.to_thread(flags.spool, settings)
     driver = open_driver(settings)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from spoolhouse.core import keys
-from spoolhouse.core.declaration import Column, EventType, Fill, Kind
+from spoolhouse.events import json_paths
+from spoolhouse.events.declaration import Column, EventType, Fill, Kind
 from spoolhouse.export.sample_trace import Fields, Trace, time_text
 
 _ABSENT_RATE = 0.2
@@ -22,7 +22,7 @@ def maker(event: EventType) -> Callable[[Trace, int], Fields]:
             # Drawn in any case: what is left out must not change what follows.
             value, absent = _value(event, column, trace), trace.random.random() < _ABSENT_RATE
             if not (column.nullable and not column.required and absent):
-                _put(fields, keys.steps(column.keys[0]), value)
+                _put(fields, json_paths.steps(column.keys[0]), value)
         return fields
 
     return make

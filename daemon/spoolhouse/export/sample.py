@@ -46,7 +46,7 @@ _BOUNDARIES = (10, 50, 100, 250, 500, 1000, 2500, 5000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class SampleEvents:
     """An endless stock of sample events.
 
     `now_ms` (milliseconds since 1970) is when the newest trace has ended; `traces` of each project are spread evenly

@@ -12,20 +12,19 @@ from functools import partial
 
 import structlog
 
-from spoolhouse import descriptors, metrics, pulse
-from spoolhouse.channel import Sender
-from spoolhouse.core import recovery
-from spoolhouse.core.shipment import Shipment
 from spoolhouse.errors import JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
-from spoolhouse.pipeline.disk import to_its_end
+from spoolhouse.monitoring import heartbeat, metrics
+from spoolhouse.pipeline.channel import Sender
+from spoolhouse.pipeline.disk_retry import to_its_end
 from spoolhouse.pipeline.settle import Complete, News
-from spoolhouse.spool import instances
-from spoolhouse.spool.facts import fact
-from spoolhouse.spool.home import Home
+from spoolhouse.spool import descriptor_limit, instance_dirs, recovery
+from spoolhouse.spool.append_watch import AppendWatch
+from spoolhouse.spool.file_locations import fact
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import Contents, FileState
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.tails import Tails
+from spoolhouse.spool.shipment import Shipment
 
 log = structlog.get_logger(__name__)
 _SOON = 0.5
@@ -37,16 +36,16 @@ _DESCRIPTORS = 4
 
 def most_open() -> int:
     """Return how many left-over instances may be open at once: with a quarter of the descriptors, or fewer."""
-    return max(1, min(_MOST_OPEN, descriptors.limit() // 4 // _DESCRIPTORS))
+    return max(1, min(_MOST_OPEN, descriptor_limit.limit() // 4 // _DESCRIPTORS))
 
 
 @dataclass(slots=True, kw_only=True)
 class Adopter:
     """Looks for instance folders whose lock is free."""
 
-    own: Home
-    homes: dict[str, Home]
-    tails: Tails
+    own: Instance
+    instances: dict[str, Instance]
+    append_watch: AppendWatch
     types: Collection[str]
     """The event types that are declared."""
     interval: float
@@ -54,7 +53,7 @@ class Adopter:
     now_ms: Callable[[], int]
     held: set[str] = field(default_factory=set)
     """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
-    looked: bool = False
+    scanned: bool = False
     """A first look is complete: each instance that was there has had its turn."""
     _unreleased: dict[str, list[Place]] = field(default_factory=dict)
     """Never-journalled files that could not be put back yet, by instance."""
@@ -66,11 +65,11 @@ class Adopter:
         async with shipments, news:
             while not stop.is_set():
                 is_complete = await self.look(shipments, news, stop)
-                self.looked = self.looked or is_complete
+                self.scanned = self.scanned or is_complete
                 reach("adopt.looked")
                 if once and is_complete:
                     return
-                with contextlib.suppress(TimeoutError), pulse.resting():
+                with contextlib.suppress(TimeoutError), heartbeat.idle():
                     async with asyncio.timeout(self.interval if is_complete else min(_SOON, self.interval)):
                         await stop.wait()
 
@@ -79,50 +78,52 @@ class Adopter:
 
         Return false if some have to wait until others are let go of: so many must not be open at once.
         """
-        for home in [home for home in self.homes.values() if home is not self.own]:
+        for instance in [instance for instance in self.instances.values() if instance is not self.own]:
             try:
-                await to_its_end(partial(self._release, home, self._unreleased.pop(home.instance, ())))
-                if await to_its_end(home.is_empty):
-                    del self.homes[home.instance]
+                await to_its_end(partial(self._release, instance, self._unreleased.pop(instance.id, ())))
+                if await to_its_end(instance.is_empty):
+                    del self.instances[instance.id]
                     reach("adopt.empty")
-                    await to_its_end(home.remove)
-                    log.info("adopted_home_done", instance=home.instance)
+                    await to_its_end(instance.remove)
+                    log.info("adopted_home_done", instance=instance.id)
             except (SpoolhouseError, OSError) as error:
-                self._hold(home.instance, error)
-        names = await to_its_end(partial(instances.names, self.own.spool))
-        self.held.intersection_update({*names, *self.homes})  # a person may have taken a folder away
-        for instance in names:
-            if instance not in self.homes and not stop.is_set():
-                if len(self.homes) > most_open():
+                self._hold(instance.id, error)
+        names = await to_its_end(partial(instance_dirs.names, self.own.spool))
+        self.held.intersection_update({*names, *self.instances})  # a person may have taken a folder away
+        for instance_id in names:
+            if instance_id not in self.instances and not stop.is_set():
+                if len(self.instances) > most_open():
                     return False
-                await self._adopt(instance, shipments, news, stop)
+                await self._adopt(instance_id, shipments, news, stop)
         return True
 
-    async def _adopt(self, instance: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
+    async def _adopt(
+        self, instance_id: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event
+    ) -> None:
         try:
-            home = await to_its_end(partial(Home.adopt, self.own.spool, instance))
-            if home is None:
-                self.held.discard(instance)
+            instance = await to_its_end(partial(Instance.adopt, self.own.spool, instance_id))
+            if instance is None:
+                self.held.discard(instance_id)
                 return
             reach("adopt.locked")
-            contents, actions = await to_its_end(partial(self._recover, home))
+            contents, actions = await to_its_end(partial(self._recover, instance))
             reach("adopt.recovered")
         except (SpoolhouseError, OSError) as error:
-            self._hold(instance, error)
+            self._hold(instance_id, error)
             return
-        self.homes[instance] = home
-        if instance not in self._unreleased:
-            self.held.discard(instance)
+        self.instances[instance_id] = instance
+        if instance_id not in self._unreleased:
+            self.held.discard(instance_id)
         log.info(
             "adopted",
-            instance=instance,
+            instance=instance_id,
             shipments=len(contents.planned),
             files=len(contents.files),
-            released=len(actions.release) - len(self._unreleased.get(instance, ())),
+            released=len(actions.release) - len(self._unreleased.get(instance_id, ())),
         )
         metrics.ADOPTIONS.inc()
         for number in (*actions.settle, *actions.vanished):
-            await news.send(Complete(home=home, file=number))
+            await news.send(Complete(instance=instance, file=number))
         for shipment in contents.planned:
             if stop.is_set():
                 return  # What is not replayed now is adopted by the next to come.
@@ -130,77 +131,77 @@ class Adopter:
             await shipments.send(shipment)
             reach("adopt.replayed")
 
-    def _hold(self, instance: str, error: Exception) -> None:
+    def _hold(self, instance_id: str, error: Exception) -> None:
         """Leave a folder that cannot be worked with as it is; say so once, and look again each time."""
-        if instance not in self.held:
-            self.held.add(instance)
-            log.error("journal_held", instance=instance, error=str(error), mend="its claimed files are kept as is")
+        if instance_id not in self.held:
+            self.held.add(instance_id)
+            log.error("journal_held", instance=instance_id, error=str(error), hint="its claimed files are kept as is")
 
-    def _recover(self, home: Home) -> tuple[Contents, recovery.Recovery[Place]]:
+    def _recover(self, instance: Instance) -> tuple[Contents, recovery.Recovery[Place]]:
         """Decide, and carry out what needs no other stage; whatever fails, nobody has the home. Blocks on the disk."""
         try:
-            contents = home.load()
+            contents = instance.load()
             if unknown := {shipment.type for shipment in contents.planned} - set(self.types):
                 # Replayed without its declaration, a shipment that has landed would have all of its lines rejected.
                 raise JournalError(f"no such event type any more: {', '.join(sorted(unknown))} (events.folder)")
             reach("adopt.loaded")
-            home.rename_back(file.number for file in contents.files)
-            facts = [fact(home, file) for file in contents.files]
-            actions = recovery.plan(home.listing(), facts, home.unacknowledged)
+            instance.rename_back(file.number for file in contents.files)
+            facts = [fact(instance, file) for file in contents.files]
+            actions = recovery.plan(instance.listing(), facts, instance.unacknowledged)
             now = self.now_ms()
             if actions.moved:
                 until = now + self.append_watch_ms
-                home.journal.moved(dict.fromkeys(actions.moved, until))
+                instance.journal.moved(dict.fromkeys(actions.moved, until))
                 reach("adopt.moved")
                 for number in actions.moved:
-                    home.files[number].state = FileState.FINAL
-                    home.files[number].watch_until_ms = until
-            self._watch(home, (*actions.moved, *actions.watch), now)
+                    instance.files[number].state = FileState.FINAL
+                    instance.files[number].watch_until_ms = until
+            self._watch(instance, (*actions.moved, *actions.watch), now)
         except BaseException:
-            home.close()
+            instance.close()
             raise
-        self._release(home, actions.release)
+        self._release(instance, actions.release)
         return contents, actions
 
-    def _release(self, home: Home, places: Iterable[Place]) -> None:
+    def _release(self, instance: Instance, places: Iterable[Place]) -> None:
         """Put files back to where they were dropped; those that cannot be are tried again at the next look."""
         left = []
         for place in places:
             try:
-                home.release(place)
+                instance.release(place)
             except FileNotFoundError:
                 log.info("file_vanished", path=str(place))
             except OSError as error:
                 left.append(place)
-                if (home.instance, place) not in self._told:
-                    self._told.add((home.instance, place))
-                    mend = "let the daemon's user write to its folder, and see that there is room"
-                    log.error("file_not_released", path=str(place), error=error.strerror, mend=mend)
+                if (instance.id, place) not in self._told:
+                    self._told.add((instance.id, place))
+                    hint = "let the daemon's user write to its folder, and see that there is room"
+                    log.error("file_not_released", path=str(place), error=error.strerror, hint=hint)
         if left:
-            self._unreleased[home.instance] = left
-            self.held.add(home.instance)
+            self._unreleased[instance.id] = left
+            self.held.add(instance.id)
         else:
-            self.held.discard(home.instance)
+            self.held.discard(instance.id)
 
-    def _watch(self, home: Home, numbers: Iterable[int], now: int) -> None:
+    def _watch(self, instance: Instance, numbers: Iterable[int], now: int) -> None:
         """Watch files in their final place for appended bytes; forget at once those whose time was over unchanged."""
         watched: list[int] = []
         expired: list[int] = []
         appended: set[tuple[str, int]] = set()
         for number in numbers:
-            file = home.files[number]
+            file = instance.files[number]
             try:
-                grown = home.size(number) > file.planned_to
+                grown = instance.size(number) > file.planned_to
             except OSError:
                 grown = False
             if grown:
-                appended.add((home.instance, number))
-            keep = grown or file.watch_until_ms > now or home.unacknowledged.get(number)
+                appended.add((instance.id, number))
+            keep = grown or file.watch_until_ms > now or instance.unacknowledged.get(number)
             (watched if keep else expired).append(number)
         reach("adopt.watched")
-        home.journal.forget(expired)
+        instance.journal.forget(expired)
         for number in expired:
-            del home.files[number]
-        self.tails.grown |= appended
+            del instance.files[number]
+        self.append_watch.grown |= appended
         for number in watched:
-            self.tails.watch(home, number)
+            self.append_watch.watch(instance, number)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from spoolhouse import pulse
-from spoolhouse.channel import Sender
-from spoolhouse.core.turns import Turns
-from spoolhouse.pipeline.scan import MOST_READY, Quiet, Seen, Stock, Strange, scan
-from spoolhouse.progress import Progress
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.monitoring.progress import Progress
+from spoolhouse.pipeline.channel import Sender
+from spoolhouse.pipeline.round_robin import RoundRobin
+from spoolhouse.pipeline.scan import MOST_READY, Ignored, Seen, StabilityFilter, Stock, scan
 from spoolhouse.spool.layout import Place
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ _SCAN_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class ScanOptions:
     """What a scan goes by."""
 
     project_id: str | None
@@ -42,7 +42,7 @@ class Look:
 
 
 @dataclass(slots=True)
-class Desk:
+class InFlightFiles:
     """What the arrivals and the claim stage tell each other of single files."""
 
     under_way: set[Place] = field(default_factory=set)
@@ -67,8 +67,8 @@ async def arrivals(  # the stage's whole surroundings, each used once
     *,
     spool: Path,
     types: Collection[str],
-    look: Callable[[], Look],
-    desk: Desk,
+    look: Callable[[], ScanOptions],
+    in_flight: InFlightFiles,
     wake: asyncio.Event,
     stop: asyncio.Event,
     finished: Callable[[], bool] | None,
@@ -79,8 +79,8 @@ async def arrivals(  # the stage's whole surroundings, each used once
     `look` is asked before each scan.
     Whoever sets `stop` sets `wake` too.
     """
-    quietness = Quiet(look().quiet)
-    turns = Turns[Seen](lambda file: file.group)
+    quietness = StabilityFilter(look().quiet)
+    turns = RoundRobin[Seen](lambda file: file.group)
     reported: Counter[str] = Counter()
     async with out:
         while not stop.is_set():
@@ -88,9 +88,9 @@ async def arrivals(  # the stage's whole surroundings, each used once
             by = look()
             began = time.monotonic()
             quietness.quiet = by.quiet
-            desk.refused = {place: at for place, at in desk.refused.items() if began - at < by.poll_interval}
-            stock = await asyncio.to_thread(_take_stock, spool, types, by.project_id, desk, quietness)
-            desk.note(stock)
+            in_flight.refused = {place: at for place, at in in_flight.refused.items() if began - at < by.poll_interval}
+            stock = await asyncio.to_thread(_take_stock, spool, types, by.project_id, in_flight, quietness)
+            in_flight.note(stock)
             reported = _report(stock.strange, reported)
             progress.pending(stock.files, stock.bytes)
             now = time.monotonic()
@@ -99,11 +99,11 @@ async def arrivals(  # the stage's whole surroundings, each used once
             for file in turns.take(stock.ready):
                 if stop.is_set():
                     return
-                desk.under_way.add(file.place)
+                in_flight.under_way.add(file.place)
                 await out.send(file.place)
                 if is_old := time.monotonic() >= old_at:
                     break
-            if is_old or (stock.more and len(desk.refused) < MOST_READY):
+            if is_old or (stock.more and len(in_flight.refused) < MOST_READY):
                 continue
             if finished is not None and not stock.unrefused and finished():
                 return
@@ -112,22 +112,24 @@ async def arrivals(  # the stage's whole surroundings, each used once
             await _pause(wake, seconds if finished is None else min(seconds, _SCAN_PAUSE))
 
 
-def _take_stock(spool: Path, types: Collection[str], project_id: str | None, desk: Desk, quietness: Quiet) -> Stock:
+def _take_stock(
+    spool: Path, types: Collection[str], project_id: str | None, in_flight: InFlightFiles, quietness: StabilityFilter
+) -> Stock:
     """Scan, and keep what is complete and not dealt with yet. Blocks on the disk."""
-    stock, refused = Stock(), desk.refused
+    stock, refused = Stock(), in_flight.refused
 
     def fresh() -> Iterator[Seen]:
         for file in stock.counted(scan(spool, types, project_id)):
             if file.place not in refused:
                 stock.unrefused += 1
-                if file.place not in desk.under_way:
+                if file.place not in in_flight.under_way:
                     yield file
 
     stock.keep(quietness.settled(fresh(), clock=time.monotonic, wall=time.time()))
     return stock
 
 
-def _report(strange: list[Strange], reported: Counter[str]) -> Counter[str]:
+def _report(strange: list[Ignored], reported: Counter[str]) -> Counter[str]:
     """Say what is not taken, once as long as it is there; ever less often where a person has to mend it.
 
     `reported` says how often each was seen before; return it brought up to date.
@@ -135,13 +137,13 @@ def _report(strange: list[Strange], reported: Counter[str]) -> Counter[str]:
     seen = Counter({item.path: reported[item.path] + 1 for item in strange})
     for item in strange:
         times = seen[item.path]
-        if times == 1 or (item.mend and times & (times - 1) == 0):
-            log.warning("not_taken", path=item.path, reason=item.reason, **({"mend": item.mend} if item.mend else {}))
+        if times == 1 or (item.hint and times & (times - 1) == 0):
+            log.warning("not_taken", path=item.path, reason=item.reason, **({"hint": item.hint} if item.hint else {}))
     return seen
 
 
 async def _pause(wake: asyncio.Event, seconds: float) -> None:
     await asyncio.sleep(_SCAN_PAUSE)
-    with contextlib.suppress(TimeoutError), pulse.resting():
+    with contextlib.suppress(TimeoutError), heartbeat.idle():
         async with asyncio.timeout(seconds):
             await wake.wait()

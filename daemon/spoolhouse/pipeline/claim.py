@@ -17,19 +17,19 @@ from itertools import pairwise
 
 import structlog
 
-from spoolhouse import metrics, pulse
-from spoolhouse.channel import Receiver, Sender
-from spoolhouse.core.jsonl import is_whole_object
-from spoolhouse.core.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
+from spoolhouse.decode.line_decoder import is_whole_object
 from spoolhouse.failpoints import reach
-from spoolhouse.pipeline.arrivals import Desk
-from spoolhouse.pipeline.disk import Disk, concerns_all, refusal, to_its_end
+from spoolhouse.monitoring import heartbeat, metrics
+from spoolhouse.pipeline.arrivals import InFlightFiles
+from spoolhouse.pipeline.channel import Receiver, Sender
+from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end
 from spoolhouse.pipeline.settle import Complete, News
-from spoolhouse.spool import files
-from spoolhouse.spool.home import Claim, Home
+from spoolhouse.spool import fs
+from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Encoding, Place
-from spoolhouse.spool.tails import Tail, Tails
+from spoolhouse.spool.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ _TICK = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ShipmentOptions:
     """What each new shipment is made under."""
 
     limits: Limits
@@ -59,18 +59,18 @@ class Claimer:
     def __init__(  # the stage's whole surroundings, each used once
         self,
         *,
-        home: Home,
-        terms: Terms,
+        instance: Instance,
+        options: ShipmentOptions,
         packer: Packer,
-        tails: Tails,
-        desk: Desk,
+        append_watch: AppendWatch,
+        in_flight: InFlightFiles,
         out: Sender[Shipment],
         news: Sender[News],
         writable: asyncio.Event,
         gate: asyncio.Event,
         is_held: Callable[[str], bool],
         stop: asyncio.Event,
-        disk: Disk,
+        disk: DiskRetry,
     ) -> None:
         """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle.
 
@@ -79,11 +79,11 @@ class Claimer:
         `terms` and `packer.packing` may be changed at any time: they are those of the next shipment.
         `is_held` tells of an event type whether its table takes no rows until a person mends it.
         """
-        self._home = home
-        self.terms = terms
+        self._instance = instance
+        self.options = options
         self.packer = packer
-        self._tails = tails
-        self._desk = desk
+        self._append_watch = append_watch
+        self._in_flight = in_flight
         self._out = out
         self._news = news
         self._writable = writable
@@ -105,23 +105,23 @@ class Claimer:
                     break
                 await self._until_writable()
                 if self._stop.is_set():
-                    self._desk.under_way.difference_update(arrived)
+                    self._in_flight.under_way.difference_update(arrived)
                     arrived = []
                     continue
                 if arrived and await self._is_open():
                     await self._take(arrived)
                     arrived = []
-                await self._ship(self._home, list(self.packer.ripe(time.monotonic())))
+                await self._ship(self._instance, list(self.packer.take_due(time.monotonic())))
                 await self._follow_tails()
-            await self._ship(self._home, list(self.packer.rest()))
+            await self._ship(self._instance, list(self.packer.rest()))
 
     def _wait(self) -> float:
-        dues = [due for due in (self.packer.due(), self._tails.next_due()) if due is not None]
+        dues = [due for due in (self.packer.due(), self._append_watch.next_due()) if due is not None]
         return min(_TICK, max(0.0, min(dues) - time.monotonic())) if dues else _TICK
 
     async def _is_open(self) -> bool:
         """Tell whether the gate is open; where it is not, after a while."""
-        with contextlib.suppress(TimeoutError), pulse.resting():
+        with contextlib.suppress(TimeoutError), heartbeat.idle():
             async with asyncio.timeout(_TICK):
                 await self._gate.wait()
         return self._gate.is_set()
@@ -129,7 +129,7 @@ class Claimer:
     async def _until_writable(self) -> None:
         while not self._writable.is_set() and not self._stop.is_set():
             try:
-                with pulse.resting():
+                with heartbeat.idle():
                     async with asyncio.timeout(_TICK):
                         await self._writable.wait()
             except TimeoutError:
@@ -138,131 +138,131 @@ class Claimer:
     async def _take(self, arrived: list[Place]) -> None:
         """Claim files, and ship the packs that they fill."""
         held = {place for place in arrived if self._is_held(place.type)}
-        self._desk.refused.update(dict.fromkeys(held, time.monotonic()))
-        results = await to_its_end(partial(self._home.claim, [place for place in arrived if place not in held]))
+        self._in_flight.refused.update(dict.fromkeys(held, time.monotonic()))
+        results = await to_its_end(partial(self._instance.claim, [place for place in arrived if place not in held]))
         taken = [result for _, result in results if isinstance(result, Claim)]
-        await self._disk.persist(self._home.folder, partial(self._home.sync, taken))
+        await self._disk.persist(self._instance.folder, partial(self._instance.sync, taken))
         claims = []
         refusals: list[tuple[Place, OSError]] = []
         for place, result in results:
             if isinstance(result, Claim):
-                claims.append((self._home.add(result, self.terms.now_ms()).number, result))
+                claims.append((self._instance.add(result, self.options.now_ms()).number, result))
             elif isinstance(result, FileNotFoundError):
                 log.info("file_vanished", path=str(place))
             elif not isinstance(result, FileExistsError):
                 refusals.append((place, result))
         self._note_refusals(refusals)
         reach("claim.taken")
-        self._desk.under_way.difference_update(arrived)
+        self._in_flight.under_way.difference_update(arrived)
         spans = await asyncio.to_thread(
-            lambda: [_spans(self._home, number, 0, claim.size, self.terms) for number, claim in claims]
+            lambda: [_spans(self._instance, number, 0, claim.size, self.options) for number, claim in claims]
         )
         packs: list[Pack] = []
-        if empty := [self._home.files[number] for number, claim in claims if not claim.size]:
+        if empty := [self._instance.files[number] for number, claim in claims if not claim.size]:
             # Also what holds nothing is journalled: its writer may begin after a restart.
-            await self._disk.persist(self._home.folder, partial(self._home.journal.plan, empty, []))
+            await self._disk.persist(self._instance.folder, partial(self._instance.journal.plan, empty, []))
             reach("claim.empty_journalled")
         for (number, claim), some in zip(claims, spans, strict=True):
             if some:
                 packs.extend(_packed(self.packer, claim.place.type, some))
             elif claim.size:
-                self._tails.watch(self._home, number)
+                self._append_watch.watch(self._instance, number)
             else:
-                await self._news.send(Complete(home=self._home, file=number))
-        await self._ship(self._home, packs)
+                await self._news.send(Complete(instance=self._instance, file=number))
+        await self._ship(self._instance, packs)
 
     def _note_refusals(self, refusals: Iterable[tuple[Place, OSError]]) -> None:
         """Have files that could not be claimed tried again later; say so ever less often, and of a full disk once."""
         told: dict[str, OSError] = {}
         for place, error in refusals:
-            self._desk.refused[place] = time.monotonic()
+            self._in_flight.refused[place] = time.monotonic()
             told["" if concerns_all(error) else str(place)] = error
         for path, error in told.items():
             self._refused[path] += 1
             if self._refused[path] & (self._refused[path] - 1) == 0:
-                mend = refusal(self._home.folder, error).mend if not path else "mend its permissions"
-                log.error("file_refused", path=path or "all", error=error.strerror, mend=mend)
+                hint = refusal(self._instance.folder, error).hint if not path else "mend its permissions"
+                log.error("file_refused", path=path or "all", error=error.strerror, hint=hint)
 
-    async def _ship(self, home: Home, packs: Sequence[Pack]) -> None:
+    async def _ship(self, instance: Instance, packs: Sequence[Pack]) -> None:
         """Journal one shipment a pack, in one transaction, and pass them on."""
         if not packs:
             return
-        shipments = [self._shipment(home, pack) for pack in packs]
+        shipments = [self._shipment(instance, pack) for pack in packs]
         numbers = [number for pack in packs for number in pack.files]
         for number in numbers:
-            home.unacknowledged[number] = home.unacknowledged.get(number, 0) + 1
+            instance.unacknowledged[number] = instance.unacknowledged.get(number, 0) + 1
         for pack in packs:
             for span in pack.spans:
-                home.files[span.file].planned_to = max(home.files[span.file].planned_to, span.end)
+                instance.files[span.file].planned_to = max(instance.files[span.file].planned_to, span.end)
         reach("claim.packed")
-        planned = [home.files[number] for number in set(numbers)]
-        await self._disk.persist(home.folder, partial(home.journal.plan, planned, shipments))
+        planned = [instance.files[number] for number in set(numbers)]
+        await self._disk.persist(instance.folder, partial(instance.journal.plan, planned, shipments))
         reach("claim.journalled")
         metrics.IN_FLIGHT.inc(len(shipments))
         for shipment in shipments:
             await self._out.send(shipment)
 
-    def _shipment(self, home: Home, pack: Pack) -> Shipment:
+    def _shipment(self, instance: Instance, pack: Pack) -> Shipment:
         return Shipment(
             id=str(uuid.uuid4()),
-            instance=home.instance,
+            instance=instance.id,
             type=pack.type,
             segments=tuple(Segment(file=span.file, start=span.start, end=span.end) for span in pack.spans),
-            clock_ms=self.terms.now_ms(),
-            fingerprint=self.terms.fingerprint,
-            limits=self.terms.limits,
+            clock_ms=self.options.now_ms(),
+            fingerprint=self.options.fingerprint,
+            limits=self.options.limits,
         )
 
     async def _follow_tails(self) -> None:
         """Ship what was appended to the files that are watched, and let go of those whose time is over."""
-        expired: dict[Home, list[int]] = {}
-        for tail in self._tails.due(_TAILS_AT_ONCE):
-            file = tail.home.files.get(tail.file)
-            if file is None or tail.home.unacknowledged.get(tail.file):
+        expired: dict[Instance, list[int]] = {}
+        for watched in self._append_watch.due(_TAILS_AT_ONCE):
+            file = watched.instance.files.get(watched.file)
+            if file is None or watched.instance.unacknowledged.get(watched.file):
                 continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
-            spans, size = await asyncio.to_thread(_appended, tail, self.terms)
+            spans, size = await asyncio.to_thread(_appended, watched, self.options)
             reach("claim.tail_looked")
             if spans:
                 # The watch slides: as long as somebody goes on writing, it goes on too.
-                file.watch_until_ms = self.terms.now_ms() + self.terms.append_watch_ms
-                await self._ship(tail.home, list(_packed(self.packer, file.place.type, spans, alone=True)))
+                file.watch_until_ms = self.options.now_ms() + self.options.append_watch_ms
+                await self._ship(watched.instance, list(_packed(self.packer, file.place.type, spans, alone=True)))
             elif size > file.planned_to:
-                self._tails.again(tail, soon=size != tail.size)
+                self._append_watch.again(watched, soon=size != watched.size)
             elif file.state is not FileState.FINAL:
-                await self._news.send(Complete(home=tail.home, file=tail.file))
-            elif self.terms.now_ms() < file.watch_until_ms:
-                self._tails.again(tail, soon=False)
+                await self._news.send(Complete(instance=watched.instance, file=watched.file))
+            elif self.options.now_ms() < file.watch_until_ms:
+                self._append_watch.again(watched, soon=False)
             else:
-                expired.setdefault(tail.home, []).append(tail.file)
+                expired.setdefault(watched.instance, []).append(watched.file)
             if spans or size <= file.planned_to:
-                self._tails.grown.discard((tail.home.instance, tail.file))
-            tail.size = size
-        for home, numbers in expired.items():
+                self._append_watch.grown.discard((watched.instance.id, watched.file))
+            watched.size = size
+        for instance, numbers in expired.items():
             # First the journal: a home without files in memory may be removed at any moment.
-            await self._disk.persist(home.folder, partial(home.journal.forget, numbers))
+            await self._disk.persist(instance.folder, partial(instance.journal.forget, numbers))
             reach("claim.tail_forgotten")
             for number in numbers:
-                home.files.pop(number, None)
+                instance.files.pop(number, None)
 
 
-def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
+def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span], int]:
     """Return the spans to ship now, and the file's size; 0 if it is gone. Blocks on the disk.
 
     Bytes ship once two looks saw the same size. A last line without its end waits for `torn_after` seconds, then it
     ships as it is (and is rejected as torn).
     """
-    file = tail.home.files[tail.file]
+    file = watched.instance.files[watched.file]
     try:
-        size = tail.home.size(tail.file)
+        size = watched.instance.size(watched.file)
         if size <= file.planned_to:
             return [], size
-        if size != tail.size:
-            tail.torn_since = None
+        if size != watched.size:
+            watched.torn_since = None
             return [], size
         now = time.monotonic()
-        tail.torn_since = tail.torn_since or now
-        torn_is_over = now - tail.torn_since >= terms.torn_after
-        return _spans(tail.home, tail.file, file.planned_to, size, terms, torn_is_over=torn_is_over), size
+        watched.torn_since = watched.torn_since or now
+        torn_is_over = now - watched.torn_since >= options.torn_after
+        return _spans(watched.instance, watched.file, file.planned_to, size, options, torn_is_over=torn_is_over), size
     except FileNotFoundError:
         return [], 0
     except OSError as error:
@@ -271,7 +271,7 @@ def _appended(tail: Tail, terms: Terms) -> tuple[list[Span], int]:
 
 
 def _spans(  # a range of a file, and how to cut it
-    home: Home, number: int, start: int, end: int, terms: Terms, *, torn_is_over: bool = False
+    instance: Instance, number: int, start: int, end: int, options: ShipmentOptions, *, torn_is_over: bool = False
 ) -> list[Span]:
     """Return what of the range can be shipped, as spans of at most a shipment, cut at line ends.
 
@@ -279,35 +279,35 @@ def _spans(  # a range of a file, and how to cut it
     cannot be read just now. A file whose disk goes on to fail is left to decode, which waits, and reports it. Blocks on
     the disk.
     """
-    encoding = home.files[number].place.encoding
+    encoding = instance.files[number].place.encoding
     if start >= end:
         return []
     if encoding is not Encoding.PLAIN:
         return [Span(file=number, start=start, end=end, weight=(end - start) * _COMPRESSED_WEIGHT)]
     try:
         reach("claim.look", end)
-        edges = _edges(home, number, start, end, terms, torn_is_over=torn_is_over)
+        edges = _edges(instance, number, start, end, options, torn_is_over=torn_is_over)
     except OSError as error:
-        if error.errno in files.SHORTAGES or (error.errno in files.LASTING and not torn_is_over):
-            log.warning("file_delayed", path=str(home.files[number].place), error=error.strerror)
+        if error.errno in fs.SHORTAGES or (error.errno in fs.LASTING and not torn_is_over):
+            log.warning("file_delayed", path=str(instance.files[number].place), error=error.strerror)
             return []
         edges = [start, end]
     return [Span(file=number, start=a, end=b, weight=b - a) for a, b in pairwise(edges)]
 
 
 def _edges(  # a range of a file, and how to cut it
-    home: Home, number: int, start: int, end: int, terms: Terms, *, torn_is_over: bool
+    instance: Instance, number: int, start: int, end: int, options: ShipmentOptions, *, torn_is_over: bool
 ) -> list[int]:
     """Return where to cut the range, with its ends; one alone if there is nothing to ship."""
     edges = [start]
-    descriptor = home.open(number)
+    descriptor = instance.open(number)
     try:
         if not torn_is_over:
-            end = _whole_lines_end(descriptor, start, end, terms.limits.max_line)
-        for cut in equal_cuts(start, end, terms.max_bytes):
+            end = _whole_lines_end(descriptor, start, end, options.limits.max_line)
+        for cut in equal_cuts(start, end, options.max_bytes):
             # A line may be longer than several parts: what was looked through once is not looked through again.
             if cut > edges[-1]:
-                edge = files.line_start_at_or_after(descriptor, cut, end)
+                edge = fs.line_start_at_or_after(descriptor, cut, end)
                 if edge >= end:
                     break
                 edges.append(edge)
@@ -318,7 +318,7 @@ def _edges(  # a range of a file, and how to cut it
 
 def _whole_lines_end(descriptor: int, start: int, end: int, max_line: int) -> int:
     """Return where the last line starts if it is torn; else `end`."""
-    last = files.last_line_start(descriptor, max(start, end - max_line - 1), end)
+    last = fs.last_line_start(descriptor, max(start, end - max_line - 1), end)
     if last == end or end - last > max_line:
         return end
     line = os.pread(descriptor, end - last, last)

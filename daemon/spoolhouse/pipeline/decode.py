@@ -15,23 +15,23 @@ from typing import TypeVar
 
 import structlog
 
-from spoolhouse import pulse, recent
-from spoolhouse.channel import Receiver, ReceiverGoneError, Sender, channel
-from spoolhouse.core.declaration import Table
-from spoolhouse.core.jsonl import Line
-from spoolhouse.core.ledger import Lineage
-from spoolhouse.core.lines import Piece
-from spoolhouse.core.ports import Rows
-from spoolhouse.core.shipment import Extent, FileStats, Segment, Shipment
+from spoolhouse.decode.line_decoder import Line
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.rows import Rows
+from spoolhouse.events.declaration import Table
 from spoolhouse.failpoints import reach
-from spoolhouse.pipeline.disk import Disk
+from spoolhouse.monitoring import heartbeat, recent_activity
+from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
+from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.settle import Counted, News
 from spoolhouse.spool import layout
-from spoolhouse.spool.home import Home
-from spoolhouse.spool.reading import LongLine, Read
-from spoolhouse.spool.rejects import RejectFile, Source
-from spoolhouse.spool.segments import Step, Unreadable
-from spoolhouse.spool.shipments import Reader, RoundEnd
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.lineage import Lineage
+from spoolhouse.spool.reject_file import RejectFile, Source
+from spoolhouse.spool.segment_reader import LongLine, Read
+from spoolhouse.spool.shipment import Extent, FileStats, Segment, Shipment
+from spoolhouse.spool.shipment_pieces import Step, Unreadable
+from spoolhouse.spool.shipment_reader import RoundEnd, ShipmentReader
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -73,14 +73,14 @@ async def decode(
     batches: Sender[Batch],
     news: Sender[News],
     *,
-    reader: Reader,
-    homes: Mapping[str, Home],
-    disk: Disk,
+    reader: ShipmentReader,
+    instances: Mapping[str, Instance],
+    disk: DiskRetry,
 ) -> None:
     """Decode shipments until there are no more; one of a pool."""
     async with batches, news:
         async for shipment in shipments:
-            await _Decoding(shipment, batches, reader, homes[shipment.instance], disk).run(news)
+            await _Decoding(shipment, batches, reader, instances[shipment.instance], disk).run(news)
 
 
 class _Lineages:
@@ -108,11 +108,13 @@ class _Lineages:
 class _Decoding:
     """One shipment being decoded for the first time in this process."""
 
-    def __init__(self, shipment: Shipment, batches: Sender[Batch], reader: Reader, home: Home, disk: Disk) -> None:
+    def __init__(
+        self, shipment: Shipment, batches: Sender[Batch], reader: ShipmentReader, instance: Instance, disk: DiskRetry
+    ) -> None:
         self._shipment = shipment
         self._batches = batches
         self._reader = reader
-        self._home = home
+        self._instance = instance
         self._disk = disk
         self._round = _Round()
         self._count = 0
@@ -123,14 +125,14 @@ class _Decoding:
         self._long_bytes = 0
         self._last = ""
         """The file that was read last."""
-        self._rejects = RejectFile(home.spool, shipment.id, shipment.clock_ms)
+        self._rejects = RejectFile(instance.spool, shipment.id, shipment.clock_ms)
 
     async def run(self, news: Sender[News]) -> None:
         """Send the batches, write the rejects, and tell settle how many batches and what of each file there was."""
         try:
             async with aclosing(self._reader.steps(self._shipment)) as steps:
                 async for step in steps:
-                    pulse.beat()
+                    heartbeat.beat()
                     if isinstance(step, RoundEnd):
                         await self._keep_end(step)
                         await self._end_round()
@@ -149,7 +151,7 @@ class _Decoding:
     def _broken_off(self) -> Iterator[Lineage]:
         """Yield up to where a damaged archive was read: nobody else knows, once it is mended, what is still to land."""
         for number, stats in self._stats.items():
-            if stats.failure and self._home.files[number].place.encoding is not layout.Encoding.PLAIN:
+            if stats.failure and self._instance.files[number].place.encoding is not layout.Encoding.PLAIN:
                 batch, end = f"{self._shipment.id}:", self._read_to.get(number, 0)
                 yield Lineage(batch=batch, table="", file=number, start=0, end=end, first=0, rows=0)
 
@@ -160,11 +162,11 @@ class _Decoding:
             self._rejects.least = self._disk.least
             return work()
 
-        return await self._disk.persist(self._home.spool / layout.REJECTED, write, f"rejected lines of {file}")
+        return await self._disk.persist(self._instance.spool / layout.REJECTED, write, f"rejected lines of {file}")
 
     async def _take(self, segment: Segment, step: Step) -> None:
         stats = self._stats[segment.file]
-        place = self._home.files[segment.file].place
+        place = self._instance.files[segment.file].place
         source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
         name = self._last = str(place)
         match step:
@@ -185,7 +187,7 @@ class _Decoding:
                     stats.lines += 1
                     stats.rejected += 1
                     stats.left_out += 1
-                    recent.too_long(name, line)
+                    recent_activity.too_long(name, line)
                 else:
                     most = self._shipment.limits.max_line
                     await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
@@ -197,7 +199,7 @@ class _Decoding:
                 stats.future += decoded.future
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
-                    recent.rejected(name, lines_before, decoded.rejects)
+                    recent_activity.rejected(name, lines_before, decoded.rejects)
                     add = partial(self._rejects.add, source, lines_before, decoded.rejects)
                     stats.left_out += await self._keep(name, add)
                 for table, rows in decoded.rows.items():
@@ -213,7 +215,7 @@ class _Decoding:
         """
         extent = Extent(end=end.end, failure=end.failure)
         await self._disk.persist(
-            self._home.folder, partial(self._home.readings.shorten, self._shipment.id, segment, extent)
+            self._instance.folder, partial(self._instance.readings.shorten, self._shipment.id, segment, extent)
         )
         reach("decode.shortened")
 
@@ -224,8 +226,8 @@ class _Decoding:
         round, which has landed. Behind the only file of a shipment there are none.
         """
         if not end.known and len(self._shipment.segments) > 1:
-            end_round = partial(self._home.readings.end_round, self._shipment.id, end.at)
-            await self._disk.persist(self._home.folder, end_round)
+            end_round = partial(self._instance.readings.end_round, self._shipment.id, end.at)
+            await self._disk.persist(self._instance.folder, end_round)
             reach("decode.round_ended")
 
     async def _give(self, table: str, rows: Rows) -> None:

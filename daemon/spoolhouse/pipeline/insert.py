@@ -15,10 +15,6 @@ from dataclasses import replace
 
 import structlog
 
-from spoolhouse import metrics, pulse
-from spoolhouse.channel import Receiver, Sender
-from spoolhouse.core.naming import Shards
-from spoolhouse.core.ports import Driver, RowsInsert
 from spoolhouse.errors import (
     OperatorError,
     RejectedDataError,
@@ -27,21 +23,25 @@ from spoolhouse.errors import (
     UnfetchedError,
     UnreachableError,
 )
+from spoolhouse.events.naming import Shards
 from spoolhouse.failpoints import reach
-from spoolhouse.health import Health
-from spoolhouse.landing.compare import strangers
-from spoolhouse.landing.mend import Mender
-from spoolhouse.landing.persistence import Attempt, Persistence, Trials
-from spoolhouse.landing.presence import Found, expect_no_attempt, find, objects
-from spoolhouse.landing.whole_view import catch_up
+from spoolhouse.monitoring import heartbeat, metrics
+from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.progress import Progress
+from spoolhouse.pipeline.batch_delivery import BatchDelivery, CountedRows
+from spoolhouse.pipeline.bisect import RowBisector
+from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.decode import Batch
-from spoolhouse.pipeline.delivery import Delivery, Watched
-from spoolhouse.pipeline.parking import AWAY, Parking
-from spoolhouse.pipeline.poison import Poison
-from spoolhouse.pipeline.pressure import PartPressure
+from spoolhouse.pipeline.held_batches import AWAY, HeldBatches
+from spoolhouse.pipeline.part_pressure import PartPressure
 from spoolhouse.pipeline.settle import Acknowledged, News
-from spoolhouse.progress import Progress
-from spoolhouse.spool.home import Home
+from spoolhouse.retry import Attempt, Retries, RetryPolicy
+from spoolhouse.spool.instance import Instance
+from spoolhouse.store.clickhouse.driver import Driver, RowsInsert
+from spoolhouse.store.clickhouse.landing.presence import Found, find, objects, require_no_running_attempt
+from spoolhouse.store.clickhouse.landing.repair import Repairer
+from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
+from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched
 from spoolhouse.store.clickhouse.replicas import servers_of
 
 log = structlog.get_logger(__name__)
@@ -67,10 +67,10 @@ class Inserter:
         prefix: str,
         shards: Shards | None = None,
         fingerprint: str,
-        homes: Mapping[str, Home],
+        instances: Mapping[str, Instance],
         health: Health,
-        persistence: Persistence,
-        poison: Poison,
+        retry_policy: RetryPolicy,
+        bisector: RowBisector,
         pressure: PartPressure,
         progress: Progress,
         stop: asyncio.Event,
@@ -85,20 +85,20 @@ class Inserter:
         self._through = shards is not None and shards.through
         self.fingerprint = fingerprint
         """May be changed at any time."""
-        self._homes = homes
+        self._instances = instances
         self._health = health
-        self._persistence = persistence
+        self._retry_policy = retry_policy
         self._pressure = pressure
-        self.poison = poison
+        self.bisector = bisector
         self._progress = progress
-        self._parking = Parking(persistence=persistence)
+        self._held_batches = HeldBatches(retry_policy=retry_policy)
         """Shared by the pool."""
 
-    def pace(self, persistence: Persistence) -> None:
+    def pace(self, retry_policy: RetryPolicy) -> None:
         """Try what fails again as `persistence` says, what is held by now too."""
-        self._persistence = persistence
-        self._parking.pace(persistence, time.monotonic())
-        self._servers.pace(first=persistence.first, cap=persistence.cap)
+        self._retry_policy = retry_policy
+        self._held_batches.pace(retry_policy, time.monotonic())
+        self._servers.pace(first=retry_policy.first, cap=retry_policy.cap)
 
     async def run(self, batches: Receiver[Batch], news: Sender[News]) -> None:
         """Insert batches until there are no more, and none is held that could be waited for."""
@@ -107,48 +107,48 @@ class Inserter:
                 if (acknowledged := await self._deliver(delivery)) is not None:
                     await news.send(acknowledged)
 
-    async def _next(self, batches: Receiver[Batch]) -> Delivery | None:
+    async def _next(self, batches: Receiver[Batch]) -> BatchDelivery | None:
         """Return a held batch whose time has come, or else a new one; None at the end."""
         while True:
             is_over = self._stop.is_set()
             # After a stop nothing becomes due any more; what is free has a table that takes rows.
-            delivery = None if self._is_away else self._parking.take(-math.inf if is_over else time.monotonic())
+            delivery = None if self._is_away else self._held_batches.take(-math.inf if is_over else time.monotonic())
             if delivery is not None:
                 return delivery
             # What another inserter lets go is not told here: with anything held, look again now and then.
-            wait = min(_LOOK, max(0.0, self._parking.due() - time.monotonic())) if self._parking else None
+            wait = min(_LOOK, max(0.0, self._held_batches.due() - time.monotonic())) if self._held_batches else None
             try:
                 for batch in await batches.receive_many(1, wait):
                     delivery = await self._delivery(batch)
                     if self._is_away:
-                        delivery.forget_live()
+                        delivery.discard_live()
                         continue
-                    if not self._parking.is_closed(delivery.table):
+                    if not self._held_batches.is_closed(delivery.table):
                         return delivery
-                    delivery.forget_live()
-                    self._parking.join(delivery)
+                    delivery.discard_live()
+                    self._held_batches.join(delivery)
             except StopAsyncIteration:
                 if wait is None or is_over:
                     return None
-                with pulse.resting():
+                with heartbeat.idle():
                     await asyncio.sleep(wait)
 
-    async def _delivery(self, batch: Batch) -> Delivery:
-        delivery = Delivery(
+    async def _delivery(self, batch: Batch) -> BatchDelivery:
+        delivery = BatchDelivery(
             batch=batch,
             table=self._prefix + batch.table.name,
-            trials=Trials(persistence=self._persistence),
+            retries=Retries(retry_policy=self._retry_policy),
             doubtful=batch.shipment.replay,
         )
         if batch.shipment.replay:
-            delivery.resume(await self.poison.cuts(batch))
+            delivery.resume(await self.bisector.cuts(batch))
         return delivery
 
-    async def _deliver(self, delivery: Delivery) -> Acknowledged | None:
+    async def _deliver(self, delivery: BatchDelivery) -> Acknowledged | None:
         """Send what is left of a batch; return once all of it has landed or is rejected; None if it is held."""
         moves = 0
         while True:
-            pulse.beat()
+            heartbeat.beat()
             attempt = Attempt(self._stop)
             try:
                 if delivery.is_complete:
@@ -175,25 +175,25 @@ class Inserter:
                 self._health.bad(delivery.table, error, own=own)
                 if own or not isinstance(error, TransientError):
                     # It streams nothing now, so it costs no memory to speak of.
-                    self._parking.hold(delivery, error, time.monotonic())
+                    self._held_batches.hold(delivery, error, time.monotonic())
                     return None
                 if attempt.is_left(error):
                     self._is_away = True
                     return None
-                delivery.trials.persistence = self._persistence
-                pause = delivery.trials.failed(error)
+                delivery.retries.retry_policy = self._retry_policy
+                pause = delivery.retries.failed(error)
             await attempt.pause(pause, self._health.pause)
 
-    def _is_own(self, delivery: Delivery, error: StoreError) -> bool:
+    def _is_own(self, delivery: BatchDelivery, error: StoreError) -> bool:
         """Tell whether something transient is taken for one table's: the server answers, and keeps refusing.
 
         Where all tables refuse, each is held by itself after as many attempts: so nobody has to know which it is.
         """
         if not isinstance(error, TransientError) or isinstance(error, UnreachableError) or error.code is None:
             return False
-        return self._parking.is_closed(delivery.table) or delivery.trials.failures + 1 >= _PASSING_ATTEMPTS
+        return self._held_batches.is_closed(delivery.table) or delivery.retries.failures + 1 >= _PASSING_ATTEMPTS
 
-    def _await_server(self, delivery: Delivery, error: StoreError) -> None:
+    def _await_server(self, delivery: BatchDelivery, error: StoreError) -> None:
         """Put a batch aside that may be on a server which is away, while others go to one that is not."""
         if not delivery.waits:
             log.warning(
@@ -201,27 +201,27 @@ class Inserter:
                 batch=delivery.batch_id,
                 table=delivery.table,
                 error=error.message,
-                mend=_BACK if isinstance(error, UnreachableError) else error.mend,
+                hint=_BACK if isinstance(error, UnreachableError) else error.hint,
             )
         delivery.waits = True
         metrics.RETRIES.labels("none", "transient").inc()
         # It says nothing of the table: the other server takes its rows.
         self._health.good(delivery.table)
-        self._parking.hold(delivery, error, time.monotonic(), place=AWAY)
+        self._held_batches.hold(delivery, error, time.monotonic(), place=AWAY)
 
-    def _opened(self, delivery: Delivery) -> None:
+    def _opened(self, delivery: BatchDelivery) -> None:
         """Say that a table takes rows; those that have waited for it may go, or for what this one has waited for."""
         self._health.landed(delivery.table)
-        self._parking.open(delivery.table)
+        self._held_batches.open(delivery.table)
         self._let_others_go(delivery)
 
-    def _let_others_go(self, delivery: Delivery) -> None:
+    def _let_others_go(self, delivery: BatchDelivery) -> None:
         """Let all be tried that wait for a server, after one of them was, and need not wait any more."""
         if delivery.waits:
             delivery.waits = False
-            self._parking.open(AWAY)
+            self._held_batches.open(AWAY)
 
-    async def _send(self, delivery: Delivery) -> bool:
+    async def _send(self, delivery: BatchDelivery) -> bool:
         """Send what comes next, once; return true if ClickHouse has it now, false if it is to be sent in another way.
 
         Raises `StoreError`, but not for a row that ClickHouse refuses.
@@ -229,7 +229,9 @@ class Inserter:
         insert = delivery.insert()
         server = await self._server(delivery)
         if delivery.doubtful and not self._through:
-            await expect_no_attempt(server, [insert.batch_id], prefix=self._prefix, shards=self._elsewhere(delivery))
+            await require_no_running_attempt(
+                server, [insert.batch_id], prefix=self._prefix, shards=self._elsewhere(delivery)
+            )
             # A view that failed is not mended from here: it gets the rows by the same token once more.
             found = Found() if delivery.in_view else await self._find(delivery)
             if delivery.batch.shipment.replay and delivery.batch.shipment.fingerprint != self.fingerprint:
@@ -238,44 +240,44 @@ class Inserter:
                 await self._complete(delivery, found)
                 return True
             # No attempt runs, and nothing of it is there: so it may be cut up. One that has met a view is there.
-            if delivery.is_too_large and not delivery.in_view and await self.poison.lighten(delivery):
+            if delivery.is_too_large and not delivery.in_view and await self.bisector.lighten(delivery):
                 return False
         try:
             reach("insert.before_send")
             rows = await self._insert(delivery, insert, server)
             reach("insert.answered")
         except RejectedDataError as error:
-            delivery.forget_live()
+            delivery.discard_live()
             # A token stands for the same rows: a batch of which anything is there must not be cut up.
             if not await self._find(delivery):
                 metrics.RETRIES.labels(str(error.code), "data").inc()
-                await self.poison.divide(delivery, error)
+                await self.bisector.divide(delivery, error)
                 return False
             delivery.doubtful = True
             raise
         log.debug("batch_inserted", batch=insert.batch_id, rows=rows.count)
         if delivery.doubtful and rows.count and not self._through:
             found = await self._find(delivery)
-            if not found and not delivery.swallowed:
+            if not found and not delivery.lost_tokens:
                 # Non-replicated tables log the token before the part is there: a server that dies between the two
                 # answers every repeat with "done", and has no row.
                 log.error("token_without_rows", batch=insert.batch_id, token=insert.token)
-                delivery.swallowed += 1
+                delivery.lost_tokens += 1
                 return False
             await self._complete(delivery, found, rows.partitions)
         return True
 
-    async def _insert(self, delivery: Delivery, insert: RowsInsert, server: Driver) -> Watched:
+    async def _insert(self, delivery: BatchDelivery, insert: RowsInsert, server: Driver) -> CountedRows:
         """Insert what comes next; return what was seen of its rows. Raises `StoreError`."""
         async with delivery.rows() as source:
-            rows = Watched(source, delivery.batch.table, closely=delivery.doubtful)
+            rows = CountedRows(source, delivery.batch.table, closely=delivery.doubtful)
             async with self._pressure.room(delivery.table):
                 began = time.monotonic()
                 await server.insert_rows(insert, rows)
             metrics.INSERT_SECONDS.labels(delivery.table).observe(time.monotonic() - began)
             return rows
 
-    async def _server(self, delivery: Delivery) -> Driver:
+    async def _server(self, delivery: BatchDelivery) -> Driver:
         """Return the server for an attempt: while there is doubt the one that may have something, else any.
 
         After a restart nobody knows which one that is: then all have to answer, and none may be at work on it still.
@@ -288,11 +290,13 @@ class Inserter:
         if delivery.doubtful and self._servers.are_several and not self._through:
             if delivery.batch.shipment.replay:
                 for other in await self._servers.others(server):
-                    await expect_no_attempt(other, [delivery.batch_id], prefix=self._prefix, shards=self._shards)
-            await catch_up(server, objects(delivery.batch.table, prefix=self._prefix))
+                    await require_no_running_attempt(
+                        other, [delivery.batch_id], prefix=self._prefix, shards=self._shards
+                    )
+            await sync_replica(server, objects(delivery.batch.table, prefix=self._prefix))
         return server
 
-    def _elsewhere(self, delivery: Delivery) -> Shards | None:
+    def _elsewhere(self, delivery: BatchDelivery) -> Shards | None:
         """Return on which shards a batch may be besides its server's.
 
         On all, for whoever had it before, or for a single host that may stand for many. Of several hosts it is known
@@ -301,15 +305,15 @@ class Inserter:
         is_known = self._servers.are_several and not delivery.batch.shipment.replay
         return None if is_known else self._shards
 
-    def _mender(self, delivery: Delivery) -> Mender:
+    def _repairer(self, delivery: BatchDelivery) -> Repairer:
         """Return what mends on the server that the attempt is made on."""
         if delivery.server is None:
             raise ValueError("no attempt is made")
-        return Mender(driver=delivery.server, prefix=self._prefix, shards=self._shards)
+        return Repairer(driver=delivery.server, prefix=self._prefix, shards=self._shards)
 
-    async def _find(self, delivery: Delivery) -> Found:
+    async def _find(self, delivery: BatchDelivery) -> Found:
         found = await find(
-            self._mender(delivery).driver,
+            self._repairer(delivery).driver,
             delivery.batch.table,
             [delivery.batch_id],
             prefix=self._prefix,
@@ -318,33 +322,33 @@ class Inserter:
         reach("insert.looked")
         return found
 
-    async def _complete(self, delivery: Delivery, found: Found, partitions: set[str] | None = None) -> None:
+    async def _complete(self, delivery: BatchDelivery, found: Found, partitions: set[str] | None = None) -> None:
         """Bring to ClickHouse what it lacks of a batch that it has a part of."""
         if partitions is None:
             async with delivery.rows() as source:
-                watched = Watched(source, delivery.batch.table, closely=True)
+                watched = CountedRows(source, delivery.batch.table, closely=True)
                 async for _ in watched:
                     pass
             partitions = watched.partitions
         if not found.covers(partitions):
-            never_landed = bool(delivery.swallowed) and not found
+            never_landed = bool(delivery.lost_tokens) and not found
             async with delivery.rows() as rows:
-                await self._mender(delivery).mend(
+                await self._repairer(delivery).hint(
                     delivery.batch.table, delivery.insert(), rows, found, never_landed=never_landed
                 )
-        mender = self._mender(delivery)
-        await mender.tidy(delivery.batch_id)
+        repairer = self._repairer(delivery)
+        await repairer.drop_staging(delivery.batch_id)
         if delivery.batch.shipment.replay:
             # Whoever mended it before, and was killed, may have done so on another server.
-            for other in await self._servers.others(mender.driver):
-                await replace(mender, driver=other).tidy(delivery.batch_id)
+            for other in await self._servers.others(repairer.driver):
+                await replace(repairer, driver=other).drop_staging(delivery.batch_id)
 
-    async def _expect_same_rows(self, delivery: Delivery, found: Found) -> None:
+    async def _expect_same_rows(self, delivery: BatchDelivery, found: Found) -> None:
         """Raise `OperatorError` if another version sent other rows under these ids: presence proves nothing then."""
         shipment = delivery.batch.shipment
         async with delivery.rows() as rows:
-            others = await strangers(
-                self._mender(delivery),
+            others = await count_mismatched(
+                self._repairer(delivery),
                 delivery.batch.table,
                 delivery.insert(),
                 rows,
@@ -355,15 +359,15 @@ class Inserter:
             raise OperatorError(
                 f"shipment {shipment.id} was journalled under other declarations, and {others} of its rows differ from"
                 " what they were sent as",
-                mend="let the version (and the event files) that claimed it finish it, then upgrade",
+                hint="let the version (and the event files) that claimed it finish it, then upgrade",
             )
 
-    async def _conclude(self, delivery: Delivery) -> Acknowledged:
+    async def _conclude(self, delivery: BatchDelivery) -> Acknowledged:
         """Reject the rows that ClickHouse refused, and return the news of the rest."""
         batch = delivery.batch
-        refused, left_out = await self.poison.reject(delivery)
+        refused, left_out = await self.bisector.reject(delivery)
         reach("insert.acknowledged")
-        with pulse.resting():
+        with heartbeat.idle():
             rows = await batch.count - len(delivery.refused)
         metrics.ROWS.labels(delivery.table).inc(rows)
         metrics.LAST_LANDED.set_to_current_time()

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from spoolhouse import pulse
-from spoolhouse.core.retention import Archived, Keep, superfluous
-from spoolhouse.pipeline.disk import to_its_end
-from spoolhouse.spool import archive, instances
-from spoolhouse.spool.home import Home
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.pipeline.disk_retry import to_its_end
+from spoolhouse.spool import archive, instance_dirs
+from spoolhouse.spool.archive_limits import Archived, Keep, superfluous
+from spoolhouse.spool.instance import Instance
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ _MARGIN = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Custom:
+class RetentionPolicy:
     """What retention goes by."""
 
     keep: Keep
@@ -40,28 +40,32 @@ class Custom:
 class Retention:
     """Deletes what is superfluous, now and then."""
 
-    def __init__(self, own: Home, homes: Mapping[str, Home], custom: Callable[[], Custom]) -> None:
+    def __init__(
+        self, own: Instance, instances: Mapping[str, Instance], retention_policy: Callable[[], RetentionPolicy]
+    ) -> None:
         """Look after the spool of `own`; `homes` are all whose journals are open here. `custom` is asked each time."""
         self._own = own
-        self._homes = homes
-        self._custom = custom
+        self._instances = instances
+        self._custom = retention_policy
         self._told = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every `interval` seconds until `stop`."""
         while not stop.is_set():
-            custom = self._custom()
-            while not custom.keep.is_all and await self.look(time.time()) and not stop.is_set():
+            retention_policy = self._custom()
+            while not retention_policy.keep.is_all and await self.look(time.time()) and not stop.is_set():
                 pass
-            with contextlib.suppress(TimeoutError), pulse.resting():
-                async with asyncio.timeout(custom.interval):
+            with contextlib.suppress(TimeoutError), heartbeat.idle():
+                async with asyncio.timeout(retention_policy.interval):
                     await stop.wait()
 
     async def look(self, now: float) -> bool:
         """Delete what is superfluous of the oldest files, and say so; return true if there may be more."""
-        custom = self._custom()
-        known = {str(file.target) for home in list(self._homes.values()) for file in list(home.files.values())}
-        chosen = await to_its_end(lambda: self._choose(custom, known, now))
+        retention_policy = self._custom()
+        known = {
+            str(file.target) for instance in list(self._instances.values()) for file in list(instance.files.values())
+        }
+        chosen = await to_its_end(lambda: self._choose(retention_policy, known, now))
         deleted, refusal = await to_its_end(lambda: self._delete(chosen))
         if deleted:
             self._told = 0
@@ -75,32 +79,32 @@ class Retention:
         if refusal is not None:
             self._told += 1
             if self._told & (self._told - 1) == 0:
-                log.error("archive_not_shortened", error=refusal.strerror, mend="let the daemon's user delete there")
+                log.error("archive_not_shortened", error=refusal.strerror, hint="let the daemon's user delete there")
         return bool(deleted) and len(chosen) >= _AT_ONCE
 
-    def _choose(self, custom: Custom, known: set[str], now: float) -> list[Archived]:
+    def _choose(self, retention_policy: RetentionPolicy, known: set[str], now: float) -> list[Archived]:
         """Return what is to be deleted, from one walk through the archive. Blocks on the disk."""
         # Another instance, running or held, may have a tail of a file under way that was written to in the archive.
-        alone = set(instances.names(self._own.spool)) <= set(self._homes)
+        alone = set(instance_dirs.names(self._own.spool)) <= set(self._instances)
         total = 0
         candidates: list[Archived] = []
         for file in archive.archived(self._own.spool):
-            pulse.beat()
+            heartbeat.beat()
             total += file.size
-            if now - file.since < custom.append_watch * _MARGIN or file.path in known:
+            if now - file.since < retention_policy.append_watch * _MARGIN or file.path in known:
                 continue
             if file.was_appended_to and not alone:
                 continue
             candidates.append(file)
             if len(candidates) >= 2 * _AT_ONCE:
                 candidates = heapq.nsmallest(_AT_ONCE, candidates)
-        return list(superfluous(heapq.nsmallest(_AT_ONCE, candidates), total, custom.keep, now))
+        return list(superfluous(heapq.nsmallest(_AT_ONCE, candidates), total, retention_policy.keep, now))
 
     def _delete(self, chosen: list[Archived]) -> tuple[list[Archived], OSError | None]:
         """Delete files; return those that are gone by it, and the last refusal. Blocks on the disk."""
         deleted, refusal = [], None
         for file in chosen:
-            pulse.beat()
+            heartbeat.beat()
             try:
                 if archive.delete(self._own.spool, file):
                     deleted.append(file)

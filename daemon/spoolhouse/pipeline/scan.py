@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spoolhouse import metrics, pulse
+from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.spool import layout
 from spoolhouse.spool.layout import Place
 
@@ -36,12 +36,12 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strange:
+class Ignored:
     """Something in the spool that will not be taken, and why."""
 
     path: str
     reason: str
-    mend: str = ""
+    hint: str = ""
     """What a person has to do for it; empty where it may well stay as it is."""
     count: int = 1
     """How many files, or folders, it stands for."""
@@ -49,81 +49,81 @@ class Strange:
     """Nobody knows what it holds: there may be files to be taken."""
 
 
-def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Strange]:
+def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Ignored]:
     """Yield all that lies where files are dropped. Never descends into archives, never follows a link."""
     for entry in _entries(spool):
-        if isinstance(entry, Strange):
+        if isinstance(entry, Ignored):
             yield entry
         elif entry.name in _NEVER_OUR_BUSINESS or entry.name.startswith("."):
             continue
         elif not entry.is_dir(follow_symlinks=False):
-            yield Strange(path=entry.path, reason="not at {type}/{project}/")
+            yield Ignored(path=entry.path, reason="not at {type}/{project}/")
         elif entry.name not in types:
-            yield Strange(path=entry.path, reason="no such event type")
+            yield Ignored(path=entry.path, reason="no such event type")
         else:
             yield from _scan_type(entry, project_id)
 
 
-def _scan_type(type_folder: os.DirEntry[str], project_id: str | None) -> Iterator[Seen | Strange]:
+def _scan_type(type_folder: os.DirEntry[str], project_id: str | None) -> Iterator[Seen | Ignored]:
     for project in _entries(Path(type_folder.path)):
-        if isinstance(project, Strange):
+        if isinstance(project, Ignored):
             yield project
         elif project.name.startswith("."):
             continue
         elif not project.is_dir(follow_symlinks=False):
-            yield Strange(path=project.path, reason="not at {type}/{project}/")
+            yield Ignored(path=project.path, reason="not at {type}/{project}/")
         elif project_id is None or project.name == project_id:
             yield from _scan_project(type_folder.name, project)
 
 
-def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Strange]:
+def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Ignored]:
     others, example = 0, ""
     for entry in _entries(Path(project.path)):
-        if isinstance(entry, Strange):
+        if isinstance(entry, Ignored):
             yield entry
         elif layout.encoding(entry.name) is not None:
             yield from _scan_file(type_name, project.name, entry)
         elif entry.is_dir(follow_symlinks=False):
             if entry.name not in {layout.PROCESSED, layout.FAILED} and not entry.name.startswith("."):
-                yield Strange(path=entry.path, reason="not at {type}/{project}/")
+                yield Ignored(path=entry.path, reason="not at {type}/{project}/")
         elif not layout.is_passing(entry.name):
             others, example = others + 1, min(example or entry.name, entry.name)
     if others:
         what = "1 file has" if others == 1 else f"{others} files have"
         reason = f"{what} none of the suffixes {', '.join(layout.SUFFIXES)}: {example}"
-        yield Strange(path=project.path, reason=reason, count=others)
+        yield Ignored(path=project.path, reason=reason, count=others)
 
 
-def _scan_file(type_name: str, project: str, entry: os.DirEntry[str]) -> Iterator[Seen | Strange]:
+def _scan_file(type_name: str, project: str, entry: os.DirEntry[str]) -> Iterator[Seen | Ignored]:
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return
     except OSError as error:
-        yield Strange(path=entry.path, reason=error.strerror or "cannot be looked at", unread=True)
+        yield Ignored(path=entry.path, reason=error.strerror or "cannot be looked at", unread=True)
         return
     if stat.S_ISREG(status.st_mode):
         place = Place(type=type_name, project=project, name=entry.name)
         yield Seen(place=place, size=status.st_size, mtime_ns=status.st_mtime_ns)
     else:
-        yield Strange(path=entry.path, reason="not a regular file")
+        yield Ignored(path=entry.path, reason="not a regular file")
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Strange]:
+def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Ignored]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                pulse.beat()  # a scan may take as long as the folder is large
+                heartbeat.beat()  # a scan may take as long as the folder is large
                 yield entry
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        mend = "let the daemon's user read and write it" if isinstance(error, PermissionError) else "see to its disk"
+        hint = "let the daemon's user read and write it" if isinstance(error, PermissionError) else "see to its disk"
         reason = f"cannot be listed: {error.strerror}"
-        yield Strange(path=os.fspath(folder), reason=reason, mend=mend, unread=True)
+        yield Ignored(path=os.fspath(folder), reason=reason, hint=hint, unread=True)
 
 
-def beside(root: Path, base_path: str, types: Collection[str]) -> Strange | None:
+def beside(root: Path, base_path: str, types: Collection[str]) -> Ignored | None:
     """Return a type folder that stands beside the spool `root` (…/`base_path`), if that has none itself.
 
     Somebody has taken the folder above for the spool, and nothing of it would ever be taken.
@@ -135,11 +135,11 @@ def beside(root: Path, base_path: str, types: Collection[str]) -> Strange | None
     if found is None:
         return None
     reason = f"it stands beside the spool, {root}, which has no folder of an event type"
-    mend = 'set spool.base_path to "" (--base-path "") if that is where files are dropped, or move them into the spool'
-    return Strange(path=os.fspath(above / found), reason=reason, mend=mend)
+    hint = 'set spool.base_path to "" (--base-path "") if that is where files are dropped, or move them into the spool'
+    return Ignored(path=os.fspath(above / found), reason=reason, hint=hint)
 
 
-class Quiet:
+class StabilityFilter:
     """Decides which files have stopped changing. Pure: both clocks are arguments."""
 
     def __init__(self, quiet: float, most: int = MOST_WATCHED) -> None:
@@ -179,7 +179,7 @@ class Stock:
     files: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
-    strange: list[Strange] = field(default_factory=list)
+    strange: list[Ignored] = field(default_factory=list)
     ready: list[Seen] = field(default_factory=list)
     """Complete files, the oldest first."""
     more: bool = False
@@ -187,11 +187,11 @@ class Stock:
     unrefused: int = 0
     """Pending files, but for those that could not be claimed a moment ago."""
 
-    def counted(self, found: Iterable[Seen | Strange]) -> Iterator[Seen]:
+    def counted(self, found: Iterable[Seen | Ignored]) -> Iterator[Seen]:
         """Count all of `found`, for people and gauges too; yield the pending files."""
         not_taken = 0
         for item in found:
-            if isinstance(item, Strange):
+            if isinstance(item, Ignored):
                 not_taken += item.count
                 if len(self.strange) < _MOST_STRANGE:
                     self.strange.append(item)

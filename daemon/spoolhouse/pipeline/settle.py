@@ -13,20 +13,20 @@ from functools import partial
 
 import structlog
 
-from spoolhouse import metrics, pulse, recent
-from spoolhouse.channel import Receiver
-from spoolhouse.core.ledger import Entry, Lineage
-from spoolhouse.core.parts import Part
-from spoolhouse.core.shipment import FileStats, Shipment
-from spoolhouse.core.status import RecentFile
 from spoolhouse.failpoints import reach
-from spoolhouse.pipeline.disk import Disk, concerns_all, refusal
-from spoolhouse.progress import Progress
+from spoolhouse.monitoring import heartbeat, metrics, recent_activity
+from spoolhouse.monitoring.progress import Progress
+from spoolhouse.monitoring.status_model import RecentFile
+from spoolhouse.pipeline.channel import Receiver
+from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal
 from spoolhouse.spool import layout
-from spoolhouse.spool.home import Home
+from spoolhouse.spool.append_watch import AppendWatch
+from spoolhouse.spool.finalize import Finalizer
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
-from spoolhouse.spool.moves import Moves
-from spoolhouse.spool.tails import Tails
+from spoolhouse.spool.lineage import Entry, Lineage
+from spoolhouse.spool.row_ranges import RowRange
+from spoolhouse.spool.shipment import FileStats, Shipment
 
 log = structlog.get_logger(__name__)
 _AT_ONCE = 256
@@ -53,7 +53,7 @@ class Acknowledged:
     shipment: Shipment
     batch: str
     table: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[RowRange, ...] = ()
     refused: Mapping[int, int] = field(default_factory=dict)
     left_out: Mapping[int, int] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class Acknowledged:
 class Complete:
     """A claimed file holds nothing (more) to send."""
 
-    home: Home
+    instance: Instance
     file: int
 
 
@@ -105,7 +105,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class SettleOptions:
     """What happens to a file in the end."""
 
     delete: bool
@@ -117,13 +117,13 @@ class Ending:
 class Settler:
     """The settle stage. It is one task: what it does to a journal happens in one order."""
 
-    homes: dict[str, Home]
-    tails: Tails
-    ending: Ending
+    instances: dict[str, Instance]
+    append_watch: AppendWatch
+    settle_options: SettleOptions
     record: Callable[[Sequence[Entry]], Awaitable[bool]]
     """Returns true once the ledger has the entries; false after a stop, if the next start is to write them."""
     progress: Progress
-    disk: Disk
+    disk: DiskRetry
     wake: asyncio.Event
     """Set after moves: a file of the same name may be waiting to be claimed."""
     outcome: Outcome = field(default_factory=Outcome)
@@ -140,9 +140,9 @@ class Settler:
                 return
             complete = []
             for item in items:
-                pulse.beat()
+                heartbeat.beat()
                 if isinstance(item, Complete):
-                    await self._settle(item.home, [item.file])
+                    await self._settle(item.instance, [item.file])
                 elif self._note(item).is_complete:
                     complete.append(self._open.pop(item.shipment.id))
             if not await self.record([entry for state in complete for entry in self._entries(state)]):
@@ -161,11 +161,11 @@ class Settler:
     async def _try_again(self) -> None:
         now = time.monotonic()
         due: dict[str, list[int]] = {}
-        for (instance, number), stuck in self.stuck.items():
+        for (instance_id, number), stuck in self.stuck.items():
             if stuck.due <= now:
-                due.setdefault(instance, []).append(number)
-        for instance, numbers in due.items():
-            await self._settle(self.homes[instance], numbers)
+                due.setdefault(instance_id, []).append(number)
+        for instance_id, numbers in due.items():
+            await self._settle(self.instances[instance_id], numbers)
 
     def _note(self, item: Counted | Acknowledged) -> _Open:
         state = self._open.setdefault(item.shipment.id, _Open())
@@ -179,13 +179,13 @@ class Settler:
         """Yield what the ledger is to know of a complete shipment."""
         assert state.counted is not None  # noqa: S101  # it is complete
         shipment = state.counted.shipment
-        home = self.homes[shipment.instance]
+        instance = self.instances[shipment.instance]
         parts = {item.batch: item.parts for item in state.acknowledged}
         # Of a file without a valid line, too, the ledger says that it was here, and that it is done with.
         without = set(state.counted.stats) - {lineage.file for lineage in state.counted.lineage}
         nothing = [Lineage(batch=f"{shipment.id}:", table="", file=n, start=0, end=0, first=0, rows=0) for n in without]
         for lineage in (*state.counted.lineage, *nothing):
-            file = home.files[lineage.file]
+            file = instance.files[lineage.file]
             yield Entry(
                 lineage=lineage,
                 place=str(file.place),
@@ -199,72 +199,72 @@ class Settler:
         """Record that a shipment is complete, and settle the files that it completes."""
         assert state.counted is not None  # noqa: S101  # it is complete
         shipment, stats = state.counted.shipment, state.counted.stats
-        home = self.homes[shipment.instance]
+        instance = self.instances[shipment.instance]
         for item in state.acknowledged:
             for number, refused in item.refused.items():
                 stats[number].refuse(item.table, refused)
                 stats[number].left_out += item.left_out.get(number, 0)
         reach("settle.complete")
-        await self.disk.persist(home.folder, partial(home.acknowledge, shipment, stats))
+        await self.disk.persist(instance.folder, partial(instance.acknowledge, shipment, stats))
         reach("settle.acknowledged")
         _count(shipment, stats)
         done = []
         for number, more in stats.items():
-            home.files[number].stats.add(more)
-            home.unacknowledged[number] -= 1
-            if not home.unacknowledged[number]:
-                del home.unacknowledged[number]
+            instance.files[number].stats.add(more)
+            instance.unacknowledged[number] -= 1
+            if not instance.unacknowledged[number]:
+                del instance.unacknowledged[number]
                 done.append(number)
-        await self._settle(home, done)
+        await self._settle(instance, done)
 
-    async def _settle(self, home: Home, numbers: list[int]) -> None:
+    async def _settle(self, instance: Instance, numbers: list[int]) -> None:
         """Move those files that are covered to their end; hand the others back to be looked at again."""
-        ready, again = await asyncio.to_thread(_sort, home, numbers)
+        ready, again = await asyncio.to_thread(_sort, instance, numbers)
         reach("settle.sorted")
-        moves = Moves(
-            home,
+        moves = Finalizer(
+            instance,
             ready,
-            delete=self.ending.delete,
-            append_watch_ms=self.ending.append_watch_ms,
-            now_ms=self.ending.now_ms,
+            delete=self.settle_options.delete,
+            append_watch_ms=self.settle_options.append_watch_ms,
+            now_ms=self.settle_options.now_ms,
         )
         if ready:
-            await self.disk.persist(home.folder, moves.go_on)
-            self._note_refusals(home, moves)
+            await self.disk.persist(instance.folder, moves.go_on)
+            self._note_refusals(instance, moves)
         reach("settle.settled")
         for number in (*again, *moves.grown):
-            self.stuck.pop((home.instance, number), None)
-            self.tails.watch(home, number)
+            self.stuck.pop((instance.id, number), None)
+            self.append_watch.watch(instance, number)
         if moves.done:
             self.wake.set()
         for number in moves.done:
-            file = home.files[number]
+            file = instance.files[number]
             self._tell(file)
-            if file.target is None or self.ending.append_watch_ms == 0:
-                del home.files[number]
+            if file.target is None or self.settle_options.append_watch_ms == 0:
+                del instance.files[number]
             else:
-                self.tails.watch(home, number)
+                self.append_watch.watch(instance, number)
 
-    def _note_refusals(self, home: Home, moves: Moves) -> None:
+    def _note_refusals(self, instance: Instance, moves: Finalizer) -> None:
         """Remember which files are to be tried again, and when; say so ever less often."""
         full = None
         for number in moves.done:
-            self.stuck.pop((home.instance, number), None)
+            self.stuck.pop((instance.id, number), None)
         for number, error in moves.refused.items():
-            stuck = self.stuck.setdefault((home.instance, number), Stuck())
+            stuck = self.stuck.setdefault((instance.id, number), Stuck())
             stuck.attempts += 1
-            stuck.due = time.monotonic() + self.disk.persistence.pause(stuck.attempts)
+            stuck.due = time.monotonic() + self.disk.retry_policy.pause(stuck.attempts)
             stuck.disk_is_full = concerns_all(error)
-            file = home.files[number]
+            file = instance.files[number]
             if stuck.disk_is_full:
-                full = full or refusal(home.spool / layout.final_folder(file.place, failed=False), error)
+                full = full or refusal(instance.spool / layout.final_folder(file.place, failed=False), error)
             elif stuck.attempts & (stuck.attempts - 1) == 0:
-                mend = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
-                log.error("file_not_moved", path=str(file.place), error=error.strerror, mend=mend)
+                hint = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
+                log.error("file_not_moved", path=str(file.place), error=error.strerror, hint=hint)
         if full is not None:
-            self.disk.refused(home.spool, full)
+            self.disk.refused(instance.spool, full)
         elif not any(stuck.disk_is_full for stuck in self.stuck.values()):
-            self.disk.took(home.spool)
+            self.disk.took(instance.spool)
 
     def _tell(self, file: JournalledFile) -> None:
         """Say in one line what became of a file."""
@@ -277,7 +277,7 @@ class Settler:
         destination = "" if file.target is None else os.fsencode(file.target).decode("utf-8", "backslashreplace")
         outcome = "failed" if stats.failure else "processed" if destination else "deleted"
         metrics.FILES.labels(file.place.type, outcome).inc()
-        now = self.ending.now_ms()
+        now = self.settle_options.now_ms()
         seconds = round((now - file.claimed_ms) / 1000, 3)
         odd = stats.rejected or stats.mismatched or stats.expired or stats.future
         say = log.error if stats.failure else log.warning if odd else log.info
@@ -297,7 +297,7 @@ class Settler:
             seconds=seconds,
         )
         rows = sum(stats.rows.values())
-        recent.settled(
+        recent_activity.settled(
             RecentFile(
                 path=str(file.place),
                 destination=destination or None,
@@ -312,13 +312,13 @@ class Settler:
         self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
 
 
-def _sort(home: Home, numbers: list[int]) -> tuple[list[int], list[int]]:
+def _sort(instance: Instance, numbers: list[int]) -> tuple[list[int], list[int]]:
     """Return the files that can be moved now, and those that grew or are only watched. Blocks on the disk."""
     ready, again = [], []
     for number in numbers:
-        file = home.files[number]
+        file = instance.files[number]
         try:
-            size = home.size(number)
+            size = instance.size(number)
         except OSError:
             size = 0  # gone, or told when it is to be moved
         if file.state is FileState.FINAL or (size > file.planned_to and not file.stats.failure):

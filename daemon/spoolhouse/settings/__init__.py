@@ -13,11 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.events import EventsSettings
-from spoolhouse.settings.operation import HttpSettings, LogSettings
-from spoolhouse.settings.spool import RetentionSettings, SpoolSettings
-from spoolhouse.settings.work import (
+from spoolhouse.settings.batching import (
     AdoptSettings,
     BatchSettings,
     RejectSettings,
@@ -25,6 +21,10 @@ from spoolhouse.settings.work import (
     ShutdownSettings,
     WorkerSettings,
 )
+from spoolhouse.settings.clickhouse import ClickHouseSettings
+from spoolhouse.settings.events import EventsSettings
+from spoolhouse.settings.serving import HttpSettings, LogSettings
+from spoolhouse.settings.spool import RetentionSettings, SpoolSettings
 
 ENV_PREFIX = "SPOOLHOUSE_"
 ENV_DELIMITER = "__"

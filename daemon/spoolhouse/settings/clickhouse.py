@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from spoolhouse.core.hosts import name_of, urls_of
-from spoolhouse.core.naming import LOCAL, Shards
-from spoolhouse.settings.group import Group, Seconds
+from spoolhouse.events.naming import LOCAL, Shards
+from spoolhouse.settings.base import Group, Seconds
+from spoolhouse.store.clickhouse.failover import name_of, urls_of
 
 URL_SCHEMES = ("clickhouse", "clickhouses", "clickhouse+aioch", "clickhouses+aioch", "http", "https", "chdb")
 

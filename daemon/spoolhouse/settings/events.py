@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from spoolhouse.settings.group import Group, Live
+from spoolhouse.settings.base import Group, Live
 
 
 class EventsSettings(Group):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 from spoolhouse.settings import ENV_DELIMITER, ENV_PREFIX, Settings
-from spoolhouse.settings.group import RELOADABLE
+from spoolhouse.settings.base import RELOADABLE
 
 _WIDTH = 120
 _LIVE = "  # live"

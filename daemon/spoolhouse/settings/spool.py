@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ByteSize, Field, field_validator
 
 from spoolhouse.errors import BadSettingError
-from spoolhouse.settings.group import MIB, YEAR, Group, Live, Reserve, Seconds, Size, number
+from spoolhouse.settings.base import MIB, YEAR, Group, Live, Reserve, Seconds, Size, number
 
 
 class SpoolSettings(Group):

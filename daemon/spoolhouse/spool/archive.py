@@ -9,9 +9,9 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePath
 
-from spoolhouse.core.retention import Archived
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import files, layout
+from spoolhouse.spool import fs, layout
+from spoolhouse.spool.archive_limits import Archived
 
 
 def archived(spool: Path) -> Iterator[Archived]:
@@ -22,17 +22,19 @@ def archived(spool: Path) -> Iterator[Archived]:
                 yield from _in(spool, folder)
 
 
-def settled(spool: Path, folders: Sequence[str], homes: Collection[str] | None = None) -> Iterator["os.DirEntry[str]"]:
+def settled(
+    spool: Path, folders: Sequence[str], instances: Collection[str] | None = None
+) -> Iterator["os.DirEntry[str]"]:
     """Yield all that is in these folders of `homes` (`{type}/{project}`, as text), or of all projects.
 
     Raises OSError where it may not be listed: for a person, that is not the same as nothing.
     """
-    kinds = None if homes is None else {home.partition("/")[0] for home in homes}
+    kinds = None if instances is None else {instance.partition("/")[0] for instance in instances}
     for kind in listed(spool):
         if kind.name == layout.REJECTED or (kinds is not None and layout.text(PurePath(kind.name)) not in kinds):
             continue
         for project in listed(Path(kind.path)):
-            if homes is None or layout.text(PurePath(kind.name, project.name)) in homes:
+            if instances is None or layout.text(PurePath(kind.name, project.name)) in instances:
                 for folder in folders:
                     yield from listed(Path(project.path, folder))
 
@@ -110,11 +112,11 @@ def delete(spool: Path, file: Archived) -> bool:
 @contextlib.contextmanager
 def _opened(spool: Path, folder: PurePath) -> Iterator[int]:
     """Open a folder of the spool, through no link."""
-    descriptor = files.open_folder(spool)
+    descriptor = fs.open_folder(spool)
     try:
         for part in folder.parts:
             try:
-                inner = files.open_folder(Path(part), folder=descriptor)
+                inner = fs.open_folder(Path(part), folder=descriptor)
             except OSError as error:
                 raise NotADirectoryError(error.errno, "not a folder", part) from error
             os.close(descriptor)

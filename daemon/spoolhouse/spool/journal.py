@@ -16,13 +16,13 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from spoolhouse.core.parts import Cut, Part
-from spoolhouse.core.shipment import Extent, FileStats, Limits, Segment, Shipment
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool.formats import FORMAT, SCHEMA, UPGRADES
+from spoolhouse.spool.journal_formats import FORMAT, SCHEMA, UPGRADES
+from spoolhouse.spool.journal_rollback_guard import RollbackGuard
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.mark import Mark
+from spoolhouse.spool.row_ranges import RowRange, SplitRange
+from spoolhouse.spool.shipment import Extent, FileStats, Limits, Segment, Shipment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ class Journal:
         self._path = path
         self._instance = instance
         self._lock = threading.Lock()
-        self._mark = Mark(path)
+        self._mark = RollbackGuard(path)
         if not create and not path.is_file():
             raise JournalError(f"{path}: the journal is missing")
         try:
@@ -219,7 +219,7 @@ class Journal:
         with self._transaction("end_round") as database:
             database.execute("INSERT INTO round VALUES (?, ?, ?, ?)", (shipment, number, *end))
 
-    def cut(self, shipment: str, batch: str, whole: Part, parts: Iterable[Part]) -> None:
+    def cut(self, shipment: str, batch: str, whole: RowRange, parts: Iterable[RowRange]) -> None:
         """Record that `whole` (a batch, or a part of it) will be sent as `parts`, never again as one."""
         with self._transaction("cut") as database:
             database.execute("DELETE FROM part WHERE batch = ? AND first = ?", (batch, whole.first))
@@ -227,7 +227,7 @@ class Journal:
                 "INSERT INTO part VALUES (?, ?, ?, '', ?)", [(batch, part.first, part.end, shipment) for part in parts]
             )
 
-    def refuse(self, shipment: str, batch: str, part: Part, refusal: str) -> None:
+    def refuse(self, shipment: str, batch: str, part: RowRange, refusal: str) -> None:
         """Record that ClickHouse refuses the one row of `part`, and its words for it."""
         with self._transaction("refuse") as database:
             database.execute(
@@ -239,11 +239,13 @@ class Journal:
         with self._transaction("reconsider") as database:
             database.execute("UPDATE part SET refusal = '' WHERE batch = ?", (batch,))
 
-    def cuts(self, batch: str) -> tuple[Cut, ...]:
+    def cuts(self, batch: str) -> tuple[SplitRange, ...]:
         """Return the parts of a batch that was cut up, in order; none of one that is whole."""
         with self._transaction("cuts") as database:
             rows = database.execute("SELECT first, end, refusal FROM part WHERE batch = ? ORDER BY first", (batch,))
-            return tuple(Cut(part=Part(first=first, end=end), refusal=refusal) for first, end, refusal in rows)
+            return tuple(
+                SplitRange(part=RowRange(first=first, end=end), refusal=refusal) for first, end, refusal in rows
+            )
 
     def moving(self, targets: Mapping[int, PurePath]) -> None:
         """Record where files are about to be moved, before they are."""
@@ -330,8 +332,8 @@ def _meant(path: Path, error: Exception) -> SpoolhouseError:
     """Return what an error of the database asks for: to try again, or to leave the journal as it is."""
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, OSError) or (code is not None and code & _PRIMARY in _REFUSALS):
-        mend = "make room on its disk, and let the daemon's user write there"
-        return DiskError(f"{path}: {getattr(error, 'strerror', None) or error}", mend=mend)
+        hint = "make room on its disk, and let the daemon's user write there"
+        return DiskError(f"{path}: {getattr(error, 'strerror', None) or error}", hint=hint)
     return JournalError(f"{path}: {error}")
 
 

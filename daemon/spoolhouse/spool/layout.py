@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 
 STATE = ".spoolhouse"
 CLAIMED = "claimed"
-LEAVING = "leaving"
+REMOVING = "leaving"
 PROCESSED = "processed"
 FAILED = "failed"
 REJECTED = "rejected"
@@ -128,18 +128,18 @@ def dropped_at(path: PurePath) -> tuple[Place, ...]:
     return ()
 
 
-def extended(name: str, ending: str) -> str:
+def extended(name: str, settle_options: str) -> str:
     """Return `name` with `ending` after it; what a file system would find too long is cut off before `ending`.
 
     The limit counts bytes, and a cut does not leave half a character.
     """
-    room = _LONGEST_NAME - len(os.fsencode(ending))
+    room = _LONGEST_NAME - len(os.fsencode(settle_options))
     raw = os.fsencode(name)
     if len(raw) > room:
         while room > 0 and raw[room] & 0xC0 == 0x80:  # noqa: PLR2004  # a byte that continues a character
             room -= 1
         name = os.fsdecode(raw[:room])
-    return name + ending
+    return name + settle_options
 
 
 def reason_name(name: str) -> str:

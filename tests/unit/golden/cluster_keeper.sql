@@ -1,4 +1,4 @@
--- Generated from the declarations in spoolhouse.core.events; do not edit. To regenerate:
+-- Generated from the declarations in spoolhouse.events.builtin; do not edit. To regenerate:
 --     spoolhouse migrate --print > config/schema.sql
 --
 -- Names are unqualified: run it in the database of your choice. For a database that exists already, use

@@ -8,13 +8,7 @@ import re
 import ssl
 from dataclasses import dataclass
 
-from spoolhouse.errors import (
-    OperatorError,
-    RejectedDataError,
-    StoreError,
-    TransientError,
-    UnreachableError,
-)
+from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError, UnreachableError
 
 _LONGEST_MESSAGE = 600
 _GRANT = re.compile(r"the grant (?P<grant>.+? ON [^\s,;]*[^\s,;.])")
@@ -32,22 +26,22 @@ class Meaning:
     decision: type[StoreError]
     reason: str
     """A few words that stand before the server's own."""
-    mend: str = ""
+    hint: str = ""
     """What a person can do, naming the setting; empty where there is nothing to do but wait."""
     late: bool = False
     """It can come after a part was already committed: part of the insert may be in the table."""
 
 
-def _transient(reason: str, mend: str = "", *, late: bool = True) -> Meaning:
-    return Meaning(decision=TransientError, reason=reason, mend=mend, late=late)
+def _transient(reason: str, hint: str = "", *, late: bool = True) -> Meaning:
+    return Meaning(decision=TransientError, reason=reason, hint=hint, late=late)
 
 
 def _data(reason: str) -> Meaning:
     return Meaning(decision=RejectedDataError, reason=reason)
 
 
-def _operator(reason: str, mend: str, *, late: bool = False) -> Meaning:
-    return Meaning(decision=OperatorError, reason=reason, mend=mend, late=late)
+def _operator(reason: str, hint: str, *, late: bool = False) -> Meaning:
+    return Meaning(decision=OperatorError, reason=reason, hint=hint, late=late)
 
 
 _LOGIN = "check clickhouse.username and clickhouse.password"
@@ -307,24 +301,24 @@ def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
     """
     meaning = CODES.get(code, _UNKNOWN)
     words = first_line(message)
-    decision, mend = meaning.decision, meaning.mend
+    decision, hint = meaning.decision, meaning.hint
     in_view = _VIEW in message
     if in_view and decision is RejectedDataError:
-        decision, mend = OperatorError, "mend the materialized view, or its target; the table itself has the rows"
+        decision, hint = OperatorError, "mend the materialized view, or its target; the table itself has the rows"
     elif _TOO_WIDE.search(message) and not in_view:
         # Said before anything is written. Cut in two until each part is narrow enough, which a single row is.
         return RejectedDataError(f"the insert has too many partitions: {words}", code=code, ambiguous=ambiguous)
     elif decision is RejectedDataError and code != _UNKNOWN_CHOICE and _CONVERSION.search(message):
         # The value could be read as what the declaration says, and the column is of another type: it would refuse the
         # values of all other rows, too, and not one of them is at fault.
-        decision, mend = OperatorError, _DIFFERS
+        decision, hint = OperatorError, _DIFFERS
     if code == 497 and (found := _GRANT.search(message)):  # noqa: PLR2004  # ACCESS_DENIED, see CODES
-        mend = f"GRANT {found['grant']} to the user of clickhouse.username"
+        hint = f"GRANT {found['grant']} to the user of clickhouse.username"
     return decision(
         f"{meaning.reason}: {words}" if words else meaning.reason,
         code=code,
         ambiguous=ambiguous or meaning.late or in_view,
-        mend=mend,
+        hint=hint,
         in_view=in_view,
     )
 
@@ -341,21 +335,21 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
     if isinstance(root, ssl.SSLCertVerificationError):
         return OperatorError(
             f"the certificate of {where} is not trusted: {root.verify_message}",
-            mend="check clickhouse.url, or name the certificate's authority in clickhouse.tls_ca",
+            hint="check clickhouse.url, or name the certificate's authority in clickhouse.tls_ca",
         )
     if isinstance(root, ssl.SSLError) and _ALERT.search(str(root)):
         return OperatorError(
             f"{where} does not accept our certificate: {root.reason or root}",
             ambiguous=ambiguous,
-            mend="check clickhouse.tls_cert and clickhouse.tls_key",
+            hint="check clickhouse.tls_cert and clickhouse.tls_key",
         )
     words = first_line(str(root)) or type(root).__name__
-    mend = "check clickhouse.url, and that the server runs"
+    hint = "check clickhouse.url, and that the server runs"
     if where.startswith(("clickhouses", "https")):
         # With TLS 1.3 a client that shows no certificate is refused after it believes to be connected, and may see
         # nothing but a reset.
-        mend += "; it may want a client certificate (clickhouse.tls_cert)"
-    return UnreachableError(f"no answer from {where}: {words}", ambiguous=ambiguous, mend=mend)
+        hint += "; it may want a client certificate (clickhouse.tls_cert)"
+    return UnreachableError(f"no answer from {where}: {words}", ambiguous=ambiguous, hint=hint)
 
 
 def first_line(message: str) -> str:

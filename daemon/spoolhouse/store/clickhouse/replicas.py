@@ -13,11 +13,12 @@ from copy import copy
 
 import structlog
 
-from spoolhouse import metrics
-from spoolhouse.core.hosts import Roster
-from spoolhouse.core.ports import Driver, OneServer, Parameter, Rows, RowsInsert, Servers
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
-from spoolhouse.store.clickhouse.agreement import READ_ONLY, Standing, disagreement, look, uncounted
+from spoolhouse.monitoring import metrics
+from spoolhouse.store.clickhouse.driver import Driver, OneServer, Parameter, RowsInsert, Servers
+from spoolhouse.store.clickhouse.failover import HostSelector
+from spoolhouse.store.clickhouse.replica_check import READ_ONLY, ReplicaState, disagreement, look, uncounted
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,7 @@ class Server:
         if taken.any:
             self._answered(takes_rows=True)
 
-    async def look(self, tables: Collection[str]) -> Mapping[str, Standing]:
+    async def look(self, tables: Collection[str]) -> Mapping[str, ReplicaState]:
         """Return what it says of those of `tables` that it has, if they take rows."""
         with self._failing():
             seen = await look(self._driver, tables)
@@ -100,7 +101,7 @@ def _away(error: StoreError) -> UnreachableError | None:
     if error.code not in _LOST_KEEPER:
         return None
     return UnreachableError(
-        error.message, code=error.code, ambiguous=error.ambiguous, mend=error.mend, in_view=error.in_view
+        error.message, code=error.code, ambiguous=error.ambiguous, hint=error.hint, in_view=error.in_view
     )
 
 
@@ -122,13 +123,13 @@ class Replicas:
 
     are_several = True
 
-    def __init__(self, drivers: Mapping[str, Driver], roster: Roster) -> None:
+    def __init__(self, drivers: Mapping[str, Driver], roster: HostSelector) -> None:
         """Speak through `drivers`, by the names that `roster` has them under."""
         self._servers = {name: Server(name, driver, self._hear) for name, driver in drivers.items()}
         self._roster = roster
         self._tables: tuple[str, ...] = ()
         self._feeds: tuple[str, ...] = ()
-        self._seen: dict[str, Mapping[str, Standing]] = {}
+        self._seen: dict[str, Mapping[str, ReplicaState]] = {}
         """What was seen of the tables of each server, some time ago."""
         self._agreed: set[str] = set()
         """The servers that were looked at since they were last away."""
@@ -250,7 +251,7 @@ class Replicas:
             self._agreed.discard(name)
             raise OperatorError(
                 f"clickhouse.url: {why}",
-                mend="name one host there, or replicas of the same tables (Replicated… engines, one Keeper), with the"
+                hint="name one host there, or replicas of the same tables (Replicated… engines, one Keeper), with the"
                 " same views: `spoolhouse migrate` makes those, on each host by itself",
             )
         self._agreed.add(name)
@@ -268,7 +269,7 @@ class Replicas:
         self._agreed.discard(name)
         if self._roster.failed(name, time.monotonic(), random.random()):  # noqa: S311  # jitter is no secret
             metrics.SERVER_UP.labels(name).set(0)
-            log.warning("clickhouse_server_down", server=name, error=error.message, mend=error.mend)
+            log.warning("clickhouse_server_down", server=name, error=error.message, hint=error.hint)
 
 
 def servers_of(driver: Driver) -> Servers:

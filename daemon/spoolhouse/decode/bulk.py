@@ -1,0 +1,68 @@
+"""Reading a whole piece of lines in one go, where all of them are clean and of one shape."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, reduce
+from io import BytesIO
+from operator import or_
+from typing import Any, TypeVar
+
+import msgspec
+
+from spoolhouse.decode.fast_path import Shape, StrictRows, strict_rows, strict_struct
+from spoolhouse.events.declaration import EventType
+
+T = TypeVar("T")
+
+_BLANK = b" \t\r\n"
+_OPEN, _CLOSE = b"{}"
+
+
+class Bulk:
+    """The strict readers of one shape, made when the first piece of lines is tried as such."""
+
+    def __init__(self, events: Mapping[str, EventType], shape: Shape) -> None:
+        self._events = events
+        self._shape = shape
+        self._rows: dict[str, StrictRows] = {}
+
+    @cached_property
+    def names(self) -> Mapping[type, str]:
+        """The event type of each struct."""
+        return {strict_struct(event, self._shape): name for name, event in self._events.items()}
+
+    @cached_property
+    def decode_lines(self) -> Callable[[bytes], list[Any]]:
+        """The decoder of whole pieces; any ValueError means that not all lines are of this shape."""
+        return msgspec.json.Decoder(reduce(or_, self.names)).decode_lines
+
+    def rows(self, name: str) -> StrictRows:
+        """Return the function that makes rows of an event type's structs."""
+        if name not in self._rows:
+            self._rows[name] = strict_rows(self._events[name], self._shape)
+        return self._rows[name]
+
+
+def deep(frames: int, function: Callable[[bytes], T], data: bytes) -> T:
+    """Call `function` that many frames down.
+
+    How deeply nested a line may be depends on how deep in the stack its decoder runs. In bulk it must not take what
+    line by line is refused.
+    """
+    return deep(frames - 1, function, data) if frames else function(data)
+
+
+def one_object_a_line(data: bytes, count: int) -> bool:
+    """Tell whether `data`, in which `count` objects were decoded, has one of them on each line that is not blank.
+
+    The decoder does not look: to it line ends are white space, so that an object may have some in it, and its
+    neighbour may share its line. Inside an object no `{` can follow on a `}`.
+    """
+    for line in BytesIO(data):
+        if line[0] != _OPEN or line[-2] != _CLOSE:
+            content = line.strip(_BLANK)
+            if not content:
+                continue
+            if content[0] != _OPEN or content[-1] != _CLOSE:
+                return False
+        count -= 1
+    return count == 0

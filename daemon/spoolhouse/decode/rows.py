@@ -1,0 +1,16 @@
+"""What decode makes of lines, and what a store takes: canonical rows."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Canonical rows of one table.
+
+    `data` is UTF-8: `count` JSON arrays, one a line, each line ended by a newline, none empty. The arrays hold the
+    values of a table's columns in their declared order: text, numbers, null, times as RFC 3339 strings, JSON-valued
+    columns as JSON strings.
+    """
+
+    data: bytes
+    count: int

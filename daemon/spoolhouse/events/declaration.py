@@ -1,0 +1,249 @@
+"""What an event type is, as a value. DDL, validation, rows and the extraction SELECT are all derived from it.
+
+A declaration names JSON paths and SQL columns; nothing here knows a producer's bytes or a server.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Scalar = str | int | float | None
+Key = str | tuple[str, ...]
+"""A JSON key; as a tuple, the keys that lead to a nested value, one in the other."""
+
+
+class Kind(StrEnum):
+    """How a value is validated and what shape it has in a canonical row."""
+
+    TEXT = "text"
+    """A JSON string."""
+    CHOICE = "choice"
+    """A JSON string, one of `Column.choices`; an Enum8 in ClickHouse."""
+    SCALAR = "scalar"
+    """A JSON string or number; stored as the text of either."""
+    ANY = "any"
+    """A JSON string, stored as the text that it is; or any other value, stored as its JSON text."""
+    BOOLEAN = "boolean"
+    """true or false."""
+    INTEGER = "integer"
+    """A whole number within 64 bits, signed."""
+    INTEGER32 = "integer32"
+    """A whole number within 32 bits, signed."""
+    NUMBER = "number"
+    """Any JSON number that fits a double."""
+    TIME = "time"
+    """ISO-8601, or an epoch number in s, ms, µs or ns; a UTC DateTime64(3) in ClickHouse."""
+    JSON = "json"
+    """Any JSON value; stored as its text, byte for byte."""
+    NUMBERS = "numbers"
+    """An array of numbers."""
+    COUNTS = "counts"
+    """An array of whole numbers from 0 to 2^63-1; an Array(UInt64) in ClickHouse."""
+    TEXTS = "texts"
+    """An array of strings."""
+
+
+ARRAYS = frozenset({Kind.NUMBERS, Kind.COUNTS, Kind.TEXTS})
+"""Kinds that cannot be NULL in ClickHouse; an absent one is empty."""
+
+
+class Fill(StrEnum):
+    """What a column is filled with, other than a value of the event's."""
+
+    CLOCK = "clock"
+    """Absent: the shipment's journalled clock, the same on every replay."""
+    TYPE = "type"
+    """The event type's name, always."""
+    POSITION = "position"
+    """The row's place in its event, always: 0 for what the event itself says, and array elements count from 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column that a producer's event fills.
+
+    `keys` are the JSON keys that may hold it, the first one that is present and not null wins; `envelope_keys` count
+    only inside `{"type": …, "data": {…}}`, where they clash with nothing.
+    """
+
+    name: str
+    kind: Kind
+    keys: tuple[Key, ...] = ()
+    envelope_keys: tuple[str, ...] = ()
+    required: bool = False
+    nullable: bool = False
+    default: Scalar = None
+    """What an absent optional value becomes; None needs `nullable`."""
+    fill: Fill | None = None
+    inherited: bool = False
+    """In a row that is made of an array's element: its keys are those of the event, not the element's."""
+    choices: Mapping[str, int] = field(default_factory=dict)
+    low_cardinality: bool = False
+    """Few distinct values are known to occur: stored as LowCardinality(String)."""
+    bloom: float | None = None
+    """False positive rate of a bloom filter index, for ids that are looked up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A numeric column that a rollup sums up.
+
+    The view shows `{total}`, `{average}`, `{minimum}`, `{maximum}` where these are named, and p50/p95/p99 as
+    `p50_{column}` and so on where `quantiles` is set.
+    """
+
+    column: str
+    total: str
+    average: str
+    minimum: str | None = None
+    maximum: str | None = None
+    quantiles: bool = False
+
+
+class Grain(StrEnum):
+    """How much time a row of a rollup stands for; also the name of the column that says which."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Reckoning(StrEnum):
+    """What a tally makes of many lines."""
+
+    COUNT = "count"
+    SUM = "sum"
+    FIRST = "first"
+    """The smallest value."""
+    LAST = "last"
+    """The largest value."""
+    DISTINCT = "distinct"
+    """How many different values there are: exact for some thousands, then estimated."""
+
+
+Only = Mapping[str, tuple[str, ...]]
+"""Which lines count: those that have one of the texts in each of these columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One more figure of a rollup, beside its measure; the view shows it as `name`."""
+
+    name: str
+    reckoning: Reckoning = Reckoning.COUNT
+    column: str = ""
+    """What is reckoned; a COUNT counts lines and has none."""
+    only: Only = field(default_factory=dict)
+    """For COUNT and SUM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollup:
+    """Figures of one table by time: an AggregatingMergeTree target, a materialized view into it, a view to read."""
+
+    name: str
+    """The readable view's name, without the prefix: the name that the seed gave it."""
+    time: str
+    """The time column whose hour or day groups the rows."""
+    grain: Grain = Grain.HOUR
+    keys: tuple[str, ...]
+    """Columns of the source table, in the order of the target's key; the time stands before the last `trailing`."""
+    trailing_keys: tuple[str, ...] = ()
+    """Keys that come after the time in the sorting key."""
+    shown_by: tuple[str, ...] | None = None
+    """The keys that the view has a row for; None: all of them, with the time."""
+    only: Only = field(default_factory=dict)
+    """Which lines are in it at all."""
+    count: str = "count"
+    """What the view calls the number of lines."""
+    tallies: tuple[Tally, ...] = ()
+    measure: Measure | None = None
+    error_status: str | None = None
+    """The `status` value that counts as an error: the view then has `error_count` and `error_rate`."""
+    count_when: str | None = None
+    """Count only lines where this column is present (a trace is written at its start and again at its end)."""
+    ttl_days: int = 730
+    version: int = 1
+    """To be raised with every change of what is counted or how it is grouped: the rollup is then built anew, from the
+    rows, under a name of its own, while the old one goes on being read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A data skipping index, besides those of `Column.bloom`."""
+
+    columns: tuple[str, ...]
+    type: Literal["minmax", "set(0)"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that we own, without its prefix and without the columns that Spoolhouse itself adds."""
+
+    name: str
+    columns: tuple[Column, ...]
+    order_by: tuple[str, ...]
+    time: str
+    """The event time: monthly partitions and TTL hang on it."""
+    ttl_days: int
+    indexes: tuple[Index, ...] = ()
+    rollups: tuple[Rollup, ...] = ()
+
+    def column(self, name: str) -> Column:
+        """Return the column called `name`; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowSource:
+    """Rows that an event brings for one table: one of the event as a whole, or one for each element of an array."""
+
+    table: Table
+    columns: tuple[Column, ...]
+    """The table's columns, in its order, each with the keys that this event has its value under."""
+    each: str = ""
+    """The key of an array of objects: a row for each. Empty: one row, of the event itself."""
+    when: str = ""
+    """One row at most: only of an event where this column's value is present."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One kind of event: the discriminator value that producers write, and the tables that its lines land in."""
+
+    name: str
+    table: Table
+    """Where the event itself lands, a row for each line."""
+    columns: tuple[Column, ...] = ()
+    """The table's columns with this type's own keys and requirements, where they are not the table's."""
+    children: tuple[RowSource, ...] = ()
+    """The rows that it brings for other tables."""
+    needs: tuple[str, ...] = ()
+    """Top-level keys of which at least one has to be present."""
+    project: str = "project_id"
+    """The column that says whose event it is."""
+
+    @property
+    def parts(self) -> tuple[RowSource, ...]:
+        """All that a line brings, its own row first."""
+        return (RowSource(table=self.table, columns=self.columns or self.table.columns), *self.children)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables that its lines land in, its own first."""
+        return tuple(dict.fromkeys(part.table.name for part in self.parts))
+
+    def column(self, name: str) -> Column:
+        """Return a column of its own row as this type fills it; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        return self.table.column(name)
+
+
+def tables(events: Mapping[str, EventType]) -> Mapping[str, Table]:
+    """Return the tables that the lines of `events` land in, by name, each once."""
+    return {part.table.name: part.table for event in events.values() for part in event.parts}

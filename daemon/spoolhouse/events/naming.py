@@ -1,0 +1,57 @@
+"""What our tables and views are called, and how they are told apart in a database, and in a cluster."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from spoolhouse.events.declaration import Rollup, Table
+
+LOCAL = "local_"
+"""In a cluster it stands after the prefix in the names of the tables that hold a shard's own rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shards:
+    """What inserts have to know of a cluster."""
+
+    cluster: str
+    prefix: str
+    """What the names of the Distributed tables begin with: there a batch is looked for on all shards, because who had
+    it before, and died, may have sent it to another one."""
+    through: bool
+    """Inserts go through them, too. What is found of a batch then says nothing of the other shards, and each shard
+    knows the token: a batch in doubt is sent again, as a whole, and no more is asked."""
+
+
+def target_name(rollup: Rollup, *, prefix: str) -> str:
+    """Return the name of the table that holds the figures, a row for each batch and combination of keys."""
+    stem = rollup.name.removesuffix("_stats")
+    stem = stem if stem != rollup.name else f"{rollup.name}_figures"
+    return prefix + (stem if rollup.version == 1 else f"{stem}_v{rollup.version}")
+
+
+def feed_name(rollup: Rollup, *, prefix: str) -> str:
+    """Return the name of the materialized view that fills the target."""
+    return target_name(rollup, prefix=prefix) + "_feed"
+
+
+def view_name(rollup: Rollup, *, prefix: str) -> str:
+    """Return the name of the view to read."""
+    return prefix + rollup.name
+
+
+def versions(rollup: Rollup) -> tuple[Rollup, ...]:
+    """Return the rollup as it is named in each of its versions so far, the first one first."""
+    return tuple(replace(rollup, version=version) for version in range(1, rollup.version + 1))
+
+
+def names_of(table: Table) -> Iterator[str]:
+    """Yield, without the prefix, every name that a table and its rollups take.
+
+    Also those of a rollup's earlier versions, whose targets stay, and those of each shard's own tables in a cluster.
+    """
+    yield from (table.name, LOCAL + table.name)
+    for rollup in table.rollups:
+        yield view_name(rollup, prefix="")
+        for version in versions(rollup):
+            for name in (target_name(version, prefix=""), feed_name(version, prefix="")):
+                yield from (name, LOCAL + name)

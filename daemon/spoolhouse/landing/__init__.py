@@ -1,1 +1,0 @@
-"""What ClickHouse has of a batch, and how the rest is brought there. Tokens prevent doubles; this is the proof."""

@@ -1,0 +1,32 @@
+"""The metrics as Prometheus reads them. It is imported with the HTTP server: nobody else needs the library."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from spoolhouse.monitoring import metrics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Ours(Collector):
+    def collect(self) -> Iterator[Metric]:
+        for metric in metrics.ALL:
+            family = Metric(metric.name.removesuffix("_total"), metric.documentation, metric.kind)
+            for name, labels, value in metric.samples():
+                family.add_sample(name, dict(labels), value)
+            yield family
+
+
+_REGISTRY = CollectorRegistry()
+"""Not the library's global one, which may hold what other code has registered."""
+_REGISTRY.register(_Ours())
+# The names that every Prometheus client uses: process_resident_memory_bytes, process_cpu_seconds_total and so on.
+ProcessCollector(registry=_REGISTRY)
+
+
+def text() -> bytes:
+    """Return all metrics as they are now, and those of the process."""
+    return generate_latest(_REGISTRY)

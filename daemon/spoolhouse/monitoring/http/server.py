@@ -1,0 +1,233 @@
+"""The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
+
+It is bound before the first look at ClickHouse, answers from memory alone, and is no way to harm the daemon: no request
+changes anything, no body is read, there are never more than a few connections, each of which gets a few answers, and
+only whoever asks by a name of its own reads what it says.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import logging
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
+
+from spoolhouse.errors import BadSettingError
+from spoolhouse.monitoring.exposition import CONTENT_TYPE
+from spoolhouse.monitoring.http.page import Page
+from spoolhouse.monitoring.status_model import Liveness, Readiness, Status
+
+log = structlog.get_logger(__name__)
+
+MOST_CONNECTIONS = 64
+MOST_REQUESTS = 100
+"""Answers that one connection gets: whoever sends thousands at once has to come again, behind others."""
+_IDLE_SECONDS = 15.0
+_LONGEST_LINE = 4096
+_CLOSING_SECONDS = 1.0
+_SERVICE_UNAVAILABLE = 503
+_MISDIRECTED = 421
+_Answered = dict[object, int]
+"""How many requests there were on each connection."""
+
+
+class Source(Protocol):
+    """Who knows what is served. No method blocks."""
+
+    def liveness(self) -> Liveness:
+        """Return whether the stages are alive."""
+
+    def readiness(self) -> Readiness:
+        """Return whether ClickHouse takes rows of all types."""
+
+    def status(self) -> Status:
+        """Return everything."""
+
+    def exposition(self) -> bytes:
+        """Return the metrics in the text format of Prometheus."""
+
+
+@asynccontextmanager
+async def serving(
+    address: tuple[str, int], source: Source, *, names: Collection[str] = (), required: bool
+) -> AsyncGenerator[str | None]:
+    """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
+
+    An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
+    served (None) if there is none either: rows can land without being watched.
+    """
+    counts: _Answered = {}
+    runner = web.AppRunner(
+        _app(source, _guard(names, counts)),
+        access_log=None,
+        logger=_quiet_logger(),
+        handle_signals=False,
+        keepalive_timeout=_IDLE_SECONDS,
+        shutdown_timeout=_CLOSING_SECONDS,
+        max_line_size=_LONGEST_LINE,
+        max_field_size=_LONGEST_LINE,
+    )
+    await runner.setup()
+    listener = None
+    try:
+        listener = await _bind(_limit_connections(runner, counts), address, required=required)
+        url = None if listener is None else _url(listener)
+        if url is not None:
+            log.info("http_listening", url=url)
+        yield url
+    finally:
+        if listener is not None:
+            listener.close()
+        await runner.cleanup()
+
+
+def _limit_connections(runner: web.AppRunner, counts: _Answered) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each new connection: with too many of them, the oldest is closed for it.
+
+    Answers are short, so whoever holds a connection for long only waits, or means no good. Refusing the new one
+    instead would let him keep a health check out.
+    """
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is not set up")
+
+    def enter() -> asyncio.Protocol:
+        # Those that are closing stay in the list for a moment: they are the oldest too.
+        connections = server.connections
+        if len(connections) >= MOST_CONNECTIONS:
+            connections[len(connections) - MOST_CONNECTIONS].force_close()
+        for gone in counts.keys() - set(connections):
+            del counts[gone]
+        return server()
+
+    return enter
+
+
+async def _bind(
+    door: Callable[[], asyncio.Protocol], address: tuple[str, int], *, required: bool
+) -> asyncio.Server | None:
+    loop = asyncio.get_running_loop()
+    host, port = address
+    try:
+        return await loop.create_server(door, host, port)
+    except OSError as error:
+        reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        if required:
+            raise BadSettingError(
+                f"http.listen: {host}:{port} cannot be listened on ({reason}); accepted: a free address of this "
+                "host, port 0 for any free port, or off"
+            ) from error
+    try:
+        listener = await loop.create_server(door, host, 0)
+    except OSError as error:
+        log.warning("http_unavailable", error=error.strerror or str(error), hint="set http.listen")
+        return None
+    hint = "set http.listen, so that whoever looks finds it in one place; `spoolhouse status` finds it as it is"
+    log.warning("http_port_taken", port=port, reason=reason, hint=hint)
+    return listener
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return where aiohttp logs faults of ours; what clients send that is no HTTP is no news, however often."""
+    logger = logging.getLogger(__name__)
+    logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, HttpProcessingError)
+
+
+def _url(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_own(host: str, names: Collection[str]) -> bool:
+    """Tell whether a Host header means this daemon: an address, localhost, or one of `names` (in lower case).
+
+    Names are what lead a browser here for somebody else's page; that page's own name never is an address.
+    """
+    bare, bracket, port = host.partition("]")
+    if bracket:
+        name = bare.removeprefix("[") if host.startswith("[") and (not port or port.startswith(":")) else ""
+    else:
+        name = host.partition(":")[0].rstrip(".").lower()
+    if name == "localhost" or name in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _guard(names: Collection[str], counts: _Answered) -> Middleware:
+    """Return what stands before all answers."""
+
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A health check of a container asks by whatever name, and learns nothing but whether to worry.
+        if request.path == "/livez" or all(is_own(host, names) for host in request.headers.getall("Host", ())):
+            return await handler(request)
+        text = "This is none of the names that this daemon answers to; http.allowed_hosts can name it.\n"
+        return web.Response(status=_MISDIRECTED, text=text)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        count = counts[request.protocol] = counts.get(request.protocol, 0) + 1
+        try:
+            response = await answered(request, handler)
+        except web.HTTPException as error:
+            if count >= MOST_REQUESTS:
+                error.force_close()
+            raise
+        if count >= MOST_REQUESTS:
+            response.force_close()
+        return response
+
+    return guard
+
+
+def _app(source: Source, guard: Middleware) -> web.Application:
+    page = Page.load()
+    app = web.Application(client_max_size=0, middlewares=[guard])
+
+    def answer(value: Liveness | Readiness | Status, *, well: bool) -> web.Response:
+        code = 200 if well else _SERVICE_UNAVAILABLE
+        return web.Response(body=msgspec.json.encode(value), status=code, content_type="application/json")
+
+    async def livez(_request: web.Request) -> web.Response:
+        liveness = source.liveness()
+        return answer(liveness, well=liveness.alive)
+
+    async def readyz(_request: web.Request) -> web.Response:
+        readiness = source.readiness()
+        return answer(readiness, well=readiness.ready)
+
+    async def status(_request: web.Request) -> web.Response:
+        return answer(source.status(), well=True)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=source.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def index(_request: web.Request) -> web.Response:
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy}
+        return web.Response(body=page.body, headers=headers)
+
+    async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "spoolhouse"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+
+    handlers = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": metrics, "/": index}
+    app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.on_response_prepare.append(prepare)
+    return app

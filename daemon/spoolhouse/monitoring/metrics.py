@@ -1,0 +1,138 @@
+"""Every metric, in one place: `config/metrics.md` lists them for people, and a test keeps the two the same.
+
+Stages count batches, files and pieces, never single events. What is a state and not a count (held tables, ages) is
+looked at when somebody asks, by `figures.py`. A label's values are few: declared types and tables, ClickHouse's error
+codes, our own reasons; nothing that an event or a file's name could make up.
+"""
+
+import sys
+from collections.abc import Mapping
+
+from spoolhouse import __version__
+from spoolhouse.monitoring.counters import Counter, Gauge, Histogram, Labels
+
+# Throughput.
+
+LINES = Counter(
+    "spoolhouse_lines_total",
+    "Lines of shipments that are acknowledged as a whole, by the type of their folder. outcome is landed, or rejected "
+    "(the line is in rejected/).",
+    ["type", "outcome"],
+)
+FILES = Counter(
+    "spoolhouse_files_total",
+    "Files settled, by the type of their folder. outcome is processed, deleted (as asked), or failed (unreadable).",
+    ["type", "outcome"],
+)
+BYTES = Counter(
+    "spoolhouse_read_bytes_total",
+    "Bytes of files, as they lie on the disk, whose lines have all been acknowledged or rejected.",
+    ["type"],
+)
+REJECTS = Counter("spoolhouse_rejects_total", "Rejected lines, by reason.", ["reason"])
+PROJECT_MISMATCHES = Counter(
+    "spoolhouse_project_mismatches_total",
+    "Lines whose project is not that of their folder and that were taken all the same (spool.project).",
+)
+
+ODD_TIMES = Counter(
+    "spoolhouse_odd_times_total",
+    "Lines of events that are older than their table keeps them (expired), or lie more than a day ahead (future), and "
+    "that were taken all the same (spool.expired, spool.future).",
+    ["time"],
+)
+
+# Backlog: what waits, here and on the way.
+
+PENDING_FILES = Gauge("spoolhouse_pending_files", "Files that wait in the spool, as the last scan found them.")
+PENDING_BYTES = Gauge("spoolhouse_pending_bytes", "Bytes that wait in the spool, as the last scan found them.")
+NOT_TAKEN = Gauge(
+    "spoolhouse_not_taken",
+    "Files and folders that lie in the spool and are not taken, as the last scan found them; the log says why.",
+)
+OLDEST_PENDING = Gauge(
+    "spoolhouse_oldest_pending_age_seconds",
+    "Seconds since the oldest pending file was last written; 0 if none is pending.",
+)
+CLAIMED_FILES = Gauge("spoolhouse_claimed_files", "Files that this instance has claimed and not settled yet.")
+IN_FLIGHT = Gauge(
+    "spoolhouse_shipments_in_flight",
+    "Shipments that are journalled and not acknowledged yet, those of held tables included.",
+)
+PAUSED = Gauge("spoolhouse_paused", "1 while the spool is paused (spoolhouse pause): nothing new is claimed; else 0.")
+UNMOVABLE_FILES = Gauge(
+    "spoolhouse_unmovable_files",
+    "Files whose rows have landed and that cannot be moved as things are (permissions, a full disk).",
+)
+HELD_INSTANCES = Gauge(
+    "spoolhouse_held_homes",
+    "Folders of dead instances that cannot be adopted: claimed files without a readable journal.",
+)
+
+# ClickHouse.
+
+ROWS = Counter(
+    "spoolhouse_inserted_rows_total",
+    "Rows that ClickHouse acknowledged, insert by insert; a replay counts again.",
+    ["table"],
+)
+INSERT_SECONDS = Histogram(
+    "spoolhouse_insert_duration_seconds",
+    "Seconds of each insert that was acknowledged, the reading of its rows included.",
+    ["table"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+LAST_LANDED = Gauge(
+    "spoolhouse_last_landed_timestamp_seconds",
+    "When ClickHouse last acknowledged an insert, in seconds since 1970; 0 if it has not yet.",
+)
+RETRIES = Counter(
+    "spoolhouse_retries_total",
+    "Attempts that failed and are repeated. code is ClickHouse's, or none where there was none; kind is transient, "
+    "operator (waits for a person), data (rows are refused: sent again in parts), or disk (the spool's own).",
+    ["code", "kind"],
+)
+READY = Gauge("spoolhouse_ready", "1 while ClickHouse takes rows of all types, as /readyz says; else 0.")
+TABLE_HELD = Gauge(
+    "spoolhouse_table_held",
+    "1 while rows of this table wait for ClickHouse or for a person, as /readyz says; else 0.",
+    ["table"],
+)
+PART_PRESSURE = Gauge(
+    "spoolhouse_part_pressure",
+    "From 0 to 1, how near the active parts of this table or rollup target are to where ClickHouse delays inserts; "
+    "above 0, shipments linger, and inserts wait.",
+    ["table"],
+)
+
+SERVER_UP = Gauge(
+    "spoolhouse_server_up",
+    "1 if this host of clickhouse.url answered, and had its Keeper, when it was last asked, else 0; there if "
+    "several are named.",
+    ["server"],
+)
+FAILOVERS = Counter("spoolhouse_failovers_total", "Changes of the host of clickhouse.url that takes new inserts.")
+
+# This process.
+
+ADOPTIONS = Counter("spoolhouse_adoptions_total", "Folders of dead instances that were taken over.")
+LOOP_LAG = Histogram(
+    "spoolhouse_event_loop_lag_seconds",
+    "By how much the event loop was late, looked at 50 times a second.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+STUCK_STAGES = Gauge("spoolhouse_stuck_stages", "Stages that work and do not get on, as /livez says.")
+BUILD = Gauge("spoolhouse_build_info", "Always 1; the labels say what runs.", ["version", "python"])
+BUILD.labels(__version__, sys.version.split()[0]).set(1)
+
+ALL = tuple(value for value in globals().values() if isinstance(value, Counter | Gauge | Histogram))
+"""In the order of their definition."""
+
+
+def read() -> Mapping[str, Mapping[Labels, float]]:
+    """Return all values as they are now: by sample name, then by labels."""
+    values: dict[str, dict[Labels, float]] = {}
+    for metric in ALL:
+        for name, labels, value in metric.samples():
+            values.setdefault(name, {})[labels] = value
+    return values

@@ -1,0 +1,69 @@
+"""The gate before the claim stage: new files are not claimed while the spool is paused or its disk is nearly full.
+
+Promises: what is claimed goes on; the gate is looked after every second, and opens by itself.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from spoolhouse.errors import LowDiskError
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.monitoring.health import Health
+from spoolhouse.spool import fs, pause_flag
+from spoolhouse.spool.disk_space import MinFree, shortage
+
+log = structlog.get_logger(__name__)
+
+_PERIOD = 1.0
+FREE_SPACE = "free space"
+"""The scope of the trouble."""
+
+
+class ClaimGate:
+    """Whether new files may be claimed. `open` is set while they may."""
+
+    def __init__(self, spool: Path, health: Health, least: Callable[[], MinFree]) -> None:
+        """Guard `spool`; `least` is asked at each look what must stay free."""
+        self._spool = spool
+        self._health = health
+        self._least = least
+        self.open = asyncio.Event()
+        self.paused: str | None = None
+        """Since when, and why; None while it is not."""
+        self._is_short = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every second until `stop`."""
+        while not stop.is_set():
+            await self.look()
+            with contextlib.suppress(TimeoutError), heartbeat.idle():
+                async with asyncio.timeout(_PERIOD):
+                    await stop.wait()
+
+    async def look(self) -> None:
+        """See whether the gate is to be open, and say what has changed."""
+        paused = await asyncio.to_thread(pause_flag.paused, self._spool)
+        if paused is not None and self.paused is None:
+            hint = "spoolhouse resume lets all instances of this spool claim again; what is claimed goes on"
+            log.warning("paused", told=paused, hint=hint)
+        if paused is None and self.paused is not None:
+            log.warning("resumed")
+        self.paused = paused
+        with contextlib.suppress(OSError):  # who cannot look at the disk will be told so where it is written to
+            self._note(shortage(await asyncio.to_thread(fs.room, self._spool), self._least(), was_short=self._is_short))
+        if self.paused is None and not self._is_short:
+            self.open.set()
+        else:
+            self.open.clear()
+
+    def _note(self, short: str) -> None:
+        if short and not self._is_short:
+            hint = "make room; what is claimed goes on, and nothing is lost meanwhile"
+            self._health.bad(FREE_SPACE, LowDiskError(f"{self._spool}: {short}: claiming nothing new", hint=hint))
+        if not short and self._is_short:
+            self._health.good(FREE_SPACE)
+        self._is_short = bool(short)

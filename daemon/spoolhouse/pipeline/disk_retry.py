@@ -1,0 +1,160 @@
+"""The disk under the spool, which may refuse for a while: full, read-only, failing, or a folder of another user.
+
+Promises: what has to be on the disk is tried again until it is, with growing pauses, and so is a read that fails for a
+reason that can pass; no shortage of the machine ever counts as a fault of a file; the trouble is said once and then
+ever less often, with the folder and the mend; nothing new is claimed meanwhile.
+"""
+
+import asyncio
+import contextlib
+import errno
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from pathlib import Path
+from typing import TypeVar
+
+from spoolhouse.errors import DiskError, ReadError, SpoolhouseError
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.monitoring.health import Health
+from spoolhouse.retry import RetryPolicy
+from spoolhouse.spool.disk_space import MinFree
+from spoolhouse.spool.fs import LASTING, SHORTAGES
+
+T = TypeVar("T")
+
+_MENDS = {
+    errno.ENOSPC: "make room on its disk (space, or inodes)",
+    errno.EDQUOT: "make room, or raise the quota of the daemon's user",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "mount its file system for writing",
+    errno.ESTALE: "mount its file system again",
+    errno.EIO: "see what the kernel says of its disk",
+    errno.EACCES: "let the daemon's user read and write there",
+    errno.EPERM: "let the daemon's user read and write there",
+    errno.ENOTDIR: "take away what stands in the place of a folder",
+    errno.ESTALE: "see what has become of its network file system",
+    errno.EMFILE: "raise the limit on open files (LimitNOFILE=, ulimit -n)",
+    errno.ENFILE: "raise the machine's limit on open files (fs.file-max)",
+    errno.ENOMEM: "leave the machine more memory",
+    errno.ELOOP: "take away the link that stands in the place of a folder",
+}
+_WHOLE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_NO_LEAST = MinFree(bytes=0, inodes=0)
+_NO_REFUSAL = (FileNotFoundError, FileExistsError)
+"""These answer a question about a name; trying again would not change them."""
+
+
+def concerns_all(error: OSError) -> bool:
+    """Tell whether an error is likely to meet every file, not only the one that it was met at."""
+    return error.errno in _WHOLE_DISK
+
+
+def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskError:
+    """Return what went wrong with something in `folder`, with the mend; `about` says what is to be written there."""
+    about = f" ({about})" if about else ""
+    if isinstance(error, DiskError):
+        return type(error)(error.message + about, hint=error.hint) if about else error
+    hint = _MENDS.get(error.errno or 0, "mend it; it is tried again")
+    return DiskError(f"{folder}: {error.strerror or error}{about}", hint=hint)
+
+
+async def to_its_end(work: Callable[[], T]) -> T:
+    """Run `work` in a worker thread; when cancelled meanwhile, wait for its end first.
+
+    No thread may go on with a folder whose lock is given up.
+    """
+    # With the context, so that long work can tell the pulse that it gets on.
+    running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError, SpoolhouseError):
+            await running
+        raise
+    finally:
+        # What it raised would keep this frame, and this frame it.
+        del running
+
+
+class DiskRetry:
+    """What the stages write through."""
+
+    def __init__(
+        self, health: Health, retry_policy: RetryPolicy, least: MinFree = _NO_LEAST, read_wait: float = 300.0
+    ) -> None:
+        """Try again as `persistence` says, and reads of a file that is at fault for `read_wait` seconds.
+
+        Rejected lines leave `least` free. All of these may be changed at any time.
+        """
+        self._health = health
+        self.retry_policy = retry_policy
+        self.least = least
+        self.read_wait = read_wait
+
+    async def persist(
+        self, folder: Path, work: Callable[[], T], about: str = "", *, stop: asyncio.Event | None = None
+    ) -> T:
+        """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
+
+        `about` says in a trouble's words what is to be written.
+
+        `work` must have changed nothing when it raises OSError or `DiskError`, or be able to go on from there. Raises
+        `DiskError` where the patience of a run with an end is used up, or `stop` is set.
+        """
+        stop = stop or asyncio.Event()
+        attempts, since = 0, time.monotonic()
+        while True:
+            try:
+                result = await to_its_end(work)
+            except _NO_REFUSAL:
+                raise
+            except (OSError, DiskError) as error:
+                attempts += 1
+                trouble = refusal(folder, error, about)
+                self._health.bad(str(folder), trouble)
+                if self.retry_policy.is_used_up(since) or stop.is_set():
+                    raise trouble from error
+                with contextlib.suppress(TimeoutError), heartbeat.idle():
+                    async with asyncio.timeout(self.retry_policy.pause(attempts)):
+                        await stop.wait()
+            else:
+                if attempts:
+                    self._health.good(str(folder))
+                return result
+
+    async def read(self, path: Path, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work`, which reads the file at `path`, until it succeeds.
+
+        Raises its OSError if that will not pass, or has lasted for `read_wait` where it is the file's own. Raises
+        `DiskError` where the patience of a run with an end is used up.
+        """
+        failures, since = 0, time.monotonic()
+        while True:
+            try:
+                result = await work()
+            except OSError as error:
+                is_over = time.monotonic() - since >= self.read_wait
+                if error.errno not in SHORTAGES | LASTING or (error.errno in LASTING and is_over):
+                    if failures:
+                        self._health.forget(str(path))
+                    raise
+                failures += 1
+                trouble = ReadError(f"{path}: {error.strerror or error}", hint=_MENDS.get(error.errno or 0, ""))
+                self._health.bad(str(path), trouble)
+                if error.errno in SHORTAGES and self.retry_policy.is_used_up(since):
+                    raise trouble from error
+                with heartbeat.idle():
+                    await asyncio.sleep(self.retry_policy.pause(failures))
+            else:
+                if failures:
+                    self._health.good(str(path))
+                return result
+
+    def refused(self, folder: Path, error: DiskError) -> None:
+        """Note that `folder` does not take files, which are kept elsewhere and tried again."""
+        self._health.bad(str(folder), error)
+
+    def took(self, folder: Path) -> None:
+        """Note that `folder` takes files again."""
+        self._health.good(str(folder))

@@ -1,0 +1,91 @@
+"""Watching: what the system reports of changes in the spool, so that a scan need not be waited for.
+
+Promises: only a hint. Whatever keeps the system from watching (too few inotify watches, a network file system, a name
+that the library cannot decode) is reported, the scans go on, and watching is tried again.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import structlog
+import watchfiles
+
+from spoolhouse.backoff import delay
+from spoolhouse.spool import layout
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 60.0
+"""Seconds without a watch after one that has failed, at the most; one that has lasted longer than this was a good one.
+To begin anew is to go through all folders, so it is not done for each of many bad names."""
+_ALIVE_MS = 1000
+
+
+async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
+    """Set `wake` whenever something changes in the spool, until `stop`."""
+    loop = asyncio.get_running_loop()
+    ended = threading.Event()
+    failures = 0
+    try:
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                await asyncio.to_thread(
+                    _watch, spool, partial(loop.call_soon_threadsafe, wake.set), lambda: stop.is_set() or ended.is_set()
+                )
+            except Exception as error:  # noqa: BLE001  # a hint that fails, however it does, may end no daemon
+                failures = 1 if time.monotonic() - began > _LONGEST_PAUSE else failures + 1
+                if failures & (failures - 1) == 0:
+                    log.warning("watch_unavailable", error=str(error), hint=_hint(error), attempts=failures)
+                # What failed was a change; what changes before the next watch is found when that begins.
+                wake.set()
+                pause = delay(failures, first=_FIRST_PAUSE, cap=_LONGEST_PAUSE, fraction=1.0)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await stop.wait()
+    finally:
+        # Cancelled, the thread is on its own.
+        ended.set()
+
+
+def _hint(error: Exception) -> str:
+    if "decode" in str(error):
+        return "nothing is lost, scans find the files: have the producer name them, and folders, in UTF-8"
+    return "nothing is lost, scans find the files: raise fs.inotify.max_user_watches and max_user_instances"
+
+
+class _Ending:
+    """What the library asks whether to go on."""
+
+    def __init__(self, is_set: Callable[[], bool]) -> None:
+        self.is_set = is_set
+
+
+def _watch(spool: Path, notice: Callable[[], object], is_over: Callable[[], bool]) -> None:
+    """Call `notice` once the spool is watched, and at each change, until `is_over`. Blocks."""
+    state = os.fspath(spool / layout.STATE)
+
+    def ours(_change: watchfiles.Change, path: str) -> bool:
+        return not path.startswith(state) and f"/{layout.PROCESSED}/" not in path
+
+    is_new = True
+    for changes in watchfiles.watch(
+        spool,
+        watch_filter=ours,
+        debounce=100,
+        step=20,
+        stop_event=_Ending(is_over),
+        rust_timeout=_ALIVE_MS,
+        yield_on_timeout=True,
+        ignore_permission_denied=True,
+    ):
+        if changes or is_new:
+            notice()
+        is_new = False

@@ -1,0 +1,261 @@
+"""Rejected lines once more, after a mend: dropped into the spool again, each once, whatever breaks on the way.
+
+The lines that go are first gathered in `rejected/.replay/{rejects file}.{its hash}/`, at their paths in the spool. Then
+the rejects file is replaced by what stays: from there on they are gone from it for good, and are only renamed. What an
+earlier run has left there tells by the hash whether it came so far. A row that ClickHouse alone refused is not dropped
+again, since its line may have brought other rows: it is brought back by its own number in its batch.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from spoolhouse.decode.reject import Reason
+from spoolhouse.errors import SpoolError
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import fs, layout, reject_records, reject_sources, replay_origins
+from spoolhouse.spool.archive import listed
+from spoolhouse.spool.line_spans import Span, spans_of
+
+GATHERED = ".replay"
+_LOCK = "replay.lock"
+_HASH_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which lines go: by reason and by the place of their file; empty is all."""
+
+    reasons: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
+
+    def has(self, record: dict[str, object]) -> bool:
+        """Tell whether a line is selected."""
+        return (not self.reasons or record["reason"] in self.reasons) and (
+            not self.places or record["file"] in self.places
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Rejects:
+    """One file of `rejected/`. Blocks on the disk; a run holds the lock of the spool's replays (`locked`)."""
+
+    spool: Path
+    path: Path
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Lines that were dropped again, by reason."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Lines that are kept nowhere, by what would help."""
+
+    @property
+    def shipment(self) -> str:
+        """The shipment whose lines they are."""
+        return self.path.name.partition(".")[0]
+
+    def is_under_way(self) -> bool:
+        """Tell whether any of its files is claimed: a replay of their shipment may write these records once more."""
+        claimed = list(layout.state_folder(self.spool).glob(f"*/{layout.CLAIMED}"))
+        places = {str(record.get("replayed", record["file"])) for record in self.records()}
+        return any((folder / place).exists() for folder in claimed for place in places)
+
+    def records(self) -> Iterator[dict[str, object]]:
+        """Yield the lines' records, in order. Raises `SpoolError` for a file that is not ours."""
+        return reject_records.read(self.path)
+
+    def selected(self, selection: Selection) -> int:
+        """Return how many lines are selected."""
+        return sum(reject_records.lines_in(record) for record in self.records() if selection.has(record))
+
+    def drop_again(self, selection: Selection, brought_back: frozenset[tuple[str, int]]) -> None:
+        """Drop the selected lines into the spool; leave out what was `brought_back` (batch and row) already."""
+        gathered = self._gathered()
+        with ExitStack() as stack:
+            outputs: dict[PurePath, _Output] = {}
+            stays = _new(self.path.with_name(f".{self.path.name}.stays"), stack)
+            left = 0
+            done = []
+            for record in self.records():
+                if self._is_brought_back(record, brought_back):
+                    self.dropped[Reason.REFUSED] += 1
+                elif (
+                    selection.has(record)
+                    and record["reason"] != Reason.REFUSED
+                    and (content := self._content(record)) is not None
+                ):
+                    place = self._place(record, gathered.name)
+                    if place not in outputs:
+                        outputs[place] = _Output(self.spool, gathered, place, stack)
+                    outputs[place].add(record, content)
+                    self.dropped[str(record["reason"])] += reject_records.lines_in(record)
+                    if "raw_file" in record:
+                        done.append(self.path.with_name(Path(str(record["raw_file"])).name))
+                else:
+                    stays.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                    left += 1
+            for output in outputs.values():
+                output.finish()
+            _sync(stays)
+        self._commit(Path(stays.name), left, done)
+        drop_gathered(self.spool, gathered)
+
+    @staticmethod
+    def _is_brought_back(record: dict[str, object], brought_back: frozenset[tuple[str, int]]) -> bool:
+        return record["reason"] == Reason.REFUSED and (str(record["batch"]), int(str(record["row"]))) in brought_back
+
+    def _content(self, record: dict[str, object]) -> Iterable[bytes] | None:
+        """Return the bytes of a record's lines; None, with the reason noted, if nobody has them just now."""
+        if "sha256" not in record:
+            return [reject_records.raw_of(record)]
+        try:
+            return reject_sources.find(self.spool, record).lines()
+        except SpoolError as error:
+            self.lost[str(error)] += reject_records.lines_in(record)
+            return None
+
+    def _commit(self, stays: Path, left: int, done: list[Path]) -> None:
+        """Take the lines out of the file, for good."""
+        fs.sync_folder(stays.parent)
+        reach("replay.before_commit")
+        if left:
+            stays.replace(self.path)
+        else:
+            self.path.unlink()
+            stays.unlink()
+        fs.sync_folder(self.path.parent)
+        reach("replay.committed")
+        for path in done:
+            path.unlink(missing_ok=True)
+
+    def _gathered(self) -> Path:
+        """Return the folder where the lines that go are gathered; it says of which state of the file it is."""
+        return self.spool / layout.REJECTED / GATHERED / f"{self.path.stem}.{_hash(self.path)}"
+
+    def _place(self, record: dict[str, object], name: str) -> PurePath:
+        kind, _, rest = str(record["file"]).partition("/")
+        project, _, file = rest.partition("/")
+        if not (kind and project and file) or {kind, project} & {".", ".."} or "/" in file:
+            raise SpoolError(f"{self.path}: {record['file']!r} is no place in a spool")
+        return PurePath(kind, project, name + replay_origins.SUFFIX)
+
+
+class _Output:
+    """A file of lines that go, and beside it where each of them stood first."""
+
+    def __init__(self, spool: Path, gathered: Path, place: PurePath, stack: ExitStack) -> None:
+        self._paths = (gathered / place, replay_origins.path_of(spool, place))
+        for path in self._paths:
+            fs.make_folders(path.parent, below=spool)
+        self._lines, noted = (_new(path, stack) for path in self._paths)
+        self._origins = replay_origins.OriginsWriter(noted)
+
+    def add(self, record: dict[str, object], content: Iterable[bytes]) -> None:
+        self._lines.writelines(content)
+        self._lines.write(b"\n")
+        file = str(record["file"])
+        if "sha256" in record:
+            for span in spans_of(str(record["spans"])):
+                self._origins.add(file, span)
+        else:
+            line, offset = int(str(record["line"])), int(str(record["offset"]))
+            length = len(reject_records.raw_of(record))
+            self._origins.add(
+                file, Span(line=line, lines=reject_records.lines_in(record), offset=offset, length=length)
+            )
+
+    def finish(self) -> None:
+        self._origins.end()
+        for output in (self._lines, self._origins.output):
+            _sync(output)
+        fs.sync_folders(path.parent for path in self._paths)
+
+
+def _sync(output: BinaryIO) -> None:
+    output.flush()
+    os.fsync(output.fileno())
+
+
+def _new(path: Path, stack: ExitStack) -> BinaryIO:
+    """Open a file for writing, in the place of any that was left there; no link is followed."""
+    path.unlink(missing_ok=True)
+    return stack.enter_context(path.open("xb"))
+
+
+def all_rejects(spool: Path) -> list[Rejects]:
+    """Return the files of rejected lines, oldest day first. Raises OSError."""
+    found = (entry for day in listed(spool / layout.REJECTED) for entry in listed(Path(day.path)))
+    return [Rejects(spool=spool, path=Path(entry.path)) for entry in found if entry.name.endswith(".jsonl")]
+
+
+def lock(spool: Path) -> int:
+    """Take the lock of the spool's replays; close it to let go. Raises `SpoolError` if another one runs."""
+    folder = layout.state_folder(spool)
+    fs.make_folders(folder, below=spool)
+    taken = fs.lock(folder / _LOCK)
+    if taken is None:
+        raise SpoolError(f"{spool}: another replay is running")
+    return taken
+
+
+def finish_earlier(spool: Path) -> int:
+    """Drop what an earlier run has taken out of the rejects and not dropped any more; return how many files.
+
+    What it had gathered but not taken out yet is thrown away: it still stands in its rejects file.
+    """
+    forget_origins(spool)
+    root = spool / layout.REJECTED / GATHERED
+    count = 0
+    for gathered in sorted(root.glob("*")):
+        stem, _, digest = gathered.name.rpartition(".")
+        standing = [path for path in (spool / layout.REJECTED).glob(f"*/{stem}.jsonl") if _hash(path) == digest]
+        if standing:
+            shutil.rmtree(gathered)
+        else:
+            count += drop_gathered(spool, gathered)
+    return count
+
+
+def forget_origins(spool: Path) -> None:
+    """Delete the origins of lines whose file is settled: they stand in the records by now."""
+    root = spool / layout.REJECTED / replay_origins.FOLDER
+    for path in sorted(root.rglob(f"*{replay_origins.SUFFIX}")):
+        place = path.relative_to(root)
+        # In this order: a file that is claimed in between is not missed.
+        pending = os.path.lexists(spool / place)
+        gathered = next((spool / layout.REJECTED / GATHERED).glob(f"*/{glob.escape(os.fspath(place))}"), None)
+        claimed = layout.state_folder(spool).glob(f"*/{layout.CLAIMED}/{glob.escape(os.fspath(place))}")
+        if not pending and gathered is None and next(claimed, None) is None:
+            path.unlink(missing_ok=True)
+
+
+def drop_gathered(spool: Path, gathered: Path) -> int:
+    """Rename what is gathered to where producers drop files; return how many there were."""
+    count = 0
+    for path in sorted(path for path in gathered.rglob("*") if path.is_file()):
+        folder = spool / path.relative_to(gathered).parent
+        fs.make_folders(folder, below=spool)
+        number = 0
+        while True:
+            try:
+                fs.rename_without_clobber(path, folder / layout.numbered(path.name, number))
+            except FileExistsError:
+                number += 1
+                continue
+            break
+        reach("replay.dropped")
+        fs.sync_folders([path.parent, folder])
+        count += 1
+    shutil.rmtree(gathered, ignore_errors=True)
+    return count
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:_HASH_CHARACTERS]

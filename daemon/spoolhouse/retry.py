@@ -1,0 +1,83 @@
+"""How what fails is tried again: for ever, with capped and jittered pauses, or for as long as a run with an end may."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from spoolhouse.backoff import delay
+from spoolhouse.errors import StoreError, TransientError, UnreachableError
+from spoolhouse.monitoring import heartbeat
+
+
+class GivenUpError(StoreError):
+    """The patience of a run with an end (`--once`) is used up; everything is recoverable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How attempts follow one another. `patience`: seconds of failure after which to give up; None is never."""
+
+    first: float
+    cap: float
+    patience: float | None = None
+
+    def pause(self, failures: int) -> float:
+        """Return how many seconds to wait after so many failures in a row."""
+        fraction = random.random()  # noqa: S311  # jitter is no secret
+        return delay(failures, first=self.first, cap=self.cap, fraction=fraction)
+
+    def is_used_up(self, failing_since: float) -> bool:
+        """Tell whether to give up what has failed since then (monotonic)."""
+        return self.patience is not None and time.monotonic() - failing_since >= self.patience
+
+
+@dataclass(slots=True, kw_only=True)
+class Retries:
+    """The attempts at one thing, until one succeeds."""
+
+    retry_policy: RetryPolicy
+    failures: int = 0
+    failing_since: float | None = None
+
+    def failed(self, error: StoreError) -> float:
+        """Count a failure and return how many seconds to wait before the next attempt.
+
+        Raises `GivenUpError` if there is to be none.
+        """
+        self.failures += 1
+        self.failing_since = self.failing_since or time.monotonic()
+        if self.retry_policy.is_used_up(self.failing_since):
+            raise GivenUpError(error.message, code=error.code, hint=error.hint) from error
+        # An operator's mend takes minutes, not milliseconds: such a pause starts where the others end.
+        slow = replace(self.retry_policy, first=self.retry_policy.cap / 8)
+        return (self.retry_policy if isinstance(error, TransientError) else slow).pause(self.failures)
+
+    def succeeded(self) -> None:
+        """Begin anew."""
+        self.failures = 0
+        self.failing_since = None
+
+
+class Attempt:
+    """One attempt at something that the journal keeps for the next start, should a stop come.
+
+    After a stop nobody waits for a person, or for a server that is away: a grace is for what can still land. What was
+    under way at the stop, or waited for its next attempt, gets that one at once, and it is the last.
+    """
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        """Begin an attempt."""
+        self._stop = stop
+        self._is_last = stop.is_set()
+
+    def is_left(self, error: StoreError) -> bool:
+        """Tell whether the stop leaves what has failed in this attempt to the next start."""
+        return self._is_last and (isinstance(error, UnreachableError) or not isinstance(error, TransientError))
+
+    async def pause(self, seconds: float, wait: Callable[[float], Awaitable[None]]) -> None:
+        """Wait before the next attempt, with `wait`, which a stop ends; not at all where the stop has come already."""
+        if self._is_last or not self._stop.is_set():
+            with heartbeat.idle():
+                await wait(seconds)

@@ -1,0 +1,30 @@
+"""What is known of each file of a home, for `core.recovery` to decide. Blocks on the disk."""
+
+from pathlib import Path
+
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.recovery import FileFact
+
+
+def fact(instance: Instance, file: JournalledFile) -> FileFact[Place]:
+    """Look where a journalled file stands."""
+    aside = file.number in instance.leaving or (file.target is not None and _is(file, instance.copy(file)))
+    return FileFact(
+        number=file.number,
+        key=file.place,
+        final=file.state is FileState.FINAL,
+        here=not aside and _is(file, instance.claimed / file.place.relative, device=file.device),
+        aside=aside,
+        at_target=file.target is not None and _is(file, instance.spool / file.target),
+    )
+
+
+def _is(file: JournalledFile, path: Path, *, device: int | None = None) -> bool:
+    """Tell whether the file at `path` is the one that was claimed, or the copy that was made of it on another disk."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return status.st_ino == file.inode and device in {None, status.st_dev}

@@ -1,0 +1,294 @@
+"""Claimed files on their way to their end: to `processed/` or `failed/`, or deleted. Blocks on the disk.
+
+Promises: the journal knows of each step before it is taken; a file is never overwritten; whatever moment all of this
+is killed at, a file is afterwards in one place, whole. A file that is to be deleted, or copied to another disk, is
+first set aside under a name that no producer knows, and looked at once more: what was appended meanwhile is not lost.
+"""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
+
+import structlog
+
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import fs, layout
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.journal import FileState, JournalledFile
+
+log = structlog.get_logger(__name__)
+_COPY_BYTES = 1 << 20
+
+
+class _GrownError(Exception):
+    """Bytes were appended that no shipment covers: the file is not at its end."""
+
+
+class _FolderGoneError(Exception):
+    """The folder that was opened has no name any more."""
+
+
+class Finalizer:
+    """Some files of one home, and how far they have come."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        numbers: Iterable[int],
+        *,
+        delete: bool,
+        append_watch_ms: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Bring the files `numbers` to their end; with `delete`, those are deleted that could be read and that do not
+        alone hold rejected lines.
+        """
+        self._instance = instance
+        self._delete = delete
+        self._append_watch_ms = append_watch_ms
+        self._now_ms = now_ms
+        self._left = list(numbers)
+        """Files without a target, then those whose target the journal does not know, then those to be moved."""
+        self._targets: dict[int, PurePath | None] = {}
+        self._steps = [self._find_targets, self._tell_journal, self._end_all, self._sync, self._finish]
+        self._folders: set[Path] = set()
+        self.done: list[int] = []
+        self.grown: list[int] = []
+        """Not moved, because there is more to ship."""
+        self.refused: dict[int, OSError] = {}
+        """Not moved, because their folders do not take them as things are."""
+
+    def go_on(self) -> None:
+        """Do all that is left to do. May be called again after it raised OSError or `DiskError`: it goes on there."""
+        while self._steps:
+            self._steps[0]()
+            del self._steps[0]
+
+    def _find_targets(self) -> None:
+        """Choose for each file a name that is free now."""
+        targets: dict[int, PurePath | None] = {}
+        for folder, numbers in self._by_folder(self._left).items():
+            if folder is None:
+                targets.update(dict.fromkeys(numbers))
+                continue
+            try:
+                with fs.opened_folders(self._instance.spool / folder, below=self._instance.spool) as descriptor:
+                    for number in numbers:
+                        targets[number] = folder / _free(descriptor, self._instance.files[number].place.name, 0)
+            except OSError as error:
+                self.refused.update(dict.fromkeys(numbers, error))
+        reach("settle.targets")
+        self._targets = {number: target for number, target in targets.items() if number not in self.refused}
+
+    def _tell_journal(self) -> None:
+        self._instance.journal.moving({n: target for n, target in self._targets.items() if target is not None})
+        self._left = list(self._targets)
+
+    def _end_all(self) -> None:
+        for folder, numbers in self._by_folder(self._left).items():
+            if folder is None:
+                for number in numbers:
+                    self._try(number, self._end_by_deletion)
+            else:
+                self._end_in(folder, numbers)
+
+    def _end_in(self, folder: PurePath, numbers: list[int]) -> None:
+        """Move files to a folder, which is made again if it goes away meanwhile."""
+        while left := [number for number in numbers if number in self._left]:
+            try:
+                with fs.opened_folders(self._instance.spool / folder, below=self._instance.spool) as descriptor:
+                    for number in left:
+                        self._try(number, lambda file: self._end_by_move(file, descriptor))  # called at once
+            except _FolderGoneError:
+                continue
+            except OSError as error:
+                self.refused.update(dict.fromkeys(left, error))
+                self._left = [number for number in self._left if number not in left]
+
+    def _try(self, number: int, end: Callable[[JournalledFile], None]) -> None:
+        try:
+            reach("settle.before_move")
+            end(self._instance.files[number])
+            self.done.append(number)
+        except _GrownError:
+            self.grown.append(number)
+        except OSError as error:
+            self.refused[number] = error
+        self._left.remove(number)
+
+    def _sync(self) -> None:
+        reach("settle.moved")
+        fs.sync_folders(self._folders)
+        reach("settle.synced")
+
+    def _finish(self) -> None:
+        """Record what is done, and forget what needs no watch."""
+        instance, until = self._instance, self._now_ms() + self._append_watch_ms
+        instance.journal.moved(dict.fromkeys(self.done, until))
+        for number in self.done:
+            instance.files[number].state = FileState.FINAL
+            instance.files[number].watch_until_ms = until
+        reach("settle.recorded")
+        instance.journal.forget(n for n in self.done if instance.files[n].target is None or self._append_watch_ms == 0)
+
+    def _by_folder(self, numbers: Iterable[int]) -> dict[PurePath | None, list[int]]:
+        """Group files by the folder that they end in; None is for those that are deleted."""
+        groups: dict[PurePath | None, list[int]] = {}
+        for number in numbers:
+            file = self._instance.files[number]
+            failed = bool(file.stats.failure)
+            is_needed = failed or file.stats.left_out
+            folder = None if self._delete and not is_needed else layout.final_folder(file.place, failed=failed)
+            groups.setdefault(folder, []).append(number)
+        return groups
+
+    def _end_by_deletion(self, file: JournalledFile) -> None:
+        try:
+            aside = self._instance.move_to_removing(file.number)
+            self._refuse_growth(file, aside.lstat().st_size)
+            reach("settle.before_deletion")
+            aside.unlink()
+            reach("settle.deleted")
+            self._folders.add(aside.parent)
+        except FileNotFoundError:
+            if self._instance.rename_back([file.number]):
+                self._end_by_deletion(file)
+                return
+            self._folders.add((self._instance.claimed / file.place.relative).parent)
+        self._instance.leaving.discard(file.number)
+        file.target = None
+
+    def _end_by_move(self, file: JournalledFile, folder: int) -> None:
+        target = self._targets[file.number]
+        assert target is not None  # noqa: S101  # `_by_folder` says so
+        source = self._instance.path(file.number)
+        count = 0
+        while True:
+            try:
+                self._move(file, source, PurePath(target.name), folder)
+            except FileExistsError:
+                # Somebody took the name since we looked: write the next one down, then try again.
+                count += 1
+                target = target.with_name(_free(folder, file.place.name, count))
+                self._instance.journal.moving({file.number: target})
+                self._targets[file.number] = target
+                continue
+            except FileNotFoundError:
+                if self._instance.rename_back([file.number]):
+                    continue
+                if self._instance.stands(file.number) or not os.path.lexists(self._instance.spool / target.parent):
+                    # Not the file is gone but the folder that it should go to.
+                    raise _FolderGoneError from None
+                log.error("file_vanished", path=str(file.place), hint="it was taken out of the claimed folder by hand")
+                file.target = None
+                self._folders.add(source.parent)
+                return
+            break
+        reach("settle.renamed")
+        file.target = target
+        file.inode = os.stat(target.name, dir_fd=folder, follow_symlinks=False).st_ino
+        if file.stats.failure:
+            _write_reason(target.name, folder, file)
+        self._folders |= {source.parent, self._instance.spool / target.parent}
+
+    def _move(self, file: JournalledFile, source: Path, name: PurePath, folder: int) -> None:
+        """Move one file; raises FileExistsError if the name is taken, and `_GrownError`."""
+        copy = Path(self._instance.copy(file).name)
+        if self._instance.stands(file.number):
+            try:
+                reach("files.move")
+                fs.rename_without_clobber(source, Path(name), target_folder=folder)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+            else:
+                if file.number in self._instance.leaving:
+                    # It was to be copied when a process died, and the disk is the same one now.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(copy, dir_fd=folder)
+                    self._instance.leaving.discard(file.number)
+                return
+            self._copy_durably(file, self._instance.move_to_removing(file.number), folder)
+        reach("files.copied")
+        fs.rename_without_clobber(copy, Path(name), folder=folder, target_folder=folder)
+
+    def _copy_durably(self, file: JournalledFile, aside: Path, folder: int) -> None:
+        """Copy a file that was set aside next to its target, and delete it: from then on the copy is the file."""
+        copy = Path(self._instance.copy(file).name)
+        source = fs.open_regular(aside)
+        try:
+            self._refuse_growth(file, os.fstat(source).st_size)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy, dir_fd=folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            target = os.open(copy, flags, 0o600, dir_fd=folder)
+            try:
+                try:
+                    reach("files.copy")
+                    _copy_content(source, target)
+                except OSError:
+                    os.unlink(copy, dir_fd=folder)  # on a full disk, half a copy only takes room from others
+                    raise
+                # Its name has to outlive a power cut before the other one is given up.
+                os.fsync(folder)
+                reach("files.copy_named")
+                self._instance.journal.copied(file.number, os.fstat(target).st_ino)
+                reach("files.copy_synced")
+                aside.unlink()
+                self._instance.leaving.discard(file.number)
+                # Whoever has it open may have gone on writing until now.
+                _copy_content(source, target)
+            finally:
+                os.close(target)
+            fs.sync_folder(aside.parent)
+        finally:
+            os.close(source)
+
+    @staticmethod
+    def _refuse_growth(file: JournalledFile, size: int) -> None:
+        if size > file.planned_to and not file.stats.failure:
+            raise _GrownError
+
+
+def _copy_content(source: int, target: int) -> None:
+    """Append to `target` what it lacks of `source`, with mode, owner and times; durably."""
+    os.lseek(source, os.fstat(target).st_size, os.SEEK_SET)
+    os.lseek(target, 0, os.SEEK_END)
+    while block := os.read(source, _COPY_BYTES):
+        view = memoryview(block)
+        while view:
+            view = view[os.write(target, view) :]
+    status = os.fstat(source)
+    with contextlib.suppress(OSError):  # not every file system keeps them
+        os.fchown(target, status.st_uid, status.st_gid)
+    with contextlib.suppress(OSError):
+        os.fchmod(target, status.st_mode & 0o7777)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    reach("files.copying")
+    os.fsync(target)
+
+
+def _free(folder: int, name: str, number: int) -> str:
+    """Return the first numbered form of `name`, from `number` on, that nothing in the open folder has."""
+    while fs.exists(Path(layout.numbered(name, number)), folder=folder):
+        number += 1
+    return layout.numbered(name, number)
+
+
+def _write_reason(name: str, folder: int, file: JournalledFile) -> None:
+    """Leave a note beside a file in `failed/`: why it is there, and how much of it landed."""
+    reason = layout.reason_name(name)
+    landed = f"{sum(file.stats.rows.values())} rows of it landed, {file.stats.rejected} lines were rejected"
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(reason, dir_fd=folder)  # an old one, or a link that would lead out of the spool
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(reason, flags, 0o666, dir_fd=folder), "w", encoding="utf-8") as note:  # noqa: PTH123  # by descriptor
+            note.write(f"{when} {file.stats.failure}; {landed}; once it is mended: spoolhouse retry\n")
+        reach("settle.reasoned")
+    except OSError as error:
+        log.warning("reason_not_written", path=str(file.place), error=error.strerror)

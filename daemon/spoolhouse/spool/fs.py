@@ -1,0 +1,229 @@
+"""File operations that are safe against crashes, clashes and links. All block: call them from a worker thread."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from spoolhouse.errors import SpoolError
+from spoolhouse.failpoints import reach
+from spoolhouse.spool.disk_space import FreeSpace
+
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
+"""What the machine is short of for a moment: no fault of the file that it was met at."""
+LASTING = frozenset({errno.EIO, errno.ESTALE})
+"""What a read meets that may pass, or be the file's end."""
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
+_FIRST_LOOK = 512
+_LOOK_BACK = 64 << 10
+
+
+def room(folder: Path) -> FreeSpace:
+    """Return what is free on the disk of `folder`."""
+    status = os.statvfs(folder)
+    return FreeSpace(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        reach("files.sync_folder")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Make the names in each of `folders` durable, each once; one that is gone has no names left to keep."""
+    for folder in set(folders):
+        with contextlib.suppress(FileNotFoundError):
+            sync_folder(folder)
+
+
+def make_folders(folder: Path, *, below: Path) -> None:
+    """Create `folder` and its parents below `below`, durably. A link on the way is refused: it may lead anywhere."""
+    path = below
+    for part in folder.relative_to(below).parts:
+        path /= part
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            reach("files.make_folder")
+            path.mkdir(exist_ok=True)
+            sync_folder(path.parent)
+            status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
+
+
+def rename_without_clobber(
+    source: Path, target: Path, *, folder: int | None = None, target_folder: int | None = None
+) -> None:
+    """Rename; raises FileExistsError if `target` exists, whatever else happens at the same moment.
+
+    `source` is relative to the open folder `folder`, if that is given, and `target` to `target_folder`.
+
+    `link` and `unlink` would do as well, but the kernel forbids linking to other people's files
+    (fs.protected_hardlinks). Where the file system knows no RENAME_NOREPLACE, a look before the rename must do.
+    """
+    reach("files.rename")
+    renameat2 = getattr(_LIBC, "renameat2", None)
+    if renameat2 is not None:
+        start = _AT_FDCWD if folder is None else folder
+        end = _AT_FDCWD if target_folder is None else target_folder
+        if renameat2(start, os.fsencode(source), end, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in {errno.ENOSYS, errno.EINVAL}:
+            raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+    if exists(target, folder=target_folder):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+    os.rename(source, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+
+
+def exists(path: Path, *, folder: int | None = None) -> bool:
+    """Tell whether anything, be it a dangling link, has the name `path`, relative to the open folder `folder`."""
+    try:
+        os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def open_folder(path: Path, *, folder: int | None = None) -> int:
+    """Open a folder, not through a link in its last part, below the open folder `folder` if given."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def opened_folders(folder: Path, *, below: Path) -> Iterator[int]:
+    """Open `folder`, made together with its parents below `below` where they are missing, through no link.
+
+    What is done relative to the descriptor happens there, whatever is put in the place of a name meanwhile. Raises
+    NotADirectoryError where a link, or anything else that is no folder, stands on the way.
+    """
+    descriptor = open_folder(below)
+    try:
+        for part in folder.relative_to(below).parts:
+            inner = _open_or_make(part, descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_or_make(name: str, folder: int) -> int:
+    try:
+        try:
+            return open_folder(Path(name), folder=folder)
+        except FileNotFoundError:
+            reach("files.make_opened")
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=folder)
+            os.fsync(folder)
+            reach("files.opened_made")
+            return open_folder(Path(name), folder=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", name) from error
+        raise
+
+
+def open_regular(path: Path, *, folder: int | None = None) -> int:
+    """Open for reading, only a regular file and never through a link; return the descriptor.
+
+    `path` is relative to the open folder `folder`, if that is given.
+
+    Non-blocking, so that a FIFO in its place cannot hang us. Raises OSError (`ELOOP` for a link, `EINVAL` for
+    anything else that is no regular file).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return descriptor
+
+
+def lock(path: Path) -> int | None:
+    """Take the lock at `path`; return its descriptor, or None if another process has it. Closing it lets go.
+
+    The file is opened first and locked second, so its name may by then belong to another file, or to none: then
+    nobody else would see our lock, and it is not taken. Raises FileNotFoundError if the folder is gone.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in _NO_FLOCK:
+                raise
+            raise SpoolError(f"{path}: this file system has no working flock ({error.strerror})") from error
+        try:
+            named = path.lstat()
+        except OSError:
+            os.close(descriptor)
+            raise
+        held = os.fstat(descriptor)
+        if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
+            return descriptor
+        os.close(descriptor)
+
+
+def check_locks_lock(folder: Path) -> None:
+    """Raise `SpoolError` if a second lock on one file succeeds here: then two daemons would take the same files."""
+    path = folder / f"lock-check-{uuid.uuid4().hex}"
+    locks: list[int | None] = []
+    try:
+        locks.append(lock(path))
+        locks.append(lock(path))
+        if locks[0] is None or locks[1] is not None:
+            raise SpoolError(f"{folder}: this file system's flock does not lock; put the spool on a local one")
+    finally:
+        for descriptor in locks:
+            if descriptor is not None:
+                os.close(descriptor)
+        path.unlink(missing_ok=True)
+
+
+def line_start_at_or_after(descriptor: int, offset: int, end: int) -> int:
+    """Return the first offset from `offset` on, up to `end`, that starts a line; `end` if there is none."""
+    if offset <= 0:
+        return 0
+    position = offset - 1
+    while position < end:
+        block = os.pread(descriptor, min(_LOOK_BACK, end - position), position)
+        if not block:
+            return end
+        found = block.find(b"\n")
+        if found >= 0:
+            return min(position + found + 1, end)
+        position += len(block)
+    return end
+
+
+def last_line_start(descriptor: int, start: int, end: int) -> int:
+    """Return where the last line that has no end starts; `end` if the range is empty or ends with a line end."""
+    position = end
+    while position > start:
+        # Nearly always the last byte already ends a line.
+        size = min(_FIRST_LOOK if position == end else _LOOK_BACK, position - start)
+        block = os.pread(descriptor, size, position - size)
+        found = block.rfind(b"\n")
+        if found >= 0:
+            return position - size + found + 1
+        position -= size
+    return start

@@ -1,0 +1,387 @@
+"""An instance's own folder: its lock, its journal, and the files that it has claimed.
+
+A running daemon has one of its own, and holds the homes that it has adopted from dead instances until they are empty.
+All methods block on the disk; call them from a worker thread.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+import structlog
+
+from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import fs, instance_dirs, layout
+from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
+from spoolhouse.spool.layout import Place
+from spoolhouse.spool.read_extents import Readings
+from spoolhouse.spool.shipment import FileStats, Shipment
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A file that is ours now."""
+
+    place: Place
+    size: int
+    device: int
+    inode: int
+
+
+class Instance:
+    """A locked instance folder."""
+
+    def __init__(self, spool: Path, instance: str, lock: int, journal: Journal) -> None:
+        """Use `create` or `adopt` instead."""
+        self.spool = spool
+        self.id = instance
+        self.folder = layout.state_folder(spool) / instance
+        self.claimed = self.folder / layout.CLAIMED
+        self.leaving: set[int] = set()
+        """Files that were set aside on their way to their end."""
+        self.journal = journal
+        self.files: dict[int, JournalledFile] = {}
+        """What the journal says of each file, kept in step with it."""
+        self.unacknowledged: dict[int, int] = {}
+        """By file: how many planned shipments cover some of it."""
+        self.readings = Readings(journal)
+        self._lock = lock
+        self._numbers = 0
+        # Held while a file is renamed: a thread that outlives its cancelled task must not claim after the lock is free.
+        self._guard = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def create(cls, spool: Path, instance: str) -> "Instance":
+        """Make the folder of a new instance, durably, with an empty journal. Raises `SpoolError`, OSError."""
+        folder = layout.state_folder(spool) / instance
+        lock = instance_dirs.lock_new(folder, spool)
+        try:
+            reach("home.locked")
+            fs.sync_folder(folder.parent)
+            journal = Journal(folder / layout.JOURNAL, instance, create=True)
+            reach("home.journal_made")
+            fs.sync_folder(folder)
+            # Made last: where it stands, the journal is durable.
+            (folder / layout.CLAIMED).mkdir()
+            fs.sync_folder(folder)
+            reach("home.made")
+        except BaseException:
+            # Nothing is claimed yet, so nothing may be left: it is tried again under the same name.
+            with contextlib.suppress(OSError):
+                instance_dirs.delete(folder)
+            os.close(lock)
+            raise
+        return cls(spool, instance, lock, journal)
+
+    @classmethod
+    def adopt(cls, spool: Path, instance: str) -> "Instance | None":
+        """Take over the folder of an instance that is gone; None if it runs, or is gone altogether.
+
+        A folder without a journal and without claimed files died at birth, or while it was being removed, and is
+        removed. Raises `JournalError` if files are claimed but the journal is missing, if it is damaged or of another
+        version, or if the folder is not ours to open; `DiskError` if it cannot be read just now. Then everything is
+        left as it is.
+        """
+        folder = layout.state_folder(spool) / instance
+        try:
+            lock = fs.lock(folder / layout.LOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise JournalError(f"{folder}: {error.strerror}") from error
+        if lock is None:
+            return None
+        try:
+            journal = Journal(folder / layout.JOURNAL, instance, create=False)
+            try:
+                journal.load()  # what cannot be read is told here, not half-way
+            except SpoolhouseError:
+                journal.close()
+                raise
+            return cls(spool, instance, lock, journal)
+        except DiskError:
+            os.close(lock)
+            raise
+        except JournalError:
+            try:
+                if not instance_dirs.holds_nothing(folder):
+                    raise
+                instance_dirs.delete(folder)
+            finally:
+                os.close(lock)
+            return None
+
+    def load(self) -> Contents:
+        """Read the journal back into memory and return it, without the files that were deleted as they should be."""
+        contents = self.journal.load()
+        deleted = [file.number for file in contents.files if file.state is FileState.FINAL and file.target is None]
+        if deleted:
+            self.journal.forget(deleted)
+            kept = tuple(file for file in contents.files if file.number not in set(deleted))
+            contents = replace(contents, files=kept)
+        # A disk's number may be another one since a reboot, or on another machine; a file that was renamed within the
+        # spool has stayed on the disk of its claim.
+        device = self.folder.stat().st_dev
+        for file in contents.files:
+            file.device = device
+        self.files = {file.number: file for file in contents.files}
+        self.readings.load(contents)
+        self.leaving = set()
+        for path in instance_dirs.walk(self.folder / layout.REMOVING):
+            if not path.name.isdecimal() or int(path.name) not in self.files:
+                continue
+            file = self.files[int(path.name)]
+            self.leaving.add(file.number)
+            inode = self._aside(file.number).lstat().st_ino
+            if inode != file.inode:
+                # A copy had been made, but this one was not deleted yet: it is still the file.
+                self.journal.copied(file.number, inode)
+                file.inode = inode
+        self._numbers = max(self.files, default=0)
+        self.unacknowledged = {}
+        for shipment in contents.planned:
+            for number in {segment.file for segment in shipment.segments}:
+                self.unacknowledged[number] = self.unacknowledged.get(number, 0) + 1
+        return contents
+
+    def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
+        """Take files by renaming them here; say for each what came of it.
+
+        FileNotFoundError: another instance was faster, or the file is gone. FileExistsError: a file of the same name
+        is still in flight, this one has to wait.
+        """
+        results: list[tuple[Place, Claim | OSError]] = []
+        for place in places:
+            try:
+                results.append((place, self._claim(place)))
+            except OSError as error:
+                results.append((place, error))
+        return results
+
+    def _claim(self, place: Place) -> Claim:
+        target = self.claimed / place.relative
+        with _pending_folder(self.spool, place) as folder:
+            # What we cannot read stays where it is: in `failed/` nobody would look for a missing permission.
+            descriptor = fs.open_regular(Path(place.name), folder=folder)
+            try:
+                serve = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            with self._still_open():
+                fs.make_folders(target.parent, below=self.folder)
+                reach("home.before_claim")
+                fs.rename_without_clobber(Path(place.name), target, folder=folder)
+            try:
+                reach("home.claimed")
+                status = target.lstat()
+            except OSError:
+                # Nobody but the next start would look for it among the claimed.
+                self.release(place)
+                raise
+        if (status.st_dev, status.st_ino) != (serve.st_dev, serve.st_ino):
+            # Another file, or a link, took the name after we looked: back with it, to be looked at anew.
+            self.release(place)
+            raise OSError(errno.EAGAIN, "another file took its name", os.fspath(place.relative))
+        return Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
+
+    def sync(self, claims: Iterable[Claim]) -> None:
+        """Make claims durable: nothing of them may be in the journal before."""
+        places = [claim.place.relative.parent for claim in claims]
+        fs.sync_folders({root / place for place in places for root in (self.spool, self.claimed)})
+        reach("home.claims_synced")
+
+    def add(self, claim: Claim, now_ms: int) -> JournalledFile:
+        """Give a claimed file its number. It is in the journal once a shipment of it is planned."""
+        self._numbers += 1
+        file = JournalledFile(
+            number=self._numbers,
+            place=claim.place,
+            device=claim.device,
+            inode=claim.inode,
+            planned_to=0,
+            claimed_ms=now_ms,
+            stats=FileStats(),
+        )
+        self.files[file.number] = file
+        return file
+
+    def acknowledge(self, shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
+        """Record that all of a shipment is in ClickHouse: nobody will read it again."""
+        self.journal.acknowledge(shipment.id, stats)
+        self.readings.forget(shipment.id)
+
+    def path(self, number: int) -> Path:
+        """Return where file `number` is now."""
+        file = self.files[number]
+        if file.state is FileState.FINAL and file.target is not None:
+            return self.spool / file.target
+        return self._aside(number) if number in self.leaving else self.claimed / file.place.relative
+
+    def _aside(self, number: int) -> Path:
+        return self.folder / layout.REMOVING / str(number)
+
+    def move_to_removing(self, number: int) -> Path:
+        """Take a claimed file to where only its number names it, durably; return its path.
+
+        FileNotFoundError if it is gone. The next file of its name may then be claimed.
+        """
+        aside = self._aside(number)
+        if number not in self.leaving:
+            self.size(number)
+            source = self.path(number)
+            with self._still_open():
+                fs.make_folders(aside.parent, below=self.folder)
+                fs.rename_without_clobber(source, aside)
+                self.leaving.add(number)
+            fs.sync_folders([source.parent, aside.parent])
+        return aside
+
+    def copy(self, file: JournalledFile) -> Path:
+        """Return where a copy of `file` on its target's disk stands until it is the only one."""
+        folder = file.place.relative.parent if file.target is None else file.target.parent
+        return self.spool / folder / layout.copy_name(self.id, file.number)
+
+    def stands(self, number: int) -> bool:
+        """Tell whether file `number` itself, and no other one of its name, is where `path` says."""
+        try:
+            self.size(number)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def open(self, number: int) -> int:
+        """Open file `number` for reading; FileNotFoundError if it is gone, also where another one has its name now."""
+        if not self.stands(number):
+            self.rename_back([number])
+        descriptor = fs.open_regular(self.path(number))
+        if os.fstat(descriptor).st_ino != self.files[number].inode:
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
+        return descriptor
+
+    def size(self, number: int) -> int:
+        """Return the size of file `number`; FileNotFoundError as `open`."""
+        status = self.path(number).lstat()
+        if status.st_ino != self.files[number].inode:
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
+        return status.st_size
+
+    def release(self, place: Place) -> PurePath:
+        """Put a claimed file that was never journalled back where it was dropped; return its name there."""
+        source = self.claimed / place.relative
+        folder = self.spool / place.relative.parent
+        number = 0
+        with self._still_open(), fs.opened_folders(folder, below=self.spool) as descriptor:
+            while True:
+                name = layout.numbered(place.name, number)
+                try:
+                    reach("home.before_release")
+                    fs.rename_without_clobber(source, Path(name), target_folder=descriptor)
+                except FileExistsError:
+                    number += 1
+                    continue
+                reach("home.released")
+                fs.sync_folder(source.parent)
+                os.fsync(descriptor)
+                return place.relative.with_name(name)
+
+    def rename_back(self, numbers: Iterable[int]) -> bool:
+        """Give those of these files that somebody renamed within `claimed/` their names back; return true if any was.
+
+        Else they would pass for files that nobody has sent yet, and land a second time. A file is told by its inode,
+        and by not having been written since its claim: a number may have been given to a new file meanwhile.
+        """
+        lost = {self.files[n].inode: self.files[n] for n in numbers if n not in self.leaving and not self.stands(n)}
+        lost = {inode: file for inode, file in lost.items() if file.state is not FileState.FINAL}
+        known = {file.place.relative for file in self.files.values() if file.inode not in lost}
+        found = False
+        for path in instance_dirs.walk(self.claimed) if lost else ():
+            status = (self.claimed / path).lstat()
+            file = lost.get(status.st_ino)
+            if file is None or path in known or status.st_mtime_ns // 1_000_000 > file.claimed_ms:
+                continue
+            del lost[file.inode]
+            target = self.claimed / file.place.relative
+            with self._still_open():
+                if os.path.lexists(target):
+                    # What was put in its place was never ours: it is one more file.
+                    fs.rename_without_clobber(target, target.with_name(layout.numbered(file.place.name, file.number)))
+                fs.make_folders(target.parent, below=self.folder)
+                reach("home.before_renaming_back")
+                fs.rename_without_clobber(self.claimed / path, target)
+            fs.sync_folders([target.parent, (self.claimed / path).parent])
+            log.warning("file_renamed_back", path=str(file.place), found=os.fspath(path))
+            found = True
+        return found
+
+    def listing(self) -> list[Place]:
+        """Return the files that are in `claimed/` now."""
+        return [
+            Place(type=path.parts[0], project=path.parts[1], name=path.parts[2])
+            for path in instance_dirs.walk(self.claimed)
+            if len(path.parts) == layout.PENDING_DEPTH
+        ]
+
+    def announce(self, url: str | None) -> None:
+        """Write down where this instance can be asked how it is (nowhere: None), for `spoolhouse status`."""
+        told = {"url": url, "pid": os.getpid(), "host": socket.gethostname()}
+        (self.folder / layout.ANNOUNCEMENT).write_text(json.dumps(told) + "\n", encoding="utf-8")
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing is left to do for any file here."""
+        folders = (self.claimed, self.folder / layout.REMOVING)
+        return not self.files and not any(any(instance_dirs.walk(folder)) for folder in folders)
+
+    def remove(self) -> None:
+        """Delete the folder, under its lock; only when `is_empty`.
+
+        No claimed file is ever deleted: if one has come since, the folder is closed as it is.
+        """
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self.journal.close()
+                try:
+                    instance_dirs.delete(self.folder)
+                finally:
+                    os.close(self._lock)
+
+    def close(self) -> None:
+        """Let go of the folder as it is; whoever comes next adopts it. Closing twice is the same as once."""
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self.journal.close()
+                os.close(self._lock)
+
+    @contextlib.contextmanager
+    def _still_open(self) -> Iterator[None]:
+        """Keep the folder from being let go of meanwhile; OSError if it is already."""
+        with self._guard:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the instance's folder is closed", os.fspath(self.folder))
+            yield
+
+
+@contextlib.contextmanager
+def _pending_folder(spool: Path, place: Place) -> Iterator[int]:
+    """Open the folder that a file was dropped in, through no link: one put there after the scan leads out of it."""
+    outer = fs.open_folder(spool / place.type)
+    try:
+        inner = fs.open_folder(Path(place.project), folder=outer)
+        try:
+            yield inner
+        finally:
+            os.close(inner)
+    finally:
+        os.close(outer)

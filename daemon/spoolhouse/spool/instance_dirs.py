@@ -1,0 +1,94 @@
+"""Instance folders as such: how they come to be, how they go, and which there are. Blocks on the disk."""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from spoolhouse.errors import JournalError
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import fs, layout
+
+_BIRTHS = 50
+_BIRTH_PAUSE = 0.01
+
+
+def lock_new(folder: Path, spool: Path) -> int:
+    """Make the folder of a new instance and take its lock. Raises FileExistsError if it is another one's.
+
+    Until it is locked, a neighbour may take it for a folder that died at birth, and remove it: then it is made again.
+    """
+    fs.make_folders(folder.parent, below=spool)
+    fs.check_locks_lock(folder.parent)
+    for _ in range(_BIRTHS):
+        reach("home.before_making")
+        folder.mkdir(exist_ok=True)
+        try:
+            lock = fs.lock(folder / layout.LOCK)
+        except FileNotFoundError:
+            continue
+        if lock is None:
+            time.sleep(_BIRTH_PAUSE)
+        elif os.path.lexists(folder / layout.JOURNAL):
+            os.close(lock)
+            break
+        else:
+            return lock
+    raise FileExistsError(errno.EEXIST, "it belongs to another instance", os.fspath(folder))
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Tell whether a folder whose journal cannot be opened may be removed: nothing was ever claimed, or is left."""
+    if not os.path.lexists(folder / layout.CLAIMED):
+        return True
+    held = any(any(walk(folder / name)) for name in (layout.CLAIMED, layout.REMOVING))
+    return not held and not os.path.lexists(folder / layout.JOURNAL)
+
+
+def delete(folder: Path) -> None:
+    """Delete an instance folder whose lock we hold, unless a file is claimed in it. The lock goes last.
+
+    A neighbour that comes in between finds no journal and nothing claimed, and finishes the work.
+    """
+    reach("home.before_removal")
+    try:
+        for name in (layout.REMOVING, layout.CLAIMED):
+            for root, _, _ in os.walk(folder / name, topdown=False):
+                Path(root).rmdir()
+    except OSError:
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == layout.LOCK):
+        reach("home.removing")
+        with contextlib.suppress(OSError):
+            path.unlink()
+    reach("home.emptied")
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    fs.sync_folder(folder.parent)
+
+
+def walk(folder: Path) -> Iterator[PurePath]:
+    """Yield all that is no folder below `folder`, as relative paths; nothing if it does not exist.
+
+    Raises `JournalError` if it cannot be listed: what cannot be seen must not pass for empty.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise JournalError(f"{error.filename}: {error.strerror}") from error
+
+    for root, folders, names in os.walk(folder, onerror=fail):
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        for name in (*names, *links):
+            yield Path(root, name).relative_to(folder)
+
+
+def names(spool: Path) -> list[str]:
+    """Return the names of all instance folders of a spool, dead or alive."""
+    state = layout.state_folder(spool)
+    try:
+        return sorted(entry.name for entry in os.scandir(state) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []

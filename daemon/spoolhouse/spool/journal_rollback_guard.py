@@ -1,0 +1,38 @@
+"""How far a journal had come, written down beside it: a journal that is behind its mark has lost what came last.
+
+SQLite cannot see that. A write-ahead log that was cut off, or a copy of yesterday that was put back, is a sound journal
+of an earlier time; to believe it would be to send again what it does not know of.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+_DIGITS = 20
+
+
+class RollbackGuard:
+    """The number of commits. Written after each of them and never synced: it may be older than the journal, not newer.
+
+    It is a witness, not a record: without it, or where it cannot be written, the journal is believed.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        """Keep it beside `journal`."""
+        self._path = journal.with_name(f"{journal.name}-mark")
+
+    def read(self) -> int:
+        """Return how many commits there were at least."""
+        try:
+            return int(self._path.read_bytes())
+        except (OSError, ValueError):
+            return 0
+
+    def write(self, commits: int) -> None:
+        """Say that there were so many commits."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(descriptor, b"%0*d\n" % (_DIGITS, commits), 0)
+            finally:
+                os.close(descriptor)

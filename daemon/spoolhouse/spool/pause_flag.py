@@ -1,0 +1,55 @@
+"""The flag that keeps every instance of a spool from claiming: a file beside their folders. Blocks on the disk."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from spoolhouse.spool import fs, layout
+
+_LONGEST = 1 << 13
+"""Bytes that are read: a reason of 500 characters, each of which JSON may spell with twelve."""
+
+
+def pause(spool: Path, reason: str, when: str) -> str | None:
+    """Set the flag, durably; return None, or what is said of a pause that is in force already. Raises OSError."""
+    fs.make_folders(layout.state_folder(spool), below=spool)
+    flag = layout.state_folder(spool) / layout.PAUSED
+    # Written aside and then named: nobody reads half of it, and of two that pause at once the first one's word stays.
+    temporary = flag.with_name(f".{layout.PAUSED}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps({"since": when, "reason": reason}) + "\n", encoding="utf-8")
+        fs.rename_without_clobber(temporary, flag)
+    except FileExistsError:
+        return paused(spool)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fs.sync_folder(flag.parent)
+    return None
+
+
+def resume(spool: Path) -> bool:
+    """Take the flag away, durably; return false if there was none."""
+    flag = layout.state_folder(spool) / layout.PAUSED
+    try:
+        flag.unlink()
+    except FileNotFoundError:
+        return False
+    fs.sync_folder(flag.parent)
+    return True
+
+
+def paused(spool: Path) -> str | None:
+    """Return what is said of the pause, since when and why; None if there is none. Any file of that name is a pause."""
+    flag = layout.state_folder(spool) / layout.PAUSED
+    if not os.path.lexists(flag):
+        return None
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        descriptor = fs.open_regular(flag)
+        try:
+            told = json.loads(os.read(descriptor, _LONGEST))
+        finally:
+            os.close(descriptor)
+        reason = f": {told['reason']}" if told["reason"] else ""
+        return f"since {told['since']}{reason}"
+    return "by a file that was put there by hand"

@@ -1,0 +1,103 @@
+"""Rejected lines that are not kept in `rejected/`: read once more from the file that they came in.
+
+The file is known by the bytes of the lines themselves: their SHA-256 stands in the record, so that another file of the
+same name is never taken for it. Lines that were replayed are in two files. Blocks on the disk.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spoolhouse.errors import SpoolError
+from spoolhouse.spool import fs, layout
+from spoolhouse.spool.archive import settled
+from spoolhouse.spool.layout import Encoding
+from spoolhouse.spool.line_spans import Span, spans_of
+from spoolhouse.spool.segment_reader import CORRUPT, content
+from spoolhouse.spool.shipment import CHUNK_BYTES
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The lines of a record in the file that holds them."""
+
+    path: Path
+    spans: str
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines, in pieces, with line ends but for the last one's. Raises OSError, and `CORRUPT` errors."""
+        first = True
+        for piece, begins in _pieces(self.path, spans_of(self.spans)):
+            if begins and not first:
+                yield b"\n"
+            yield piece
+            first = False
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the lines; empty if they cannot be read."""
+        digest = hashlib.sha256()
+        try:
+            for piece in self.lines():
+                digest.update(piece)
+        except (OSError, *CORRUPT):
+            return ""
+        return digest.hexdigest()
+
+
+def find(spool: Path, record: Record) -> Held:
+    """Return the lines of a record that does not keep them. Raises `SpoolError` where no settled file holds them."""
+    for name, spans in (("file", "spans"), ("replayed", "replayed_spans")):
+        if name in record:
+            for path in _settled_as(spool, str(record[name])):
+                held = Held(path=path, spans=str(record[spans]))
+                if held.digest() == record["sha256"]:
+                    return held
+    raise SpoolError(
+        f"{record['file']}: the bytes of line {record['line']} are not kept in {layout.REJECTED}/, and the file that"
+        f" holds them is in {layout.PROCESSED}/ and {layout.FAILED}/ no more: put it back"
+    )
+
+
+def _settled_as(spool: Path, name: str) -> Iterator[Path]:
+    """Yield the settled files that may have been dropped as `name` ({type}/{project}/{name})."""
+    for entry in settled(spool, (layout.PROCESSED, layout.FAILED), {name.rpartition("/")[0]}):
+        if name in map(str, layout.dropped_at(Path(entry.path).relative_to(spool))):
+            yield Path(entry.path)
+
+
+def _pieces(path: Path, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
+    """Yield the bytes of spans, and of each piece whether it begins one."""
+    encoding = layout.encoding(path.name) or Encoding.PLAIN
+    yield from _from_plain(path, wanted) if encoding is Encoding.PLAIN else _from_packed(path, encoding, wanted)
+
+
+def _from_plain(path: Path, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
+    descriptor = fs.open_regular(path)
+    try:
+        for span in wanted:
+            at, end = span.offset, span.offset + span.length
+            while chunk := os.pread(descriptor, min(CHUNK_BYTES, end - at), at):
+                yield chunk, at == span.offset
+                at += len(chunk)
+    finally:
+        os.close(descriptor)
+
+
+def _from_packed(path: Path, encoding: Encoding, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
+    span, begins, start = next(wanted, None), True, 0
+    for data in content(path, encoding):
+        end = start + len(data)
+        while span is not None and span.offset < end:
+            last = span.offset + span.length
+            yield data[max(0, span.offset - start) : last - start], begins
+            begins = last <= end
+            if not begins:
+                break
+            span = next(wanted, None)
+        if span is None:
+            return
+        start = end

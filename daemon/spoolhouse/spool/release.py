@@ -1,0 +1,65 @@
+"""Giving up a host: what its dead instances claimed and never sent goes back to where it was dropped.
+
+What was journalled may have been sent, in whole or in part; only a daemon that replays the journal, here, can tell.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from spoolhouse.errors import SpoolhouseError
+from spoolhouse.spool import instance_dirs, layout, recovery
+from spoolhouse.spool.file_locations import fact
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.journal import FileState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What came of one instance's folder."""
+
+    instance: str
+    released: tuple[PurePath, ...] = ()
+    """Where the files are now, relative to the spool; or, if it was only to be told, where they are claimed."""
+    kept: int = 0
+    """Files that stay claimed."""
+    trouble: str = ""
+    """Why they stay, or why nothing was done."""
+
+
+def release(spool: Path, instance_id: str, *, dry_run: bool) -> Released:
+    """Put back what was claimed and never journalled, under the instance's lock; remove its folder if that was all."""
+    try:
+        instance = Instance.adopt(spool, instance_id)
+        if instance is None:
+            folder = layout.state_folder(spool) / instance_id
+            kept = sum(1 for _ in instance_dirs.walk(folder / layout.CLAIMED))
+            trouble = "it is running: stop it first" if folder.exists() else ""
+            return Released(instance=instance_id, kept=kept, trouble=trouble)
+        try:
+            return _release(instance, dry_run=dry_run)
+        finally:
+            instance.close()
+    except OSError as error:
+        return Released(instance=instance_id, trouble=error.strerror or str(error), kept=_claimed(spool, instance_id))
+    except SpoolhouseError as error:
+        return Released(instance=instance_id, trouble=str(error), kept=_claimed(spool, instance_id))
+
+
+def _release(instance: Instance, *, dry_run: bool) -> Released:
+    contents = instance.load()
+    instance.rename_back(file.number for file in contents.files)
+    facts = [fact(instance, file) for file in contents.files]
+    places = recovery.plan(instance.listing(), facts, instance.unacknowledged).release
+    kept = sum(file.state is not FileState.FINAL or file.number in contents.open_files for file in contents.files)
+    released = tuple(place.relative if dry_run else instance.release(place) for place in places)
+    if not dry_run and instance.is_empty():
+        instance.remove()
+    trouble = "they may have been sent: let a daemon on this spool finish them" if kept else ""
+    return Released(instance=instance.id, released=released, kept=kept, trouble=trouble)
+
+
+def _claimed(spool: Path, instance_id: str) -> int:
+    try:
+        return sum(1 for _ in instance_dirs.walk(layout.state_folder(spool) / instance_id / layout.CLAIMED))
+    except SpoolhouseError:
+        return 1

@@ -1,0 +1,65 @@
+"""A batch that had to be cut up: ranges of its rows that are sent, looked up and refused on their own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+
+from spoolhouse.decode.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class RowRange:
+    """The rows of a batch from number `first` (from 0) up to, not including, number `end`."""
+
+    first: int
+    end: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return self.end - self.first
+
+    def id(self, batch: str) -> str:
+        """Return the part's own batch id; both numbers in it are of rows that belong to it."""
+        return f"{batch}:{self.first}-{self.end - 1}"
+
+    def halves(self) -> tuple["RowRange", "RowRange"]:
+        """Return the two parts that it falls into; it must have two rows or more."""
+        middle = (self.first + self.end) // 2
+        return RowRange(first=self.first, end=middle), RowRange(first=middle, end=self.end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRange:
+    """One part of a batch that was cut up, as the journal knows it."""
+
+    part: RowRange
+    refusal: str = ""
+    """What ClickHouse says of its one row, which it refuses; empty for rows that land, or may yet."""
+
+
+def cover(parts: Iterable[RowRange], total: int) -> bool:
+    """Tell whether parts are exactly all rows of a batch of `total` rows, each once."""
+    end = 0
+    for part in sorted(parts):
+        if part.first != end:
+            return False
+        end = part.end
+    return end == total
+
+
+def whole_of(batch_id: str) -> str:
+    """Return the batch that rows with this id came in: its own, a part's, or what a replay has brought back."""
+    name = batch_id.partition("/")[0].partition("~")[0]
+    whole, _, numbers = name.rpartition(":")
+    return whole if ":" in whole and numbers.replace("-", "").isdecimal() else name
+
+
+def overlap(rows: Rows, before: int, part: RowRange) -> Rows | None:
+    """Return what of `rows`, which stand after `before` others in their batch, belongs to `part`; None if nothing."""
+    first, end = max(part.first - before, 0), min(part.end - before, rows.count)
+    if first >= end:
+        return None
+    if end - first == rows.count:
+        return rows
+    return Rows(data=b"".join(BytesIO(rows.data).readlines()[first:end]), count=end - first)

@@ -1,0 +1,252 @@
+"""The bytes of a segment to decoded pieces. Synchronous and CPU-bound: runs in worker threads."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import zstandard
+
+from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin
+from spoolhouse.decode.line_splitter import LineCutter, LongPart, Piece
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import fs
+from spoolhouse.spool.layout import Encoding
+from spoolhouse.spool.shipment import CHUNK_BYTES
+
+_ZSTD_INPUT = 256
+"""Bytes fed to zstd at once: a block of 128 KiB may take four bytes, so this bounds what comes out to 8 MiB."""
+_ZSTD_WINDOW = 128 << 20
+MOST_LINES = 1 << 14
+"""Lines of a piece. Events are longer than the 64 bytes that this leaves each in a chunk; what is shorter is rubbish,
+and a rejected line costs a hundred times its bytes in memory until it is written."""
+
+CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
+"""What unpacking raises when an archive is damaged or cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What one piece came to.
+
+    `lines_before` counts the lines of the file before it; only right where that was asked for, or any are rejected.
+    """
+
+    piece: Piece
+    decoded: Decoded
+    lines_before: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongLine:
+    """A part of a line that is over the limit; `line` counts from 1, told with the last part."""
+
+    part: LongPart
+    line: int = 0
+
+
+class _Unpack(Protocol):
+    def feed(self, chunk: bytes) -> Iterator[bytes]: ...
+    def finish(self) -> None: ...
+
+
+class _Plain:
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        yield chunk
+
+    def finish(self) -> None:
+        pass
+
+
+class _Gzip:
+    """Members may follow one another, as `cat a.gz b.gz` makes them; zeros between them are padding."""
+
+    def __init__(self) -> None:
+        self._member: zlib._Decompress | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        while True:
+            if self._member is None:
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    return
+                self._member = zlib.decompressobj(wbits=31)
+            before = self._member.copy()
+            try:
+                # A bounded output at a time: a bomb costs time, not memory.
+                data = self._member.decompress(chunk, CHUNK_BYTES)
+            except zlib.error:
+                # It gives nothing of a chunk that is damaged anywhere: take what comes before byte by byte.
+                yield from _up_to_the_damage(before, chunk)
+                raise
+            chunk = self._member.unconsumed_tail
+            if self._member.eof:
+                chunk = self._member.unused_data
+                self._member = None
+            if data:
+                yield data
+            # A full output may have more behind it although the input is used up.
+            if not chunk and len(data) < CHUNK_BYTES:
+                return
+
+    def finish(self) -> None:
+        if self._member is not None:
+            raise EOFError("the gzip stream ends early")
+
+
+def _up_to_the_damage(member: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
+    """Yield what `chunk` holds before `member` finds fault with it. A byte gives two kilobytes at the most."""
+    found = bytearray()
+    for start in range(len(chunk)):
+        try:
+            found += member.decompress(chunk[start : start + 1])
+        except zlib.error:
+            break
+        if len(found) >= CHUNK_BYTES:
+            yield bytes(found)
+            found.clear()
+    if found:
+        yield bytes(found)
+
+
+class _Zstd:
+    """Frames may follow one another. Of a damaged archive, the last 256 bytes before the damage give nothing."""
+
+    def __init__(self) -> None:
+        self._member: zstandard.ZstdDecompressionObj | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        for start in range(0, len(chunk), _ZSTD_INPUT):
+            part = chunk[start : start + _ZSTD_INPUT]
+            while part:
+                if self._member is None:
+                    self._member = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+                data = self._member.decompress(part)
+                part = b""
+                if self._member.eof:
+                    part = self._member.unused_data
+                    self._member = None
+                for low in range(0, len(data), CHUNK_BYTES):
+                    yield data[low : low + CHUNK_BYTES]
+
+    def finish(self) -> None:
+        if self._member is not None:
+            raise EOFError("the zstd stream ends early")
+
+
+_UNPACKERS: dict[Encoding, Callable[[], _Unpack]] = {Encoding.PLAIN: _Plain, Encoding.GZIP: _Gzip, Encoding.ZSTD: _Zstd}
+
+
+class SegmentReader:
+    """Takes the chunks of one segment in order and yields what they hold.
+
+    What it yields, and in which pieces, depends on the bytes, the chunk size and `max_line` alone.
+    """
+
+    def __init__(  # a byte range, and how to read it
+        self,
+        start: int,
+        encoding: Encoding,
+        decoder: LineDecoder,
+        origin: Origin,
+        max_line: int,
+        *,
+        numbered: bool = False,
+    ) -> None:
+        """Read from byte `start` of a file; a packed file's content counts from 0 again.
+
+        `numbered`: tell of each piece how many lines stand before it.
+        """
+        self._plain = encoding is Encoding.PLAIN
+        self._start = start if self._plain else 0
+        self._decoder = decoder
+        self._origin = origin
+        self._unpack = _UNPACKERS[encoding]()
+        self._max_line = max_line
+        self._cutter = LineCutter(offset=self._start, max_line=max_line)
+        self._numbered = numbered
+        self._lines = 0
+        """Lines before `_counted_to`."""
+        self._counted_to = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Read | LongLine]:
+        """Yield what `chunk` completes. Raises `CORRUPT` errors after all that came whole before the damage."""
+        for content in self._unpack.feed(chunk):
+            # What is unpacked may be longer than a line may be; the cutter asks for less.
+            for low in range(0, len(content), self._max_line):
+                for item in self._cutter.feed(content[low : low + self._max_line]):
+                    yield from map(self._decoded, _few_lines(item))
+
+    def finish(self) -> Iterator[Read | LongLine]:
+        """Yield the last line if nothing ended it. Raises EOFError, without that line, if the archive is cut off."""
+        self._unpack.finish()
+        for item in self._cutter.finish():
+            yield from map(self._decoded, _few_lines(item))
+
+    def _decoded(self, item: Piece | LongPart) -> Read | LongLine:
+        # What is packed cannot be read again from the middle, so its lines are counted as they pass.
+        if isinstance(item, LongPart):
+            if item.last and not self._plain:
+                self._lines += 1
+            return LongLine(part=item, line=self._lines)
+        before = self._lines
+        if not self._plain:
+            self._lines += item.data.count(b"\n")
+        return Read(piece=item, decoded=self._decoder.decode(item, self._origin), lines_before=before)
+
+    def asks(self, step: Read | LongLine) -> bool:
+        """Tell whether a step needs `number` to be true. A plain file is read once more for it, which costs time."""
+        if isinstance(step, LongLine):
+            return self._plain and step.part.last
+        return self._plain and (self._numbered or bool(step.decoded.rejects))
+
+    def number(self, descriptor: int, step: Read | LongLine) -> Read | LongLine:
+        """Return a step with the number of its lines, counted in its open file; steps in their order.
+
+        Raises OSError; then it may be called again.
+        """
+        if not self.asks(step):
+            return step
+        if isinstance(step, LongLine):
+            return replace(step, line=self._lines_before(descriptor, step.part.offset) + 1)
+        return replace(step, lines_before=self._lines_before(descriptor, step.piece.offset))
+
+    def _lines_before(self, descriptor: int, offset: int) -> int:
+        """Return how many lines of a plain file end before `offset`."""
+        while self._counted_to < offset:
+            reach("read.count", offset)
+            block = os.pread(descriptor, min(CHUNK_BYTES, offset - self._counted_to), self._counted_to)
+            if not block:
+                break
+            self._lines += block.count(b"\n")
+            self._counted_to += len(block)
+        return self._lines
+
+
+def content(path: Path, encoding: Encoding) -> Iterator[bytes]:
+    """Yield what a file holds, unpacked. Raises OSError, and `CORRUPT` errors after what comes before the damage."""
+    unpack = _UNPACKERS[encoding]()
+    descriptor = fs.open_regular(path)
+    try:
+        position = 0
+        while chunk := os.pread(descriptor, CHUNK_BYTES, position):
+            position += len(chunk)
+            yield from unpack.feed(chunk)
+        unpack.finish()
+    finally:
+        os.close(descriptor)
+
+
+def _few_lines(item: Piece | LongPart) -> Iterator[Piece | LongPart]:
+    """Yield a piece, cut so that no part has more than `MOST_LINES`."""
+    if isinstance(item, LongPart) or item.data.count(b"\n") <= MOST_LINES:
+        yield item
+        return
+    offset, lines = item.offset, BytesIO(item.data)
+    while data := b"".join(islice(lines, MOST_LINES)):
+        yield Piece(offset=offset, data=data)
+        offset += len(data)

@@ -1,0 +1,242 @@
+"""A shipment's files to decoded pieces and rounds, the same way each time."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Collection, Mapping
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from spoolhouse.decode.line_decoder import Decoded, Line
+from spoolhouse.decode.rows import Rows
+from spoolhouse.errors import OperatorError, TransientError
+from spoolhouse.events.declaration import EventType, Table
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.spool.declaration_versions import DeclarationVersions
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.read_extents import Position
+from spoolhouse.spool.segment_reader import LongLine, Read
+from spoolhouse.spool.shipment import Limits, Segment, Shipment
+from spoolhouse.spool.shipment_pieces import PatientDisk, Segments, Step, Taken, Unreadable
+
+_SILENCE_BYTES = 4 << 20
+"""How much input may pass without a row for the shipment's own table before its round ends: an insert that is kept
+waiting for rows is broken off by the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnd:
+    """The batches of a round are complete; what follows belongs to the next one."""
+
+    at: Position
+    """What it ends with."""
+    known: bool = False
+    """The journal says so."""
+
+
+class _Position:
+    """How far a reading of a shipment has come."""
+
+    def __init__(self, shipment: Shipment) -> None:
+        self._numbers = {segment: number for number, segment in enumerate(shipment.segments)}
+        self._taken = Taken()
+        self.now: Position = (0, 0)
+
+    def add(self, segment: Segment, step: Read | LongLine) -> None:
+        """Count a step in."""
+        number = self._numbers[segment]
+        if number != self.now[0]:
+            self._taken = Taken()
+        self._taken.add(step)
+        self.now = (number, self._taken.seen)
+
+
+@dataclass(slots=True)
+class _Fill:
+    """How full the batches of one round are."""
+
+    own_rows: int = 0
+    own_bytes: int = 0
+    side_bytes: int = 0
+    silent_bytes: int = 0
+    """Input since the last row for the shipment's own table."""
+    side_rows: dict[str, int] = field(default_factory=dict)
+
+    def has_room(self, step: Read | LongLine, own: str, limits: Limits) -> bool:
+        """Tell whether a step's rows still fit into this round's batches; an empty round takes anything."""
+        own_bytes, side_bytes = self.own_bytes, self.side_bytes
+        most_rows = 0
+        for table, rows in step.decoded.rows.items() if isinstance(step, Read) else ():
+            if table == own:
+                own_bytes += len(rows.data)
+                most_rows = max(most_rows, self.own_rows + rows.count)
+            else:
+                side_bytes += len(rows.data)
+                most_rows = max(most_rows, self.side_rows.get(table, 0) + rows.count)
+        return (self.own_rows == 0 and self.side_bytes == 0) or (
+            most_rows <= limits.max_rows and own_bytes <= limits.max_insert_bytes and side_bytes <= limits.side_bytes
+        )
+
+    def is_silent(self, size: int, decoded: Decoded | None, own: str) -> bool:
+        """Count input of `size` bytes; tell whether its own batch has been without rows for too long."""
+        self.silent_bytes += size
+        if decoded is not None and own in decoded.rows:
+            self.silent_bytes = 0
+        return self.own_rows > 0 and self.silent_bytes > _SILENCE_BYTES
+
+    def count(self, decoded: Decoded, own: str) -> None:
+        """Count rows in."""
+        for table, rows in decoded.rows.items():
+            if table == own:
+                self.own_rows += rows.count
+                self.own_bytes += len(rows.data)
+            else:
+                self.side_rows[table] = self.side_rows.get(table, 0) + rows.count
+                self.side_bytes += len(rows.data)
+
+
+class ShipmentReader:
+    """Reads shipments, the same way each time: also when the declarations change meanwhile."""
+
+    def __init__(  # what is read, how, and with what
+        self,
+        instances: Mapping[str, Instance],
+        events: Mapping[str, EventType],
+        fingerprint: str,
+        executor: Executor,
+        disk: PatientDisk,
+    ) -> None:
+        """Read files of `homes` through `disk`; decode in `executor`.
+
+        `fingerprint`: that of shipments claimed under `events`.
+        """
+        self._instances = instances
+        self.versions = DeclarationVersions(events, fingerprint)
+        self._segments = Segments(instances, self.versions, executor, disk)
+
+    def own_table(self, shipment: Shipment) -> str:
+        """Return the table that the events of the shipment's type land in; none if there is no such type any more."""
+        event = self.versions.of(shipment).events.get(shipment.type)
+        return "" if event is None else event.table.name
+
+    def table(self, shipment: Shipment, name: str) -> Table:
+        """Return the declaration of a table that the shipment has rows for."""
+        return self.versions.of(shipment).tables[name]
+
+    async def steps(
+        self, shipment: Shipment, *, numbered: bool = False
+    ) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
+        """Yield what the shipment's segments hold, in order, and where a round ends.
+
+        `numbered`: each piece tells how many lines of its file stand before it.
+        """
+        own, current = self.own_table(shipment), _Fill()
+        at, is_broken = _Position(shipment), False
+        known = deque(self._instances[shipment.instance].readings.round_ends(shipment.id))
+        async with aclosing(self._segments.pieces(shipment, numbered=numbered)) as pieces:
+            async for segment, step in pieces:
+                if isinstance(step, Unreadable):
+                    is_broken = True
+                    yield segment, step
+                    continue
+                before = at.now
+                at.add(segment, step)
+                if known and at.now > known[0]:
+                    while known and at.now > known[0]:
+                        yield RoundEnd(at=known.popleft(), known=True)
+                    current = _Fill()
+                elif not (known or current.has_room(step, own, shipment.limits)):
+                    yield RoundEnd(at=before)
+                    current = _Fill()
+                if isinstance(step, Read):
+                    current.count(step.decoded, own)
+                yield segment, step
+                # Behind a file that ends early a round ends nowhere but where it does for whoever reads all of it.
+                if not known and not is_broken and current.is_silent(*_input(step), own):
+                    yield RoundEnd(at=at.now)
+                    current = _Fill()
+
+    async def rows(
+        self, shipment: Shipment, table: str, round_number: int, expected: "asyncio.Future[int]"
+    ) -> AsyncGenerator[Rows]:
+        """Yield the rows for one table in one round once more, from the files.
+
+        Raises `OperatorError`, after the last of them, if they are not as many as the first time: somebody has taken
+        or changed a file, and the rest must not pass for the whole.
+        """
+        counted = 0
+        async with aclosing(self._again(shipment, table, round_number, expected)) as pieces:
+            async for rows in pieces:
+                counted += rows.count
+                yield rows
+        with heartbeat.idle():
+            expected_rows = await expected
+        if counted != expected_rows:
+            raise OperatorError(
+                f"shipment {shipment.id} holds {counted} rows for {table} where it held {expected_rows}",
+                hint="a claimed file was taken or changed: put it back",
+            )
+
+    async def _again(
+        self, shipment: Shipment, table: str, round_number: int, expected: "asyncio.Future[int]"
+    ) -> AsyncGenerator[Rows]:
+        current = 0
+        async with aclosing(self.steps(shipment)) as steps:
+            async for step in steps:
+                if isinstance(step, RoundEnd):
+                    current += 1
+                    if current > round_number:
+                        return
+                elif isinstance(step[1], Unreadable):
+                    self._expect_known(shipment, *step, is_decoded=expected.done())
+                elif current == round_number and isinstance(step[1], Read):
+                    rows = step[1].decoded.rows.get(table)
+                    if rows is not None:
+                        yield rows
+
+    async def locate(
+        self, shipment: Shipment, table: str, round_number: int, numbers: Collection[int]
+    ) -> AsyncGenerator[tuple[Segment, int, Line]]:
+        """Yield the line that each of some rows of a batch came from, given the rows' numbers in it (from 0), in order.
+
+        With each comes its segment, and how many lines of the file stand before its piece. `Line.row` is the number in
+        the batch.
+        """
+        before = 0
+        current = 0
+        async with aclosing(self.steps(shipment, numbered=True)) as steps:
+            async for step in steps:
+                if isinstance(step, RoundEnd):
+                    current += 1
+                elif isinstance(step[1], Unreadable):
+                    self._expect_known(shipment, *step, is_decoded=True)
+                elif current == round_number and isinstance(read := step[1], Read):
+                    rows = read.decoded.rows.get(table)
+                    count = 0 if rows is None else rows.count
+                    wanted = [number - before for number in numbers if before <= number < before + count]
+                    if wanted:
+                        origin = self._segments.origin(shipment, step[0])
+                        decoder = self.versions.of(shipment).decoder
+                        for line in decoder.lines_of(read.piece, origin, table, wanted):
+                            yield step[0], read.lines_before, replace(line, row=before + line.row)
+                    before += count
+
+    def _expect_known(self, shipment: Shipment, segment: Segment, end: Step, *, is_decoded: bool) -> None:
+        """Raise `StoreError` for a segment that ends now where it did not before: half a batch must not pass for all.
+
+        `is_decoded`: whoever reads the round for the first time has come to its end.
+        """
+        if not isinstance(end, Unreadable) or end.known:
+            return
+        path = self._instances[shipment.instance].path(segment.file)
+        if not is_decoded:
+            raise TransientError(f"{path} cannot be read on: {end.failure}")
+        raise OperatorError(
+            f"{path} could be read before, and now only to byte {end.end}: {end.failure}",
+            hint="put it back as it was, or see what the kernel says of its disk; a restart lands what can be read",
+        )
+
+
+def _input(step: Read | LongLine) -> tuple[int, Decoded | None]:
+    """Return how many bytes of content a step stands for, and the rows in them."""
+    return (len(step.piece.data), step.decoded) if isinstance(step, Read) else (len(step.part.data), None)

@@ -1,0 +1,190 @@
+"""One native connection on clickhouse-driver, whose blocking calls aioch runs in a thread of the connection's own.
+
+It says the same to the server, in the same blocks, as `wire` does: a batch may be begun over one and repeated over the
+other. What it is for: clickhouse-driver is the oldest and most used of the native clients.
+"""
+
+import asyncio
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from aioch import Client
+from clickhouse_driver import Client as BlockingClient
+from clickhouse_driver.block import ColumnOrientedBlock, RowOrientedBlock
+from clickhouse_driver.errors import Error, ServerException, UnexpectedPacketFromServerError, UnknownTypeError
+from clickhouse_driver.result import QueryInfo
+
+from spoolhouse.errors import StoreError, TransientError
+from spoolhouse.store.clickhouse import codes
+from spoolhouse.store.clickhouse.drivers import result_types
+from spoolhouse.store.clickhouse.drivers.query_settings import Setting
+from spoolhouse.store.clickhouse.drivers.statements import identifier
+from spoolhouse.store.clickhouse.drivers.transport import Compression, Transport
+from spoolhouse.store.clickhouse.drivers.url import Address
+
+T = TypeVar("T")
+
+_UNKNOWN_TYPE = 50
+_WRONG_PORT = 217
+_BROKEN = (OSError, EOFError, Error, struct.error, IndexError, UnicodeDecodeError, ValueError)
+"""What clickhouse-driver raises over a conversation that broke off; a socket that is gone is a ValueError."""
+
+
+class ThreadedWire:
+    """A connection for one task at a time. After any exception that it raised, it can only be dropped."""
+
+    def __init__(self, address: Address, transport: Transport, tls: ssl.SSLContext | None) -> None:
+        """Prepare a connection, through `tls` if the address is a secure one. An event loop must be running."""
+        self._where = address.shown
+        self._database = address.database
+        self._transport = transport
+        compression = transport.compression
+        blocking = BlockingClient(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            database="",  # the user's own; see open()
+            secure=address.secure,
+            connect_timeout=transport.connect_timeout,
+            send_receive_timeout=transport.timeout,
+            sync_request_timeout=transport.connect_timeout,
+            client_name="spoolhouse",
+            compression=False if compression is Compression.NONE else compression.value,
+            settings={"strings_as_bytes": True},
+        )
+        # Any: neither library has types.
+        self._client: Any = blocking
+        self._connection: Any = blocking.connection
+        # Its own context takes its authorities from certifi, not from the system.
+        self._connection._create_ssl_context = lambda _: tls  # noqa: SLF001  # the one place where it can be given
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aioch")
+        self._aioch: Any = Client(_client=blocking, executor=self._thread, loop=asyncio.get_running_loop())
+        self._sample: Any = None
+        """The input's columns as the server named them."""
+
+    async def open(self) -> None:
+        """Connect, log in, and go to the database; in two steps, for the reason that `wire.Wire.open` gives."""
+        try:
+            with self._failing(ambiguous=False):
+                async with asyncio.timeout(self._transport.connect_timeout):
+                    await self._in_thread(self._connect)
+        except TransientError as error:
+            if isinstance(error.__cause__, UnexpectedPacketFromServerError):
+                raise codes.error(_WRONG_PORT, f"{self._where} is no native port of ClickHouse") from error
+            raise
+        await self.ask(f"USE {identifier(self._database)}", {})
+
+    async def is_alive(self) -> bool:
+        """Tell whether a connection that was idle still answers."""
+        try:
+            with self._failing(ambiguous=False):
+                alive: bool = await self._in_thread(self._connection.ping)
+        except StoreError:
+            return False
+        return alive
+
+    def drop(self) -> None:
+        """Close the connection at once; a thread that is in the middle of something wakes up with an error."""
+        connected: socket.socket | None = self._connection.socket
+        if connected is not None:
+            # The plain shutdown, also under TLS: TLS's own is not made for two threads.
+            with suppress(OSError):
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+        # In its turn: a thread that is still connecting has nothing yet that could be shut.
+        self._thread.submit(self._connection.disconnect)
+        self._thread.shutdown(wait=False)
+
+    async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+        with self._failing(ambiguous=True):
+            columns, data = await self._in_thread(lambda: self._ask(sql, settings, query_id))
+        return result_types.rows((kind for _, kind in columns), data)
+
+    async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
+        """Send the INSERT; return when the server waits for its rows. Nothing can have landed if this fails."""
+        with self._failing(ambiguous=False):
+            self._sample = await self._in_thread(lambda: self._begin_insert(sql, query_id, settings))
+
+    async def send(self, parts: list[bytes]) -> None:
+        """Send a block of one column, whose values are `parts`."""
+        with self._failing(ambiguous=True):
+            await self._in_thread(lambda: self._send(parts))
+
+    async def finish_insert(self) -> None:
+        """Send the end of the rows; return when the server acknowledged them."""
+        with self._failing(ambiguous=True):
+            await self._in_thread(self._finish)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        result: T = await self._aioch.run_in_executor(work)
+        return result
+
+    # What follows runs in the thread.
+
+    def _connect(self) -> None:
+        # Not connect(): it replaces what went wrong (a certificate that is not trusted) by an error of its own.
+        self._connection._init_connection(*self._connection.hosts[0])  # noqa: SLF001  # see above
+
+    def _ask(
+        self, sql: str, settings: Mapping[str, Setting], query_id: str
+    ) -> tuple[Sequence[tuple[str, str]], list[Sequence[object]]]:
+        data: list[Sequence[object]] = []
+        columns: Sequence[tuple[str, str]] = ()
+        self._begin(sql, settings, query_id)
+        while packet := self._client.receive_packet():
+            block = getattr(packet, "block", None)
+            if block is not None:
+                columns = columns or block.columns_with_types
+                data += block.get_rows()
+        return columns, data
+
+    def _begin(self, sql: str, settings: Mapping[str, Setting], query_id: str) -> None:
+        self._client.make_query_settings(settings)
+        self._client.last_query = QueryInfo()
+        self._connection.send_query(sql, query_id=query_id)
+        self._connection.send_external_tables([])
+
+    def _begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> object:
+        self._begin(sql, settings, query_id)
+        sample: object = self._client.receive_sample_block().columns_with_types
+        return sample
+
+    def _send(self, parts: list[bytes]) -> None:
+        while self._has_answered():
+            self._client.receive_packet()
+        self._connection.send_data(ColumnOrientedBlock(self._sample, [parts]))
+
+    def _finish(self) -> None:
+        self._connection.send_data(RowOrientedBlock())
+        while self._client.receive_packet():
+            pass
+
+    def _has_answered(self) -> bool:
+        """Tell whether a packet is waiting: an exception is better read before a write meets a closed socket."""
+        buffered, connected = self._connection.fin, self._connection.socket
+        if buffered.position < buffered.current_buffer_size:
+            return True
+        if isinstance(connected, ssl.SSLSocket) and connected.pending():
+            return True
+        # poll, not select: that one knows no descriptor above 1023.
+        poll = select.poll()
+        poll.register(connected, select.POLLIN)
+        return bool(poll.poll(0))
+
+    @contextmanager
+    def _failing(self, *, ambiguous: bool) -> Generator[None]:
+        try:
+            yield
+        except ServerException as error:
+            raise codes.error(error.code or 0, error.message) from None
+        except UnknownTypeError as error:
+            raise codes.error(_UNKNOWN_TYPE, str(error)) from None
+        except _BROKEN as error:
+            raise codes.unreachable(self._where, error, ambiguous=ambiguous) from error

@@ -1,0 +1,172 @@
+"""Brings what is missing of a batch to where it is missing, and nowhere else.
+
+An INSERT cannot do that: it goes to the table and to all rollups. So the rows are put into a table of their own, a
+copy of the real one without views; from there a missing partition is attached to the real table, which feeds no view,
+and a rollup that lacks one is given its figures directly. Each step is one partition of one table, which is there as a
+whole or not at all: killed anywhere, the next attempt looks again and goes on.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import structlog
+
+from spoolhouse.decode.rows import Rows
+from spoolhouse.events.declaration import Rollup, Table
+from spoolhouse.events.naming import Shards, target_name
+from spoolhouse.failpoints import reach
+from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
+from spoolhouse.store.clickhouse.landing.presence import Found, staging_name
+from spoolhouse.store.clickhouse.schema.backfill_sql import counting, fill_id
+from spoolhouse.store.clickhouse.schema.clock import server_ms
+from spoolhouse.store.clickhouse.schema.ddl import identifier, identifiers, partition_by
+from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS, feed_select, kept, rollup_definition
+from spoolhouse.store.clickhouse.schema.tables import table_definition
+
+log = structlog.get_logger(__name__)
+
+DAY = 24 * 3600
+_VERSION = "recorded_at"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """A partition (such as 202611) of a table, or of a rollup target."""
+
+    table: str
+    partition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repairer:
+    """Mends batches of one installation."""
+
+    driver: Driver
+    prefix: str
+    shards: Shards | None
+    """Of a cluster: rows are brought to the own shard, and may be on any."""
+
+    def everywhere(self, table: Table) -> str:
+        """Return the name under which the rows of all shards are read."""
+        return (self.prefix if self.shards is None else self.shards.prefix) + table.name
+
+    async def hint(
+        self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found, *, never_landed: bool = False
+    ) -> tuple[Repaired, ...]:
+        """Bring `rows` of a batch to all partitions where `found` does not have it; return these. Raises `StoreError`.
+
+        `never_landed`: it is known that nothing of the batch was ever in ClickHouse, however old it is.
+        Left out is what would be gone again: rows older than their table's TTL, and rows in whose place a later
+        version of the same event stands.
+        """
+        own = await self.stage(table, insert, rows)
+        here = await self._partitions(own)
+        repaired = []
+        for partition in sorted(here - found.of(insert.table)):
+            if await self._is_wanted(table, own, partition):
+                await self._attach(insert.table, own, partition)
+                repaired.append(Repaired(table=insert.table, partition=partition))
+        for rollup in table.rollups if never_landed or await self._can_tell(insert) else ():
+            target = target_name(rollup, prefix=self.prefix)
+            for partition in sorted(here - found.of(target)):
+                if await self._feeds(table, rollup, own, partition):
+                    await self._feed(table, rollup, own, partition)
+                    repaired.append(Repaired(table=target, partition=partition))
+        for one in repaired:
+            log.warning("partition_mended", batch=insert.batch_id, table=one.table, partition=one.partition)
+        return tuple(repaired)
+
+    async def _can_tell(self, insert: RowsInsert) -> bool:
+        """Tell whether a batch that a rollup does not know is not in it: an old one is known under another's id.
+
+        How old it is the server says, which folds by its own clock.
+        """
+        if await server_ms(self.driver) - insert.clock_ms < (FOLD_DAYS - 1) * DAY * 1000:
+            return True
+        log.warning("rollups_not_told", batch=insert.batch_id, days=FOLD_DAYS, hint="they are left as they are")
+        return False
+
+    async def drop_staging(self, batch_id: str) -> None:
+        """Drop the table that mending a batch has left where it was killed; twice is once. Raises `StoreError`."""
+        await self.driver.execute(f"DROP TABLE IF EXISTS {identifier(staging_name(batch_id, prefix=self.prefix))} SYNC")
+        reach("mend.tidied")
+
+    async def stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
+        """Return the name of a new table that holds the rows, and nothing but them."""
+        own = await self.staging(table, insert.batch_id)
+        await self.stage_more(own, insert, rows)
+        return own
+
+    async def staging(self, table: Table, batch_id: str) -> str:
+        """Return the name of a new table for rows of `table`; it goes with `tidy` of the same id."""
+        own = staging_name(batch_id, prefix=self.prefix)
+        # What an attempt that was killed has left may hold a part of them.
+        await self.drop_staging(batch_id)
+        await self.driver.execute(
+            # Of an engine that collapses nothing: rollups count lines.
+            f"CREATE TABLE {identifier(own)} AS {identifier(self.prefix + table.name)} ENGINE = MergeTree"
+            f" PARTITION BY {partition_by(table.time)} ORDER BY ({identifiers(table.order_by)})"
+            # So that an attached part knows when it expires; here nothing does: also what is too old counts in rollups.
+            f" TTL {table_definition(table, prefix=self.prefix).ttl.sql()}"
+            " SETTINGS max_number_of_merges_with_ttl_in_pool = 0, fsync_after_insert = 1, fsync_part_directory = 1"
+        )
+        return own
+
+    async def stage_more(self, own: str, insert: RowsInsert, rows: AsyncIterator[Rows]) -> None:
+        """Put rows into a table that `staging` has made."""
+        staged = replace(insert, table=own, token=own)
+        reach("mend.before_staging")
+        await self.driver.insert_rows(staged, rows)
+        reach("mend.staged")
+
+    async def _partitions(self, own: str) -> frozenset[str]:
+        found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(own)}")  # noqa: S608  # a name of ours
+        return frozenset(str(partition) for (partition,) in found)
+
+    async def _is_wanted(self, table: Table, own: str, partition: str) -> bool:
+        """Tell whether any row of the partition is neither expired nor superseded."""
+        keys = identifiers(table.order_by)
+        version, real = identifier(_VERSION), identifier(self.prefix + table.name)
+        here = f"FROM {identifier(own)} WHERE _partition_id = {{partition:String}}"
+        later = (
+            f"SELECT {keys}, max({version}) AS _later, 1 AS _known FROM {real}"  # noqa: S608  # declared names
+            f" WHERE _partition_id = {{partition:String}} AND ({keys}) IN (SELECT {keys} {here}) GROUP BY {keys}"
+        )
+        wanted = (
+            f"SELECT 1 FROM (SELECT * {here}) AS _own LEFT JOIN ({later}) AS _there USING ({keys})"  # noqa: S608  # declared names
+            f" WHERE (ifNull(_known, 0) = 0 OR _later < _own.{version})"
+            f" AND toDateTime({identifier(table.time)}) + toIntervalDay({table.ttl_days}) > now() LIMIT 1"
+        )
+        return bool(await self.driver.execute(wanted, {"partition": partition}))
+
+    async def _attach(self, real: str, own: str, partition: str) -> None:
+        await self.driver.execute(
+            # A partition's id is digits, from the server; a parameter cannot stand here.
+            f"ALTER TABLE {identifier(real)} ATTACH PARTITION ID '{int(partition)}' FROM {identifier(own)}"
+        )
+        reach("mend.attached")
+
+    async def _feeds(self, table: Table, rollup: Rollup, own: str, partition: str) -> bool:
+        """Tell whether the partition's rows come to any figures that the rollup keeps."""
+        feed = feed_select(table, rollup, source=_partition_of(own, and_where=kept(rollup)))
+        return bool(await self.driver.execute(f"SELECT 1 FROM ({feed}) LIMIT 1", _where(partition)))  # noqa: S608  # declared names
+
+    async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
+        definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
+        # Looked for once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
+        reporter = identifier(definition.target.name)
+        absent = f"batch_id NOT IN (SELECT batch_id FROM {reporter} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
+        await self.driver.execute(
+            counting(definition, None, source=_partition_of(own, and_where=absent)),
+            _where(partition),
+            query_id=fill_id(definition.target.name),
+        )
+        reach("mend.fed")
+
+
+def _partition_of(own: str, *, and_where: str = "1") -> str:
+    return f"(SELECT * FROM {identifier(own)} WHERE _partition_id = {{partition:String}} AND {and_where})"  # noqa: S608  # a name of ours
+
+
+def _where(partition: str) -> dict[str, Parameter]:
+    return {"partition": partition}

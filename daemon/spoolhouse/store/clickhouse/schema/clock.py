@@ -1,0 +1,25 @@
+"""The server's clock: it folds rollups and lets rows expire by it, whatever the time is here."""
+
+from spoolhouse.errors import OperatorError
+from spoolhouse.store.clickhouse.driver import Driver
+
+LARGEST_SKEW_MS = 24 * 3600 * 1000
+"""Beyond it no batch is made: those of a clock that is a month behind are folded as soon as they land, and cannot be
+looked for. See `schema.rollups.FOLD_DAYS`, from which a day is left for such a difference."""
+
+
+async def server_ms(driver: Driver) -> int:
+    """Return what time it is on the server, in ms since 1970. Raises `StoreError`."""
+    ((there,),) = await driver.execute("SELECT toInt64(toUnixTimestamp64Milli(now64(3)))")
+    return int(str(there))
+
+
+async def expect_same_day(driver: Driver, own_ms: int) -> None:
+    """Raise `OperatorError` if `own_ms`, the time here, is more than a day from the server's. Raises `StoreError`."""
+    skew = own_ms - await server_ms(driver)
+    if abs(skew) > LARGEST_SKEW_MS:
+        days = abs(skew) / LARGEST_SKEW_MS
+        raise OperatorError(
+            f"this machine's clock is {days:.0f} days {'ahead of' if skew > 0 else 'behind'} the ClickHouse server's",
+            hint="set the clock that is wrong, and run a time service (chrony, systemd-timesyncd) on both machines",
+        )

@@ -1,0 +1,73 @@
+"""One installation over several servers: local tables on each of them, Distributed tables in front. Pure.
+
+The local tables have a prefix of their own; the plain names are the Distributed ones, so that whoever reads sees all
+shards. A rollup is kept where its rows are, and its readable view reads all targets.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from spoolhouse.events.declaration import Column, Table
+from spoolhouse.store.clickhouse.schema.ddl import MARK, Database, TableDefinition, identifier, literal, placed
+
+_TRACES = ("trace_id", "run_id")
+"""Columns that say what an event belongs to: it should be on one shard, for joins and for FINAL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster as `remote_servers` of each server's configuration names it."""
+
+    name: str
+    keeper: bool = True
+    """It has ClickHouse Keeper: tables are replicated, and one statement changes all servers."""
+
+    @property
+    def on(self) -> str:
+        """The cluster on which a statement runs; empty: on the one server that it is sent to."""
+        return self.name if self.keeper else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistributedDefinition:
+    """A table that holds nothing, in front of a local one on each shard."""
+
+    name: str
+    local: TableDefinition
+    sharding_key: str
+    cluster: Cluster
+
+    @property
+    def comment(self) -> str:
+        """The mark by which a live table is known to have this very definition."""
+        return f"{MARK} {hashlib.sha256(self._definition('').encode()).hexdigest()[:16]}"
+
+    def create(self, database: Database, *, replace: bool = False) -> str:
+        """Return the CREATE statement; unless `replace`, it does nothing where the name is taken."""
+        head = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
+        where = "currentDatabase()" if database is None else literal(database)
+        name = placed(database, self.name, self.cluster.on)
+        return f"{head} {name}\n{self._definition(where)}\nCOMMENT {literal(self.comment)}"
+
+    def _definition(self, where: str) -> str:
+        columns = ",\n    ".join(f"{identifier(column.name)} {column.type}" for column in self.local.columns)
+        place = ", ".join((literal(self.cluster.name), where, literal(self.local.name), self.sharding_key))
+        return f"(\n    {columns}\n)\nENGINE = Distributed({place})"
+
+
+def sharding_key(table: Table) -> str:
+    """Return what decides on which shard an event is: its trace, else its own id.
+
+    The same for each delivery of an event, whose deliveries collapse on one shard only.
+    """
+    own = identifier(table.order_by[-1])
+    for name in _TRACES:
+        for column in table.columns:
+            if column.name == name:
+                return f"cityHash64({_present(column, own)})"
+    return f"cityHash64({own})"
+
+
+def _present(column: Column, own: str) -> str:
+    name = identifier(column.name)
+    return f"ifNull({name}, {own})" if column.nullable else name

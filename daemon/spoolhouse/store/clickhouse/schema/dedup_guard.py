@@ -1,0 +1,97 @@
+"""Which tables would take a repeated batch twice, or forget an acknowledged one when the power fails."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.schema import server_ddl
+from spoolhouse.store.clickhouse.schema.render import Schema, object_names
+from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
+
+_NAME = r"(`(?:[^`\\]|\\.)+`|\w+)"
+_FEED = re.compile(rf"^CREATE MATERIALIZED VIEW {_NAME}\.{_NAME}.*? TO {_NAME}\.{_NAME}(?: |$)", re.DOTALL)
+
+# `dependencies_…` are the materialized views that an insert is pushed to, whoever made them, in whichever database.
+_DEPENDENCIES = """
+SELECT name, arrayZip(dependencies_database, dependencies_table) FROM system.tables
+WHERE database = {database:String} AND has({names:Array(String)}, name)
+"""
+_FEEDS = """
+SELECT database, toString(uuid), name, create_table_query FROM system.tables
+WHERE engine = 'MaterializedView' AND has({databases:Array(String)}, database) AND has({names:Array(String)}, name)
+"""
+_ENGINES = """
+SELECT concat(database, '.', name) AS full_name, engine, engine_full FROM system.tables
+WHERE has({names:Array(String)}, full_name) AND engine LIKE '%MergeTree'
+ORDER BY full_name
+"""
+
+
+async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, ...]]:
+    """Return the event tables into which no insert is safe, by name, and why: who remembers too few tokens, or none.
+
+    That is the table itself, or a target, as `database.name`, that a materialized view on it or on the target of one of
+    its rollups feeds, also a view that is not ours: a batch that is repeated after a crash would be counted twice in
+    there. Tables that replicate keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
+    """
+    if schema.database is None:
+        raise ValueError("a schema without a database cannot be looked up")
+    fed = await _fed(schema, schema.database, driver)
+    reached = {
+        event.name: {
+            target
+            for name in (event.table.name, *(rollup.target.name for rollup in event.rollups))
+            for target in (f"{schema.database}.{name}", *fed.get(name, ()))
+        }
+        for event in schema.tables
+    }
+    engines = await driver.execute(_ENGINES, {"names": sorted(set().union(*reached.values()))})
+    lonely = [
+        str(name)
+        for name, engine, full in engines
+        if server_ddl.is_local(str(engine)) and server_ddl.setting(str(full), DEDUPLICATION_WINDOW) < WINDOW
+    ]
+    found = {table: tuple(name for name in lonely if name in targets) for table, targets in reached.items()}
+    return {table: names for table, names in found.items() if names}
+
+
+async def _fed(schema: Schema, database: str, driver: Driver) -> Mapping[str, set[str]]:
+    """Return, as `database.name`, what views feed out of each of our tables."""
+    names = object_names(schema)
+    views = {
+        str(name): [(str(where), str(view)) for where, view in _pairs(pairs)]
+        for name, pairs in await driver.execute(_DEPENDENCIES, {"database": database, "names": names})
+    }
+    known = {pair for pairs in views.values() for pair in pairs}
+    about = {"databases": sorted({where for where, _ in known}), "names": sorted({view for _, view in known})}
+    targets: dict[tuple[str, str], tuple[str, ...]] = {}
+    for where, uuid, view, statement in await driver.execute(_FEEDS, about) if known else ():
+        targets[str(where), str(view)] = tuple(_targets(str(where), str(uuid), str(view), str(statement)))
+    return {name: {target for pair in pairs for target in targets.get(pair, ())} for name, pairs in views.items()}
+
+
+def _pairs(value: object) -> Iterable[tuple[object, object]]:
+    return [tuple(pair) for pair in value] if isinstance(value, list) else ()
+
+
+async def unsynced(schema: Schema, driver: Driver) -> tuple[str, ...]:
+    """Return our tables, as `database.name`, that acknowledge rows before they are on the disk. Raises `StoreError`."""
+    names = [f"{schema.database}.{name}" for name in object_names(schema)]
+    engines = await driver.execute(_ENGINES, {"names": names})
+    return tuple(
+        str(name)
+        for name, _, full in engines
+        if any(server_ddl.setting(str(full), setting) < wanted for setting, wanted in SYNCED.items())
+    )
+
+
+def _targets(database: str, uuid: str, name: str, statement: str) -> Iterable[str]:
+    found = _FEED.match(statement)
+    if found is not None:
+        return [f"{_unquoted(found[3])}.{_unquoted(found[4])}"]
+    # A view without TO keeps its rows in a hidden table, which is named by one of the two.
+    return [f"{database}..inner_id.{uuid}", f"{database}..inner.{name}"]
+
+
+def _unquoted(name: str) -> str:
+    return re.sub(r"\\(.)", r"\1", name[1:-1]) if name.startswith("`") else name

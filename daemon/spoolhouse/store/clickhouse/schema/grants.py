@@ -1,0 +1,139 @@
+"""The rights that a user of ours needs, derived from what is declared: for a person to give, and to be checked. Pure.
+
+Tables and views are named by their prefix: staging tables have names of their own, and so will later versions.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from spoolhouse.store.clickhouse.schema.ddl import identifier, qualified
+from spoolhouse.store.clickhouse.schema.render import Schema, holding_rows
+
+_ROWS = ("SELECT", "INSERT")
+_STAGING = ("CREATE TABLE", "DROP TABLE", "ALTER DELETE")
+"""Also where the schema is not ours to change: by way of a table of its own, a batch gets what it lacks."""
+_SCHEMA = ("CREATE VIEW", "DROP VIEW", "ALTER TABLE")
+_SYSTEM = (
+    "tables", "columns", "parts", "settings", "merge_tree_settings", "data_skipping_indices", "mutations", "databases",
+    "disks", "processes", "replicas", "replication_queue",
+)  # fmt: skip
+SAMPLE = "mend_0"
+"""Stands for the names that are made as needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Rights that are given together."""
+
+    rights: tuple[str, ...]
+    where: str
+    """What they are given on, as SQL."""
+    lacking: str
+    """What does not work without them."""
+    tried_on: tuple[str, ...]
+    """What they are looked for on: a server tells of single names only."""
+    vital: bool = True
+    """Without them something does not work; else a server may not ask for them, or it is less safe."""
+
+    def statement(self, user: str, rights: Iterable[str] = (), *, on_cluster: str = "") -> str:
+        """Return the statement that gives them, or some of them."""
+        everywhere = f"ON CLUSTER {identifier(on_cluster)} " if on_cluster else ""
+        given = ", ".join(tuple(rights) or self.rights)
+        return f"GRANT {everywhere}{given} ON {self.where} TO {identifier(user)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What decides which rights are needed."""
+
+    schema: Schema
+    prefix: str
+    migrates: bool
+    """The schema is brought up to date at the start."""
+    cluster: bool = False
+    """The tables are on a cluster, with Distributed ones in front."""
+    several: bool = False
+    """Several hosts are named, which hold replicas."""
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return self.schema.database or "default"
+
+    def grants(self) -> Iterator[Grant]:
+        """Yield all that is needed."""
+        ours = f"{identifier(self.database)}.{identifier(self.prefix)}*" if self.prefix else self._whole
+        names = [qualified(self.database, name) for name in holding_rows(self.schema)]
+        sample = qualified(self.database, self.prefix + SAMPLE)
+        if self.migrates:
+            yield self._grant("CREATE DATABASE", on=self._whole, lacking="the database cannot be created")
+        yield Grant(rights=_ROWS, where=ours, lacking="rows cannot be landed, or looked for", tried_on=(*names, sample))
+        yield Grant(
+            rights=_STAGING,
+            where=ours,
+            lacking="a batch of which a crash has left a part cannot be completed, and its table is held",
+            tried_on=(sample,),
+        )
+        if self.migrates:
+            lacking = "the schema cannot be brought up to date"
+            yield Grant(rights=_SCHEMA, where=ours, lacking=lacking, tried_on=(sample,))
+        for engine in self._engines():
+            yield self._grant("TABLE ENGINE", on=engine, lacking="tables cannot be created")
+        lacking = "views of others that count a repeated batch twice are not noticed"
+        yield self._grant("SHOW TABLES", "SHOW COLUMNS", on="*.*", lacking=lacking, vital=False)
+        yield from self._of_several()
+        for table in self.system_tables():
+            yield self._grant("SELECT", on=f"system.{table}", lacking="what is in the server is read there")
+
+    def _of_several(self) -> Iterator[Grant]:
+        if self.several or self.schema.on_cluster:
+            lacking = "what another replica has cannot be waited for"
+            yield self._grant("SYSTEM SYNC REPLICA", on=self._whole, lacking=lacking)
+        if self.cluster:
+            yield self._grant("REMOTE", on="*.*", lacking="other shards cannot be asked")
+        if self.schema.on_cluster:
+            yield self._grant("CLUSTER", on="*.*", lacking="the schema of all servers cannot be changed", vital=False)
+
+    def system_tables(self) -> tuple[str, ...]:
+        """Return what is read of the database `system`."""
+        keeper = ("macros", "zookeeper") if self.schema.on_cluster else ()
+        return (*_SYSTEM, *(("clusters",) if self.cluster else ()), *keeper)
+
+    @property
+    def _whole(self) -> str:
+        return f"{identifier(self.database)}.*"
+
+    def _engines(self) -> list[str]:
+        used = {"MergeTree", "ReplacingMergeTree"}  # a staging table, and the one that `spoolhouse check` tries
+        if not self.migrates:
+            return sorted(used)
+        tables = [event.table for event in self.schema.tables]
+        tables += [rollup.target for event in self.schema.tables for rollup in event.rollups]
+        fronts = {"Distributed"} if any(event.fronts for event in self.schema.tables) else set()
+        replicated = {f"Replicated{table.engine}" for table in tables if table.replicated}
+        return sorted({table.engine for table in tables} | replicated | fronts | used)
+
+    def _grant(self, *rights: str, on: str, lacking: str, vital: bool = True) -> Grant:
+        return Grant(rights=rights, where=on, lacking=lacking, tried_on=(on,), vital=vital)
+
+
+def block(needs: Needs, user: str) -> str:
+    """Return the statements that make a user who may do what is needed, and no more."""
+    cluster = needs.schema.on_cluster
+    once = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+    lines = ["-- What Spoolhouse needs, and no more. Put a password in, and run it as an administrator."]
+    if not cluster and (needs.cluster or needs.several):
+        lines.append("-- Run it on each server.")
+    lines.append(f"CREATE USER IF NOT EXISTS {identifier(user)}{once} IDENTIFIED WITH sha256_password BY '<password>';")
+    lines += [f"{grant.statement(user, on_cluster=cluster)};" for grant in merged(needs.grants())]
+    return "\n".join(lines) + "\n"
+
+
+def merged(grants: Iterable[Grant]) -> list[Grant]:
+    """Return them with one statement for each place."""
+    found: dict[str, Grant] = {}
+    for grant in grants:
+        past = found.get(grant.where)
+        rights = grant.rights if past is None else (*past.rights, *grant.rights)
+        found[grant.where] = replace(grant, rights=tuple(dict.fromkeys(rights)))
+    return list(found.values())

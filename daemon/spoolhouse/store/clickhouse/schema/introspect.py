@@ -1,0 +1,107 @@
+"""What a live database holds, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.schema.render import Schema, earlier_names, object_names, settings_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveIndex:
+    """A data skipping index as the server describes it."""
+
+    expression: str
+    type: str
+    stored: bool = True
+    """Some part of the table has it: an index that was added covers what is inserted from then on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveTable:
+    """A table or view as the server describes it; the texts are the server's own spelling."""
+
+    engine: str
+    engine_full: str = ""
+    """Engine with arguments, keys, TTL and settings; empty for a view."""
+    partition_key: str = ""
+    sorting_key: str = ""
+    comment: str = ""
+    rows: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Type by name."""
+    codecs: Mapping[str, str] = field(default_factory=dict)
+    """Codec by the name of the column; not of those that have none of their own."""
+    indexes: Mapping[str, LiveIndex] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDatabase:
+    """Those objects of one database whose names the schema claims; all others are nobody's business."""
+
+    exists: bool
+    tables: Mapping[str, LiveTable]
+    unknown: frozenset[str] = frozenset()
+    """Those settings of tables that the schema names and the server, an older one, has never heard of."""
+
+
+_SETTINGS = "SELECT name FROM system.merge_tree_settings WHERE has({names:Array(String)}, name)"
+_DATABASE = "SELECT count() FROM system.databases WHERE name = {database:String}"
+_TABLES = """
+SELECT name, engine, engine_full, partition_key, sorting_key, comment, ifNull(total_rows, 0) FROM system.tables
+WHERE database = {database:String} AND has({names:Array(String)}, name)
+"""
+_COLUMNS = """
+SELECT table, name, type, compression_codec FROM system.columns
+WHERE database = {database:String} AND has({names:Array(String)}, table)
+"""
+_INDEXES = """
+SELECT table, name, expr, type_full, data_uncompressed_bytes FROM system.data_skipping_indices
+WHERE database = {database:String} AND has({names:Array(String)}, table)
+"""
+_BUILDING = """
+SELECT table, extract(command, 'MATERIALIZE INDEX `?(\\w+)') FROM system.mutations
+WHERE database = {database:String} AND has({names:Array(String)}, table) AND NOT is_done
+"""
+
+
+async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
+    """Return what the server has of `schema`; raises `StoreError` like any query.
+
+    The driver may be connected to any database. An object that the user may not see counts as missing, and creating
+    it does nothing.
+    """
+    if schema.database is None:
+        raise ValueError("a schema without a database cannot be looked up")
+    about = {"database": schema.database, "names": (*object_names(schema), *earlier_names(schema))}
+    found = await driver.execute(_DATABASE, {"database": schema.database})
+    columns: dict[str, dict[str, str]] = {}
+    codecs: dict[str, dict[str, str]] = {}
+    for table, name, kind, codec in (tuple(map(str, row)) for row in await driver.execute(_COLUMNS, about)):
+        columns.setdefault(table, {})[name] = kind
+        if codec:
+            codecs.setdefault(table, {})[name] = codec
+    indexes: dict[str, dict[str, LiveIndex]] = {}
+    building = {(str(table), str(name)) for table, name in await driver.execute(_BUILDING, about)}
+    for table, name, expression, kind, size in (tuple(map(str, row)) for row in await driver.execute(_INDEXES, about)):
+        stored = size != "0" or (table, name) in building
+        indexes.setdefault(table, {})[name] = LiveIndex(expression=expression, type=kind, stored=stored)
+    tables = {
+        name: LiveTable(
+            engine=engine,
+            engine_full=engine_full,
+            partition_key=partition_key,
+            sorting_key=sorting_key,
+            comment=comment,
+            rows=int(rows),
+            columns=columns.get(name, {}),
+            codecs=codecs.get(name, {}),
+            indexes=indexes.get(name, {}),
+        )
+        for name, engine, engine_full, partition_key, sorting_key, comment, rows in (
+            tuple(map(str, row)) for row in await driver.execute(_TABLES, about)
+        )
+    }
+    wanted = settings_of(schema)
+    known = {str(name) for (name,) in await driver.execute(_SETTINGS, {"names": sorted(wanted)})}
+    return LiveDatabase(exists=bool(found[0][0]), tables=tables, unknown=wanted - known)
