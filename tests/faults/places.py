@@ -29,12 +29,21 @@ def named_in(tree: ast.AST) -> Iterator[str]:
 
 
 STAGES = tuple(
-    PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "poison", "settle", "adopt")
+    PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "bisect", "settle", "adopt")
 )
-LANDING = tuple(PACKAGE / "landing" / f"{name}.py" for name in ("ledger", "hint"))
+LANDING = tuple(PACKAGE / "store" / "clickhouse" / "landing" / f"{name}.py" for name in ("ledger_write", "repair"))
 DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
-    for name in ("journal", "home", "instances", "files", "moves", "rejects", "segments", "shipments")
+    for name in (
+        "journal",
+        "instance",
+        "instance_dirs",
+        "fs",
+        "finalize",
+        "reject_file",
+        "shipment_pieces",
+        "shipment_reader",
+    )
 )
 DURABLE = frozenset({"fsync", "rename", "renameat2", "replace", "unlink", "rmdir", "mkdir", "copyfileobj"})
 """Calls that change what a restart finds."""
@@ -55,33 +64,33 @@ HARMLESS = {
     ("insert", "_send", "_server"): "reads; what follows has a place",
     ("insert", "_server", "pick"): "reads",
     ("insert", "_server", "others"): "reads",
-    ("insert", "_server", "expect_no_attempt"): "reads; what follows has a place",
-    ("insert", "_server", "catch_up"): "waits for what a replica fetches by itself",
+    ("insert", "_server", "require_no_running_attempt"): "reads; what follows has a place",
+    ("insert", "_server", "sync_replica"): "waits for what a replica fetches by itself",
     ("insert", "_complete", "others"): "reads; what follows has a place",
     ("insert", "_send", "divide"): "the journal's own places are inside",
     ("insert", "_deliver", "expect_all_rows"): "waits",
     ("insert", "_send", "_expect_same_rows"): "the places of staging and tidying are inside",
-    ("insert", "_expect_same_rows", "strangers"): "the places of staging and tidying are inside",
+    ("insert", "_expect_same_rows", "count_mismatched"): "the places of staging and tidying are inside",
     ("insert", "_send", "_complete"): "the places of mending are inside",
-    ("insert", "_complete", "hint"): "places are inside, at each step",
+    ("insert", "_complete", "repair"): "places are inside, at each step",
     ("insert", "_next", "_delivery"): "reads the journal",
-    ("insert", "_send", "expect_no_attempt"): "reads; what follows has a place",
-    ("poison", "divide", "count"): "waits",
-    ("poison", "reject", "replace"): "of text",
-    ("hint", "hint", "_partitions"): "reads",
-    ("hint", "hint", "_is_wanted"): "reads",
-    ("hint", "hint", "_feeds"): "reads",
-    ("hint", "_partitions", "execute"): "reads",
-    ("hint", "_is_wanted", "execute"): "reads",
-    ("hint", "_feeds", "execute"): "reads",
+    ("insert", "_send", "require_no_running_attempt"): "reads; what follows has a place",
+    ("bisect", "divide", "count"): "waits",
+    ("bisect", "reject", "replace"): "of text",
+    ("repair", "hint", "_partitions"): "reads",
+    ("repair", "hint", "_is_wanted"): "reads",
+    ("repair", "hint", "_feeds"): "reads",
+    ("repair", "_partitions", "execute"): "reads",
+    ("repair", "_is_wanted", "execute"): "reads",
+    ("repair", "_feeds", "execute"): "reads",
     ("adopt", "look", "instances"): "reads names",
-    ("files", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
-    ("files", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",
-    ("rejects", "abort", "unlink"): "throws away what has no name yet, and cannot fail",
-    ("segments", "_segment", "anext"): "reads; the places are inside",
-    ("segments", "steps", "seek"): "reads",
-    ("segments", "_decoded", "run_in_executor"): "decodes, in memory",
-    ("shipments", "rows", "expected"): "waits",
+    ("fs", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
+    ("fs", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",
+    ("reject_file", "abort", "unlink"): "throws away what has no name yet, and cannot fail",
+    ("shipment_pieces", "_segment", "anext"): "reads; the places are inside",
+    ("shipment_pieces", "steps", "seek"): "reads",
+    ("shipment_pieces", "_decoded", "run_in_executor"): "decodes, in memory",
+    ("shipment_reader", "rows", "expected"): "waits",
 }
 """What needs no failpoint, by module, function and call, and why."""
 

@@ -31,14 +31,14 @@ NOBODY = 65534
 RACER = f"""
 import sys
 from pathlib import Path
-from spoolhouse.spool.instance import Claim, Home
+from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Place
-home = Home.create(Path(sys.argv[1]), sys.argv[2])
+instance = Instance.create(Path(sys.argv[1]), sys.argv[2])
 places = [Place(type="span", project="p", name=f"{{number}}.jsonl") for number in range({FILES})]
 print("ready", flush=True)
 sys.stdin.readline()
 for start in range(0, {FILES}, 5):
-    for place, result in home.claim(places[start : start + 5]):
+    for place, result in instance.claim(places[start : start + 5]):
         assert isinstance(result, Claim | FileNotFoundError), result
         if isinstance(result, Claim):
             print(place.name)
@@ -46,8 +46,8 @@ for start in range(0, {FILES}, 5):
 OWNER = """
 import sys
 from pathlib import Path
-from spoolhouse.spool.instance import Home
-home = Home.create(Path(sys.argv[1]), "other")
+from spoolhouse.spool.instance import Instance
+instance = Instance.create(Path(sys.argv[1]), "other")
 print("ready", flush=True)
 sys.stdin.read()
 """

@@ -204,7 +204,7 @@ async def test_instances_that_settle_equal_names_lose_no_file(spool: Path) -> No
     async with asyncio.TaskGroup() as group:
         for instance in instances:
             group.create_task(_settle(_settler(instance), *news[instance.id]))
-    expected = {f"own-{instance} {number}\n".encode() for instance_id in range(4) for number in range(15)}
+    expected = {f"own-{name} {number}\n".encode() for name in range(4) for number in range(15)}
     found = _files(spool)
     assert set(found.values()) == expected
     assert len(found) == len(expected)
@@ -424,13 +424,14 @@ async def test_a_full_disk_is_said_once_for_all_files(
 async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, instance: Instance) -> None:
     shipment = _plan(instance, "s", _claim(instance))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=0.001, cap=0.001)))
+    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=60, cap=60)))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
         for _ in range(9):
             await settler._settle(instance, [1])
     assert [entry["event"] for entry in logs] == ["file_not_moved"] * 4
     assert settler.stuck["own", 1].attempts == 10
+    settler.stuck["own", 1].due = 0.0
     (spool / "span/p/processed").unlink()
     await _until_unstuck(settler)
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]

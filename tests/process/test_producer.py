@@ -60,7 +60,7 @@ with SpoolWriter(root) as spool:
 
 
 @pytest.mark.parametrize("ending", ["flush", "leave", "write"])
-def test_what_was_thrown_away_is_not_shown_later(settle_options: str, tmp_path: Path) -> None:
+def test_what_was_thrown_away_is_not_shown_later(ending: str, tmp_path: Path) -> None:
     """The limit on the size of files stands for a full disk; it is lifted before the writer goes on."""
     more = {"flush": "spool.flush()", "leave": "pass", "write": "spool.write('span', 'shop', [{'id': 'later'}])"}
     script = f"""
@@ -72,10 +72,10 @@ with SpoolWriter(root) as spool:
     except OSError as error:
         print("said:", error.strerror)
     resource.setrlimit(resource.RLIMIT_FSIZE, (none, none))
-    {more[settle_options]}
+    {more[ending]}
 """
     assert run(script, tmp_path) == "said: File too large\n"
-    assert shown(tmp_path) == (['{"id":"later"}'] if settle_options == "write" else [])
+    assert shown(tmp_path) == (['{"id":"later"}'] if ending == "write" else [])
     assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
 
 

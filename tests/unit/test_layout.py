@@ -84,7 +84,7 @@ def test_a_numbered_name_still_fits_on_a_disk(letter: str, suffix: str, tmp_path
 
 
 @given(st.binary(min_size=1, max_size=LONGEST_NAME), st.sampled_from(["", ".1.jsonl", ".reason.txt"]))
-def test_an_extended_name_keeps_its_ending_and_the_limit(raw: bytes, settle_options: str) -> None:
+def test_an_extended_name_keeps_its_ending_and_the_limit(raw: bytes, ending: str) -> None:
     name = os.fsdecode(raw)
     extended = layout.extended(name, settle_options)
     assert extended.endswith(settle_options)

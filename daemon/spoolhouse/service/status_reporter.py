@@ -186,11 +186,14 @@ class StatusReporter:
 
     def _concealed(self, trouble: Trouble) -> Trouble:
         """Return it without a secret, even if ClickHouse's own words should hold one."""
-        error, hint = trouble.error, trouble.hint
-        for secret in self.settings.secrets():
-            error = error.replace(secret, HIDDEN)
-            hint = hint and hint.replace(secret, HIDDEN)
-        return replace(trouble, error=printable(error), hint=hint and printable(hint))
+
+        def shown(text: str) -> str:
+            for secret in self.settings.secrets():
+                text = text.replace(secret, HIDDEN)
+            return printable(text)
+
+        hint = trouble.hint and shown(trouble.hint)
+        return replace(trouble, error=shown(trouble.error), hint=hint, summary=shown(trouble.summary))
 
     def _by_type(self, values: "_Values", readiness: Readiness) -> list[TypeStatus]:
         waiting = {name for trouble in readiness.reasons for name in trouble.types}
