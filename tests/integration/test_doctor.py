@@ -193,12 +193,12 @@ async def test_the_rights_to_mend_a_batch_are_told(of_guarded: Database, spool: 
     async with connected(as_user(of_guarded, user)) as driver:
         repairer = Repairer(driver=driver, prefix=DEFAULT_PREFIX, shards=None)
         if may:
-            repaired = await repairer.hint(LOGS, insert, rows(), Found())
+            repaired = await repairer.repair(LOGS, insert, rows(), Found())
             assert [one.table for one in repaired] == [table, f"{table}_hourly"]
             await repairer.drop_staging("b")
         else:
             with pytest.raises(OperatorError, match="ALTER DELETE"):
-                await repairer.hint(LOGS, insert, rows(), Found())
+                await repairer.repair(LOGS, insert, rows(), Found())
 
 
 async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, spool: Path) -> None:

@@ -86,12 +86,12 @@ def test_a_numbered_name_still_fits_on_a_disk(letter: str, suffix: str, tmp_path
 @given(st.binary(min_size=1, max_size=LONGEST_NAME), st.sampled_from(["", ".1.jsonl", ".reason.txt"]))
 def test_an_extended_name_keeps_its_ending_and_the_limit(raw: bytes, ending: str) -> None:
     name = os.fsdecode(raw)
-    extended = layout.extended(name, settle_options)
-    assert extended.endswith(settle_options)
-    assert name.startswith(extended.removesuffix(settle_options))
+    extended = layout.extended(name, ending)
+    assert extended.endswith(ending)
+    assert name.startswith(extended.removesuffix(ending))
     assert len(os.fsencode(extended)) <= LONGEST_NAME
-    if len(raw) + len(settle_options) <= LONGEST_NAME:
-        assert extended == name + settle_options
+    if len(raw) + len(ending) <= LONGEST_NAME:
+        assert extended == name + ending
 
 
 def test_what_is_rejected_goes_to_one_path_however_often_it_is_replayed() -> None:

@@ -333,7 +333,7 @@ class Inserter:
         if not found.covers(partitions):
             never_landed = bool(delivery.lost_tokens) and not found
             async with delivery.rows() as rows:
-                await self._repairer(delivery).hint(
+                await self._repairer(delivery).repair(
                     delivery.batch.table, delivery.insert(), rows, found, never_landed=never_landed
                 )
         repairer = self._repairer(delivery)

@@ -79,6 +79,6 @@ async def bring_back(repairer: Repairer, wanted: Wanted, *, dry_run: bool) -> Ou
     )
     repaired: tuple[Repaired, ...] = ()
     if lacking and not dry_run:
-        repaired = await repairer.hint(wanted.table, wanted.insert(prefix), wanted.rows(), found)
+        repaired = await repairer.repair(wanted.table, wanted.insert(prefix), wanted.rows(), found)
         await repairer.drop_staging(wanted.id)
     return Outcome(table=wanted.table.name, batch=wanted.landed_as, rows=count, lacking=lacking, repaired=repaired)

@@ -50,7 +50,7 @@ class Repairer:
         """Return the name under which the rows of all shards are read."""
         return (self.prefix if self.shards is None else self.shards.prefix) + table.name
 
-    async def hint(
+    async def repair(
         self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found, *, never_landed: bool = False
     ) -> tuple[Repaired, ...]:
         """Bring `rows` of a batch to all partitions where `found` does not have it; return these. Raises `StoreError`.
