@@ -161,6 +161,8 @@ class EmbeddedDriver:
                 fcntl.flock(status, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 found = _PID.search(status.read())
+                if found is not None and int(found[1]) == os.getpid():
+                    return  # this process has the folder: its sessions share the engine
                 by = "another process" if found is None else f"process {found[1]}"
                 raise TransientError(
                     f"{self._address.shown} is in use by {by}",
