@@ -144,7 +144,7 @@ def test_what_is_held_is_not_waited_for(flags: tuple[str, ...], database: Databa
         database.native_url, tmp_path, *flags, env={**LONG, "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "false"}
     ) as daemon:
         database.query(f"DROP TABLE {PREFIX}logs SYNC")
-        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}logs")
+        daemon.wait_for("table_held", scope=f"{PREFIX}logs")
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
         daemon.wait_for("file_settled", path="span/p/a.jsonl")
         assert stop(daemon) == (1 if flags else 0, True), daemon.told()
@@ -162,7 +162,7 @@ def test_a_ledger_that_is_held_is_not_waited_for(database: Database, tmp_path: P
         daemon.wait_for("started")
         database.query(f"DROP TABLE {PREFIX}ledger SYNC")
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
-        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}ledger")
+        daemon.wait_for("table_held", scope=f"{PREFIX}ledger")
         assert stop(daemon) == (0, True), daemon.told()
     assert count(database) == 5
     code, daemon = once(database.native_url, tmp_path)
@@ -182,7 +182,7 @@ def test_a_server_that_is_away_is_not_waited_for(again: str, start_server: Start
         server.kill()
         for number in range(8):
             drop(tmp_path, "span", "p", f"{number}.jsonl", good("p", 100, first=1 + 100 * number))
-        daemon.wait_for("clickhouse_unavailable", scope=f"{PREFIX}spans")
+        daemon.wait_for("clickhouse_unavailable", scope="server")
         assert stop(daemon) == (0, True), daemon.told()
     server.restart()
     if again == "a kill":
