@@ -16,7 +16,8 @@ from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.settle import Complete, Counted, News, SettleOptions, Settler
+from spoolhouse.pipeline.messages import Complete, Counted, News
+from spoolhouse.pipeline.settle import SettleOptions, Settler
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.append_watch import AppendWatch

@@ -19,7 +19,8 @@ from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
 from spoolhouse.pipeline.claim import Claimer, ShipmentOptions
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.settle import Complete, Counted, News, SettleOptions, Settler
+from spoolhouse.pipeline.messages import Complete, Counted, News
+from spoolhouse.pipeline.settle import SettleOptions, Settler
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Instance

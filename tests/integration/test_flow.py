@@ -18,9 +18,9 @@ from spoolhouse.errors import OperatorError
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.channel import Sender, channel
-from spoolhouse.pipeline.decode import Batch, decode
+from spoolhouse.pipeline.decode import decode
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.settle import News
+from spoolhouse.pipeline.messages import Batch, News
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.service import run
 from spoolhouse.settings import Settings

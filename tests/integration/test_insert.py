@@ -22,11 +22,10 @@ from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.batch_delivery import RejectLimits
 from spoolhouse.pipeline.bisect import RowBisector
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
-from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
+from spoolhouse.pipeline.messages import Acknowledged, Batch, News
 from spoolhouse.pipeline.part_pressure import PartPressure
-from spoolhouse.pipeline.settle import Acknowledged, News
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.service import prepare
 from spoolhouse.settings import Settings

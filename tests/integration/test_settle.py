@@ -15,7 +15,8 @@ from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.settle import Acknowledged, Complete, Counted, News, SettleOptions, Settler
+from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
+from spoolhouse.pipeline.settle import SettleOptions, Settler
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch

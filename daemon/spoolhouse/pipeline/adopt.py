@@ -17,7 +17,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.channel import Sender
 from spoolhouse.pipeline.disk_retry import to_its_end
-from spoolhouse.pipeline.settle import Complete, News
+from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.spool import descriptor_limit, instance_dirs, recovery
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.file_locations import fact

@@ -10,7 +10,7 @@ from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.events.declaration import Table
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat
-from spoolhouse.pipeline.decode import Batch
+from spoolhouse.pipeline.messages import Batch
 from spoolhouse.retry import Retries
 from spoolhouse.spool.row_ranges import RowRange, SplitRange, cover, overlap
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert

@@ -18,8 +18,8 @@ from spoolhouse.errors import OperatorError, RejectedDataError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, recent_activity
 from spoolhouse.pipeline.batch_delivery import BatchDelivery, RejectLimits
-from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.disk_retry import DiskRetry
+from spoolhouse.pipeline.messages import Batch
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.reject_file import RejectFile, Source

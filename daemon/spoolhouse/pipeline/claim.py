@@ -23,7 +23,7 @@ from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end
-from spoolhouse.pipeline.settle import Complete, News
+from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.spool import fs
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
 from spoolhouse.spool.instance import Claim, Instance

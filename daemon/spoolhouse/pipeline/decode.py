@@ -7,7 +7,7 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,15 +15,13 @@ from typing import TypeVar
 
 import structlog
 
-from spoolhouse.decode.line_decoder import Line
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
-from spoolhouse.events.declaration import Table
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, recent_activity
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.settle import Counted, News
+from spoolhouse.pipeline.messages import Batch, Counted, News
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.lineage import Lineage
@@ -38,22 +36,6 @@ T = TypeVar("T")
 
 _READ_AHEAD = 3
 """Pieces of a batch that wait for its insert: enough that reading and sending overlap, little enough to hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """A shipment's rows for one table, in one round: the first time as they come, after that read again."""
-
-    id: str
-    shipment: Shipment
-    table: Table
-    round_number: int
-    live: Receiver[Rows]
-    reopen: Callable[[], AsyncGenerator[Rows]]
-    locate: Callable[[Collection[int]], AsyncGenerator[tuple[Segment, int, Line]]]
-    """The lines that rows came from, by the rows' numbers; with each its segment and the lines before its piece."""
-    count: "asyncio.Future[int]"
-    """How many rows it has: known once the round is decoded for the first time."""
 
 
 @dataclass(slots=True)

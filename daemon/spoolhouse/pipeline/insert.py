@@ -31,10 +31,9 @@ from spoolhouse.monitoring.progress import Progress
 from spoolhouse.pipeline.batch_delivery import BatchDelivery, CountedRows
 from spoolhouse.pipeline.bisect import RowBisector
 from spoolhouse.pipeline.channel import Receiver, Sender
-from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.held_batches import AWAY, HeldBatches
+from spoolhouse.pipeline.messages import Acknowledged, Batch, News
 from spoolhouse.pipeline.part_pressure import PartPressure
-from spoolhouse.pipeline.settle import Acknowledged, News
 from spoolhouse.retry import Attempt, Retries, RetryPolicy
 from spoolhouse.spool.instance import Instance
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert

@@ -19,54 +19,17 @@ from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.status_model import RecentFile
 from spoolhouse.pipeline.channel import Receiver
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal
+from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
 from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.finalize import Finalizer
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.lineage import Entry, Lineage
-from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.shipment import FileStats, Shipment
 
 log = structlog.get_logger(__name__)
 _AT_ONCE = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """A shipment is decoded to its end: so many batches, and this of each file (by number)."""
-
-    shipment: Shipment
-    batches: int
-    stats: dict[int, FileStats]
-    lineage: tuple[Lineage, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    """ClickHouse has a batch, but for the rows that it refuses.
-
-    `parts` are what it was sent in if it had to be cut up; `refused` counts the rejected lines by file number, and
-    `left_out` those whose bytes are in the file alone.
-    """
-
-    shipment: Shipment
-    batch: str
-    table: str
-    parts: tuple[RowRange, ...] = ()
-    refused: Mapping[int, int] = field(default_factory=dict)
-    left_out: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complete:
-    """A claimed file holds nothing (more) to send."""
-
-    instance: Instance
-    file: int
-
-
-News = Counted | Acknowledged | Complete
 
 
 @dataclass(slots=True)

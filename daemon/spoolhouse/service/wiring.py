@@ -19,12 +19,12 @@ from spoolhouse.pipeline.bisect import RowBisector
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
 from spoolhouse.pipeline.claim import Claimer
 from spoolhouse.pipeline.claim_gate import ClaimGate
-from spoolhouse.pipeline.decode import Batch
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
+from spoolhouse.pipeline.messages import Batch, News
 from spoolhouse.pipeline.part_pressure import PartPressure, filled
 from spoolhouse.pipeline.retention import Retention
-from spoolhouse.pipeline.settle import News, Settler
+from spoolhouse.pipeline.settle import Settler
 from spoolhouse.service import options
 from spoolhouse.service.status_reporter import Sources, StatusReporter
 from spoolhouse.settings import Settings
