@@ -25,7 +25,6 @@ from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, cha
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Acknowledged, Batch, News
-from spoolhouse.pipeline.part_pressure import PartPressure
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
@@ -101,7 +100,6 @@ class Stage:
                 reject_limits=RejectLimits(max_ratio=self.max_ratio, min_rows=self.min_rows),
                 disk=DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
             ),
-            pressure=PartPressure(driver, {}, asyncio.Event()),
             progress=Silent(),
             stop=asyncio.Event(),
         )

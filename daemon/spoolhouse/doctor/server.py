@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Callable
 
 from spoolhouse.doctor.finding import Finding, Level, fault, good, unknown, warning
 from spoolhouse.errors import StoreError
-from spoolhouse.pipeline.part_pressure import look
-from spoolhouse.spool.linger import pressure
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.drivers.query_settings import NAMES
 from spoolhouse.store.clickhouse.schema import migrate
@@ -27,6 +25,30 @@ _NEEDED = (
 _SKEW_MS, _WRONG_CLOCK_MS = 5_000, 3_600_000
 _LEAST_MEMORY = 1 << 30
 _MANY = 3
+# The server counts the fullest partition, and none of large parts: they cost readers little.
+_CROWDED = """
+SELECT p.table, p.parts, if(own > 0, own, default_limit) AS limit FROM
+(
+    SELECT table, max(parts) AS parts FROM
+    (
+        SELECT table, count() AS parts FROM system.parts
+        WHERE active AND database = currentDatabase() AND has({names:Array(String)}, table)
+        GROUP BY table, partition_id
+        HAVING avg(bytes_on_disk) <=
+            (SELECT toUInt64(value) FROM system.merge_tree_settings WHERE name = 'max_avg_part_size_for_too_many_parts')
+    )
+    GROUP BY table
+) AS p
+INNER JOIN
+(
+    SELECT name, toUInt64OrZero(extract(engine_full, 'parts_to_delay_insert = (\\\\d+)')) AS own,
+        (SELECT toUInt64(value) FROM system.merge_tree_settings WHERE name = 'parts_to_delay_insert') AS default_limit
+    FROM system.tables WHERE database = currentDatabase()
+) AS t ON t.name = p.table
+WHERE limit > 0 AND parts > limit / 2
+ORDER BY p.table
+"""
+"""Tables with a partition that has more than half as many parts as delay inserts."""
 
 Clock = Callable[[], int]
 """Ms since 1970."""
@@ -159,14 +181,10 @@ async def clock(driver: Driver, now_ms: Clock) -> AsyncIterator[Finding]:
 
 async def parts(driver: Driver, tables: list[str]) -> AsyncIterator[Finding]:
     """Judge how near the tables' parts are to where ClickHouse delays and refuses inserts."""
-    pressing = {
-        name: (count, limits)
-        for name, (count, limits) in (await look(driver, tables)).items()
-        if pressure(count, limits)
-    }
-    for name, (count, limits) in pressing.items():
-        what = f"{name} has a partition of {count:,} parts; inserts are delayed from {limits.delay_at:,} on"
-        why = "inserts wait and grow already, and are refused in the end (code 252)"
+    pressing = await driver.execute(_CROWDED, {"names": tables})
+    for name, count, limit in pressing:
+        what = f"{name} has a partition of {int(str(count)):,} parts; inserts are delayed from {int(str(limit)):,} on"
+        why = "more parts delay inserts, and in the end ClickHouse refuses them (code 252)"
         hint = "see system.merges: whether the server merges, and why not; fewer writers, larger batches"
         yield warning("parts", what, why=why, hint=hint)
     if not pressing:

@@ -98,12 +98,6 @@ TABLE_HELD = Gauge(
     "1 while rows of this table wait for ClickHouse or for a person, as /readyz says; else 0.",
     ["table"],
 )
-PART_PRESSURE = Gauge(
-    "spoolhouse_part_pressure",
-    "From 0 to 1, how near the active parts of this table or rollup target are to where ClickHouse delays inserts; "
-    "above 0, shipments linger, and inserts wait.",
-    ["table"],
-)
 
 SERVER_UP = Gauge(
     "spoolhouse_server_up",

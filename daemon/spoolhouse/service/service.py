@@ -153,7 +153,6 @@ class Service:
         """Start what a run without an end has beside the stages, until the stop."""
         stages, follow = self.stages, self.heartbeat.follow
         group.create_task(watch(stages.settings.spool.root, stages.wake, self.stop), name="watch")
-        group.create_task(follow("pressure", stages.pressure.run()))
         group.create_task(follow("gate", stages.gate.run(self.stop)))
         group.create_task(follow("retention", stages.retention.run(self.stop)))
         guarding = keep_guard(lambda: stages.settings, stages.driver, stages.health, self.stop, stages.events)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from spoolhouse.events import registry
-from spoolhouse.events.declaration import EventType, tables
+from spoolhouse.events.declaration import EventType
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.progress import Progress
@@ -22,7 +22,6 @@ from spoolhouse.pipeline.claim_gate import ClaimGate
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Batch, News
-from spoolhouse.pipeline.part_pressure import PartPressure, filled
 from spoolhouse.pipeline.retention import Retention
 from spoolhouse.pipeline.settle import Settler
 from spoolhouse.service import options
@@ -80,7 +79,6 @@ class Stages:
     """One thread: decoding holds the interpreter, and a second one would only fight the event loop for it (measured: a
     sixth slower). The other decoders read, and wait for room, meanwhile."""
     gate: ClaimGate = field(init=False)
-    pressure: PartPressure = field(init=False)
     adopter: Adopter = field(init=False)
     claimer: Claimer = field(init=False)
     reader: ShipmentReader = field(init=False)
@@ -97,9 +95,6 @@ class Stages:
         self.channels = Channels(self.settings.workers.shipments)
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self.gate = ClaimGate(self.instance.spool, self.health, lambda: options.min_free(self.settings))
-        self.pressure = PartPressure(
-            self.driver, filled(tables(self.events).values(), prefix=self._insert_prefix), self.stop
-        )
         self.adopter = self._adopter()
         self.claimer = self._claimer()
         self.reader = ShipmentReader(
@@ -152,7 +147,7 @@ class Stages:
         return Claimer(
             instance=self.instance,
             options=options.options(self.settings, self.events),
-            packer=Packer(options.packing(self.settings), strain=self._strain),
+            packer=Packer(options.packing(self.settings)),
             append_watch=self.append_watch,
             in_flight=self.in_flight,
             out=self.channels.shipments_in.clone(),
@@ -176,7 +171,6 @@ class Stages:
             bisector=RowBisector(
                 instances=self.instances, reject_limits=options.reject_limits(self.settings), disk=self.disk
             ),
-            pressure=self.pressure,
             progress=self.progress,
             stop=self.stop,
         )
@@ -199,7 +193,6 @@ class Stages:
         self.inserter.fingerprint = self.claimer.options.fingerprint
         if changed:
             self.reader.versions.follow(events, self.claimer.options.fingerprint)
-            self.pressure.watch(filled(tables(events).values(), prefix=self._insert_prefix))
         self.wake.set()
         return changed
 
@@ -241,10 +234,6 @@ class Stages:
         """Return the full names of the tables that lines of an event type land in; none if it is declared no more."""
         event = self.events.get(name)
         return [] if event is None else [self._insert_prefix + table for table in event.tables]
-
-    def _strain(self, name: str) -> float:
-        """Tell how near an event type's tables are to more parts than ClickHouse takes."""
-        return max((self.pressure.of(table) for table in self._tables(name)), default=0.0)
 
     def _is_held(self, name: str) -> bool:
         """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""

@@ -1,10 +1,9 @@
 """The unit of work, and how files are packed into it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from spoolhouse.decode.line_decoder import ProjectPolicy, TimePolicy
-from spoolhouse.spool import linger
 
 CHUNK_BYTES = 1 << 20
 """How much is read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster than
@@ -110,14 +109,10 @@ class Packer:
     A span longer than `max_bytes` is not cut here (that needs a look at the lines); it gets a pack of its own.
     """
 
-    def __init__(self, packing: Packing, *, strain: Callable[[str], float] = lambda _: 0.0) -> None:
-        """Take the limits.
-
-        `strain` tells of a type how hard its table's parts press, from 0 to 1: then it waits longer, and fills.
-        """
+    def __init__(self, packing: Packing) -> None:
+        """Take the limits."""
         self.packing = packing
         """May be changed at any time."""
-        self._strain = strain
         self._open: dict[str, Pack] = {}
 
     def __bool__(self) -> bool:
@@ -154,7 +149,7 @@ class Packer:
         return min(map(self._ripe_at, self._open.values()), default=None)
 
     def _ripe_at(self, pack: Pack) -> float:
-        return pack.opened + linger.linger(self.packing.linger, self._strain(pack.type))
+        return pack.opened + self.packing.linger
 
 
 def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:
