@@ -1,4 +1,8 @@
-"""The installed console script as a child process, its logs as values."""
+"""The daemon as a child process, its logs as values.
+
+Its interpreter starts anew from the installed console script where `installed` asks for that, or where something is to
+happen before its imports. Elsewhere it is forked from one that has them already (tests/process/forked.py).
+"""
 
 import json
 import os
@@ -6,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 import urllib.error
@@ -16,9 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import IO, Literal, Self
 
-SCRIPT = Path(sysconfig.get_path("scripts"), "spoolhouse")
+from tests.process import forked
+from tests.process.forked import ForkedProcess, can_be_forked, run
+
+SCRIPT = forked.SCRIPT
 Record = Mapping[str, object]
 
 
@@ -62,6 +68,23 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def _start(command: Sequence[str], env: Mapping[str, str]) -> "subprocess.Popen[str]":
+    null = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, stdin=null, stdout=null, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+    )
+
+
+def _fork(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[ForkedProcess, IO[str]]:
+    ours, theirs = os.pipe()
+    with open(os.devnull, "w") as nothing:  # noqa: PTH123  # a device
+        try:
+            process = ForkedProcess(*arguments, env={**os.environ, **env}, stdout=nothing.fileno(), stderr=theirs)
+        finally:
+            os.close(theirs)
+    return process, open(ours)  # noqa: PTH123  # a pipe
+
+
 class Daemon:
     """A running `spoolhouse ingest`. Leaving the context kills it if it still runs."""
 
@@ -75,6 +98,7 @@ class Daemon:
         http: Literal["off", "any port", "default"] = "off",
         prelude: str = "",
         from_a_terminal: bool = False,
+        installed: bool = False,
     ) -> None:
         """Start it on the spool `storage` itself (no base path), with quick scans, and without HTTP unless asked for.
 
@@ -83,11 +107,12 @@ class Daemon:
         process's mount namespace: the daemon is started there, because SQLite cannot follow such a path.
         """
         elsewhere = _ELSEWHERE.fullmatch(str(storage))
-        command = [
-            str(SCRIPT), "ingest", "--clickhouse-url", url,
+        arguments = [
+            "ingest", "--clickhouse-url", url,
             "--file-storage-path", elsewhere[2] if elsewhere else str(storage), "--base-path", "",
             "--poll-interval", "200", *flags,
         ]  # fmt: skip
+        command = [str(SCRIPT), *arguments]
         if unprivileged:
             command = [sys.executable, "-c", _OBEY_PERMISSIONS, *command]
         if prelude:
@@ -99,20 +124,19 @@ class Daemon:
         self.records: list[Record] = []
         self.noise: list[str] = []
         self._news = threading.Condition()
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **_QUICK, **_HTTP[http], **(env or {})},
-        )
+        own = {**_QUICK, **_HTTP[http], **(env or {})}
+        self._process: subprocess.Popen[str] | ForkedProcess
+        if installed or command[1:] != arguments or not can_be_forked(own):
+            self._process = process = _start(command, own)
+            assert process.stderr is not None
+            self._stderr = process.stderr
+        else:
+            self._process, self._stderr = _fork(arguments, own)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in self._stderr:
             try:
                 record = json.loads(line)
             except ValueError:
@@ -189,21 +213,27 @@ class Daemon:
         if self._process.poll() is None:
             self.kill()
         self._reader.join(10)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        self._stderr.close()
 
 
 def once(
-    url: str, storage: Path, *flags: str, env: Mapping[str, str] | None = None, unprivileged: bool = False
+    url: str,
+    storage: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    unprivileged: bool = False,
+    installed: bool = False,
 ) -> tuple[int, Daemon]:
     """Run `ingest --once` to its end; return the exit code and what it said."""
-    with Daemon(url, storage, "--once", *flags, env=env, unprivileged=unprivileged) as daemon:
+    with Daemon(url, storage, "--once", *flags, env=env, unprivileged=unprivileged, installed=installed) as daemon:
         return daemon.wait(), daemon
 
 
 def command(*arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run another command of the console script to its end."""
     environment = {**os.environ, **(env or {})}
+    if can_be_forked(env or {}):
+        return run(*arguments, env=environment)
     return subprocess.run(
         [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=90, env=environment
     )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from spoolhouse.cli import parser
 from spoolhouse.export.sample import PER_TRACE
 from tests.engine import Database
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT
-from tests.process.forked import Forked
+from tests.process.forked import run
 
 HELP = Path(__file__).parents[1] / "repo" / "help"
 READ_SETTINGS = (
@@ -60,17 +60,18 @@ def spoolhouse(
     )
 
 
-@pytest.fixture(scope="module")
-def forked() -> Iterator[Forked]:
-    """A cheaper `spoolhouse`, for the many that are all alike."""
-    with Forked() as forked:
-        yield forked
+def forked(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """A cheaper `spoolhouse`, on 80 columns, for the many that are all alike."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLHOUSE_")}
+    return run(*arguments, env={**own, "COLUMNS": "80", "SPOOLHOUSE_CONFIG": "", **(env or {})}, cwd=cwd)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_is_the_committed_one(forked: Forked, command: str) -> None:
+def test_help_is_the_committed_one(command: str) -> None:
     """To renew one: COLUMNS=80 spoolhouse ingest --help > tests/repo/help/ingest.txt."""
-    done = forked.run(*filter(None, [command]), "--help")
+    done = forked(*filter(None, [command]), "--help")
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout == (HELP / f"{command or 'spoolhouse'}.txt").read_text()
@@ -119,8 +120,8 @@ def test_the_version_is_the_packages() -> None:
         (["pause", "--reason", "x" * 501], "--reason"),
     ],
 )
-def test_a_wrong_flag_is_named_and_exits_2(forked: Forked, arguments: list[str], named: str, tmp_path: Path) -> None:
-    done = forked.run(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
+def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp_path: Path) -> None:
+    done = forked(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
     assert done.returncode == 2
     assert named in done.stderr.splitlines()[-1]
     assert done.stdout == ""
@@ -138,9 +139,9 @@ def test_a_wrong_flag_is_named_and_exits_2(forked: Forked, arguments: list[str],
     ],
 )
 def test_a_wrong_setting_is_named_and_exits_78(
-    forked: Forked, command: str, env: dict[str, str], expected: str, tmp_path: Path
+    command: str, env: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    done = forked.run(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
+    done = forked(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"spoolhouse: {expected}")
@@ -173,12 +174,10 @@ IN_A_SPOOL = (["status"], ["pause"], ["resume"], ["release"], ["retry", "--all"]
     ("name", "said"),
     [("none", "no such folder; set spool.storage_path"), ("file", "no folder; set spool.storage_path")],
 )
-def test_a_spool_that_is_none_is_said_and_not_made(
-    forked: Forked, arguments: list[str], name: str, said: str, tmp_path: Path
-) -> None:
+def test_a_spool_that_is_none_is_said_and_not_made(arguments: list[str], name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     env = {"SPOOLHOUSE_SPOOL__STORAGE_PATH": name, "SPOOLHOUSE_SPOOL__BASE_PATH": ""}
-    done = forked.run(*arguments, env=env, cwd=tmp_path)
+    done = forked(*arguments, env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr.startswith(f"spoolhouse: {tmp_path}/{name}: ")
     assert said in done.stderr

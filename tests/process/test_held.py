@@ -30,7 +30,7 @@ def test_a_held_batch_costs_no_more_with_each_trial(database: Database, tmp_path
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 60_000))
     # A file of several pieces: each trial has it open, and a piece of it in memory, when the server refuses.
     env = {"SPOOLHOUSE_RETRY__FIRST": "0.01", "SPOOLHOUSE_RETRY__CAP": "0.02"}
-    with Daemon(url, tmp_path, "--no-migrate", env=env) as daemon:
+    with Daemon(url, tmp_path, "--no-migrate", env=env, installed=True) as daemon:
         daemon.wait_for("clickhouse_unavailable", scope=SPANS, attempts=8)
         files, memory = open_files(daemon.pid), resident_bytes(daemon.pid)
         daemon.wait_for("clickhouse_unavailable", scope=SPANS, attempts=TRIALS)

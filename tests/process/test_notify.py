@@ -67,7 +67,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 def test_ready_status_and_stopping(database: Database, tmp_path: Path, manager: Manager) -> None:
     storage = tmp_path / "spool"
     drop(storage, "span", "p", "a.jsonl", good("p", 100))
-    with Daemon(database.native_url, storage, env=manager.environment) as daemon:
+    with Daemon(database.native_url, storage, env=manager.environment, installed=True) as daemon:
         ready = manager.wait_for("READY", "1")
         assert "1 file waiting" in ready["STATUS"]
         manager.wait_for("STATUS", "Ingesting: 0 files waiting, 0 in flight, 1 done")

@@ -110,7 +110,7 @@ def test_the_quick_start_lands_what_its_producer_writes(start_server: StartServe
         stdout=subprocess.DEVNULL,
     )
     try:
-        with Daemon(url, tmp_path, env=environment) as daemon:
+        with Daemon(url, tmp_path, env=environment, installed=True) as daemon:
             [settled] = daemon.wait_for("file_settled")[:1]
             assert settled["rejected"] == 0
             page = get(f"http://localhost:{port}/")
