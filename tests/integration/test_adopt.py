@@ -5,10 +5,10 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from spoolhouse.monitoring.health import Health

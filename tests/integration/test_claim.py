@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.progress import Silent
@@ -140,7 +141,7 @@ class _Stage:
         """Return the next shipment; the journal has it already."""
         shipment = await self.shipments.receive()
         planned = {item.id: item for item in (await asyncio.to_thread(self.instance.journal.load)).planned}
-        assert replace(shipment, replay=True) == planned[shipment.id]
+        assert structs.replace(shipment, replay=True) == planned[shipment.id]
         return shipment
 
     async def acknowledge(self, shipment: Shipment) -> None:
@@ -591,5 +592,5 @@ async def test_a_claim_survives_the_death_of_its_instance(spool: Path) -> None:
     adopted = Instance.adopt(spool, "own")
     assert adopted is not None
     with closing(adopted):
-        assert adopted.load().planned == (replace(shipment, replay=True),)
+        assert adopted.load().planned == (structs.replace(shipment, replay=True),)
         assert adopted.path(1).read_bytes() == LINE

@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from spoolhouse.decode.line_decoder import Line, LineDecoder, Origin
@@ -248,7 +249,7 @@ async def test_a_dropped_partition_is_brought_back_without_counting_twice(stage:
 async def test_a_batch_whose_rows_were_superseded_has_landed(stage: Stage) -> None:
     """A later state of the same spans stands in the place of all rows of a batch, after a merge."""
     await stage.deliver([spans(3)])
-    later = replace(SHIPMENT, id="later", clock_ms=SHIPMENT.clock_ms + 1000)
+    later = structs.replace(SHIPMENT, id="later", clock_ms=SHIPMENT.clock_ms + 1000)
     await stage.deliver([spans(3, clock_ms=later.clock_ms)], shipment=later)
     stage.database.query(f"OPTIMIZE TABLE {PREFIX}spans FINAL")
     await stage.deliver([spans(3)])
@@ -333,8 +334,8 @@ async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
 
 async def test_a_replay_after_a_month_does_not_count_twice(stage: Stage) -> None:
     """By then a rollup has folded the batch into others: that it does not know it says nothing."""
-    old = replace(SHIPMENT, id="old", clock_ms=SHIPMENT.clock_ms - 40 * 86_400_000)
-    other = replace(old, id="other")
+    old = structs.replace(SHIPMENT, id="old", clock_ms=SHIPMENT.clock_ms - 40 * 86_400_000)
+    other = structs.replace(old, id="other")
     await stage.deliver([spans(3)], shipment=old)
     await stage.deliver([spans(3, first=3)], shipment=other)
     stage.database.query(f"OPTIMIZE TABLE {PREFIX}spans_hourly FINAL")
@@ -365,7 +366,7 @@ async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
         "CREATE MATERIALIZED VIEW foreign_feed TO foreign AS SELECT span_id AS id"
         f" FROM {PREFIX}spans WHERE throwIf((SELECT max(fail) FROM may), 'no') = 0"
     )
-    new = replace(SHIPMENT, replay=False)
+    new = structs.replace(SHIPMENT, replay=False)
     delivering = asyncio.create_task(stage.deliver([spans(3)], shipment=new))
     await until(lambda: attempts(stage) > 3)
     assert not delivering.done(), "the view still fails"

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
+from msgspec.structs import replace
 
 from spoolhouse.errors import JournalError
 from spoolhouse.spool.journal import FileState, Journal, JournalledFile
@@ -56,7 +56,7 @@ sys.stdin.read()
 """
 FULL_DISK = """
 import os, resource, sys
-from dataclasses import replace
+from msgspec.structs import replace
 from spoolhouse.errors import DiskError
 exec(sys.argv[2].rsplit("for step", 1)[0])
 journal.plan([file], [shipment])

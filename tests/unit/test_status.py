@@ -1,8 +1,7 @@
 """How a daemon does, in a word, from what it says itself; and how a person reads it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from spoolhouse.cli.status import Look, Report

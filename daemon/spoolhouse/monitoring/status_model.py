@@ -4,11 +4,10 @@ Fields may be added; one that is there keeps its name and its meaning. Times of 
 time are seconds. Nothing in it is a secret, and nothing in it is the content of an event.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecentFile:
+class RecentFile(Struct, frozen=True, kw_only=True):
     """A file that is done."""
 
     path: str
@@ -25,8 +24,7 @@ class RecentFile:
     """Why it is in `failed/`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecentReject:
+class RecentReject(Struct, frozen=True, kw_only=True):
     """A rejected line; its bytes are in `rejected/`."""
 
     file: str
@@ -37,8 +35,7 @@ class RecentReject:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Trouble(Struct, frozen=True, kw_only=True):
     """Why ClickHouse takes no rows."""
 
     scope: str
@@ -57,8 +54,7 @@ class Trouble:
     """All of it that matters, as a sentence; empty from a daemon of an earlier version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
+class Readiness(Struct, frozen=True, kw_only=True):
     """The answer of `/readyz`."""
 
     ready: bool
@@ -68,8 +64,7 @@ class Readiness:
     reasons: list[Trouble]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Liveness:
+class Liveness(Struct, frozen=True, kw_only=True):
     """The answer of `/livez`."""
 
     alive: bool
@@ -77,8 +72,7 @@ class Liveness:
     """Stages that work and do not get on, and for how many seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
+class Backlog(Struct, frozen=True, kw_only=True):
     """What waits."""
 
     pending_files: int
@@ -94,8 +88,7 @@ class Backlog:
     held_instances: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeStatus:
+class TypeStatus(Struct, frozen=True, kw_only=True):
     """What came of the files of one event type's folder, since the start; figures are of lines."""
 
     type: str
@@ -106,8 +99,7 @@ class TypeStatus:
     held: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Rates(Struct, frozen=True, kw_only=True):
     """Per second, averaged over the last `window` seconds."""
 
     window: float
@@ -116,8 +108,7 @@ class Rates:
     files: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatePoint:
+class RatePoint(Struct, frozen=True, kw_only=True):
     """One point of the chart; rows and bytes are per second since the point before."""
 
     at_ms: int
@@ -127,8 +118,7 @@ class RatePoint:
     pending_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(Struct, frozen=True, kw_only=True):
     """One daemon, at one moment."""
 
     version: str

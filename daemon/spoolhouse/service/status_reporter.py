@@ -9,7 +9,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from spoolhouse import __version__
 from spoolhouse.events.declaration import EventType
@@ -193,7 +195,7 @@ class StatusReporter:
             return printable(text)
 
         hint = trouble.hint and shown(trouble.hint)
-        return replace(trouble, error=shown(trouble.error), hint=hint, summary=shown(trouble.summary))
+        return structs.replace(trouble, error=shown(trouble.error), hint=hint, summary=shown(trouble.summary))
 
     def _by_type(self, values: "_Values", readiness: Readiness) -> list[TypeStatus]:
         waiting = {name for trouble in readiness.reasons for name in trouble.types}

@@ -11,10 +11,11 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import structlog
+from msgspec import structs
 
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
@@ -128,7 +129,7 @@ class Instance:
         if deleted:
             self.journal.forget(deleted)
             kept = tuple(file for file in contents.files if file.number not in set(deleted))
-            contents = replace(contents, files=kept)
+            contents = structs.replace(contents, files=kept)
         # A disk's number may be another one since a reboot, or on another machine; a file that was renamed within the
         # spool has stayed on the disk of its claim.
         device = self.folder.stat().st_dev

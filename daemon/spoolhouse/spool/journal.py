@@ -11,10 +11,12 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
@@ -59,8 +61,7 @@ class FileState(StrEnum):
     FINAL = "final"
 
 
-@dataclass(slots=True, kw_only=True)
-class JournalledFile:
+class JournalledFile(Struct, kw_only=True):
     """One file as the journal knows it."""
 
     number: int
@@ -77,8 +78,7 @@ class JournalledFile:
     stats: FileStats
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(Struct, frozen=True, kw_only=True):
     """All that a journal holds. `planned` is in the order of planning; `open_files` have a planned shipment."""
 
     files: tuple[JournalledFile, ...]

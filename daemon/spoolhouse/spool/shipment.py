@@ -1,7 +1,8 @@
 """The unit of work, and how files are packed into it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from spoolhouse.decode.line_decoder import ProjectPolicy, TimePolicy
 
@@ -10,8 +11,7 @@ CHUNK_BYTES = 1 << 20
 4 MiB) and hold the interpreter for about a millisecond."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What decides, besides the bytes and the declarations, how a shipment falls into rows and batches.
 
     It is journalled with the shipment: a replay must cut the same batches, whatever the settings say by then.
@@ -30,8 +30,7 @@ class Limits:
     future: TimePolicy = "warn"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class Segment(Struct, frozen=True, kw_only=True):
     """A byte range of one file, starting at a line's start. `file` is the file's number in its journal."""
 
     file: int
@@ -39,8 +38,7 @@ class Segment:
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
+class Extent(Struct, frozen=True, kw_only=True):
     """Where the content of a segment ends before its time, and why: its file was damaged, or cut, after it was claimed.
 
     It is journalled before anything of the round that it falls into can be acknowledged. From then on all who read the
@@ -52,8 +50,7 @@ class Extent:
     failure: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shipment:
+class Shipment(Struct, frozen=True, kw_only=True):
     """An ordered list of segments that is sent, acknowledged and replayed as one."""
 
     id: str
@@ -73,8 +70,7 @@ class Shipment:
         return f"{self.id}:{table}" if round_number == 0 else f"{self.id}:{table}.{round_number}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """A byte range that waits to be packed. `weight` is what it is expected to hold: compressed bytes count more."""
 
     file: int
@@ -83,8 +79,7 @@ class Span:
     weight: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Pack:
+class Pack(Struct, kw_only=True):
     """Spans of one type that will be a shipment."""
 
     type: str
@@ -94,8 +89,7 @@ class Pack:
     files: set[int] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packing:
+class Packing(Struct, frozen=True, kw_only=True):
     """The limits of a pack. `linger`: seconds that it waits for company at most."""
 
     max_bytes: int
@@ -158,8 +152,7 @@ def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:
     return [start + (end - start) * part // parts for part in range(1, parts)]
 
 
-@dataclass(slots=True, kw_only=True)
-class FileStats:
+class FileStats(Struct, kw_only=True):
     """What became of the lines of a segment or a file; figures add up."""
 
     lines: int = 0
