@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from spoolhouse.cli.recovery import open_files
 from spoolhouse.errors import BadSettingError
 from spoolhouse.events import registry
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.declared_sample import maker
 from spoolhouse.export.sample import SampleEvents
-from spoolhouse.recover.processed_files import archive
 from spoolhouse.recover.verify import verify
 from spoolhouse.service import run
 from spoolhouse.service.prepare import open_driver, schema_of
@@ -142,22 +142,14 @@ def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path:
 
 
 async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
-    driver = open_driver(used)
-    try:
-        files = archive(used, driver, registry.load(used.events.folder))
+    async with open_files(used) as files:
         [verified] = [one async for one in verify(files, [path])]
         return {one.verdict: one.rows for _, verdicts in verified.batches for one in verdicts}
-    finally:
-        await driver.close()
 
 
 async def _brought_back(used: Settings, path: Path) -> list[str]:
-    driver = open_driver(used)
-    try:
-        files = archive(used, driver, registry.load(used.events.folder))
+    async with open_files(used) as files:
         return [one.table async for outcome in files.replay(path, dry_run=False) for one in outcome.repaired]
-    finally:
-        await driver.close()
 
 
 def test_a_wrong_declaration_is_refused_before_anything_is_touched(database: Database, tmp_path: Path) -> None:

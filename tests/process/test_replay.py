@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.cli.recovery import open_files
 from spoolhouse.failpoints import VARIABLE
-from spoolhouse.recover.processed_files import archive
-from spoolhouse.service.prepare import open_driver
 from spoolhouse.settings.sources import load
 from tests.engine import Database
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, command, drop, lines, once
@@ -335,11 +333,8 @@ async def test_files_since_then_are_found_in_one_pass(
 
     monkeypatch.setattr(os, "scandir", counted)
     settings = load({"spool.storage_path": str(tmp_path), "spool.base_path": "", "clickhouse.url": database.native_url})
-    driver = open_driver(settings)
-    try:
-        found = [path async for path in archive(settings, driver, BUILT_IN).taken_since(0)]
-    finally:
-        await driver.close()
+    async with open_files(settings) as files:
+        found = [path async for path in files.claimed_since(0)]
     assert listed[str(processed)] == 1
     assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == [
         "span/p/processed/0.jsonl", "span/p/processed/4.1.jsonl", "span/p/processed/5.jsonl",

@@ -164,7 +164,7 @@ def test_the_rest_of_a_mended_archive_lands(bad_lines: str, suffix: str, databas
     code, told = retry(database, tmp_path, path)
     assert code == 0
     assert told.startswith("back to span/p/a.rest-")
-    assert told.endswith(f".jsonl: what had not landed of span/p/processed/a.jsonl.{suffix}\n")
+    assert told.endswith(f".jsonl: the lines of span/p/processed/a.jsonl.{suffix} that had not landed\n")
     assert list(path.parent.iterdir()) == []
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
     assert code == 0, daemon.told()
@@ -205,7 +205,7 @@ def test_a_copy_of_a_name_that_was_dropped_twice_is_left_alone(database: Databas
     hint(path, gzip.compress(good("p", 5, first=5)))
     code, told = retry(database, tmp_path, path)
     assert code == 1
-    assert "nobody can tell" in told
+    assert "not known which" in told
     assert content == b"no archive"
 
 

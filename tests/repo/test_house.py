@@ -17,10 +17,10 @@ MAY_IMPORT = {
     "settings": {"events", "store"},
     "monitoring": {"decode", "settings"},
     "spool": {"events", "decode", "monitoring"},
-    "store": {"events", "decode", "monitoring", "spool", "retry"},
+    "store": {"events", "decode", "monitoring", "spool", "recover", "retry"},
     "export": {"events", "decode", "spool"},
     "pipeline": {"events", "decode", "monitoring", "spool", "store", "retry"},
-    "recover": {"events", "decode", "monitoring", "settings", "spool", "store"},
+    "recover": {"events", "decode", "monitoring", "settings", "spool"},
     "doctor": {"events", "decode", "monitoring", "settings", "spool", "store", "pipeline", "service"},
     "service": {"events", "decode", "monitoring", "settings", "spool", "store", "pipeline", "retry"},
     "cli": {

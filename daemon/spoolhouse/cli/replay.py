@@ -1,4 +1,4 @@
-"""`spoolhouse replay`: rejected lines after a mend, and settled files of which ClickHouse has lost rows."""
+"""`spoolhouse replay`: resubmits rejected lines, and restores rows of processed files that ClickHouse has lost."""
 
 import argparse
 import asyncio
@@ -14,15 +14,15 @@ from spoolhouse.monitoring.logs import printable, shown
 
 if TYPE_CHECKING:
     from spoolhouse.recover.processed_files import ProcessedFiles
-    from spoolhouse.recover.rejected_lines import Rejects, Selection
+    from spoolhouse.recover.rejected_lines import RejectsFile, Selection
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
-Nothing is doubled, however often it is run. Of a settled file only that is
-brought back of which ClickHouse has nothing, by table, rollup and month; the
-ledger says what came from where. Rejected lines are dropped into the spool
-once more and taken out of rejected/, for the daemon to ingest; a row that
-ClickHouse had refused is inserted here and now.
+No line lands twice, however often the command is run. The ledger says which
+rows came from a file; a table, rollup and month that has nothing of a batch
+gets the rows of that batch again. Rejected lines are removed from rejected/
+and dropped into the spool again, for the daemon to ingest. A row that
+ClickHouse had refused is inserted by the command itself.
 
 examples:
   spoolhouse replay /var/spool/events/span/shop/processed/*.jsonl --dry-run
@@ -30,8 +30,8 @@ examples:
   spoolhouse replay --rejected
 
 exit codes:
-   0  done; nothing is left of what was asked for
-   1  something is left: it says what, and why
+   0  all that was asked for is done
+   1  some of it is not done; the output says what, and why
   69  ClickHouse is unavailable
   78  a wrong setting, or no such spool
 """
@@ -42,8 +42,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "replay",
         usage="spoolhouse replay (FILE … | --rejected) [--dry-run] [options]",
-        help="send rejected lines, or what ClickHouse has lost of settled files, once more",
-        description="Send rejected lines, or what ClickHouse has lost of settled files, once more.",
+        help="resubmit rejected lines, or restore rows that ClickHouse has lost",
+        description="Resubmit rejected lines, or restore rows of processed files that ClickHouse has lost.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -63,7 +63,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         metavar="PLACE",
         help="with --rejected: only lines of this file, {type}/{project}/{name}; may be repeated",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
     flags.add_spool(parser)
     flags.add_clickhouse(parser)
     flags.add_general(parser)
@@ -71,11 +71,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replay; return the exit code."""
+    """Replay files, or rejected lines; return the exit code."""
     if bool(options.files) == options.rejected:
         options.parser.error("name files, or --rejected")
     if (options.reason or options.file) and not options.rejected:
-        options.parser.error("--reason and --file choose among rejected lines: --rejected")
+        options.parser.error("--reason and --file need --rejected: they choose among rejected lines")
     settings = flags.settings(options)
     if options.rejected:
         return asyncio.run(_replay_rejected(settings, options.reason or (), options.file or (), options.dry_run))
@@ -83,35 +83,31 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bool) -> int:  # noqa: FBT001  # a flag as it came
-    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
-    from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # nor this
 
     code = 0
-    held = await asyncio.to_thread(lock, await asyncio.to_thread(flags.spool, settings))
-    driver = open_driver(settings)
+    locked = await asyncio.to_thread(lock, await asyncio.to_thread(flags.spool, settings))
     try:
-        files = archive(settings, driver, load(settings.events.folder))
-        for path in paths:
-            try:
-                await _replay_file(files, path, dry_run)
-            except SpoolError as error:
-                print(shown(f"left alone: {error}"))
-                code = 1
+        async with open_files(settings) as files:
+            for path in paths:
+                try:
+                    await _replay_file(files, path, dry_run)
+                except SpoolError as error:
+                    print(shown(f"left alone: {error}"))
+                    code = 1
     finally:
-        await driver.close()
-        os.close(held)
+        os.close(locked)
     return code
 
 
 async def _replay_file(files: "ProcessedFiles", path: Path, dry_run: bool) -> None:  # noqa: FBT001  # a flag as it came
-    outcome = None
-    async for outcome in files.replay(path, dry_run=dry_run):
-        where = ", ".join(f"{one.table} {one.partition}" for one in (outcome.lacking if dry_run else outcome.repaired))
+    result = None
+    async for result in files.replay(path, dry_run=dry_run):
+        where = ", ".join(f"{one.table} {one.partition}" for one in (result.missing if dry_run else result.repaired))
         done = "all there" if not where else "not found in" if dry_run else "brought back to"
-        print(shown(f"{path}: {outcome.rows} rows of {outcome.table}: {done} {where}".rstrip()))
-    if outcome is None:
+        print(shown(f"{path}: {result.rows} rows of {result.table}: {done} {where}".rstrip()))
+    if result is None:
         print(shown(f"{path}: nothing to replay: no row of it has landed"))
 
 
@@ -121,51 +117,52 @@ async def _replay_rejected(
     places: Sequence[str],
     dry_run: bool,  # noqa: FBT001  # a flag as it came
 ) -> int:
-    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.recover.rejected_lines import Selection, all_rejects, finish_earlier, lock  # noqa: PLC0415  # nor this
-    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
-    from spoolhouse.store.clickhouse.landing.ledger_read import settled  # noqa: PLC0415  # --help needs none of this
 
     root = await asyncio.to_thread(flags.spool, settings)
-    held = await asyncio.to_thread(lock, root)
-    driver = open_driver(settings)
-    code = count = asked = 0
+    locked = await asyncio.to_thread(lock, root)
+    all_done, count, asked = True, 0, 0
     try:
         if not dry_run and (count := await asyncio.to_thread(finish_earlier, root)):
             print(f"{count} files that an earlier run had gathered are dropped")
         selection = Selection(reasons=frozenset(reasons), places=frozenset(places))
-        files = archive(settings, driver, load(settings.events.folder))
         rejects = await asyncio.to_thread(all_rejects, root)
-        complete = await settled(driver, {printable(one.shipment) for one in rejects}, prefix=files.prefix)
-        for one in rejects:
-            try:
-                if not (chosen := await asyncio.to_thread(one.selected, selection)):
-                    continue
-                asked += chosen
-                if one.shipment not in complete or await asyncio.to_thread(one.is_under_way):
-                    print(shown(f"{one.path}: left alone: its shipment is still under way"))
-                    code = 1
-                elif dry_run:
-                    print(shown(f"{one.path}: {chosen} lines would go"))
-                elif not await _replay_one(files, one, selection):
-                    code = 1
-            except (SpoolError, OSError) as error:
-                print(shown(f"left alone: {describe(error)}"))
-                code = 1
-        if not (asked or count or code):
+        async with open_files(settings) as files:
+            complete = await files.store.complete_shipments({printable(one.shipment) for one in rejects})
+            for one in rejects:
+                try:
+                    if chosen := await asyncio.to_thread(one.selected, selection):
+                        asked += chosen
+                        is_complete = one.shipment in complete and not await asyncio.to_thread(one.is_under_way)
+                        all_done &= await _replay_one(files, one, selection, dry_run, chosen if is_complete else 0)
+                except (SpoolError, OSError) as error:
+                    print(shown(f"left alone: {describe(error)}"))
+                    all_done = False
+        if not (asked or count) and all_done:
             print(f"Nothing to replay: there are no {'such ' if reasons or places else ''}lines in rejected/.")
     finally:
-        await driver.close()
-        os.close(held)
-    return code
+        os.close(locked)
+    return 0 if all_done else 1
 
 
-async def _replay_one(files: "ProcessedFiles", rejects: "Rejects", selection: "Selection") -> bool:
-    """Replay one file of rejects; return whether nothing is left of what was asked for."""
-    from spoolhouse.recover.refused_rows import bring_back_refused  # noqa: PLC0415  # --help needs none of this
+async def _replay_one(
+    files: "ProcessedFiles",
+    rejects: "RejectsFile",
+    selection: "Selection",
+    dry_run: bool,  # noqa: FBT001  # a flag as it came
+    lines: int,
+) -> bool:
+    """Replay the selected `lines` of a rejects file, 0 while its shipment is under way; return whether all are done."""
+    from spoolhouse.recover.refused_rows import restore_refused  # noqa: PLC0415  # --help needs none of this
 
-    done, refusals = await bring_back_refused(files, rejects, selection)
+    if not lines:
+        print(shown(f"{rejects.path}: left alone: its shipment is still under way"))
+        return False
+    if dry_run:
+        print(shown(f"{rejects.path}: {lines} lines would go"))
+        return True
+    done, refusals = await restore_refused(files, rejects, selection)
     await asyncio.to_thread(rejects.drop_again, selection, done)
     for reason, count in sorted(rejects.dropped.items()):
         print(shown(f"{rejects.path}: {count} lines, {reason}"))

@@ -1,4 +1,4 @@
-"""`spoolhouse retry`: files of failed/ once more."""
+"""`spoolhouse retry`: moves files of failed/ back to where they were dropped."""
 
 import argparse
 import asyncio
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
-A file ends in failed/ if it cannot be read as one: a corrupt archive, an error
-of the disk; the note beside it says why. Mend it there first, or put a mended
-copy in its place. It then goes back to where it was dropped, and a daemon takes
-it as any other.
+A file is moved to failed/ if it cannot be read: a corrupt archive, an error of
+the disk; the file beside it says why. Repair it there first, or put a repaired
+copy in its place. It is then moved back to where it was dropped, and a daemon
+claims it as any other file.
 
-What of it has landed must not land twice: the ledger table tells. Of an archive
-then only what stood behind the damage goes back, as a file of its own, and the
-archive goes to processed/. A file is left alone, with the reason, if nobody can
-tell what of it has landed, if a daemon may be at it, or if it is a plain one of
-which rows have landed. Run it as the daemon's user.
+No line lands twice: the ledger table says which lines have landed. If lines of
+an archive have landed, only the lines behind the damage go back, as a file of
+their own, and the archive is moved to processed/. A file is left alone, with
+the reason, if it is not known which of its lines have landed, if a daemon may
+be shipping it, or if rows of it have landed and it is not an archive. Run the
+command as the daemon's user.
 
 examples:
   spoolhouse retry /var/spool/events/span/shop/failed/a.jsonl.gz
@@ -44,15 +45,15 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "retry",
         usage="spoolhouse retry (PATH … | --all) [--dry-run] [options]",
-        help="bring files of failed/ back to where they were dropped",
-        description="Bring mended files of failed/, or what of them has not landed, back to where\nthey were dropped.",
+        help="move files of failed/ back to where they were dropped",
+        description="Move repaired files of failed/, or their lines that have not landed, back.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files in failed/")
-    parser.add_argument("--all", action="store_true", help="all that are in any failed/ of the spool")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    parser.add_argument("--all", action="store_true", help="all files in the failed/ folders of the spool")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
     flags.add_spool(parser)
     flags.add_clickhouse(parser)
     flags.add_general(parser)
@@ -60,45 +61,42 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Retry; return the exit code."""
+    """Retry the files; return the exit code."""
     if bool(options.paths) == options.all:
         options.parser.error("name files, or --all")
     return asyncio.run(_retry(flags.settings(options), options.paths, dry_run=options.dry_run))
 
 
 async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> int:
-    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.recover.failed_files import Failed  # noqa: PLC0415  # nor this
-    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.recover.failed_files import FailedFiles  # noqa: PLC0415  # nor this
     from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # nor this
-    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
 
     spool = await asyncio.to_thread(flags.spool, settings)
-    held = await asyncio.to_thread(lock, spool)
-    driver = open_driver(settings)
+    locked = await asyncio.to_thread(lock, spool)
     code = 0
     try:
-        failed = Failed(archive=archive(settings, driver, load(settings.events.folder)))
-        paths = paths or await asyncio.to_thread(lambda: list(failed.all()))
-        if not paths:
-            print(f"Nothing to retry: there are no files in {layout.FAILED}/.")
-        for path in paths:
-            try:
-                where = await failed.retry(path, dry_run=dry_run)
-            except SpoolError as error:
-                print(shown(f"left alone: {error}"))
-                code = 1
-            else:
-                _tell(where, "would go" if dry_run else "back")
+        async with open_files(settings) as files:
+            failed = FailedFiles(files=files)
+            paths = paths or await asyncio.to_thread(lambda: list(failed.all()))
+            if not paths:
+                print(f"Nothing to retry: there are no files in {layout.FAILED}/.")
+            for path in paths:
+                try:
+                    where = await failed.retry(path, dry_run=dry_run)
+                except SpoolError as error:
+                    print(shown(f"left alone: {error}"))
+                    code = 1
+                else:
+                    _report(where, "would go" if dry_run else "back")
     finally:
-        await driver.close()
-        os.close(held)
+        os.close(locked)
     return code
 
 
-def _tell(where: "Retried", what: str) -> None:
+def _report(where: "Retried", what: str) -> None:
     if where.rest is not None:
-        print(shown(f"{what} to {where.rest}: what had not landed of {where.file}"))
+        print(shown(f"{what} to {where.rest}: the lines of {where.file} that had not landed"))
     elif where.file.parent.name == layout.PROCESSED:
         print(shown(f"{what} to {where.file}: all of it has landed, or is on its way"))
     else:

@@ -1,4 +1,4 @@
-"""`spoolhouse verify`: settled files, row by row, beside what ClickHouse holds."""
+"""`spoolhouse verify`: compares processed files with ClickHouse, row by row."""
 
 import argparse
 import asyncio
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from spoolhouse.settings import Settings
 
 _EPILOG = """\
-Each row of a file is looked for by its sorting key, and all its columns are
-compared. there: as it was written. superseded: a later version of the event
-stands in its place. expired: older than the table's TTL, and gone. different
-and missing are not as they should be: `spoolhouse replay` brings back what is
-missing. The rows are put into a table of their own for it, which goes again.
+Each row of a file is found by its sorting key, and all its columns are
+compared. there: it is as it was written. superseded: the table holds a later
+version of the event. expired: it is older than the table's TTL, and gone.
+different and missing are faults: `spoolhouse replay` restores missing rows.
+The rows are inserted into a temporary table, which is dropped after.
 
 examples:
   spoolhouse verify /var/spool/events/span/shop/processed/a.jsonl
@@ -46,8 +46,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "verify",
         usage="spoolhouse verify (FILE … | --since WHEN) [--json] [options]",
-        help="compare settled files with ClickHouse, row by row",
-        description="Compare settled files with what ClickHouse holds, row by row.",
+        help="compare processed files with ClickHouse, row by row",
+        description="Compare processed files with ClickHouse, row by row.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -78,55 +78,47 @@ def since(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Verify; return the exit code."""
+    """Verify the files; return the exit code."""
     if bool(options.files) == (options.since is not None):
         options.parser.error("name files, or --since")
     return asyncio.run(_verify(flags.settings(options), options.files, options.since, as_json=options.json))
 
 
 async def _verify(settings: "Settings", paths: Sequence[Path], since_ms: int | None, *, as_json: bool) -> int:
-    from spoolhouse.cli.estimate import Estimate  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.events.registry import load  # noqa: PLC0415  # nor this
-    from spoolhouse.recover.processed_files import archive  # noqa: PLC0415  # nor this
+    from spoolhouse.cli.estimate import Estimate  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # nor this
     from spoolhouse.recover.verify import verify  # noqa: PLC0415  # nor this
-    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
 
     await asyncio.to_thread(flags.spool, settings)
-    driver = open_driver(settings)
     totals: Counter[str] = Counter()
     good = True
-    try:
-        files = archive(settings, driver, load(settings.events.folder))
+    async with open_files(settings) as files:
         if since_ms is not None:
-            paths = [path async for path in files.taken_since(since_ms)]
+            paths = [path async for path in files.claimed_since(since_ms)]
         with Estimate("files verified", len(paths)) as estimate:
             async for verified in verify(files, paths):
-                good &= _tell(verified, totals, as_json=as_json)
+                good &= _report(verified, totals, as_json=as_json)
                 estimate.advance()
-    finally:
-        await driver.close()
     if not as_json:
         print("rows: " + (", ".join(f"{count} {verdict}" for verdict, count in sorted(totals.items())) or "none"))
     return 0 if good else 1
 
 
-def _tell(verified: "Verified", totals: "Counter[str]", *, as_json: bool) -> bool:
-    """Print what came of a file; return whether all of it is as it should be."""
+def _report(verified: "Verified", totals: "Counter[str]", *, as_json: bool) -> bool:
+    """Print the verdicts on a file; return whether no row of it is missing or different."""
     if verified.error is not None:
-        told = {"file": printable(verified.path), "error": printable(str(verified.error))}
-        print(json.dumps(told) if as_json else shown(f"not verified: {verified.error}"))
+        report = {"file": printable(verified.path), "error": printable(str(verified.error))}
+        print(json.dumps(report) if as_json else shown(f"not verified: {verified.error}"))
         return False
     good = True
-    for wanted, verdicts in verified.batches:
-        for verdict in verdicts:
-            totals[verdict.verdict] += verdict.rows
-            good &= not verdict.is_bad
+    for batch, diffs in verified.batches:
+        for diff in diffs:
+            totals[diff.verdict] += diff.rows
+            good &= not diff.is_bad
             if as_json:
-                where = {"file": printable(verified.path), "table": wanted.table.name, "batch": wanted.landed_as}
-                print(json.dumps({**where, **asdict(verdict)}))
-            elif verdict.is_bad:
-                print(
-                    shown(f"{verified.path}: {verdict.rows} rows of {wanted.table.name} are {verdict.verdict}, such as")
-                )
-                print("".join(f"  {shown(example)}\n" for example in verdict.examples), end="")
+                where = {"file": printable(verified.path), "table": batch.table.name, "batch": batch.landed_as}
+                print(json.dumps({**where, **asdict(diff)}))
+            elif diff.is_bad:
+                print(shown(f"{verified.path}: {diff.rows} rows of {batch.table.name} are {diff.verdict}, such as"))
+                print("".join(f"  {shown(example)}\n" for example in diff.examples), end="")
     return good

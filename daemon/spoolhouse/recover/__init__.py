@@ -1,1 +1,1 @@
-"""Recovery on request: lost rows, rejected lines and failed files are sent once more, and compared with their files."""
+"""Recovery on request: restores lost rows, resubmits lines and files, and compares files with their rows."""

@@ -1,7 +1,7 @@
-"""The rest of a mended archive: what stood behind its damage, back into the spool as a file of its own, once.
+"""The remainder of a repaired archive: the lines behind its damage, dropped once, as a file of their own.
 
-The ledger says up to where an archive was read. What follows is dropped under a name that this taking of the archive
-gives, and no other: whoever was interrupted, and does it again, finds it pending, claimed, or in the ledger.
+The ledger says up to where an archive was read. The rest is dropped under a name that is derived from this claim of the
+archive: a run that was interrupted finds it pending, claimed, or in the ledger when it is repeated.
 """
 
 import contextlib
@@ -12,35 +12,38 @@ from pathlib import Path
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
+from spoolhouse.recover.ports import LedgerRow
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.segment_reader import CORRUPT, content
-from spoolhouse.store.clickhouse.landing.ledger_read import Traced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
-    """What follows byte `start` of the content of an archive, and where it goes. Methods block on the disk."""
+class Remainder:
+    """The bytes from `start` on of an archive's content, and where they go. Methods block on the disk."""
 
     archive: Path
     start: int
     place: Place
 
     def is_on_its_way(self, spool: Path) -> bool:
-        """Tell whether it is pending or claimed. Who asks the ledger after that, misses no move of it."""
-        if _is_there(spool / self.place.relative):
+        """Tell whether it is pending or claimed.
+
+        Ask the ledger after this, not before: a remainder that is claimed and lands in between is then seen.
+        """
+        if _exists(spool / self.place.relative):
             return True
         instances = [layout.state_folder(spool) / name for name in instance_dirs.names(spool)]
-        return any(_is_there(instance / layout.CLAIMED / self.place.relative) for instance in instances)
+        return any(_exists(instance / layout.CLAIMED / self.place.relative) for instance in instances)
 
     def size(self) -> int:
         """Return how many bytes it has. Raises as `drop`."""
         return sum(map(len, self._bytes()))
 
     def drop(self, spool: Path) -> bool:
-        """Write it to where it goes; return false if there is nothing. Raises OSError.
+        """Write it to its place in the spool; return false if it is empty. Raises OSError.
 
-        Raises `SpoolError`, with nothing done, if the archive cannot be read to its end, or is not the one that it was.
+        Raises `SpoolError`, with nothing done, if the archive cannot be read to its end, or is another file now.
         """
         hidden, name = Path(f".{self.place.name}.tmp"), Path(self.place.name)
         with fs.opened_folders(spool / self.place.relative.parent, below=spool) as folder:
@@ -75,13 +78,13 @@ class Rest:
         except CORRUPT as error:
             raise SpoolError(
                 f"{self.archive}: bytes 0 to {self.start} of its content have landed, or are in {layout.REJECTED}/;"
-                f" the rest cannot be read ({error}): mend it, or put a mended copy in its place"
+                f" the rest cannot be read ({error}): repair it, or put a repaired copy in its place"
             ) from error
         if end < self.start or before != b"\n":
-            raise SpoolError(f"{self.archive}: byte {self.start} of its content is no line's start, as it was")
+            raise SpoolError(f"{self.archive}: no line starts at byte {self.start} of its content any more")
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -89,18 +92,21 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def rest_of(archive: Path, taken: Sequence[Traced]) -> Rest | None:
-    """Return the rest of an archive in `failed/`; None if nothing of it was ever read.
+def remainder_of(archive: Path, ledger: Sequence[LedgerRow]) -> Remainder | None:
+    """Return the remainder of an archive in `failed/`; None if nothing of it was ever read.
 
-    Raises `SpoolError` if nobody can tell what that is.
+    Raises `SpoolError` if the ledger does not tell where it starts.
     """
-    if len({line.batch.partition(":")[0] for line in taken}) > 1:
-        raise SpoolError(f"{archive}: it was written to while it was shipped; nobody can tell what of it has landed")
-    start = max(line.end for line in taken)
+    if len({line.batch.partition(":")[0] for line in ledger}) > 1:
+        raise SpoolError(
+            f"{archive}: it was written to while it was shipped; it is not known which of its lines have landed"
+        )
+    start = max(line.end for line in ledger)
     if not start:
         return None
-    file, claimed_ms, inode = taken[0].taking
-    settle_options = f".rest-{claimed_ms:x}-{inode:x}-{start}.jsonl"
-    name = layout.extended(file.rpartition("/")[2].partition(".jsonl")[0], settle_options)
+    file, claimed_ms, inode = ledger[0].claim
+    name = layout.extended(
+        file.rpartition("/")[2].partition(".jsonl")[0], f".rest-{claimed_ms:x}-{inode:x}-{start}.jsonl"
+    )
     kind, project = archive.parts[-4:-2]
-    return Rest(archive=archive, start=start, place=Place(type=kind, project=project, name=name))
+    return Remainder(archive=archive, start=start, place=Place(type=kind, project=project, name=name))

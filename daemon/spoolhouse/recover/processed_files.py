@@ -1,4 +1,4 @@
-"""A settled file once more: each of its rows that ClickHouse has lost is brought back."""
+"""Processed files: their lines are read as they were shipped, and rows that the store has lost are restored."""
 
 import asyncio
 import os
@@ -12,8 +12,7 @@ from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import SpoolError
 from spoolhouse.events.declaration import EventType, Table, tables
-from spoolhouse.events.ledger import LEDGER
-from spoolhouse.recover.restore import Outcome, Wanted, bring_back
+from spoolhouse.recover.ports import BatchRows, ClaimedFile, LedgerRow, RecoveryStore, Restored
 from spoolhouse.settings import Settings
 from spoolhouse.spool import fs, layout
 from spoolhouse.spool.archive import settled
@@ -21,21 +20,14 @@ from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.row_ranges import RowRange, overlap
 from spoolhouse.spool.segment_reader import CORRUPT, Read, SegmentReader
 from spoolhouse.spool.shipment import CHUNK_BYTES
-from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.landing.ledger_read import Traced, files_since, of_files, one_taking
-from spoolhouse.store.clickhouse.landing.repair import Repairer
-from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessedFiles:
-    """The settled files of a spool, and how they were read when they were shipped."""
+    """The processed and failed files of a spool, and how they were decoded when they were shipped."""
 
     spool: Path
-    driver: Driver
-    prefix: str
-    """That of the ledger."""
-    repairer: Repairer
+    store: RecoveryStore
     tables: Mapping[str, Table]
     decoder: LineDecoder
     max_line: int
@@ -44,35 +36,23 @@ class ProcessedFiles:
     future: TimePolicy
 
     def origin(self, project: str, clock_ms: int) -> Origin:
-        """Return what a line of the project's folder was read by, at the shipment's clock."""
+        """Return the decoder's arguments for lines of the project's folder, at the shipment's clock."""
         return Origin(project=project, policy=self.policy, clock_ms=clock_ms, expired=self.expired, future=self.future)
 
-    async def await_ledger(self) -> None:
-        """Return once the server has all of the ledger: a line that is on another replica yet is none that is missing.
-
-        Raises `StoreError`.
-        """
-        await sync_replica(self.driver, [self.repairer.prefix + LEDGER.name])
-
-    async def trace(self, path: Path) -> list[Traced]:
-        """Return what the ledger says of the file at `path`, which need not be there any more.
+    async def trace(self, path: Path) -> list[LedgerRow]:
+        """Return the ledger's rows of the file at `path`, which need not exist any more.
 
         Raises `SpoolError` if it is no file of the spool, or if several may be meant; `StoreError`.
         """
         places, inode = await asyncio.to_thread(self.identify, path)
-        found = await of_files(self.driver, [str(place) for place in places], prefix=self.prefix)
-        return self.taking(path, found, inode)
-
-    @staticmethod
-    def taking(path: Path, traced: Sequence[Traced], inode: int | None) -> list[Traced]:
-        """Return those lines of the ledger that are of the file at `path`, of all that were dropped under its name."""
+        found = await self.store.ledger_of_files([str(place) for place in places])
         try:
-            return one_taking(traced, inode)
+            return one_claim(found, inode)
         except LookupError as error:
             raise SpoolError(f"{path}: {error}") from error
 
     def identify(self, path: Path) -> tuple[tuple[Place, ...], int | None]:
-        """Return where a file may have been dropped, and its inode, if it is there."""
+        """Return where a file may have been dropped, and its inode if it exists. Raises `SpoolError`."""
         absolute = Path(os.path.normpath(path.absolute()))
         if not absolute.is_relative_to(self.spool):
             raise SpoolError(f"{path}: not in the spool {self.spool} (spool.storage_path, spool.base_path)")
@@ -84,44 +64,42 @@ class ProcessedFiles:
         except OSError:
             return places, None
 
-    async def replay(self, path: Path, *, dry_run: bool) -> AsyncIterator[Outcome]:
-        """Bring back what is missing of the file at `path`, batch by batch; say of each what became of it.
+    async def replay(self, path: Path, *, dry_run: bool) -> AsyncIterator[Restored]:
+        """Restore the missing rows of the file at `path`, batch by batch; yield the result of each.
 
-        Raises `SpoolError` if the file is not as it was shipped, before anything of that batch is touched.
+        Raises `SpoolError` if the file is not as it was shipped, before anything of that batch is changed.
         """
-        async for wanted in self._wanted(path):
-            yield await bring_back(self.repairer, wanted, dry_run=dry_run)
+        await self.store.sync_ledger()
+        async for batch in self.batches(path, await self.trace(path)):
+            yield await self.store.restore(batch, dry_run=dry_run)
 
-    async def taken_since(self, since_ms: int) -> AsyncIterator[Path]:
+    async def claimed_since(self, since_ms: int) -> AsyncIterator[Path]:
         """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
-        await self.await_ledger()
-        taken = dict.fromkeys(await files_since(self.driver, since_ms, prefix=self.prefix))
-        paths = await asyncio.to_thread(self._paths, taken.keys())
-        for path in (paths[file] for file in taken if file in paths):
+        await self.store.sync_ledger()
+        claimed = dict.fromkeys(await self.store.files_since(since_ms))
+        paths = await asyncio.to_thread(self._paths, claimed.keys())
+        for path in (paths[file] for file in claimed if file in paths):
             if await asyncio.to_thread(os.path.lexists, path):
                 yield path
 
-    def _paths(self, taken: Collection[tuple[str, int]]) -> dict[tuple[str, int], Path]:
-        """Return where these files, given by place and inode, are now. Each folder is listed once."""
-        instances = {place.rpartition("/")[0] for place, _ in taken}
+    def _paths(self, claimed: Collection[ClaimedFile]) -> dict[ClaimedFile, Path]:
+        """Return where these files are now. Each folder is listed once."""
+        folders = {file.place.rpartition("/")[0] for file in claimed}
         return {
-            (str(place), entry.inode()): Path(entry.path)
-            for entry in settled(self.spool, (layout.PROCESSED, layout.FAILED), instances)
+            file: Path(entry.path)
+            for entry in settled(self.spool, (layout.PROCESSED, layout.FAILED), folders)
             for place in layout.dropped_at(Path(entry.path).relative_to(self.spool))
-            if (str(place), entry.inode()) in taken
+            if (file := ClaimedFile(place=str(place), inode=entry.inode())) in claimed
         }
 
-    async def _wanted(self, path: Path) -> AsyncIterator[Wanted]:
-        """Yield what the file at `path` has brought, batch by batch, each part on its own."""
-        await self.await_ledger()
-        async for wanted in self.wanted(path, await self.trace(path)):
-            yield wanted
+    async def batches(self, path: Path, ledger: Sequence[LedgerRow]) -> AsyncIterator[BatchRows]:
+        """Yield the rows that the file at `path` has brought by these ledger rows, each part of a batch on its own.
 
-    async def wanted(self, path: Path, traced: Sequence[Traced]) -> AsyncIterator[Wanted]:
-        """Yield what the file at `path` has brought by these lines of the ledger, each part on its own."""
-        if not traced:
+        Raises `SpoolError` if the file is not as it was shipped.
+        """
+        if not ledger:
             raise SpoolError(f"{path}: the ledger does not know it; drop it into the spool to have it ingested")
-        for line in traced:
+        for line in ledger:
             if line.rows:
                 await self._expect_as_shipped(path, line)
                 # Rows that ClickHouse has refused are in no part: they are in rejected/.
@@ -132,7 +110,7 @@ class ProcessedFiles:
                     if own.rows > 0:
                         yield self._of_batch(path, line, own, line.batch if part is None else part.id(line.batch))
 
-    async def _expect_as_shipped(self, path: Path, line: Traced) -> None:
+    async def _expect_as_shipped(self, path: Path, line: LedgerRow) -> None:
         if line.table not in self.tables:
             raise SpoolError(f"{path}: no event type lands in {line.table} any more")
         count = 0
@@ -144,19 +122,19 @@ class ProcessedFiles:
                 " the file was changed, or spool.project, expired or future is another one now"
             )
 
-    def _of_batch(self, path: Path, line: Traced, own: RowRange, landed_as: str) -> Wanted:
-        return Wanted(
+    def _of_batch(self, path: Path, line: LedgerRow, own: RowRange, landed_as: str) -> BatchRows:
+        return BatchRows(
             table=self.tables[line.table],
             landed_as=landed_as,
-            # Others' rows in the same batch are not ours to bring back: the file is part of the id.
+            # The rows of other files in the same batch are not restored with it: the file is part of the id.
             id=f"{landed_as}/{line.claimed_ms:x}-{line.inode:x}",
             clock_ms=line.shipped_ms,
             rows=partial(self._rows, path, line, own),
             count=own.rows,
         )
 
-    async def _rows(self, path: Path, line: Traced, part: RowRange | None = None) -> AsyncIterator[Rows]:
-        """Yield the rows that a line of the ledger stands for, or those of them that are in `part` of the batch."""
+    async def _rows(self, path: Path, line: LedgerRow, part: RowRange | None = None) -> AsyncIterator[Rows]:
+        """Yield the rows that a ledger row stands for, or those of them that are in `part` of the batch."""
         before = line.first
         reading = self._read(path, line)
         while (rows := await asyncio.to_thread(next, reading, None)) is not None:
@@ -165,7 +143,7 @@ class ProcessedFiles:
             if own is not None:
                 yield own
 
-    def _read(self, path: Path, line: Traced) -> Iterator[Rows]:
+    def _read(self, path: Path, line: LedgerRow) -> Iterator[Rows]:
         kind, project, name = line.file.split("/")
         place = Place(type=kind, project=project, name=name)
         origin = self.origin(project, line.shipped_ms)
@@ -180,10 +158,13 @@ class ProcessedFiles:
         except OSError as error:
             raise SpoolError(f"{path}: {error.strerror}") from error
         except CORRUPT:
-            return  # what stands before the damage was shipped
+            return  # only the lines before the damage were shipped
 
-    def _within(self, line: Traced, step: Read, origin: Origin) -> Rows | None:
-        """Return the rows of a piece that are the line's. A mended archive may be packed, and come in pieces, anew."""
+    def _within(self, line: LedgerRow, step: Read, origin: Origin) -> Rows | None:
+        """Return the rows of a piece that belong to a ledger row.
+
+        A repaired archive may be compressed anew, and then comes in other pieces.
+        """
         piece, decoded = step.piece, step.decoded
         low, high = max(line.start - piece.offset, 0), min(line.end - piece.offset, len(piece.data))
         if low >= high:
@@ -205,14 +186,24 @@ def _steps(reader: SegmentReader, path: Path, start: int, end: int | None) -> It
         os.close(descriptor)
 
 
-def archive(settings: Settings, driver: Driver, events: Mapping[str, EventType]) -> ProcessedFiles:
-    """Return the settled files of a spool, as a replay reads them."""
-    clickhouse = settings.clickhouse
+def one_claim(ledger: Sequence[LedgerRow], inode: int | None) -> list[LedgerRow]:
+    """Return the rows of the one file that is meant, of all files that were dropped under its name.
+
+    That is the last one with that inode, or the only one there is. Raises LookupError if several are left.
+    """
+    claims = dict.fromkeys(line.claim for line in ledger)
+    same = [claim for claim in claims if claim[2] == inode]
+    if not same and len(claims) > 1:
+        raise LookupError(f"{len(claims)} files were dropped under this name, and this is none of them, by its inode")
+    chosen = max(same or claims, key=lambda claim: claim[1], default=None)
+    return [line for line in ledger if line.claim == chosen]
+
+
+def processed_files(settings: Settings, store: RecoveryStore, events: Mapping[str, EventType]) -> ProcessedFiles:
+    """Return the processed and failed files of the spool that the settings name."""
     return ProcessedFiles(
         spool=Path(os.path.abspath(settings.spool.root)),  # noqa: PTH100  # links stay as they are named
-        driver=driver,
-        prefix=clickhouse.table_prefix,
-        repairer=Repairer(driver=driver, prefix=clickhouse.insert_prefix, shards=clickhouse.shards),
+        store=store,
         tables=tables(events),
         decoder=LineDecoder(events),
         max_line=settings.spool.max_line,

@@ -1,9 +1,9 @@
-"""Rejected lines once more, after a mend: dropped into the spool again, each once, whatever breaks on the way.
+"""Resubmits rejected lines: each is dropped into the spool again once, wherever a run is interrupted.
 
-The lines that go are first gathered in `rejected/.replay/{rejects file}.{its hash}/`, at their paths in the spool. Then
-the rejects file is replaced by what stays: from there on they are gone from it for good, and are only renamed. What an
-earlier run has left there tells by the hash whether it came so far. A row that ClickHouse alone refused is not dropped
-again, since its line may have brought other rows: it is brought back by its own number in its batch.
+The selected lines are first gathered in `rejected/.replay/{rejects file}.{its hash}/`, at their paths in the spool.
+Then the rejects file is replaced by one with the other lines: from then on the gathered files are only renamed. The
+hash tells a later run whether an interrupted one came so far. A row that the store alone refused is not dropped again,
+since its line may have brought other rows: it is restored under its own number in its batch.
 """
 
 import glob
@@ -32,7 +32,7 @@ _HASH_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which lines go: by reason and by the place of their file; empty is all."""
+    """Which lines are resubmitted: by reason and by the place of their file; empty is all."""
 
     reasons: frozenset[str] = frozenset()
     places: frozenset[str] = frozenset()
@@ -45,23 +45,23 @@ class Selection:
 
 
 @dataclass(slots=True, kw_only=True)
-class Rejects:
-    """One file of `rejected/`. Blocks on the disk; a run holds the lock of the spool's replays (`locked`)."""
+class RejectsFile:
+    """One file of `rejected/`. Blocks on the disk; a run holds the lock of the spool's replays (`lock`)."""
 
     spool: Path
     path: Path
     dropped: Counter[str] = field(default_factory=Counter)
     """Lines that were dropped again, by reason."""
     lost: Counter[str] = field(default_factory=Counter)
-    """Lines that are kept nowhere, by what would help."""
+    """Lines whose bytes were not found, by the hint for them."""
 
     @property
     def shipment(self) -> str:
-        """The shipment whose lines they are."""
+        """The shipment that rejected the lines."""
         return self.path.name.partition(".")[0]
 
     def is_under_way(self) -> bool:
-        """Tell whether any of its files is claimed: a replay of their shipment may write these records once more."""
+        """Tell whether any of its files is claimed: an instance that repeats the shipment would write it again."""
         claimed = list(layout.state_folder(self.spool).glob(f"*/{layout.CLAIMED}"))
         places = {str(record.get("replayed", record["file"])) for record in self.records()}
         return any((folder / place).exists() for folder in claimed for place in places)
@@ -74,8 +74,8 @@ class Rejects:
         """Return how many lines are selected."""
         return sum(reject_records.lines_in(record) for record in self.records() if selection.has(record))
 
-    def drop_again(self, selection: Selection, brought_back: frozenset[tuple[str, int]]) -> None:
-        """Drop the selected lines into the spool; leave out what was `brought_back` (batch and row) already."""
+    def drop_again(self, selection: Selection, restored: frozenset[tuple[str, int]]) -> None:
+        """Drop the selected lines into the spool, and remove `restored` rows (by batch and row) from the file."""
         gathered = self._gathered()
         with ExitStack() as stack:
             outputs: dict[PurePath, _Output] = {}
@@ -83,7 +83,7 @@ class Rejects:
             left = 0
             done = []
             for record in self.records():
-                if self._is_brought_back(record, brought_back):
+                if _is_restored(record, restored):
                     self.dropped[Reason.REFUSED] += 1
                 elif (
                     selection.has(record)
@@ -106,12 +106,8 @@ class Rejects:
         self._commit(Path(stays.name), left, done)
         drop_gathered(self.spool, gathered)
 
-    @staticmethod
-    def _is_brought_back(record: dict[str, object], brought_back: frozenset[tuple[str, int]]) -> bool:
-        return record["reason"] == Reason.REFUSED and (str(record["batch"]), int(str(record["row"]))) in brought_back
-
     def _content(self, record: dict[str, object]) -> Iterable[bytes] | None:
-        """Return the bytes of a record's lines; None, with the reason noted, if nobody has them just now."""
+        """Return the bytes of a record's lines; None, counted in `lost`, if no file holds them."""
         if "sha256" not in record:
             return [reject_records.raw_of(record)]
         try:
@@ -121,7 +117,7 @@ class Rejects:
             return None
 
     def _commit(self, stays: Path, left: int, done: list[Path]) -> None:
-        """Take the lines out of the file, for good."""
+        """Replace the file by the one with the lines that stay: the selected lines are out of it from here on."""
         fs.sync_folder(stays.parent)
         reach("replay.before_commit")
         if left:
@@ -135,19 +131,19 @@ class Rejects:
             path.unlink(missing_ok=True)
 
     def _gathered(self) -> Path:
-        """Return the folder where the lines that go are gathered; it says of which state of the file it is."""
+        """Return the folder where the lines are gathered; the hash in its name is that of the file as it is now."""
         return self.spool / layout.REJECTED / GATHERED / f"{self.path.stem}.{_hash(self.path)}"
 
     def _place(self, record: dict[str, object], name: str) -> PurePath:
         kind, _, rest = str(record["file"]).partition("/")
         project, _, file = rest.partition("/")
         if not (kind and project and file) or {kind, project} & {".", ".."} or "/" in file:
-            raise SpoolError(f"{self.path}: {record['file']!r} is no place in a spool")
+            raise SpoolError(f"{self.path}: {record['file']!r} is not {{type}}/{{project}}/{{name}}")
         return PurePath(kind, project, name + replay_origins.SUFFIX)
 
 
 class _Output:
-    """A file of lines that go, and beside it where each of them stood first."""
+    """A file of gathered lines, and beside it the origin of each: its file and line when it was first rejected."""
 
     def __init__(self, spool: Path, gathered: Path, place: PurePath, stack: ExitStack) -> None:
         self._paths = (gathered / place, replay_origins.path_of(spool, place))
@@ -177,25 +173,29 @@ class _Output:
         fs.sync_folders(path.parent for path in self._paths)
 
 
+def _is_restored(record: dict[str, object], restored: frozenset[tuple[str, int]]) -> bool:
+    return record["reason"] == Reason.REFUSED and (str(record["batch"]), int(str(record["row"]))) in restored
+
+
 def _sync(output: BinaryIO) -> None:
     output.flush()
     os.fsync(output.fileno())
 
 
 def _new(path: Path, stack: ExitStack) -> BinaryIO:
-    """Open a file for writing, in the place of any that was left there; no link is followed."""
+    """Open a new file for writing, and remove an older one of its name first; no link is followed."""
     path.unlink(missing_ok=True)
     return stack.enter_context(path.open("xb"))
 
 
-def all_rejects(spool: Path) -> list[Rejects]:
+def all_rejects(spool: Path) -> list[RejectsFile]:
     """Return the files of rejected lines, oldest day first. Raises OSError."""
     found = (entry for day in listed(spool / layout.REJECTED) for entry in listed(Path(day.path)))
-    return [Rejects(spool=spool, path=Path(entry.path)) for entry in found if entry.name.endswith(".jsonl")]
+    return [RejectsFile(spool=spool, path=Path(entry.path)) for entry in found if entry.name.endswith(".jsonl")]
 
 
 def lock(spool: Path) -> int:
-    """Take the lock of the spool's replays; close it to let go. Raises `SpoolError` if another one runs."""
+    """Lock the spool against other replays; close the descriptor to unlock. Raises `SpoolError` if another one runs."""
     folder = layout.state_folder(spool)
     fs.make_folders(folder, below=spool)
     taken = fs.lock(folder / _LOCK)
@@ -205,9 +205,9 @@ def lock(spool: Path) -> int:
 
 
 def finish_earlier(spool: Path) -> int:
-    """Drop what an earlier run has taken out of the rejects and not dropped any more; return how many files.
+    """Drop the files that an interrupted run had removed from the rejects and not dropped; return their number.
 
-    What it had gathered but not taken out yet is thrown away: it still stands in its rejects file.
+    Lines that it had gathered only are discarded: they are still in their rejects file.
     """
     forget_origins(spool)
     root = spool / layout.REJECTED / GATHERED
@@ -223,11 +223,11 @@ def finish_earlier(spool: Path) -> int:
 
 
 def forget_origins(spool: Path) -> None:
-    """Delete the origins of lines whose file is settled: they stand in the records by now."""
+    """Delete the origins of lines whose file is settled: the records of its rejected lines hold them by now."""
     root = spool / layout.REJECTED / replay_origins.FOLDER
     for path in sorted(root.rglob(f"*{replay_origins.SUFFIX}")):
         place = path.relative_to(root)
-        # In this order: a file that is claimed in between is not missed.
+        # In this order, a file that is claimed in between is seen.
         pending = os.path.lexists(spool / place)
         gathered = next((spool / layout.REJECTED / GATHERED).glob(f"*/{glob.escape(os.fspath(place))}"), None)
         claimed = layout.state_folder(spool).glob(f"*/{layout.CLAIMED}/{glob.escape(os.fspath(place))}")
@@ -236,7 +236,7 @@ def forget_origins(spool: Path) -> None:
 
 
 def drop_gathered(spool: Path, gathered: Path) -> int:
-    """Rename what is gathered to where producers drop files; return how many there were."""
+    """Rename the gathered files to where producers drop files; return their number."""
     count = 0
     for path in sorted(path for path in gathered.rglob("*") if path.is_file()):
         folder = spool / path.relative_to(gathered).parent

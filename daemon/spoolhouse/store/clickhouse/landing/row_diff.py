@@ -4,35 +4,16 @@ What a statement gives a name to begins with `_`, which no column of a table doe
 """
 
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.declaration import Table
+from spoolhouse.recover.ports import DIFFERENT, EXPIRED, MISSING, SUPERSEDED, THERE, RowDiff
 from spoolhouse.store.clickhouse.driver import RowsInsert
 from spoolhouse.store.clickhouse.landing.repair import Repairer
 from spoolhouse.store.clickhouse.schema.ddl import identifier, identifiers
+from spoolhouse.store.clickhouse.typed_rows import typed
 
-THERE = "there"
-SUPERSEDED = "superseded"
-EXPIRED = "expired"
-DIFFERENT = "different"
-MISSING = "missing"
 _EXAMPLES = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowDiff:
-    """So many rows are `there`, `superseded` by a later version, `expired`, `different`, or `missing`."""
-
-    verdict: str
-    rows: int
-    examples: tuple[str, ...]
-    """The sorting keys of some of them, as ClickHouse writes tuples."""
-
-    @property
-    def is_bad(self) -> bool:
-        """Tell whether a row is not what was written."""
-        return self.verdict in {DIFFERENT, MISSING}
 
 
 async def count_mismatched(
@@ -91,9 +72,9 @@ async def compare(repairer: Repairer, table: Table, own: str) -> dict[str, list[
         f" FROM ({judged}) GROUP BY _batch, _verdict ORDER BY _batch, _verdict"
     )
     verdicts: dict[str, list[RowDiff]] = {}
-    for batch, verdict, count, examples in found:
-        one = RowDiff(verdict=str(verdict), rows=int(str(count)), examples=tuple(str(examples).split("\n")))
-        verdicts.setdefault(str(batch), []).append(one)
+    for batch, verdict, count, examples in typed(found, tuple[str, str, int, str]):
+        one = RowDiff(verdict=verdict, rows=count, examples=tuple(examples.split("\n")))
+        verdicts.setdefault(batch, []).append(one)
     return verdicts
 
 
