@@ -10,8 +10,8 @@ from spoolhouse.errors import TransientError
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.declaration import Rollup
 from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.quoting import identifier
 from spoolhouse.store.clickhouse.schema.backfill_sql import counting
-from spoolhouse.store.clickhouse.schema.ddl import identifier
 from spoolhouse.store.clickhouse.schema.rollups import rollup_definition
 from tests.contract.place import SCHEMES, Place, connected
 from tests.contract.tables import CLOCK_MS, create_rollup, create_table, insert_of, log_pieces, stream

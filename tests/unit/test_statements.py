@@ -19,11 +19,10 @@ from spoolhouse.store.clickhouse.drivers.statements import (
     embedded_insert,
     extracted_type,
     http_insert,
-    identifier,
-    literal,
     native_insert,
     parsed_type,
 )
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 INSERT = RowsInsert(
     table="logs",

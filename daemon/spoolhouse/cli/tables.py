@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
 async def _look(settings: "Settings") -> list[_Row]:
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.store.clickhouse.schema.ddl import identifier, qualified  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.clickhouse.quoting import identifier  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.clickhouse.schema.ddl import qualified  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.store.clickhouse.schema.render import object_names  # noqa: PLC0415  # --help needs none of it
 
     database = settings.clickhouse.database

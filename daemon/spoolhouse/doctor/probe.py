@@ -12,7 +12,7 @@ from spoolhouse.doctor.finding import Finding, Level, fault, good, warning
 from spoolhouse.errors import StoreError
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert
-from spoolhouse.store.clickhouse.schema.ddl import identifier
+from spoolhouse.store.clickhouse.quoting import identifier
 from spoolhouse.store.clickhouse.schema.tables import table_definition
 
 SUBJECT = "probe"

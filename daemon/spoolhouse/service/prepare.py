@@ -16,7 +16,7 @@ from spoolhouse.monitoring.health import SERVER, Health
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.drivers.connect import connect
-from spoolhouse.store.clickhouse.drivers.heartbeat_driver import Beating
+from spoolhouse.store.clickhouse.drivers.heartbeat_driver import HeartbeatDriver
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Tls, Transport
 from spoolhouse.store.clickhouse.failover import HostSelector
 from spoolhouse.store.clickhouse.replicas import FirstThatAnswers, Replicas
@@ -82,7 +82,7 @@ def _drivers(settings: Settings, database: str | None) -> dict[str, Driver]:
         )
     password = None if clickhouse.password is None else clickhouse.password.get_secret_value()
     return {
-        name: Beating(
+        name: HeartbeatDriver(
             connect(
                 url,
                 username=clickhouse.username,

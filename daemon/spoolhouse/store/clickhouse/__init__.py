@@ -1,4 +1,1 @@
-"""ClickHouse, spoken to in three ways: `native`, `http` (aiohttp) and `embedded` (chDB); `connect` picks one.
-
-The native one has two kinds of connections: `wire` (asynch) and `threaded` (aioch, clickhouse-driver in threads).
-"""
+"""ClickHouse as a store: its drivers, error codes, schema, and how a batch lands."""

@@ -1,7 +1,7 @@
 """One native connection on clickhouse-driver, whose blocking calls aioch runs in a thread of the connection's own.
 
-It says the same to the server, in the same blocks, as `wire` does: a batch may be begun over one and repeated over the
-other. What it is for: clickhouse-driver is the oldest and most used of the native clients.
+It sends the same statements in the same blocks as `asynch_connection`: a batch begun over one may be repeated over the
+other. clickhouse-driver is the oldest and most used of the native clients.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ from spoolhouse.errors import StoreError, TransientError
 from spoolhouse.store.clickhouse import codes
 from spoolhouse.store.clickhouse.drivers import result_types
 from spoolhouse.store.clickhouse.drivers.query_settings import Setting
-from spoolhouse.store.clickhouse.drivers.statements import identifier
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
+from spoolhouse.store.clickhouse.quoting import identifier
 
 T = TypeVar("T")
 
 _UNKNOWN_TYPE = 50
 _WRONG_PORT = 217
 _BROKEN = (OSError, EOFError, Error, struct.error, IndexError, UnicodeDecodeError, ValueError)
-"""What clickhouse-driver raises over a conversation that broke off; a socket that is gone is a ValueError."""
+"""Errors that clickhouse-driver raises when a conversation breaks off; a closed socket is a ValueError."""
 
 
-class ThreadedWire:
-    """A connection for one task at a time. After any exception that it raised, it can only be dropped."""
+class AiochConnection:
+    """A connection for one task at a time. It is dropped after any exception."""
 
     def __init__(self, address: Address, transport: Transport, tls: ssl.SSLContext | None) -> None:
-        """Prepare a connection, through `tls` if the address is a secure one. An event loop must be running."""
+        """Prepare a connection, through `tls` if the address is secure. An event loop must be running."""
         self._where = address.shown
         self._database = address.database
         self._transport = transport
@@ -62,15 +62,15 @@ class ThreadedWire:
         # Any: neither library has types.
         self._client: Any = blocking
         self._connection: Any = blocking.connection
-        # Its own context takes its authorities from certifi, not from the system.
-        self._connection._create_ssl_context = lambda _: tls  # noqa: SLF001  # the one place where it can be given
+        # The library's own context takes its authorities from certifi, not from the system.
+        self._connection._create_ssl_context = lambda _: tls  # noqa: SLF001  # there is no other way to set it
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="aioch")
         self._aioch: Any = Client(_client=blocking, executor=self._thread, loop=asyncio.get_running_loop())
         self._sample: Any = None
-        """The input's columns as the server named them."""
+        """The columns of the input, as the server named them."""
 
     async def open(self) -> None:
-        """Connect, log in, and go to the database; in two steps, for the reason that `wire.Wire.open` gives."""
+        """Connect, log in, and select the database: in two steps, for the reason that `AsynchConnection.open` gives."""
         try:
             with self._failing(ambiguous=False):
                 async with asyncio.timeout(self._transport.connect_timeout):
@@ -82,7 +82,7 @@ class ThreadedWire:
         await self.ask(f"USE {identifier(self._database)}", {})
 
     async def is_alive(self) -> bool:
-        """Tell whether a connection that was idle still answers."""
+        """Return whether an idle connection still answers."""
         try:
             with self._failing(ambiguous=False):
                 alive: bool = await self._in_thread(self._connection.ping)
@@ -91,13 +91,13 @@ class ThreadedWire:
         return alive
 
     def drop(self) -> None:
-        """Close the connection at once; a thread that is in the middle of something wakes up with an error."""
+        """Close the connection at once; a thread that is using it gets an error."""
         connected: socket.socket | None = self._connection.socket
         if connected is not None:
-            # The plain shutdown, also under TLS: TLS's own is not made for two threads.
+            # The plain shutdown, also under TLS: TLS's own is not safe across two threads.
             with suppress(OSError):
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
-        # In its turn: a thread that is still connecting has nothing yet that could be shut.
+        # Queued: a thread that is still connecting has no socket to shut down yet.
         self._thread.submit(self._connection.disconnect)
         self._thread.shutdown(wait=False)
 
@@ -108,7 +108,7 @@ class ThreadedWire:
         return result_types.rows((kind for _, kind in columns), data)
 
     async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
-        """Send the INSERT; return when the server waits for its rows. Nothing can have landed if this fails."""
+        """Send the INSERT; return when the server waits for its rows. If this fails, nothing has landed."""
         with self._failing(ambiguous=False):
             self._sample = await self._in_thread(lambda: self._begin_insert(sql, query_id, settings))
 
@@ -118,7 +118,7 @@ class ThreadedWire:
             await self._in_thread(lambda: self._send(parts))
 
     async def finish_insert(self) -> None:
-        """Send the end of the rows; return when the server acknowledged them."""
+        """Send the end of the rows; return when the server has acknowledged them."""
         with self._failing(ambiguous=True):
             await self._in_thread(self._finish)
 
@@ -126,10 +126,10 @@ class ThreadedWire:
         result: T = await self._aioch.run_in_executor(work)
         return result
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _connect(self) -> None:
-        # Not connect(): it replaces what went wrong (a certificate that is not trusted) by an error of its own.
+        # Not connect(): it replaces the cause (an untrusted certificate, for one) by an error of its own.
         self._connection._init_connection(*self._connection.hosts[0])  # noqa: SLF001  # see above
 
     def _ask(
@@ -167,13 +167,13 @@ class ThreadedWire:
             pass
 
     def _has_answered(self) -> bool:
-        """Tell whether a packet is waiting: an exception is better read before a write meets a closed socket."""
+        """Return whether a packet is waiting: an exception must be read before a write meets a closed socket."""
         buffered, connected = self._connection.fin, self._connection.socket
         if buffered.position < buffered.current_buffer_size:
             return True
         if isinstance(connected, ssl.SSLSocket) and connected.pending():
             return True
-        # poll, not select: that one knows no descriptor above 1023.
+        # poll, not select: select fails for descriptors above 1023.
         poll = select.poll()
         poll.register(connected, select.POLLIN)
         return bool(poll.poll(0))

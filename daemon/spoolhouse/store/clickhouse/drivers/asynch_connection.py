@@ -1,4 +1,4 @@
-"""One native connection, on asynch's protocol layer: streams an insert, and turns each failure into a `StoreError`.
+"""One native connection on asynch's protocol layer: streams an insert, and turns each failure into a `StoreError`.
 
 asynch's own `execute` wants all rows of an insert at once, and leaves an `INSERT … SELECT FROM input()` half read. Its
 timeouts are not used either: they rest on `asyncio.wait_for`, which loses cancellations before Python 3.12.
@@ -26,22 +26,22 @@ from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes
 from spoolhouse.store.clickhouse.drivers import result_types
 from spoolhouse.store.clickhouse.drivers.query_settings import Setting
-from spoolhouse.store.clickhouse.drivers.statements import identifier
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
+from spoolhouse.store.clickhouse.quoting import identifier
 
 _READ_AHEAD = 1 << 16
 _UNKNOWN_TYPE = 50
 _WRONG_PORT = 217
 _BROKEN = (OSError, EOFError, ClickHouseException, struct.error, IndexError, UnicodeDecodeError)
-"""What asynch raises over a conversation that broke off, in the middle of a packet too; TimeoutError is an OSError."""
+"""Errors that asynch raises when a conversation breaks off, in mid-packet too; TimeoutError is an OSError."""
 
 _END: Any = RowOrientedBlock()
-"""The empty block: no more of them follow."""
+"""The empty block, which ends the rows."""
 
 
 class _Connection(Connection):
-    """asynch's connection with a TLS context of ours: its own knows no client certificate."""
+    """asynch's connection with our TLS context: asynch's own takes no client certificate."""
 
     def __init__(self, tls: ssl.SSLContext | None, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # asynch's
@@ -51,17 +51,17 @@ class _Connection(Connection):
         return self._tls
 
 
-class Wire:
-    """A connection for one task at a time. After any exception that it raised, it can only be dropped."""
+class AsynchConnection:
+    """A connection for one task at a time. It is dropped after any exception."""
 
     def __init__(self, address: Address, transport: Transport, tls: ssl.SSLContext | None) -> None:
-        """Prepare a connection, through `tls` if the address is a secure one."""
+        """Prepare a connection, through `tls` if the address is secure."""
         self._where = address.shown
         self._database = address.database
         self._connect_timeout = transport.connect_timeout
         self._timeout = transport.timeout
         compression = transport.compression
-        # Any: asynch's stubs leave out most of what is used here.
+        # Any: asynch's stubs lack most of the methods used here.
         self._connection: Any = _Connection(
             tls,
             host=address.host,
@@ -70,7 +70,7 @@ class Wire:
             password=address.password,
             database="",  # the user's own; see open()
             secure=address.secure,
-            connect_timeout=None,  # see above; with None it just awaits
+            connect_timeout=None,  # asyncio.timeout is used instead
             send_receive_timeout=None,
             sync_request_timeout=None,
             client_name="spoolhouse",
@@ -78,12 +78,12 @@ class Wire:
             settings={"strings_as_bytes": True},
         )
         self._sample: object = None
-        """The input's columns as the server named them."""
+        """The columns of the input, as the server named them."""
 
     async def open(self) -> None:
-        """Connect, log in, and go to the database.
+        """Connect, log in, and select the database.
 
-        Not in one step: a database that does not exist would fail the login, and then nothing more could be said of it.
+        In two steps: with a missing database the login would fail without a usable error.
         """
         try:
             with self._failing(ambiguous=False):
@@ -96,7 +96,7 @@ class Wire:
         await self.ask(f"USE {identifier(self._database)}", {})
 
     async def is_alive(self) -> bool:
-        """Tell whether a connection that was idle still answers."""
+        """Return whether an idle connection still answers."""
         try:
             with self._failing(ambiguous=False):
                 async with asyncio.timeout(self._connect_timeout):
@@ -106,10 +106,10 @@ class Wire:
         return alive
 
     def drop(self) -> None:
-        """Close the connection at once: whatever was not acknowledged is abandoned, and nothing is waited for."""
+        """Close the connection at once, without waiting; data that is not acknowledged is abandoned."""
         connection = self._connection
         if connection.writer is not None:
-            # Not close(): that would first send what is still buffered, to a server that may never read it.
+            # Not close(): it would first send the buffered data, to a server that may never read it.
             connection.writer.writer.transport.abort()
         connection.reset_state()
 
@@ -127,7 +127,7 @@ class Wire:
         return result_types.rows((kind for _, kind in columns), data)
 
     async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
-        """Send the INSERT; return when the server waits for its rows. Nothing can have landed if this fails."""
+        """Send the INSERT; return when the server waits for its rows. If this fails, nothing has landed."""
         with self._failing(ambiguous=False):
             await self._begin(sql, settings, query_id)
             async with asyncio.timeout(self._timeout):
@@ -141,7 +141,7 @@ class Wire:
             await self._block(ColumnOrientedBlock(columns_with_types=self._sample, data=[parts]))
 
     async def finish_insert(self) -> None:
-        """Send the end of the rows; return when the server acknowledged them."""
+        """Send the end of the rows; return when the server has acknowledged them."""
         with self._failing(ambiguous=True):
             await self._block(_END)
             reach("native.all_sent")
@@ -167,7 +167,7 @@ class Wire:
         return packet
 
     async def _has_answered(self) -> bool:
-        """Tell whether a packet is waiting: an exception is better read before a write meets a closed socket."""
+        """Return whether a packet is waiting: an exception must be read before a write meets a closed socket."""
         buffered = self._connection.reader
         if buffered.position < buffered.current_buffer_size:
             return True

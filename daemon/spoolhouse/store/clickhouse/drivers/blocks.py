@@ -1,4 +1,4 @@
-"""Taking the rows of an insert: piece by piece as they come, or in blocks whose borders do not depend on the pieces."""
+"""Read the rows of an insert: piece by piece, or in blocks whose borders do not depend on the pieces."""
 
 from collections.abc import AsyncIterator
 
@@ -8,10 +8,9 @@ BLOCK_BYTES = 4 << 20
 
 
 async def next_piece(rows: AsyncIterator[Rows]) -> bytes | None:
-    """Return the next bytes that are not empty, or None at the end; what `rows` raises is passed on unchanged.
+    """Return the next non-empty piece, or None at the end; errors of `rows` pass through.
 
-    Raises ValueError if the last line is not ended: a server would take it for a row that is still to be completed,
-    or drop it.
+    Raises ValueError if the last line has no newline: a server would drop the row, or wait for its rest.
     """
     async for piece in rows:
         if piece.data:
@@ -33,7 +32,7 @@ class Blocks:
         self._size = size
         self._piece: bytes | None = b""
         self._start = 0
-        """How much of the piece is in blocks already."""
+        """The bytes of the piece that are in blocks already."""
 
     async def next(self) -> list[bytes]:
         """Return the parts of the next block, each of them whole lines; an empty list at the end."""
@@ -44,7 +43,7 @@ class Blocks:
                 self._piece, self._start = await next_piece(self._rows), 0
             if self._piece is None:
                 break
-            # Not found: the piece ends before the block does, and is taken whole.
+            # Not found: the piece ends before the block does, and belongs to it whole.
             line_end = self._piece.find(b"\n", self._start + missing - 1)
             end = len(self._piece) if line_end < 0 else line_end + 1
             parts.append(self._piece[self._start : end])

@@ -1,4 +1,4 @@
-"""From the settings to a driver."""
+"""Make a driver from the settings."""
 
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.drivers.transport import Transport
@@ -15,24 +15,24 @@ def connect(
     database: str | None = None,
     transport: Transport = DEFAULT,
 ) -> Driver:
-    """Return the driver that the scheme of `url` asks for; nothing is connected to before its first use.
+    """Return the driver for the scheme of `url`; it connects on first use.
 
-    An argument that is not None wins over what the URL says. A database that does not exist is an `OperatorError` with
-    code 81 on use. Raises `BadSettingError`.
+    An argument that is not None wins over the URL. A missing database is an `OperatorError` with code 81 on use. Raises
+    `BadSettingError`.
     """
     address = parse(url, username=username, password=password, database=database)
-    # Each driver is imported only where it is wanted: with its library it takes a tenth of a second.
+    # Each driver is imported on demand: with its library the import takes a tenth of a second.
     match address.protocol:
         case Protocol.NATIVE:
-            from spoolhouse.store.clickhouse.drivers.asynch_connection import Wire  # noqa: PLC0415  # see above
+            from spoolhouse.store.clickhouse.drivers.asynch_connection import AsynchConnection  # noqa: PLC0415  # see above
             from spoolhouse.store.clickhouse.drivers.native import NativeDriver  # noqa: PLC0415  # see above
 
-            return NativeDriver(address, transport, Wire)
+            return NativeDriver(address, transport, AsynchConnection)
         case Protocol.THREADED:
-            from spoolhouse.store.clickhouse.drivers.aioch_connection import ThreadedWire  # noqa: PLC0415  # see above
+            from spoolhouse.store.clickhouse.drivers.aioch_connection import AiochConnection  # noqa: PLC0415  # see above
             from spoolhouse.store.clickhouse.drivers.native import NativeDriver  # noqa: PLC0415  # see above
 
-            return NativeDriver(address, transport, ThreadedWire)
+            return NativeDriver(address, transport, AiochConnection)
         case Protocol.HTTP:
             from spoolhouse.store.clickhouse.drivers.http import HttpDriver  # noqa: PLC0415  # see above
 

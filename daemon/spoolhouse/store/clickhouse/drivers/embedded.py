@@ -1,4 +1,4 @@
-"""The driver for chDB: ClickHouse inside this process, its tables in a folder. For trying things out with no server."""
+"""The driver for chDB: ClickHouse inside this process, its tables in a folder. For trials without a server."""
 
 import asyncio
 import fcntl
@@ -24,15 +24,16 @@ from spoolhouse.store.clickhouse.drivers import query_settings, result_types
 from spoolhouse.store.clickhouse.drivers.blocks import next_piece
 from spoolhouse.store.clickhouse.drivers.parameters import bind
 from spoolhouse.store.clickhouse.drivers.query_settings import Setting
-from spoolhouse.store.clickhouse.drivers.statements import embedded_insert, identifier, literal
+from spoolhouse.store.clickhouse.drivers.statements import embedded_insert
 from spoolhouse.store.clickhouse.drivers.url import Address
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 T = TypeVar("T")
 
 _ENGINE = threading.Lock()
-"""The engine is one for the whole process, whatever the number of drivers: they take turns."""
+"""Guards the engine: a process has one, which its drivers use in turn."""
 _sessions = 0
-"""How many sessions of this process are open; guarded by `_ENGINE`. With the first one, the engine locks its folder."""
+"""The number of open sessions in this process; guarded by `_ENGINE`. The first session locks the engine's folder."""
 _CODE = re.compile(r"Code: (\d+)\. DB::")
 _PID = re.compile(r"PID: (\d+)")
 _ROWS_FILE = re.compile(r"spoolhouse-(\d+)-\w+\.rows")
@@ -42,7 +43,7 @@ class EmbeddedDriver:
     """A session of the process's engine. All drivers of one process must name the same folder."""
 
     def __init__(self, address: Address) -> None:
-        """Start nothing yet. Raises `BadSettingError` if chDB is not installed."""
+        """Prepare a session; start nothing yet. Raises `BadSettingError` if chDB is not installed."""
         if importlib.util.find_spec("chdb") is None:
             raise BadSettingError("clickhouse.url: chdb:/// needs chDB: pip install 'spoolhouse[embedded]'")
         self._address = address
@@ -60,15 +61,15 @@ class EmbeddedDriver:
         sql: str,
         parameters: Mapping[str, Parameter] | None = None,
         *,
-        query_id: str = "",  # noqa: ARG002  # a lock among users, and there is one
+        query_id: str = "",  # noqa: ARG002  # several users would need a lock; here there is one
     ) -> list[tuple[object, ...]]:
-        """Run one statement, without a FORMAT of its own, and return its rows, as `values` describes them."""
+        """Run one statement, without a FORMAT of its own, and return its rows, as `result_types` describes them."""
         return await self._in_thread(partial(self._ask, bind(sql, parameters or {})))
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Write `rows` to a file beside the tables, then insert it; see `core.ports.Driver`.
+        """Write `rows` to a file beside the tables, then insert it; see `Driver`.
 
-        A cancellation that comes when the engine already has the file waits for it: the engine cannot be interrupted.
+        Once the engine has the file, a cancellation waits for it: the engine cannot be interrupted.
         """
         pieces = aiter(rows)
         first = await next_piece(pieces)
@@ -96,7 +97,7 @@ class EmbeddedDriver:
         await self._in_thread(partial(self._write, file, b""))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run `work` in this driver's thread; a cancellation takes effect when it is over."""
+        """Run `work` in this driver's thread; a cancellation takes effect after it."""
         running = asyncio.wrap_future(self._thread.submit(work))
         try:
             return await asyncio.shield(running)
@@ -123,15 +124,15 @@ class EmbeddedDriver:
         return answer
 
     def _open(self) -> None:
-        """Start the session if there is none; it stays none if the database does not exist."""
+        """Start the session if there is none; a missing database leaves it unstarted."""
         if self._session is not None:
             return
         self._clear()
         try:
             with _ENGINE:
-                # Asked first: the engine says only that it cannot start, and writes the reason to standard error.
+                # Checked first: the engine reports only that it cannot start, and writes the reason to standard error.
                 self._expect_free()
-                # Imported here, in the thread: it takes the better part of a second.
+                # Imported here, in the thread: the import takes almost a second.
                 self._session = importlib.import_module("chdb.session").Session(str(self._folder))
                 _count(1)
         except RuntimeError as error:
@@ -153,7 +154,7 @@ class EmbeddedDriver:
             self._session = None
 
     def _expect_free(self) -> None:
-        """Raise `TransientError` while another process has the folder; the engine locks its file `status` there."""
+        """Raise `TransientError` while another process uses the folder; the engine locks its file `status` there."""
         if _sessions:
             return
         with suppress(FileNotFoundError), (self._folder / "status").open() as status:
@@ -170,7 +171,7 @@ class EmbeddedDriver:
                 ) from None
 
     def _clear(self) -> None:
-        """Make the folder, and remove the files of rows that a killed process left in it."""
+        """Make the folder, and remove files of rows that a killed process left in it."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in self._folder.iterdir():
@@ -204,7 +205,7 @@ class EmbeddedDriver:
 
 
 def _count(change: int) -> None:
-    global _sessions  # noqa: PLW0603  # there is one engine in a process, whatever the number of drivers
+    global _sessions  # noqa: PLW0603  # a process has one engine for all drivers
     _sessions += change
 
 

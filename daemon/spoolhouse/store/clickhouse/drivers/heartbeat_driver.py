@@ -1,4 +1,4 @@
-"""A driver whose answers count as progress: a stage that asks many things, one after the other, is not stuck."""
+"""A driver whose answers count as progress: a stage that runs many statements in a row is not stuck."""
 
 from collections.abc import AsyncIterable, Mapping
 
@@ -7,14 +7,14 @@ from spoolhouse.monitoring import heartbeat
 from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
 
 
-class Beating:
-    """Another driver. Each statement that the server has answered is a beat of the stage that has sent it.
+class HeartbeatDriver:
+    """Wraps a driver. Each answer of the server is a heartbeat of the calling stage.
 
-    (Without that, a repair of many months was taken for a stuck stage: test_a_repair_of_many_months_is_no_stuck_stage.)
+    (Without it, a repair of many months counted as stuck: test_a_repair_of_many_months_is_no_stuck_stage.)
     """
 
     def __init__(self, driver: Driver) -> None:
-        """Speak through `driver`."""
+        """Wrap `driver`."""
         self._driver = driver
 
     async def ping(self) -> None:
@@ -31,7 +31,7 @@ class Beating:
         return rows
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Insert all of `rows`; see `core.ports.Driver`."""
+        """Insert all of `rows`; see `Driver`."""
         await self._driver.insert_rows(insert, rows)
         heartbeat.beat()
 

@@ -24,7 +24,7 @@ from spoolhouse.store.clickhouse.drivers.transport import Compression, Compresso
 from spoolhouse.store.clickhouse.drivers.url import Address
 
 ANSWER_SETTINGS: Mapping[str, Setting] = {
-    # The status is sent when the query is over, so that 200 means that it is done.
+    # The status is sent after the query, so that 200 means that it is done.
     "wait_end_of_query": 1,
     "send_progress_in_http_headers": 0,
     "http_write_exception_in_output_format": 0,
@@ -33,19 +33,19 @@ ANSWER_SETTINGS: Mapping[str, Setting] = {
 
 _CODE = re.compile(r"Code: (\d+)\. DB::")
 _KEEP_ALIVE = 5.0
-"""Seconds that an idle connection is kept, well below the server's own: it must not close one that we write to."""
+"""Seconds that an idle connection is kept: less than on the server, which must not close one that we write to."""
 
 
 class HttpDriver:
-    """Speaks to one server, or to whatever balances the load before several.
+    """Talks to one server, or to a load balancer in front of several.
 
-    The rows of an insert are iterated over by the HTTP client's task, all but the first piece: a generator of rows must
-    not hold a timeout or a task group open over a `yield`. The server gives up when no rows come for 30 s (its own
+    The HTTP client's task iterates over the rows of an insert, except for the first piece: a generator of rows must not
+    hold a timeout or a task group open over a `yield`. The server gives up after 30 s without rows (its own
     `http_receive_timeout`, which cannot be set from here): a transient error.
     """
 
     def __init__(self, address: Address, transport: Transport) -> None:
-        """Connect to nothing yet. The timeout is the longest that the server may take for a piece or an answer."""
+        """Prepare the driver; connect to nothing yet. The timeout is for each piece sent, and for each answer."""
         if not (address.user + address.password).isprintable():
             raise BadSettingError(
                 "clickhouse.username and clickhouse.password can hold no control characters over HTTP"
@@ -59,13 +59,13 @@ class HttpDriver:
         self._connect_timeout = transport.connect_timeout
         self._timeout = transport.timeout
         self._compression = transport.compression
-        # aiohttp makes a context when it is imported, for all; this one heeds the environment of now (SSL_CERT_FILE).
+        # aiohttp makes one context for all at import; this one heeds the environment of now (SSL_CERT_FILE).
         self._tls = transport.tls.context()
         none = self._compression is Compression.NONE
         self._encoding = {} if none else {"Content-Encoding": self._compression.value}
         self._session: aiohttp.ClientSession | None = None
         self._known: frozenset[str] | None = None
-        """The settings that the server knows; asked once, and again after an error: it may be another server."""
+        """The settings that the server knows; queried once, and again after an error: it may be another server."""
 
     async def ping(self) -> None:
         """Return once the server answers a trivial query."""
@@ -74,15 +74,15 @@ class HttpDriver:
     async def execute(
         self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
     ) -> list[tuple[object, ...]]:
-        """Run one statement, without a FORMAT of its own, and return its rows, as `values` describes them."""
+        """Run one statement, without a FORMAT of its own, and return its rows, as `result_types` describes them."""
         known = await self._settings_known()
         name = {"query_id": query_id} if query_id else {}
         return await self._ask(sql, {**posted(parameters or {}), **query_settings.for_reading(known), **name})
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Stream `rows` into one atomic insert; see `core.ports.Driver`."""
+        """Stream `rows` into one atomic insert; see `Driver`."""
         pieces = aiter(rows)
-        # The first piece is awaited before anything is sent: it may be long in coming, and there may be none.
+        # The first piece is awaited before anything is sent: it may take long, and there may be none.
         first = await next_piece(pieces)
         if first is None:
             return
@@ -92,7 +92,7 @@ class HttpDriver:
             query = {"query_id": insert_query_id(insert.batch_id), **query_settings.for_insert(insert, known)}
             answer = await self._post(body.encoded(), query, body.deadline, self._encoding)
         except BaseException as error:
-            # The client runs `rows` in a task of its own, which it has cancelled, but not awaited.
+            # The client iterates over `rows` in a task of its own, which it has cancelled but not awaited.
             await body.at_rest.wait()
             if body.failure is not None and isinstance(error, StoreError):
                 raise body.take_failure() from None
@@ -129,7 +129,7 @@ class HttpDriver:
         deadline: asyncio.Timeout,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> bytes:
-        """Send one request and return the body of its answer, if that is ClickHouse's and no exception."""
+        """Send one request; return the body if ClickHouse itself answered with success."""
         parameters = {"database": self._database, **ANSWER_SETTINGS, **query}
         try:
             reach("http.post")
@@ -146,7 +146,7 @@ class HttpDriver:
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._lost(error, ambiguous=True) from error
         code = response.headers.get("X-ClickHouse-Exception-Code", "")
-        # Anything may answer 200 to anything at the wrong port; only ClickHouse's own 200 acknowledges.
+        # At a wrong port anything may answer 200; only ClickHouse's own 200 acknowledges.
         if response.status == HTTPStatus.OK and not code and "X-ClickHouse-Query-Id" in response.headers:
             return answer
         raise self._refusal(response.status, code, answer, ambiguous=False)
@@ -165,7 +165,7 @@ class HttpDriver:
         return codes.unreachable(self._where, error, ambiguous=ambiguous)
 
     def _refusal(self, status: int, code: str, answer: bytes, *, ambiguous: bool) -> StoreError:
-        """Return the error for an answer that is no success; the answer may be a proxy's."""
+        """Return the error for an unsuccessful answer, which may be a proxy's."""
         self._known = None
         text = answer.decode(errors="replace")
         if not code and (found := _CODE.search(text)):
@@ -186,7 +186,7 @@ class HttpDriver:
 
 
 class _Body:
-    """The body of an insert: the statement, then the rows; and the watch over how long the server takes them."""
+    """The body of an insert: the statement, then the rows. It limits how long the server may take for a piece."""
 
     def __init__(
         self, sql: str, first: bytes, pieces: AsyncIterator[Rows], press: Compressor | None, *, timeout: float
@@ -198,19 +198,19 @@ class _Body:
         self._timeout = timeout
         self.deadline = asyncio.timeout(timeout)
         self.at_rest = asyncio.Event()
-        """Set while `pieces` is not running, so that whoever made it may close it."""
+        """Set while `pieces` is not running, so that its creator may close it."""
         self.at_rest.set()
         self.failure: BaseException | None = None
-        """What `pieces` raised. The HTTP client wraps it in an exception of its own."""
+        """The exception that `pieces` raised. The HTTP client wraps it in one of its own."""
 
     def take_failure(self) -> BaseException:
-        """Return what `pieces` raised, and forget it: with the frames it comes through, they would keep each other."""
+        """Return and forget the exception of `pieces`: with its frames it would form a reference cycle."""
         failure, self.failure = self.failure, None
         assert failure is not None  # noqa: S101  # the caller has seen it
         return failure
 
     async def encoded(self) -> AsyncGenerator[bytes]:
-        """Yield the body as it travels."""
+        """Yield the body, compressed if that is asked for."""
         async with aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
                 data = chunk if self._press is None else self._press.compress(chunk)
@@ -220,8 +220,8 @@ class _Body:
             yield self._press.flush()
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """Yield the body, in pieces as they come."""
-        # In the body and not in the URL: proxies bound the length of a URL.
+        """Yield the body in the pieces in which the rows come."""
+        # In the body and not in the URL: proxies limit the length of a URL.
         yield self._sql.encode() + b"\n"
         piece: bytes | None = self._first
         while piece is not None:
@@ -232,12 +232,12 @@ class _Body:
         self._expect(self._timeout)
 
     async def _next(self) -> bytes | None:
-        self._expect(None)  # how long the rows take is not the server's fault
+        self._expect(None)  # waiting for rows is not the server's time
         self.at_rest.clear()
         try:
             return await next_piece(self._pieces)
         except asyncio.CancelledError:
-            raise  # ours: the client cancels the upload when the server answers before its end
+            raise  # ours: the client cancels the upload when the server answers early
         except BaseException as error:
             self.failure = error
             raise

@@ -17,20 +17,20 @@ from spoolhouse.store.clickhouse.drivers.transport import Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
 
 
-class Connected(Protocol):
-    """A connection for one task at a time. After any exception that it raised, it can only be dropped.
+class NativeConnection(Protocol):
+    """A connection for one task at a time. It is dropped after any exception.
 
-    Its methods raise the subclasses of `StoreError`, classified; `ambiguous` where a statement may have been done.
+    Its methods raise the subclasses of `StoreError`, classified; `ambiguous` where a statement may have been executed.
     """
 
     async def open(self) -> None:
-        """Connect, log in, and go to the database."""
+        """Connect, log in, and select the database."""
 
     async def is_alive(self) -> bool:
-        """Tell whether it still answers after a time without use."""
+        """Return whether the connection still answers after a time without use."""
 
     def drop(self) -> None:
-        """Close it at once: whatever was not acknowledged is abandoned, and nothing is waited for."""
+        """Close the connection at once, without waiting; data that is not acknowledged is abandoned."""
 
     async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
@@ -42,29 +42,29 @@ class Connected(Protocol):
         """Send a block of one column, whose values are `parts`."""
 
     async def finish_insert(self) -> None:
-        """Send the end of the rows, and return when the server acknowledged them."""
+        """Send the end of the rows, and return when the server has acknowledged them."""
 
 
-Make = Callable[[Address, Transport, ssl.SSLContext | None], Connected]
+Make = Callable[[Address, Transport, ssl.SSLContext | None], NativeConnection]
 
 
 class NativeDriver:
-    """Speaks to one server over as many connections as it has concurrent users; idle ones are kept.
+    """Talks to one server over one connection for each concurrent user; idle connections are kept.
 
-    Rows travel as they are, many lines in one String; the server cuts and parses them, and this process spends a third
-    of the time that it would need to cut them itself. The server's parser is lenient here (a malformed row becomes
-    defaults, which times and choices then refuse): decode has validated the rows before.
+    Rows travel as text, many lines in one String; the server splits and parses them, at a third of this process's cost
+    of splitting. The server's parser is lenient here (a malformed row becomes defaults, which times and choices then
+    refuse): decode has validated the rows before.
     """
 
     def __init__(self, address: Address, transport: Transport, make: Make) -> None:
-        """Connect to nothing yet; `make` makes each connection. Raises `BadSettingError`."""
+        """Prepare the driver; connect to nothing yet. `make` makes each connection. Raises `BadSettingError`."""
         self._make = make
         self._address = address
         self._transport = transport
         self._tls = transport.tls.context() if address.secure else None
-        self._idle: list[Connected] = []
+        self._idle: list[NativeConnection] = []
         self._known: frozenset[str] | None = None
-        """The settings that the server knows; asked once, and again after an error: it may be another version."""
+        """The settings that the server knows; queried once, and again after an error: the version may have changed."""
 
     async def ping(self) -> None:
         """Return once the server answers a trivial query."""
@@ -73,28 +73,28 @@ class NativeDriver:
     async def execute(
         self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
     ) -> list[tuple[object, ...]]:
-        """Run one statement and return its rows, as `values` describes them."""
+        """Run one statement and return its rows, as `result_types` describes them."""
         bound = bind(sql, parameters or {})
-        async with self._wire() as wire:
-            known = await self._settings_known(wire)
-            return await wire.ask(bound, query_settings.for_reading(known), query_id)
+        async with self._connection() as connection:
+            known = await self._settings_known(connection)
+            return await connection.ask(bound, query_settings.for_reading(known), query_id)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Stream `rows` into one atomic insert; see `core.ports.Driver`."""
+        """Stream `rows` into one atomic insert; see `Driver`."""
         blocks = Blocks(aiter(rows))
-        # The first block is awaited before a connection is taken: it may be long in coming, and there may be none.
+        # The first block is awaited before a connection is taken: it may take long, and there may be none.
         block = await blocks.next()
         if not block:
             return
-        async with self._wire() as wire:
-            known = await self._settings_known(wire)
+        async with self._connection() as connection:
+            known = await self._settings_known(connection)
             query_id, settings = insert_query_id(insert.batch_id), query_settings.for_insert(insert, known)
-            await wire.begin_insert(native_insert(insert), query_id, settings)
+            await connection.begin_insert(native_insert(insert), query_id, settings)
             while block:
-                await wire.send(block)
+                await connection.send(block)
                 reach("native.block_sent")
                 block = await blocks.next()
-            await wire.finish_insert()
+            await connection.finish_insert()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -102,38 +102,38 @@ class NativeDriver:
             self._idle.pop().drop()
 
     @asynccontextmanager
-    async def _wire(self) -> AsyncGenerator[Connected]:
+    async def _connection(self) -> AsyncGenerator[NativeConnection]:
         """Lend a connection; any exception or cancellation inside drops it, so that a broken one is never lent."""
-        wire = await self._living()
+        connection = await self._idle_or_new()
         try:
-            yield wire
+            yield connection
         except BaseException:
-            wire.drop()
+            connection.drop()
             self._known = None
             raise
-        self._idle.append(wire)
+        self._idle.append(connection)
 
-    async def _living(self) -> Connected:
+    async def _idle_or_new(self) -> NativeConnection:
         while self._idle:
-            wire = self._idle.pop()
+            connection = self._idle.pop()
             alive = False
             try:
-                alive = await wire.is_alive()
+                alive = await connection.is_alive()
             finally:
                 if not alive:
-                    wire.drop()
+                    connection.drop()
             if alive:
-                return wire
-        wire = self._make(self._address, self._transport, self._tls)
+                return connection
+        connection = self._make(self._address, self._transport, self._tls)
         try:
-            await wire.open()
+            await connection.open()
         except BaseException:
-            wire.drop()
+            connection.drop()
             raise
-        return wire
+        return connection
 
-    async def _settings_known(self, wire: Connected) -> frozenset[str]:
+    async def _settings_known(self, connection: NativeConnection) -> frozenset[str]:
         if self._known is None:
             sql = bind(query_settings.KNOWN_SQL, {"names": query_settings.NAMES})
-            self._known = frozenset(str(name) for (name,) in await wire.ask(sql, {}))
+            self._known = frozenset(str(name) for (name,) in await connection.ask(sql, {}))
         return self._known

@@ -1,27 +1,27 @@
-"""Values for the `{name:Type}` places of a statement, for servers that bind them and for protocols that cannot."""
+"""Values for the `{name:Type}` placeholders of a statement, for servers that bind them and protocols that cannot."""
 
 import re
 from collections.abc import Mapping
 
 from spoolhouse.store.clickhouse import codes
 from spoolhouse.store.clickhouse.driver import Parameter
-from spoolhouse.store.clickhouse.drivers.statements import identifier, literal
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 _TOKEN = re.compile(
     r"""'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.|``)*`|--[^\n]*|/\*.*?\*/"""
     r"""|\{\s*(?P<name>\w+)\s*:\s*(?P<type>[^{}]+?)\s*\}""",
     re.DOTALL,
 )
-"""A place for a value, or a stretch of text where no place can be: strings, quoted names, comments."""
+"""A placeholder, or text that cannot hold one: strings, quoted names, comments."""
 
 _TSV = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"})
 
 
 def bind(sql: str, parameters: Mapping[str, Parameter]) -> str:
-    """Return `sql` with each place replaced by its value, cast to the place's type.
+    """Return `sql` with each placeholder replaced by its value, cast to the placeholder's type.
 
-    A value becomes one literal, whatever it contains; `{name:Identifier}` becomes a quoted name. Raises
-    `OperatorError` with the server's own code 456 for a place that has no value.
+    Any value becomes one literal; `{name:Identifier}` becomes a quoted name. Raises `OperatorError` with the server's
+    own code 456 for a placeholder without a value.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -38,7 +38,7 @@ def bind(sql: str, parameters: Mapping[str, Parameter]) -> str:
 
 
 def posted(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """Return what the HTTP interface wants: `param_{name}` with the value escaped as in TabSeparated."""
+    """Return the values as the HTTP interface takes them: `param_{name}`, escaped as in TabSeparated."""
     return {f"param_{name}": _tsv(value) for name, value in parameters.items()}
 
 

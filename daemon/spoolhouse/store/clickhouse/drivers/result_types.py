@@ -1,9 +1,9 @@
-"""What `Driver.execute` returns: the same Python values from every driver, decided by the column's type.
+"""The results of `Driver.execute`: the same Python values from every driver, decided by the column's type.
 
-`str` for text, enums, UUIDs and IP addresses, and for dates and times exactly as ClickHouse writes them
-(`2026-01-31 12:00:00.250`, in the column's own time zone); `int`, `bool` and `float`; `None`, for NaN and infinity
-too, which JSON lacks; `list` of these for arrays and tuples. Text that is not UTF-8 has U+FFFD in place of the bytes
-that are not. Other types (Decimal, Map, JSON, aggregate states …) are refused: cast them in the statement.
+`str` for text, enums, UUIDs and IP addresses, and for dates and times exactly as ClickHouse writes them (`2026-01-31
+12:00:00.250`, in the column's own time zone); `int`, `bool` and `float`; `None`, also for NaN and infinity, which JSON
+lacks; `list` of these for arrays and tuples. Bytes that are not UTF-8 become U+FFFD. Other types (Decimal, Map, JSON,
+aggregate states …) are refused: cast them in the statement.
 """
 
 import math
@@ -23,9 +23,9 @@ _MICROSECOND_DIGITS = 6
 
 @lru_cache(maxsize=1024)
 def reader(type_name: str) -> Read:
-    """Return the function that turns one value of a ClickHouse type, in a driver's own form, into ours.
+    """Return the function that converts a driver's value of a ClickHouse type into ours.
 
-    Raises `OperatorError` for a type that has none.
+    Raises `OperatorError` for an unsupported type.
     """
     name, arguments = _parse(type_name)
     if name in _SIMPLE:
@@ -71,7 +71,7 @@ def _parse(type_name: str) -> tuple[str, list[str]]:
 
 
 def _unnamed(element: str) -> str:
-    """Return the type of a tuple's element, which may have a name before it."""
+    """Return the type of a tuple's element, without the name that may precede it."""
     name, space, kind = element.partition(" ")
     return kind if space and "(" not in name else element
 
@@ -121,12 +121,12 @@ def _whole(value: object) -> int:
 def _double(value: object) -> float | None:
     if value is None:
         return None
-    number = float(value)  # type: ignore[arg-type]  # anything may come: float() refuses it
+    number = float(value)  # type: ignore[arg-type]  # float() refuses any other type
     return number if math.isfinite(number) else None
 
 
 def _single(value: object) -> float | None:
-    # One driver gives the nearest double of the shortest text, another the exact value of the 32 bits: the latter.
+    # One driver gives the nearest double of the shortest text, another the exact value of the 32 bits: use the latter.
     number = _double(value)
     if number is None:
         return None

@@ -1,12 +1,13 @@
-"""The INSERT that takes canonical rows apart, one form for each driver. Pure: a declaration in, SQL out.
+"""The INSERT that splits canonical rows into columns, in one form per driver. Pure: a declaration in, SQL out.
 
-Everything that is pasted into SQL here comes from declarations, never from events; even so it is escaped.
+All text in the SQL comes from declarations, never from events; it is escaped all the same.
 """
 
 from collections.abc import Iterable
 
 from spoolhouse.events.declaration import Column, Kind
 from spoolhouse.store.clickhouse.driver import RowsInsert
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 STORED_TYPES = {
     Kind.TEXT: "String",
@@ -22,19 +23,7 @@ STORED_TYPES = {
     Kind.COUNTS: "Array(UInt64)",
     Kind.TEXTS: "Array(String)",
 }
-"""What a column is parsed as where the server parses strictly by type; CHOICE has its own Enum8."""
-
-_ESCAPES = {"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
-
-
-def literal(text: str) -> str:
-    """Return `text` as a ClickHouse string literal, quotes included."""
-    return "'" + "".join(_ESCAPES.get(character, character) for character in text) + "'"
-
-
-def identifier(name: str) -> str:
-    """Return `name` in backquotes, whatever it contains."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+"""The type that a strict parser reads each kind as; CHOICE has its own Enum8."""
 
 
 def parsed_type(column: Column) -> str:
@@ -50,8 +39,8 @@ def parsed_type(column: Column) -> str:
 def extracted_type(column: Column) -> str:
     """Return the type that JSONExtract reads the column's value as.
 
-    It is lenient (what does not fit becomes a default, silently), so times and choices are taken out as text: the
-    conversion after it throws.
+    JSONExtract is lenient (an unfit value silently becomes a default), so times and choices are extracted as text, and
+    the conversion afterwards throws.
     """
     text = column.kind in {Kind.TIME, Kind.CHOICE}
     extracted = "String" if text else STORED_TYPES[column.kind]
@@ -61,12 +50,12 @@ def extracted_type(column: Column) -> str:
 def native_insert(insert: RowsInsert) -> str:
     """Render the INSERT whose input is one String column; each value holds many rows, a JSON array on each line.
 
-    The server cuts them at the line ends. That costs it a twentieth more than lines which arrive cut, and saves the
-    sender most of its work.
+    The server splits them at the line ends. That costs it a twentieth more than single lines, and saves the sender most
+    of its work.
     """
     types = ", ".join(extracted_type(column) for column in insert.columns)
     taken = (_taken(column, f"t.{place}") for place, column in enumerate(insert.columns, start=1))
-    # Each line has its newline, so the last substring is always empty.
+    # Each line ends with a newline, so the last substring is always empty.
     lines = "SELECT arrayJoin(arrayPopBack(splitByChar('\\n', piece))) AS line FROM input('piece String')"
     rows = f"SELECT JSONExtract(line, {literal(f'Tuple({types})')}) AS t FROM ({lines})"  # noqa: S608  # from declarations
     return f"{_head(insert)} SELECT {_values(insert, taken)} FROM ({rows}) FORMAT Native"  # noqa: S608  # from declarations
@@ -82,7 +71,7 @@ def http_insert(insert: RowsInsert) -> str:
 def embedded_insert(insert: RowsInsert, path: str, settings: str) -> str:
     """Render the INSERT whose input is the file at `path`, a row's JSON array on each line.
 
-    `settings` is a rendered list (`a = 1, b = 'x'`): an embedded engine has no other place for them.
+    `settings` is a rendered list (`a = 1, b = 'x'`): an embedded engine takes them nowhere else.
     """
     names = (identifier(column.name) for column in insert.columns)
     rows = f"file({literal(path)}, 'JSONCompactEachRow', {literal(structure(insert))})"
@@ -100,7 +89,7 @@ def _head(insert: RowsInsert) -> str:
 
 
 def _values(insert: RowsInsert, taken: Iterable[str]) -> str:
-    """Return what is selected: the row's values, then the two columns that are the same for the whole batch."""
+    """Return the selected expressions: the row's values, then the two columns that are constant in a batch."""
     clock = f"fromUnixTimestamp64Milli(toInt64({insert.clock_ms}), 'UTC')"
     return ", ".join((*taken, clock, literal(insert.batch_id)))
 

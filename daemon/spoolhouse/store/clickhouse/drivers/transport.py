@@ -1,4 +1,4 @@
-"""How bytes get to a server: how long it may take, who is trusted, and whether they are compressed."""
+"""The way to a server: timeouts, trust and compression."""
 
 import ssl
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from spoolhouse.errors import BadSettingError
 
 
 class Compression(StrEnum):
-    """What rows are compressed with on their way."""
+    """The compression of rows on their way."""
 
     NONE = "none"
     LZ4 = "lz4"
@@ -24,25 +24,25 @@ class Compression(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """Whom to trust, and as whom to appear; of use only where the URL asks for TLS."""
+    """Trusted authorities and our own certificate; used only where the URL asks for TLS."""
 
     ca: Path | None = None
-    """Certificates of the authorities that are trusted, in place of the system's."""
+    """Certificates of the trusted authorities, in place of the system's."""
     cert: Path | None = None
     key: Path | None = None
     verify: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """Return the client's side of TLS; raises `BadSettingError` for a file that is of no use."""
+        """Return the client's TLS context; raises `BadSettingError` for an unusable file."""
         with _reading("clickhouse.tls_ca", self.ca):
-            # Where no file is named, the environment may (SSL_CERT_FILE), as for any program.
+            # Without a file the environment may name one (SSL_CERT_FILE), as for any program.
             context = ssl.create_default_context(cafile=self.ca)
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.cert is not None:
             with _reading("clickhouse.tls_cert, clickhouse.tls_key", self.cert):
-                # No password is ever asked for: a terminal would be, otherwise, where there may be none.
+                # An empty password, so that OpenSSL never prompts for one: there may be no terminal.
                 context.load_cert_chain(self.cert, self.key, password="")
         return context
 
@@ -51,19 +51,19 @@ class Tls:
 def _reading(setting: str, path: Path | None) -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # an SSLError is one, too
+    except OSError as error:  # also an SSLError
         why = getattr(error, "reason", None) or error.strerror or str(error)
         raise BadSettingError(f"{setting}: {path} is not accepted ({why}); accepted: PEM files, no password") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """The way to a server. Both times are seconds."""
+    """Timeouts, in seconds, TLS and compression of the connections to a server."""
 
     connect_timeout: float = 10.0
-    """Until a server counts as unreachable."""
+    """After this a server counts as unreachable."""
     timeout: float = 300.0
-    """Until its silence counts as a broken connection."""
+    """After this long a silence the connection counts as broken."""
     tls: Tls = Tls()
     compression: Compression = Compression.NONE
 
@@ -72,10 +72,10 @@ class Compressor(Protocol):
     """Compresses a stream piece by piece."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return what is ready of all that was given so far; it may be nothing."""
+        """Return the output that is ready; it may be empty."""
 
     def flush(self) -> bytes:
-        """Return the rest, and end the stream."""
+        """Return the remaining output, and end the stream."""
 
 
 class _Lz4:
@@ -94,7 +94,7 @@ class _Lz4:
 
 
 def compressor(compression: Compression) -> Compressor | None:
-    """Return what compresses one HTTP body; None where it goes as it is."""
+    """Return a compressor for one HTTP body; None for no compression."""
     match compression:
         case Compression.NONE:
             return None

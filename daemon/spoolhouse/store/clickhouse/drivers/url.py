@@ -1,4 +1,4 @@
-"""Where a ClickHouse is and as whom to speak to it: `clickhouse.url` and the settings beside it, parsed once."""
+"""The address of a ClickHouse, and the user: `clickhouse.url` and the settings beside it, parsed once."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +14,7 @@ ACCEPTED = (
 
 
 class Protocol(StrEnum):
-    """How the server is spoken to; each has its driver."""
+    """The protocol to a server; each has its driver."""
 
     NATIVE = "native"
     THREADED = "threaded"
@@ -48,7 +48,7 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The URL as it may be logged: everything but the password."""
+        """The URL without the password, for logs."""
         if self.protocol is Protocol.EMBEDDED:
             return f"chdb://{quote(self.path)}"
         scheme = next(
@@ -63,7 +63,7 @@ class Address:
 def parse(
     url: str, *, username: str | None = None, password: str | None = None, database: str | None = None
 ) -> Address:
-    """Return the address that `url` names; an argument that is not None wins over what the URL says.
+    """Return the address in `url`; an argument that is not None wins over the URL.
 
     Raises `BadSettingError`, which names `clickhouse.url` and never repeats the URL itself: it may hold a password.
     """
@@ -91,7 +91,7 @@ def parse(
         secure=secure,
         user=_first(username, unquote(parts.username or ""), "default"),
         password=unquote(parts.password or "") if password is None else password,
-        database=_first(database, named, "default"),
+        database=_database(database, named),
     )
 
 
@@ -101,7 +101,14 @@ def _embedded(parts: SplitResult, database: str | None) -> Address:
         _refuse("has a host, but an embedded engine has a path: chdb:/// with three slashes")
     if not path.strip("/") or "\0" in path:
         _refuse("names no folder")
-    return Address(protocol=Protocol.EMBEDDED, path=path, database=_first(database, "default"))
+    return Address(protocol=Protocol.EMBEDDED, path=path, database=_database(database))
+
+
+def _database(*candidates: str | None) -> str:
+    name = _first(*candidates, "default")
+    if any(character < " " for character in name):
+        _refuse("names a database with control characters")
+    return name
 
 
 def _first(*candidates: str | None) -> str:

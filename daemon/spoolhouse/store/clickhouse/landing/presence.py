@@ -16,7 +16,7 @@ from spoolhouse.errors import OperatorError, TransientError
 from spoolhouse.events.declaration import Table
 from spoolhouse.events.naming import Shards, target_name
 from spoolhouse.store.clickhouse.driver import Driver, insert_query_id
-from spoolhouse.store.clickhouse.schema.ddl import identifier, literal
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 STILL_RUNNING = 216
 """ClickHouse's code for a query whose id is that of a running one."""

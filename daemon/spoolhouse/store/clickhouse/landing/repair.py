@@ -17,9 +17,10 @@ from spoolhouse.events.naming import Shards, target_name
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
 from spoolhouse.store.clickhouse.landing.presence import Found, staging_name
+from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 from spoolhouse.store.clickhouse.schema.backfill_sql import counting, fill_id
 from spoolhouse.store.clickhouse.schema.clock import server_ms
-from spoolhouse.store.clickhouse.schema.ddl import identifier, identifiers, partition_by
+from spoolhouse.store.clickhouse.schema.ddl import partition_by
 from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS, feed_select, kept, rollup_definition
 from spoolhouse.store.clickhouse.schema.tables import table_definition
 

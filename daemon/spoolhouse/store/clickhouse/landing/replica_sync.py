@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from spoolhouse.errors import UnfetchedError
 from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.schema.ddl import identifier
+from spoolhouse.store.clickhouse.quoting import identifier
 
 _PATIENCE = 20.0
 """Seconds that fetching may take; then it is tried again later."""

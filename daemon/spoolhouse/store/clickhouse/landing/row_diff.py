@@ -10,7 +10,7 @@ from spoolhouse.events.declaration import Table
 from spoolhouse.recover.ports import DIFFERENT, EXPIRED, MISSING, SUPERSEDED, THERE, RowDiff
 from spoolhouse.store.clickhouse.driver import RowsInsert
 from spoolhouse.store.clickhouse.landing.repair import Repairer
-from spoolhouse.store.clickhouse.schema.ddl import identifier, identifiers
+from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 from spoolhouse.store.clickhouse.typed_rows import typed
 
 _EXAMPLES = 5

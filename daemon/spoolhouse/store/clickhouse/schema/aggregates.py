@@ -7,7 +7,7 @@ all their lines.
 from dataclasses import dataclass
 
 from spoolhouse.events.declaration import Column, Measure, Only, Reckoning, Rollup, Table, Tally
-from spoolhouse.store.clickhouse.schema.ddl import identifier, literal
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 from spoolhouse.store.clickhouse.schema.tables import INGESTED_AT, TIME_TYPE, column_type
 
 LINES = "lines"

@@ -11,14 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from spoolhouse.store.clickhouse.driver import ONE_BLOCK_ROWS, insert_query_id
-from spoolhouse.store.clickhouse.schema.ddl import (
-    Database,
-    TableDefinition,
-    identifier,
-    identifiers,
-    literal,
-    qualified,
-)
+from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
+from spoolhouse.store.clickhouse.schema.ddl import Database, TableDefinition, qualified
 from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS, RollupDefinition, counted, feed_select, kept
 from spoolhouse.store.clickhouse.schema.tables import BATCH_ID, INGESTED_AT
 

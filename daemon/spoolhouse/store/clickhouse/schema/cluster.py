@@ -8,7 +8,8 @@ import hashlib
 from dataclasses import dataclass
 
 from spoolhouse.events.declaration import Column, Table
-from spoolhouse.store.clickhouse.schema.ddl import MARK, Database, TableDefinition, identifier, literal, placed
+from spoolhouse.store.clickhouse.quoting import identifier, literal
+from spoolhouse.store.clickhouse.schema.ddl import MARK, Database, TableDefinition, placed
 
 _TRACES = ("trace_id", "run_id")
 """Columns that say what an event belongs to: it should be on one shard, for joins and for FINAL."""

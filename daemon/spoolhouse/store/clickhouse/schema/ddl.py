@@ -8,33 +8,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
+
 Database = str | None
 """The database that qualifies a name; None leaves names unqualified, for a script to be run anywhere."""
 
 MARK = "spoolhouse"
 """Views carry `{MARK} {fingerprint}` as their comment, which is how a changed definition is noticed."""
-
-
-def identifier(name: str) -> str:
-    """Return `name` as a quoted SQL identifier.
-
-    Raises ValueError for a name that no sane server object has: empty, or with control characters in it.
-    """
-    if not name or any(ord(character) < ord(" ") for character in name):
-        raise ValueError(f"not a name for SQL: {name!r}")
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def identifiers(names: tuple[str, ...]) -> str:
-    """Return `names` quoted and separated by commas."""
-    return ", ".join(identifier(name) for name in names)
-
-
-def literal(value: str | float) -> str:
-    """Return a declared constant as an SQL literal."""
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def qualified(database: Database, name: str) -> str:

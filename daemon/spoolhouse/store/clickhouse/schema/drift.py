@@ -2,15 +2,9 @@
 
 from collections.abc import Iterator
 
+from spoolhouse.store.clickhouse.quoting import identifier, literal
 from spoolhouse.store.clickhouse.schema import server_ddl
-from spoolhouse.store.clickhouse.schema.ddl import (
-    ColumnDefinition,
-    Database,
-    TableDefinition,
-    identifier,
-    literal,
-    qualified,
-)
+from spoolhouse.store.clickhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, qualified
 from spoolhouse.store.clickhouse.schema.introspect import LiveTable
 from spoolhouse.store.clickhouse.schema.migration_steps import Change, Refusal, Step
 from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, REPLICATED, SYNCED

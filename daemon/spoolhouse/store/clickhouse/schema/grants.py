@@ -6,7 +6,8 @@ Tables and views are named by their prefix: staging tables have names of their o
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from spoolhouse.store.clickhouse.schema.ddl import identifier, qualified
+from spoolhouse.store.clickhouse.quoting import identifier
+from spoolhouse.store.clickhouse.schema.ddl import qualified
 from spoolhouse.store.clickhouse.schema.render import Schema, holding_rows
 
 _ROWS = ("SELECT", "INSERT")

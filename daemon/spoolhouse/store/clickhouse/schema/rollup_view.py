@@ -11,6 +11,7 @@ keys, the same number in each of these rows. Over several hours it is `sum(error
 """
 
 from spoolhouse.events.declaration import Measure, Rollup
+from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
 from spoolhouse.store.clickhouse.schema.aggregates import (
     LEVELS,
     LINES,
@@ -22,7 +23,6 @@ from spoolhouse.store.clickhouse.schema.aggregates import (
     sum_column,
     tally_total,
 )
-from spoolhouse.store.clickhouse.schema.ddl import identifier, identifiers, literal
 
 STATUS = "status"
 """The key that `Rollup.error_status` is a value of."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from spoolhouse.events.declaration import Grain, Rollup, Table
 from spoolhouse.events.naming import feed_name, target_name, versions, view_name
+from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 from spoolhouse.store.clickhouse.schema.aggregates import LAST_INGESTED_AT, Figure, condition, reporter
 from spoolhouse.store.clickhouse.schema.ddl import (
     ColumnDefinition,
@@ -12,8 +13,6 @@ from spoolhouse.store.clickhouse.schema.ddl import (
     TableDefinition,
     Ttl,
     ViewDefinition,
-    identifier,
-    identifiers,
     qualified,
 )
 from spoolhouse.store.clickhouse.schema.rollup_view import readable_select

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spoolhouse.events.declaration import ARRAYS, Column, Kind, Table
-from spoolhouse.store.clickhouse.schema.ddl import ColumnDefinition, IndexDefinition, TableDefinition, Ttl, literal
+from spoolhouse.store.clickhouse.quoting import literal
+from spoolhouse.store.clickhouse.schema.ddl import ColumnDefinition, IndexDefinition, TableDefinition, Ttl
 
 INGESTED_AT = "ingested_at"
 """The shipment's journalled time, in every row."""
