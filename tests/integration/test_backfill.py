@@ -22,7 +22,7 @@ from spoolhouse.store.clickhouse.schema import backfill, backfill_sql
 from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.store.clickhouse.schema.migration_steps import Change
 from spoolhouse.store.clickhouse.schema.render import Schema, declare
-from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS
+from spoolhouse.store.clickhouse.schema.rollups import COMPACT_DAYS
 from tests.engine import Database
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)
@@ -66,7 +66,7 @@ class Sender:
         """Send a batch; with a `gate`, all but its end before that opens."""
         batch = f"{uuid.uuid4()}:logs"
         self.sent[batch] = levels
-        if days_ago > FOLD_DAYS:
+        if days_ago > COMPACT_DAYS:
             self.old.add(batch)
         await self.driver.insert_rows(
             RowsInsert(
@@ -153,7 +153,7 @@ async def test_what_came_while_there_was_no_feed_is_counted(database: Database, 
     """Old batches that are folded cannot be told from missing ones: they must not be counted again."""
     await migrate(schema_of(database, HOURLY), sender.driver)
     for _ in range(3):
-        await sender.send(["info"], days_ago=FOLD_DAYS + 5)
+        await sender.send(["info"], days_ago=COMPACT_DAYS + 5)
     database.query("OPTIMIZE TABLE logs_hourly FINAL")
     assert len(by_batch(database, HOURLY)) == 1
     await sender.send(["error"])
@@ -260,7 +260,7 @@ class Overtaken:
 async def test_a_fill_that_is_overtaken_ends(database: Database, sender: Sender) -> None:
     """Folded batches look as if they were missing, for ever: only the target says that they are counted."""
     for _ in range(3):
-        await sender.send(["info"], days_ago=FOLD_DAYS + 5)
+        await sender.send(["info"], days_ago=COMPACT_DAYS + 5)
     schema = schema_of(database, HOURLY)
     todo = await check(schema, sender.driver)
     (fill,) = (step for step in todo.steps if not isinstance(step, Change))
@@ -270,7 +270,7 @@ async def test_a_fill_that_is_overtaken_ends(database: Database, sender: Sender)
         database.query("OPTIMIZE TABLE logs_hourly FINAL")
 
     async with asyncio.timeout(30):
-        await apply(todo, Overtaken(driver=sender.driver, after=fill.filling.left, overtake=overtake))
+        await apply(todo, Overtaken(driver=sender.driver, after=fill.backfill.left, overtake=overtake))
     assert shown(database) == expected(sender)
 
 
@@ -284,7 +284,7 @@ async def test_figures_that_would_expire_at_once_are_not_counted(database: Datab
     async def merge() -> None:
         database.query("OPTIMIZE TABLE logs_hourly FINAL")
 
-    merging = Overtaken(driver=sender.driver, after=fill.filling.count, overtake=merge, times=20)
+    merging = Overtaken(driver=sender.driver, after=fill.backfill.count, overtake=merge, times=20)
     async with asyncio.timeout(30):
         await apply(todo, merging)
     assert merging.times > 0
@@ -294,7 +294,7 @@ async def test_figures_that_would_expire_at_once_are_not_counted(database: Datab
 async def test_a_stale_plan_counts_nothing_again(database: Database, sender: Sender) -> None:
     """Another instance has finished meanwhile, and old batches are folded: they look as if they were missing."""
     for _ in range(3):
-        await sender.send(["info"], days_ago=FOLD_DAYS + 5)
+        await sender.send(["info"], days_ago=COMPACT_DAYS + 5)
     todo = await check(schema_of(database, HOURLY), sender.driver)
     assert await migrate(schema_of(database, HOURLY), sender.driver) == Plan()
     database.query("OPTIMIZE TABLE logs_hourly FINAL")
@@ -303,7 +303,7 @@ async def test_a_stale_plan_counts_nothing_again(database: Database, sender: Sen
     (fill,) = (step for step in todo.steps if not isinstance(step, Change))
     for (partition,) in database.query("SELECT DISTINCT _partition_id FROM logs"):
         values = {"partition": str(partition), "batches": list(sender.sent)}
-        await sender.driver.execute(fill.filling.count, values)
+        await sender.driver.execute(fill.backfill.count, values)
     assert shown(database) == expected(sender)
 
 
@@ -312,7 +312,7 @@ async def test_a_rollup_that_cannot_be_filled_keeps_a_daemon_from_nothing(databa
     await sender.send(["info"])
     schema = declare(database=database.name, prefix="", tables=(logs_with(HOURLY), METRICS))
     target = schema.tables[0].rollups[0].target
-    database.query(target.create(database.name, comment=backfill_sql.Extent.ALL))
+    database.query(target.create(database.name, comment=backfill_sql.MissingRows.ALL))
     database.query("ALTER TABLE logs_hourly ADD CONSTRAINT no CHECK lines > 1000")
     with pytest.raises(RejectedDataError):
         await migrate(schema, sender.driver)

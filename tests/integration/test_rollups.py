@@ -25,7 +25,7 @@ from spoolhouse.store.clickhouse.drivers.connect import connect
 from spoolhouse.store.clickhouse.schema.aggregates import LEVELS, SKETCH, quantiles_column
 from spoolhouse.store.clickhouse.schema.migrate import migrate
 from spoolhouse.store.clickhouse.schema.render import DEFAULT_PREFIX, declare, tables_of
-from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS, group_keys
+from spoolhouse.store.clickhouse.schema.rollups import COMPACT_DAYS, group_keys
 from tests.engine import Database
 
 TABLES = tables_of(BUILT_IN)
@@ -40,7 +40,7 @@ EVERY = [(table, rollup) for table in TABLES for rollup in table.rollups]
 
 HOURS = [MONTH + timedelta(hours=hour) for hour in (-1, 0, 1)]
 """On both sides of a month's end, so that a batch has two partitions."""
-OLD = FOLD_DAYS + 5
+OLD = COMPACT_DAYS + 5
 
 LARGEST_SKETCHED = 3.38e38
 LARGEST_FLOAT32 = 3.4028236e38
@@ -270,12 +270,12 @@ def check_quantile(known: Sequence[float], level: float, answer: object) -> None
 
 def check_errors(rollup: Rollup, error: str, shown: Mapping[Key, Figures], groups: Mapping[Key, list[Event]]) -> None:
     place = group_keys(rollup).index("status")
-    for key, reporter in shown.items():
+    for key, row in shown.items():
         same = [other for other in groups if other[:place] + other[place + 1 :] == key[:place] + key[place + 1 :]]
         lines = sum(len(groups[other]) for other in same)
         errors = sum(len(groups[other]) for other in same if other[place] == error)
-        assert reporter["error_count"] == (len(groups[key]) if key[place] == error else 0)
-        assert reporter["error_rate"] == pytest.approx(errors / lines)
+        assert row["error_count"] == (len(groups[key]) if key[place] == error else 0)
+        assert row["error_rate"] == pytest.approx(errors / lines)
 
 
 @pytest.mark.parametrize(("table", "rollup"), EVERY, ids=lambda each: each.name)
@@ -328,16 +328,16 @@ async def test_the_sum_of_absurd_durations_does_not_wrap_around(migrated: Databa
     events = [event(TRACES, end_time=NOW, duration_ms=2**63 - 1) for _ in range(5)]
     async with connected(migrated) as driver:
         await send(driver, TRACES, Batch(id="b", events=events))
-    (reporter,) = read(migrated, TRACES.rollups[0], "").values()
-    assert reporter["total_duration_ms"] == 5 * (2**63 - 1)
-    assert reporter["avg_duration_ms"] == pytest.approx(2**63)
+    (row,) = read(migrated, TRACES.rollups[0], "").values()
+    assert row["total_duration_ms"] == 5 * (2**63 - 1)
+    assert row["avg_duration_ms"] == pytest.approx(2**63)
 
 
 async def test_equal_values_have_themselves_as_their_quantiles(migrated: Database) -> None:
     async with connected(migrated) as driver:
         await send(driver, TRACES, Batch(id="b", events=[event(TRACES, end_time=NOW, duration_ms=507)] * 9))
-    (reporter,) = read(migrated, TRACES.rollups[0], "").values()
-    assert [reporter[f"p{level}_duration_ms"] for level in (50, 95, 99)] == [507, 507, 507]
+    (row,) = read(migrated, TRACES.rollups[0], "").values()
+    assert [row[f"p{level}_duration_ms"] for level in (50, 95, 99)] == [507, 507, 507]
 
 
 async def test_a_span_is_counted_once_though_it_is_written_at_its_start_and_at_its_end(migrated: Database) -> None:
@@ -346,8 +346,8 @@ async def test_a_span_is_counted_once_though_it_is_written_at_its_start_and_at_i
             await send(driver, SPANS, Batch(id=f"start {number}", events=[event(SPANS, span_id=str(number))]))
         ends = [event(SPANS, span_id=str(number), end_time=NOW, status="error") for number in range(3)]
         await send(driver, SPANS, Batch(id="ends", events=ends))
-    (reporter,) = read(migrated, SPANS.rollups[0], "").values()
-    assert (reporter["count"], reporter["error_count"], reporter["error_rate"]) == (3, 3, 1)
+    (row,) = read(migrated, SPANS.rollups[0], "").values()
+    assert (row["count"], row["error_count"], row["error_rate"]) == (3, 3, 1)
 
 
 async def test_a_filter_on_the_status_does_not_change_the_error_rate(migrated: Database) -> None:

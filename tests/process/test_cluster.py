@@ -20,7 +20,7 @@ from spoolhouse.store.clickhouse.landing.ledger_table import entry_rows
 from spoolhouse.store.clickhouse.landing.presence import find
 from spoolhouse.store.clickhouse.landing.repair import Repairer
 from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched
-from spoolhouse.store.clickhouse.schema.backfill_sql import Extent, filling
+from spoolhouse.store.clickhouse.schema.backfill_sql import MissingRows, backfill_statements
 from spoolhouse.store.clickhouse.schema.cluster import Cluster
 from spoolhouse.store.clickhouse.schema.migrate import Plan, migrate
 from spoolhouse.store.clickhouse.schema.render import declare
@@ -179,7 +179,7 @@ async def only(rows: Rows) -> AsyncIterator[Rows]:
 
 async def test_an_insert_into_any_server_is_seen_before_a_rollup_is_filled(shards: Shards) -> None:
     tables = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two"))
-    running = filling(tables.tables[0].rollups[0], Extent.ALL, "default").running
+    running = backfill_statements(tables.tables[0].rollups[0], MissingRows.ALL, "default").running
     bare = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two", keeper=False))
     drivers = [connect(server.native_url) for server in shards]
     insert = RowsInsert(table="local_logs", columns=LOGS.columns, batch_id="s:logs", token="t", clock_ms=1)

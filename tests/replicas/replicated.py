@@ -49,12 +49,12 @@ class Pair:
 
     def landed(self, server: LocalServer, project: str, *, synced: bool = True) -> tuple[int, int, int]:
         """Return how many spans of a project a server has, how many different ones, and how many its rollup counts."""
-        spans, reporter = f"{self.database}.{self.local}spans", f"{self.database}.{self.local}spans_hourly"
+        spans, rollup = f"{self.database}.{self.local}spans", f"{self.database}.{self.local}spans_hourly"
         if synced:
             server.query(f"SYSTEM SYNC REPLICA {spans} LIGHTWEIGHT")
-            server.query(f"SYSTEM SYNC REPLICA {reporter} LIGHTWEIGHT")
+            server.query(f"SYSTEM SYNC REPLICA {rollup} LIGHTWEIGHT")
         [(rows, ids)] = server.query(f"SELECT count(), uniqExact(span_id) FROM {spans} WHERE project_id = '{project}'")
-        [(counted,)] = server.query(f"SELECT sum(lines) FROM {reporter} WHERE project_id = '{project}'")
+        [(counted,)] = server.query(f"SELECT sum(lines) FROM {rollup} WHERE project_id = '{project}'")
         return rows, ids, counted
 
 

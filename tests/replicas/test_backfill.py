@@ -4,7 +4,7 @@ import asyncio
 import uuid
 
 from spoolhouse.store.clickhouse.schema import backfill, backfill_sql
-from spoolhouse.store.clickhouse.schema.migration_progress import Unreported
+from spoolhouse.store.clickhouse.schema.migration_progress import NoProgress
 from spoolhouse.store.clickhouse.schema.rollups import rollup_definition
 from spoolhouse.store.clickhouse.schema.tables import Storage, table_definition
 from tests.engine import LocalServer
@@ -19,7 +19,7 @@ async def test_figures_that_come_later_than_their_rows_are_awaited(
     table, name = logs_with(HOURLY), f"replicated_{uuid.uuid4().hex}"
     storage = Storage(replicated=True)
     definition = rollup_definition(table, HOURLY, database=name, prefix="", storage=storage)
-    fill = backfill_sql.filling(definition, backfill_sql.Extent.ALL, name)
+    fill = backfill_sql.backfill_statements(definition, backfill_sql.MissingRows.ALL, name)
     for server in replicas:
         server.query(f"CREATE DATABASE {name}")
         server.query(table_definition(table, prefix="", storage=storage).create(name))
@@ -27,8 +27,8 @@ async def test_figures_that_come_later_than_their_rows_are_awaited(
         sender = Sender(driver=inserting)
         await sender.send(["info"])
         for server in replicas:
-            server.query(definition.target.create(name, comment=backfill_sql.Extent.ALL))
-            server.query(definition.feed.create(name))
+            server.query(definition.target.create(name, comment=backfill_sql.MissingRows.ALL))
+            server.query(definition.materialized_view.create(name))
 
         async def insert() -> None:
             filled.query(f"SYSTEM STOP FETCHES {name}.logs_hourly")
@@ -48,7 +48,7 @@ async def test_figures_that_come_later_than_their_rows_are_awaited(
         inner = Overtaken(driver=driver, after=fill.left, overtake=insert)
         outer = Overtaken(driver=inner, after=fill.missing, overtake=listed)
         async with asyncio.TaskGroup() as group:
-            await backfill.Backfill(fill, outer, Unreported()).run()
+            await backfill.Backfill(fill, outer, NoProgress()).run()
             counted.set()
     for server in replicas:
         server.query(f"SYSTEM SYNC REPLICA {name}.logs_hourly LIGHTWEIGHT")

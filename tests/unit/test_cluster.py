@@ -8,7 +8,7 @@ import pytest
 from spoolhouse.events.builtin import LOGS, METRICS, SPANS, TRACES
 from spoolhouse.events.declaration import Table
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.store.clickhouse.schema.backfill_sql import Extent
+from spoolhouse.store.clickhouse.schema.backfill_sql import MissingRows
 from spoolhouse.store.clickhouse.schema.cluster import Cluster, sharding_key
 from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveTable
 from spoolhouse.store.clickhouse.schema.plan import plan
@@ -51,7 +51,7 @@ def test_every_statement_that_changes_a_cluster() -> None:
         codecs={column.name: "CODEC(LZ4)" for column in event.table.columns[2:]},
         rows=5,
     )
-    for front in event.fronts:
+    for front in event.distributed:
         live[front.name] = LiveTable(engine="Distributed")
     live["p_local_logs_hourly_feed"] = LiveTable(engine="MaterializedView", comment="spoolhouse 1")
     del live["p_local_logs_hourly_v2"], live["p_local_logs_hourly_v2_feed"]
@@ -72,11 +72,11 @@ def test_a_replica_that_learns_of_a_filling_speaks_for_itself_alone() -> None:
         ),
         partition_key="toYYYYMM(hour)",
         sorting_key=", ".join(target.order_by),
-        comment=Extent.ALL,
+        comment=MissingRows.ALL,
         columns={column.name: column.type for column in target.columns},
     )
     changes = plan(declared, LiveDatabase(exists=True, tables={target.name: live})).changes
-    (forget,) = (change for change in changes if change.what.startswith("~ whole"))
+    (forget,) = (change for change in changes if change.what.startswith("~ complete"))
     assert forget.statement == "ALTER TABLE `d`.`p_local_logs_hourly` MODIFY COMMENT ''"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spoolhouse.events.builtin import BUILT_IN, LOGS, METRICS, TRACES
 from spoolhouse.store.clickhouse.schema import server_ddl
-from spoolhouse.store.clickhouse.schema.backfill_sql import Extent
+from spoolhouse.store.clickhouse.schema.backfill_sql import MissingRows
 from spoolhouse.store.clickhouse.schema.ddl import TableDefinition, ViewDefinition
 from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveIndex, LiveTable
 from spoolhouse.store.clickhouse.schema.migrate import Plan, plan
@@ -51,7 +51,7 @@ def _as_declared(schema: Schema) -> dict[str, LiveTable]:
         tables[event.table.name] = _live_table(event.table)
         for rollup in event.rollups:
             tables[rollup.target.name] = _live_table(rollup.target)
-            tables[rollup.feed.name] = _live_view(rollup.feed)
+            tables[rollup.materialized_view.name] = _live_view(rollup.materialized_view)
             tables[rollup.view.name] = _live_view(rollup.view)
     return tables
 
@@ -143,7 +143,9 @@ def test_a_feed_that_was_away_has_recent_rows_counted_before_the_target_is_folde
     live = {**LIVE, "logs": replace(LIVE["logs"], rows=7)}
     del live["logs_hourly_feed"]
     waiting, feed, fill, whole = _plan(live).statements
-    assert waiting.startswith(f"ALTER TABLE `d`.`logs_hourly` MODIFY COMMENT '{Extent.RECENT}', MODIFY TTL toDateTime(")
+    assert waiting.startswith(
+        f"ALTER TABLE `d`.`logs_hourly` MODIFY COMMENT '{MissingRows.RECENT}', MODIFY TTL toDateTime("
+    )
     assert "GROUP BY" not in waiting
     assert feed.startswith("CREATE MATERIALIZED VIEW")
     assert "`ingested_at` > now() - toIntervalDay(29)" in fill
@@ -153,8 +155,8 @@ def test_a_feed_that_was_away_has_recent_rows_counted_before_the_target_is_folde
 
 def test_a_filling_that_was_interrupted_goes_on() -> None:
     (declared,) = (rollup.target for event in SCHEMA.tables for rollup in event.rollups if "logs" in event.table.name)
-    target = _live_table(replace(declared, ttl=declared.ttl.unfolded))
-    result = _plan({**LIVE, "logs_hourly": replace(target, comment=Extent.ALL)})
+    target = _live_table(replace(declared, ttl=declared.ttl.uncompacted))
+    result = _plan({**LIVE, "logs_hourly": replace(target, comment=MissingRows.ALL)})
     assert result.unfilled == ("logs_hourly",)
     assert [change.what[0] for change in result.changes] == ["~", "~"]
     assert "ingested_at` >" not in result.statements[0]
@@ -162,7 +164,7 @@ def test_a_filling_that_was_interrupted_goes_on() -> None:
 
 def test_a_target_that_another_replica_has_filled_is_not_filled_again() -> None:
     """Replicas share their TTL, and not their comments."""
-    result = _changed("logs_hourly", comment=Extent.ALL)
+    result = _changed("logs_hourly", comment=MissingRows.ALL)
     assert not result.unfilled
     assert result.statements == ("ALTER TABLE `d`.`logs_hourly` MODIFY COMMENT ''",)
 
@@ -174,12 +176,12 @@ def test_another_version_of_a_rollup_is_built_beside_the_old_one() -> None:
     assert not result.refusals
     assert [(change.name, change.what) for change in result.changes] == [
         ("logs_hourly_v3", "+ table"),
-        ("logs_hourly_v3_feed", "+ feed into logs_hourly_v3"),
+        ("logs_hourly_v3_feed", "+ materialized view into logs_hourly_v3"),
         ("logs_hourly_v3", "~ rows of logs that it has not counted yet"),
-        ("logs_hourly_v3", "~ whole: batches are folded once they are old"),
+        ("logs_hourly_v3", "~ complete: batches are compacted once they are old"),
         ("logs_hourly_stats", "~ view, another definition"),
-        ("logs_hourly_feed", "- feed of an earlier version; its target stays"),
-        ("logs_hourly_v2_feed", "- feed of an earlier version; its target stays"),
+        ("logs_hourly_feed", "- materialized view of an earlier version; its target stays"),
+        ("logs_hourly_v2_feed", "- materialized view of an earlier version; its target stays"),
     ]
 
 

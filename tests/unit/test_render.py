@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from spoolhouse.events.builtin import BUILT_IN, METRICS, SPANS, TRACES
 from spoolhouse.events.declaration import Column, Kind, Measure, Rollup, Table
-from spoolhouse.events.naming import feed_name, target_name, view_name
+from spoolhouse.events.naming import materialized_view_name, target_name, view_name
 from spoolhouse.store.clickhouse.quoting import identifier, literal
 from spoolhouse.store.clickhouse.schema.render import declare, object_names, script, statements, tables_of
-from spoolhouse.store.clickhouse.schema.server_ddl import folded_columns
+from spoolhouse.store.clickhouse.schema.server_ddl import compacted_columns
 from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, column_definition, column_type
 
 TABLES = tables_of(BUILT_IN)
@@ -128,7 +128,7 @@ def test_folding_assigns_every_column_that_is_no_key() -> None:
         for rollup in event.rollups:
             keys = set(rollup.target.order_by) - {"batch_id"}
             every = {column.name for column in rollup.target.columns}
-            assert folded_columns(rollup.target.ttl.fold) == every - keys
+            assert compacted_columns(rollup.target.ttl.compaction) == every - keys
 
 
 @pytest.mark.parametrize("database", [None, "d", "odd `name`"])
@@ -162,32 +162,34 @@ def test_the_readable_views_keep_their_names_and_columns(table: Table) -> None:
 def test_rollup_names() -> None:
     rollup = TRACES.rollups[0]
     assert target_name(rollup, prefix="p_") == "p_traces_hourly"
-    assert feed_name(rollup, prefix="p_") == "p_traces_hourly_feed"
+    assert materialized_view_name(rollup, prefix="p_") == "p_traces_hourly_feed"
     assert view_name(rollup, prefix="p_") == "p_traces_hourly_stats"
     other = Rollup(name="daily", time="timestamp", keys=())
-    assert len({target_name(other, prefix=""), feed_name(other, prefix=""), view_name(other, prefix="")}) == 3
+    assert (
+        len({target_name(other, prefix=""), materialized_view_name(other, prefix=""), view_name(other, prefix="")}) == 3
+    )
 
 
 def test_only_ended_spans_are_counted() -> None:
     (event,) = declare(database=None, tables=(SPANS,)).tables
-    assert "WHERE `end_time` IS NOT NULL\n" in event.rollups[0].feed.select
+    assert "WHERE `end_time` IS NOT NULL\n" in event.rollups[0].materialized_view.select
 
 
 def test_a_view_is_known_by_its_definition_and_not_by_its_place() -> None:
     here, there = (declare(database=name, tables=(METRICS,)).tables[0].rollups[0] for name in ("here", None))
     assert here.view.comment == there.view.comment
-    assert here.feed.comment == there.feed.comment
+    assert here.materialized_view.comment == there.materialized_view.comment
     measure = Measure(column="value", total="t", average="a")
     other = replace(METRICS, rollups=(replace(METRICS.rollups[0], measure=measure),))
     changed = declare(database="here", tables=(other,)).tables[0].rollups[0]
     assert changed.view.comment != here.view.comment
-    assert changed.feed.comment != here.feed.comment
+    assert changed.materialized_view.comment != here.materialized_view.comment
 
 
 def test_what_a_rollup_counts_is_the_same_for_as_long_as_its_version_is() -> None:
     """A change that is wanted raises `version` in the declaration, and then comes here as a new line."""
     counted = {
-        f"{rollup.rollup.name} {rollup.rollup.version}": rollup.feed.comment
+        f"{rollup.rollup.name} {rollup.rollup.version}": rollup.materialized_view.comment
         for event in declare(database=None, prefix="", tables=TABLES).tables
         for rollup in event.rollups
     }

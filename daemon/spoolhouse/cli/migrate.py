@@ -11,7 +11,7 @@ from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
-    from spoolhouse.store.clickhouse.schema.migration_steps import Change, Fill, Plan, Refusal
+    from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal
 
 _EPILOG = """\
 What is missing (the database, tables, columns, codecs, indexes, longer TTLs,
@@ -86,7 +86,7 @@ async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
             sys.stdout.writelines(f"{line}\n" for line in _script(todo))
         elif not options.check and todo.steps:
             with reporting(len(todo.changes)) as report:
-                await apply(todo, driver, report=report, most_rows=0 if options.no_backfill else None)
+                await apply(todo, driver, progress=report, most_rows=0 if options.no_backfill else None)
             todo = await check(schema, driver)
     finally:
         await driver.close()
@@ -112,7 +112,7 @@ def _script(todo: "Plan") -> Iterator[str]:
 
 def _difference(todo: "Plan") -> Iterator[str]:
     """Yield what differs, by table or view: + is added, ~ is changed, - is removed, ! only a person may settle."""
-    steps: dict[str, list[Change | Fill | Refusal]] = {}
+    steps: dict[str, list[Change | BackfillStep | Refusal]] = {}
     for step in (*todo.changes, *todo.refusals):
         steps.setdefault(step.name, []).append(step)
     for name, of_it in steps.items():
@@ -121,7 +121,7 @@ def _difference(todo: "Plan") -> Iterator[str]:
             yield from (f"  {line}" for line in _lines(step))
 
 
-def _lines(step: "Change | Fill | Refusal") -> Iterable[str]:
+def _lines(step: "Change | BackfillStep | Refusal") -> Iterable[str]:
     from spoolhouse.store.clickhouse.schema.migration_steps import Refusal  # noqa: PLC0415  # as in `run`
 
     if not isinstance(step, Refusal):

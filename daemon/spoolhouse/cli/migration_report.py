@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from spoolhouse.errors import StoreError
 from spoolhouse.monitoring.logs import shown
-from spoolhouse.store.clickhouse.schema.migration_progress import Report
+from spoolhouse.store.clickhouse.schema.migration_progress import MigrationProgress
 from spoolhouse.store.clickhouse.schema.migration_steps import Change
 
 log = structlog.get_logger(__name__)
@@ -21,7 +21,7 @@ _EVERY = 5.0
 
 
 @contextmanager
-def reporting(changes: int) -> Iterator[Report]:
+def reporting(changes: int) -> Iterator[MigrationProgress]:
     """Lend what a migration of that many changes reports to."""
     if not sys.stderr.isatty():
         yield Lines()

@@ -7,7 +7,7 @@ from spoolhouse.errors import StoreError
 from spoolhouse.service.prepare import open_servers
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.replicas import Replicas
-from spoolhouse.store.clickhouse.schema.render import Schema, feeds, holding_rows
+from spoolhouse.store.clickhouse.schema.render import Schema, holding_rows, materialized_views
 
 SUBJECT = "hosts"
 
@@ -25,7 +25,7 @@ async def examine(settings: Settings, schema: Schema) -> AsyncIterator[Finding]:
 
 async def _examine(servers: Replicas, schema: Schema) -> AsyncIterator[Finding]:
     try:
-        await servers.agree(holding_rows(schema), feeds=feeds(schema))
+        await servers.agree(holding_rows(schema), feeds=materialized_views(schema))
     except StoreError as error:
         why = "a batch that one of them has may not be sent to another, unless it is a replica"
         yield fault(SUBJECT, error.message, why=why, hint=error.hint or "see the message")

@@ -186,12 +186,12 @@ def _rollup(given: object, columns: Mapping[str, Column], table: Table, project:
     measure = _text(given, "measure", "", "rollup.")
     if measure and _one_of(columns, measure, "rollup.measure").kind not in _NUMBERS:
         raise DeclarationError("rollup.measure", f"{measure}: not an Int32, Int64 or Float64")
-    reporter = {f"{measure}_{what}" for what in ("count", "sum", "min", "max", "quantiles")}
+    aggregates = {f"{measure}_{what}" for what in ("count", "sum", "min", "max", "quantiles")}
     shown = {f"{what}_{measure}" for what in ("total", "avg", "min", "max", "p50", "p95", "p99")}
-    if clash := (reporter | shown) & set(names):
+    if clash := (aggregates | shown) & set(names):
         raise DeclarationError("rollup.keys", f"{min(clash)} is what the rollup calls a figure of {measure}")
     for used, where in ((measure, "rollup.measure"), (table.time, "time")):
-        if used in {*reporter, *_OF_FIGURES, grain}:
+        if used in {*aggregates, *_OF_FIGURES, grain}:
             raise DeclarationError(where, f"{used} is what the rollup calls something else: rename the column")
     return Rollup(
         name=name,

@@ -29,7 +29,7 @@ def target_name(rollup: Rollup, *, prefix: str) -> str:
     return prefix + (stem if rollup.version == 1 else f"{stem}_v{rollup.version}")
 
 
-def feed_name(rollup: Rollup, *, prefix: str) -> str:
+def materialized_view_name(rollup: Rollup, *, prefix: str) -> str:
     """Return the name of the materialized view that fills the target."""
     return target_name(rollup, prefix=prefix) + "_feed"
 
@@ -53,5 +53,5 @@ def names_of(table: Table) -> Iterator[str]:
     for rollup in table.rollups:
         yield view_name(rollup, prefix="")
         for version in versions(rollup):
-            for name in (target_name(version, prefix=""), feed_name(version, prefix="")):
+            for name in (target_name(version, prefix=""), materialized_view_name(version, prefix="")):
                 yield from (name, LOCAL + name)

@@ -24,9 +24,16 @@ from spoolhouse.store.clickhouse.schema.clock import expect_same_day
 from spoolhouse.store.clickhouse.schema.cluster import Cluster
 from spoolhouse.store.clickhouse.schema.dedup_guard import unguarded, unsynced
 from spoolhouse.store.clickhouse.schema.migrate import migrate
-from spoolhouse.store.clickhouse.schema.migration_progress import Unreported
+from spoolhouse.store.clickhouse.schema.migration_progress import NoProgress
 from spoolhouse.store.clickhouse.schema.migration_steps import Plan
-from spoolhouse.store.clickhouse.schema.render import Schema, declare, feeds, holding_rows, owners, tables_of
+from spoolhouse.store.clickhouse.schema.render import (
+    Schema,
+    declare,
+    holding_rows,
+    materialized_views,
+    owners,
+    tables_of,
+)
 from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, SYNCED, WINDOW
 
 log = structlog.get_logger(__name__)
@@ -39,7 +46,7 @@ MOST_ROWS = 20_000_000
 NOTHING_REFUSED: Mapping[str, OperatorError] = MappingProxyType({})
 
 
-class _Told(Unreported):
+class _Told(NoProgress):
     """What a log should have of a migration that nobody looks at."""
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
@@ -164,7 +171,7 @@ async def guard(
     holds = dict(refused)
     schema = schema_of(settings, events)
     if isinstance(driver, Replicas):
-        await driver.agree(holding_rows(schema), feeds=feeds(schema))
+        await driver.agree(holding_rows(schema), feeds=materialized_views(schema))
     await expect_same_day(driver, time.time_ns() // 1_000_000)
     for table, names in (await unguarded(schema, driver)).items():
         where = ", ".join(names)
@@ -247,7 +254,7 @@ async def prepare(settings: Settings, driver: Driver, events: Mapping[str, Event
             # The replicas of a shard cannot keep each other from counting the same rows: a person starts one of them.
             replicated = declared.on_cluster or len(settings.clickhouse.hosts) > 1
             most_rows = 0 if replicated else MOST_ROWS
-            left = await migrate(declared, admin, report=_Told(), most_rows=most_rows)
+            left = await migrate(declared, admin, progress=_Told(), most_rows=most_rows)
         finally:
             await admin.close()
         if left.unfilled:

@@ -37,7 +37,7 @@ ALTER TABLE `d`.`p_local_logs` ON CLUSTER `main` MODIFY SETTING replicated_dedup
 -- p_local_logs: ~ setting replicated_deduplication_window_seconds 604800, was 0
 ALTER TABLE `d`.`p_local_logs` ON CLUSTER `main` MODIFY SETTING replicated_deduplication_window_seconds = 604800;
 
--- p_local_logs_hourly_v2_feed: + feed into p_local_logs_hourly_v2
+-- p_local_logs_hourly_v2_feed: + materialized view into p_local_logs_hourly_v2
 CREATE MATERIALIZED VIEW IF NOT EXISTS `d`.`p_local_logs_hourly_v2_feed` ON CLUSTER `main` TO `d`.`p_local_logs_hourly_v2`
 AS SELECT
     `project_id`,
@@ -98,7 +98,7 @@ SELECT
 FROM (SELECT * FROM `d`.`p_local_logs` WHERE 1 AND toDateTime(toStartOfHour(`timestamp`)) + toIntervalDay(729) > now() AND (_partition_id, `batch_id`) NOT IN (SELECT _partition_id, `batch_id` FROM `d`.`p_local_logs_hourly_v2`))
 GROUP BY `project_id`, `deployment_id`, `hour`, `level`, `batch_id`;
 
--- p_local_logs_hourly_v2: ~ whole: batches are folded once they are old
+-- p_local_logs_hourly_v2: ~ complete: batches are compacted once they are old
 ALTER TABLE `d`.`p_local_logs_hourly_v2` MODIFY COMMENT '', MODIFY TTL toDateTime(`hour`) + toIntervalDay(730),
     toDateTime(`last_ingested_at`) + toIntervalDay(30)
     GROUP BY `project_id`, `deployment_id`, `hour`, `level`
@@ -118,6 +118,6 @@ FROM `d`.`p_logs_hourly_v2`
 GROUP BY `project_id`, `deployment_id`, `hour`, `level`
 COMMENT 'spoolhouse 2ba42e91186703a9';
 
--- p_local_logs_hourly_feed: - feed of an earlier version; its target stays
+-- p_local_logs_hourly_feed: - materialized view of an earlier version; its target stays
 DROP VIEW IF EXISTS `d`.`p_local_logs_hourly_feed` ON CLUSTER `main`;
 

@@ -18,10 +18,10 @@ from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
 from spoolhouse.store.clickhouse.landing.presence import Found, staging_name
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers
-from spoolhouse.store.clickhouse.schema.backfill_sql import counting, fill_id
+from spoolhouse.store.clickhouse.schema.backfill_sql import backfill_id, counting
 from spoolhouse.store.clickhouse.schema.clock import server_ms
 from spoolhouse.store.clickhouse.schema.ddl import partition_by
-from spoolhouse.store.clickhouse.schema.rollups import FOLD_DAYS, feed_select, kept, rollup_definition
+from spoolhouse.store.clickhouse.schema.rollups import COMPACT_DAYS, kept, rollup_definition, rollup_select
 from spoolhouse.store.clickhouse.schema.tables import table_definition
 
 log = structlog.get_logger(__name__)
@@ -82,9 +82,9 @@ class Repairer:
 
         How old it is the server says, which folds by its own clock.
         """
-        if await server_ms(self.driver) - insert.clock_ms < (FOLD_DAYS - 1) * DAY * 1000:
+        if await server_ms(self.driver) - insert.clock_ms < (COMPACT_DAYS - 1) * DAY * 1000:
             return True
-        log.warning("rollups_not_told", batch=insert.batch_id, days=FOLD_DAYS, hint="they are left as they are")
+        log.warning("rollups_not_told", batch=insert.batch_id, days=COMPACT_DAYS, hint="they are left as they are")
         return False
 
     async def drop_staging(self, batch_id: str) -> None:
@@ -149,18 +149,18 @@ class Repairer:
 
     async def _feeds(self, table: Table, rollup: Rollup, own: str, partition: str) -> bool:
         """Tell whether the partition's rows come to any figures that the rollup keeps."""
-        feed = feed_select(table, rollup, source=_partition_of(own, and_where=kept(rollup)))
+        feed = rollup_select(table, rollup, source=_partition_of(own, and_where=kept(rollup)))
         return bool(await self.driver.execute(f"SELECT 1 FROM ({feed}) LIMIT 1", _where(partition)))  # noqa: S608  # declared names
 
     async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
         definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
         # Looked for once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
-        reporter = identifier(definition.target.name)
-        absent = f"batch_id NOT IN (SELECT batch_id FROM {reporter} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
+        target = identifier(definition.target.name)
+        absent = f"batch_id NOT IN (SELECT batch_id FROM {target} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
         await self.driver.execute(
             counting(definition, None, source=_partition_of(own, and_where=absent)),
             _where(partition),
-            query_id=fill_id(definition.target.name),
+            query_id=backfill_id(definition.target.name),
         )
         reach("mend.fed")
 

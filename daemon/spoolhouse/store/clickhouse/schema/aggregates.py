@@ -1,7 +1,7 @@
-"""The columns of a rollup target that are not keys. All of them are additive.
+"""The aggregate columns of a rollup target: all columns that are not keys. All of them are additive.
 
-Figures of several batches, or of one batch that was cut up, are combined by the engine's own merge into the figures of
-all their lines.
+The engine's own merge combines the values of several batches, or of the parts of a split batch, into those of all their
+lines.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ LAST_INGESTED_AT = "last_ingested_at"
 
 LEVELS = (0.5, 0.95, 0.99)
 SKETCH = f"quantilesBFloat16{{}}({', '.join(map(str, LEVELS))})"
-"""The quantiles function, with a place for `State`, `Merge` or `MergeState`.
+"""The quantiles function, with a placeholder for `State`, `Merge` or `MergeState`.
 
-It counts values by their first 8 significant bits: the rank is exact, and the answer is less than 1/128 of the value
-below it. Its answer depends on the values alone, not on the order in which batches are merged; its size is bounded;
-and no value breaks it. (A t-digest depends on the order; a DDSketch throws over values that lie too far apart, and from
+It counts values by their first 8 significant bits: the rank is exact, and the answer is less than 1/128 below the
+value. The answer depends on the values alone, not on the order in which batches are merged; the state is bounded; and
+no value breaks it. (A t-digest depends on the order; a DDSketch throws over values that lie too far apart, and from
 then on every merge fails.)
 """
 
@@ -28,8 +28,8 @@ _EXTREMES = {Reckoning.FIRST: "min", Reckoning.LAST: "max"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One additive column: what makes it of a batch's lines, and what makes one of many."""
+class Aggregate:
+    """One additive column: the expression over a batch's lines, and the expression that merges several values."""
 
     column: str
     type: str
@@ -37,8 +37,8 @@ class Figure:
     merged: str
 
 
-def reporter(table: Table, rollup: Rollup) -> tuple[Figure, ...]:
-    """Return the figures of a rollup of `table`."""
+def aggregates(table: Table, rollup: Rollup) -> tuple[Aggregate, ...]:
+    """Return the aggregate columns of a rollup of `table`."""
     last = _simple(LAST_INGESTED_AT, "max", TIME_TYPE, f"max({identifier(INGESTED_AT)})")
     lines = _simple(LINES, "sum", "UInt64", "count()")
     tallied = (_tallied(table, tally) for tally in rollup.tallies)
@@ -47,14 +47,14 @@ def reporter(table: Table, rollup: Rollup) -> tuple[Figure, ...]:
 
 
 def condition(only: Only) -> str:
-    """Return the SQL that is true for the lines that `only` names."""
+    """Return the SQL condition for the lines that `only` selects."""
     return " AND ".join(
         f"{identifier(column)} IN ({', '.join(literal(value) for value in values)})" for column, values in only.items()
     )
 
 
 def tally_total(tally: Tally) -> str:
-    """Return what makes the shown figure of many rows of the target."""
+    """Return the expression that totals a tally over rows of the target."""
     column = identifier(tally.name)
     match tally.reckoning:
         case Reckoning.DISTINCT:
@@ -67,22 +67,22 @@ def tally_total(tally: Tally) -> str:
 
 
 def count_column(measure: Measure) -> str:
-    """Return the name of the figure that counts the lines with a value."""
+    """Return the name of the column that counts the lines with a value."""
     return f"{measure.column}_count"
 
 
 def sum_column(measure: Measure) -> str:
-    """Return the name of the figure that sums the values up."""
+    """Return the name of the column that sums the values."""
     return f"{measure.column}_sum"
 
 
 def min_column(measure: Measure) -> str:
-    """Return the name of the smallest value."""
+    """Return the name of the column with the smallest value."""
     return f"{measure.column}_min"
 
 
 def max_column(measure: Measure) -> str:
-    """Return the name of the largest value."""
+    """Return the name of the column with the largest value."""
     return f"{measure.column}_max"
 
 
@@ -91,7 +91,7 @@ def quantiles_column(measure: Measure) -> str:
     return f"{measure.column}_quantiles"
 
 
-def _tallied(table: Table, tally: Tally) -> Figure:
+def _tallied(table: Table, tally: Tally) -> Aggregate:
     where = condition(tally.only)
     if tally.reckoning is Reckoning.COUNT:
         return _simple(tally.name, "sum", "UInt64", f"countIf({where})" if where else "count()")
@@ -101,13 +101,13 @@ def _tallied(table: Table, tally: Tally) -> Figure:
         wide, options = _options(column)
         return _simple(tally.name, "sum", wide, f"sumIf({options}, {where})" if where else f"sum({options})")
     if where:
-        raise ValueError(f"figure {tally.name}: only COUNT and SUM can be limited to some lines")
+        raise ValueError(f"aggregate {tally.name}: only COUNT and SUM can be limited to some lines")
     if tally.reckoning is Reckoning.DISTINCT:
         plain = kind.removeprefix("LowCardinality(").removesuffix(")") if column.low_cardinality else kind
-        return Figure(
+        return Aggregate(
             column=tally.name,
             type=f"AggregateFunction(uniq, {plain})",
-            # Else the state is one of another type, although the values are the same.
+            # Without the cast the state has another type, although the values are the same.
             of_lines=f"uniqState(CAST({value}, {literal(plain)}))",
             merged=f"uniqMergeState({identifier(tally.name)})",
         )
@@ -115,14 +115,14 @@ def _tallied(table: Table, tally: Tally) -> Figure:
 
 
 def _options(column: Column) -> tuple[str, str]:
-    """Return the type that a column is summed up in, and what is summed up."""
+    """Return the type of a column's sum, and the expression to sum."""
     value, plain = identifier(column.name), column_type(column)
-    # 64 bits would wrap around, silently, after a few absurd durations.
+    # 64 bits would wrap silently after a few absurd durations.
     wide = "Int128" if plain.removeprefix("Nullable(").startswith("Int") else "Float64"
     return wide, f"to{wide}({f'ifNull({value}, 0)' if column.nullable else value})"
 
 
-def _measured(column: Column, measure: Measure) -> tuple[Figure, ...]:
+def _measured(column: Column, measure: Measure) -> tuple[Aggregate, ...]:
     value, plain = identifier(column.name), column_type(column)
     wide, options = _options(column)
     result = [
@@ -134,7 +134,7 @@ def _measured(column: Column, measure: Measure) -> tuple[Figure, ...]:
     if measure.quantiles:
         state = quantiles_column(measure)
         result.append(
-            Figure(
+            Aggregate(
                 column=state,
                 type=f"AggregateFunction({SKETCH.format('')}, {plain})",
                 of_lines=f"{SKETCH.format('State')}({value})",
@@ -144,8 +144,8 @@ def _measured(column: Column, measure: Measure) -> tuple[Figure, ...]:
     return tuple(result)
 
 
-def _simple(column: str, function: str, kind: str, of_lines: str) -> Figure:
-    return Figure(
+def _simple(column: str, function: str, kind: str, of_lines: str) -> Aggregate:
+    return Aggregate(
         column=column,
         type=f"SimpleAggregateFunction({function}, {kind})",
         of_lines=of_lines,

@@ -1,10 +1,10 @@
-"""Counting rows into a rollup that was not there when they came, while others are inserted.
+"""Count the rows that a new rollup lacks, while others insert.
 
-Each pass lists the batches that the target has nothing of, leaves out those whose insert runs just now, and counts the
-rest in statements that look once more and that the server runs one at a time, whoever sends them. So a batch is
-counted by its feed or here, and by one instance: a batch that was listed had its insert under way, or over, and where
-it was over the feed's figures were there before the statement looked for them. On a replica they may come later than
-the rows, from where both were inserted: what is under way in between is awaited. Killed anywhere, the next run goes on.
+Each pass lists the batches that the target has nothing of, leaves out those whose insert is running, and counts the
+rest in statements that check again; the server runs them one at a time, for all instances. So each batch is counted
+once, by the materialized view or by one instance here: the insert of a listed batch is running or finished, and after a
+finished insert the view's rows were there before the statement checked for them. On a replica they may arrive later
+than the batch's rows, from the server that took both: the backfill waits for that. After a kill the next run continues.
 """
 
 import asyncio
@@ -13,32 +13,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from spoolhouse.errors import TransientError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.store.clickhouse.driver import Driver, Parameter, insert_query_id
-from spoolhouse.store.clickhouse.schema.backfill_sql import ROWS, Filling
-from spoolhouse.store.clickhouse.schema.migration_progress import Report
+from spoolhouse.store.clickhouse.schema.backfill_sql import ROWS, BackfillStatements
+from spoolhouse.store.clickhouse.schema.migration_progress import MigrationProgress
 
 _STILL_RUNNING = 216
 _PAUSE = 0.5
-"""Seconds between two looks at what others are doing."""
+"""Seconds between two checks of the running inserts."""
 
 
 class Backfill:
-    """One target being filled."""
+    """The backfill of one target."""
 
-    def __init__(self, filling: Filling, driver: Driver, report: Report) -> None:
-        """Do nothing yet."""
-        self._filling = filling
+    def __init__(self, statements: BackfillStatements, driver: Driver, progress: MigrationProgress) -> None:
+        """Prepare the backfill of the target that `backfill_sql` describes."""
+        self._statements = statements
         self._driver = driver
-        self._report = report
+        self._progress = progress
         self._done = 0
         self._total = 0
 
     async def run(self) -> None:
         """Return when the target counts every row, thanks to this instance or another. Raises `StoreError`.
 
-        The feed has to be there. Inserts that are older than it bypass it, and are waited for.
+        The materialized view must exist. Inserts that began before it bypass it: the backfill waits for them.
         """
         older = await self._running()
-        while await self._driver.execute(self._filling.ready):
+        while await self._driver.execute(self._statements.ready):
             settled = not older & await self._running()
             await self._sync()
             left = await self._partitions()
@@ -47,28 +47,28 @@ class Backfill:
             if any(counted):
                 continue
             if settled:
-                # What is left has its insert under way, and with it its feed.
+                # The inserts of the remaining batches are running, and go through the materialized view.
                 break
             await asyncio.sleep(_PAUSE)
-        self._report.filled(self._filling.target, self._done)
+        self._progress.filled(self._statements.target, self._done)
 
     async def left(self) -> int:
-        """Return how many rows are not counted yet."""
+        """Return the number of rows that are not counted yet."""
         return sum((await self._partitions()).values())
 
     async def _partitions(self) -> Mapping[str, int]:
-        rows = await self._driver.execute(self._filling.left)
+        rows = await self._driver.execute(self._statements.left)
         return {str(partition): int(str(count)) for partition, count in rows}
 
     async def _running(self) -> frozenset[str]:
-        return frozenset(str(query) for (query,) in await self._driver.execute(self._filling.running))
+        return frozenset(str(query) for (query,) in await self._driver.execute(self._statements.running))
 
     async def _sync(self) -> None:
-        for statement in self._filling.sync:
+        for statement in self._statements.sync:
             await self._driver.execute(statement)
 
     async def _partition(self, partition: str) -> bool:
-        """Count what can be counted of a partition; tell whether that was anything."""
+        """Count the batches of a partition that are ready; return whether there were any."""
         anything = False
         while await self._some(partition):
             anything = True
@@ -76,13 +76,13 @@ class Backfill:
 
     async def _some(self, partition: str) -> bool:
         """Count the batches of one list."""
-        found = await self._driver.execute(self._filling.missing, {"partition": partition})
+        found = await self._driver.execute(self._statements.missing, {"partition": partition})
         running = await self._running()
         await self._sync()
         listed = [(str(batch), int(str(rows))) for batch, rows in found]
         batches = [(batch, rows) for batch, rows in listed if insert_query_id(batch) not in running]
         for some in portions(batches):
-            self._report.filling(self._filling.target, self._done, self._total)
+            self._progress.filling(self._statements.target, self._done, self._total)
             await self._count(partition, [batch for batch, _ in some])
             self._done += sum(rows for _, rows in some)
         return bool(batches)
@@ -91,11 +91,11 @@ class Backfill:
         values: Mapping[str, Parameter] = {"partition": partition, "batches": batches}
         while True:
             try:
-                await self._driver.execute(self._filling.count, values, query_id=self._filling.query_id)
+                await self._driver.execute(self._statements.count, values, query_id=self._statements.query_id)
             except TransientError as error:
                 if error.code != _STILL_RUNNING:
                     raise
-                # Another instance, or what a killed one has left running.
+                # Another instance runs the statement, or a killed one has left it running.
                 with heartbeat.idle():
                     await asyncio.sleep(_PAUSE)
             else:
@@ -103,7 +103,7 @@ class Backfill:
 
 
 def portions(batches: Sequence[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
-    """Yield the batches in groups of at most `ROWS` rows; one that is larger is a group of its own."""
+    """Yield the batches in groups of at most `ROWS` rows; a larger batch is a group of its own."""
     group: list[tuple[str, int]] = []
     for batch in batches:
         if group and sum(rows for _, rows in group) + batch[1] > ROWS:

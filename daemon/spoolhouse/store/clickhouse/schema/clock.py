@@ -1,15 +1,15 @@
-"""The server's clock: it folds rollups and lets rows expire by it, whatever the time is here."""
+"""The server's clock, by which it compacts rollups and expires rows."""
 
 from spoolhouse.errors import OperatorError
 from spoolhouse.store.clickhouse.driver import Driver
 
 LARGEST_SKEW_MS = 24 * 3600 * 1000
-"""Beyond it no batch is made: those of a clock that is a month behind are folded as soon as they land, and cannot be
-looked for. See `schema.rollups.FOLD_DAYS`, from which a day is left for such a difference."""
+"""The largest accepted difference. Batches of a clock that is a month behind are compacted as soon as they land, and
+cannot be found by id. `schema.rollups.COMPACT_DAYS` leaves a day for the difference."""
 
 
 async def server_ms(driver: Driver) -> int:
-    """Return what time it is on the server, in ms since 1970. Raises `StoreError`."""
+    """Return the server's time in ms since 1970. Raises `StoreError`."""
     ((there,),) = await driver.execute("SELECT toInt64(toUnixTimestamp64Milli(now64(3)))")
     return int(str(there))
 

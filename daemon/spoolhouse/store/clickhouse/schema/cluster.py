@@ -1,7 +1,7 @@
-"""One installation over several servers: local tables on each of them, Distributed tables in front. Pure.
+"""One installation over several servers: local tables on each server, and Distributed tables over them. Pure.
 
-The local tables have a prefix of their own; the plain names are the Distributed ones, so that whoever reads sees all
-shards. A rollup is kept where its rows are, and its readable view reads all targets.
+The local tables have a prefix of their own; the plain names are the Distributed tables, so that a reader sees all
+shards. A rollup is stored beside its rows, and its view reads all targets.
 """
 
 import hashlib
@@ -12,12 +12,12 @@ from spoolhouse.store.clickhouse.quoting import identifier, literal
 from spoolhouse.store.clickhouse.schema.ddl import MARK, Database, TableDefinition, placed
 
 _TRACES = ("trace_id", "run_id")
-"""Columns that say what an event belongs to: it should be on one shard, for joins and for FINAL."""
+"""Columns that name an event's owner: its rows belong on one shard, for joins and for FINAL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """A cluster as `remote_servers` of each server's configuration names it."""
+    """A cluster, as `remote_servers` names it in each server's configuration."""
 
     name: str
     keeper: bool = True
@@ -25,13 +25,13 @@ class Cluster:
 
     @property
     def on(self) -> str:
-        """The cluster on which a statement runs; empty: on the one server that it is sent to."""
+        """The cluster on which a statement runs; empty for one server."""
         return self.name if self.keeper else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistributedDefinition:
-    """A table that holds nothing, in front of a local one on each shard."""
+    """A Distributed table over the local tables of all shards; it stores no rows."""
 
     name: str
     local: TableDefinition
@@ -40,7 +40,7 @@ class DistributedDefinition:
 
     @property
     def comment(self) -> str:
-        """The mark by which a live table is known to have this very definition."""
+        """The mark that identifies this definition on a live table."""
         return f"{MARK} {hashlib.sha256(self._definition('').encode()).hexdigest()[:16]}"
 
     def create(self, database: Database, *, replace: bool = False) -> str:
@@ -57,9 +57,9 @@ class DistributedDefinition:
 
 
 def sharding_key(table: Table) -> str:
-    """Return what decides on which shard an event is: its trace, else its own id.
+    """Return the expression that selects an event's shard: its trace, else its own id.
 
-    The same for each delivery of an event, whose deliveries collapse on one shard only.
+    It is the same for each delivery of an event: deliveries collapse within a shard only.
     """
     own = identifier(table.order_by[-1])
     for name in _TRACES:

@@ -1,7 +1,6 @@
 """Definitions of ClickHouse objects as values, and their statements.
 
-The one place where names and literals are written into SQL. Everything here comes from declarations and settings, never
-from an event.
+All text in them comes from declarations and settings, never from an event.
 """
 
 import hashlib
@@ -11,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
 
 Database = str | None
-"""The database that qualifies a name; None leaves names unqualified, for a script to be run anywhere."""
+"""The database that qualifies a name; None leaves names unqualified, for a script that runs in any database."""
 
 MARK = "spoolhouse"
-"""Views carry `{MARK} {fingerprint}` as their comment, which is how a changed definition is noticed."""
+"""Views carry `{MARK} {fingerprint}` as their comment, which reveals a changed definition."""
 
 
 def qualified(database: Database, name: str) -> str:
@@ -28,22 +27,22 @@ def partition_by(column: str) -> str:
 
 
 def placed(database: Database, name: str, on_cluster: str) -> str:
-    """Return a name as it stands in a statement that changes something: with the cluster on which that is done."""
+    """Return a name for a statement that changes its object: with the cluster on which the statement runs."""
     return qualified(database, name) + (f" ON CLUSTER {identifier(on_cluster)}" if on_cluster else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnDefinition:
-    """One column. `type` is written exactly as system.columns spells it: drift is told by comparing the two."""
+    """One column. `type` is spelled exactly as in system.columns: drift is found by comparing the two."""
 
     name: str
     type: str
     default: str = ""
-    """The SQL of what a row has that was written without the column; empty: the type's own default."""
+    """The SQL of the value in rows older than the column; empty for the type's own default."""
     codec: str = ""
 
     def sql(self) -> str:
-        """Return the column as it stands in CREATE TABLE and ADD COLUMN."""
+        """Return the column for CREATE TABLE and ADD COLUMN."""
         default = f" DEFAULT {self.default}" if self.default else ""
         codec = f" CODEC({self.codec})" if self.codec else ""
         return f"{identifier(self.name)} {self.type}{default}{codec}"
@@ -56,32 +55,32 @@ class IndexDefinition:
     name: str
     columns: tuple[str, ...]
     type: str
-    """As system.data_skipping_indices spells it in `type_full`."""
+    """Spelled as in `type_full` of system.data_skipping_indices."""
 
     def sql(self) -> str:
-        """Return the index as it stands after INDEX in CREATE TABLE and ADD INDEX."""
+        """Return the text after INDEX in CREATE TABLE and ADD INDEX."""
         expression = identifiers(self.columns) if len(self.columns) == 1 else f"({identifiers(self.columns)})"
         return f"{identifier(self.name)} {expression} TYPE {self.type} GRANULARITY 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ttl:
-    """When rows go: `days` after `column`; and, for a rollup target, when batches are folded together."""
+    """Expiry: rows go `days` after `column`; and, for a rollup target, the rule that compacts batches."""
 
     column: str
     days: int
-    fold: str = ""
+    compaction: str = ""
     """A second rule, `… GROUP BY … SET …`."""
 
     @property
-    def unfolded(self) -> "Ttl":
-        """The same without the second rule."""
-        return replace(self, fold="")
+    def uncompacted(self) -> "Ttl":
+        """This TTL without the second rule."""
+        return replace(self, compaction="")
 
     def sql(self) -> str:
-        """Return what follows TTL."""
+        """Return the text after TTL."""
         delete = f"toDateTime({identifier(self.column)}) + toIntervalDay({self.days})"
-        return f"{delete},\n    {self.fold}" if self.fold else delete
+        return f"{delete},\n    {self.compaction}" if self.compaction else delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +105,13 @@ class TableDefinition:
         """The engine with its arguments."""
         arguments = [identifier(self.version)] if self.version else []
         if self.replicated:
-            # The server fills the braces in: two of them from its macros.
+            # The server expands the braces, two of them from its macros.
             arguments = [literal("/clickhouse/tables/{shard}/{database}/{table}"), literal("{replica}"), *arguments]
         name = f"Replicated{self.engine}" if self.replicated else self.engine
         return f"{name}({', '.join(arguments)})" if arguments else name
 
     def alter(self, database: Database) -> str:
-        """Return what a change of the table begins with."""
+        """Return the head of a statement that alters the table."""
         return f"ALTER TABLE {placed(database, self.name, self.on_cluster)}"
 
     def create(self, database: Database, *, comment: str = "") -> str:
@@ -133,18 +132,18 @@ class TableDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewDefinition:
-    """A view to read, or, with a `target`, a materialized view that feeds a table."""
+    """A view, or, with a `target`, a materialized view that inserts into a table."""
 
     name: str
     select: str
     fingerprint: str
-    """What tells this definition from any other, wherever it lives: the same for a qualified and a bare SELECT."""
+    """Identifies this definition on any server: the same for a qualified and a bare SELECT."""
     target: str | None = None
     on_cluster: str = ""
 
     @property
     def comment(self) -> str:
-        """The mark by which a live view is known to have this very definition."""
+        """The mark that identifies this definition on a live view."""
         return f"{MARK} {hashlib.sha256(self.fingerprint.encode()).hexdigest()[:16]}"
 
     def create(self, database: Database, *, replace: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Which tables would take a repeated batch twice, or forget an acknowledged one when the power fails."""
+"""Find the tables that would take a repeated batch twice, or lose an acknowledged one when the power fails."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, SYNC
 _NAME = r"(`(?:[^`\\]|\\.)+`|\w+)"
 _FEED = re.compile(rf"^CREATE MATERIALIZED VIEW {_NAME}\.{_NAME}.*? TO {_NAME}\.{_NAME}(?: |$)", re.DOTALL)
 
-# `dependencies_…` are the materialized views that an insert is pushed to, whoever made them, in whichever database.
+# `dependencies_…` are the materialized views that an insert goes through, whoever made them, in any database.
 _DEPENDENCIES = """
 SELECT name, arrayZip(dependencies_database, dependencies_table) FROM system.tables
 WHERE database = {database:String} AND has({names:Array(String)}, name)
@@ -28,11 +28,11 @@ ORDER BY full_name
 
 
 async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, ...]]:
-    """Return the event tables into which no insert is safe, by name, and why: who remembers too few tokens, or none.
+    """Return, by name, the event tables that are unsafe to insert into, with the tables that remember too few tokens.
 
-    That is the table itself, or a target, as `database.name`, that a materialized view on it or on the target of one of
-    its rollups feeds, also a view that is not ours: a batch that is repeated after a crash would be counted twice in
-    there. Tables that replicate keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
+    A cause is the table itself, or a target, as `database.name`, of a materialized view on it or on the target of one
+    of its rollups, also of a view that is not ours: such a table would count a batch twice that is repeated after a
+    crash. Replicated tables keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
     """
     if schema.database is None:
         raise ValueError("a schema without a database cannot be looked up")
@@ -56,7 +56,7 @@ async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, .
 
 
 async def _fed(schema: Schema, database: str, driver: Driver) -> Mapping[str, set[str]]:
-    """Return, as `database.name`, what views feed out of each of our tables."""
+    """Return, as `database.name`, the targets of the views on each of our tables."""
     names = object_names(schema)
     views = {
         str(name): [(str(where), str(view)) for where, view in _pairs(pairs)]
@@ -89,7 +89,7 @@ def _targets(database: str, uuid: str, name: str, statement: str) -> Iterable[st
     found = _FEED.match(statement)
     if found is not None:
         return [f"{_unquoted(found[3])}.{_unquoted(found[4])}"]
-    # A view without TO keeps its rows in a hidden table, which is named by one of the two.
+    # A view without TO keeps its rows in a hidden table, which has one of two names.
     return [f"{database}..inner_id.{uuid}", f"{database}..inner.{name}"]
 
 

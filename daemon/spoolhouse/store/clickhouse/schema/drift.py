@@ -1,4 +1,4 @@
-"""How one live table differs from its definition. Pure."""
+"""The differences between a live table and its definition. Pure."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ DEDUPLICATION_WINDOWS = (DEDUPLICATION_WINDOW, *(name for name in REPLICATED if 
 
 
 def table_steps(declared: TableDefinition, live: LiveTable, database: Database) -> Iterator[Step]:
-    """Yield what brings a live table to its definition; only a refusal where it has another shape altogether."""
+    """Yield the steps from a live table to its definition; only a refusal where the shape is another altogether."""
     wrong = _wrong_shape(declared, live)
     if wrong:
         yield make_way(declared.name, wrong, database)
@@ -27,7 +27,7 @@ def table_steps(declared: TableDefinition, live: LiveTable, database: Database) 
 
 
 def make_way(name: str, reason: str, database: Database) -> Refusal:
-    """Return the refusal of an object that is not what its name says."""
+    """Return the refusal for an object of another kind than its name says."""
     aside = f"RENAME TABLE {qualified(database, name)} TO {qualified(database, name + '_old')}"
     hint = "rename it (a materialized view is better dropped: its name is in its target), then migrate again"
     return Refusal(name=name, reason=reason, statement=aside, hint=hint, blocking=True)
@@ -37,7 +37,7 @@ def _wrong_shape(declared: TableDefinition, live: LiveTable) -> str:
     engine = f"{declared.engine}({declared.version})" if declared.version else declared.engine
     shapes = (
         ("engine", server_ddl.engine(live.engine, live.engine_full), engine),
-        # The other way round, a table that somebody replicates is as good.
+        # Only in this direction: a table that is replicated without need is as good.
         ("replication", "none", "by Keeper" if declared.replicated and server_ddl.is_local(live.engine) else "none"),
         ("partition key", server_ddl.plain(live.partition_key), f"toYYYYMM({declared.partition_column})"),
         ("sorting key", server_ddl.plain(live.sorting_key), ", ".join(declared.order_by)),
@@ -55,7 +55,7 @@ def _column(table: str, alter: str, declared: ColumnDefinition, live: LiveTable)
         )
         return
     if declared.codec and name not in live.codecs:
-        # Another codec is somebody's choice; none at all is nobody's.
+        # Another codec is somebody's choice; a missing codec is nobody's.
         yield Change(
             name=table,
             what=f"+ codec {declared.codec} of column {name}",
@@ -65,11 +65,11 @@ def _column(table: str, alter: str, declared: ColumnDefinition, live: LiveTable)
         return
     change = f"{alter} MODIFY COLUMN {identifier(name)} {declared.type}"
     if server_ddl.enum_extends(declared.type, kind):
-        # New values of an enum touch no stored byte.
+        # New values of an enum change no stored byte.
         yield Change(name=table, what=f"~ column {name} {declared.type}, was {kind}", statement=change)
         return
     if "Nullable(" in kind and "Nullable(" not in declared.type:
-        # What NULL becomes; the server wants to be told.
+        # The value that replaces NULL; the server wants it named.
         change += f" DEFAULT {declared.default or f'defaultValueOfTypeName({literal(declared.type)})'}"
     yield Refusal(name=table, reason=f"column {name} is {kind}, declared {declared.type}", statement=change)
 
@@ -80,7 +80,7 @@ def _indexes(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator
         should = f"{index.type} of {', '.join(index.columns)}"
         build = f"MATERIALIZE INDEX {identifier(index.name)}"
         if found is None:
-            # In one statement: after an interruption between two, the old parts would be without it for good.
+            # In one statement: after an interruption between two, the old parts would lack it for good.
             also = f", {build}" if live.rows else ""
             yield Change(
                 name=declared.name,
@@ -105,13 +105,15 @@ def _indexes(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator
 
 def _ttl(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
     found, wanted = server_ddl.ttl(live.engine_full), declared.ttl
-    folds = server_ddl.folded_columns(wanted.fold)
-    if (found.column, found.days, found.folded) == (wanted.column, wanted.days, folds):
+    compacted = server_ddl.compacted_columns(wanted.compaction)
+    if (found.column, found.days, found.compacted) == (wanted.column, wanted.days, compacted):
         return
     change = f"{alter} MODIFY TTL {wanted.sql()}"
     if found.column == wanted.column and found.days <= wanted.days:
         lengthened = found.days != wanted.days
-        what = f"{wanted.days} days after {wanted.column}, was {found.days}" if lengthened else "how batches are folded"
+        what = (
+            f"{wanted.days} days after {wanted.column}, was {found.days}" if lengthened else "how batches are compacted"
+        )
         yield Change(name=declared.name, what=f"~ TTL {what}", statement=change)
         return
     reason = f"TTL is {found.text!r}; the declared one would delete rows sooner or by another column"
@@ -119,7 +121,7 @@ def _ttl(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Ste
 
 
 def _settings(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
-    """Raise what is too low; a longer window, or rows that are synced where nobody asked for it, are left alone."""
+    """Raise settings that are too low; leave a longer window, or rows that are synced unasked, alone."""
     for name in (*DEDUPLICATION_WINDOWS, *SYNCED):
         wanted, found = declared.settings.get(name, 0), server_ddl.setting(live.engine_full, name)
         applies = name != DEDUPLICATION_WINDOW or server_ddl.is_local(live.engine)

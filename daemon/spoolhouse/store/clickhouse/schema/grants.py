@@ -1,6 +1,6 @@
-"""The rights that a user of ours needs, derived from what is declared: for a person to give, and to be checked. Pure.
+"""The rights that a user needs, derived from the declarations: for a person to grant, and to be checked. Pure.
 
-Tables and views are named by their prefix: staging tables have names of their own, and so will later versions.
+Tables and views are named by their prefix: staging tables have names of their own, and later versions will too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,32 +12,32 @@ from spoolhouse.store.clickhouse.schema.render import Schema, holding_rows
 
 _ROWS = ("SELECT", "INSERT")
 _STAGING = ("CREATE TABLE", "DROP TABLE", "ALTER DELETE")
-"""Also where the schema is not ours to change: by way of a table of its own, a batch gets what it lacks."""
+"""Needed even where the schema is not ours to change: a repair uses a table of its own."""
 _SCHEMA = ("CREATE VIEW", "DROP VIEW", "ALTER TABLE")
 _SYSTEM = (
     "tables", "columns", "parts", "settings", "merge_tree_settings", "data_skipping_indices", "mutations", "databases",
     "disks", "processes", "replicas", "replication_queue",
 )  # fmt: skip
 SAMPLE = "mend_0"
-"""Stands for the names that are made as needed."""
+"""Stands for names that are made on demand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Rights that are given together."""
+    """Rights that are granted together."""
 
     rights: tuple[str, ...]
     where: str
-    """What they are given on, as SQL."""
+    """The objects of the grant, as SQL."""
     lacking: str
-    """What does not work without them."""
+    """The function that fails without them."""
     tried_on: tuple[str, ...]
-    """What they are looked for on: a server tells of single names only."""
+    """The names to check the rights on: a server answers for single names only."""
     vital: bool = True
-    """Without them something does not work; else a server may not ask for them, or it is less safe."""
+    """Without them something fails; else a server may not require them, or something is less safe."""
 
     def statement(self, user: str, rights: Iterable[str] = (), *, on_cluster: str = "") -> str:
-        """Return the statement that gives them, or some of them."""
+        """Return the statement that grants these rights, or some of them."""
         everywhere = f"ON CLUSTER {identifier(on_cluster)} " if on_cluster else ""
         given = ", ".join(tuple(rights) or self.rights)
         return f"GRANT {everywhere}{given} ON {self.where} TO {identifier(user)}"
@@ -45,24 +45,24 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What decides which rights are needed."""
+    """The facts that decide which rights are needed."""
 
     schema: Schema
     prefix: str
     migrates: bool
-    """The schema is brought up to date at the start."""
+    """The schema is migrated at the start."""
     cluster: bool = False
-    """The tables are on a cluster, with Distributed ones in front."""
+    """The tables are on a cluster, under Distributed tables."""
     several: bool = False
     """Several hosts are named, which hold replicas."""
 
     @property
     def database(self) -> str:
-        """The database's name."""
+        """The name of the schema's database."""
         return self.schema.database or "default"
 
     def grants(self) -> Iterator[Grant]:
-        """Yield all that is needed."""
+        """Yield all grants that are needed."""
         ours = f"{identifier(self.database)}.{identifier(self.prefix)}*" if self.prefix else self._whole
         names = [qualified(self.database, name) for name in holding_rows(self.schema)]
         sample = qualified(self.database, self.prefix + SAMPLE)
@@ -96,7 +96,7 @@ class Needs:
             yield self._grant("CLUSTER", on="*.*", lacking="the schema of all servers cannot be changed", vital=False)
 
     def system_tables(self) -> tuple[str, ...]:
-        """Return what is read of the database `system`."""
+        """Return the tables of the database `system` that are read."""
         keeper = ("macros", "zookeeper") if self.schema.on_cluster else ()
         return (*_SYSTEM, *(("clusters",) if self.cluster else ()), *keeper)
 
@@ -105,12 +105,12 @@ class Needs:
         return f"{identifier(self.database)}.*"
 
     def _engines(self) -> list[str]:
-        used = {"MergeTree", "ReplacingMergeTree"}  # a staging table, and the one that `spoolhouse check` tries
+        used = {"MergeTree", "ReplacingMergeTree"}  # a staging table, and the trial table of `spoolhouse check`
         if not self.migrates:
             return sorted(used)
         tables = [event.table for event in self.schema.tables]
         tables += [rollup.target for event in self.schema.tables for rollup in event.rollups]
-        fronts = {"Distributed"} if any(event.fronts for event in self.schema.tables) else set()
+        fronts = {"Distributed"} if any(event.distributed for event in self.schema.tables) else set()
         replicated = {f"Replicated{table.engine}" for table in tables if table.replicated}
         return sorted({table.engine for table in tables} | replicated | fronts | used)
 
@@ -119,7 +119,7 @@ class Needs:
 
 
 def block(needs: Needs, user: str) -> str:
-    """Return the statements that make a user who may do what is needed, and no more."""
+    """Return the statements that make a user with the needed rights and no more."""
     cluster = needs.schema.on_cluster
     once = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
     lines = ["-- What Spoolhouse needs, and no more. Put a password in, and run it as an administrator."]
@@ -131,7 +131,7 @@ def block(needs: Needs, user: str) -> str:
 
 
 def merged(grants: Iterable[Grant]) -> list[Grant]:
-    """Return them with one statement for each place."""
+    """Return the grants with one statement for each object."""
     found: dict[str, Grant] = {}
     for grant in grants:
         past = found.get(grant.where)

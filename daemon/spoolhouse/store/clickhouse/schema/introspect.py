@@ -1,4 +1,4 @@
-"""What a live database holds, as values."""
+"""Read a live database as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ class LiveIndex:
     expression: str
     type: str
     stored: bool = True
-    """Some part of the table has it: an index that was added covers what is inserted from then on."""
+    """Some part of the table has it: an added index covers later inserts only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveTable:
-    """A table or view as the server describes it; the texts are the server's own spelling."""
+    """A table or view as the server describes it; the texts are in the server's own spelling."""
 
     engine: str
     engine_full: str = ""
@@ -31,18 +31,18 @@ class LiveTable:
     columns: Mapping[str, str] = field(default_factory=dict)
     """Type by name."""
     codecs: Mapping[str, str] = field(default_factory=dict)
-    """Codec by the name of the column; not of those that have none of their own."""
+    """Codec by the name of the column; columns without a codec of their own are left out."""
     indexes: Mapping[str, LiveIndex] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveDatabase:
-    """Those objects of one database whose names the schema claims; all others are nobody's business."""
+    """The objects of one database whose names the schema uses; others are ignored."""
 
     exists: bool
     tables: Mapping[str, LiveTable]
     unknown: frozenset[str] = frozenset()
-    """Those settings of tables that the schema names and the server, an older one, has never heard of."""
+    """The schema's table settings that the server, an older one, does not know."""
 
 
 _SETTINGS = "SELECT name FROM system.merge_tree_settings WHERE has({names:Array(String)}, name)"
@@ -66,9 +66,9 @@ WHERE database = {database:String} AND has({names:Array(String)}, table) AND NOT
 
 
 async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
-    """Return what the server has of `schema`; raises `StoreError` like any query.
+    """Return the live objects of `schema`; raises `StoreError` like any query.
 
-    The driver may be connected to any database. An object that the user may not see counts as missing, and creating
+    The driver may be connected to any database. An object that is invisible to the user counts as missing, and creating
     it does nothing.
     """
     if schema.database is None:

@@ -1,4 +1,4 @@
-"""What a migration tells of its progress, as a Protocol: no method may raise or block, and nothing is decided by it."""
+"""The progress of a migration, as a Protocol: no method may raise or block, and none returns a decision."""
 
 from typing import Protocol
 
@@ -6,33 +6,33 @@ from spoolhouse.errors import StoreError
 from spoolhouse.store.clickhouse.schema.migration_steps import Change
 
 
-class Report(Protocol):
-    """Told what happens, from the event loop's thread."""
+class MigrationProgress(Protocol):
+    """Called in the event loop's thread."""
 
     def changed(self, change: Change, /) -> None:
-        """Note a change that was made."""
+        """A change was made."""
 
     def filling(self, target: str, rows: int, total: int, /) -> None:
-        """Note how many of the rows that a rollup lacked are counted so far; `total` may grow: others insert."""
+        """`rows` of the `total` rows that a rollup lacked are counted; `total` may grow: others insert."""
 
     def filled(self, target: str, rows: int, /) -> None:
-        """Note that a rollup counts all rows."""
+        """A rollup counts all rows now."""
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
-        """Note that a rollup is left as it is, because it cannot be filled just now."""
+        """A rollup stays incomplete, because it cannot be filled now."""
 
 
-class Unreported:
-    """Tells nobody."""
+class NoProgress:
+    """Ignores all progress."""
 
     def changed(self, change: Change, /) -> None:
-        """Tell nobody."""
+        """Ignored."""
 
     def filling(self, target: str, rows: int, total: int, /) -> None:
-        """Tell nobody."""
+        """Ignored."""
 
     def filled(self, target: str, rows: int, /) -> None:
-        """Tell nobody."""
+        """Ignored."""
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
-        """Tell nobody."""
+        """Ignored."""

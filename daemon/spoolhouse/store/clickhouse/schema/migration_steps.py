@@ -1,9 +1,9 @@
-"""What lies between a live database and the declared schema, step by step. Pure."""
+"""The steps from a live database to the declared schema. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spoolhouse.store.clickhouse.schema.backfill_sql import Filling
+from spoolhouse.store.clickhouse.schema.backfill_sql import BackfillStatements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,85 +11,85 @@ class Change:
     """One statement that adds something and loses nothing."""
 
     name: str
-    """The database, table or view that it is done to."""
+    """The database, table or view that it changes."""
     what: str
-    """What it does, for a person: `+ column x String`, `~ TTL 30 days, was 7`, `- feed of an earlier version`."""
+    """A summary for a person: `+ column x String`, `~ TTL 30 days, was 7`."""
     statement: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
-    """Counting the rows that were there before a rollup, or that came while it had no feed."""
+class BackfillStep:
+    """Count the rows that are older than a rollup, or that came while its materialized view was missing."""
 
-    filling: Filling
+    backfill: BackfillStatements
     then: tuple[Change, ...]
-    """What may be done once all is counted: the rollup is shown from then on."""
+    """The changes that follow, once all rows are counted: the rollup is shown from then on."""
 
     @property
     def name(self) -> str:
-        """The target."""
-        return self.filling.target
+        """The name of the target."""
+        return self.backfill.target
 
     @property
     def what(self) -> str:
-        """What it does, for a person."""
-        return f"~ rows of {self.filling.source} that it has not counted yet"
+        """A summary for a person."""
+        return f"~ rows of {self.backfill.source} that it has not counted yet"
 
     @property
     def statement(self) -> str:
-        """What it comes to, if nothing is inserted meanwhile; in truth it is done in portions."""
-        return self.filling.whole
+        """The backfill as one statement, if nothing is inserted meanwhile; it is executed in portions."""
+        return self.backfill.whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A difference that only a person may settle, because settling it loses, rewrites or recounts data."""
+    """A difference that a person must settle, because that loses, rewrites or recounts data."""
 
     name: str
     """The table or view."""
     reason: str
-    """What differs, in one line."""
+    """The difference, in one line."""
     statement: str
-    """What would settle it, or make way for it. It is never run."""
+    """The statement that would settle it, or make way for it. It is never run."""
     hint: str = ""
-    """What a person can do in place of that statement, where there is a better way."""
+    """A better way than that statement, where there is one."""
     blocking: bool = False
-    """The object is not what its name says: nothing is added to it, and nothing that hangs on it is created."""
+    """The object is not what its name says: nothing is added to it, and nothing that depends on it is created."""
 
     def __str__(self) -> str:
-        """Return what differs, and where."""
+        """Return the name and the difference."""
         return f"{self.name}: {self.reason}"
 
 
-Step = Change | Fill | Refusal
+Step = Change | BackfillStep | Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to get from the live database to the declared one."""
+    """The way from the live database to the declared one."""
 
-    steps: tuple[Change | Fill, ...] = ()
+    steps: tuple[Change | BackfillStep, ...] = ()
     """In order; each can be repeated, and done by several instances at once."""
     refusals: tuple[Refusal, ...] = ()
 
     @property
-    def changes(self) -> tuple[Change | Fill, ...]:
-        """The steps, with those that follow the filling of a rollup."""
+    def changes(self) -> tuple[Change | BackfillStep, ...]:
+        """The steps, with the changes that follow a backfill."""
         return tuple(self._flat())
 
     @property
     def statements(self) -> tuple[str, ...]:
-        """What would run."""
+        """The statements of all steps."""
         return tuple(change.statement for change in self._flat())
 
     @property
     def unfilled(self) -> tuple[str, ...]:
         """The rollup targets that do not count all rows yet."""
-        return tuple(step.name for step in self.steps if isinstance(step, Fill))
+        return tuple(step.name for step in self.steps if isinstance(step, BackfillStep))
 
     @property
     def missing(self) -> frozenset[str]:
-        """The names of the tables that are not there."""
+        """The names of the missing tables."""
         return frozenset(step.name for step in self.steps if isinstance(step, Change) and step.what == "+ table")
 
     @property
@@ -97,8 +97,8 @@ class Plan:
         """True where live and declared agree."""
         return not self.steps and not self.refusals
 
-    def _flat(self) -> Iterator[Change | Fill]:
+    def _flat(self) -> Iterator[Change | BackfillStep]:
         for step in self.steps:
             yield step
-            if isinstance(step, Fill):
+            if isinstance(step, BackfillStep):
                 yield from step.then

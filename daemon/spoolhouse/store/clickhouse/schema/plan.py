@@ -1,16 +1,24 @@
-"""What is missing in a live database, and what cannot be mended without losing or rewriting data. Pure."""
+"""Plan a migration: the missing objects, and the differences that cannot be fixed without losing or rewriting data.
+Pure.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from spoolhouse.store.clickhouse.schema import server_ddl
-from spoolhouse.store.clickhouse.schema.backfill_sql import Extent, filling, finished, unmarked, waiting
+from spoolhouse.store.clickhouse.schema.backfill_sql import (
+    MissingRows,
+    backfill_statements,
+    finished,
+    unmarked,
+    waiting,
+)
 from spoolhouse.store.clickhouse.schema.cluster import DistributedDefinition
 from spoolhouse.store.clickhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, placed
 from spoolhouse.store.clickhouse.schema.drift import make_way, table_steps
 from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveTable
-from spoolhouse.store.clickhouse.schema.migration_steps import Change, Fill, Plan, Refusal, Step
+from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal, Step
 from spoolhouse.store.clickhouse.schema.render import EventTable, Schema, create_database, without_settings
 from spoolhouse.store.clickhouse.schema.rollups import RollupDefinition
 
@@ -19,10 +27,10 @@ _NOTHING: Mapping[str, LiveTable] = MappingProxyType({})
 
 
 def plan(declared: Schema, live: LiveDatabase) -> Plan:
-    """Return what brings `live` to `declared`.
+    """Return the steps from `live` to `declared`.
 
-    Tables and columns that are not declared are left alone; so is what only matters for speed (another codec, index
-    granularity), a longer deduplication window, and an enum that knows more values.
+    Undeclared tables and columns are left alone; so are differences that matter only for speed (another codec, index
+    granularity), a longer deduplication window, and an enum with more values.
     """
     steps: list[Step] = []
     if live.unknown:
@@ -40,7 +48,7 @@ def plan(declared: Schema, live: LiveDatabase) -> Plan:
 
 
 class _EventTable:
-    """One table and its rollups, beside what there is of them."""
+    """One table and its rollups, and the live objects of their names."""
 
     def __init__(self, event: EventTable, live: Mapping[str, LiveTable], database: Database) -> None:
         self._event = event
@@ -49,7 +57,7 @@ class _EventTable:
         self._table = live.get(event.table.name)
 
     def steps(self) -> Iterator[Step]:
-        """Yield what is to do, in order."""
+        """Yield the steps, in order."""
         own = list(self._own())
         if _blocked(own):
             yield from own
@@ -58,12 +66,12 @@ class _EventTable:
         for target in targets:
             yield from target
         yield from own
-        # A feed right after its table, so that as little as possible is inserted uncounted.
+        # The materialized view right after its table, so that as little as possible is inserted uncounted.
         sound = [r for r, target in zip(self._event.rollups, targets, strict=True) if not _blocked(target)]
         for rollup in sound:
-            yield from self._feed(rollup)
-        for front in self._event.fronts:
-            yield from self._front(front)
+            yield from self._materialized_view(rollup)
+        for declared in self._event.distributed:
+            yield from self._distributed(declared)
         for rollup in sound:
             yield from self._shown(rollup)
 
@@ -73,43 +81,43 @@ class _EventTable:
         else:
             yield from table_steps(self._event.table, self._table, self._database)
 
-    def _extent(self, rollup: RollupDefinition) -> Extent | None:
-        """Return which rows the rollup will lack once it is there and fed."""
+    def _extent(self, rollup: RollupDefinition) -> MissingRows | None:
+        """Return the rows that the rollup will lack once it and its materialized view exist."""
         target = self._live.get(rollup.target.name)
         if self._table is None:
             return None
         if target is None:
-            return Extent.ALL
-        for extent in Extent:
-            # The replicas of a shard share their TTL, and not their comments: one that is folded is whole.
-            if target.comment == extent and not server_ddl.ttl(target.engine_full).folded:
+            return MissingRows.ALL
+        for extent in MissingRows:
+            # The replicas of a shard share their TTL, but not their comments: a target that is compacted is complete.
+            if target.comment == extent and not server_ddl.ttl(target.engine_full).compacted:
                 return extent
-        return Extent.RECENT if rollup.feed.name not in self._live and self._table.rows else None
+        return MissingRows.RECENT if rollup.materialized_view.name not in self._live and self._table.rows else None
 
     def _target(self, rollup: RollupDefinition) -> Iterator[Step]:
         extent, declared, live = self._extent(rollup), rollup.target, self._live.get(rollup.target.name)
         if extent is not None:
-            declared = replace(declared, ttl=declared.ttl.unfolded)
+            declared = replace(declared, ttl=declared.ttl.uncompacted)
         if live is None:
             yield _created(declared, self._database, comment=extent or "")
             return
         steps = list(table_steps(declared if live.comment == extent else rollup.target, live, self._database))
         for step in steps:
             yield replace(step, hint=_NEW_VERSION) if isinstance(step, Refusal) and step.blocking else step
-        if extent is None and live.comment in set(Extent) and not _blocked(steps):
+        if extent is None and live.comment in set(MissingRows) and not _blocked(steps):
             forget = unmarked(declared, self._database)
-            yield Change(name=declared.name, what="~ whole, as a replica knows", statement=forget)
+            yield Change(name=declared.name, what="~ complete, as a replica knows", statement=forget)
         if extent is not None and live.comment != extent and not _blocked(steps):
             yield Change(
                 name=declared.name,
-                what="~ not folded until it is whole",
+                what="~ not compacted until it is complete",
                 statement=waiting(rollup.target, extent, self._database),
             )
 
-    def _feed(self, rollup: RollupDefinition) -> Iterator[Step]:
-        declared, live = rollup.feed, self._live.get(rollup.feed.name)
+    def _materialized_view(self, rollup: RollupDefinition) -> Iterator[Step]:
+        declared, live = rollup.materialized_view, self._live.get(rollup.materialized_view.name)
         if live is None:
-            yield _view_created(declared, f"+ feed into {rollup.target.name}", self._database)
+            yield _view_created(declared, f"+ materialized view into {rollup.target.name}", self._database)
         elif live.engine != "MaterializedView":
             yield make_way(declared.name, f"it is a {live.engine}, declared MaterializedView", self._database)
         elif live.comment != declared.comment:
@@ -121,8 +129,8 @@ class _EventTable:
             )
 
     def _shown(self, rollup: RollupDefinition) -> Iterator[Step]:
-        feed = self._live.get(rollup.feed.name)
-        if feed is not None and feed.engine != "MaterializedView":
+        view = self._live.get(rollup.materialized_view.name)
+        if view is not None and view.engine != "MaterializedView":
             return
         extent, after = self._extent(rollup), list(self._view(rollup))
         after += self._earlier(rollup)
@@ -131,26 +139,26 @@ class _EventTable:
             return
         whole = Change(
             name=rollup.target.name,
-            what="~ whole: batches are folded once they are old",
+            what="~ complete: batches are compacted once they are old",
             statement=finished(rollup.target, self._database),
         )
-        yield Fill(
-            filling=filling(rollup, extent, self._database),
+        yield BackfillStep(
+            backfill=backfill_statements(rollup, extent, self._database),
             then=(whole, *(step for step in after if isinstance(step, Change))),
         )
         yield from (step for step in after if isinstance(step, Refusal))
 
-    def _front(self, front: DistributedDefinition) -> Iterator[Change | Refusal]:
-        live = self._live.get(front.name)
+    def _distributed(self, declared: DistributedDefinition) -> Iterator[Change | Refusal]:
+        live = self._live.get(declared.name)
         if live is None:
-            what = f"+ table over {front.local.name} of all shards"
-            yield Change(name=front.name, what=what, statement=front.create(self._database))
+            what = f"+ table over {declared.local.name} of all shards"
+            yield Change(name=declared.name, what=what, statement=declared.create(self._database))
         elif live.engine != "Distributed":
-            yield make_way(front.name, f"it is a {live.engine}, declared Distributed", self._database)
-        elif live.comment != front.comment:
-            # It holds nothing: rows are in the local tables.
-            statement = front.create(self._database, replace=True)
-            yield Change(name=front.name, what="~ table over all shards, another definition", statement=statement)
+            yield make_way(declared.name, f"it is a {live.engine}, declared Distributed", self._database)
+        elif live.comment != declared.comment:
+            # It stores nothing: rows are in the local tables.
+            statement = declared.create(self._database, replace=True)
+            yield Change(name=declared.name, what="~ table over all shards, another definition", statement=statement)
 
     def _view(self, rollup: RollupDefinition) -> Iterator[Change | Refusal]:
         declared, live = rollup.view, self._live.get(rollup.view.name)
@@ -163,14 +171,14 @@ class _EventTable:
             yield Change(name=declared.name, what="~ view, another definition", statement=statement)
 
     def _earlier(self, rollup: RollupDefinition) -> Iterator[Change]:
-        """Yield the end of what feeds earlier versions; their targets stay, with figures of rows that have expired."""
+        """Yield the removal of the views into earlier versions; their targets stay, with figures of expired rows."""
         for name in rollup.earlier_feeds:
             live = self._live.get(name)
             if live is not None and live.engine == "MaterializedView" and live.comment.startswith(MARK):
                 yield Change(
                     name=name,
-                    what="- feed of an earlier version; its target stays",
-                    statement=f"DROP VIEW IF EXISTS {placed(self._database, name, rollup.feed.on_cluster)}",
+                    what="- materialized view of an earlier version; its target stays",
+                    statement=f"DROP VIEW IF EXISTS {placed(self._database, name, rollup.target.on_cluster)}",
                 )
 
 

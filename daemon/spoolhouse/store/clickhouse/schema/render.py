@@ -16,7 +16,7 @@ DEFAULT_PREFIX = "mastra_admin_"
 
 
 def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
-    """Return every table that event types need, our own among them, each once."""
+    """Return every table of the event types, and our own, each once."""
     return (*declaration.tables(events).values(), LEDGER)
 
 
@@ -34,16 +34,16 @@ class EventTable:
     """One event table and its rollups."""
 
     name: str
-    """The name that people and inserts know, with its prefix."""
+    """The name for people and inserts, with its prefix."""
     table: TableDefinition
     rollups: tuple[RollupDefinition, ...]
-    fronts: tuple[DistributedDefinition, ...] = ()
-    """In a cluster, what stands before the table and each target."""
+    distributed: tuple[DistributedDefinition, ...] = ()
+    """In a cluster, the Distributed tables over the table and over each target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """Everything that should be in one database."""
+    """All objects of one database."""
 
     database: Database
     tables: tuple[EventTable, ...]
@@ -74,16 +74,16 @@ def declare(
             rollup_definition(table, rollup, database=database, prefix=local, storage=storage, shown_prefix=prefix)
             for rollup in table.rollups
         )
-        fronts = () if cluster is None else _fronts(table, own, rollups, prefix, cluster)
-        events.append(EventTable(name=prefix + table.name, table=own, rollups=rollups, fronts=fronts))
+        distributed = () if cluster is None else _distributed(table, own, rollups, prefix, cluster)
+        events.append(EventTable(name=prefix + table.name, table=own, rollups=rollups, distributed=distributed))
     return Schema(database=database, tables=tuple(events), on_cluster=storage.on_cluster)
 
 
-def _fronts(
+def _distributed(
     table: Table, own: TableDefinition, rollups: tuple[RollupDefinition, ...], prefix: str, cluster: Cluster
 ) -> tuple[DistributedDefinition, ...]:
     names = [(prefix + table.name, own, sharding_key(table))]
-    # Nobody inserts into these.
+    # No insert uses these.
     names += [(target_name(rollup.rollup, prefix=prefix), rollup.target, "rand()") for rollup in rollups]
     return tuple(
         DistributedDefinition(name=name, local=local, sharding_key=key, cluster=cluster) for name, local, key in names
@@ -96,8 +96,8 @@ def object_names(schema: Schema) -> tuple[str, ...]:
     for event in schema.tables:
         names.append(event.table.name)
         for rollup in event.rollups:
-            names += [rollup.target.name, rollup.feed.name, rollup.view.name]
-        names += [front.name for front in event.fronts]
+            names += [rollup.target.name, rollup.materialized_view.name, rollup.view.name]
+        names += [one.name for one in event.distributed]
     return tuple(names)
 
 
@@ -106,35 +106,35 @@ def holding_rows(schema: Schema) -> tuple[str, ...]:
     return tuple(definition.name for event in schema.tables for definition in _kept(event))
 
 
-def feeds(schema: Schema) -> tuple[str, ...]:
-    """Return the unqualified name of every view of the schema that counts what is inserted."""
-    return tuple(rollup.feed.name for event in schema.tables for rollup in event.rollups)
+def materialized_views(schema: Schema) -> tuple[str, ...]:
+    """Return the unqualified name of every materialized view of the schema."""
+    return tuple(rollup.materialized_view.name for event in schema.tables for rollup in event.rollups)
 
 
 def owners(schema: Schema) -> Mapping[str, str]:
-    """Return, by the unqualified name of whatever its rows go into or through, the name of each event table."""
+    """Return the name of each event table by the unqualified names of all objects that its rows pass through."""
     names: dict[str, str] = {}
     for event in schema.tables:
-        into = [event.table.name, *(front.name for front in event.fronts)]
-        into += [name for rollup in event.rollups for name in (rollup.target.name, rollup.feed.name)]
+        into = [event.table.name, *(one.name for one in event.distributed)]
+        into += [name for rollup in event.rollups for name in (rollup.target.name, rollup.materialized_view.name)]
         names.update(dict.fromkeys(into, event.name))
     return names
 
 
 def earlier_names(schema: Schema) -> tuple[str, ...]:
-    """Return the unqualified names of what the rollups' earlier versions were fed by."""
+    """Return the unqualified names of the materialized views into the rollups' earlier versions."""
     return tuple(name for event in schema.tables for rollup in event.rollups for name in rollup.earlier_feeds)
 
 
 def settings_of(schema: Schema) -> frozenset[str]:
-    """Return the names of all settings that its tables have."""
+    """Return the names of all table settings in the schema."""
     return frozenset(name for event in schema.tables for table in _kept(event) for name in table.settings)
 
 
 def without_settings(schema: Schema, names: frozenset[str]) -> Schema:
-    """Return the schema for a server that does not know some settings of tables: it would refuse the whole statement.
+    """Return the schema without settings that a server does not know: it would refuse the whole statement.
 
-    None of ours decides what is stored but the deduplication windows, which any server has that speaks of them.
+    Of our settings only the deduplication windows decide what is stored, and any supported server knows them.
     """
 
     def known(table: TableDefinition) -> TableDefinition:
@@ -158,27 +158,27 @@ def _kept(event: EventTable) -> tuple[TableDefinition, ...]:
 
 
 def create_database(name: str, on_cluster: str = "") -> str:
-    """Return the statement that makes sure of the database."""
+    """Return the statement that creates the database if it is missing."""
     return f"CREATE DATABASE IF NOT EXISTS {placed(None, name, on_cluster)}"
 
 
 def statements(schema: Schema) -> tuple[str, ...]:
     """Return the statements that create the schema from nothing, in order.
 
-    A target is there before what feeds it, and a feed follows its table at once: whoever inserts only after all of
-    them have run finds every line counted.
+    A target is created before its materialized view, and the view right after the table: an insert after the last
+    statement finds every line counted.
     """
     database = schema.database
     result = [] if database is None else [create_database(database, schema.on_cluster)]
     for event in schema.tables:
         result += [rollup.target.create(database) for rollup in event.rollups]
         result.append(event.table.create(database))
-        result += [rollup.feed.create(database) for rollup in event.rollups]
-        result += [front.create(database) for front in event.fronts]
+        result += [rollup.materialized_view.create(database) for rollup in event.rollups]
+        result += [one.create(database) for one in event.distributed]
         result += [rollup.view.create(database) for rollup in event.rollups]
     return tuple(result)
 
 
 def script(schema: Schema) -> str:
-    """Return the whole as one SQL script, for people to read and for `clickhouse-client` to run."""
+    """Return the schema as one SQL script, for people to read and for `clickhouse-client` to run."""
     return _HEADER + "".join(f"\n{statement};\n" for statement in statements(schema))

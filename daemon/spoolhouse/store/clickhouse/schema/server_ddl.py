@@ -1,4 +1,4 @@
-"""Reading the server's own spelling of engines, TTLs, settings and enums. Pure."""
+"""Parse the server's own spelling of engines, TTLs, settings and enums. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _ENUM_VALUE = re.compile(r"'((?:[^'\\]|\\.)*)' = (-?\d+)")
 
 
 def plain(key: str) -> str:
-    """Return a key or expression without quotes around its names and without a tuple's brackets around it all."""
+    """Return a key or expression without quotes around its names and without a tuple's outer brackets."""
     return key.replace("`", "").strip()
 
 
@@ -25,7 +25,7 @@ def is_local(engine: str) -> bool:
 
 
 def engine(name: str, full: str) -> str:
-    """Return an engine with its own arguments: replicated or not, and where its replicas meet, does not matter."""
+    """Return an engine with its own arguments; replication, and the path in Keeper, are left out."""
     arguments = _ENGINE_ARGUMENTS.match(full)
     rest = plain(_QUOTED.sub("", arguments[1])) if arguments else ""
     bare = _REPLICATING.sub("", name)
@@ -33,19 +33,19 @@ def engine(name: str, full: str) -> str:
 
 
 def setting(full: str, name: str) -> int:
-    """Return a whole-number setting of a table, 0 where the table does not say; true is 1."""
+    """Return a whole-number setting of a table, 0 where the table has none; true is 1."""
     found = re.search(rf"\b{re.escape(name)} = (\d+|true)", full)
     return 0 if found is None else 1 if found[1] == "true" else int(found[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveTtl:
-    """A TTL as far as it is understood; no `column` where it is missing or of another form."""
+    """A parsed TTL; no `column` where it is missing or of another form."""
 
     text: str
     column: str = ""
     days: int = 0
-    folded: frozenset[str] = frozenset()
+    compacted: frozenset[str] = frozenset()
 
 
 def ttl(full: str) -> LiveTtl:
@@ -55,16 +55,18 @@ def ttl(full: str) -> LiveTtl:
     rule = _AFTER_DAYS.match(text)
     if rule is None:
         return LiveTtl(text=text)
-    return LiveTtl(text=text, column=rule["column"], days=int(rule["days"]), folded=folded_columns(text[rule.end() :]))
+    return LiveTtl(
+        text=text, column=rule["column"], days=int(rule["days"]), compacted=compacted_columns(text[rule.end() :])
+    )
 
 
-def folded_columns(rule: str) -> frozenset[str]:
+def compacted_columns(rule: str) -> frozenset[str]:
     """Return the columns that a `… GROUP BY … SET …` rule assigns."""
     return frozenset(_ASSIGNED.findall(rule))
 
 
 def enum_extends(kind: str, base: str) -> bool:
-    """Return whether `kind` is the enum `base` with at least the same values, and nothing else differs."""
+    """Return whether `kind` is the enum `base`, possibly with more values, and equal otherwise."""
     bigger, smaller = _enum(kind), _enum(base)
     return bool(smaller) and smaller.items() <= bigger.items()
 

@@ -1,4 +1,4 @@
-"""From an event table's declaration to its ClickHouse table."""
+"""Derive an event table's ClickHouse table from its declaration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ from spoolhouse.store.clickhouse.schema.ddl import ColumnDefinition, IndexDefini
 INGESTED_AT = "ingested_at"
 """The shipment's journalled time, in every row."""
 BATCH_ID = "batch_id"
-"""The batch that brought the row, in every row of a table and of a rollup target."""
+"""The row's batch id, in every row of a table and of a rollup target."""
 DEDUPLICATION_WINDOW = "non_replicated_deduplication_window"
 WINDOW = 10_000
-"""How many inserted blocks (one a partition) a table remembers the tokens of."""
+"""The number of inserted blocks (one per partition) whose tokens a table remembers."""
 SETTINGS: Mapping[str, int] = {"index_granularity": 8192, DEDUPLICATION_WINDOW: WINDOW}
 REPLICATED: Mapping[str, int] = {
     "index_granularity": 8192,
     "replicated_deduplication_window": WINDOW,
     "replicated_deduplication_window_seconds": 7 * 86_400,
 }
-"""The same for tables that replicate, which keep their tokens in Keeper: so many, and for a week at most."""
+"""The same for replicated tables, which keep their tokens in Keeper: so many, and for a week at most."""
 SYNCED: Mapping[str, int] = {"fsync_after_insert": 1, "fsync_part_directory": 1}
-"""What makes an acknowledged row survive a power loss of the server. ClickHouse has these for tables, not for queries.
+"""The settings that make an acknowledged row survive a power loss of the server. They exist for tables, not for
+queries.
 
 A merge is not synced. It need not be: the parts that it replaces stay on the disk for minutes (`old_parts_lifetime`).
 """
@@ -51,7 +52,7 @@ _TEXTS = frozenset({Kind.TEXT, Kind.SCALAR, Kind.ANY, Kind.JSON})
 
 
 def column_type(column: Column) -> str:
-    """Return the ClickHouse type of a declared column, spelt as the server spells it.
+    """Return the ClickHouse type of a declared column, in the server's spelling.
 
     Raises ValueError where ClickHouse has no such type (an array that may be NULL).
     """
@@ -74,7 +75,7 @@ def column_definition(column: Column) -> ColumnDefinition:
 
 
 def _default(column: Column) -> str:
-    # Only matters to rows written before the column was there, and to rows inserted by hand.
+    # Used only for rows older than the column, and for rows inserted by hand.
     if column.default is None or column.default == "":
         return ""
     return literal(column.default)
@@ -94,7 +95,7 @@ def _bloom(column: str, rate: float) -> IndexDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """How the tables that take rows are kept, whatever is in them."""
+    """The storage of the tables that hold rows, whatever their columns."""
 
     durable: bool = False
     """The server syncs rows to its disk before it acknowledges them."""
@@ -111,7 +112,7 @@ PLAIN = Storage()
 
 
 def table_definition(table: Table, *, prefix: str, storage: Storage = PLAIN) -> TableDefinition:
-    """Return the table that the valid events of `table` are stored in.
+    """Return the table that stores the valid events of `table`.
 
     Rows of one sorting key collapse into the one with the latest `recorded_at`, the event's own time: a late
     re-delivery of an old state does not win.
@@ -128,7 +129,7 @@ def table_definition(table: Table, *, prefix: str, storage: Storage = PLAIN) -> 
     return TableDefinition(
         name=prefix + table.name,
         columns=tuple(column_definition(column) for column in table.columns) + own,
-        # Without it, asking whether a batch has landed would read the batch ids of a whole partition.
+        # Without it, a presence check would read the batch ids of a whole partition.
         indexes=(*blooms, *others, _bloom(BATCH_ID, _BATCH_BLOOM)),
         engine="ReplacingMergeTree",
         version="recorded_at",
