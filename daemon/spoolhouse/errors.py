@@ -1,35 +1,35 @@
-"""Errors, named for the decision that they ask of whoever catches them."""
+"""Errors, named for the decision that they ask for."""
 
 
 class SpoolhouseError(Exception):
-    """Anything that Spoolhouse itself has to say; `str()` is one line for a person, without a secret in it."""
+    """Any error of Spoolhouse's own; `str()` is one line for a person, without a secret in it."""
 
 
 class BadSettingError(SpoolhouseError):
-    """A setting is wrong: say which, touch nothing, exit 78."""
+    """A setting is wrong: name it, touch nothing, exit 78."""
 
 
 def describe(error: Exception) -> str:
-    """Return what a person is told of an error: one of the system's with the file's name, and with who may do it."""
+    """Return an error as one line for a person: an OSError with the file's name, and whom to run as."""
     if not isinstance(error, OSError):
         return str(error)
     name = "" if error.filename is None else f"{error.filename}: "
-    hint = "; run it as a user who may, such as the daemon's" if isinstance(error, PermissionError) else ""
+    hint = "; run it as a user who has the right, such as the daemon's" if isinstance(error, PermissionError) else ""
     return f"{name}{error.strerror or error}{hint}"
 
 
 class StoreError(SpoolhouseError):
     """ClickHouse, or the way to it, refused.
 
-    `code` is ClickHouse's own error code where it gave one. `ambiguous` is true where the statement may have been
-    carried out all the same (the connection died before an answer came): a repeat must carry the same token.
-    `mend` says what a person can do, naming the setting. `in_view`: the table has the rows, a view on it has not.
+    `code` is ClickHouse's own error code, if it gave one. `ambiguous` is true where the statement may have been
+    executed all the same (the connection died before an answer came): a repeat must carry the same token. `hint` is an
+    action for a person, and names the setting. `in_view`: the table has the rows, a view on it lacks them.
     """
 
     def __init__(
         self, message: str, *, code: int | None = None, ambiguous: bool = False, hint: str = "", in_view: bool = False
     ) -> None:
-        """Take ClickHouse's own words in one line; what they say of a password is the driver's duty to keep out."""
+        """Take ClickHouse's text in one line; the driver must keep passwords out of it."""
         super().__init__(message)
         self.message = message
         self.code = code
@@ -38,61 +38,61 @@ class StoreError(SpoolhouseError):
         self.in_view = in_view
 
     def __str__(self) -> str:
-        """Return the message, its code and the mend as one line."""
+        """Return the message, its code and the hint as one line."""
         code = "" if self.code is None else f" (ClickHouse code {self.code})"
         hint = f"; {self.hint}" if self.hint else ""
         return f"{self.message}{code}{hint}"
 
 
 class TransientError(StoreError):
-    """It will pass: try again, with backoff, for as long as it takes."""
+    """It will pass: retry, with backoff, until it succeeds."""
 
 
 class UnreachableError(TransientError):
-    """No server answers at that address, or it broke off, or it has lost its Keeper: another server may do better."""
+    """No server answers, the connection broke, or the server lost its Keeper: another server may do better."""
 
 
 class UnfetchedError(TransientError):
-    """Another replica has rows that this one has not fetched yet: what is not found here may be there."""
+    """Another replica has rows that this one has not fetched yet: absent rows may still come."""
 
 
 class RejectedDataError(StoreError):
-    """The rows are at fault, not the server: find which."""
+    """The rows are at fault, not the server: find them."""
 
 
 class OperatorError(StoreError):
-    """Only a person can mend it (rights, a missing table, a wrong password): hold, say so, look again now and then."""
+    """Only a person can fix it (rights, a missing table, a wrong password): hold, report it, check again."""
 
 
 class SpoolError(SpoolhouseError):
-    """The spool folder cannot be worked with: it is missing, read-only, or its locks do not lock."""
+    """The spool folder is unusable: it is missing, read-only, or its locks do not lock."""
 
 
 class JournalError(SpoolhouseError):
-    """A journal is missing or damaged beside files that it should know: keep the files, ingest nothing twice."""
+    """A journal is missing or damaged although it has claimed files: keep the files, ingest nothing twice."""
 
 
 class DiskError(SpoolhouseError):
-    """The disk under the spool does not take what is to be written, or give what is to be read: hold, and try again.
+    """A read or write on the spool's disk failed: hold, and retry.
 
-    Nothing is damaged, as far as one can tell; what was asked for did not happen. `mend` says what a person can do.
+    As far as one can tell, nothing is damaged; the operation did not happen. `hint` is an action for a person.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Take which folder it is, and what the system says, in one line."""
+        """Take the folder, and the system's own error, in one line."""
         super().__init__(message)
         self.message = message
         self.code = None
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return the message and the mend as one line."""
+        """Return the message and the hint as one line."""
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class ReadError(DiskError):
-    """A claimed file cannot be read just now: what is in it waits, all else goes on."""
+    """A claimed file cannot be read now: its lines wait, everything else continues."""
 
 
 class LowDiskError(DiskError):
-    """Little room is left on the disk: claim nothing new, and finish the rest with what there is."""
+    """The disk is nearly full: claim nothing new, and finish the rest."""

@@ -27,7 +27,7 @@ _LOOK = 0.005
 class _Trap:
     action: str
     first: int = 1
-    """The first arrival that springs it."""
+    """The first arrival that triggers it."""
     times: float = 1
     beyond: int = 0
     """Arrivals at a byte of a file up to this one are not counted."""
@@ -65,10 +65,10 @@ _guard = threading.Lock()
 
 
 def reach(name: str, byte: int | None = None) -> None:
-    """Do what a test has asked for at this place; nothing, and at no cost, where nothing was asked.
+    """Do what a test has armed at this place; without a test nothing, at no cost.
 
-    `byte`: up to where a file is about to be read. May block, so that what a test sees is the process exactly here.
-    Raises OSError where the test wants one.
+    `byte` is the end of the next read from a file. May block, so that a test sees the process exactly here. Raises
+    OSError if the test asks for one.
     """
     if _traps:
         _spring(name, byte)

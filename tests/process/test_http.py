@@ -54,7 +54,7 @@ def test_what_it_says_of_its_work(database: Database, tmp_path: Path) -> None:
         assert value(daemon, "insert_duration_seconds_count", table=f"{PREFIX}spans") == 1
         assert value(daemon, "ready") == 1
         assert value(daemon, "table_held", table=f"{PREFIX}spans") == 0
-        for idle in ("shipments_in_flight", "claimed_files", "stuck_stages", "held_homes", "unmovable_files"):
+        for idle in ("shipments_in_flight", "claimed_files", "stuck_stages", "held_instances", "unmovable_files"):
             assert value(daemon, idle) == 0
         assert value(daemon, "last_landed_timestamp_seconds") > NOW.timestamp()
 

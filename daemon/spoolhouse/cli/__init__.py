@@ -1,4 +1,4 @@
-"""The console script. One module a command; this package is the only place that turns outcomes into exit codes."""
+"""The console script. One module per command; this package is the only place that turns outcomes into exit codes."""
 
 import argparse
 import importlib
@@ -20,7 +20,7 @@ PIPE_CLOSED = 141
 
 _CODES = (
     (BadSettingError, BAD_SETTING),
-    # The spool's folder is a setting, and it is the wrong one, or not ready.
+    # The spool's folder is a setting: a wrong one, or not ready.
     (SpoolError, BAD_SETTING),
     (StoreError, UNAVAILABLE),
     (SpoolhouseError, FAILED),
@@ -28,23 +28,23 @@ _CODES = (
 
 _COMMANDS = {
     "ingest": "land the files of the spool in ClickHouse, and keep watching",
-    "status": "tell how the daemon does: rates, backlog, held tables, rejects",
-    "check": "find what will go wrong, and how to mend it",
+    "status": "show how the daemon is: rates, backlog, held tables, rejects",
+    "check": "find problems before they happen, with a fix for each",
     "config": "print every setting with its default and its meaning",
-    "pause": "have no instance of a spool claim new files",
-    "resume": "have them claim again",
-    "release": "put back what dead daemons had claimed and never sent",
+    "pause": "stop all instances of a spool from claiming files",
+    "resume": "let them claim again",
+    "release": "put back files that dead daemons claimed and never sent",
     "migrate": "create the tables, or bring them up to date",
     "generate": "write sample events into the spool",
     "tables": "list the tables: engine, rows, size, oldest and newest event",
-    "trace-file": "say which rows came from a file, or which files a batch came from",
-    "replay": "send rejected lines, or what ClickHouse has lost of settled files, once more",
+    "trace-file": "show the rows of a file, or the files of a batch",
+    "replay": "send rejected lines, or rows that ClickHouse has lost, once more",
     "retry": "bring files of failed/ back to where they were dropped",
     "verify": "compare settled files with ClickHouse, row by row",
 }
-"""The help of each. Its module is imported only when it is asked for: the imports are most of what a command costs."""
+"""The help of each command. A command's module is imported on demand: imports are most of its cost."""
 _MODULES = {"resume": "pause", "trace-file": "trace_file"}
-"""Those that are not named like their command; `pause` adds both of its own."""
+"""Modules that are not named like their command; `pause` adds both of its own."""
 
 _EPILOG = """\
 examples:
@@ -64,17 +64,17 @@ settings:
 
 exit codes:
    0  done
-   1  crashed, or something is left undone
+   1  crashed, or not everything is done
    2  wrong flags
   69  ClickHouse is unavailable
-  75  out of time while stopping; the next start goes on from there
+  75  out of time while stopping; the next start continues
   78  a wrong setting
  130  interrupted
 """
 
 
 def parser(chosen: str = "") -> argparse.ArgumentParser:
-    """Return the parser of the command line; of the commands, only the `chosen` one has its flags."""
+    """Return the parser of the command line; only the `chosen` command has its flags."""
     result = argparse.ArgumentParser(
         prog="spoolhouse",
         usage="spoolhouse COMMAND [options]",
@@ -96,7 +96,7 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
 
 
 def _import_structlog() -> None:
-    """Import structlog as if rich were not installed: it would import that for tracebacks that are not used here."""
+    """Import structlog as if rich were missing: structlog would import it for tracebacks that are not used here."""
     if "rich" not in sys.modules:
         sys.modules["rich"] = None  # type: ignore[assignment]  # says to the import system that there is none
         try:
@@ -106,14 +106,14 @@ def _import_structlog() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that `arguments` (by default the process's own) ask for, and return the exit code.
+    """Run the command in `arguments` (by default the process's own), and return the exit code.
 
-    Wrong flags end the process with 2, as argparse does. What went wrong is said in one line on standard error.
+    Wrong flags end the process with 2, as argparse does. An error is one line on standard error.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         # A name that is no UTF-8, or a terminal that is not: show escapes, do not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # Before the imports of a command: collections would take a tenth of them.
+    # Before the imports of a command: collections would take a tenth of their time.
     runtime_tuning.tune_gc()
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser(next((word for word in arguments if not word.startswith("-")), "")).parse_args(arguments)
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has read enough. Nothing may be flushed into the closed pipe at exit.
+        # The reader has closed the pipe. Nothing may be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except SpoolhouseError as error:

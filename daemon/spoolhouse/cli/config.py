@@ -4,8 +4,8 @@ import argparse
 import sys
 
 _EPILOG = """\
-It prints defaults: no file, no environment and no flag is read. `spoolhouse
-check` says whether a file of yours is accepted.
+It prints defaults, and reads no file, environment or flag. `spoolhouse check`
+validates your own file.
 
 examples:
   spoolhouse config > /etc/spoolhouse/spoolhouse.toml
@@ -27,12 +27,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--markdown", action="store_true", help="print them as a page of tables")
+    parser.add_argument("--markdown", action="store_true", help="print a page of tables")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print them; return the exit code."""
+    """Print the settings; return the exit code."""
     from spoolhouse.settings.reference import as_markdown, as_toml  # noqa: PLC0415  # --help needs no reference
 
     sys.stdout.write(as_markdown() if options.markdown else as_toml())

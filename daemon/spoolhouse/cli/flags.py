@@ -1,6 +1,6 @@
-"""Flags that several commands share, and the way from flags to settings.
+"""Flags that several commands share, and the settings from them.
 
-A flag that is a setting stores under the setting's dotted name; what a user leaves out is None.
+A flag for a setting is stored under the setting's dotted name; an absent flag is None.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def add_general(parser: argparse.ArgumentParser) -> None:
 
 
 def add_clickhouse(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which ClickHouse, and as whom."""
+    """Add the flags for the address and the user of ClickHouse."""
     group = parser.add_argument_group("ClickHouse")
     group.add_argument(
         "--clickhouse-url",
@@ -45,7 +45,7 @@ def add_clickhouse(parser: argparse.ArgumentParser) -> None:
 
 
 def add_spool(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say where the spool is."""
+    """Add the flags for the spool's folder."""
     group = parser.add_argument_group("spool")
     group.add_argument(
         "--file-storage-path",
@@ -62,23 +62,23 @@ def add_spool(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(options: argparse.Namespace) -> "Settings":
-    """Return the settings that the flags and all other sources give, and log as they say. Raises BadSettingError."""
+    """Return the settings from the flags and all other sources; configure logging. Raises BadSettingError."""
     result = read(options)
     configure(level=result.log.level, style=result.log.format, secrets=result.secrets())
     return result
 
 
 def read(options: argparse.Namespace) -> "Settings":
-    """Return the settings that the flags and all other sources give just now. Raises BadSettingError."""
+    """Return the current settings from the flags and all other sources. Raises BadSettingError."""
     from spoolhouse.settings.sources import load  # noqa: PLC0415  # --help needs no pydantic
 
     return load({name: value for name, value in vars(options).items() if "." in name}, config=options.config)
 
 
 def spool(settings: "Settings") -> Path:
-    """Return the folder of the spool, absolute, links as they are named.
+    """Return the folder of the spool as an absolute path, with its links kept.
 
-    Raises BadSettingError if none is given, `SpoolError` if it is not there or not ours to read.
+    Raises BadSettingError without a folder, `SpoolError` if it is missing or unreadable for us.
     """
     root = Path(os.path.abspath(settings.spool.root))  # noqa: PTH100  # `resolve` would follow the links
     hint = "set spool.storage_path and spool.base_path (--file-storage-path, --base-path) to the spool"

@@ -1,4 +1,4 @@
-"""`spoolhouse migrate`: the schema, compared and brought up to date."""
+"""`spoolhouse migrate`: compare the schema, and bring it up to date."""
 
 import argparse
 import asyncio
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal
 
 _EPILOG = """\
-What is missing (the database, tables, columns, codecs, indexes, longer TTLs,
-settings, rollups) is added. A rollup that comes after its rows, or in another
-version, counts them from the rows; daemons may insert meanwhile, and it is
-shown once it is whole. What would lose, rewrite or recount data is never done:
-it is listed with what a person can do. What is not ours is left alone.
+Adds the missing objects: the database, tables, columns, codecs, indexes, longer
+TTLs, settings, rollups. A rollup that is younger than its rows, or has a new
+version, counts those rows; daemons may insert meanwhile, and it is shown once
+it is complete. A change that would lose, rewrite or recount data is refused,
+and listed with an action for a person. Other objects are left alone.
 
-It may be interrupted, run again, and run several times at once.
+migrate may be interrupted, repeated, and run several times at once.
 
 examples:
   spoolhouse migrate --clickhouse-url http://localhost:8123
-  spoolhouse migrate --check || echo "not what is declared"
+  spoolhouse migrate --check || echo "the schema differs"
   spoolhouse migrate --plan | less
   spoolhouse migrate --print > schema.sql
 
@@ -58,7 +58,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do it; return the exit code."""
+    """Migrate, check or print; return the exit code."""
     settings = flags.settings(options)
     if options.print:
         from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs no schema
@@ -78,7 +78,7 @@ async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
 
     clickhouse = settings.clickhouse
     schema = schema_of(settings, load(settings.events.folder))
-    # The database itself may be missing, and nobody can connect to that.
+    # The schema's own database may be missing, and a connection to it would fail.
     driver = open_driver(settings, database="default")
     try:
         todo = await check(schema, driver)
@@ -101,7 +101,7 @@ async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
 
 
 def _script(todo: "Plan") -> Iterator[str]:
-    """Yield the statements that would run, and as comments those that never do."""
+    """Yield the statements to run, and the refused ones as comments."""
     for change in todo.changes:
         yield f"-- {change.name}: {change.what}\n{change.statement};\n"
     for refusal in todo.refusals:
@@ -111,7 +111,7 @@ def _script(todo: "Plan") -> Iterator[str]:
 
 
 def _difference(todo: "Plan") -> Iterator[str]:
-    """Yield what differs, by table or view: + is added, ~ is changed, - is removed, ! only a person may settle."""
+    """Yield the differences, by table or view: + is added, ~ is changed, - is removed, ! only a person may settle."""
     steps: dict[str, list[Change | BackfillStep | Refusal]] = {}
     for step in (*todo.changes, *todo.refusals):
         steps.setdefault(step.name, []).append(step)

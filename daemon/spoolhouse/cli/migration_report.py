@@ -1,4 +1,4 @@
-"""What a person sees of a migration: bars on a terminal, log lines elsewhere; and on stdout what was done."""
+"""The progress of a migration for people: bars on a terminal, log lines elsewhere; and the changes on stdout."""
 
 import sys
 import time
@@ -17,56 +17,56 @@ from spoolhouse.store.clickhouse.schema.migration_steps import Change
 log = structlog.get_logger(__name__)
 
 _EVERY = 5.0
-"""Seconds between two log lines on the filling of a rollup at the least."""
+"""The least seconds between two log lines about one backfill."""
 
 
 @contextmanager
 def reporting(changes: int) -> Iterator[MigrationProgress]:
-    """Lend what a migration of that many changes reports to."""
+    """Lend the progress display for a migration of that many changes."""
     if not sys.stderr.isatty():
         yield Lines()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # What is printed stands above the bars, but for a stdout that goes elsewhere: it must go there.
+    # Printed lines stand above the bars, except for a stdout that goes elsewhere.
     same = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=same) as progress:
         yield Bars(progress, changes)
 
 
-def _say(change: Change) -> None:
+def _print(change: Change) -> None:
     print(shown(f"done: {change.name}: {change.what}"))
 
 
 class Lines:
-    """Log lines, for whoever reads them later."""
+    """Log lines on standard error."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds from any origin."""
         self._clock = clock
-        self._told = -_EVERY
+        self._logged = -_EVERY
 
     def changed(self, change: Change, /) -> None:
-        """Say so on stdout."""
-        _say(change)
+        """Print the change on stdout."""
+        _print(change)
 
     def filling(self, target: str, rows: int, total: int, /) -> None:
-        """Log it now and then."""
+        """Log the progress, at most every few seconds."""
         now = self._clock()
-        if now - self._told >= _EVERY:
-            self._told = now
+        if now - self._logged >= _EVERY:
+            self._logged = now
             log.info("rollup_filling", target=target, rows=rows, total=total)
 
     def filled(self, target: str, rows: int, /) -> None:
-        """Log it."""
+        """Log the end."""
         log.info("rollup_filled", target=target, rows=rows)
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
-        """Log it."""
+        """Log the reason."""
         log.warning("rollup_not_filled", target=target, error=error.message, code=error.code, hint=error.hint or None)
 
 
 class Bars:
-    """Two bars: how many changes are made, and how many rows the present rollup has counted."""
+    """Two bars: the changes made, and the rows counted into the present rollup."""
 
     def __init__(self, progress: Progress, changes: int) -> None:
         """Show the first bar."""
@@ -75,24 +75,24 @@ class Bars:
         self._filling: TaskID | None = None
 
     def changed(self, change: Change, /) -> None:
-        """Move on, and say so on stdout, above the bars."""
+        """Advance the bar, and print the change above the bars."""
         self._progress.advance(self._changes)
-        _say(change)
+        _print(change)
 
     def filling(self, target: str, rows: int, total: int, /) -> None:
-        """Show how far it is."""
+        """Update the bar of the backfill."""
         if self._filling is None:
             self._filling = self._progress.add_task(f"rows of {target}", total=total)
         self._progress.update(self._filling, completed=rows, total=total)
 
     def filled(self, target: str, rows: int, /) -> None:
-        """Take its bar away."""
+        """Remove the bar of the backfill, and print the number of rows."""
         self._end_filling()
         self._progress.advance(self._changes)
         print(f"done: {target}: {rows:,} rows counted")
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
-        """Take its bar away, and say why."""
+        """Remove the bar of the backfill, and print the reason."""
         self._end_filling()
         print(shown(f"left: {target}: {error.message}"))
 

@@ -1,4 +1,4 @@
-"""`spoolhouse pause` and `spoolhouse resume`: keep all daemons of a spool from claiming, for a while."""
+"""`spoolhouse pause` and `spoolhouse resume`: stop all daemons of a spool from claiming, for a while."""
 
 import argparse
 import sys
@@ -8,28 +8,27 @@ from spoolhouse.cli import flags
 from spoolhouse.monitoring.logs import shown
 
 _PAUSE = """\
-No instance of the spool claims a file any more, within a second or two; what is
-claimed is finished. Files that are dropped wait where they are. It lasts, also
-over restarts, until spoolhouse resume; the daemons' logs show both. With
---once, ingest leaves what is pending, and exits 1.
+Within a second or two no instance of the spool claims files; claimed files are
+finished, and new ones wait where they are. The pause survives restarts and ends
+with spoolhouse resume; the daemons log both. With --once, ingest leaves pending
+files, and exits 1.
 
 examples:
   spoolhouse pause --file-storage-path /var/spool/events --reason "disk swap"
   spoolhouse resume --file-storage-path /var/spool/events
 
 exit codes:
-   0  paused, or it was before
+   0  paused, now or before
   78  there is no such spool
 """
 _RESUME = """\
-Ends spoolhouse pause, for all instances of the spool; they see it within a
-second or two.
+Ends spoolhouse pause for all instances of the spool, within a second or two.
 
 examples:
   spoolhouse resume --file-storage-path /var/spool/events
 
 exit codes:
-   0  it goes on, or it was not paused
+   0  resumed, or it was not paused
   78  there is no such spool
 """
 
@@ -42,18 +41,18 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     pause = commands.add_parser(
         "pause",
         usage="spoolhouse pause [--reason TEXT] [options]",
-        help="have no instance of a spool claim new files",
-        description="Have no instance of a spool claim new files, until it is resumed.",
+        help="stop all instances of a spool from claiming files",
+        description="Stop all instances of a spool from claiming files, until spoolhouse resume.",
         epilog=_PAUSE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    pause.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="why, for whoever reads the log")
+    pause.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="the reason, for the log")
     resume = commands.add_parser(
         "resume",
         usage="spoolhouse resume [options]",
-        help="have them claim again",
-        description="Have the instances of a spool claim files again.",
+        help="let them claim again",
+        description="Let the instances of a spool claim files again.",
         epilog=_RESUME,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -77,8 +76,8 @@ def run_pause(options: argparse.Namespace) -> int:
     root = flags.spool(flags.settings(options))
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     before = pause_flag.pause(root, options.reason, when)
-    told = "Paused." if before is None else f"It is paused already, {before}."
-    print(shown(f"{told} What is claimed is finished; spoolhouse resume ends the pause."), file=sys.stderr)
+    state = "Paused." if before is None else f"It is paused already, {before}."
+    print(shown(f"{state} Claimed files are finished; spoolhouse resume ends the pause."), file=sys.stderr)
     return 0
 
 

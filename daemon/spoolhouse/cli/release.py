@@ -1,4 +1,4 @@
-"""`spoolhouse release`: what dead instances claimed and never sent, back to where it was dropped."""
+"""`spoolhouse release`: return files that dead instances claimed and never sent to where they were dropped."""
 
 import argparse
 import sys
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 For moving a spool to another host, or to other software. A daemon that starts
-on the same spool does this by itself, and finishes what was sent, too; what may
-have been sent is therefore not released, but counted, with exit code 1. Nothing
-of a running daemon is touched.
+on the same spool does this by itself, and finishes sent files too. Files that
+may have been sent are not released, but counted, with exit code 1. Files of a
+running daemon are not touched.
 
 examples:
   spoolhouse release --file-storage-path /var/spool/events --dry-run
@@ -23,7 +23,7 @@ examples:
 
 exit codes:
    0  no file is claimed any more
-   1  some are: they may have been sent, or their daemon runs
+   1  some files stay claimed: they may have been sent, or their daemon runs
   78  there is no such spool
 """
 
@@ -33,14 +33,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "release",
         usage="spoolhouse release [--dry-run] [INSTANCE …] [options]",
-        help="put back what dead daemons had claimed and never sent",
-        description="Put back what dead daemons of a spool had claimed and never sent.",
+        help="put back files that dead daemons claimed and never sent",
+        description="Put back files that dead daemons of a spool claimed and never sent.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("instances", nargs="*", metavar="INSTANCE", help="folders in .spoolhouse/ (default: all)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list the files, and change nothing")
     flags.add_spool(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
@@ -58,14 +58,14 @@ def run(options: argparse.Namespace) -> int:
     kept = 0
     for instance in options.instances or known:
         outcome = release(root, instance, dry_run=options.dry_run)
-        _tell(outcome, dry_run=options.dry_run)
+        _print(outcome, dry_run=options.dry_run)
         kept += outcome.kept or bool(outcome.trouble)
     if not known:
         print("No instance has left anything.", file=sys.stderr)
     return 1 if kept else 0
 
 
-def _tell(outcome: "Released", *, dry_run: bool) -> None:
+def _print(outcome: "Released", *, dry_run: bool) -> None:
     for path in outcome.released:
         print(shown(f"{'would release' if dry_run else 'released'} {path}"))
     if outcome.trouble:

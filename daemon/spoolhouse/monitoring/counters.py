@@ -1,7 +1,7 @@
-"""Counters, gauges and histograms, as Prometheus means them: a value for each combination of labels.
+"""Counters, gauges and histograms as in Prometheus: a value for each combination of labels.
 
-They only count, from any thread. `exposition.py` shows them with Prometheus' own library, which takes as long to import
-as all stages together.
+They only count, from any thread. `exposition.py` renders them with Prometheus's own library, whose import takes as long
+as those of all stages together.
 """
 
 import time
@@ -27,36 +27,36 @@ class Number:
         self.value = 0.0
 
     def inc(self, amount: float = 1) -> None:
-        """Add to it."""
+        """Add `amount`, in any thread."""
         with _lock:
             self.value += amount
 
     def dec(self, amount: float = 1) -> None:
-        """Take from it."""
+        """Subtract `amount`, in any thread."""
         self.inc(-amount)
 
     def set(self, value: float) -> None:
-        """Replace it."""
+        """Replace the value."""
         self.value = float(value)
 
     def set_to_current_time(self) -> None:
-        """Replace it by the seconds since 1970."""
+        """Set the value to the seconds since 1970."""
         self.set(time.time())
 
 
 class Distribution:
-    """What a histogram has seen: how many values up to each bound, and their sum."""
+    """The values of a histogram: a count for each bucket, and the sum."""
 
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        """Begin with nothing."""
+        """Begin with no values; `bounds` are upper bounds, in ascending order."""
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Count `value` in its bucket, in any thread."""
         with _lock:
             self.counts[bisect_left(self.bounds, value)] += 1
             self.sum += value
@@ -66,12 +66,12 @@ S = TypeVar("S", Number, Distribution)
 
 
 class Metric(Generic[S]):
-    """A metric: its name, its meaning, and one series for each combination of its labels that was used."""
+    """A metric: its name, its meaning, and one series for each combination of label values in use."""
 
     kind: Literal["counter", "gauge", "histogram"]
 
     def __init__(self, name: str, documentation: str, labelnames: Sequence[str] = ()) -> None:
-        """Without labels, its only series is there at once."""
+        """Declare the metric; without labels its only series exists at once."""
         self.name: Final = name
         self.documentation: Final = documentation
         self.labelnames: Final = tuple(labelnames)
@@ -80,7 +80,7 @@ class Metric(Generic[S]):
             self.labels()
 
     def labels(self, *values: str) -> S:
-        """Return the series of these labels; it is there from now on."""
+        """Return the series of these label values; it is exposed from then on."""
         if (found := self._series.get(values)) is None:
             if len(values) != len(self.labelnames):
                 raise ValueError(f"{self.name} has the labels {self.labelnames}, not {len(values)} of them")
@@ -89,14 +89,14 @@ class Metric(Generic[S]):
 
     @property
     def series(self) -> Sequence[tuple[Labels, S]]:
-        """All series that there are."""
+        """All series in use."""
         return [
             (tuple(zip(self.labelnames, values, strict=True)), series) for values, series in self._series.copy().items()
         ]
 
     @abstractmethod
     def samples(self) -> Iterator[tuple[str, Labels, float]]:
-        """Yield name, labels and value of all that is exposed."""
+        """Yield name, labels and value of each exposed sample."""
 
     @abstractmethod
     def _new(self) -> S: ...
@@ -109,11 +109,11 @@ class _Plain(Metric[Number]):
         return sum(series.value for _, series in self.series)
 
     def inc(self, amount: float = 1) -> None:
-        """Add to the only value."""
+        """Add to the only series."""
         self.labels().inc(amount)
 
     def samples(self) -> Iterator[tuple[str, Labels, float]]:
-        """Yield one sample a series."""
+        """Yield one sample per series."""
         yield from ((self.name, labels, series.value) for labels, series in self.series)
 
     def _new(self) -> Number:
@@ -121,47 +121,47 @@ class _Plain(Metric[Number]):
 
 
 class Counter(_Plain):
-    """Counts up."""
+    """A value that only grows."""
 
     kind = "counter"
 
 
 class Gauge(_Plain):
-    """Goes up and down."""
+    """A value that goes up and down."""
 
     kind = "gauge"
 
     def dec(self, amount: float = 1) -> None:
-        """Take from the only value."""
+        """Subtract from the only series."""
         self.labels().dec(amount)
 
     def set(self, value: float) -> None:
-        """Replace the only value."""
+        """Set the only series."""
         self.labels().set(value)
 
     def set_to_current_time(self) -> None:
-        """Replace the only value by the seconds since 1970."""
+        """Set the only series to the seconds since 1970."""
         self.labels().set_to_current_time()
 
 
 class Histogram(Metric[Distribution]):
-    """Counts values by how large they are."""
+    """Counts values by size, in buckets."""
 
     kind = "histogram"
 
     def __init__(
         self, name: str, documentation: str, labelnames: Sequence[str] = (), *, buckets: Sequence[float]
     ) -> None:
-        """`buckets` are upper bounds, in order; what is above the last one is counted too."""
+        """`buckets` are upper bounds, in order; larger values are counted too."""
         self._bounds = tuple(float(bound) for bound in buckets)
         super().__init__(name, documentation, labelnames)
 
     def observe(self, value: float) -> None:
-        """Count a value, where there are no labels."""
+        """Count a value in the only series."""
         self.labels().observe(value)
 
     def samples(self) -> Iterator[tuple[str, Labels, float]]:
-        """Yield a series' buckets, each with what is below it too, its count and its sum."""
+        """Yield the cumulative buckets, the count and the sum of each series."""
         bounds = (*map(str, self._bounds), "+Inf")
         for labels, series in self.series:
             with _lock:

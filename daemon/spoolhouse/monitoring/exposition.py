@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them. It is imported with the HTTP server: nobody else needs the library."""
+"""The metrics in Prometheus's text format. Imported with the HTTP server alone: nothing else needs the library."""
 
 from collections.abc import Iterator
 

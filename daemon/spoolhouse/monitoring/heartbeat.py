@@ -1,11 +1,11 @@
-"""Whether the stages are alive: each says when it gets on, and one that says nothing for too long is stuck.
+"""The liveness of the stages: a stage reports its progress, and counts as stuck after too long a silence.
 
-A stage that waits for others (for work, for room, for a time) is at rest, which may last for ever: ClickHouse can be
-down for days, a spool can be empty for weeks. One that works gets on, or does not: a disk that answers no more, an
-endless loop. The channels report the waits that happen in them, so a stage has little to report itself.
+A stage that waits for others (for work, for room, for a time) is idle, without any limit: ClickHouse can be down for
+days, a spool can be empty for weeks. A working stage makes progress or is stuck: in a disk that no longer answers, or
+an endless loop. The channels report the waits that happen in them, so a stage has little to report itself.
 
-Which stage speaks is known from the context that `follow` sets for its task; `asyncio.to_thread` hands it on. Outside
-of a followed task, all of this does nothing.
+The context that `follow` sets for a task names the stage; `asyncio.to_thread` copies it. Outside of a followed task,
+all functions here do nothing.
 """
 
 import math
@@ -19,12 +19,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 STUCK_AFTER = float(os.environ.get("SPOOLHOUSE_TEST_STUCK_AFTER", "300"))
-"""Seconds of work without getting on after which a stage counts as stuck. Generous: whoever asks will restart us, and
-a slow disk is no better after a restart. Tests cannot wait as long."""
+"""Seconds of work without progress after which a stage is stuck. Generous: the answer causes a restart, and a slow disk
+is no better after one. Tests cannot wait as long."""
 
 
 class _Beat:
-    """One stage's last sign of life, and when the next one is due."""
+    """A stage's last progress, and the deadline of the next."""
 
     __slots__ = ("_clock", "_limit", "due", "since")
 
@@ -38,28 +38,28 @@ class _Beat:
         self.since = self._clock()
         self.due = self.since + self._limit
 
-    def rest(self) -> None:
+    def idle(self) -> None:
         self.since = self._clock()
         self.due = math.inf
 
 
-_own: ContextVar[_Beat | None] = ContextVar("spoolhouse_pulse", default=None)
+_own: ContextVar[_Beat | None] = ContextVar("spoolhouse_heartbeat", default=None)
 
 
 def beat() -> None:
-    """Say that this stage gets on. Cheap (a tenth of a microsecond), and safe in any thread."""
+    """Report progress of this stage. Cheap (a tenth of a microsecond), and safe in any thread."""
     if (own := _own.get()) is not None:
         own.work()
 
 
 @contextmanager
 def idle() -> Iterator[None]:
-    """Around a wait for others: it may last as long as it likes."""
+    """Idle: not watched."""
     own = _own.get()
     if own is None:
         yield
         return
-    own.rest()
+    own.idle()
     try:
         yield
     finally:
@@ -70,12 +70,12 @@ class Heartbeat:
     """The stages of one run, from their start to their end."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Know of no stage yet. `clock` gives seconds from any origin."""
+        """Begin without stages. `clock` gives seconds from any origin."""
         self._clock = clock
         self._beats: dict[str, _Beat] = {}
 
     async def follow(self, stage: str, work: Coroutine[object, object, T], *, limit: float = STUCK_AFTER) -> T:
-        """Run a stage's `work` as the whole of a task; it must get on every `limit` seconds, or be at rest."""
+        """Run a stage's `work` as the whole of a task; it must make progress every `limit` seconds, or be idle."""
         own = self._beats[stage] = _Beat(self._clock, limit)
         _own.set(own)
         try:
@@ -84,6 +84,6 @@ class Heartbeat:
             del self._beats[stage]
 
     def stuck(self) -> dict[str, float]:
-        """Return the stages that should have got on by now, and how many seconds ago they last did."""
+        """Return the stages that are overdue, with the seconds since their last progress."""
         now = self._clock()
         return {stage: now - own.since for stage, own in list(self._beats.items()) if now > own.due}

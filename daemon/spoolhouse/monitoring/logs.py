@@ -1,8 +1,8 @@
-"""Logs: one line an event on standard error, JSON unless a terminal reads it.
+"""Logs: one line per event on standard error, JSON unless it is a terminal.
 
 An event's name is a stable snake_case word, its data stands in keys: `log.info("file_settled", path=…, rows=…)`.
-Whatever the data holds (names that are no UTF-8, escape sequences, bytes, NaN, a password), the line can be rendered,
-is one line, moves no cursor, and shows no secret.
+Whatever the data holds (names that are no UTF-8, escape sequences, bytes, NaN, a password), the event is one line,
+moves no cursor, and shows no secret.
 """
 
 import json
@@ -23,7 +23,7 @@ _DEEPEST = 8
 _FIRST_KEYS = ("timestamp", "level", "event")
 
 _REPEAT_THEMSELVES = ("asynch", "clickhouse_driver")
-"""Libraries that log what they raise as well: we report what is raised."""
+"""Libraries that also log the exceptions they raise; we report those ourselves."""
 
 Format = Literal["auto", "json", "console"]
 
@@ -31,8 +31,8 @@ Format = Literal["auto", "json", "console"]
 def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[str] = ()) -> None:
     """Set up logging for the whole process; a later call replaces an earlier one.
 
-    `level` is the least important one that is written; libraries' own logs and warnings pass from `warning` up, as
-    the event `library_message`. `secrets` are the values that must not appear.
+    `level` is the least important level that is written; logs and warnings of libraries pass from `warning` up, as the
+    event `library_message`. `secrets` are values that must not appear.
     """
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     processors: list[Processor] = [
@@ -43,7 +43,7 @@ def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[
         Plain(secrets),
     ]
     if console:
-        # Only a terminal gets colours: a file that was asked for `console` is for reading too.
+        # Only a terminal gets colours: `console` output to a file is for reading too.
         processors += [_escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
     else:
         processors.append(_to_json)
@@ -62,10 +62,10 @@ def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[
 
 
 class StandardError:
-    """Writes lines to what `sys.stderr` is at that moment: a live display replaces it while it is shown."""
+    """Writes lines to the `sys.stderr` of the moment: a live display replaces it while it is shown."""
 
     def __init__(self, *_names: str) -> None:
-        """Take the names that `get_logger` was given; an event's own name says enough."""
+        """Ignore the names of `get_logger`; an event's own name is enough."""
 
     def msg(self, line: str) -> None:
         """Write one line; a log that cannot be written (a full disk, a closed pipe) stops no work."""
@@ -79,16 +79,16 @@ class StandardError:
 
 
 class Plain:
-    """A processor: makes every value text, a number, true, false, null, or a list or object of these; hides secrets."""
+    """A processor that turns values into text, numbers, true, false, null, lists or objects; hides secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """Hide `secrets`, also as a URL would spell them."""
+        """Hide `secrets`, also in their URL-encoded form."""
         spellings = {spelling for secret in secrets if secret for spelling in (secret, quote(secret, safe=""))}
         # The longest first: one may be part of another.
         self._secrets = sorted(spellings, key=len, reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Return the event with plain values, its three own keys first."""
+        """Return the event with plain values; timestamp, level and event come first."""
         first = {key: self._plain(event.pop(key), 0) for key in _FIRST_KEYS if key in event}
         return {**first, **{self._text(key): self._plain(value, 0) for key, value in event.items()}}
 
@@ -113,12 +113,12 @@ class Plain:
 
 
 def shown(text: str | PurePath) -> str:
-    """Return what may come from data, a name or a server as one line that a terminal shows, and does not obey."""
+    """Return text from data, a name or a server as one line that cannot control a terminal."""
     return one_line(printable(text))
 
 
 def printable(name: str | PurePath) -> str:
-    """Return a name as text that is valid UTF-8: bytes that were none, and lone surrogates, become escapes."""
+    """Return a name as valid UTF-8: other bytes, and lone surrogates, become escapes."""
     text = str(name)
     try:
         text.encode()
@@ -155,7 +155,7 @@ def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 class _Forward(logging.Handler):
-    """Passes on what libraries log."""
+    """Forwards the log records of libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,8 +1,8 @@
-"""Every metric, in one place: `config/metrics.md` lists them for people, and a test keeps the two the same.
+"""Every metric, in one place: `config/metrics.md` lists them for people, and a test compares the two.
 
-Stages count batches, files and pieces, never single events. What is a state and not a count (held tables, ages) is
-looked at when somebody asks, by `figures.py`. A label's values are few: declared types and tables, ClickHouse's error
-codes, our own reasons; nothing that an event or a file's name could make up.
+Stages count batches, files and pieces, never single events. `status_reporter` updates gauges of a state (held tables,
+ages) on each request. A label has few values: declared types and tables, ClickHouse's error codes, our own reasons;
+never text from an event or a file's name.
 """
 
 import sys
@@ -32,23 +32,23 @@ BYTES = Counter(
 REJECTS = Counter("spoolhouse_rejects_total", "Rejected lines, by reason.", ["reason"])
 PROJECT_MISMATCHES = Counter(
     "spoolhouse_project_mismatches_total",
-    "Lines whose project is not that of their folder and that were taken all the same (spool.project).",
+    "Lines whose project is not that of their folder and that were ingested all the same (spool.project).",
 )
 
 ODD_TIMES = Counter(
     "spoolhouse_odd_times_total",
-    "Lines of events that are older than their table keeps them (expired), or lie more than a day ahead (future), and "
-    "that were taken all the same (spool.expired, spool.future).",
+    "Lines of events that are older than their table's TTL (expired), or more than a day ahead (future), and "
+    "that were ingested all the same (spool.expired, spool.future).",
     ["time"],
 )
 
-# Backlog: what waits, here and on the way.
+# Backlog: pending and claimed files.
 
 PENDING_FILES = Gauge("spoolhouse_pending_files", "Files that wait in the spool, as the last scan found them.")
 PENDING_BYTES = Gauge("spoolhouse_pending_bytes", "Bytes that wait in the spool, as the last scan found them.")
 NOT_TAKEN = Gauge(
     "spoolhouse_not_taken",
-    "Files and folders that lie in the spool and are not taken, as the last scan found them; the log says why.",
+    "Files and folders in the spool that are not ingested, as the last scan found them; the log says why.",
 )
 OLDEST_PENDING = Gauge(
     "spoolhouse_oldest_pending_age_seconds",
@@ -62,10 +62,10 @@ IN_FLIGHT = Gauge(
 PAUSED = Gauge("spoolhouse_paused", "1 while the spool is paused (spoolhouse pause): nothing new is claimed; else 0.")
 UNMOVABLE_FILES = Gauge(
     "spoolhouse_unmovable_files",
-    "Files whose rows have landed and that cannot be moved as things are (permissions, a full disk).",
+    "Files whose rows have landed and that cannot be moved now (permissions, a full disk).",
 )
 HELD_INSTANCES = Gauge(
-    "spoolhouse_held_homes",
+    "spoolhouse_held_instances",
     "Folders of dead instances that cannot be adopted: claimed files without a readable journal.",
 )
 
@@ -112,10 +112,10 @@ FAILOVERS = Counter("spoolhouse_failovers_total", "Changes of the host of clickh
 ADOPTIONS = Counter("spoolhouse_adoptions_total", "Folders of dead instances that were taken over.")
 LOOP_LAG = Histogram(
     "spoolhouse_event_loop_lag_seconds",
-    "By how much the event loop was late, looked at 50 times a second.",
+    "The delay of the event loop, measured 50 times a second.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
-STUCK_STAGES = Gauge("spoolhouse_stuck_stages", "Stages that work and do not get on, as /livez says.")
+STUCK_STAGES = Gauge("spoolhouse_stuck_stages", "Stages that work and make no progress, as /livez says.")
 BUILD = Gauge("spoolhouse_build_info", "Always 1; the labels say what runs.", ["version", "python"])
 BUILD.labels(__version__, sys.version.split()[0]).set(1)
 

@@ -1,10 +1,10 @@
-"""Every setting, its unit, its default and its reason. `configuration.load` reads them from their sources.
+"""Every setting, its unit, its default and its reason. `sources.load` reads them from their sources.
 
-The docstring below a setting is what users read: `reference` renders it into config/spoolhouse.toml and
+The docstring below a setting is for users: `reference` renders it into config/spoolhouse.toml and
 docs/configuration.md, and `spoolhouse config` prints it.
 
-All of it is frozen, and unknown names are refused at every level. `Settings(...)` itself reads nothing but its
-arguments: a value made in a test does not depend on the machine's environment.
+All settings are frozen, and unknown names are refused at every level. `Settings(...)` itself reads only its arguments:
+a value made in a test does not depend on the machine's environment.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     @property
     def durable(self) -> bool:
-        """Whether rows are to survive a power loss of the server: they must where the file that they came in goes."""
+        """Whether rows must survive a power loss of the server: always where the daemon deletes their files."""
         return self.clickhouse.durable or self.spool.delete_after_process
 
     def secrets(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What all groups of settings share: how one is declared, and the kinds of values that recur."""
+"""The base of all groups of settings, and their common types of values."""
 
 from typing import Annotated, TypeVar
 
@@ -12,14 +12,14 @@ MIB = 1024 * 1024
 
 
 def number(value: object) -> object:
-    """Refuse true and false where a number is meant: Python would take them for 1 and 0."""
+    """Refuse true and false as numbers: Python would take them for 1 and 0."""
     if isinstance(value, bool):
         raise PydanticCustomError("not_a_number", "true and false are no numbers")
     return value
 
 
 RELOADABLE = object()
-"""Marks the declaration of a setting that a running daemon takes over from its file (SIGHUP); others need a restart."""
+"""Marks a setting that a running daemon reloads from its file (SIGHUP); others need a restart."""
 Live = Annotated[T, RELOADABLE]
 
 Seconds = Annotated[float, BeforeValidator(number), Field(gt=0, le=YEAR, allow_inf_nan=False)]

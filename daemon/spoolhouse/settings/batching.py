@@ -8,7 +8,7 @@ from spoolhouse.settings.base import MIB, Count, Group, Live, Seconds, Size, num
 
 
 class BatchSettings(Group):
-    """How much is sent together: rows per insert decide the speed, these bounds decide the memory."""
+    """The size of batches: rows per insert decide the speed, these bounds the memory."""
 
     max_files: Live[Count] = 2000
     """Files of one shipment; small ones are joined, because an insert of 1 000 rows costs six times the work per row
@@ -18,15 +18,15 @@ class BatchSettings(Group):
     max_rows: Live[Annotated[Count, Field(le=500_000)]] = 500_000
     """Rows of one insert; more would be two blocks, and then a retry could lose or double rows."""
     max_insert_bytes: Live[Annotated[Size, Field(le=128_000_000)]] = ByteSize(128_000_000)
-    """Bytes of one insert as it is sent; bounded for the same reason."""
+    """Bytes of one insert on the wire; bounded for the same reason."""
     side_bytes: Live[Size] = ByteSize(24 * MIB)
     """Bytes of rows for other tables that a shipment may collect in memory beside its own table's."""
     linger: Live[Seconds] = 0.2
-    """Seconds that a shipment which is not full waits for more files."""
+    """Seconds that a shipment waits for more files before it is full."""
 
 
 class WorkerSettings(Group):
-    """How much happens at once."""
+    """The degree of concurrency."""
 
     decoders: Annotated[Count, Field(le=64)] = 2
     """Shipments read at once. Lines are validated in one thread (it holds the interpreter), so more gain little."""
@@ -37,16 +37,16 @@ class WorkerSettings(Group):
 
 
 class RetrySettings(Group):
-    """How long to wait before a transient error is tried again; each wait is random up to a doubling bound."""
+    """The wait before a transient error is retried; each wait is random up to a doubling bound."""
 
     first: Live[Seconds] = 0.2
     """Seconds of the first bound."""
     cap: Live[Seconds] = 30.0
-    """Seconds of the last bound: how late, at most, a recovered server is noticed."""
+    """Seconds of the last bound: the longest delay until a recovered server is noticed."""
 
 
 class RejectSettings(Group):
-    """When rows that ClickHouse refuses are rejected one by one, and when they are too many to be an accident."""
+    """Limits for rows that ClickHouse refuses: single ones are rejected, many are no accident."""
 
     max_ratio: Live[Annotated[float, BeforeValidator(number), Field(ge=0, le=1)]] = 0.1
     """The share of a batch that may be refused and rejected. Above it the batch is held until a person acts: then the
@@ -56,15 +56,15 @@ class RejectSettings(Group):
 
 
 class ShutdownSettings(Group):
-    """How a stop goes."""
+    """The stop of a daemon."""
 
     grace: Live[Seconds] = 25.0
-    """Seconds to finish what is claimed after SIGTERM; below the 30 s after which container runtimes kill. What waits
-    for a person, or for a ClickHouse that is away, stays in the journal: the next start goes on with it."""
+    """Seconds to finish claimed files after SIGTERM; below the 30 s after which container runtimes kill. Shipments that
+    wait for a person, or for a ClickHouse that is away, stay in the journal: the next start continues with them."""
 
 
 class AdoptSettings(Group):
-    """How the work of instances that died is found."""
+    """Taking over the work of dead instances."""
 
     interval: Live[Seconds] = 10.0
-    """Seconds between two scans for instance folders whose owner is gone."""
+    """Seconds between two scans for instance folders without an owner."""

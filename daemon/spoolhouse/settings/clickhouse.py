@@ -1,4 +1,4 @@
-"""Where the rows go."""
+"""The server, the database and its tables."""
 
 import re
 from collections.abc import Mapping
@@ -21,21 +21,21 @@ _LONGEST_NAME = 64
 
 
 class ClickHouseSettings(Group):
-    """Where the rows go, and as which user."""
+    """The server, the user and the tables."""
 
     url: str = "clickhouse://localhost:9000"
     """The scheme picks the driver: `clickhouse` is the native protocol and `http` is HTTP (`clickhouses`, `https`: over
     TLS), `chdb:///folder` is ClickHouse embedded in this process, `clickhouse+aioch` is the native protocol in threads.
     A user, password and database in it (`clickhouse://user:password@host/name`) set those settings. Several hosts
     (`clickhouse://a:9000,b:9000`) are replicas of the same tables: when one is away, the next takes over. A batch that
-    may be on the one that is away waits for it: remove a host from the URL only once it is gone for good."""
+    may be on an absent host waits for it: remove a host from the URL only once it is gone for good."""
     username: str = Field(default="default", min_length=1)
-    """ClickHouse's own name for the user that every installation has."""
+    """The default is the user that every installation has."""
     password: SecretStr | None = Field(default=None, examples=["secret"])
-    """Better given by `password_file`: the environment and the command line of a process can be read by others."""
+    """Better use `password_file`: other users can read the environment and the command line of a process."""
     password_file: Path | None = Field(default=None, examples=["/run/secrets/clickhouse_password"])
-    """A file that holds the password; a newline at its end is not part of it. Where nothing gives a password, the
-    systemd credential `clickhouse_password` is used."""
+    """A file that holds the password; a newline at its end is not part of it. Without any password, the systemd
+    credential `clickhouse_password` is used."""
     database: str = "default"
     """Created by `migrate` if it is missing."""
     table_prefix: str = "mastra_admin_"
@@ -44,46 +44,46 @@ class ClickHouseSettings(Group):
     migrate: bool = True
     """Bring the schema up to date at start, so that a first run needs no second command."""
     cluster: str | None = Field(default=None, examples=["main"])
-    """The name of a cluster in the server's configuration (`remote_servers`). Rows are then kept in tables
+    """The name of a cluster in the server's configuration (`remote_servers`). Rows are then stored in tables
     `{table_prefix}local_*` on each shard, and the plain names stand for all shards. Set it before the first migrate:
-    tables that are there are not moved."""
+    existing tables are not moved."""
     keeper: bool = True
     """The cluster has ClickHouse Keeper (and the macros shard and replica): tables are replicated, and one migrate
-    changes all servers. Without, migrate each server: a daemon does it for the one that it writes to."""
+    changes all servers. Without it, migrate each server: a daemon migrates only its own."""
     distributed_inserts: bool = False
-    """Insert through the Distributed tables, which send each trace to its shard, instead of into the local tables of
-    the server in `url`, which is faster. It has no effect without a cluster. Let the spool run empty before you change
-    it."""
+    """Insert through the Distributed tables, which send each trace to its shard, instead of directly into the local
+    tables of the server in `url`, which is faster. It has no effect without a cluster. Let the spool run empty before
+    you change it."""
     durable: bool = False
     """Have the server sync rows to its disk before it acknowledges them, so that its power loss loses none: inserts
     take longer. It is a setting of the tables, which migrate changes. `spool.delete_after_process` implies it."""
     connect_timeout: Seconds = 10.0
-    """Seconds until a server that does not answer counts as unreachable."""
+    """Seconds until a silent server counts as unreachable."""
     timeout: Seconds = 300.0
     """Seconds that one statement may take; an insert of half a million rows into a busy server takes tens."""
 
     compression: Literal["none", "lz4", "zstd"] = "none"
-    """How rows are compressed on their way to the server: `lz4` saves time between two machines and costs time on one;
+    """Compression of rows on their way to the server: `lz4` saves time between two machines and costs time on one;
     `zstd` is for a slow network. Not for chdb."""
     tls_ca: Path | None = Field(default=None, examples=["/etc/spoolhouse/ca.pem"])
-    """A file with the certificates of the authorities to trust, in place of the system's."""
+    """A file with the certificates of the trusted authorities, in place of the system's."""
     tls_cert: Path | None = Field(default=None, examples=["/etc/spoolhouse/client.pem"])
     """A file with the client certificate (and perhaps its key) that the server asks for."""
     tls_key: Path | None = Field(default=None, examples=["/etc/spoolhouse/client.key"])
-    """The key of `tls_cert`, without a password, where that file does not hold it."""
+    """The key of `tls_cert`, without a password, if that file does not hold it."""
     tls_verify: bool = True
     """Whether the server's certificate is verified; without that, anybody on the network path can read the rows."""
 
     @model_validator(mode="before")
     @classmethod
-    def _take_url_apart(cls, data: object) -> object:
-        """Move user, password and database from the URL to their settings, which win over it: then it can be shown."""
+    def _split_url(cls, data: object) -> object:
+        """Move user, password and database from the URL to their settings, which override it."""
         if not isinstance(data, Mapping) or not isinstance(url := data.get("url"), str):
             return data
         try:
             of_each = [urlsplit(one) for one in urls_of(url)]
         except ValueError:
-            return data  # _check_url says what is wrong with it
+            return data  # _check_url reports the fault
         parts = of_each[0]
         if parts.scheme == "chdb":
             return data
@@ -103,14 +103,14 @@ class ClickHouseSettings(Group):
 
     @property
     def shards(self) -> Shards | None:
-        """What inserts have to know of the cluster."""
+        """The shards for inserts; None without a cluster."""
         if self.cluster is None:
             return None
         return Shards(cluster=self.cluster, prefix=self.table_prefix, through=self.distributed_inserts)
 
     @property
     def insert_prefix(self) -> str:
-        """What the names of the tables begin with that rows are sent to."""
+        """The prefix of the tables that rows are sent to."""
         own_shard = self.cluster is not None and not self.distributed_inserts
         return self.table_prefix + (LOCAL if own_shard else "")
 
@@ -167,7 +167,7 @@ class ClickHouseSettings(Group):
 
 
 def _is_whole(url: str) -> bool:
-    """Tell whether a URL of one host says where to find it, and no more than that."""
+    """Return whether a URL of one host names the host, and nothing beyond a port and a database."""
     try:
         parts = urlsplit(url)
         # Reading .port raises ValueError above 65535.

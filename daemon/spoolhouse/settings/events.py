@@ -1,4 +1,4 @@
-"""Which event types there are, besides the built-in ones."""
+"""The event types besides the built-in ones."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from spoolhouse.settings.base import Group, Live
 
 
 class EventsSettings(Group):
-    """Event types of your own."""
+    """Your own event types."""
 
     folder: Live[Path | None] = Field(default=None, examples=["/etc/spoolhouse/events"])
-    """A folder of `*.toml` files, each of which declares an event type, with its table; `config/events` holds an
+    """A folder of `*.toml` files, each of which declares an event type with its table; `config/events` holds an
     example. A reload reads them again."""

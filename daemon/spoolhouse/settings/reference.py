@@ -1,6 +1,6 @@
 """All settings as text: the annotated settings file, and the page of the documentation.
 
-Both are rendered from the declarations (name, default, docstring, `Live`), so neither can differ from them.
+Both are rendered from the declarations (name, default, docstring, `Live`), so they cannot differ from them.
 """
 
 import ast
@@ -68,7 +68,7 @@ def as_toml() -> str:
 
 
 def as_markdown() -> str:
-    """Return the same as a page, with a table for each group."""
+    """Return the page of the documentation, with a table for each group."""
     return _MARKDOWN_HEAD + "".join(_markdown_table(name, group) for name, group in _groups().items())
 
 

@@ -1,4 +1,4 @@
-"""What operators see: HTTP and logs."""
+"""The daemon's HTTP server and its log."""
 
 from string import ascii_letters, digits
 from typing import Literal
@@ -16,18 +16,18 @@ class HttpSettings(Group):
 
     listen: str = "127.0.0.1:9464"
     """Address and port. Port 0 takes a free one; `off` serves nothing. There is no password: everybody who reaches it
-    sees the names of files and why lines were rejected. If the default port is in use (a second instance on one host),
-    a free one is taken; a port that was set and is in use is an error. `spoolhouse status` finds either. With `--once`
-    it is served only if this is set, and then a port in use is replaced by a free one, too."""
+    sees the names of files and the reasons of rejected lines. If the default port is in use (a second instance on one
+    host), a free one is taken; a configured port that is in use is an error. `spoolhouse status` finds either. With
+    `--once` it is served only if this is set, and then a port in use is replaced by a free one, too."""
 
     allowed_hosts: str = ""
-    """Names, with commas between them, by which the daemon may be asked besides localhost, an address and that of
-    `listen`: "spool.example, spoolhouse". Others get 421, so that no page in somebody's browser can read along by a
-    name of its own that leads here; /livez answers to all."""
+    """Host names of the daemon, with commas between them, besides localhost, any address and the host of `listen`:
+    "spool.example, spoolhouse". A request for another name gets 421, so that no page in a browser can read along under
+    a name that it made point here; /livez answers to all."""
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that are answered to, in lower case."""
+        """The accepted host names, in lower case."""
         own = () if self.address is None else (self.address[0],)
         return frozenset(name.strip().rstrip(".").lower() for name in (*self.allowed_hosts.split(","), *own)) - {""}
 
@@ -60,7 +60,7 @@ class HttpSettings(Group):
 
 
 class LogSettings(Group):
-    """What is logged to standard error."""
+    """The log on standard error."""
 
     level: Live[Literal["debug", "info", "warning", "error"]] = "info"
     """The least important level that is written."""

@@ -1,8 +1,8 @@
-"""Where settings come from: flags, the environment, a TOML file, defaults; the first one that gives a value wins.
+"""The sources of settings: flags, the environment, a TOML file, defaults; the first one with a value wins.
 
-The environment says `SPOOLHOUSE_CLICKHOUSE__URL` for `clickhouse.url`. The file is that of `--config`, else that of
-`SPOOLHOUSE_CONFIG` (empty: no file), else `/etc/spoolhouse/spoolhouse.toml` where it exists. Unknown names are refused
-in every source, so that a slip of the pen never becomes a silent default.
+In the environment `clickhouse.url` is `SPOOLHOUSE_CLICKHOUSE__URL`. The file is that of `--config`, else that of
+`SPOOLHOUSE_CONFIG` (empty: no file), else `/etc/spoolhouse/spoolhouse.toml` if it exists. Unknown names are refused in
+every source, so that a typing error never becomes a silent default.
 """
 
 import difflib
@@ -46,9 +46,9 @@ Groups = Mapping[str, Mapping[str, object]]
 def load(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> Settings:
     """Read all sources and return the settings.
 
-    `flags` maps dotted names (`spool.max_line`) to what the command line said; None is what it left out. `config` is
-    the file of `--config`. Raises BadSettingError: it names each field that is wrong, where its value came from and
-    what is accepted, and never shows a secret.
+    `flags` maps dotted names (`spool.max_line`) to values of the command line, None for an absent flag. `config` is the
+    file of `--config`. Raises BadSettingError: it names each wrong field, the source of its value and the accepted
+    values, and never shows a secret.
     """
     sources: dict[str, Groups] = {
         "the command line": _by_group({name: value for name, value in (flags or {}).items() if value is not None}),
@@ -62,7 +62,7 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        # Not chained: pydantic keeps what was given, secrets included.
+        # Not chained: pydantic keeps the input, secrets included.
         raise BadSettingError("; ".join(_complaint(detail, origin) for detail in error.errors())) from None
 
 
@@ -75,7 +75,7 @@ def _by_group(flags: Mapping[str, object]) -> Groups:
 
 
 def _merge(sources: Mapping[str, Groups]) -> tuple[dict[str, dict[str, object]], dict[str, str]]:
-    """Return the values by group, and for each dotted name the source that its value came from."""
+    """Return the values by group, and the source of each value by dotted name."""
     merged: dict[str, dict[str, object]] = {}
     origin: dict[str, str] = {}
     for source, groups in sources.items():
@@ -138,7 +138,7 @@ def _read_toml(path: Path) -> Groups:
 
 
 def _password(clickhouse: Mapping[str, object]) -> str | None:
-    """Return the password that a file holds, or None where there is no such file or the settings say it themselves."""
+    """Return the password from a file, or None if no file is named or the settings hold the password."""
     path = clickhouse.get("password_file")
     if isinstance(path, str | Path) and path != "":
         return _read_secret(Path(path))
@@ -164,12 +164,12 @@ def _read_secret(path: Path) -> str:
 
 
 def _complaint(detail: ErrorDetails, origin: Mapping[str, str]) -> str:
-    """Say which setting is wrong, what was given (never a secret) and what is accepted, in one line."""
+    """Return one line with the wrong setting, its value (never a secret) and the accepted values."""
     dotted = ".".join(str(part) for part in detail["loc"])
     names = Settings.names()
     source = origin.get(dotted, origin.get("clickhouse.url", "the defaults"))  # the URL may hold user and database
     if dotted not in names:
-        # What stands under a misspelt name may be a secret all the same: it is not repeated.
+        # The value under a misspelt name may be a secret: it is not repeated.
         nearest = _nearest(dotted, names if "." in dotted else Settings.model_fields)
         return f"{dotted}: no such setting (from {source}){nearest}"
     accepted = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else _accepted(names[dotted])

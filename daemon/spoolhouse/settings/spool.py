@@ -1,4 +1,4 @@
-"""Which files are ingested, and how long they are kept afterwards."""
+"""The ingested files, and how long they are kept."""
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -10,31 +10,32 @@ from spoolhouse.settings.base import MIB, YEAR, Group, Live, Reserve, Seconds, S
 
 
 class SpoolSettings(Group):
-    """Which folder is watched, and when a file counts as complete."""
+    """The watched folder, and when a file in it is complete."""
 
     storage_type: Literal["local"] = "local"
-    """Where the spool lives; `local` is a folder that this machine has mounted."""
+    """The kind of the spool's storage; `local` is a folder that this machine has mounted."""
     storage_path: Path | None = Field(default=None, examples=["/var/spool/spoolhouse"])
     """The folder that holds the spool. `ingest` needs it; there is no safe guess."""
     base_path: str = "observability"
     """The spool inside `storage_path`; may be empty."""
     poll_interval_ms: Live[int] = Field(default=10_000, gt=0, le=int(YEAR * 1000))
-    """Milliseconds between two scans. The watcher reports new files at once; the scan finds what it missed."""
+    """Milliseconds between two scans. The watcher reports new files at once; the scan finds the files that it missed.
+    """
     quiet: Live[Seconds] = 0.3
     """Seconds without a change of size or time before a file counts as complete."""
     torn_after: Live[Seconds] = 10.0
     """Seconds that an unterminated last line may wait for its end before it is rejected."""
     append_watch: Live[Seconds] = 60.0
-    """Seconds after a file's claim in which bytes that its writer still appends are ingested too."""
+    """Seconds after a file's claim in which appended bytes are ingested too."""
     max_line: Live[Size] = ByteSize(16 * MIB)
     """Bytes of the longest line that is accepted; it bounds the memory that one line can cost."""
     read_error_wait: Live[Seconds] = 300.0
-    """Seconds that a claimed file is tried again whose disk gives a read error, before what could be read of it lands
-    and it goes to `failed/`. A shortage of descriptors or memory is waited out, however long it lasts."""
+    """Seconds that a claimed file is retried after a read error of the disk. Then its readable lines land, and it goes
+    to `failed/`. A shortage of descriptors or memory is waited out, however long it lasts."""
     project: Live[Literal["trust", "warn", "reject"]] = "warn"
     """Policy for an event whose project is not its folder's: accept it, accept it with a warning, or reject it."""
     expired: Live[Literal["trust", "warn", "reject"]] = "warn"
-    """Policy for an event that is older than its table's TTL, which ClickHouse would delete silently."""
+    """Policy for an event older than its table's TTL, which ClickHouse would delete silently."""
     future: Live[Literal["trust", "warn", "reject"]] = "warn"
     """Policy for an event that is more than a day in the future: a clock is wrong, or a unit."""
     project_id: Live[str | None] = Field(default=None, examples=["shop"])
@@ -45,13 +46,13 @@ class SpoolSettings(Group):
     min_free_inodes: Live[Annotated[int, BeforeValidator(number), Field(ge=0)]] = 1000
     """Inodes that must stay free, where the file system counts them. 0 switches it off."""
     delete_after_process: bool = False
-    """Delete a file after its last row is acknowledged, in place of moving it to `processed/`. A file that alone
-    holds the bytes of rejected lines is kept there. A restart takes this setting over: only a start makes sure that the
-    tables sync their rows, see `clickhouse.durable`."""
+    """Delete a file after its last row is acknowledged, instead of moving it to `processed/`. A file that alone holds
+    the bytes of rejected lines is kept there. It changes with a restart: only a start makes sure that the tables sync
+    their rows, see `clickhouse.durable`."""
 
     @property
     def root(self) -> Path:
-        """The folder that is watched; BadSettingError if no `storage_path` was given."""
+        """The watched folder; BadSettingError without a `storage_path`."""
         if self.storage_path is None:
             raise BadSettingError(
                 "spool.storage_path: not given; accepted: the folder that holds the spool (--file-storage-path)"
@@ -87,15 +88,15 @@ class SpoolSettings(Group):
 
 
 class RetentionSettings(Group):
-    """How long `processed/` is kept. Without a limit, which is the default, no file is deleted."""
+    """The lifetime of `processed/`. Without a limit, which is the default, no file is deleted."""
 
     max_age_days: Live[
         Annotated[float, BeforeValidator(number), Field(gt=0, le=36_500, allow_inf_nan=False)] | None
     ] = Field(default=None, examples=[14])
-    """Days that a file is kept after it was moved there, or last written to."""
+    """Days that a file is kept after its move there, or its last change."""
     max_bytes: Live[Annotated[ByteSize, BeforeValidator(number), Field(gt=0)] | None] = Field(
         default=None, examples=["100GiB"]
     )
-    """Bytes that all `processed/` folders of the spool may hold together; beyond that the oldest files are deleted."""
+    """Bytes of all `processed/` folders of the spool together; beyond that the oldest files are deleted."""
     interval: Live[Seconds] = 600.0
     """Seconds between two scans of `processed/`, where there is a limit."""

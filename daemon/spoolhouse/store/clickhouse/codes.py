@@ -1,7 +1,7 @@
-"""ClickHouse's error codes, each with the decision that it asks of us. The one place where errors are classified.
+"""ClickHouse's error codes, each with the decision that it asks for. The one place where errors are classified.
 
-Transient: send it again, with the same token. Data: the rows are at fault, find which. Operator: hold, and say what a
-person can do. A code that is not listed is operator: rows are never thrown away over an error that nobody understood.
+Transient: send it again, with the same token. Data: the rows are at fault, find them. Operator: hold, with a hint for a
+person. An unlisted code is operator: no row is rejected over an error that nobody understood.
 """
 
 import re
@@ -21,15 +21,15 @@ _TOO_WIDE = re.compile(r"Too many partitions for single INSERT block")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What one code means for us."""
+    """The meaning of one code."""
 
     decision: type[StoreError]
     reason: str
-    """A few words that stand before the server's own."""
+    """A few words before the server's own."""
     hint: str = ""
-    """What a person can do, naming the setting; empty where there is nothing to do but wait."""
+    """An action for a person, naming the setting; empty where waiting is enough."""
     late: bool = False
-    """It can come after a part was already committed: part of the insert may be in the table."""
+    """It can come after a part was committed: some of the insert may be in the table."""
 
 
 def _transient(reason: str, hint: str = "", *, late: bool = True) -> Meaning:
@@ -81,7 +81,7 @@ CODES: dict[int, Meaning] = {
     410: _transient("a server further on does not answer"),
     519: _transient("no replica of a shard answers"),
     904: _transient("too many shards are away"),
-    # The server has too much to do.
+    # The server is overloaded.
     159: _transient("the server ran out of its time limit"),
     160: _transient("the server found it too slow"),
     173: _transient("the server has no memory left", _MEMORY),
@@ -176,7 +176,7 @@ CODES: dict[int, Meaning] = {
     901: _transient("the distributed cache failed"),
     903: _transient("the distributed cache failed"),
     999: _transient("Keeper failed", _KEEPER),
-    # What the server did not classify itself. A full disk comes as 1001, too.
+    # Errors that the server did not classify. A full disk comes as 1001, too.
     1000: _transient("the server failed"),
     1001: _transient("the server failed", _DISK),
     1002: _transient("the server failed"),
@@ -208,7 +208,7 @@ CODES: dict[int, Meaning] = {
     675: _data("an address cannot be parsed"),
     676: _data("an address cannot be parsed"),
     691: _data("a value is not among those of its column"),
-    # What only a person can mend. First: the table is not the one that was declared.
+    # Only a person can fix these. First: the table differs from its declaration.
     8: _operator("a column is missing", _MIGRATE),
     10: _operator("a column is missing", _MIGRATE),
     43: _operator("a column has another type", _DIFFERS),
@@ -293,24 +293,24 @@ _UNKNOWN = _operator("ClickHouse refused", "see the message", late=True)
 
 
 def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
-    """Return the exception that fits ClickHouse's `code`; `message` is the server's own text, in any form.
+    """Return the exception for ClickHouse's `code`; `message` is the server's own text, in any form.
 
-    `ambiguous`: the driver cannot tell whether the statement was carried out. It is also set here for codes that can
-    come after a part was committed, and for every error of a materialized view: the table has the rows by then. Such
-    an error is never the rows' fault as far as the table goes, so it is the operator's, unless it will pass.
+    `ambiguous`: the driver does not know whether the statement was executed. It is also set here for codes that can
+    come after a part was committed, and for every error of a materialized view: the table has the rows by then, so
+    they are not at fault, and the error is the operator's, unless it will pass.
     """
     meaning = CODES.get(code, _UNKNOWN)
     words = first_line(message)
     decision, hint = meaning.decision, meaning.hint
     in_view = _VIEW in message
     if in_view and decision is RejectedDataError:
-        decision, hint = OperatorError, "mend the materialized view, or its target; the table itself has the rows"
+        decision, hint = OperatorError, "fix the materialized view, or its target; the table itself has the rows"
     elif _TOO_WIDE.search(message) and not in_view:
-        # Said before anything is written. Cut in two until each part is narrow enough, which a single row is.
+        # Comes before anything is written. The batch is halved until each half has few enough partitions: one row does.
         return RejectedDataError(f"the insert has too many partitions: {words}", code=code, ambiguous=ambiguous)
     elif decision is RejectedDataError and code != _UNKNOWN_CHOICE and _CONVERSION.search(message):
-        # The value could be read as what the declaration says, and the column is of another type: it would refuse the
-        # values of all other rows, too, and not one of them is at fault.
+        # The value fits the declaration, but the column has another type: it refuses the values of all rows, and none
+        # of them is at fault.
         decision, hint = OperatorError, _DIFFERS
     if code == 497 and (found := _GRANT.search(message)):  # noqa: PLR2004  # ACCESS_DENIED, see CODES
         hint = f"GRANT {found['grant']} to the user of clickhouse.username"
@@ -324,9 +324,9 @@ def error(code: int, message: str, *, ambiguous: bool = False) -> StoreError:
 
 
 def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> StoreError:
-    """Return the exception for a conversation that could not begin, or broke; `where` is an address as `shown`.
+    """Return the exception for a connection that failed or broke; `where` is an address as `shown`.
 
-    That passes, unless it is a certificate that we do not trust.
+    It is transient, unless a certificate is not trusted.
     """
     causes = [problem]
     while causes[-1].__cause__ is not None:
@@ -346,14 +346,13 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
     words = first_line(str(root)) or type(root).__name__
     hint = "check clickhouse.url, and that the server runs"
     if where.startswith(("clickhouses", "https")):
-        # With TLS 1.3 a client that shows no certificate is refused after it believes to be connected, and may see
-        # nothing but a reset.
+        # TLS 1.3 refuses a client without a certificate only after its handshake: the client may see a mere reset.
         hint += "; it may want a client certificate (clickhouse.tls_cert)"
     return UnreachableError(f"no answer from {where}: {words}", ambiguous=ambiguous, hint=hint)
 
 
 def first_line(message: str) -> str:
-    """Return the server's text as one line of bearable length, without the code and the version that frame it."""
+    """Return the server's text as one line of limited length, without the code and the version around it."""
     line = message.strip().partition("\n")[0].partition(": while executing ")[0].strip()
     line = re.sub(r"^Code: (\d+|None)\. ", "", line)
     line = re.sub(r"^(DB::Exception: )+", "", line)
