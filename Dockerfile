@@ -5,7 +5,7 @@
 #
 # config/compose.yaml is a quick start with a ClickHouse and a producer. --build-arg EXTRAS=embedded adds ClickHouse itself (chdb://), about 1 GB.
 # The process is PID 1, so the signal of `docker stop` arrives; it drains within shutdown.grace (25 s), and Docker waits
-# 10 s unless --stop-timeout says more. Killed before it is through, it loses nothing: the next start goes on from there.
+# 10 s unless --stop-timeout is longer. A kill before the end loses nothing: the next start continues.
 
 ARG PYTHON=3.13-slim
 
@@ -25,22 +25,22 @@ RUN python -m venv --without-pip /opt/spoolhouse && \
     find /opt/spoolhouse -name '*.c' -delete
 
 FROM docker.io/library/python:${PYTHON}
-# Nothing that installs is left to whoever breaks in.
+# An intruder finds no installer.
 RUN rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/ensurepip /usr/local/bin/pip* && \
     mkdir /spool && chown 10001:10001 /spool
 COPY --from=build /opt/spoolhouse /opt/spoolhouse
-# The health check asks where http.listen says, on loopback where that is every address. 0.0.0.0:9464 is for a
-# published port, Prometheus, or the probes of Kubernetes.
+# The health check connects to http.listen, or to loopback if that is every address. 0.0.0.0:9464 is for a published
+# port, Prometheus, or the probes of Kubernetes.
 ENV PATH=/opt/spoolhouse/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     SPOOLHOUSE_SPOOL__STORAGE_PATH=/spool \
     SPOOLHOUSE_SPOOL__BASE_PATH= \
     SPOOLHOUSE_HTTP__LISTEN=127.0.0.1:9464
-# By number, so that runAsNonRoot can tell. Whoever writes into the spool needs the same number, or the same group.
+# By number, so that runAsNonRoot can check it. Producers need the same user or group to write into the spool.
 USER 10001:10001
 WORKDIR /spool
 VOLUME /spool
-# Healthy is a daemon whose stages get on. One that waits for ClickHouse is: a restart would not bring it back.
+# Healthy means that the stages make progress, or wait for ClickHouse: a restart would not bring it back.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import os, urllib.request as r; at = os.environ['SPOOLHOUSE_HTTP__LISTEN'].replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]'); at == 'off' or r.urlopen(f'http://{at}/livez', timeout=4)"]
 ENTRYPOINT ["spoolhouse"]

@@ -1,10 +1,10 @@
-# `make` alone says what there is.
+# `make` alone lists the targets.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The first that really starts: a version manager can leave a `python3.11` that only complains.
+# The first that starts: a version manager can leave a `python3.11` that only prints an error.
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ ROOTFS ?=
 ##@ To use it
 
 .PHONY: run
-# The URL may hold a password, which has no place in a list of processes: it goes through the environment.
+# The URL may hold a password, and a list of processes must not show it: it goes through the environment.
 run: export SPOOLHOUSE_CLICKHOUSE__URL := $(or $(URL),chdb://$(CURDIR)/var/clickhouse)
 run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded ClickHouse (URL=clickhouse://… uses a server)
 	@mkdir -p var/spool
@@ -57,12 +57,12 @@ check: $(VENV)/.stamp-dev ## Lint, format and types, changing nothing
 	@$(BIN)/mypy
 
 .PHONY: format
-format: $(VENV)/.stamp-dev ## Format, and mend what the linter can mend
+format: $(VENV)/.stamp-dev ## Format, and fix what the linter can fix
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
 .PHONY: check-unit
-check-unit: ## Let systemd look at its unit: no complaint, and an exposure under 2.0 (needs systemd 252)
+check-unit: ## Have systemd verify its unit: no warning, and an exposure under 2.0 (needs systemd 252)
 	@set -o pipefail; root=$$(mktemp -d) && trap 'rm -rf "$$root"' EXIT && \
 	  sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' systemd/spoolhouse.service > "$$root/spoolhouse.service" && \
 	  systemd-analyze verify --recursive-errors=no "$$root/spoolhouse.service" && \

@@ -76,7 +76,7 @@ def with_reasons(*reasons: Trouble) -> Status:
         (
             replace(with_reasons(HELD), liveness=Liveness(alive=False, stuck={"settle": 400.4})),
             "stuck",
-            "stages do not get on: settle for 400 s; a restart is safe",
+            "stages make no progress: settle for 400 s; a restart is safe",
         ),
         (replace(WELL, readiness=Readiness(ready=False, state="stopping", reasons=[])), "stopping", None),
         (
@@ -137,4 +137,4 @@ def test_the_live_view_adds_what_moves() -> None:
 
 @pytest.mark.parametrize("url", ["", "http://", "http://host:99999", "http://[", "nonsense", "7"])
 def test_what_a_folder_announces_may_be_nonsense(url: str) -> None:
-    assert fetch(url) == "that is no URL"
+    assert fetch(url) == "not a URL"
