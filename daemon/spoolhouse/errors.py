@@ -52,8 +52,12 @@ class UnreachableError(TransientError):
     """No server answers, the connection broke, or the server lost its Keeper: another server may do better."""
 
 
-class UnfetchedError(TransientError):
-    """Another replica has rows that this one has not fetched yet: absent rows may still come."""
+class AwayError(TransientError):
+    """One server has, or may have, something of a batch, and cannot be asked: this batch waits, others go on."""
+
+
+class TooLargeError(TransientError):
+    """The server has no memory for a batch of which nothing has landed: a smaller one may land."""
 
 
 class RejectedDataError(StoreError):

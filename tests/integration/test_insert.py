@@ -34,6 +34,7 @@ from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
+from spoolhouse.store.clickhouse.store import ClickHouseStore
 from tests.engine import Database
 from tests.process.daemon import lines
 from tests.process.inputs import span
@@ -90,10 +91,7 @@ class Stage:
         driver = prepare.open_driver(settings)
         instances = {"own": self.instance}
         self.inserter = Inserter(
-            driver,
-            prefix=PREFIX,
-            fingerprint=self.fingerprint,
-            instances=instances,
+            ClickHouseStore(driver, prefix=PREFIX, fingerprint=self.fingerprint),
             health=self.health,
             retry_policy=RetryPolicy(first=0.01, cap=0.1),
             bisector=RowBisector(

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "spool": {"events", "decode", "monitoring"},
     "store": {"events", "decode", "monitoring", "spool", "recover", "retry"},
     "export": {"events", "decode", "spool"},
-    "pipeline": {"events", "decode", "monitoring", "spool", "store", "retry"},
+    "pipeline": {"events", "decode", "monitoring", "spool", "retry"},
     "recover": {"events", "decode", "monitoring", "settings", "spool"},
     "doctor": {"events", "decode", "monitoring", "settings", "spool", "store", "pipeline", "service"},
     "service": {"events", "decode", "monitoring", "settings", "spool", "store", "pipeline", "retry"},

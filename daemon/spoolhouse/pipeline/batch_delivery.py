@@ -1,24 +1,19 @@
-"""One batch on its way: what of it is still to be sent, and what was found out."""
+"""One batch on its way: whole at first, cut up once a row of it is refused, landed in the end.
 
-from collections import deque
+Whether something of it may have landed already is the store's to know (`BatchToLand.memory`).
+"""
+
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spoolhouse.decode.rows import Rows
-from spoolhouse.errors import OperatorError, StoreError
-from spoolhouse.events.declaration import Table
-from spoolhouse.failpoints import reach
+from spoolhouse.errors import OperatorError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.pipeline.messages import Batch
 from spoolhouse.retry import Retries
+from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.row_ranges import RowRange, SplitRange, cover, overlap
-from spoolhouse.store.clickhouse.driver import Driver, RowsInsert
-from spoolhouse.store.clickhouse.landing.presence import partitions_of
-
-_NO_MEMORY = frozenset({173, 241, 777, 778})
-"""ClickHouse's codes for a statement that needs more memory than it may have, or than there is."""
-_SHORTAGES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,138 +24,153 @@ class RejectLimits:
     min_rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The batch is sent as one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The batch was cut up, as the journal knows: its parts are sent one by one. None is pending in the end."""
+
+    pending: tuple[RowRange, ...]
+    """The parts that are still to be sent, in their order."""
+    landed: tuple[RowRange, ...] = ()
+    refused: tuple[SplitRange, ...] = ()
+    stopped: RejectLimits | None = None
+    """More rows were refused than these limits allow: while they are in force, the next refusal holds the batch."""
+
+    def land(self) -> "Split":
+        """Return what is left after the next part has landed."""
+        return replace(self, pending=self.pending[1:], landed=(*self.landed, self.pending[0]), stopped=None)
+
+    def refuse(self, refusal: str) -> "Split":
+        """Return what is left after the one row of the next part was refused for good."""
+        refused = SplitRange(part=self.pending[0], refusal=refusal)
+        return replace(self, pending=self.pending[1:], refused=(*self.refused, refused))
+
+    def reconsider(self, limits: RejectLimits) -> "Split":
+        """Return the batch with all refused rows pending again: they were more than `limits` allow."""
+        again = tuple(cut.part for cut in self.refused)
+        return replace(self, pending=(*self.pending, *again), refused=(), stopped=limits)
+
+    def halve(self) -> "Split":
+        """Return the batch with the next part cut in two. Its own other half comes first: good rows land soon."""
+        whole, *others = self.pending
+        halves, first, rest = whole.halves(), tuple(others[:1]), tuple(others[1:])
+        if first and first[0].first == whole.end and 0 <= first[0].rows - whole.rows <= 1:
+            return replace(self, pending=(*first, *halves, *rest))
+        return replace(self, pending=(*halves, *first, *rest))
+
+    def covers(self, total: int) -> bool:
+        """Tell whether the parts are all rows of a batch of `total` rows, each once."""
+        return cover([*self.pending, *self.landed, *(cut.part for cut in self.refused)], total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """The store has all rows but those that it refuses; what is left is to reject these, and to acknowledge."""
+
+    landed: tuple[RowRange, ...] = ()
+    """The parts of a batch that was cut up."""
+    refused: tuple[SplitRange, ...] = ()
+
+    @property
+    def parts(self) -> tuple[RowRange, ...]:
+        """Return the parts of a batch that was cut up; one without rows if all of it was refused."""
+        if not self.refused and len(self.landed) <= 1:
+            return ()
+        return self.landed or (RowRange(first=0, end=0),)
+
+
 @dataclass(slots=True, kw_only=True)
 class BatchDelivery:
-    """A batch, as a whole or, once ClickHouse has refused a row of it, in parts."""
+    """A batch, and how far it is."""
 
     batch: Batch
     table: str
     """The table's full name."""
     retries: Retries
-    live: bool = True
-    """The rows come from decode as it works; from the second attempt on they are read again."""
-    doubtful: bool
-    """Something of what comes next may be in ClickHouse already."""
-    lost_tokens: int = 0
-    """Tokens of what comes next that ClickHouse knew without having a row."""
-    pending: deque[RowRange] | None = None
-    """The parts that are still to be sent; None for a batch that is whole."""
-    landed: list[RowRange] = field(default_factory=list)
-    refused: list[SplitRange] = field(default_factory=list)
-    stopped: "RejectLimits | None" = None
-    """So many rows were refused that a person has to look: the next refusal holds the batch at once, if that is still
-    what is tolerated."""
-    server: Driver | None = None
-    """Which server was tried last: while there is doubt, the one that may have something of what comes next."""
+    state: Whole | Split | Landed = field(default_factory=Whole)
     waits: bool = False
     """It was put aside until a server is back, while others go on."""
-    short_of_memory: int = 0
-    """How often the server had no memory for what comes next."""
-    in_view: bool = False
-    """The last attempt met an error of a view: the token is sent again, for that view."""
+    is_live: bool = True
+    """The rows come from decode as it works; from the second attempt on they are read again."""
+    to_land: BatchToLand = field(init=False)
+    """What is sent next."""
 
-    def resume(self, cuts: Sequence[SplitRange]) -> None:
-        """Go on with the parts that an earlier attempt has made of the batch; none: it is whole."""
-        if cuts:
-            self.discard_live()
-            self.pending = deque(cut.part for cut in cuts if not cut.refusal)
-            self.refused = [cut for cut in cuts if cut.refusal]
+    def __post_init__(self) -> None:
+        """Begin with the batch as a whole."""
+        self.to_land = self._next_to_land()
 
     @property
     def part(self) -> RowRange | None:
-        """What comes next; None is the batch as a whole."""
-        return self.pending[0] if self.pending else None
+        """What is sent next; None is the batch as a whole."""
+        return self.state.pending[0] if isinstance(self.state, Split) else None
 
-    @property
-    def is_complete(self) -> bool:
-        """Tell whether all parts have landed or are refused."""
-        return self.pending is not None and not self.pending
+    def become(self, state: Split | Landed) -> None:
+        """Go on with what comes next."""
+        if isinstance(state, Split) and not state.pending:
+            state = Landed(landed=state.landed, refused=state.refused)
+        self.state = state
+        self.retries.succeeded()
+        self.to_land = self._next_to_land()
 
-    @property
-    def batch_id(self) -> str:
-        """The id that the rows carry which come next."""
-        return self.batch.id if self.part is None else self.part.id(self.batch.id)
+    def landed(self) -> None:
+        """Go on after what was sent has landed."""
+        self.become(self.state.land() if isinstance(self.state, Split) else Landed())
 
-    def insert(self) -> RowsInsert:
-        """Return the insert of what comes next."""
-        return RowsInsert(
-            table=self.table,
-            columns=self.batch.table.columns,
-            batch_id=self.batch_id,
-            token=self.batch_id if not self.lost_tokens else f"{self.batch_id}~{self.lost_tokens}",
-            clock_ms=self.batch.shipment.clock_ms,
-        )
+    def resume(self, cuts: Sequence[SplitRange]) -> None:
+        """Go on with the parts that an earlier process has made of the batch; none: it is whole."""
+        if cuts:
+            self.discard_live()
+            pending = tuple(cut.part for cut in cuts if not cut.refusal)
+            self.become(Split(pending=pending, refused=tuple(cut for cut in cuts if cut.refusal)))
 
-    @asynccontextmanager
-    async def rows(self) -> AsyncGenerator[AsyncIterator[Rows]]:
-        """Open the rows of what comes next; what is read for them is closed in the end, however far they were read."""
-        if self.live and self.part is None:
-            self.live = False
-            yield self.batch.live
-            return
-        self.discard_live()
-        again = self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
-        async with aclosing(again) as rows:
-            yield rows
-
-    def divide(self, whole: RowRange, halves: tuple[RowRange, RowRange]) -> None:
-        """Go on with the halves of what came next. Its own other half is tried first: what is good lands soon."""
-        self.pending = self.pending or deque([whole])
-        self.next()
-        other = self.part
-        is_first_half = other is not None and other.first == whole.end and 0 <= other.rows - whole.rows <= 1
-        at = 1 if is_first_half else 0
-        for half in reversed(halves):
-            self.pending.insert(at, half)
+    async def split(self) -> Split:
+        """Return the batch as parts: one that is whole is a single part."""
+        if isinstance(self.state, Split):
+            return self.state
+        with heartbeat.idle():
+            total = await self.batch.count
+        return Split(pending=(RowRange(first=0, end=total),))
 
     def discard_live(self) -> None:
-        """Say that the rows are not taken as they come."""
-        self.live = False
+        """Take no rows as they come from decode: they are read again."""
+        self.is_live = False
         self.batch.live.close()
-
-    def parts(self) -> tuple[RowRange, ...]:
-        """Return the parts that have landed of a batch that was cut up; one without rows if all of it was refused."""
-        if not self.refused and len(self.landed) <= 1:
-            return ()
-        return tuple(self.landed) or (RowRange(first=0, end=0),)
 
     async def expect_all_rows(self) -> None:
         """Raise `OperatorError` if the parts of a batch that was cut up are not all the rows that it has now."""
-        if self.pending is None:
+        if not isinstance(self.state, Split):
             return
         with heartbeat.idle():
             total = await self.batch.count
-        if not cover([*self.pending, *self.landed, *(cut.part for cut in self.refused)], total):
+        if not self.state.covers(total):
             raise OperatorError(
                 f"batch {self.batch.id} was cut up and holds another number of rows now: {total}",
                 hint="put its claimed files back as they were, or let the version that claimed them finish them",
             )
 
-    def failed(self, error: StoreError) -> None:
-        """Note how an attempt at what comes next has failed."""
+    def _next_to_land(self) -> BatchToLand:
+        batch, part = self.batch, self.part
+        batch_id = batch.id if part is None else part.id(batch.id)
+        return BatchToLand(id=batch_id, table=batch.table, shipment=batch.shipment, rows=self._rows)
+
+    @asynccontextmanager
+    async def _rows(self) -> AsyncGenerator[AsyncIterator[Rows]]:
+        """Open the rows of what is sent next; in the end all is closed, however far they were read."""
+        if self.is_live and self.part is None:
+            self.is_live = False
+            try:
+                yield self.batch.live
+            finally:
+                self.batch.live.close()
+            return
         self.discard_live()
-        self.doubtful = self.doubtful or error.ambiguous
-        self.in_view = error.in_view
-        self.short_of_memory += error.code in _NO_MEMORY and not error.in_view
-
-    @property
-    def is_too_large(self) -> bool:
-        """Tell whether the server has had no memory for what comes next so often that it may have some for less."""
-        return self.short_of_memory >= _SHORTAGES
-
-    def next(self, *, landed: bool = False) -> None:
-        """Go on to the next part, after this one has `landed`, or was refused."""
-        if landed:
-            self.stopped = None
-            if self.part is not None:
-                self.landed.append(self.part)
-        self.pending = self.pending or deque()
-        if self.pending:
-            self.pending.popleft()
-        self.retries.succeeded()
-        self.doubtful, self.lost_tokens, self.in_view = self.batch.shipment.replay, 0, False
-        self.short_of_memory = 0
-        self.server = None
+        again = self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
+        async with aclosing(again) as rows:
+            yield rows
 
 
 async def _only(rows: AsyncGenerator[Rows], part: RowRange) -> AsyncGenerator[Rows]:
@@ -172,25 +182,3 @@ async def _only(rows: AsyncGenerator[Rows], part: RowRange) -> AsyncGenerator[Ro
             before += piece.count
             if own is not None:
                 yield own
-
-
-class CountedRows(AsyncIterator[Rows]):
-    """Rows that are counted as they pass; where that is asked for, it is noted which partitions they belong to."""
-
-    def __init__(self, rows: AsyncIterator[Rows], table: Table, *, closely: bool) -> None:
-        """Watch `rows` of `table`; `closely`: note their partitions."""
-        self._rows = rows
-        self._table = table
-        self._closely = closely
-        self.count = 0
-        self.partitions: set[str] = set()
-
-    async def __anext__(self) -> Rows:
-        """Return the next piece."""
-        rows = await anext(self._rows)
-        heartbeat.beat()  # a batch may be read through without being sent
-        reach("insert.sending")
-        self.count += rows.count
-        if self._closely:
-            self.partitions |= partitions_of(rows, self._table)
-        return rows

@@ -5,8 +5,8 @@ under the new ids, and the old id is never used again: a crash between two halve
 of the complaint by then.
 """
 
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +16,14 @@ import structlog
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
 from spoolhouse.failpoints import reach
-from spoolhouse.monitoring import heartbeat, recent_activity
-from spoolhouse.pipeline.batch_delivery import BatchDelivery, RejectLimits
+from spoolhouse.monitoring import recent_activity
+from spoolhouse.pipeline.batch_delivery import BatchDelivery, RejectLimits, Split
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Batch
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.reject_file import RejectFile, Source
-from spoolhouse.spool.row_ranges import RowRange, SplitRange
+from spoolhouse.spool.row_ranges import SplitRange
 
 log = structlog.get_logger(__name__)
 
@@ -50,71 +50,63 @@ class RowBisector:
 
         Raises `OperatorError` if too much of what is known of the batch is refused: then nothing of it is rejected.
         """
-        batch = delivery.batch
-        with heartbeat.idle():
-            total = await batch.count
-        if delivery.stopped == self.reject_limits:
+        batch, state, limits = delivery.batch, await delivery.split(), self.reject_limits
+        if state.stopped == limits:
             raise self._fault(delivery, error)
-        whole = delivery.part or RowRange(first=0, end=total)
-        if whole.rows > 1:
-            await self._halve(delivery, whole)
+        part = state.pending[0]
+        if part.rows > 1:
+            await self._halve(delivery, state)
             return
         instance = self.instances[batch.shipment.instance]
         journal, keep = instance.journal, partial(self.disk.persist, instance.folder)
-        refused = len(delivery.refused) + 1
-        known = refused + sum(part.rows for part in delivery.landed)
-        if refused > max(self.reject_limits.min_rows, known * self.reject_limits.max_ratio):
+        refused = len(state.refused) + 1
+        known = refused + sum(landed.rows for landed in state.landed)
+        if refused > max(limits.min_rows, known * limits.max_ratio):
             await keep(partial(journal.reconsider, batch.id))
-            delivery.stopped = self.reject_limits
-            again = [cut.part for cut in delivery.refused]
-            delivery.pending = deque([*(delivery.pending or [whole]), *again])
-            delivery.refused.clear()
+            # What is sent next keeps its id: the journal knows of no other.
+            delivery.state = state.reconsider(limits)
             raise self._fault(delivery, error)
         refusal = f"ClickHouse code {error.code}: {error.message}"
-        await keep(partial(journal.refuse, batch.shipment.id, batch.id, whole, refusal))
-        log.warning("row_refused", batch=batch.id, row=whole.first, code=error.code, error=error.message)
-        delivery.refused.append(SplitRange(part=whole, refusal=refusal))
-        delivery.next()
+        await keep(partial(journal.refuse, batch.shipment.id, batch.id, part, refusal))
+        log.warning("row_refused", batch=batch.id, row=part.first, code=error.code, error=error.message)
+        delivery.become(state.refuse(refusal))
 
-    async def lighten(self, delivery: BatchDelivery) -> bool:
-        """Cut what the server has no memory for in two; return false if it is small enough to be waited for.
+    async def lighten(self, delivery: BatchDelivery) -> None:
+        """Cut what the server has no memory for in two, unless it is small enough to be waited for.
 
         Nothing of it may have landed.
         """
-        with heartbeat.idle():
-            total = await delivery.batch.count
-        whole = delivery.part or RowRange(first=0, end=total)
-        if whole.rows < _FEW_ROWS:
-            return False
-        log.warning("batch_divided", batch=delivery.batch_id, rows=whole.rows)
-        await self._halve(delivery, whole)
-        return True
+        state = await delivery.split()
+        if state.pending[0].rows < _FEW_ROWS:
+            delivery.to_land.may_be_cut = False
+            return
+        log.warning("batch_divided", batch=delivery.to_land.id, rows=state.pending[0].rows)
+        await self._halve(delivery, state)
 
-    async def _halve(self, delivery: BatchDelivery, whole: RowRange) -> None:
-        batch, halves = delivery.batch, whole.halves()
+    async def _halve(self, delivery: BatchDelivery, state: Split) -> None:
+        batch, whole = delivery.batch, state.pending[0]
         instance = self.instances[batch.shipment.instance]
-        cut = partial(instance.journal.cut, batch.shipment.id, batch.id, whole, halves)
+        cut = partial(instance.journal.cut, batch.shipment.id, batch.id, whole, whole.halves())
         await self.disk.persist(instance.folder, cut)
-        delivery.divide(whole, halves)
+        delivery.become(state.halve())
 
     def _fault(self, delivery: BatchDelivery, error: RejectedDataError) -> OperatorError:
         return OperatorError(
             f"too many rows of {delivery.table} are refused, beyond reject.max_ratio: {error.message}",
             code=error.code,
-            hint="mend the table; or raise reject.max_ratio, to reject them all",
+            hint="correct the table; or raise reject.max_ratio, to reject them all",
         )
 
-    async def reject(self, delivery: BatchDelivery) -> tuple[dict[int, int], dict[int, int]]:
+    async def reject(self, batch: Batch, refused: Sequence[SplitRange]) -> tuple[dict[int, int], dict[int, int]]:
         """Write the refused rows' lines to `rejected/`, durably.
 
         Return how many there are of each file, by number, and how many of these could not be kept there.
         Raises `OperatorError` if they are not found there any more: then nothing is written.
         """
-        if not delivery.refused:
+        if not refused:
             return {}, {}
-        batch = delivery.batch
         instance = self.instances[batch.shipment.instance]
-        refusals = {cut.part.first: cut.refusal for cut in delivery.refused}
+        refusals = {cut.part.first: cut.refusal for cut in refused}
         counts, left_out = Counter[int](), Counter[int]()
         # Its own file: the shipment's is written anew by each replay, which knows of these only in the end.
         keep = partial(self.disk.persist, instance.spool / layout.REJECTED, about="rows that ClickHouse refused")

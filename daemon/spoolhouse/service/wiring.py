@@ -35,6 +35,7 @@ from spoolhouse.spool.shipment import Packer, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.landing.ledger_write import LedgerWriter
+from spoolhouse.store.clickhouse.store import ClickHouseStore
 
 _PLACES = 500
 _NEWS = 1000
@@ -82,6 +83,7 @@ class Stages:
     adopter: Adopter = field(init=False)
     claimer: Claimer = field(init=False)
     reader: ShipmentReader = field(init=False)
+    store: ClickHouseStore = field(init=False)
     inserter: Inserter = field(init=False)
     ledger: LedgerWriter = field(init=False)
     settler: Settler = field(init=False)
@@ -99,6 +101,12 @@ class Stages:
         self.claimer = self._claimer()
         self.reader = ShipmentReader(
             self.instances, self.events, self.claimer.options.fingerprint, self.executor, self.disk
+        )
+        self.store = ClickHouseStore(
+            self.driver,
+            prefix=self._insert_prefix,
+            shards=self.settings.clickhouse.shards,
+            fingerprint=self.claimer.options.fingerprint,
         )
         self.inserter = self._inserter()
         self.ledger = LedgerWriter(
@@ -161,11 +169,7 @@ class Stages:
 
     def _inserter(self) -> Inserter:
         return Inserter(
-            self.driver,
-            prefix=self._insert_prefix,
-            shards=self.settings.clickhouse.shards,
-            fingerprint=self.claimer.options.fingerprint,
-            instances=self.instances,
+            self.store,
             health=self.health,
             retry_policy=options.retry_policy(self.settings, once=self.once),
             bisector=RowBisector(
@@ -187,10 +191,11 @@ class Stages:
         self.disk.retry_policy = self.ledger.retry_policy = retry_policy
         self.disk.least, self.disk.read_wait = options.min_free(settings), settings.spool.read_error_wait
         self.inserter.pace(retry_policy)
+        self.store.pace(first=retry_policy.first, cap=retry_policy.cap)
         self.claimer.options = options.options(settings, events)
         self.claimer.packer.packing = options.packing(settings)
         self.inserter.bisector.reject_limits = options.reject_limits(settings)
-        self.inserter.fingerprint = self.claimer.options.fingerprint
+        self.store.fingerprint = self.claimer.options.fingerprint
         if changed:
             self.reader.versions.follow(events, self.claimer.options.fingerprint)
         self.wake.set()

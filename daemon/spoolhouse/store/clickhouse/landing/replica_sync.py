@@ -7,7 +7,7 @@ token with "done" all the same. So what is not found on one proves nothing, unle
 import asyncio
 from collections.abc import Collection
 
-from spoolhouse.errors import UnfetchedError
+from spoolhouse.errors import AwayError
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.quoting import identifier
 
@@ -26,7 +26,7 @@ LIMIT 1
 
 
 async def sync_replica(driver: Driver, tables: Collection[str]) -> None:
-    """Return once a server has every part of those of `tables` that replicate. Raises `UnfetchedError`, `StoreError`.
+    """Return once a server has every part of those of `tables` that replicate. Raises `AwayError`, `StoreError`.
 
     `tables` are names in the driver's database.
     """
@@ -41,8 +41,8 @@ async def sync_replica(driver: Driver, tables: Collection[str]) -> None:
             raise _unfetched(name) from error
 
 
-def _unfetched(name: object) -> UnfetchedError:
-    return UnfetchedError(
+def _unfetched(name: object) -> AwayError:
+    return AwayError(
         f"parts of {name} are on another replica, and not fetched yet",
         hint="let all replicas of it run; SYSTEM DROP REPLICA for one that is gone for good",
     )

@@ -1,0 +1,262 @@
+"""ClickHouse as the pipeline's store: a batch is sent with its token until ClickHouse has all of it, once.
+
+Promises: a token stands for the same rows, always; it prevents doubles, but proves nothing, so that after an attempt
+without a clean answer, and on every replay, the batch is looked up, and only the missing part of it is sent.
+"""
+
+import time
+from copy import copy
+from dataclasses import dataclass, replace
+
+import structlog
+
+from spoolhouse.errors import (
+    AwayError,
+    OperatorError,
+    RejectedDataError,
+    StoreError,
+    TooLargeError,
+    UnreachableError,
+)
+from spoolhouse.events.declaration import Table
+from spoolhouse.events.naming import Shards
+from spoolhouse.failpoints import reach
+from spoolhouse.monitoring import heartbeat, metrics
+from spoolhouse.spool.batch import BatchToLand
+from spoolhouse.store.clickhouse.driver import Driver, RowsInsert, Servers
+from spoolhouse.store.clickhouse.landing.counted_rows import CountedRows
+from spoolhouse.store.clickhouse.landing.presence import Found, find, objects, require_no_running_attempt
+from spoolhouse.store.clickhouse.landing.repair import Repairer
+from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
+from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched
+from spoolhouse.store.clickhouse.replicas import servers_of
+
+log = structlog.get_logger(__name__)
+
+_MOVES = 3
+"""How often a batch goes to another server at once, before that counts as trouble."""
+_NO_MEMORY = frozenset({173, 241, 777, 778})
+"""ClickHouse's codes for a statement that needs more memory than it may have, or than there is."""
+_SHORTAGES = 3
+"""How often the server may lack memory for a batch, before a smaller one is asked for."""
+_BACK = "let the host answer again; one that is gone for good: take it out of clickhouse.url, and restart"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Memory:
+    """What is known of a batch after the attempts at it so far."""
+
+    doubtful: bool
+    """Something of it may be in ClickHouse already."""
+    server: Driver | None = None
+    """The server of the last attempt: while there is doubt, the one that may have something of it."""
+    lost_tokens: int = 0
+    """Tokens of it that were acknowledged although no row was stored."""
+    in_view: bool = False
+    """The last attempt met an error of a view: the token is sent again, for that view."""
+    shortages: int = 0
+    """How often the server had no memory for it."""
+    moves: int = 0
+    """How often it went to another server at once."""
+
+    def failed(self, error: StoreError) -> None:
+        """Note how an attempt has failed."""
+        self.doubtful = self.doubtful or error.ambiguous
+        self.in_view = error.in_view
+        self.shortages += error.code in _NO_MEMORY and not error.in_view
+
+
+class ClickHouseStore:
+    """Lands batches through one driver; it satisfies `pipeline.ports.Store`."""
+
+    def __init__(self, driver: Driver, *, prefix: str, shards: Shards | None = None, fingerprint: str) -> None:
+        """Send through `driver` into tables whose names begin with `prefix`; `shards`: which are in a cluster."""
+        self._servers = servers_of(driver)
+        self._prefix = prefix
+        self._shards = shards
+        self.fingerprint = fingerprint
+        """Of the declarations in force; may be changed at any time."""
+
+    def pace(self, *, first: float, cap: float) -> None:
+        """Ask a server that is away again after pauses of these bounds."""
+        self._servers.pace(first=first, cap=cap)
+
+    def name(self, table: Table) -> str:
+        """Return the full name of the table that inserts go to."""
+        return self._prefix + table.name
+
+    async def land(self, batch: BatchToLand) -> None:
+        """Return once ClickHouse has all of a batch; see `pipeline.ports.Store`."""
+        memory = batch.memory if isinstance(batch.memory, _Memory) else _Memory(doubtful=batch.shipment.replay)
+        batch.memory = memory
+        landing = _Landing(self._servers, self._prefix, self._shards, self.fingerprint, batch, memory)
+        while True:
+            heartbeat.beat()
+            try:
+                refusal = await landing.attempt()
+            except StoreError as error:
+                memory.failed(error)
+                if isinstance(error, UnreachableError) and self._servers.is_split:
+                    if memory.doubtful:
+                        raise AwayError(error.message, code=error.code, hint=_BACK) from error
+                    if memory.moves < _MOVES:
+                        memory.moves += 1
+                        continue
+                if isinstance(error, RejectedDataError):
+                    # Something of the batch is there, under its id: it must not be cut up.
+                    raise OperatorError(error.message, code=error.code, hint=error.hint) from error
+                raise
+            if refusal is None:
+                return
+            # A copy: an error and a frame that keeps it would keep each other, and what the attempt has opened.
+            raise copy(refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class _Landing:
+    """One batch that lands, for one call of `land`."""
+
+    servers: Servers
+    prefix: str
+    shards: Shards | None
+    fingerprint: str
+    batch: BatchToLand
+    memory: _Memory
+
+    async def attempt(self) -> RejectedDataError | TooLargeError | None:
+        """Send the batch, or the missing part of it, once; return None if ClickHouse has it now.
+
+        Returned is why nothing of it landed, where it may be cut up. Raises `StoreError` for all else.
+        """
+        batch, memory = self.batch, self.memory
+        server = await self._server()
+        if memory.doubtful and not self._through:
+            await require_no_running_attempt(server, [batch.id], prefix=self.prefix, shards=self._elsewhere)
+            # A view that failed is not repaired from here: it gets the rows by the same token once more.
+            found = Found() if memory.in_view else await self._find(server)
+            if batch.shipment.replay and batch.shipment.fingerprint != self.fingerprint:
+                await self._expect_same_rows(server, found)
+            if found:
+                await self._complete(server, found)
+                return None
+            # No attempt runs, and nothing of it is there: so it may be cut up. One that has met a view is there.
+            if memory.shortages >= _SHORTAGES and not memory.in_view and batch.may_be_cut:
+                return TooLargeError("the server has no memory for the batch")
+        insert = self._insert()
+        try:
+            reach("insert.before_send")
+            rows = await self._send(server, insert)
+            reach("insert.answered")
+        except RejectedDataError as error:
+            # A token stands for the same rows: a batch of which anything is there must not be cut up.
+            if not await self._find(server):
+                return error
+            memory.doubtful = True
+            raise
+        log.debug("batch_inserted", batch=batch.id, rows=rows.count)
+        if memory.doubtful and rows.count and not self._through:
+            found = await self._find(server)
+            if not found and not memory.lost_tokens:
+                # Non-replicated tables log the token before the part is there: a server that dies between the two
+                # answers every repeat with "done", and has no row.
+                log.error("token_without_rows", batch=batch.id, token=insert.token)
+                memory.lost_tokens += 1
+                return await self.attempt()
+            await self._complete(server, found, rows.partitions)
+        return None
+
+    @property
+    def _through(self) -> bool:
+        """Tell whether rows go through Distributed tables: there tokens are enough."""
+        return self.shards is not None and self.shards.through
+
+    @property
+    def _elsewhere(self) -> Shards | None:
+        """Return on which shards the batch may be besides its server's.
+
+        On all, if another process had it before, or for a single host that may stand for many. Of several hosts it is
+        known which one has what this process sent: nobody has to wait for another.
+        """
+        is_known = self.servers.are_several and not self.batch.shipment.replay
+        return None if is_known else self.shards
+
+    def _insert(self) -> RowsInsert:
+        lost = self.memory.lost_tokens
+        return RowsInsert(
+            table=self.prefix + self.batch.table.name,
+            columns=self.batch.table.columns,
+            batch_id=self.batch.id,
+            token=self.batch.id if not lost else f"{self.batch.id}~{lost}",
+            clock_ms=self.batch.shipment.clock_ms,
+        )
+
+    async def _send(self, server: Driver, insert: RowsInsert) -> CountedRows:
+        async with self.batch.rows() as source:
+            rows = CountedRows(source, self.batch.table, closely=self.memory.doubtful)
+            began = time.monotonic()
+            await server.insert_rows(insert, rows)
+            metrics.INSERT_SECONDS.labels(insert.table).observe(time.monotonic() - began)
+            return rows
+
+    async def _server(self) -> Driver:
+        """Return the server for an attempt: while there is doubt the one that may have something, else any.
+
+        After a restart nobody knows which one that is: then all have to answer, and none may be at work on it still.
+        The server that is taken must have what the others have.
+        """
+        memory, batch = self.memory, self.batch
+        if memory.server is None or not memory.doubtful:
+            memory.server = await self.servers.pick()
+        server = memory.server
+        if memory.doubtful and self.servers.are_several and not self._through:
+            if batch.shipment.replay:
+                for other in await self.servers.others(server):
+                    await require_no_running_attempt(other, [batch.id], prefix=self.prefix, shards=self.shards)
+            await sync_replica(server, objects(batch.table, prefix=self.prefix))
+        return server
+
+    def _repairer(self, server: Driver) -> Repairer:
+        return Repairer(driver=server, prefix=self.prefix, shards=self.shards)
+
+    async def _find(self, server: Driver) -> Found:
+        found = await find(server, self.batch.table, [self.batch.id], prefix=self.prefix, shards=self._elsewhere)
+        reach("insert.looked")
+        return found
+
+    async def _complete(self, server: Driver, found: Found, partitions: set[str] | None = None) -> None:
+        """Bring the missing part of the batch to ClickHouse, which has some of it."""
+        batch, repairer = self.batch, self._repairer(server)
+        if partitions is None:
+            async with batch.rows() as source:
+                counted = CountedRows(source, batch.table, closely=True)
+                async for _ in counted:
+                    pass
+            partitions = counted.partitions
+        if not found.covers(partitions):
+            never_landed = bool(self.memory.lost_tokens) and not found
+            async with batch.rows() as rows:
+                await repairer.repair(batch.table, self._insert(), rows, found, never_landed=never_landed)
+        await repairer.drop_staging(batch.id)
+        if batch.shipment.replay:
+            # A process that was killed may have begun a repair on another server.
+            for other in await self.servers.others(server):
+                await replace(repairer, driver=other).drop_staging(batch.id)
+
+    async def _expect_same_rows(self, server: Driver, found: Found) -> None:
+        """Raise `OperatorError` if another version sent other rows under this id: presence proves nothing then."""
+        batch, insert = self.batch, self._insert()
+        async with batch.rows() as rows:
+            others = await count_mismatched(
+                self._repairer(server),
+                batch.table,
+                insert,
+                rows,
+                found=found.of(insert.table),
+                shipment=batch.shipment.id,
+            )
+        if others:
+            raise OperatorError(
+                f"shipment {batch.shipment.id} was journalled under other declarations, and {others} of its rows differ"
+                " from what they were sent as",
+                hint="let the version (and the event files) that claimed it finish it, then upgrade",
+            )
