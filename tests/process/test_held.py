@@ -31,8 +31,8 @@ def test_a_held_batch_costs_no_more_with_each_trial(database: Database, tmp_path
     # A file of several pieces: each trial has it open, and a piece of it in memory, when the server refuses.
     env = {"SPOOLHOUSE_RETRY__FIRST": "0.01", "SPOOLHOUSE_RETRY__CAP": "0.02"}
     with Daemon(url, tmp_path, "--no-migrate", env=env, installed=True) as daemon:
-        daemon.wait_for("clickhouse_unavailable", scope=SPANS, attempts=8)
+        daemon.wait_for("table_held", scope=SPANS, attempts=8)
         files, memory = open_files(daemon.pid), resident_bytes(daemon.pid)
-        daemon.wait_for("clickhouse_unavailable", scope=SPANS, attempts=TRIALS)
+        daemon.wait_for("table_held", scope=SPANS, attempts=TRIALS)
         assert open_files(daemon.pid) <= files + 8
         assert resident_bytes(daemon.pid) <= memory + 32 * MIB
