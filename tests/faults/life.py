@@ -30,19 +30,6 @@ QUICK = {
 }
 """A quick start and small waits: what a fault hits is a place, not a moment."""
 
-BY_COPY = "files.move@*=EXDEV"
-"""The archive is on another disk."""
-
-ALSO: Mapping[str, str] = {
-    "files.copy": BY_COPY,
-    "files.copying": BY_COPY,
-    "journal.copied": BY_COPY,
-    "files.copied": BY_COPY,
-    "files.copy_named": BY_COPY,
-    "files.copy_synced": BY_COPY,
-}
-"""What else must be armed for a place to be reached."""
-
 AFTER: Mapping[str, str] = {
     "home.before_release": "home.claimed",
     "home.released": "home.claimed",
@@ -55,7 +42,7 @@ AFTER: Mapping[str, str] = {
     "journal.cuts": "insert.answered",
     "adopt.moved": "settle.synced",
     "home.before_renaming_back": "insert.answered",
-    "mend.": "ledger.before_write",
+    "mend.": "settle.complete",
 }
 """Where an instance must have died before, for the next one to come by a place."""
 
@@ -83,8 +70,7 @@ LIFE = (
 
 def armed(place: str, action: str) -> dict[str, str]:
     """Return the environment of a daemon that meets `action` at `place`."""
-    traps = [f"{place}={action}", *filter(None, [ALSO.get(place.partition("@")[0])])]
-    return {**QUICK, **REFUSED.get(place, {}), **NEEDS.get(place, {}), VARIABLE: ",".join(traps)}
+    return {**QUICK, **REFUSED.get(place, {}), **NEEDS.get(place, {}), VARIABLE: f"{place}={action}"}
 
 
 def url_for(oracle: Oracle, place: str) -> str:
@@ -98,7 +84,7 @@ def lead_to(oracle: Oracle, place: str) -> bool:
     if place.startswith("mend."):
         # A file is a shipment: once this one is acknowledged there is something of it to lose.
         oracle.drop(12)
-        run_into(oracle, "ledger.before_write", "kill")
+        run_into(oracle, "settle.complete", "kill")
         oracle.lose_parts()
     elif first:
         die_at(oracle, first)

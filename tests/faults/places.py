@@ -29,9 +29,9 @@ def named_in(tree: ast.AST) -> Iterator[str]:
 
 
 STAGES = tuple(
-    PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "bisect", "settle", "adopt")
+    PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "bisect", "settle", "record", "adopt")
 )
-LANDING = tuple(PACKAGE / "store" / "clickhouse" / "landing" / f"{name}.py" for name in ("ledger_write", "repair"))
+LANDING = tuple(PACKAGE / "store" / "clickhouse" / "landing" / f"{name}.py" for name in ("repair",))
 DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
     for name in (

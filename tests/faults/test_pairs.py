@@ -52,7 +52,7 @@ EARLY = ("journal.shorten", "decode.shortened")
 """Only what ends early for good comes by there."""
 LATER = (
     *LIFE[LIFE.index("decode.step") :], "decode.batch", "decode.read", "rejects.rename", "decode.rejected",
-    "native.block_sent", "ledger.before_write", "settle.recorded_lineage", "journal.acknowledge", "journal.moving",
+    "native.block_sent", "ledger.before_write", "journal.acknowledge", "journal.moving",
     "files.move", "journal.moved",
 )  # fmt: skip
 SOME = (

@@ -10,7 +10,6 @@ import pytest
 
 from spoolhouse.failpoints import VARIABLE
 from tests.faults.life import (
-    ALSO,
     DELETING,
     LIFE,
     LONG,
@@ -35,7 +34,7 @@ pytestmark = pytest.mark.timeout(300)
 EACH = [
     place
     for place in places()
-    if place not in {*DELETING, *ALSO, *REFUSED} and not place.startswith(("mend.", "replay.", "archive."))
+    if place not in {*DELETING, *REFUSED} and not place.startswith(("mend.", "replay.", "archive."))
 ]
 SOME = ["home.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
 """Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""

@@ -26,7 +26,7 @@ from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
-from tests.integration.unrecorded import write_nothing
+from tests.integration.unrecorded import drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 STATS = FileStats(lines=1, rows={"spans": 1})
@@ -110,8 +110,7 @@ class _Neighbour:
             instances=self.instances,
             append_watch=self.append_watch,
             settle_options=settle_options,
-            record=write_nothing,
-            progress=Silent(),
+                progress=Silent(),
             disk=DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
             wake=asyncio.Event(),
         )  # fmt: skip
@@ -139,6 +138,7 @@ class _Neighbour:
             await news_in.send(Counted(shipment=shipment, batches=0, stats=stats))
         news_in.close()
         await self.settler.run(news)
+        drop_entries(self.instances.values())
 
     def close(self) -> None:
         for instance in self.instances.values():

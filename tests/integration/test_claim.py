@@ -28,7 +28,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Packer, Packing, Shipment
-from tests.integration.unrecorded import write_nothing
+from tests.integration.unrecorded import drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 ENOUGH = 30.0
@@ -111,7 +111,6 @@ class _Stage:
             instances={"own": self.instance},
             append_watch=self.append_watch,
             settle_options=settle_options,
-            record=write_nothing,
             progress=self.progress,
             disk=self.disk,
             wake=asyncio.Event(),
@@ -488,6 +487,7 @@ async def test_a_file_whose_watch_is_over_is_forgotten(spool: Path) -> None:
         destination = await stage.destination()
         await stage.expired()
     assert stage.instance.journal.load().files == ()
+    drop_entries([stage.instance])
     assert stage.instance.is_empty()
     assert destination.exists()
     stage.instance.close()
@@ -501,6 +501,7 @@ async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -
         destination.unlink()
         await stage.expired()
     assert stage.instance.journal.load().files == ()
+    drop_entries([stage.instance])
     assert stage.instance.is_empty()
     assert not destination.exists()
     stage.instance.close()

@@ -25,7 +25,7 @@ from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
-from tests.integration.unrecorded import write_nothing
+from tests.integration.unrecorded import drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 NOW_MS = 1_700_000_000_000
@@ -66,7 +66,6 @@ def _settler(
         instances={instance.id: instance for instance in instances},
         append_watch=AppendWatch(),
         settle_options=SettleOptions(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
-        record=write_nothing,
         progress=progress or Silent(),
         disk=disk or DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
         wake=asyncio.Event(),
@@ -117,6 +116,7 @@ async def _settle(settler: Settler, *news: News) -> None:
         await sender.send(item)
     sender.close()
     await settler.run(receiver)
+    drop_entries(settler.instances.values())
 
 
 def _files(spool: Path) -> dict[str, bytes]:
@@ -500,47 +500,20 @@ async def test_bytes_that_come_before_a_deletion_are_shipped(
     assert settler.outcome.files == 1
 
 
-async def test_a_move_to_another_disk_keeps_content_mode_and_time(
+async def test_a_folder_on_another_disk_is_refused_and_said(
     spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = os.urandom(3 << 20)
-    shipment = _plan(instance, "s", _claim(instance, content=content))
-    instance.path(1).chmod(0o640)
-    os.utime(instance.path(1), ns=(1, 1_600_000_000_123_456_789))
-    arm(monkeypatch, "files.move@*=EXDEV")
-    await _settle(_settler(instance), _counted(shipment))
-    target = spool / "span/p/processed/a.jsonl"
-    status = target.stat()
-    assert _files(spool) == {"span/p/processed/a.jsonl": content}
-    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o640, 1_600_000_000_123_456_789)
-    assert not any(path.is_file() for path in instance.claimed.rglob("*"))
-    assert instance.size(1) == len(content)
-
-
-async def test_bytes_that_come_during_a_move_to_another_disk_are_kept(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also by a writer that still has the old file open; the watch over the new one ships them."""
+    """Nothing is copied: the file stays claimed until `processed/` is where a rename leads to."""
     shipment = _plan(instance, "s", _claim(instance))
-    writer = instance.path(1).open("ab", buffering=0)
-    arm(monkeypatch, "files.move@*=EXDEV")
-    _at(monkeypatch, "files.copy_synced", lambda: writer.write(b"more\n"))
-    settler = _settler(instance)
-    await _settle(settler, _counted(shipment))
-    writer.close()
-    assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\nmore\n"}
-    assert instance.size(1) > instance.files[1].planned_to
-    assert settler.append_watch.next_due() is not None
-
-
-async def test_a_move_to_a_full_disk_leaves_the_file_whole(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shipment = _plan(instance, "s", _claim(instance))
-    arm(monkeypatch, "files.move@*=EXDEV,files.copying=ENOSPC")
+    arm(monkeypatch, "files.move@1=EXDEV")
     settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=0.001, cap=0.001)))
-    await _settle(settler, _counted(shipment))
-    assert _files(spool) == {}, "half a copy only takes room"
+    with capture_logs() as logs:
+        await _settle(settler, _counted(shipment))
+    (said,) = [entry for entry in logs if entry["event"] == "file_not_moved"]
+    assert said["error"] == "span/p/processed is on another disk than the spool"
+    assert said["hint"] == "move processed/ to the spool's file system"
+    assert settler.stuck["own", 1].reason == said["error"]
+    assert _files(spool) == {}
     assert instance.path(1).read_bytes() == b"{}\n"
     await _until_unstuck(settler)
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
@@ -576,3 +549,4 @@ async def _until_unstuck(settler: Settler, *news: News) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(settler.run(receiver))
         group.create_task(end())
+    drop_entries(settler.instances.values())

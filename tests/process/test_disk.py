@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database
-from tests.process.daemon import Daemon, drop, once
+from tests.process.daemon import Daemon, command, drop, once
 from tests.process.inputs import good
 
 SPANS = "mastra_admin_spans"
@@ -152,33 +152,23 @@ def test_wherever_the_disk_refuses_once_all_goes_on(place: str, database: Databa
     assert files(tmp_path) == [f"span/p{number}/processed/a.jsonl" for number in range(3)]
 
 
-@pytest.mark.parametrize("still_another_disk", [True, False])
-@pytest.mark.parametrize(
-    "place",
-    [
-        "files.move",
-        "files.copy",
-        "journal.copied",
-        "files.copy_synced",
-        "files.copied",
-        "settle.renamed",
-        "settle.moved",
-    ],
-)
-def test_a_kill_while_a_file_moves_to_another_disk_leaves_one(
-    place: str, still_another_disk: bool, database: Database, tmp_path: Path
-) -> None:
+def test_a_processed_folder_on_another_disk_keeps_the_file_claimed(database: Database, tmp_path: Path) -> None:
+    """The log and the status say why, other files settle, and a kill changes nothing: the next one moves it."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
-    traps = "files.move=kill" if place == "files.move" else f"files.move=EXDEV,{place}=kill"
-    code, daemon = once(database.native_url, tmp_path, env={**HASTE, FAILPOINTS: traps})
-    assert code == -signal.SIGKILL, daemon.told()
-    env = {**HASTE, FAILPOINTS: "files.move@*=EXDEV"} if still_another_disk else HASTE
-    code, daemon = once(database.native_url, tmp_path, env=env)
+    env = {**HASTE, FAILPOINTS: "files.move@1x1000=EXDEV"}
+    with Daemon(database.native_url, tmp_path, env=env, http="any port") as daemon:
+        [said, *_] = daemon.wait_for("file_not_moved")
+        assert said["error"] == "span/p/processed is on another disk than the spool"
+        assert said["hint"] == "move processed/ to the spool's file system"
+        backlog = json.loads(daemon.get("/status").body)["backlog"]
+        assert (backlog["unmovable_files"], backlog["unmovable_reason"]) == (1, said["error"])
+        shown = command("status", "--file-storage-path", str(tmp_path), "--base-path", "")
+        assert "is on another disk than the spool" in shown.stdout
+        daemon.kill()
+    assert [path.read_bytes() for path in in_flight(tmp_path)] == [good("p", 5)]
+    code, daemon = once(database.native_url, tmp_path, env=HASTE)
     assert code == 0, daemon.told()
-    assert not daemon.events("file_vanished")
     assert files(tmp_path) == ["span/p/processed/a.jsonl"]
-    assert (tmp_path / "span/p/processed/a.jsonl").read_bytes() == good("p", 5)
-    assert not in_flight(tmp_path)
     assert counts(database) == (5, 5)
 
 

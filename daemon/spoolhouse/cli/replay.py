@@ -129,6 +129,7 @@ async def _replay_rejected(
         selection = Selection(reasons=frozenset(reasons), places=frozenset(places))
         rejects = await asyncio.to_thread(all_rejects, root)
         async with open_files(settings) as files:
+            await files.sync_ledger()
             complete = await files.store.complete_shipments({printable(one.shipment) for one in rejects})
             for one in rejects:
                 try:

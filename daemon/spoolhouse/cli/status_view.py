@@ -156,9 +156,12 @@ def _add_status(table: Table, status: Status) -> None:
         answers = (f"{name} {'answers' if here else 'is away'}" for name, here in status.servers.items())
         table.add_row("servers", _line(", ".join(answers)))
     if backlog.unmovable_files:
-        table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}: see file_not_moved in the log")
+        why = f" ({backlog.unmovable_reason})" if backlog.unmovable_reason else ""
+        table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}{why}: see file_not_moved in the log")
     if backlog.held_instances:
         table.add_row("held homes", f"{backlog.held_instances}: see journal_held in the log")
+    if backlog.ledger_entries:
+        table.add_row("ledger", f"{backlog.ledger_entries:,} entries to be written")
     table.add_row("loop lag", f"{status.loop_lag * 1000:,.0f} ms at the longest")
 
 

@@ -34,6 +34,7 @@ _ENDS = {
     "disk_unavailable": "disk_available",
     "table_held": "table_released",
     "clickhouse_unavailable": "clickhouse_available",
+    "ledger_behind": "ledger_caught_up",
 }
 
 Complaint = StoreError | DiskError
@@ -67,6 +68,8 @@ class Health:
         self.troubles: dict[str, Complaint] = {}
         self.holds: dict[str, OperatorError] = {}
         """Troubles of tables that last although inserts succeed."""
+        self.lagging: set[str] = set()
+        """Tables that are written later, from the journal: no event type waits for them."""
         self._own: set[str] = set()
         """Tables that refuse for so long what should pass soon that it is taken for theirs alone."""
         self._reported: dict[str, _Reported] = {}
@@ -174,6 +177,8 @@ class Health:
     def _event(self, scope: str) -> str:
         if isinstance(self.troubles[scope], DiskError):
             return "disk_unavailable"
+        if scope in self.lagging:
+            return "ledger_behind"
         return "table_held" if scope != SERVER and self.is_held(scope) else "clickhouse_unavailable"
 
     def outage(self) -> str | None:
@@ -244,7 +249,7 @@ class Health:
         told = [
             Trouble(
                 scope=scope,
-                types=sorted(types[scope]) if scope in types and self.is_held(scope) else everything,
+                types=self._waiting(scope, types, everything),
                 held=self.is_held(scope),
                 error=error.message,
                 code=error.code,
@@ -270,14 +275,24 @@ class Health:
             )
         return told
 
+    def _waiting(self, scope: str, types: Mapping[str, Collection[str]], everything: list[str]) -> list[str]:
+        """Return the event types that wait until `scope` is well."""
+        if scope in self.lagging:
+            return []
+        return sorted(types[scope]) if scope in types and self.is_held(scope) else everything
+
     def _summary(self, scope: str, error: Complaint) -> str:
         if scope == SERVER:
             return self.outage() or f"ClickHouse: {error.message}"
+        if scope in self.lagging:
+            return f"{scope} is behind: its entries are journalled until it takes them: {error.message}"
         return f"{scope}{' is held' if self.is_held(scope) else ''}: {error.message}"
 
     def _update(self) -> None:
         narrow = LowDiskError | ReadError
-        lasting = [scope for scope, error in self.troubles.items() if not isinstance(error, narrow)]
+        lasting = [
+            scope for scope in self.troubles.keys() - self.lagging if not isinstance(self.troubles[scope], narrow)
+        ]
         if self.answered and all(scope != SERVER and self.is_held(scope) for scope in lasting):
             self.writable.set()
         else:

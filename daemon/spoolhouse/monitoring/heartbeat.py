@@ -8,11 +8,12 @@ The context that `follow` sets for a task names the stage; `asyncio.to_thread` c
 all functions here do nothing.
 """
 
+import asyncio
 import math
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -64,6 +65,13 @@ def idle() -> Iterator[None]:
         yield
     finally:
         own.work()
+
+
+async def idle_until(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait for an event, or for so many seconds (None: without an end), as a stage that is idle."""
+    with suppress(TimeoutError), idle():
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class Heartbeat:

@@ -68,6 +68,10 @@ HELD_INSTANCES = Gauge(
     "spoolhouse_held_instances",
     "Folders of dead instances that cannot be adopted: claimed files without a readable journal.",
 )
+LEDGER_ENTRIES = Gauge(
+    "spoolhouse_ledger_entries_waiting",
+    "Ledger entries that are in the journals, and not in ClickHouse yet.",
+)
 
 # ClickHouse.
 

@@ -41,7 +41,7 @@ class Trouble(Struct, frozen=True, kw_only=True):
     scope: str
     """The table that is held, or `server`."""
     types: list[str]
-    """The event types that wait for it."""
+    """The event types that wait for it; none for the ledger, which is written later."""
     held: bool
     """Only a person can mend it; else it is tried again until it passes."""
     error: str
@@ -85,7 +85,12 @@ class Backlog(Struct, frozen=True, kw_only=True):
     shipments: int
     """Journalled, and not acknowledged yet."""
     unmovable_files: int
+    """Their rows have landed; they stay claimed until they can be moved."""
     held_instances: int
+    ledger_entries: int = 0
+    """In the journals, and not in the ledger yet."""
+    unmovable_reason: str | None = None
+    """Why one of the unmovable files cannot be moved."""
 
 
 class TypeStatus(Struct, frozen=True, kw_only=True):

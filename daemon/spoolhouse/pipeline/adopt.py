@@ -51,6 +51,8 @@ class Adopter:
     interval: float
     append_watch_ms: int
     now_ms: Callable[[], int]
+    unwritten: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after an adoption: its journal may hold ledger entries to be written."""
     held: set[str] = field(default_factory=set)
     """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
     scanned: bool = False
@@ -112,6 +114,7 @@ class Adopter:
             self._hold(instance_id, error)
             return
         self.instances[instance_id] = instance
+        self.unwritten.set()
         if instance_id not in self._unreleased:
             self.held.discard(instance_id)
         log.info(

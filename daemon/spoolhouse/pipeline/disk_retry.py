@@ -33,7 +33,6 @@ _MENDS = {
     errno.EACCES: "let the daemon's user read and write there",
     errno.EPERM: "let the daemon's user read and write there",
     errno.ENOTDIR: "take away what stands in the place of a folder",
-    errno.ESTALE: "see what has become of its network file system",
     errno.EMFILE: "raise the limit on open files (LimitNOFILE=, ulimit -n)",
     errno.ENFILE: "raise the machine's limit on open files (fs.file-max)",
     errno.ENOMEM: "leave the machine more memory",

@@ -1,13 +1,14 @@
 """Settle: moves a file to its final folder once its last batch is acknowledged.
 
 Promises: a file is never moved while bytes of it are not in ClickHouse, and deleted only where that was asked for; what
-cannot be moved as things are is tried again. (How it is moved: `spool/moves.py`.)
+cannot be moved as things are is tried again. (How it is moved: `spool/finalize.py`.)
 """
 
 import asyncio
+import errno
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -54,6 +55,7 @@ class Stuck:
     """When to try again (monotonic)."""
     disk_is_full: bool = False
     """No file can be expected to be moved, not only this one."""
+    reason: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,12 +85,12 @@ class Settler:
     instances: dict[str, Instance]
     append_watch: AppendWatch
     settle_options: SettleOptions
-    record: Callable[[Sequence[Entry]], Awaitable[bool]]
-    """Returns true once the ledger has the entries; false after a stop, if the next start is to write them."""
     progress: Progress
     disk: DiskRetry
     wake: asyncio.Event
     """Set after moves: a file of the same name may be waiting to be claimed."""
+    unwritten: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after an acknowledgement: its ledger entries are in the journal, to be written."""
     outcome: Outcome = field(default_factory=Outcome)
     stuck: dict[tuple[str, int], Stuck] = field(default_factory=dict)
     """Files, by instance and number, that cannot be moved as things are; tried again now and then."""
@@ -108,9 +110,6 @@ class Settler:
                     await self._settle(item.instance, [item.file])
                 elif self._note(item).is_complete:
                     complete.append(self._open.pop(item.shipment.id))
-            if not await self.record([entry for state in complete for entry in self._entries(state)]):
-                continue  # their shipments stay in the journal, and are looked for there
-            reach("settle.recorded_lineage")
             for state in complete:
                 await self._account(state)
             if self.stuck:
@@ -168,7 +167,9 @@ class Settler:
                 stats[number].refuse(item.table, refused)
                 stats[number].left_out += item.left_out.get(number, 0)
         reach("settle.complete")
-        await self.disk.persist(instance.folder, partial(instance.acknowledge, shipment, stats))
+        entries = tuple(self._entries(state))
+        await self.disk.persist(instance.folder, partial(instance.acknowledge, shipment, stats, entries))
+        self.unwritten.set()
         reach("settle.acknowledged")
         _count(shipment, stats)
         done = []
@@ -221,9 +222,13 @@ class Settler:
             file = instance.files[number]
             if stuck.disk_is_full:
                 full = full or refusal(instance.spool / layout.final_folder(file.place, failed=False), error)
-            elif stuck.attempts & (stuck.attempts - 1) == 0:
+            folder = layout.final_folder(file.place, failed=bool(file.stats.failure))
+            on_another_disk = error.errno == errno.EXDEV
+            stuck.reason = f"{folder} is on another disk than the spool" if on_another_disk else error.strerror or ""
+            if not stuck.disk_is_full and stuck.attempts & (stuck.attempts - 1) == 0:
                 hint = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
-                log.error("file_not_moved", path=str(file.place), error=error.strerror, hint=hint)
+                hint = f"move {folder.name}/ to the spool's file system" if on_another_disk else hint
+                log.error("file_not_moved", path=str(file.place), error=stuck.reason, hint=hint)
         if full is not None:
             self.disk.refused(instance.spool, full)
         elif not any(stuck.disk_is_full for stuck in self.stuck.values()):

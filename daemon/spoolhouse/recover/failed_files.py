@@ -55,7 +55,7 @@ class FailedFiles:
         Raises `SpoolError`, with the reason, if the file is left alone.
         """
         relative, status = await asyncio.to_thread(self._identify, path)
-        await self.files.store.sync_ledger()
+        await self.files.sync_ledger()
         try:
             ledger = one_claim(await self._ledger(*layout.dropped_at(relative)), status.st_ino)
         except LookupError as error:
@@ -83,7 +83,10 @@ class FailedFiles:
                         " its content, which have landed, are missing in ClickHouse: either it is another file now,"
                         " or run `spoolhouse replay` first, which brings them back"
                     )
-        if await asyncio.to_thread(rest.is_on_its_way, self.spool) or await self._ledger(rest.place):
+        if await asyncio.to_thread(rest.is_on_its_way, self.spool):
+            return False
+        await self.files.sync_ledger()  # it may have settled meanwhile
+        if await self._ledger(rest.place):
             return False
         return bool(await asyncio.to_thread(rest.size if dry_run else partial(rest.drop, self.spool)))
 

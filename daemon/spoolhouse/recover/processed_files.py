@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +15,16 @@ from spoolhouse.errors import SpoolError
 from spoolhouse.events.declaration import EventType, Table, tables
 from spoolhouse.recover.ports import BatchRows, ClaimedFile, LedgerRow, RecoveryStore, Restored
 from spoolhouse.settings import Settings
-from spoolhouse.spool import fs, layout
+from spoolhouse.spool import fs, layout, ledger_lag
 from spoolhouse.spool.archive import settled
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.row_ranges import RowRange, overlap
 from spoolhouse.spool.segment_reader import CORRUPT, Read, SegmentReader
 from spoolhouse.spool.shipment import CHUNK_BYTES
+
+_PATIENCE = 5.0
+_PAUSE = 0.05
+"""Seconds that entries of a daemon are waited for, and between two looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,23 @@ class ProcessedFiles:
     def origin(self, project: str, clock_ms: int) -> Origin:
         """Return the decoder's arguments for lines of the project's folder, at the shipment's clock."""
         return Origin(project=project, policy=self.policy, clock_ms=clock_ms, expired=self.expired, future=self.future)
+
+    async def sync_ledger(self) -> None:
+        """Return once the store has all of the ledger: a row that only another replica has yet is not missing.
+
+        Neither is one that a daemon has journalled and not written yet: it is waited for, for a few seconds.
+        Raises `StoreError`; `SpoolError` if the ledger is behind.
+        """
+        entries = await asyncio.to_thread(ledger_lag.journalled, self.spool)
+        deadline = time.monotonic() + _PATIENCE
+        while behind := await asyncio.to_thread(ledger_lag.unwritten, self.spool, entries):
+            if time.monotonic() >= deadline:
+                raise SpoolError(
+                    f"the ledger is behind: {behind} entries are in the journals of {self.spool} and not in ClickHouse"
+                    " yet; a running daemon writes them, and says in its log why it cannot"
+                )
+            await asyncio.sleep(_PAUSE)
+        await self.store.sync_ledger()
 
     async def trace(self, path: Path) -> list[LedgerRow]:
         """Return the ledger's rows of the file at `path`, which need not exist any more.
@@ -69,13 +91,13 @@ class ProcessedFiles:
 
         Raises `SpoolError` if the file is not as it was shipped, before anything of that batch is changed.
         """
-        await self.store.sync_ledger()
+        await self.sync_ledger()
         async for batch in self.batches(path, await self.trace(path)):
             yield await self.store.restore(batch, dry_run=dry_run)
 
     async def claimed_since(self, since_ms: int) -> AsyncIterator[Path]:
         """Yield the files that were claimed since then, the first one first, if still in `processed/` or `failed/`."""
-        await self.store.sync_ledger()
+        await self.sync_ledger()
         claimed = dict.fromkeys(await self.store.files_since(since_ms))
         paths = await asyncio.to_thread(self._paths, claimed.keys())
         for path in (paths[file] for file in claimed if file in paths):

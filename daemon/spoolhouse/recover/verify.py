@@ -26,7 +26,7 @@ class Verified:
 
 async def verify(files: ProcessedFiles, paths: Sequence[Path]) -> AsyncIterator[Verified]:
     """Compare each row of the files with its table; yield the verdicts on each file. Raises `StoreError`."""
-    await files.store.sync_ledger()
+    await files.sync_ledger()
     rest = iter(paths)
     while some := list(islice(rest, _FILES_AT_ONCE)):
         batches, errors = await _batches(files, some)

@@ -141,13 +141,19 @@ class Service:
                     inserting = stages.inserter.run(channels.batches, news_in.clone())
                     group.create_task(follow(f"insert-{number}", inserting, limit=self._patience))
                 news_in.close()
-                group.create_task(follow("settle", stages.settler.run(channels.news)))
+                group.create_task(follow("settle", self._settle()))
+                recording = stages.recorder.run()
+                group.create_task(follow("record", recording, limit=self._patience))
                 if not stages.once:
                     self._attend(group)
         finally:
             stages.executor.shutdown(wait=False, cancel_futures=True)
         if stages.once:
             await self._sample()
+
+    async def _settle(self) -> None:
+        await self.stages.settler.run(self.stages.channels.news)
+        self.stages.recorder.end()
 
     def _attend(self, group: asyncio.TaskGroup) -> None:
         """Start what a run without an end has beside the stages, until the stop."""

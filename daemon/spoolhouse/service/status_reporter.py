@@ -34,6 +34,7 @@ from spoolhouse.monitoring.status_model import (
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.claim_gate import ClaimGate
+from spoolhouse.pipeline.record import LedgerRecorder
 from spoolhouse.pipeline.settle import Settler
 from spoolhouse.settings import Settings
 from spoolhouse.spool.instance import Instance
@@ -55,6 +56,7 @@ class Sources:
     instances: Mapping[str, Instance]
     in_flight: InFlightFiles
     settler: Settler
+    recorder: LedgerRecorder
     adopter: Adopter
     gate: ClaimGate
 
@@ -120,8 +122,10 @@ class StatusReporter:
         if state == "running" and self._paused() is not None:
             state = "paused"
         reasons = [self._concealed(trouble) for trouble in self.health.reasons(self._types())]
+        # A ledger that is behind keeps no row out.
+        waiting = any(trouble.types for trouble in reasons)
         # A pause is somebody's wish, and no reason to be restarted or to be called out of bed.
-        return Readiness(ready=state in {"running", "paused"} and not reasons, state=state, reasons=reasons)
+        return Readiness(ready=state in {"running", "paused"} and not waiting, state=state, reasons=reasons)
 
     def exposition(self) -> bytes:
         """Return the metrics, states included."""
@@ -136,6 +140,7 @@ class StatusReporter:
         metrics.CLAIMED_FILES.set(backlog.claimed_files)
         metrics.UNMOVABLE_FILES.set(backlog.unmovable_files)
         metrics.HELD_INSTANCES.set(backlog.held_instances)
+        metrics.LEDGER_ENTRIES.set(backlog.ledger_entries)
         metrics.STUCK_STAGES.set(len(self.heartbeat.stuck()))
         from spoolhouse.monitoring import exposition  # noqa: PLC0415  # it is there already where there is an HTTP server
 
@@ -227,6 +232,8 @@ class StatusReporter:
             shipments=_value(metrics.IN_FLIGHT),
             unmovable_files=0 if work is None else len(work.settler.stuck),
             held_instances=0 if work is None else len(work.adopter.held),
+            ledger_entries=0 if work is None else work.recorder.left,
+            unmovable_reason=None if work is None else next((one.reason for one in work.settler.stuck.values()), None),
         )
 
     def _claimed_files(self) -> int:

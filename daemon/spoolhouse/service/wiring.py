@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from spoolhouse.events import registry
 from spoolhouse.events.declaration import EventType
@@ -22,6 +23,7 @@ from spoolhouse.pipeline.claim_gate import ClaimGate
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Batch, News
+from spoolhouse.pipeline.record import LedgerRecorder
 from spoolhouse.pipeline.retention import Retention
 from spoolhouse.pipeline.settle import Settler
 from spoolhouse.service import options
@@ -34,7 +36,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Packer, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
 from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.landing.ledger_write import LedgerWriter
+from spoolhouse.store.clickhouse.landing.ledger_write import write_entries
 from spoolhouse.store.clickhouse.store import ClickHouseStore
 
 _PLACES = 500
@@ -85,7 +87,7 @@ class Stages:
     reader: ShipmentReader = field(init=False)
     store: ClickHouseStore = field(init=False)
     inserter: Inserter = field(init=False)
-    ledger: LedgerWriter = field(init=False)
+    recorder: LedgerRecorder = field(init=False)
     settler: Settler = field(init=False)
     retention: Retention = field(init=False)
 
@@ -109,21 +111,16 @@ class Stages:
             fingerprint=self.claimer.options.fingerprint,
         )
         self.inserter = self._inserter()
-        self.ledger = LedgerWriter(
-            driver=self.driver,
-            prefix=self._insert_prefix,
-            health=self.health,
-            retry_policy=options.retry_policy(self.settings, once=self.once),
-            stop=self.stop,
-        )
+        self.recorder = self._recorder()
+        self.adopter.unwritten = self.recorder.unwritten
         self.settler = Settler(
             instances=self.instances,
             append_watch=self.append_watch,
             settle_options=options.settle_options(self.settings),
-            record=self.ledger.write,
             progress=self.progress,
             disk=self.disk,
             wake=self.wake,
+            unwritten=self.recorder.unwritten,
         )
         self.retention = Retention(self.instance, self.instances, lambda: options.retention_policy(self.settings))
         self.reporter.work = Sources(
@@ -131,6 +128,7 @@ class Stages:
             instances=self.instances,
             in_flight=self.in_flight,
             settler=self.settler,
+            recorder=self.recorder,
             adopter=self.adopter,
             gate=self.gate,
         )
@@ -179,6 +177,20 @@ class Stages:
             stop=self.stop,
         )
 
+    def _recorder(self) -> LedgerRecorder:
+        table = self._insert_prefix + LEDGER.name
+        self.health.lagging.add(table)
+        return LedgerRecorder(
+            instances=self.instances,
+            table=table,
+            insert=partial(write_entries, self.driver, prefix=self._insert_prefix),
+            health=self.health,
+            disk=self.disk,
+            retry_policy=options.retry_policy(self.settings, once=self.once),
+            grace=self.settings.shutdown.grace,
+            stop=self.stop,
+        )
+
     def take_over(self, settings: Settings, events: Mapping[str, EventType]) -> list[str]:
         """Go by other settings and event types from now on; return the names of the types that changed."""
         self.settings = settings
@@ -188,7 +200,8 @@ class Stages:
         self.adopter.interval = settings.adopt.interval
         self.adopter.append_watch_ms = self.settler.settle_options.append_watch_ms
         retry_policy = options.retry_policy(settings, once=self.once)
-        self.disk.retry_policy = self.ledger.retry_policy = retry_policy
+        self.disk.retry_policy = self.recorder.retry_policy = retry_policy
+        self.recorder.grace = settings.shutdown.grace
         self.disk.least, self.disk.read_wait = options.min_free(settings), settings.spool.read_error_wait
         self.inserter.pace(retry_policy)
         self.store.pace(first=retry_policy.first, cap=retry_policy.cap)
@@ -228,7 +241,11 @@ class Stages:
     def is_left_over(self) -> bool:
         """Tell whether anything that was pending is in no final place."""
         return self.is_unsettled() or bool(
-            self.settler.stuck or self.in_flight.refused or self.in_flight.unread or self.adopter.held
+            self.settler.stuck
+            or self.recorder.left
+            or self.in_flight.refused
+            or self.in_flight.unread
+            or self.adopter.held
         )
 
     @property
@@ -244,5 +261,4 @@ class Stages:
         """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""
         if self.once and not self.gate.open.is_set():
             return True
-        ledger = self._insert_prefix + LEDGER.name
-        return any(self.health.is_held(table) for table in (*self._tables(name), ledger))
+        return any(self.health.is_held(table) for table in self._tables(name))

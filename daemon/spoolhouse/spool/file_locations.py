@@ -1,4 +1,4 @@
-"""What is known of each file of a home, for `core.recovery` to decide. Blocks on the disk."""
+"""What is known of each file of an instance, for `spool.recovery` to decide. Blocks on the disk."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from spoolhouse.spool.recovery import FileFact
 
 def fact(instance: Instance, file: JournalledFile) -> FileFact[Place]:
     """Look where a journalled file stands."""
-    aside = file.number in instance.leaving or (file.target is not None and _is(file, instance.copy(file)))
+    aside = file.number in instance.leaving
     return FileFact(
         number=file.number,
         key=file.place,
@@ -22,7 +22,7 @@ def fact(instance: Instance, file: JournalledFile) -> FileFact[Place]:
 
 
 def _is(file: JournalledFile, path: Path, *, device: int | None = None) -> bool:
-    """Tell whether the file at `path` is the one that was claimed, or the copy that was made of it on another disk."""
+    """Tell whether the file at `path` is the one that was claimed."""
     try:
         status = path.lstat()
     except OSError:

@@ -1,8 +1,8 @@
 """Claimed files on their way to their end: to `processed/` or `failed/`, or deleted. Blocks on the disk.
 
 Promises: the journal knows of each step before it is taken; a file is never overwritten; whatever moment all of this
-is killed at, a file is afterwards in one place, whole. A file that is to be deleted, or copied to another disk, is
-first set aside under a name that no producer knows, and looked at once more: what was appended meanwhile is not lost.
+is killed at, a file is afterwards in one place, whole. A file that is to be deleted is first set aside under a name
+that no producer knows, and checked once more: what was appended meanwhile is not lost.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
 
 log = structlog.get_logger(__name__)
-_COPY_BYTES = 1 << 20
 
 
 class _GrownError(Exception):
@@ -32,7 +31,7 @@ class _FolderGoneError(Exception):
 
 
 class Finalizer:
-    """Some files of one home, and how far they have come."""
+    """Some files of one instance, and how far they have come."""
 
     def __init__(
         self,
@@ -195,80 +194,20 @@ class Finalizer:
         self._folders |= {source.parent, self._instance.spool / target.parent}
 
     def _move(self, file: JournalledFile, source: Path, name: PurePath, folder: int) -> None:
-        """Move one file; raises FileExistsError if the name is taken, and `_GrownError`."""
-        copy = Path(self._instance.copy(file).name)
-        if self._instance.stands(file.number):
-            try:
-                reach("files.move")
-                fs.rename_without_clobber(source, Path(name), target_folder=folder)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-            else:
-                if file.number in self._instance.leaving:
-                    # It was to be copied when a process died, and the disk is the same one now.
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(copy, dir_fd=folder)
-                    self._instance.leaving.discard(file.number)
-                return
-            self._copy_durably(file, self._instance.move_to_removing(file.number), folder)
-        reach("files.copied")
-        fs.rename_without_clobber(copy, Path(name), folder=folder, target_folder=folder)
+        """Move one file; raises FileExistsError if the name is taken, and FileNotFoundError if the file is gone.
 
-    def _copy_durably(self, file: JournalledFile, aside: Path, folder: int) -> None:
-        """Copy a file that was set aside next to its target, and delete it: from then on the copy is the file."""
-        copy = Path(self._instance.copy(file).name)
-        source = fs.open_regular(aside)
-        try:
-            self._refuse_growth(file, os.fstat(source).st_size)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(copy, dir_fd=folder)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            target = os.open(copy, flags, 0o600, dir_fd=folder)
-            try:
-                try:
-                    reach("files.copy")
-                    _copy_content(source, target)
-                except OSError:
-                    os.unlink(copy, dir_fd=folder)  # on a full disk, half a copy only takes room from others
-                    raise
-                # Its name has to outlive a power cut before the other one is given up.
-                os.fsync(folder)
-                reach("files.copy_named")
-                self._instance.journal.copied(file.number, os.fstat(target).st_ino)
-                reach("files.copy_synced")
-                aside.unlink()
-                self._instance.leaving.discard(file.number)
-                # Whoever has it open may have gone on writing until now.
-                _copy_content(source, target)
-            finally:
-                os.close(target)
-            fs.sync_folder(aside.parent)
-        finally:
-            os.close(source)
+        OSError (EXDEV) if the folder is on another disk: a copy is not the file that its writer still has open.
+        """
+        if not self._instance.stands(file.number):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(source))
+        reach("files.move")
+        fs.rename_without_clobber(source, Path(name), target_folder=folder)
+        self._instance.leaving.discard(file.number)
 
     @staticmethod
     def _refuse_growth(file: JournalledFile, size: int) -> None:
         if size > file.planned_to and not file.stats.failure:
             raise _GrownError
-
-
-def _copy_content(source: int, target: int) -> None:
-    """Append to `target` what it lacks of `source`, with mode, owner and times; durably."""
-    os.lseek(source, os.fstat(target).st_size, os.SEEK_SET)
-    os.lseek(target, 0, os.SEEK_END)
-    while block := os.read(source, _COPY_BYTES):
-        view = memoryview(block)
-        while view:
-            view = view[os.write(target, view) :]
-    status = os.fstat(source)
-    with contextlib.suppress(OSError):  # not every file system keeps them
-        os.fchown(target, status.st_uid, status.st_gid)
-    with contextlib.suppress(OSError):
-        os.fchmod(target, status.st_mode & 0o7777)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-    reach("files.copying")
-    os.fsync(target)
 
 
 def _free(folder: int, name: str, number: int) -> str:

@@ -22,6 +22,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.lineage import Entry
 from spoolhouse.spool.read_extents import Readings
 from spoolhouse.spool.shipment import FileStats, Shipment
 
@@ -139,15 +140,8 @@ class Instance:
         self.readings.load(contents)
         self.leaving = set()
         for path in instance_dirs.walk(self.folder / layout.REMOVING):
-            if not path.name.isdecimal() or int(path.name) not in self.files:
-                continue
-            file = self.files[int(path.name)]
-            self.leaving.add(file.number)
-            inode = self._aside(file.number).lstat().st_ino
-            if inode != file.inode:
-                # A copy had been made, but this one was not deleted yet: it is still the file.
-                self.journal.copied(file.number, inode)
-                file.inode = inode
+            if path.name.isdecimal() and int(path.name) in self.files:
+                self.leaving.add(int(path.name))
         self._numbers = max(self.files, default=0)
         self.unacknowledged = {}
         for shipment in contents.planned:
@@ -216,9 +210,9 @@ class Instance:
         self.files[file.number] = file
         return file
 
-    def acknowledge(self, shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
-        """Record that all of a shipment is in ClickHouse: nobody will read it again."""
-        self.journal.acknowledge(shipment.id, stats)
+    def acknowledge(self, shipment: Shipment, stats: Mapping[int, FileStats], entries: Iterable[Entry] = ()) -> None:
+        """Record that all of a shipment is in ClickHouse: it is not read again, and the ledger gets `entries`."""
+        self.journal.acknowledge(shipment.id, stats, entries)
         self.readings.forget(shipment.id)
 
     def path(self, number: int) -> Path:
@@ -246,11 +240,6 @@ class Instance:
                 self.leaving.add(number)
             fs.sync_folders([source.parent, aside.parent])
         return aside
-
-    def copy(self, file: JournalledFile) -> Path:
-        """Return where a copy of `file` on its target's disk stands until it is the only one."""
-        folder = file.place.relative.parent if file.target is None else file.target.parent
-        return self.spool / folder / layout.copy_name(self.id, file.number)
 
     def stands(self, number: int) -> bool:
         """Tell whether file `number` itself, and no other one of its name, is where `path` says."""
@@ -339,9 +328,13 @@ class Instance:
         (self.folder / layout.ANNOUNCEMENT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
     def is_empty(self) -> bool:
-        """Tell whether nothing is left to do for any file here."""
+        """Tell whether nothing is left to do for any file here, and the ledger has all entries."""
         folders = (self.claimed, self.folder / layout.REMOVING)
-        return not self.files and not any(any(instance_dirs.walk(folder)) for folder in folders)
+        return (
+            not self.files
+            and not self.journal.ledger.unwritten
+            and not any(any(instance_dirs.walk(folder)) for folder in folders)
+        )
 
     def remove(self) -> None:
         """Delete the folder, under its lock; only when `is_empty`.

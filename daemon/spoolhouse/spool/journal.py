@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
+from spoolhouse.errors import JournalError
 from spoolhouse.failpoints import reach
+from spoolhouse.spool import journal_entries
+from spoolhouse.spool.journal_errors import FAULTS, meant
 from spoolhouse.spool.journal_formats import FORMAT, SCHEMA, UPGRADES
 from spoolhouse.spool.journal_rollback_guard import RollbackGuard
 from spoolhouse.spool.layout import Place
+from spoolhouse.spool.lineage import Entry
 from spoolhouse.spool.row_ranges import RowRange, SplitRange
 from spoolhouse.spool.shipment import Extent, FileStats, Limits, Segment, Shipment
 
@@ -34,23 +37,10 @@ DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     SELECT 1 FROM segment JOIN file ON file.number = segment.file
     WHERE segment.shipment = shipment.id AND file.state <> 'final')
 """
-_READING = frozenset({"load", "cuts"})
+_READING = frozenset({"load", "cuts", "entries"})
+_LEDGER = frozenset({"acknowledge", "recorded"})
+"""The steps that change how far the ledger has come."""
 _BITS = 64
-_FAULTS = (sqlite3.Error, UnicodeError, OSError)
-"""What a damaged database raises: its own words, too, may quote bytes that are no text. OSError is a failpoint's."""
-_REFUSALS = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_BUSY,
-    }
-)
-"""The primary result codes that say nothing of the database itself: only that it cannot be used just now."""
-_PRIMARY = 0xFF
 
 
 class FileState(StrEnum):
@@ -106,14 +96,15 @@ class Journal:
         if not create and not path.is_file():
             raise JournalError(f"{path}: the journal is missing")
         try:
+            self.ledger = journal_entries.LedgerProgress()
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
             try:
                 self._shipments = self._prepare(create=create)
             except BaseException:
                 self._database.close()
                 raise
-        except _FAULTS as error:
-            raise _meant(path, error) from error
+        except FAULTS as error:
+            raise meant(path, error) from error
 
     def _prepare(self, *, create: bool) -> int:
         """Set up or check the database; return the highest shipment number."""
@@ -132,6 +123,9 @@ class Journal:
         self._commits = _int(execute("SELECT count FROM commits").fetchone()[0])
         if not create and (lost := self._mark.read() - self._commits) > 0:
             raise JournalError(f"{self._path}: it is of an earlier time, what was written last ({lost}) is lost")
+        self.ledger = journal_entries.progress(self._database)
+        if not create:
+            self._mark.write(self._commits, self.ledger)
         (number,) = execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
         return _int(number)
 
@@ -159,6 +153,7 @@ class Journal:
                     yield self._database
                     if step not in _READING:
                         self._database.execute("UPDATE commits SET count = ?", (self._commits + 1,))
+                    ledger = journal_entries.progress(self._database) if step in _LEDGER else self.ledger
                     reach(f"journal.{step}")
                     self._database.execute("COMMIT")
                 except BaseException:
@@ -166,11 +161,12 @@ class Journal:
                     if self._database.in_transaction:
                         self._database.execute("ROLLBACK")
                     raise
-            except _FAULTS as error:
-                raise _meant(self._path, error) from error
+            except FAULTS as error:
+                raise meant(self._path, error) from error
             if step not in _READING:
                 self._commits += 1
-                self._mark.write(self._commits)
+                self.ledger = ledger
+                self._mark.write(self._commits, ledger)
 
     def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
         """Record files that are new or have grown, and the shipments that cover their bytes."""
@@ -193,8 +189,8 @@ class Journal:
                     [(shipment.id, n, s.file, s.start, s.end) for n, s in enumerate(shipment.segments)],
                 )
 
-    def acknowledge(self, shipment: str, stats: Mapping[int, FileStats]) -> None:
-        """Record that all of `shipment` is in ClickHouse, and what it held of each file; twice is once."""
+    def acknowledge(self, shipment: str, stats: Mapping[int, FileStats], entries: Iterable[Entry] = ()) -> None:
+        """Record that `shipment` is in ClickHouse, what it held of each file, its ledger entries; twice is once."""
         with self._transaction("acknowledge") as database:
             changed = database.execute(
                 "UPDATE shipment SET state = 'acknowledged' WHERE id = ? AND state = 'planned'", (shipment,)
@@ -205,6 +201,20 @@ class Journal:
                     total = FileStats(**json.loads(old))
                     total.add(more)
                     database.execute("UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number))
+                journal_entries.add(database, entries)
+
+    def entries(self, most: int) -> list[tuple[int, Entry]]:
+        """Return the oldest entries that the ledger may not have, with their numbers; `most` of them at the most."""
+        with self._transaction("entries") as database:
+            try:
+                return journal_entries.first(database, most)
+            except (ValueError, TypeError, KeyError) as error:
+                raise JournalError(f"{self._path}: a ledger entry cannot be read: {error}") from error
+
+    def recorded(self, last: int) -> None:
+        """Drop the entries up to number `last`: the ledger has them."""
+        with self._transaction("recorded") as database:
+            journal_entries.drop(database, last)
 
     def shorten(self, shipment: str, segment: Segment, extent: Extent) -> None:
         """Record that a segment ends before its time, for all who read the shipment from now on."""
@@ -254,11 +264,6 @@ class Journal:
                 "UPDATE file SET state = 'moving', target = ? WHERE number = ?",
                 [(os.fsencode(target), number) for number, target in targets.items()],
             )
-
-    def copied(self, number: int, inode: int) -> None:
-        """Record that from now on a copy on another disk is the file."""
-        with self._transaction("copied") as database:
-            database.execute("UPDATE file SET inode = ? WHERE number = ?", (_signed(inode), number))
 
     def moved(self, watch_until_ms: Mapping[int, int]) -> None:
         """Record that files are in their final place, durably, and forget the shipments that this completes."""
@@ -326,15 +331,6 @@ class Journal:
         """Close the database, after whatever another thread is still doing with it."""
         with self._lock:
             self._database.close()
-
-
-def _meant(path: Path, error: Exception) -> SpoolhouseError:
-    """Return what an error of the database asks for: to try again, or to leave the journal as it is."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(error, OSError) or (code is not None and code & _PRIMARY in _REFUSALS):
-        hint = "make room on its disk, and let the daemon's user write there"
-        return DiskError(f"{path}: {getattr(error, 'strerror', None) or error}", hint=hint)
-    return JournalError(f"{path}: {error}")
 
 
 def _file_row(file: JournalledFile) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
 """The formats of the journal: the tables of the newest one, and the way there from each older one."""
 
-FORMAT = 4
+FORMAT = 5
 _PARTS = """
 CREATE TABLE part (
     batch TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL, refusal TEXT NOT NULL,
@@ -19,6 +19,9 @@ CREATE TABLE round (
     shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, number INTEGER NOT NULL,
     segment INTEGER NOT NULL, end INTEGER NOT NULL, PRIMARY KEY (shipment, number)
 ) STRICT, WITHOUT ROWID;
+"""
+_ENTRIES = """
+CREATE TABLE entry (number INTEGER PRIMARY KEY AUTOINCREMENT, content TEXT NOT NULL) STRICT;
 """
 SCHEMA = f"""
 CREATE TABLE file (
@@ -39,6 +42,7 @@ CREATE INDEX segment_file ON segment (file);
 {_PARTS}
 {_COMMITS}
 {_EXTENTS}
+{_ENTRIES}
 """
-UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS}
+UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS, 4: _ENTRIES}
 """What makes the next format of one."""

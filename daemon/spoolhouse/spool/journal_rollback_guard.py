@@ -2,11 +2,16 @@
 
 SQLite cannot see that. A write-ahead log that was cut off, or a copy of yesterday that was put back, is a sound journal
 of an earlier time; to believe it would be to send again what it does not know of.
+
+Beside the number of commits stands how far the ledger has come: whoever reads the ledger asks here whether it is
+behind, because nobody else can open the journal of a running instance.
 """
 
 import contextlib
 import os
 from pathlib import Path
+
+from spoolhouse.spool.journal_entries import LedgerProgress
 
 _DIGITS = 20
 
@@ -24,15 +29,24 @@ class RollbackGuard:
     def read(self) -> int:
         """Return how many commits there were at least."""
         try:
-            return int(self._path.read_bytes())
-        except (OSError, ValueError):
+            return int(self._path.read_bytes().split()[0])
+        except (OSError, ValueError, IndexError):
             return 0
 
-    def write(self, commits: int) -> None:
-        """Say that there were so many commits."""
+    def ledger(self) -> LedgerProgress:
+        """Return how far the ledger had come at the last commit."""
+        try:
+            _, journalled, written = map(int, self._path.read_bytes().split())
+        except (OSError, ValueError):
+            return LedgerProgress()
+        return LedgerProgress(journalled=journalled, written=written)
+
+    def write(self, commits: int, ledger: LedgerProgress) -> None:
+        """Say that there were so many commits, and how far the ledger has come."""
         with contextlib.suppress(OSError):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                os.pwrite(descriptor, b"%0*d\n" % (_DIGITS, commits), 0)
+                numbers = (commits, ledger.journalled, ledger.written)
+                os.pwrite(descriptor, b" ".join(b"%0*d" % (_DIGITS, number) for number in numbers) + b"\n", 0)
             finally:
                 os.close(descriptor)

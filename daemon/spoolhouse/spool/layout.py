@@ -147,11 +147,6 @@ def reason_name(name: str) -> str:
     return extended(name, ".reason.txt")
 
 
-def copy_name(instance: str, number: int) -> str:
-    """Return the name that a copy on another disk has until it is whole, and the only one: no producer's name."""
-    return f".{instance}.{number}.copy"
-
-
 def rejected_path(shipment: str, clock_ms: int) -> PurePath:
     """Return where the rejected lines of a shipment go, relative to the spool; a replay gives the same path."""
     day = datetime.fromtimestamp(clock_ms / 1000, UTC).strftime("%Y-%m-%d")

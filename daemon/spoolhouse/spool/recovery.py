@@ -18,7 +18,7 @@ class FileFact(Generic[Key]):
     here: bool
     """It stands in `claimed/` (same device and inode: a file of the same name may have been claimed since)."""
     aside: bool
-    """It was taken out of `claimed/` to be deleted, or to be copied to another disk, and that is not done yet."""
+    """It was taken out of `claimed/` to be deleted, and that is not done yet."""
     at_target: bool
     """The file that was claimed (same device and inode) stands where it was to be moved."""
 

@@ -1,0 +1,132 @@
+"""Record: writes the ledger behind the settling. A ledger that refuses stops nothing but itself.
+
+Promises: an entry is in the journal until ClickHouse has it; what is written twice is once in the ledger, whose table
+keeps one of equal entries. One insert at a time; memory holds one batch of entries, however many are left.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import structlog
+
+from spoolhouse.errors import JournalError, StoreError
+from spoolhouse.failpoints import reach
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.monitoring.health import Health
+from spoolhouse.pipeline.disk_retry import DiskRetry
+from spoolhouse.retry import Retries, RetryPolicy
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.lineage import Entry
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 10_000
+_LINGER = 0.2
+"""Seconds that a first entry waits for others: an insert of one is as dear as one of many."""
+_LAST = 5.0
+"""Seconds that the last attempt of a run may take after a stop, at the most."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LedgerRecorder:
+    """Writes the entries of all instances that are open here until ClickHouse has them."""
+
+    instances: Mapping[str, Instance]
+    table: str
+    """The ledger's full name."""
+    insert: Callable[[Sequence[Entry]], Awaitable[None]]
+    """Raises `StoreError`."""
+    health: Health
+    disk: DiskRetry
+    retry_policy: RetryPolicy
+    """May be changed at any time. Its patience counts from the end of the settling."""
+    grace: float
+    stop: asyncio.Event
+    unwritten: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after entries were journalled, or found in the journal of a dead instance."""
+    _deadline: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+    _no_more: asyncio.Event = field(default_factory=asyncio.Event)
+    """No entry will come any more."""
+    _is_pausing: bool = False
+    _unreadable: set[str] = field(default_factory=set)
+
+    @property
+    def left(self) -> int:
+        """Return how many entries the ledger does not have yet."""
+        return sum(instance.journal.ledger.unwritten for instance in list(self.instances.values()))
+
+    async def run(self) -> None:
+        """Write entries as they come. After `end` it writes what is left, unless the ledger refuses that."""
+        try:
+            async with self._deadline:
+                await self._write_all()
+        except TimeoutError:
+            if not self._deadline.expired():
+                raise
+        if self.left:
+            log.warning("ledger_left", entries=self.left, hint="the journal keeps them: the next start writes them")
+
+    def end(self) -> None:
+        """Note that no entry will come any more.
+
+        After a stop nobody waits for a ledger that refuses; a run with an end waits as long as its patience lasts.
+        """
+        self._no_more.set()
+        self.unwritten.set()
+        patience = self.retry_policy.patience
+        if self.stop.is_set() or patience is None:
+            patience = 0.0 if self._is_pausing else min(_LAST, self.grace / 4)
+        self._deadline.reschedule(asyncio.get_running_loop().time() + patience)
+
+    async def _write_all(self) -> None:
+        retries = Retries(retry_policy=self.retry_policy)
+        while True:
+            instance = next((one for one in list(self.instances.values()) if self._has_entries(one)), None)
+            if instance is None:
+                if self._no_more.is_set():
+                    return
+                self.unwritten.clear()
+                with heartbeat.idle():
+                    await self.unwritten.wait()
+                await heartbeat.idle_until(self._no_more, _LINGER)
+                continue
+            try:
+                if await self._write_some(instance):
+                    retries.succeeded()
+            except StoreError as error:
+                self.health.bad(self.table, error)
+                if self._no_more.is_set() and self.stop.is_set():
+                    return
+                retries.retry_policy = replace(self.retry_policy, patience=None)
+                await self._pause(retries.failed(error))
+
+    def _has_entries(self, instance: Instance) -> bool:
+        return bool(instance.journal.ledger.unwritten) and instance.id not in self._unreadable
+
+    async def _write_some(self, instance: Instance) -> bool:
+        """Write the oldest entries of an instance; return false if its journal cannot be read. Raises `StoreError`."""
+        try:
+            numbered = await self.disk.persist(instance.folder, partial(instance.journal.entries, _AT_ONCE))
+        except JournalError as error:
+            self._unreadable.add(instance.id)
+            log.error("journal_held", instance=instance.id, error=str(error), hint="its ledger entries are kept as is")
+            return False
+        reach("ledger.before_write")
+        await self.insert([entry for _, entry in numbered])
+        reach("ledger.written")
+        self.health.landed(self.table)
+        heartbeat.beat()
+        await self.disk.persist(instance.folder, partial(instance.journal.recorded, numbered[-1][0]))
+        reach("ledger.recorded")
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt; an outage that ends, and a stop, end the wait."""
+        self._is_pausing = True
+        try:
+            with heartbeat.idle():
+                await self.health.pause(seconds)
+        finally:
+            self._is_pausing = False

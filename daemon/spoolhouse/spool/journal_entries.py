@@ -1,0 +1,60 @@
+"""Ledger entries in the journal: they come with the acknowledgement of their shipment, and go once ClickHouse has them.
+
+Entries have numbers that only grow. They leave in their order, so that two numbers say how far the ledger has come.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from spoolhouse.spool.lineage import Entry, Lineage
+from spoolhouse.spool.row_ranges import RowRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerProgress:
+    """How many entries were ever journalled, and how many of these ClickHouse has."""
+
+    journalled: int = 0
+    written: int = 0
+
+    @property
+    def unwritten(self) -> int:
+        """Return how many entries only the journal has."""
+        return self.journalled - self.written
+
+
+def progress(database: sqlite3.Connection) -> LedgerProgress:
+    """Return how far the ledger has come."""
+    ((journalled,),) = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entry'")
+    ((first,),) = database.execute("SELECT min(number) FROM entry")
+    return LedgerProgress(journalled=journalled, written=journalled if first is None else first - 1)
+
+
+def add(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    """Write entries down."""
+    rows = ((json.dumps(asdict(entry)),) for entry in entries)
+    database.executemany("INSERT INTO entry (content) VALUES (?)", rows)
+
+
+def first(database: sqlite3.Connection, most: int) -> list[tuple[int, Entry]]:
+    """Return the `most` oldest entries with their numbers. Raises ValueError, TypeError, KeyError."""
+    rows = database.execute("SELECT number, content FROM entry ORDER BY number LIMIT ?", (most,))
+    return [(number, _entry(json.loads(content))) for number, content in rows]
+
+
+def drop(database: sqlite3.Connection, last: int) -> None:
+    """Drop the entries up to number `last`."""
+    database.execute("DELETE FROM entry WHERE number <= ?", (last,))
+
+
+def _entry(values: dict[str, object]) -> Entry:
+    lineage, parts = values.pop("lineage"), values.pop("parts")
+    if not isinstance(lineage, dict) or not isinstance(parts, list):
+        raise TypeError("not a ledger entry")
+    return Entry(
+        lineage=Lineage(**lineage),
+        parts=tuple(RowRange(**part) for part in parts),
+        **values,  # type: ignore[arg-type]  # as `asdict` wrote them
+    )
