@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from spoolhouse.cli.check import open_store
 from spoolhouse.decode.rows import Rows
 from spoolhouse.doctor import folders, rights, server
-from spoolhouse.doctor.examine import examine, needs_of
+from spoolhouse.doctor.examine import examine
 from spoolhouse.doctor.finding import Finding, Level
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.builtin import BUILT_IN, LOGS
@@ -91,7 +92,8 @@ async def prepared(database: Database, spool: Path) -> None:
 
 
 async def found(settings: Settings) -> list[Finding]:
-    return [finding async for finding in examine(settings)]
+    async with open_store(settings) as store:
+        return [finding async for finding in examine(settings, store)]
 
 
 def only(findings: list[Finding], level: Level) -> dict[str, Finding]:
@@ -211,11 +213,10 @@ async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, sp
 
 async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
-    one = needs_of(settings_of(of_guarded.native_url, spool, migrate=False))
-    async with connected(as_user(of_guarded, "mender")) as driver:
+    async with open_store(settings_of(as_user(of_guarded, "mender"), spool, migrate=False)) as one:
         for several, lacking in ((False, []), (True, ["mender lacks SYSTEM SYNC REPLICA"])):
-            findings = rights.examine(replace(one, several=several), driver, user="mender")
-            faults = [finding async for finding in findings if finding.level is Level.FAULT]
+            store = replace(one, needs=replace(one.needs, several=several))
+            faults = [finding async for finding in rights.examine(store) if finding.level is Level.FAULT]
             assert [fault.what.partition(" on ")[0] for fault in faults] == lacking
 
 
@@ -299,10 +300,10 @@ async def test_a_cluster(start_server: StartServer, spool: Path) -> None:
 @pytest.mark.parametrize(
     ("hours", "level"), [(0, Level.GOOD), (0.01, Level.WARNING), (-0.01, Level.WARNING), (30, Level.FAULT)]
 )
-async def test_the_clocks_differ(database: Database, hours: float, level: Level) -> None:
-    async with connected(database.native_url) as driver:
+async def test_the_clocks_differ(database: Database, spool: Path, hours: float, level: Level) -> None:
+    async with open_store(settings_of(database.native_url, spool)) as store:
         clock: Callable[[], int] = lambda: time.time_ns() // 10**6 + int(hours * 3_600_000)  # noqa: E731  # one line
-        findings = [finding async for finding in server.clock(driver, clock)]
+        findings = [finding async for finding in server.clock(store, clock)]
     assert [finding.level for finding in findings] == [level, Level.GOOD]
 
 

@@ -20,10 +20,10 @@ def test_nothing_is_wrong(database: Database, tmp_path: Path) -> None:
     assert done.stderr.startswith("0 faults, ")
     quiet = check(database.native_url, tmp_path, "--quiet")
     assert "good" not in quiet.stdout
-    assert "mend: " in quiet.stdout
+    assert "fix: " in quiet.stdout
 
 
-def test_json_tells_what_why_and_the_mend(database: Database, tmp_path: Path) -> None:
+def test_json_has_what_why_and_the_hint(database: Database, tmp_path: Path) -> None:
     assert command("migrate", "--clickhouse-url", database.native_url).returncode == 0
     database.query("CREATE MATERIALIZED VIEW mine ENGINE = MergeTree ORDER BY id AS SELECT id FROM mastra_admin_logs")
     done = check(database.native_url, tmp_path, "--json")

@@ -17,11 +17,11 @@ MAY_IMPORT = {
     "settings": {"events", "store"},
     "monitoring": {"decode", "settings"},
     "spool": {"events", "decode", "monitoring"},
-    "store": {"events", "decode", "monitoring", "spool", "recover", "retry"},
+    "store": {"events", "decode", "monitoring", "spool", "recover", "doctor", "retry"},
     "export": {"events", "decode", "spool"},
     "pipeline": {"events", "decode", "monitoring", "spool", "retry"},
     "recover": {"events", "decode", "monitoring", "settings", "spool"},
-    "doctor": {"events", "decode", "monitoring", "settings", "spool", "store", "pipeline", "service"},
+    "doctor": {"monitoring", "settings", "spool"},
     "service": {"events", "decode", "monitoring", "settings", "spool", "store", "pipeline", "retry"},
     "cli": {
         "events",

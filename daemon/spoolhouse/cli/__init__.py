@@ -29,7 +29,7 @@ _CODES = (
 _COMMANDS = {
     "ingest": "land the files of the spool in ClickHouse, and keep watching",
     "status": "show how the daemon is: rates, backlog, held tables, rejects",
-    "check": "find problems before they happen, with a fix for each",
+    "check": "find what will fail, and how to fix it",
     "config": "print every setting with its default and its meaning",
     "pause": "stop all instances of a spool from claiming files",
     "resume": "let them claim again",
@@ -37,10 +37,10 @@ _COMMANDS = {
     "migrate": "create the tables, or bring them up to date",
     "generate": "write sample events into the spool",
     "tables": "list the tables: engine, rows, size, oldest and newest event",
-    "trace-file": "show the rows of a file, or the files of a batch",
-    "replay": "send rejected lines, or rows that ClickHouse has lost, once more",
-    "retry": "bring files of failed/ back to where they were dropped",
-    "verify": "compare settled files with ClickHouse, row by row",
+    "trace-file": "show which rows came from a file, or which files a batch came from",
+    "replay": "resubmit rejected lines, or restore rows that ClickHouse has lost",
+    "retry": "move files of failed/ back to where they were dropped",
+    "verify": "compare processed files with ClickHouse, row by row",
 }
 """The help of each command. A command's module is imported on demand: imports are most of its cost."""
 _MODULES = {"resume": "pause", "trace-file": "trace_file"}

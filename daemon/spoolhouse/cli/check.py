@@ -1,4 +1,4 @@
-"""`spoolhouse check`: the doctor."""
+"""`spoolhouse check`: checks settings, spool and server, and prints what will fail, with the fix."""
 
 import argparse
 import asyncio
@@ -6,6 +6,8 @@ import json
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -17,24 +19,26 @@ if TYPE_CHECKING:
 
     from spoolhouse.doctor.finding import Finding
     from spoolhouse.settings import Settings
+    from spoolhouse.store.clickhouse.inspection import Inspection
+    from spoolhouse.store.clickhouse.schema.grants import Needs
 
 _EPILOG = """\
-Looked at are the settings, the spool (rights, one file system, space, inodes,
+It checks the settings, the spool (rights, one file system, space, inodes,
 inotify), and ClickHouse: whether it answers, its version, the user's rights
-and profile, clocks, disks, the schema, deduplication, parts. Last, a row is
-landed in a table of its own, which is removed again. Nothing else is changed.
-Where rights are missing, it ends with the statements that give all of them.
+and profile, clocks, disks, the schema, deduplication, parts. Last, it inserts
+a row into a table of its own, and drops the table. It changes nothing else.
+If rights are missing, it ends with the statements that grant all of them.
 
 examples:
   spoolhouse check --file-storage-path /var/spool/events \\
       --clickhouse-url clickhouse://db:9000
   spoolhouse check --config /etc/spoolhouse/spoolhouse.toml --quiet
   spoolhouse check --grants --clickhouse-username spoolhouse
-  spoolhouse check --json | jq '.findings[] | select(.level == "fault") | .mend'
+  spoolhouse check --json | jq '.findings[] | select(.level == "fault") | .hint'
 
 exit codes:
    0  nothing is wrong; there may be warnings
-   1  something will not work
+   1  at least one fault
   78  a wrong setting
 """
 
@@ -50,17 +54,19 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "check",
         usage="spoolhouse check [--json | --quiet | --grants] [options]",
-        help="find what will go wrong, and how to mend it",
-        description="Find what will go wrong (settings, spool, server), and how to mend it.",
+        help="find what will fail, and how to fix it",
+        description="Find what will fail (settings, spool, server), and how to fix it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON object")
-    how.add_argument("--quiet", action="store_true", help="leave out what is good")
+    how.add_argument("--quiet", action="store_true", help="leave out good findings")
     how.add_argument(
-        "--grants", action="store_true", help="print the SQL that makes a user with all the rights it needs, and end"
+        "--grants",
+        action="store_true",
+        help="print the SQL that creates a user with all rights that are needed, and exit",
     )
     flags.add_spool(parser)
     flags.add_clickhouse(parser)
@@ -69,7 +75,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, and print the findings as they come; return the exit code."""
+    """Check, and print each finding as it comes; return the exit code."""
     settings = flags.settings(options)
     if options.grants:
         print(_grants(settings), end="")
@@ -92,42 +98,80 @@ def _lacks_rights(findings: "list[Finding]") -> bool:
 
 
 def _grants(settings: "Settings") -> str:
-    from spoolhouse.doctor.examine import needs_of  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.store.clickhouse.schema.grants import block  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.store.clickhouse.schema.grants import block  # noqa: PLC0415  # --help needs none of this
 
     user = settings.clickhouse.username
     return block(needs_of(settings), "spoolhouse" if user == "default" else user)
 
 
+def needs_of(settings: "Settings") -> "Needs":
+    """Return what decides which rights the user needs."""
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.service.prepare import schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.store.clickhouse.schema.grants import Needs  # noqa: PLC0415  # nor this
+
+    clickhouse = settings.clickhouse
+    return Needs(
+        schema=schema_of(settings, load(settings.events.folder)),
+        prefix=clickhouse.table_prefix,
+        migrates=clickhouse.migrate,
+        cluster=clickhouse.cluster is not None,
+        several=len(clickhouse.hosts) > 1,
+    )
+
+
+@asynccontextmanager
+async def open_store(settings: "Settings") -> "AsyncIterator[Inspection]":
+    """Yield the ClickHouse that the settings name, for the doctor, and close it after. Raises `BadSettingError`."""
+    from spoolhouse.service.prepare import open_driver, open_servers  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.clickhouse.inspection import Inspection  # noqa: PLC0415  # nor this
+
+    clickhouse = settings.clickhouse
+    store = Inspection(
+        admin=open_driver(settings, database="default"),
+        driver=open_driver(settings),
+        servers=open_servers(settings),
+        needs=needs_of(settings),
+        user=clickhouse.username,
+        cluster_name=clickhouse.cluster,
+        keeper=clickhouse.keeper,
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 async def _findings(settings: "Settings", *, show: bool, quiet: bool) -> "list[Finding]":
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
 
-    from spoolhouse.doctor.examine import examine  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.doctor.examine import examine  # noqa: PLC0415  # nor this
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     findings = []
-    async for finding in examine(settings):
-        findings.append(finding)
-        if show and not (quiet and finding.level.value == "good"):
-            _print(console, finding)
+    async with open_store(settings) as store:
+        async for finding in examine(settings, store):
+            findings.append(finding)
+            if show and not (quiet and finding.level.value == "good"):
+                _print(console, finding)
     return findings
 
 
 def _print(console: "Console", finding: "Finding") -> None:
-    """Print one finding; nothing in it may act on the terminal, wherever it comes from."""
+    """Print one finding; control characters in it are escaped."""
     level = finding.level.value
     console.print(f"{level:8}", style=_COLOURS[level], end="")
     first, *more = _wrapped(console, shown(finding.what), _INDENT)
     console.print(f"{finding.subject:10}{first}")
     for line in more:
         console.print(f"{'':{_INDENT}}{line}")
-    for word, text in (("why: ", finding.why), ("mend: ", finding.hint)):
+    for word, text in (("why: ", finding.why), ("fix: ", finding.hint)):
         for number, line in enumerate(_wrapped(console, shown(text), _INDENT + len(word)) if text else ()):
             console.print(f"{'':{_INDENT}}{word if number == 0 else ' ' * len(word)}{line}")
 
 
 def _wrapped(console: "Console", text: str, indent: int) -> list[str]:
-    """Return a text as lines that fit beside an indent on a terminal; a word that is too long for one is not cut."""
+    """Return a text as lines that fit beside an indent on a terminal; a longer word is not cut."""
     if not console.is_terminal:
         return [text]
     width = max(console.width - indent, _NARROWEST)

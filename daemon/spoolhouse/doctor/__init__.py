@@ -1,1 +1,1 @@
-"""The doctor: checks settings, spool and server, and names what will go wrong, with the fix."""
+"""The doctor: checks settings, spool and server, and says what will fail, with the fix."""

@@ -1,4 +1,4 @@
-"""The daemons that work on the spool: is any of them held up, and why."""
+"""Judges the running daemons of the spool by their own status."""
 
 import time
 
@@ -13,11 +13,11 @@ SUBJECT = "daemon"
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return what those that are alive say of themselves; nothing where there are none. Blocks on the disk."""
+    """Return a finding for each daemon that is alive. Blocks on the disk."""
     try:
         instances = inspect.instances(settings.spool.root, time.time())
     except (BadSettingError, OSError):
-        return []  # the spool's own findings say so
+        return []  # the findings on the spool report it
     return [_of(instance) for instance in instances if instance.alive]
 
 

@@ -1,5 +1,6 @@
-"""What the doctor says."""
+"""Findings: what is wrong, why it matters, and the fix."""
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -7,21 +8,21 @@ from spoolhouse.errors import StoreError
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity."""
 
     GOOD = "good"
     WARNING = "warning"
-    """It works, and may hurt some day."""
+    """It works, and may fail later."""
     FAULT = "fault"
     """It does not work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. What is good needs no more words than `what`."""
+    """The result of one check. A good one has no `why` and no `hint`."""
 
     subject: str
-    """What it is about, in a word or two."""
+    """A word or two, the same for all findings of a check."""
     level: Level
     what: str
     why: str = ""
@@ -30,21 +31,26 @@ class Finding:
 
 
 def good(subject: str, what: str) -> Finding:
-    """Return a finding that needs nobody."""
+    """Return a finding that asks for nothing."""
     return Finding(subject=subject, level=Level.GOOD, what=what)
 
 
 def warning(subject: str, what: str, *, why: str, hint: str) -> Finding:
-    """Return a finding that may hurt some day."""
+    """Return a finding of something that may fail later."""
     return Finding(subject=subject, level=Level.WARNING, what=what, why=why, hint=hint)
 
 
 def fault(subject: str, what: str, *, why: str, hint: str) -> Finding:
-    """Return a finding that keeps something from working."""
+    """Return a finding of something that does not work."""
     return Finding(subject=subject, level=Level.FAULT, what=what, why=why, hint=hint)
 
 
 def unknown(subject: str, error: StoreError, *, level: Level = Level.WARNING) -> Finding:
-    """Return a finding for what the server did not let us look at; `level` says how much it is needed."""
-    what, hint = f"could not be looked at: {error.message}", error.hint or "see the message"
-    return Finding(subject=subject, level=level, what=what, why="what is not known is not safe", hint=hint)
+    """Return a finding of a question that the server refused; `level` depends on how much the answer is needed."""
+    what, hint = f"could not be checked: {error.message}", error.hint or "see the message"
+    return Finding(subject=subject, level=level, what=what, why="a fault would not be seen", hint=hint)
+
+
+def now_ms() -> int:
+    """Return the wall clock, in ms since 1970."""
+    return time.time_ns() // 1_000_000

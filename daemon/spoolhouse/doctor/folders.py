@@ -1,4 +1,4 @@
-"""The spool: may it be worked in, is it one file system, is there room, and will new files be noticed."""
+"""Judges the spool: rights, file systems, free space and inodes, inotify watches."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ _MOUNTS = Path("/proc/self/mounts")
 
 
 def examine(root: Path, settings: SpoolSettings) -> Iterator[Finding]:
-    """Yield what is found; nothing that is tried is left behind. Blocks on the disk."""
+    """Yield all findings; the trial folder is removed again. Blocks on the disk."""
     poll_seconds = settings.poll_interval_ms / 1000
     if not root.exists():
         yield from _missing(root)
@@ -32,18 +32,18 @@ def examine(root: Path, settings: SpoolSettings) -> Iterator[Finding]:
         hint = "set spool.storage_path and spool.base_path to a folder"
         yield fault(SUBJECT, f"{root} is no folder", why="files are taken from a folder", hint=hint)
         return
-    yield _worked_in(root)
+    yield _usable(root)
     folders = list(islice(_folders(root), _MOST_FOLDERS))
     yield from _one_file_system(root, folders)
     yield from _permissions(folders)
     try:
         room = os.statvfs(root)
     except OSError as error:
-        yield fault(SUBJECT, f"{root}: {error.strerror}", why="the disk does not answer", hint="mend the disk")
+        yield fault(SUBJECT, f"{root}: {error.strerror}", why="the disk does not answer", hint="repair the disk")
         return
     yield space(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize, settings.min_free)
     yield inodes(room.f_favail, room.f_files, settings.min_free_inodes)
-    yield from _noticed(root, len(folders), poll_seconds)
+    yield from _watched(root, len(folders), poll_seconds)
     yield open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
@@ -67,7 +67,7 @@ def inodes(free: int, total: int, least: int) -> Finding:
     if free < least:
         return fault(SUBJECT, what, why=f"below spool.min_free_inodes ({least:,}) nothing is claimed", hint=hint)
     if free < max(10 * least, total / 20):
-        why = "a file needs one: without any, the disk is full while there is space"
+        why = "each file needs one: without any, no file can be created"
         return warning(SUBJECT, what, why=why, hint=hint)
     return good(SUBJECT, what)
 
@@ -77,7 +77,7 @@ def watches(folders: int, limit: int, poll_seconds: float) -> Finding:
     what = f"{folders:,} folders, {limit:,} inotify watches"
     if folders * 2 <= limit:
         return good(SUBJECT, what)
-    why = f"folders that are not watched are found by the scan only, every {poll_seconds:g} s"
+    why = f"files in folders that are not watched are found by the scan only, every {poll_seconds:g} s"
     return warning(SUBJECT, what, why=why, hint=f"sysctl fs.inotify.max_user_watches={max(524_288, folders * 4)}")
 
 
@@ -104,15 +104,15 @@ def file_system(mounts: str, path: str) -> str:
 def _missing(root: Path) -> Iterator[Finding]:
     parent = next(folder for folder in root.parents if folder.exists())
     if os.access(parent, os.W_OK | os.X_OK):
-        why = "it is made at the first start, and producers may need it before"
+        why = "the first start creates it, and producers may need it before"
         yield warning(SUBJECT, f"{root} does not exist yet", why=why, hint=f"mkdir -p {root}")
     else:
-        hint = f"make {root} for this user, or set spool.storage_path and spool.base_path"
-        yield fault(SUBJECT, f"{root} does not exist, and cannot be made", why="files are taken from it", hint=hint)
+        hint = f"create {root} for this user, or set spool.storage_path and spool.base_path"
+        yield fault(SUBJECT, f"{root} does not exist, and cannot be created", why="files are taken from it", hint=hint)
 
 
-def _worked_in(root: Path) -> Finding:
-    """Do in the spool what the daemon will do: make folders, write, sync, rename, lock and remove."""
+def _usable(root: Path) -> Finding:
+    """Do in the spool what the daemon does: make folders, write, sync, rename, lock and remove."""
     trial = root / f".spoolhouse-check-{uuid.uuid4().hex}"
     try:
         trial.mkdir()
@@ -134,7 +134,7 @@ def _worked_in(root: Path) -> Finding:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Yield `{type}` and `{type}/{project}`, and our own folders."""
+    """Yield the folders `{type}` and `{type}/{project}`, and those of the daemons."""
     for folder in _subfolders(root):
         yield folder
         yield from _subfolders(folder)
@@ -170,7 +170,7 @@ def _those(folders: list[Path], test: Callable[[Path], bool]) -> list[Path]:
         try:
             if test(folder):
                 found.append(folder)
-        except OSError:  # it went away meanwhile
+        except OSError:  # it was removed meanwhile
             continue
     return found
 
@@ -180,15 +180,15 @@ def _named(folders: list[Path]) -> str:
     return ", ".join(map(str, folders[:_MOST_NAMED])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _noticed(root: Path, folders: int, poll_seconds: float) -> Iterator[Finding]:
+def _watched(root: Path, folders: int, poll_seconds: float) -> Iterator[Finding]:
     try:
         kind = file_system(_MOUNTS.read_text(errors="replace"), str(root.resolve()))
         limit = int(_LIMIT.read_text())
     except (OSError, ValueError):
-        return  # no Linux; the scan finds everything
+        return  # not Linux: the scan finds all files
     if kind in _OF_OTHERS:
-        why = f"what other machines write there is found by the scan only, every {poll_seconds:g} s"
-        hint = "lower spool.poll_interval_ms if that is too late"
+        why = f"files that other machines write there are found by the scan only, every {poll_seconds:g} s"
+        hint = "lower spool.poll_interval_ms if they must be found sooner"
         yield warning(SUBJECT, f"a network file system ({kind})", why=why, hint=hint)
     yield watches(folders, limit, poll_seconds)
 

@@ -1,52 +1,29 @@
-"""Which of the rights that are needed the user lacks, each with the GRANT that gives it."""
+"""The rights that the user lacks, each with the GRANT statement that gives it."""
 
 from collections.abc import AsyncIterator
 
 from spoolhouse.doctor.finding import Finding, fault, good, unknown, warning
+from spoolhouse.doctor.ports import InspectedStore
 from spoolhouse.errors import StoreError
-from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.schema.grants import Grant, Needs
 
 SUBJECT = "rights"
-_SYNTAX_ERROR = 62
-_CREATE_DATABASE = "CREATE DATABASE"
 
 
-async def examine(needs: Needs, driver: Driver, *, user: str) -> AsyncIterator[Finding]:
-    """Yield what is found."""
+async def examine(store: InspectedStore) -> AsyncIterator[Finding]:
+    """Yield a finding for each missing right, or a good one."""
     lacking = False
     try:
-        there = await driver.execute(
-            "SELECT 1 FROM system.databases WHERE name = {database:String}", {"database": needs.database}
-        )
-        for grant in needs.grants():
-            if grant.where.startswith("system.") or (there and _CREATE_DATABASE in grant.rights):
-                continue
-            if missing := [right for right in grant.rights if not await _has(driver, right, grant)]:
-                lacking = lacking or grant.vital
-                finding = fault if grant.vital else warning
-                what = f"{user} lacks {', '.join(missing)} on {grant.where}"
-                yield finding(SUBJECT, what, why=grant.lacking, hint=grant.statement(user, missing))
+        async for right in store.missing_rights():
+            lacking = lacking or right.vital
+            finding = fault if right.vital else warning
+            what = f"{store.user} lacks {', '.join(right.rights)} on {right.where}"
+            yield finding(SUBJECT, what, why=right.lacking, hint=right.statement)
     except StoreError as error:
-        # CHECK GRANT is not known to older servers; the probe tries what matters.
-        if error.code != _SYNTAX_ERROR:
-            yield unknown(SUBJECT, error)
-            return
+        yield unknown(SUBJECT, error)
+        return
     if not lacking:
-        yield good(SUBJECT, f"{user} may select, insert" + (" and change the schema" if needs.migrates else ""))
-    for table in needs.system_tables():
-        try:
-            # What is there to be read need not be granted; and `zookeeper` is read by path alone.
-            where = " WHERE path = '/'" if table == "zookeeper" else ""
-            await driver.execute(f"SELECT 1 FROM system.{table}{where} LIMIT 0")  # noqa: S608  # constants
-        except StoreError as error:
-            why = "what is in the server is read there"
-            yield fault(SUBJECT, f"{user} cannot read system.{table}: {error.message}", why=why, hint=error.hint)
-
-
-async def _has(driver: Driver, right: str, grant: Grant) -> bool:
-    for place in grant.tried_on:
-        ((granted,),) = await driver.execute(f"CHECK GRANT {right} ON {place}")
-        if not granted:
-            return False
-    return True
+        may = "select, insert and change the schema" if store.migrates else "select and insert"
+        yield good(SUBJECT, f"{store.user} may {may}")
+    for table, refusal in (await store.unreadable()).items():
+        why = "the state of the server is read there"
+        yield fault(SUBJECT, f"{store.user} cannot read {table}: {refusal.message}", why=why, hint=refusal.hint)

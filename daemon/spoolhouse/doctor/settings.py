@@ -1,4 +1,4 @@
-"""The settings themselves, as far as they can be judged without looking at anything else."""
+"""Judges the settings alone."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -13,25 +13,25 @@ _CONTAINERS_WAIT = 30.0
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found."""
+    """Yield all findings."""
     clickhouse = settings.clickhouse
     parts = urlsplit(clickhouse.url)
     where = f"{clickhouse.url}, database {clickhouse.database}, user {clickhouse.username}"
     yield good(SUBJECT, f"ClickHouse at {where}, tables {clickhouse.table_prefix}*")
     hosts = [urlsplit(url).hostname or "" for url in clickhouse.hosts.values()]
     if parts.scheme in _OPEN and not all(map(_is_local, hosts)):
-        why = "events and the password can be read on the way"
+        why = "events and the password can be read on the network"
         hint = "use clickhouses:// or https://, unless the network is trusted"
         yield warning(SUBJECT, f"clickhouse.url: {parts.scheme}:// is not encrypted", why=why, hint=hint)
     if not clickhouse.tls_verify:
         why = "anybody between here and the server can read and change what is sent"
         yield warning(SUBJECT, "clickhouse.tls_verify is off", why=why, hint="set clickhouse.tls_ca instead")
     if clickhouse.password is None and clickhouse.username == "default" and parts.scheme != "chdb":
-        why = "the user default of many installations may do everything, and has no password"
+        why = "in many installations the user default has all rights and no password"
         hint = "create a user for Spoolhouse, and set clickhouse.username and clickhouse.password_file"
         yield warning(SUBJECT, "the user default, without a password", why=why, hint=hint)
     if settings.shutdown.grace >= _CONTAINERS_WAIT:
-        why = "container runtimes kill 30 s after SIGTERM, unless they are told otherwise"
+        why = "container runtimes kill 30 s after SIGTERM, unless they are configured otherwise"
         hint = "lower it, or raise terminationGracePeriodSeconds, --stop-timeout or TimeoutStopSec above it"
         yield warning(SUBJECT, f"shutdown.grace is {settings.shutdown.grace:g} s", why=why, hint=hint)
 
