@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from spoolhouse.export.sample import SampleEvents
+from spoolhouse.export.samples import SampleEvents
 from tests.benchmarks.runs import Run, restock, run_daemon, run_engine, run_latency
 from tests.engine import LocalServer, find_engine
 

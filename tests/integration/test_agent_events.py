@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spoolhouse.events.agent import AGENT_TYPES
 from spoolhouse.export import SpoolWriter
-from spoolhouse.export.sample import SampleEvents
+from spoolhouse.export.samples import SampleEvents
 from tests.engine import Database
 from tests.integration.test_flow import (
     PREFIX,

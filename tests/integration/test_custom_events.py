@@ -12,8 +12,8 @@ from spoolhouse.cli.recovery import open_files
 from spoolhouse.errors import BadSettingError
 from spoolhouse.events import registry
 from spoolhouse.export import SpoolWriter
-from spoolhouse.export.declared_sample import maker
-from spoolhouse.export.sample import SampleEvents
+from spoolhouse.export.samples import SampleEvents
+from spoolhouse.export.samples.declared import template_of
 from spoolhouse.recover.verify import verify
 from spoolhouse.service import run
 from spoolhouse.service.prepare import open_driver, schema_of
@@ -67,7 +67,7 @@ def test_the_example_lands(database: Database, tmp_path: Path, driver: str) -> N
 def test_samples_land_and_nothing_differs_afterwards(database: Database, tmp_path: Path) -> None:
     used = settings(database.native_url, tmp_path)
     events = registry.load(EXAMPLES)
-    sample = SampleEvents(seed=1, now_ms=NOW, shape="mixed", declared={"deployment": maker(events["deployment"])})
+    sample = SampleEvents(seed=1, now_ms=NOW, shape="mixed", declared={"deployment": template_of(events["deployment"])})
     with SpoolWriter(tmp_path) as spool:
         spool.write("deployment", "shop", sample.lines("deployment", "shop", 0, 500))
     assert asyncio.run(run.run(used, once=True)) == 0

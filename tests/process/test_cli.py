@@ -14,7 +14,7 @@ import pytest
 
 from spoolhouse import __version__
 from spoolhouse.cli import parser
-from spoolhouse.export.sample import PER_TRACE
+from spoolhouse.export.samples import PER_TRACE
 from tests.engine import Database
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT
 from tests.process.forked import run

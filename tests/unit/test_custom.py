@@ -18,8 +18,8 @@ from spoolhouse.events import registry
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.custom import event_type
 from spoolhouse.events.errors import DeclarationError
-from spoolhouse.export.declared_sample import maker
-from spoolhouse.export.sample import SampleEvents
+from spoolhouse.export.samples import SampleEvents
+from spoolhouse.export.samples.declared import template_of
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "events" / "deployment.toml"
 NOW = 1_795_262_400_000
@@ -294,7 +294,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", ["flat", "enveloped"])
 def test_samples_of_the_example_are_valid(shape: Any) -> None:
     event = event_type(tomllib.loads(EXAMPLE.read_text()))
-    sample = SampleEvents(seed=1, now_ms=NOW, shape=shape, declared={"deployment": maker(event)})
+    sample = SampleEvents(seed=1, now_ms=NOW, shape=shape, declared={"deployment": template_of(event)})
     lines = list(sample.lines("deployment", "shop", 0, 300))
     assert lines == list(sample.lines("deployment", "shop", 0, 300))
     assert len(set(lines)) == 300

@@ -10,11 +10,10 @@ import pytest
 from spoolhouse.decode.line_decoder import LineDecoder, Origin
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.export.agent_sample import AGENT_PER_TRACE
-from spoolhouse.export.sample import PER_TRACE, SampleEvents, Shape
+from spoolhouse.export.samples import AGENT_TYPES, PER_TRACE, SampleEvents, Shape
 
 NOW = 1_767_225_600_000
-NEVER = {name: {"tool_calls"} for name in AGENT_PER_TRACE.keys() - {"prompt_call", "tool_call"}}
+NEVER = {name: {"tool_calls"} for name in AGENT_TYPES - {"prompt_call", "tool_call"}}
 """Tables that an event type may bring rows for, and a sample does not."""
 SHAPES: tuple[Shape, ...] = ("flat", "enveloped", "mixed")
 

@@ -1,4 +1,4 @@
-"""`spoolhouse generate`: sample events, written into the spool as a producer should."""
+"""`spoolhouse generate`: writes sample events into the spool, as a producer should."""
 
 import argparse
 import secrets
@@ -14,7 +14,7 @@ from random import Random
 
 from spoolhouse.cli import flags
 from spoolhouse.export import SpoolWriter
-from spoolhouse.export.sample import PER_TRACE, WINDOW_MS, SampleEvents
+from spoolhouse.export.samples import PER_TRACE, WINDOW_MS, SampleEvents
 from spoolhouse.monitoring.logs import shown
 
 _EPILOG = """\
@@ -33,7 +33,7 @@ examples:
 
 _NEVER_ROLL = 1 << 62
 _BLOCK = 1000
-"""Events between two looks at the clock."""
+"""Events between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +60,19 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add = parser.add_argument
     add("--rows", type=flags.count, default=10_000, metavar="N", help="events in all (default: 10000)")
     add("--files", type=flags.count, default=20, metavar="N", help="files in all (default: 20)")
-    add("--rate", type=flags.rate, metavar="R", help="events per second (default: as fast as it goes)")
-    add("--seed", type=flags.whole, metavar="S", help="what everything follows from (default: a new one, printed)")
+    add("--rate", type=flags.rate, metavar="R", help="events per second (default: as fast as possible)")
+    add(
+        "--seed",
+        type=flags.whole,
+        metavar="S",
+        help="the same seed gives the same events (default: a new one, printed)",
+    )
     add("--now", type=_time, metavar="TIME", help="no event is later, ISO 8601 (default: now)")
     add(
         "--types",
         type=_types,
         metavar="LIST",
-        help=f"which of {','.join(PER_TRACE)}, and of those in events.folder "
+        help=f"of {','.join(PER_TRACE)}, and of the types in events.folder "
         "(default: all, or the first so many if --files are fewer)",
     )
     add("--projects", type=flags.count, default=3, metavar="N", help="projects at most (default: 3)")
@@ -88,9 +93,11 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error(f"argument --files: {options.files} files need as many rows, not --rows {options.rows}")
     settings = flags.settings(options)
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.export.declared_sample import maker  # noqa: PLC0415  # nor this
+    from spoolhouse.export.samples.declared import template_of  # noqa: PLC0415  # nor this
 
-    declared = {name: maker(event) for name, event in load(settings.events.folder).items() if name not in PER_TRACE}
+    declared = {
+        name: template_of(event) for name, event in load(settings.events.folder).items() if name not in PER_TRACE
+    }
     known = (*PER_TRACE, *declared)
     for name in options.types or ():
         if name not in known:
@@ -107,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     traces = max((file.first + file.count) // PER_TRACE.get(file.type, 1) + 1 for file in files)
     sample = SampleEvents(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape, declared=declared)
     written: Counter[str] = Counter()
-    # Closed on the way out, whatever ends it: drafts are thrown away then, not when the collector comes by.
+    # Closed at the end, however it comes: drafts are removed then, not when the garbage collector runs.
     with _bar(options.rows) as advance, closing(write(root, files, sample, rate=options.rate)) as steps:
         for file, rows in steps:
             written[file.type] += rows
@@ -122,9 +129,9 @@ def run(options: argparse.Namespace) -> int:
 def plan(*, types: tuple[str, ...], projects: int, files: int, rows: int) -> list[File]:
     """Return exactly `files` files that hold exactly `rows` events, the types in the proportion they have in a trace.
 
-    Each type gets a file at least (so `files` >= the number of types, and `rows` >= `files`), and the projects are as
-    many as every type has files for, at most `projects`, each with the same share: then the ids of one type meet those
-    of another. The types take turns.
+    Each type gets at least one file (so `files` >= the number of types, and `rows` >= `files`). Every type has a file
+    in each project, which limits their number, and each project has the same share: then the ids of all types fit
+    together. The types take turns.
     """
     files_of = _shares(files, types, least=dict.fromkeys(types, min(projects, files // len(types))))
     rows_of = _shares(rows, types, least=files_of)
@@ -147,14 +154,14 @@ def _evenly(total: int, parts: int) -> list[int]:
 
 
 def _shares(total: int, types: tuple[str, ...], least: dict[str, int]) -> dict[str, int]:
-    """Split `total` into what is `least`, and the rest in the proportion of `PER_TRACE`."""
+    """Split `total`: each type gets its `least`, and the rest is shared in the proportion of `PER_TRACE`."""
     shares = dict(least)
     rest = total - sum(shares.values())
     weight = {event_type: PER_TRACE.get(event_type, 1) for event_type in types}
     weights = sum(weight.values())
     for event_type in types:
         shares[event_type] += rest * weight[event_type] // weights
-    # What the rounding left over goes to the type that there is most of.
+    # The remainder of the rounding goes to the most frequent type.
     shares[max(types, key=lambda event_type: weight[event_type])] += total - sum(shares.values())
     return shares
 
@@ -184,7 +191,7 @@ def write(root: Path, files: list[File], sample: SampleEvents, *, rate: float | 
 
 @contextmanager
 def _bar(rows: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar to a person while the block runs; yield what moves it on."""
+    """Show a progress bar on a terminal while the block runs; yield a function that advances it."""
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
     from rich.progress import (  # noqa: PLC0415  # nor this
         BarColumn,
