@@ -1,4 +1,4 @@
-"""How far a long command is, on standard error: a bar on a terminal, else a sentence now and then with what is left."""
+"""The progress of a long command, on standard error: a bar on a terminal, else a sentence every 30 s."""
 
 import sys
 import time
@@ -10,14 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 _FIRST = 5.0
 _EVERY = 30.0
-"""Seconds until the first sentence, and between two; what is done before that needs none."""
+"""Seconds until the first sentence, and between two; a command that is done sooner prints none."""
 
 
 class Estimate:
-    """A context manager: what it shows on a terminal goes with it."""
+    """A context manager that shows progress; the bar disappears at its end."""
 
     def __init__(self, what: str, total: int) -> None:
-        """Say of `total` things how many are done; `what` names them."""
+        """Show how many of `total` things are done; `what` names them."""
         self._what = what
         self._total = total
         self._done = 0
@@ -29,7 +29,7 @@ class Estimate:
         self._is_shown = sys.stderr.isatty()
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Show the bar."""
         if self._is_shown:
             self._bar.start()
         return self
@@ -37,12 +37,12 @@ class Estimate:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._is_shown:
             self._bar.stop()
 
     def advance(self) -> None:
-        """Note that one more is done."""
+        """Count one more as done."""
         self._done += 1
         now = time.monotonic()
         if self._is_shown:

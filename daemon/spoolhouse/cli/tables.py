@@ -1,23 +1,23 @@
-"""`spoolhouse tables`: what is there, by table."""
+"""`spoolhouse tables`: lists the tables with their sizes and times."""
 
 import argparse
 import asyncio
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
-    from spoolhouse.store.clickhouse.driver import Driver
+    from spoolhouse.store.clickhouse.table_sizes import TableSize
 
 _EPILOG = """\
-Rows are counted as they lie on the disk: a state that was delivered again
-counts until ClickHouse merges it with the old one. Times are UTC.
+Rows are those on the disk: a new version of an event counts beside the old one
+until ClickHouse merges the two. Times are UTC.
 
 examples:
   spoolhouse tables --clickhouse-url http://localhost:8123
@@ -29,24 +29,6 @@ _RIGHT = ("rows", "on disk")
 _MISSING = "missing"
 _UNITS = {"minute": len("2026-01-31 12:00"), "day": len("2026-01-31")}
 _NONE = "-"
-
-_TABLES = """
-SELECT name, engine, total_rows, total_bytes FROM system.tables
-WHERE database = {database:String} AND has({names:Array(String)}, name)
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """One line of the list. What a view does not have, and what an empty table does not know, is None."""
-
-    table: str
-    engine: str | None
-    """None: it does not exist."""
-    rows: int | None = None
-    bytes_on_disk: int | None = None
-    oldest: str | None = None
-    newest: str | None = None
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -69,7 +51,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(options: argparse.Namespace) -> int:
     """Print the list; return the exit code."""
     settings = flags.settings(options)
-    rows = asyncio.run(_look(settings))
+    rows = asyncio.run(_sizes(settings))
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
@@ -80,55 +62,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _look(settings: "Settings") -> list[_Row]:
+async def _sizes(settings: "Settings") -> "list[TableSize]":
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
-    from spoolhouse.store.clickhouse.quoting import identifier  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.store.clickhouse.schema.ddl import qualified  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.store.clickhouse.schema.render import object_names  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.store.clickhouse.table_sizes import table_sizes  # noqa: PLC0415  # nor this
 
-    database = settings.clickhouse.database
-    schema = schema_of(settings, load(settings.events.folder))
-    definitions = [event.table for event in schema.tables]
-    definitions += [rollup.target for event in schema.tables for rollup in event.rollups]
-    times = {
-        definition.name: (qualified(database, definition.name), identifier(definition.partition_column))
-        for definition in definitions
-    }
-    # The database itself may be missing, and nobody can connect to that.
+    # The database itself may be missing; nobody can connect to a missing one.
     driver = open_driver(settings, database="default")
     try:
-        names = object_names(schema)
-        found = {str(row[0]): row for row in await driver.execute(_TABLES, {"database": database, "names": names})}
-        return [await _row(name, found, times, driver) for name in names]
+        return await table_sizes(schema_of(settings, load(settings.events.folder)), driver)
     finally:
         await driver.close()
 
 
-async def _row(
-    name: str, found: Mapping[str, tuple[object, ...]], times: Mapping[str, tuple[str, str]], driver: "Driver"
-) -> _Row:
-    if name not in found:
-        return _Row(table=name, engine=None)
-    _, engine, count, size = found[name]
-    rows = int(str(count)) if count is not None else None
-    oldest = newest = None
-    if rows and name in times:
-        table, column = times[name]
-        # Both names are declared, and quoted.
-        sql = f"SELECT toString(min({column})), toString(max({column})) FROM {table}"  # noqa: S608  # declared names
-        ((oldest, newest),) = await driver.execute(sql)
-    return _Row(
-        table=name,
-        engine=str(engine),
-        rows=rows,
-        bytes_on_disk=int(str(size)) if size is not None else None,
-        oldest=None if oldest is None else str(oldest),
-        newest=None if newest is None else str(newest),
-    )
-
-
-def _fitting(rows: Iterable[_Row], prefix: str, width: int | None) -> list[str]:
+def _fitting(rows: "Iterable[TableSize]", prefix: str, width: int | None) -> list[str]:
     """Return the list in the widest form that fits into `width` columns, or else the narrowest."""
     whole = [_HEAD, *(_cells(row) for row in rows)]
     forms = [whole]
@@ -137,7 +84,7 @@ def _fitting(rows: Iterable[_Row], prefix: str, width: int | None) -> list[str]:
         short = [(head if row is whole[0] else row[0].removeprefix(prefix), *row[1:]) for row in whole]
         forms += [
             [(*row[:4], *(_cut(time, "minute") for time in row[4:])) for row in short],
-            # Without the engine; that a table is missing stands in place of its rows.
+            # Without the engine; a missing table is marked in the column of its rows.
             [(row[0], "missing" if row[1] == _MISSING else row[2], row[3], *row[4:]) for row in short],
         ]
         forms += [
@@ -149,7 +96,7 @@ def _fitting(rows: Iterable[_Row], prefix: str, width: int | None) -> list[str]:
 
 
 def _cut(time: str, unit: str) -> str:
-    """Return a time without what is finer than a unit; what is no time stays."""
+    """Return a time down to a unit; any other text is returned as it is."""
     return time[: _UNITS[unit]] if time[:1].isdigit() else time
 
 
@@ -166,7 +113,7 @@ def _lines(cells: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _cells(row: _Row) -> tuple[str, ...]:
+def _cells(row: "TableSize") -> tuple[str, ...]:
     from rich.filesize import decimal  # noqa: PLC0415  # --help needs none of it
 
     return (

@@ -1,4 +1,4 @@
-"""What producers write with: `SpoolWriter` puts events where the daemon takes them, whole or not at all."""
+"""For producers: `SpoolWriter` writes events into the spool, whole files or none."""
 
 from spoolhouse.export.writer import SpoolWriter
 

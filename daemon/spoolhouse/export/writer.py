@@ -1,11 +1,11 @@
-"""The producer's side: events into files of the spool, each visible only when it is whole and durable.
+"""Writes events into files of the spool; each file becomes visible when it is whole and durable.
 
     with SpoolWriter(Path("/var/spool/observability")) as spool:
         spool.write("span", "shop", [{"type": "span", "id": "s1", …}])
 
-A file is written under a hidden name, which the daemon does not take; then its bytes are made durable, then it gets its
-name `{root}/{type}/{project}/{timestamp}_{id}.jsonl`, which no other file can have, then the name is made durable. A
-producer that dies leaves a hidden file that nobody takes, and no half events.
+A file is written under a hidden name, which the daemon ignores. Its bytes are synced to the disk, then it is renamed
+to `{root}/{type}/{project}/{timestamp}_{id}.jsonl`, which no other file can have, then the rename is synced. A producer
+that dies leaves a hidden file that is never claimed, and no partial events.
 """
 
 import contextlib
@@ -25,19 +25,19 @@ MAX_LINES = 250_000
 _BUFFER_BYTES = 1 << 18
 _LONGEST_NAME = 255
 _RESERVED = frozenset({"processed", "failed", "rejected"})
-"""Where the daemon puts what it is done with; a type of this name would be read as such a folder."""
+"""Folders of the daemon; a type of this name would be taken for one of them."""
 
 Event = Mapping[str, object] | bytes | bytearray
 
 
 class _Process:
-    """This process, as opposed to the one that it was forked from."""
+    """Counts the forks that led to this process: a writer notices that it is in a child."""
 
     forks = 0
 
     @classmethod
     def is_forked(cls) -> None:
-        """Note it, in the child."""
+        """Count a fork, in the child."""
         cls.forks += 1
 
 
@@ -48,11 +48,11 @@ class SpoolWriter:
     """Writes events to files of a spool, one open file for each type and project.
 
     `root` is the spool, and is created if it is missing. A file gets its final name when it holds `max_bytes` or
-    `max_lines`, at `flush`, and at the end of the `with` block; if the block raises, what is not yet visible is thrown
-    away. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name, without separators.
+    `max_lines`, at `flush`, and at the end of the `with` block; if the block raises, files that are not yet visible are
+    removed. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name, without separators.
 
-    Not for use by several threads at once: give each its own writer. A process that is forked off begins with nothing:
-    what was not yet visible stays its parent's.
+    Not for use by several threads at once: give each its own writer. After a fork, the child's writer is empty: files
+    that are not yet visible stay with the parent.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SpoolWriter:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        """Touch nothing yet. Raises ValueError for a bound below 1."""
+        """Create no file yet. Raises ValueError for a limit below 1."""
         if max_bytes < 1 or max_lines < 1:
             raise ValueError(f"max_bytes and max_lines must be at least 1, not {max_bytes} and {max_lines}")
         self._root = root
@@ -82,7 +82,7 @@ class SpoolWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Make what is written visible; or throw it away if the block raised."""
+        """Make all written files visible; or remove them if the block raised."""
         try:
             if kind is None:
                 self.flush()
@@ -95,7 +95,7 @@ class SpoolWriter:
         An event is a mapping, or a line of JSON that is already encoded. A line break at its end is not doubled.
         Raises ValueError for a type or project that cannot be a folder's name, for an encoded event that is empty
         or holds a line break inside, and for a mapping that is no JSON (NaN, an unknown type); the events before it
-        are written. After an OSError the file in question is thrown away, never shown in part.
+        are written. After an OSError the file in question is removed, and never visible in part.
         """
         self._leave_to_parent()
         folder = self._root / folder_name("type", event_type) / folder_name("project", project)
@@ -123,13 +123,13 @@ class SpoolWriter:
         return [self._finish(*key) for key in list(self._open)]
 
     def discard(self) -> None:
-        """Throw away what is not yet visible."""
+        """Remove all files that are not yet visible."""
         self._leave_to_parent()
         while self._open:
             self._open.popitem()[1].discard()
 
     def _leave_to_parent(self) -> None:
-        """In a process that was forked off, forget the files that its parent is writing, without a touch of them."""
+        """In a forked child, forget the files that the parent is writing, and leave them unchanged."""
         if self._forks != _Process.forks:
             self._forks = _Process.forks
             self._open.clear()
@@ -144,14 +144,14 @@ class SpoolWriter:
 
 
 def folder_name(what: str, name: str) -> str:
-    """Return `name` if it can be the name of a folder in the spool; else ValueError, which says why not.
+    """Return `name` if it can be the name of a folder in the spool. Raises ValueError with the reason if it cannot.
 
-    `what` is what it stands for, for the message.
+    `what` is "type" or "project", for the message.
     """
     if not name:
         reason = "is empty"
     elif name.startswith("."):
-        reason = "begins with a dot: hidden folders are not taken"
+        reason = "begins with a dot: hidden folders are ignored"
     elif any(char in name for char in "/\\\0"):
         reason = "holds a path separator or NUL"
     elif any(ord(char) < ord(" ") for char in name):
@@ -177,8 +177,7 @@ def _line(event: Event) -> bytes:
 class _Draft:
     """A file that is being written and has a hidden name.
 
-    It is written to when it is told so, and at no other time: a buffer of Python's own would be written whenever the
-    object goes, by a process that was forked off, too.
+    It has a buffer of its own: Python's would be flushed when the object is freed, in a forked child as well.
     """
 
     def __init__(self, folder: Path, root: Path) -> None:
@@ -198,7 +197,7 @@ class _Draft:
         self.lines += 1
 
     def finish(self, now_ms: int, new_id: Callable[[], str]) -> Path:
-        """Make it visible under a name of its own, which is returned. If it raises, nobody sees it."""
+        """Make the file visible under a unique name, and return that. If it raises, the file is not visible."""
         self._write()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -229,7 +228,7 @@ class _Draft:
 
 
 def _is_taken_back(path: Path) -> bool:
-    """Take away the name of a file that is ours; a file that a daemon has taken by now stays taken."""
+    """Remove the file again; return false if a daemon has claimed it by now."""
     try:
         path.unlink()
     except OSError:
@@ -238,26 +237,26 @@ def _is_taken_back(path: Path) -> bool:
 
 
 def _rename_without_clobber(source: Path, target: Path) -> None:
-    """Give the file its name, unless another file has it: FileExistsError, whoever was first by however little.
+    """Rename the file atomically. Raises FileExistsError if another file has the name.
 
-    The second name is made before the first one goes, so at no moment is there none. Where it raises, none is made.
+    The second name is created before the first one is removed, so the file always has one. An error creates none.
     """
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}:
             raise
-        # A file system without hard links. Names hold a fresh id, so a look before the rename is enough there.
+        # A file system without hard links. Names hold a fresh id, so that a check before the rename is enough.
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         source.rename(target)
         return
-    with contextlib.suppress(OSError):  # the file is visible; a hidden second name does no harm
+    with contextlib.suppress(OSError):  # the file is visible; its hidden second name is harmless
         source.unlink()
 
 
 def _make_folders(folder: Path, root: Path) -> None:
-    """Create the folder, and make the names of what was created durable, from the root's parent down."""
+    """Create the folder and its parents, and sync each to the disk, from the top down."""
     missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in reversed(missing):

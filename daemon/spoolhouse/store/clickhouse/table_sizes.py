@@ -1,0 +1,64 @@
+"""How large the tables of a schema are, and which times their rows cover."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.quoting import identifier
+from spoolhouse.store.clickhouse.schema.ddl import qualified
+from spoolhouse.store.clickhouse.schema.render import Schema, object_names
+from spoolhouse.store.clickhouse.typed_rows import typed
+
+_TABLES = """
+SELECT name, engine, total_rows, total_bytes FROM system.tables
+WHERE database = {database:String} AND has({names:Array(String)}, name)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSize:
+    """A table or view. A view has no rows of its own, and an empty table no times: these are None."""
+
+    table: str
+    engine: str | None
+    """None: it does not exist."""
+    rows: int | None = None
+    bytes_on_disk: int | None = None
+    oldest: str | None = None
+    newest: str | None = None
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True):
+    name: str
+    engine: str
+    rows: int | None
+    size: int | None
+
+
+async def table_sizes(schema: Schema, driver: Driver) -> list[TableSize]:
+    """Return all tables and views of a schema with a database. Raises `StoreError`."""
+    if schema.database is None:
+        raise ValueError("a schema without a database cannot be looked up")
+    definitions = [event.table for event in schema.tables]
+    definitions += [rollup.target for event in schema.tables for rollup in event.rollups]
+    times = {definition.name: definition.partition_column for definition in definitions}
+    names = object_names(schema)
+    rows = typed(await driver.execute(_TABLES, {"database": schema.database, "names": names}), _Row)
+    found = {row.name: row for row in rows}
+    return [await _size(name, schema.database, found, times, driver) for name in names]
+
+
+async def _size(
+    name: str, database: str, found: Mapping[str, _Row], times: Mapping[str, str], driver: Driver
+) -> TableSize:
+    row = found.get(name)
+    if row is None:
+        return TableSize(table=name, engine=None)
+    oldest = newest = None
+    if row.rows and name in times:
+        table, column = qualified(database, name), identifier(times[name])
+        sql = f"SELECT toString(min({column})), toString(max({column})) FROM {table}"  # noqa: S608  # declared names
+        [(oldest, newest)] = typed(await driver.execute(sql), tuple[str, str])
+    return TableSize(table=name, engine=row.engine, rows=row.rows, bytes_on_disk=row.size, oldest=oldest, newest=newest)
