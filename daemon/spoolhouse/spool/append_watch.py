@@ -1,4 +1,4 @@
-"""Which files may still grow, and when to look at them next."""
+"""The files that may still grow, and the time of their next check."""
 
 import heapq
 import threading
@@ -10,45 +10,45 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 
 _LOOKS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between two looks at a file, the last one repeated: most files never grow, and there may be many."""
+"""Seconds between two checks of a file, the last one repeated: most files never grow, and there may be many."""
 
 
 @dataclass(slots=True, kw_only=True, order=True)
 class WatchedFile:
-    """A file that may have bytes which no shipment covers: look at it at `due` (monotonic)."""
+    """A file that may have bytes which no shipment covers. Its next check is at `due` (monotonic)."""
 
     due: float
     instance: Instance = field(compare=False)
     file: int = field(compare=False)
     size: int = field(compare=False, default=-1)
-    """What the last look saw; bytes ship once two looks saw the same."""
+    """The size at the last check; bytes ship once two checks agree."""
     torn_since: float | None = field(compare=False, default=None)
-    """Since when nothing but a line without its end is left."""
+    """The time since which only an unterminated line is left."""
     looks: int = field(compare=False, default=0)
 
 
 class AppendWatch:
-    """The files that may still grow. Settle and adoption add, claim looks; safe to call from any thread."""
+    """The files that may still grow. Settle and adoption add files, claim checks them; safe to call from any thread."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Begin without files."""
         self._heap: list[WatchedFile] = []
         self._watched: set[tuple[str, int]] = set()
-        """What is in the heap: a file is looked at by one tail only."""
+        """The files in the heap: each is watched once."""
         self.grown: set[tuple[str, int]] = set()
-        """Files in their final place that had grown when they were adopted, until what was appended is on its way."""
-        # Comparing two tails runs Python code, so the heap functions are not atomic by themselves.
+        """Final files that had grown before their adoption, until their appended bytes are under way."""
+        # Comparing two entries runs Python code, so the heap functions are not atomic by themselves.
         self._lock = threading.Lock()
 
     def watch(self, instance: Instance, file: int) -> None:
-        """Look at `file` soon."""
+        """Check `file` soon."""
         with self._lock:
             if (instance.id, file) not in self._watched:
                 self._watched.add((instance.id, file))
                 heapq.heappush(self._heap, WatchedFile(due=time.monotonic() + _LOOKS[0], instance=instance, file=file))
 
     def again(self, watched: WatchedFile, *, soon: bool) -> None:
-        """Look at `tail` again; each time a little later, unless it just changed."""
+        """Check `watched` again; each time a little later, unless it just changed."""
         watched.looks = 1 if soon else watched.looks + 1
         watched.due = time.monotonic() + _LOOKS[min(watched.looks, len(_LOOKS) - 1)]
         with self._lock:
@@ -57,7 +57,7 @@ class AppendWatch:
                 heapq.heappush(self._heap, watched)
 
     def due(self, limit: int) -> list[WatchedFile]:
-        """Take out and return up to `limit` of what is due."""
+        """Take out and return up to `limit` files that are due."""
         now = time.monotonic()
         taken: list[WatchedFile] = []
         with self._lock:
@@ -68,12 +68,12 @@ class AppendWatch:
         return taken
 
     def next_due(self) -> float | None:
-        """Return when the next file is due; None if none is watched."""
+        """Return the time of the next check; None without files."""
         with self._lock:
             return self._heap[0].due if self._heap else None
 
     def waiting(self) -> Iterator[tuple[Instance, int]]:
-        """Yield the files that cannot be moved before a look at them: a torn line may still be completed."""
+        """Yield the files that need a check before their move: a torn line may still be completed."""
         with self._lock:
             append_watch = list(self._heap)
         for watched in append_watch:

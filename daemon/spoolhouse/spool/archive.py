@@ -1,6 +1,6 @@
-"""The archive: the `processed/` folders of a spool, and the `failed/` ones where it says so. Blocks on the disk.
+"""The archive: the `processed/` folders of a spool, and `failed/` where a function says so. Blocks on the disk.
 
-Only regular files with names that we take, reached through no link, are ever counted or deleted.
+Only regular files with accepted names, reached through no link, are ever counted or deleted.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from spoolhouse.spool.archive_limits import Archived
 
 
 def archived(spool: Path) -> Iterator[Archived]:
-    """Yield all files of the archive; what cannot be listed is passed over."""
+    """Yield all files of the archive; folders that cannot be listed are skipped."""
     for kind in _folders(spool):
         for project in _folders(spool / kind):
             for folder in _below(spool, PurePath(kind, project, layout.PROCESSED)):
@@ -25,9 +25,9 @@ def archived(spool: Path) -> Iterator[Archived]:
 def settled(
     spool: Path, folders: Sequence[str], instances: Collection[str] | None = None
 ) -> Iterator["os.DirEntry[str]"]:
-    """Yield all that is in these folders of `homes` (`{type}/{project}`, as text), or of all projects.
+    """Yield the files in these folders of `homes` (`{type}/{project}`, as text), or of all projects.
 
-    Raises OSError where it may not be listed: for a person, that is not the same as nothing.
+    Raises OSError for a folder that may not be listed: for a person that differs from an empty one.
     """
     kinds = None if instances is None else {instance.partition("/")[0] for instance in instances}
     for kind in listed(spool):
@@ -40,7 +40,7 @@ def settled(
 
 
 def listed(folder: Path) -> list["os.DirEntry[str]"]:
-    """Return what is in a folder, by name, but for hidden names; nothing if there is no such folder. Raises OSError."""
+    """Return the entries of a folder by name, without hidden ones; none if there is no such folder. Raises OSError."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -49,7 +49,7 @@ def listed(folder: Path) -> list["os.DirEntry[str]"]:
 
 
 def _folders(folder: Path) -> Iterator[str]:
-    """Yield the names of the folders in `folder`, those of links and our own left out."""
+    """Yield the names of the folders in `folder`, without links and our own folders."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             ours = entry.name.startswith(".") or entry.name == layout.REJECTED
@@ -83,9 +83,9 @@ def _in(spool: Path, folder: PurePath) -> Iterator[Archived]:
 
 
 def delete(spool: Path, file: Archived) -> bool:
-    """Delete a file of the archive, and the folders below `processed/` that this leaves empty.
+    """Delete a file of the archive, and the folders below `processed/` that are empty afterwards.
 
-    Return false if it is not as it was seen any more, or is gone. Raises OSError.
+    Return false if the file has changed since it was listed, or is gone. Raises OSError.
     """
     path = PurePath(file.path)
     try:

@@ -1,10 +1,10 @@
-"""Which files of the archive have been kept long enough: a decision from what is there."""
+"""Select the files of the archive that have been kept long enough. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _SAME_MOMENT = 1.0
-"""Seconds: a file's times are those of the disk's clock, which may tick slowly."""
+"""Seconds of tolerance: a file's times come from the disk's clock, which may tick slowly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -12,36 +12,36 @@ class Archived:
     """A file in `processed/`. Times are seconds since 1970; the order is by age."""
 
     since: float
-    """When it was moved there, or last written to, whichever came later."""
+    """The time of its move or of its last change, whichever is later."""
     path: str
     """Relative to the spool."""
     size: int
     inode: int
     written: float
-    """When it was last written to."""
+    """The time of its last change."""
 
     @property
     def was_appended_to(self) -> bool:
-        """Tell whether bytes may have come after the move: shipments of them may be under way."""
+        """Return whether bytes may have been appended after the move: shipments of them may be under way."""
         return self.written >= self.since - _SAME_MOMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """How much is kept: days, bytes in all; None is without an end."""
+    """The limits: age in days, and total bytes; None for no limit."""
 
     max_age: float | None
-    """Seconds."""
+    """The age limit in seconds."""
     max_bytes: int | None
 
     @property
     def is_all(self) -> bool:
-        """Tell whether nothing is ever deleted."""
+        """Return whether nothing is ever deleted."""
         return self.max_age is None and self.max_bytes is None
 
 
 def superfluous(oldest_first: Iterable[Archived], total: int, keep: Keep, now: float) -> Iterator[Archived]:
-    """Yield what is to be deleted of an archive of `total` bytes, the oldest first."""
+    """Yield the files to delete of an archive of `total` bytes, the oldest first."""
     for file in oldest_first:
         too_old = keep.max_age is not None and now - file.since > keep.max_age
         too_much = keep.max_bytes is not None and total > keep.max_bytes

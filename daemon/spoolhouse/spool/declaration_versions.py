@@ -1,4 +1,4 @@
-"""Which declarations a shipment is read by: they may change while it is on its way."""
+"""The declarations that each shipment is read by: they may change while a shipment is under way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from spoolhouse.spool.shipment import Shipment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclarationVersion:
-    """Declarations, and the decoder that follows them."""
+    """Declarations, and the decoder for them."""
 
     events: Mapping[str, EventType]
     decoder: LineDecoder
@@ -18,24 +18,24 @@ class DeclarationVersion:
 
 
 class DeclarationVersions:
-    """All that were in force in this run, by the fingerprint that shipments are journalled under.
+    """All versions in force during this run, by the fingerprint that shipments are journalled under.
 
-    A shipment of this run is read by the declarations that it was claimed under. One of an earlier run is read by those
-    in force when it is read first, and by the same from then on: its rounds would differ else.
+    A shipment of this run is read by the declarations of its claim. One of an earlier run is read by those in force at
+    its first reading, and by the same ones later: its rounds would differ otherwise.
     """
 
     def __init__(self, events: Mapping[str, EventType], fingerprint: str) -> None:
-        """Begin with one."""
+        """Begin with one version."""
         self._by_fingerprint: dict[str, DeclarationVersion] = {}
         self.follow(events, fingerprint)
 
     def follow(self, events: Mapping[str, EventType], fingerprint: str) -> None:
-        """Read by other declarations what is claimed from now on."""
-        # A copy: the caller's may change.
+        """Use other declarations for shipments that are claimed from now on."""
+        # A copy: the caller's mapping may change.
         own = dict(events)
         self._newest = DeclarationVersion(events=own, decoder=LineDecoder(own), tables=tables(own))
         self._by_fingerprint[fingerprint] = self._newest
 
     def of(self, shipment: Shipment) -> DeclarationVersion:
-        """Return what the shipment is read by."""
+        """Return the version that the shipment is read by."""
         return self._by_fingerprint.setdefault(shipment.fingerprint, self._newest)

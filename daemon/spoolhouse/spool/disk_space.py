@@ -1,4 +1,4 @@
-"""Whether a disk has room for more: a decision from figures."""
+"""Decide whether a disk has enough free space. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ _MARGIN = 1.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeSpace:
-    """What is free on a disk. `inodes` is None where the file system does not count them."""
+    """The free space of a disk. `inodes` is None where the file system does not count them."""
 
     bytes: int
     inodes: int | None
@@ -15,17 +15,17 @@ class FreeSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinFree:
-    """What must stay free; 0 asks for nothing."""
+    """The space that must stay free; 0 switches a limit off."""
 
     bytes: int
     inodes: int
 
 
 def shortage(room: FreeSpace, least: MinFree, *, was_short: bool) -> str:
-    """Say what there is too little of, empty if there is enough.
+    """Return a sentence about the shortage, empty if there is enough space.
 
-    What was short is short until a quarter more than the least is free: a disk that is being filled as fast as it is
-    cleared would else have claiming start and stop with every look.
+    A shortage lasts until a quarter more than the minimum is free: otherwise a disk that is filled as fast as it is
+    cleared would stop and start claiming at every check.
     """
     margin = _MARGIN if was_short else 1.0
     if room.bytes < least.bytes * margin:

@@ -1,4 +1,4 @@
-"""What is known of each file of an instance, for `spool.recovery` to decide. Blocks on the disk."""
+"""Find the files of an instance, for `recovery` to decide about. Blocks on the disk."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Claimed files on their way to their end: to `processed/` or `failed/`, or deleted. Blocks on the disk.
+"""Bring claimed files to their end: to `processed/` or `failed/`, or delete them. Blocks on the disk.
 
 Promises: the journal knows of each step before it is taken; a file is never overwritten; whatever moment all of this
 is killed at, a file is afterwards in one place, whole. A file that is to be deleted is first set aside under a name
@@ -23,15 +23,15 @@ log = structlog.get_logger(__name__)
 
 
 class _GrownError(Exception):
-    """Bytes were appended that no shipment covers: the file is not at its end."""
+    """Bytes were appended that no shipment covers: the file is not finished."""
 
 
 class _FolderGoneError(Exception):
-    """The folder that was opened has no name any more."""
+    """The opened folder has no name any more."""
 
 
 class Finalizer:
-    """Some files of one instance, and how far they have come."""
+    """Some files of one instance, and their progress."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Finalizer:
         self._append_watch_ms = append_watch_ms
         self._now_ms = now_ms
         self._left = list(numbers)
-        """Files without a target, then those whose target the journal does not know, then those to be moved."""
+        """Files without a target, then files whose target is not journalled, then files to be moved."""
         self._targets: dict[int, PurePath | None] = {}
         self._steps = [self._find_targets, self._tell_journal, self._end_all, self._sync, self._finish]
         self._folders: set[Path] = set()
@@ -58,16 +58,16 @@ class Finalizer:
         self.grown: list[int] = []
         """Not moved, because there is more to ship."""
         self.refused: dict[int, OSError] = {}
-        """Not moved, because their folders do not take them as things are."""
+        """Not moved, because their folders refuse them at present."""
 
     def go_on(self) -> None:
-        """Do all that is left to do. May be called again after it raised OSError or `DiskError`: it goes on there."""
+        """Do all remaining steps. After OSError or `DiskError`, a second call continues."""
         while self._steps:
             self._steps[0]()
             del self._steps[0]
 
     def _find_targets(self) -> None:
-        """Choose for each file a name that is free now."""
+        """Choose a free name for each file."""
         targets: dict[int, PurePath | None] = {}
         for folder, numbers in self._by_folder(self._left).items():
             if folder is None:
@@ -95,7 +95,7 @@ class Finalizer:
                 self._end_in(folder, numbers)
 
     def _end_in(self, folder: PurePath, numbers: list[int]) -> None:
-        """Move files to a folder, which is made again if it goes away meanwhile."""
+        """Move files to a folder, which is created again if it disappears meanwhile."""
         while left := [number for number in numbers if number in self._left]:
             try:
                 with fs.opened_folders(self._instance.spool / folder, below=self._instance.spool) as descriptor:
@@ -124,7 +124,7 @@ class Finalizer:
         reach("settle.synced")
 
     def _finish(self) -> None:
-        """Record what is done, and forget what needs no watch."""
+        """Record the finished files, and forget those that need no watch."""
         instance, until = self._instance, self._now_ms() + self._append_watch_ms
         instance.journal.moved(dict.fromkeys(self.done, until))
         for number in self.done:
@@ -134,7 +134,7 @@ class Finalizer:
         instance.journal.forget(n for n in self.done if instance.files[n].target is None or self._append_watch_ms == 0)
 
     def _by_folder(self, numbers: Iterable[int]) -> dict[PurePath | None, list[int]]:
-        """Group files by the folder that they end in; None is for those that are deleted."""
+        """Group files by their final folder; None is for deleted files."""
         groups: dict[PurePath | None, list[int]] = {}
         for number in numbers:
             file = self._instance.files[number]
@@ -169,7 +169,7 @@ class Finalizer:
             try:
                 self._move(file, source, PurePath(target.name), folder)
             except FileExistsError:
-                # Somebody took the name since we looked: write the next one down, then try again.
+                # The name was taken meanwhile: journal the next one, then try again.
                 count += 1
                 target = target.with_name(_free(folder, file.place.name, count))
                 self._instance.journal.moving({file.number: target})
@@ -179,7 +179,7 @@ class Finalizer:
                 if self._instance.rename_back([file.number]):
                     continue
                 if self._instance.stands(file.number) or not os.path.lexists(self._instance.spool / target.parent):
-                    # Not the file is gone but the folder that it should go to.
+                    # Not the file is missing, but its target folder.
                     raise _FolderGoneError from None
                 log.error("file_vanished", path=str(file.place), hint="it was taken out of the claimed folder by hand")
                 file.target = None
@@ -211,20 +211,20 @@ class Finalizer:
 
 
 def _free(folder: int, name: str, number: int) -> str:
-    """Return the first numbered form of `name`, from `number` on, that nothing in the open folder has."""
+    """Return the first numbered form of `name`, from `number` on, that is free in the open folder."""
     while fs.exists(Path(layout.numbered(name, number)), folder=folder):
         number += 1
     return layout.numbered(name, number)
 
 
 def _write_reason(name: str, folder: int, file: JournalledFile) -> None:
-    """Leave a note beside a file in `failed/`: why it is there, and how much of it landed."""
+    """Write the note beside a file in `failed/`: the reason, and how much of the file landed."""
     reason = layout.reason_name(name)
     landed = f"{sum(file.stats.rows.values())} rows of it landed, {file.stats.rejected} lines were rejected"
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(reason, dir_fd=folder)  # an old one, or a link that would lead out of the spool
+            os.unlink(reason, dir_fd=folder)  # an old note, or a link that would lead out of the spool
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(reason, flags, 0o666, dir_fd=folder), "w", encoding="utf-8") as note:  # noqa: PTH123  # by descriptor
             note.write(f"{when} {file.stats.failure}; {landed}; once it is mended: spoolhouse retry\n")

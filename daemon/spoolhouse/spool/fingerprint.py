@@ -1,4 +1,4 @@
-"""What decides how bytes become batches, as one short text."""
+"""The inputs that decide how bytes become batches, as one short text."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from spoolhouse.spool.shipment import CHUNK_BYTES
 
 
 def fingerprint(events: Mapping[str, EventType], url: str) -> str:
-    """Return what a batch's rows and blocks depend on, as a short text: a shipment under another one is looked up.
+    """Return a short text for all that decides a batch's rows and blocks: under another one, presence is checked.
 
-    The way to ClickHouse counts: the server's own deduplication id is the token and the blocks that the rows came in,
-    which each driver cuts in its own way.
+    The driver counts: the server's deduplication id is the token and the blocks, and each driver cuts blocks in its own
+    way.
     """
     material = repr(sorted(events.items(), key=lambda item: item[0]))
     scheme = url.partition(":")[0]

@@ -1,4 +1,4 @@
-"""File operations that are safe against crashes, clashes and links. All block: call them from a worker thread."""
+"""File operations that are safe against crashes, name clashes and links. All block: call them in a worker thread."""
 
 import contextlib
 import ctypes
@@ -15,9 +15,9 @@ from spoolhouse.failpoints import reach
 from spoolhouse.spool.disk_space import FreeSpace
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
-"""What the machine is short of for a moment: no fault of the file that it was met at."""
+"""Passing shortages of the machine, which are not the file's fault."""
 LASTING = frozenset({errno.EIO, errno.ESTALE})
-"""What a read meets that may pass, or be the file's end."""
+"""Read errors that may pass, or may be the end of the file."""
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -27,7 +27,7 @@ _LOOK_BACK = 64 << 10
 
 
 def room(folder: Path) -> FreeSpace:
-    """Return what is free on the disk of `folder`."""
+    """Return the free space on the disk of `folder`."""
     status = os.statvfs(folder)
     return FreeSpace(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)
 
@@ -43,7 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_folders(folders: Iterable[Path]) -> None:
-    """Make the names in each of `folders` durable, each once; one that is gone has no names left to keep."""
+    """Make the names in each of `folders` durable, each once; a missing folder has no names to keep."""
     for folder in set(folders):
         with contextlib.suppress(FileNotFoundError):
             sync_folder(folder)
@@ -68,12 +68,12 @@ def make_folders(folder: Path, *, below: Path) -> None:
 def rename_without_clobber(
     source: Path, target: Path, *, folder: int | None = None, target_folder: int | None = None
 ) -> None:
-    """Rename; raises FileExistsError if `target` exists, whatever else happens at the same moment.
+    """Rename atomically; raises FileExistsError if `target` exists.
 
     `source` is relative to the open folder `folder`, if that is given, and `target` to `target_folder`.
 
-    `link` and `unlink` would do as well, but the kernel forbids linking to other people's files
-    (fs.protected_hardlinks). Where the file system knows no RENAME_NOREPLACE, a look before the rename must do.
+    `link` and `unlink` would do as well, but the kernel forbids links to other users' files (fs.protected_hardlinks).
+    Where the file system lacks RENAME_NOREPLACE, a check before the rename must do.
     """
     reach("files.rename")
     renameat2 = getattr(_LIBC, "renameat2", None)
@@ -91,7 +91,7 @@ def rename_without_clobber(
 
 
 def exists(path: Path, *, folder: int | None = None) -> bool:
-    """Tell whether anything, be it a dangling link, has the name `path`, relative to the open folder `folder`."""
+    """Return whether the name `path` exists, relative to the open folder `folder`; a dangling link counts."""
     try:
         os.stat(path, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -106,10 +106,10 @@ def open_folder(path: Path, *, folder: int | None = None) -> int:
 
 @contextlib.contextmanager
 def opened_folders(folder: Path, *, below: Path) -> Iterator[int]:
-    """Open `folder`, made together with its parents below `below` where they are missing, through no link.
+    """Open `folder` through no link, and create it and its parents below `below` where they are missing.
 
-    What is done relative to the descriptor happens there, whatever is put in the place of a name meanwhile. Raises
-    NotADirectoryError where a link, or anything else that is no folder, stands on the way.
+    An operation relative to the descriptor happens in that folder, even if its name is replaced meanwhile. Raises
+    NotADirectoryError for a link, or another entry that is no folder, on the way.
     """
     descriptor = open_folder(below)
     try:
@@ -140,12 +140,12 @@ def _open_or_make(name: str, folder: int) -> int:
 
 
 def open_regular(path: Path, *, folder: int | None = None) -> int:
-    """Open for reading, only a regular file and never through a link; return the descriptor.
+    """Open a regular file for reading, never through a link; return the descriptor.
 
     `path` is relative to the open folder `folder`, if that is given.
 
-    Non-blocking, so that a FIFO in its place cannot hang us. Raises OSError (`ELOOP` for a link, `EINVAL` for
-    anything else that is no regular file).
+    Non-blocking, so that a FIFO in its place cannot hang us. Raises OSError (`ELOOP` for a link, `EINVAL` for another
+    entry that is no regular file).
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -155,10 +155,10 @@ def open_regular(path: Path, *, folder: int | None = None) -> int:
 
 
 def lock(path: Path) -> int | None:
-    """Take the lock at `path`; return its descriptor, or None if another process has it. Closing it lets go.
+    """Take the lock at `path`; return its descriptor, or None if another process has it. Closing it releases the lock.
 
-    The file is opened first and locked second, so its name may by then belong to another file, or to none: then
-    nobody else would see our lock, and it is not taken. Raises FileNotFoundError if the folder is gone.
+    The file is opened first and locked second, so its name may by then belong to another file, or to none: then nobody
+    else would see the lock, and it is not taken. Raises FileNotFoundError if the folder is gone.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -200,7 +200,7 @@ def check_locks_lock(folder: Path) -> None:
 
 
 def line_start_at_or_after(descriptor: int, offset: int, end: int) -> int:
-    """Return the first offset from `offset` on, up to `end`, that starts a line; `end` if there is none."""
+    """Return the first line start from `offset` on, up to `end`; `end` if there is none."""
     if offset <= 0:
         return 0
     position = offset - 1
@@ -216,10 +216,10 @@ def line_start_at_or_after(descriptor: int, offset: int, end: int) -> int:
 
 
 def last_line_start(descriptor: int, start: int, end: int) -> int:
-    """Return where the last line that has no end starts; `end` if the range is empty or ends with a line end."""
+    """Return the start of the unterminated last line; `end` if the range is empty or ends with a line end."""
     position = end
     while position > start:
-        # Nearly always the last byte already ends a line.
+        # Nearly always the last byte is a line end.
         size = min(_FIRST_LOOK if position == end else _LOOK_BACK, position - start)
         block = os.pread(descriptor, size, position - size)
         found = block.rfind(b"\n")

@@ -1,8 +1,8 @@
-"""What a spool's folders tell by themselves, whether a daemon runs or not: its instances, and what lies in the ends.
+"""Read a spool's folders, with or without a daemon: its instances, and the files in `failed/` and `rejected/`.
 
-For people who look, not for the daemon. Nothing is changed. Where the kernel does not list the lock of an instance, it
-is tried for a moment, shared: an adopter who comes in that moment takes the instance for a living one, and looks again
-later. Blocks on the disk.
+For people, not for the daemon. Nothing is changed. Where the kernel does not list an instance's lock, a shared lock is
+tried for a moment: an adopter that comes in that moment takes the instance for a living one, and checks again later.
+Blocks on the disk.
 """
 
 import contextlib
@@ -26,55 +26,55 @@ _STOPPED = frozenset("Tt")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCount:
-    """Files that lie somewhere."""
+    """A number of files, and their bytes."""
 
     files: int = 0
     bytes: int = 0
 
     def plus(self, size: int) -> "FileCount":
-        """Return it with one more file."""
+        """Return the count with one more file."""
         return FileCount(files=self.files + 1, bytes=self.bytes + size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceView:
-    """An instance's folder as it is found."""
+    """An instance's folder."""
 
     name: str
     alive: bool | None
-    """A process holds its lock; else whoever starts next takes it over. None: we may not look."""
+    """A process holds its lock; otherwise the next start takes it over. None: we have no right to check."""
     stopped: bool
-    """That process is frozen by a signal: it keeps the lock, and does nothing."""
+    """The process is stopped by a signal: it keeps the lock, and does nothing."""
     pid: int | None
-    """Of the process that holds the lock, where it can be seen from here; else of the one that made the folder."""
+    """The process that holds the lock, if it is visible from here; else the one that made the folder."""
     host: str | None
     url: str | None
     claimed: FileCount
     journal: bool
-    """There is a journal: claimed files without one are never touched by anybody."""
+    """There is a journal: claimed files without one are never touched."""
     quiet_seconds: float
-    """Since its journal was last written."""
+    """Seconds since the journal was last written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftovers:
-    """What lies where nobody takes it on."""
+    """The files in `failed/` and `rejected/`, which wait for a person."""
 
     failed: FileCount
     rejected: FileCount
     rejected_lines: int | None
-    """None where there is too much of it to be counted at a glance."""
+    """None where there are too many to count quickly."""
     unlisted: tuple[str, ...] = ()
-    """Folders that cannot be listed, and why: what lies there is not counted."""
+    """Folders that cannot be listed, and why: their files are not counted."""
 
 
 def instances(spool: Path, now: float) -> list[InstanceView]:
-    """Return the instances of a spool. `now` is the time of the day."""
+    """Return the instances of a spool. `now` is seconds since 1970."""
     return [_instance(layout.state_folder(spool) / name, now) for name in names(spool)]
 
 
 def leftovers(spool: Path) -> Leftovers:
-    """Return what is in the `failed/` folders and in `rejected/`."""
+    """Return the counts for the `failed/` folders and for `rejected/`."""
     failed = rejected = FileCount()
     refused: dict[str, str] = {}
     for path, size in _files(spool, depth=3, only=layout.FAILED, refused=refused):
@@ -124,7 +124,7 @@ def _announcement(folder: Path) -> dict[str, object]:
 
 
 def _is_locked(path: Path) -> bool | None:
-    """Tell whether somebody holds a lock; None if we may not look (it is the daemon's user's)."""
+    """Return whether a process holds a lock; None without the right to check (it is the daemon's user's)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except PermissionError:
@@ -141,7 +141,7 @@ def _is_locked(path: Path) -> bool | None:
 
 
 def _holders(path: Path) -> list[int]:
-    """Return the processes that hold a lock on a file with this inode, as far as they can be seen from here."""
+    """Return the processes that hold a lock on a file with this inode, as far as they are visible from here."""
     try:
         inode, locks = path.stat().st_ino, Path("/proc/locks").read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -150,7 +150,7 @@ def _holders(path: Path) -> list[int]:
 
 
 def _state(pid: int) -> str:
-    """Return the letter of a process's state; empty if it cannot be seen."""
+    """Return the letter of a process's state; empty if it is invisible."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -169,7 +169,7 @@ def _last_write(folder: Path) -> float:
 
 
 def _files(spool: Path, *, depth: int, only: str, refused: dict[str, str]) -> Iterator[tuple[Path, int]]:
-    """Yield the files in the folders called `only` that are `depth` below the spool."""
+    """Yield the files in the folders named `only`, `depth` levels below the spool."""
     folders = [spool]
     for level in range(depth):
         folders = [
@@ -184,7 +184,7 @@ def _files(spool: Path, *, depth: int, only: str, refused: dict[str, str]) -> It
 
 
 def _walk(folder: Path, *, hidden: bool = True, refused: dict[str, str]) -> Iterator[tuple[Path, int]]:
-    """Yield each regular file below a folder, and its size; follows no link, and only if told so a `hidden` name."""
+    """Yield each regular file below a folder, and its size; follows no link, and skips hidden names unless `hidden`."""
     for entry in _entries(folder, refused):
         if not hidden and entry.name.startswith("."):
             continue
@@ -200,7 +200,7 @@ def _walk(folder: Path, *, hidden: bool = True, refused: dict[str, str]) -> Iter
 
 
 def _entries(folder: Path, refused: dict[str, str]) -> list[os.DirEntry[str]]:
-    """Return what is in a folder; note in `refused` one that cannot be listed, and why."""
+    """Return the entries of a folder; note an unlistable one in `refused`, with the reason."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -212,7 +212,7 @@ def _entries(folder: Path, refused: dict[str, str]) -> list[os.DirEntry[str]]:
 
 
 def _lines(path: Path) -> int:
-    """Return how many rejected lines a file keeps, as far as it can be read."""
+    """Return the number of rejected lines in a file, as far as it can be read."""
     count = 0
     with contextlib.suppress(OSError, SpoolError):
         for record in read(path):

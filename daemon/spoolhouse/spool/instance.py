@@ -1,7 +1,7 @@
-"""An instance's own folder: its lock, its journal, and the files that it has claimed.
+"""An instance's own folder: its lock, its journal, and its claimed files.
 
-A running daemon has one of its own, and holds the homes that it has adopted from dead instances until they are empty.
-All methods block on the disk; call them from a worker thread.
+A running daemon has one of its own, and holds the folders that it has adopted from dead instances until they are empty.
+All methods block on the disk; call them in a worker thread.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A file that is ours now."""
+    """A claimed file."""
 
     place: Place
     size: int
@@ -52,13 +52,13 @@ class Instance:
         """Files that were set aside on their way to their end."""
         self.journal = journal
         self.files: dict[int, JournalledFile] = {}
-        """What the journal says of each file, kept in step with it."""
+        """The journal's state of each file, kept in step with it."""
         self.unacknowledged: dict[int, int] = {}
-        """By file: how many planned shipments cover some of it."""
+        """By file: the number of planned shipments that cover some of it."""
         self.readings = Readings(journal)
         self._lock = lock
         self._numbers = 0
-        # Held while a file is renamed: a thread that outlives its cancelled task must not claim after the lock is free.
+        # Held during each rename: a thread that outlives its cancelled task must not claim after the lock is released.
         self._guard = threading.Lock()
         self._closed = False
 
@@ -73,12 +73,12 @@ class Instance:
             journal = Journal(folder / layout.JOURNAL, instance, create=True)
             reach("home.journal_made")
             fs.sync_folder(folder)
-            # Made last: where it stands, the journal is durable.
+            # Made last: once it exists, the journal is durable.
             (folder / layout.CLAIMED).mkdir()
             fs.sync_folder(folder)
             reach("home.made")
         except BaseException:
-            # Nothing is claimed yet, so nothing may be left: it is tried again under the same name.
+            # Nothing is claimed yet, so nothing may be left: the next try uses the same name.
             with contextlib.suppress(OSError):
                 instance_dirs.delete(folder)
             os.close(lock)
@@ -87,12 +87,11 @@ class Instance:
 
     @classmethod
     def adopt(cls, spool: Path, instance: str) -> "Instance | None":
-        """Take over the folder of an instance that is gone; None if it runs, or is gone altogether.
+        """Take over the folder of a dead instance; None if it runs, or is gone altogether.
 
-        A folder without a journal and without claimed files died at birth, or while it was being removed, and is
-        removed. Raises `JournalError` if files are claimed but the journal is missing, if it is damaged or of another
-        version, or if the folder is not ours to open; `DiskError` if it cannot be read just now. Then everything is
-        left as it is.
+        A folder without a journal and without claimed files died at birth, or during its removal, and is removed.
+        Raises `JournalError` if files are claimed but the journal is missing, if it is damaged or of another version,
+        or if we may not open the folder; `DiskError` if it cannot be read now. Then everything is left as it is.
         """
         folder = layout.state_folder(spool) / instance
         try:
@@ -124,15 +123,15 @@ class Instance:
             return None
 
     def load(self) -> Contents:
-        """Read the journal back into memory and return it, without the files that were deleted as they should be."""
+        """Read the journal into memory and return it, without the files that were deleted as intended."""
         contents = self.journal.load()
         deleted = [file.number for file in contents.files if file.state is FileState.FINAL and file.target is None]
         if deleted:
             self.journal.forget(deleted)
             kept = tuple(file for file in contents.files if file.number not in set(deleted))
             contents = structs.replace(contents, files=kept)
-        # A disk's number may be another one since a reboot, or on another machine; a file that was renamed within the
-        # spool has stayed on the disk of its claim.
+        # A disk's number may change with a reboot, or on another machine; a file renamed within the spool has stayed on
+        # its disk.
         device = self.folder.stat().st_dev
         for file in contents.files:
             file.device = device
@@ -150,10 +149,10 @@ class Instance:
         return contents
 
     def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
-        """Take files by renaming them here; say for each what came of it.
+        """Claim files by renaming them here; return a claim or an error for each.
 
-        FileNotFoundError: another instance was faster, or the file is gone. FileExistsError: a file of the same name
-        is still in flight, this one has to wait.
+        FileNotFoundError: another instance was faster, or the file is gone. FileExistsError: a file of the same name is
+        still in flight, and this one has to wait.
         """
         results: list[tuple[Place, Claim | OSError]] = []
         for place in places:
@@ -166,7 +165,7 @@ class Instance:
     def _claim(self, place: Place) -> Claim:
         target = self.claimed / place.relative
         with _pending_folder(self.spool, place) as folder:
-            # What we cannot read stays where it is: in `failed/` nobody would look for a missing permission.
+            # An unreadable file stays where it is: nobody would search `failed/` for a missing permission.
             descriptor = fs.open_regular(Path(place.name), folder=folder)
             try:
                 serve = os.fstat(descriptor)
@@ -180,23 +179,23 @@ class Instance:
                 reach("home.claimed")
                 status = target.lstat()
             except OSError:
-                # Nobody but the next start would look for it among the claimed.
+                # Only the next start would find it among the claimed files.
                 self.release(place)
                 raise
         if (status.st_dev, status.st_ino) != (serve.st_dev, serve.st_ino):
-            # Another file, or a link, took the name after we looked: back with it, to be looked at anew.
+            # Another file, or a link, took the name meanwhile: put it back, to be scanned anew.
             self.release(place)
             raise OSError(errno.EAGAIN, "another file took its name", os.fspath(place.relative))
         return Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
 
     def sync(self, claims: Iterable[Claim]) -> None:
-        """Make claims durable: nothing of them may be in the journal before."""
+        """Make claims durable: no journal entry of them may come earlier."""
         places = [claim.place.relative.parent for claim in claims]
         fs.sync_folders({root / place for place in places for root in (self.spool, self.claimed)})
         reach("home.claims_synced")
 
     def add(self, claim: Claim, now_ms: int) -> JournalledFile:
-        """Give a claimed file its number. It is in the journal once a shipment of it is planned."""
+        """Give a claimed file its number. The journal gets it with the first shipment of it."""
         self._numbers += 1
         file = JournalledFile(
             number=self._numbers,
@@ -216,7 +215,7 @@ class Instance:
         self.readings.forget(shipment.id)
 
     def path(self, number: int) -> Path:
-        """Return where file `number` is now."""
+        """Return the present path of file `number`."""
         file = self.files[number]
         if file.state is FileState.FINAL and file.target is not None:
             return self.spool / file.target
@@ -226,7 +225,7 @@ class Instance:
         return self.folder / layout.REMOVING / str(number)
 
     def move_to_removing(self, number: int) -> Path:
-        """Take a claimed file to where only its number names it, durably; return its path.
+        """Set a claimed file aside, under its number, durably; return its path.
 
         FileNotFoundError if it is gone. The next file of its name may then be claimed.
         """
@@ -242,7 +241,7 @@ class Instance:
         return aside
 
     def stands(self, number: int) -> bool:
-        """Tell whether file `number` itself, and no other one of its name, is where `path` says."""
+        """Return whether file `number` itself, and no other of its name, is at `path`."""
         try:
             self.size(number)
         except FileNotFoundError:
@@ -250,7 +249,7 @@ class Instance:
         return True
 
     def open(self, number: int) -> int:
-        """Open file `number` for reading; FileNotFoundError if it is gone, also where another one has its name now."""
+        """Open file `number` for reading; FileNotFoundError if it is gone, even if another file has its name now."""
         if not self.stands(number):
             self.rename_back([number])
         descriptor = fs.open_regular(self.path(number))
@@ -260,14 +259,14 @@ class Instance:
         return descriptor
 
     def size(self, number: int) -> int:
-        """Return the size of file `number`; FileNotFoundError as `open`."""
+        """Return the size of file `number`; FileNotFoundError as in `open`."""
         status = self.path(number).lstat()
         if status.st_ino != self.files[number].inode:
             raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
         return status.st_size
 
     def release(self, place: Place) -> PurePath:
-        """Put a claimed file that was never journalled back where it was dropped; return its name there."""
+        """Put a claimed file that was never journalled back to its pending place; return its name there."""
         source = self.claimed / place.relative
         folder = self.spool / place.relative.parent
         number = 0
@@ -286,10 +285,10 @@ class Instance:
                 return place.relative.with_name(name)
 
     def rename_back(self, numbers: Iterable[int]) -> bool:
-        """Give those of these files that somebody renamed within `claimed/` their names back; return true if any was.
+        """Undo renames of these files within `claimed/` by other programs; return true if there were any.
 
-        Else they would pass for files that nobody has sent yet, and land a second time. A file is told by its inode,
-        and by not having been written since its claim: a number may have been given to a new file meanwhile.
+        Otherwise such a file would count as never sent, and land a second time. A file is identified by its inode, and
+        by an unchanged mtime since its claim: the inode number may belong to a new file meanwhile.
         """
         lost = {self.files[n].inode: self.files[n] for n in numbers if n not in self.leaving and not self.stands(n)}
         lost = {inode: file for inode, file in lost.items() if file.state is not FileState.FINAL}
@@ -304,7 +303,7 @@ class Instance:
             target = self.claimed / file.place.relative
             with self._still_open():
                 if os.path.lexists(target):
-                    # What was put in its place was never ours: it is one more file.
+                    # The file in its place was never claimed: it is one more file.
                     fs.rename_without_clobber(target, target.with_name(layout.numbered(file.place.name, file.number)))
                 fs.make_folders(target.parent, below=self.folder)
                 reach("home.before_renaming_back")
@@ -315,7 +314,7 @@ class Instance:
         return found
 
     def listing(self) -> list[Place]:
-        """Return the files that are in `claimed/` now."""
+        """Return the files in `claimed/`."""
         return [
             Place(type=path.parts[0], project=path.parts[1], name=path.parts[2])
             for path in instance_dirs.walk(self.claimed)
@@ -323,12 +322,12 @@ class Instance:
         ]
 
     def announce(self, url: str | None) -> None:
-        """Write down where this instance can be asked how it is (nowhere: None), for `spoolhouse status`."""
+        """Write down the address of this instance's HTTP server (None: it has none), for `spoolhouse status`."""
         told = {"url": url, "pid": os.getpid(), "host": socket.gethostname()}
         (self.folder / layout.ANNOUNCEMENT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
     def is_empty(self) -> bool:
-        """Tell whether nothing is left to do for any file here, and the ledger has all entries."""
+        """Return whether nothing is left to do for any file here."""
         folders = (self.claimed, self.folder / layout.REMOVING)
         return (
             not self.files
@@ -351,7 +350,7 @@ class Instance:
                     os.close(self._lock)
 
     def close(self) -> None:
-        """Let go of the folder as it is; whoever comes next adopts it. Closing twice is the same as once."""
+        """Release the lock and keep the folder, for another instance to adopt. Closing twice is the same as once."""
         with self._guard:
             if not self._closed:
                 self._closed = True
@@ -360,7 +359,7 @@ class Instance:
 
     @contextlib.contextmanager
     def _still_open(self) -> Iterator[None]:
-        """Keep the folder from being let go of meanwhile; OSError if it is already."""
+        """Keep the folder open for the duration; OSError if it is closed."""
         with self._guard:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the instance's folder is closed", os.fspath(self.folder))
@@ -369,7 +368,7 @@ class Instance:
 
 @contextlib.contextmanager
 def _pending_folder(spool: Path, place: Place) -> Iterator[int]:
-    """Open the folder that a file was dropped in, through no link: one put there after the scan leads out of it."""
+    """Open the folder of a pending file through no link: a link made after the scan could lead out of the spool."""
     outer = fs.open_folder(spool / place.type)
     try:
         inner = fs.open_folder(Path(place.project), folder=outer)

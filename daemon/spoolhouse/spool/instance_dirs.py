@@ -1,4 +1,4 @@
-"""Instance folders as such: how they come to be, how they go, and which there are. Blocks on the disk."""
+"""Create, list and delete instance folders. Blocks on the disk."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ _BIRTH_PAUSE = 0.01
 
 
 def lock_new(folder: Path, spool: Path) -> int:
-    """Make the folder of a new instance and take its lock. Raises FileExistsError if it is another one's.
+    """Make the folder of a new instance and take its lock. Raises FileExistsError if it belongs to another one.
 
     Until it is locked, a neighbour may take it for a folder that died at birth, and remove it: then it is made again.
     """
@@ -40,7 +40,7 @@ def lock_new(folder: Path, spool: Path) -> int:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Tell whether a folder whose journal cannot be opened may be removed: nothing was ever claimed, or is left."""
+    """Return whether a folder without a usable journal may be removed: it has no claimed files."""
     if not os.path.lexists(folder / layout.CLAIMED):
         return True
     held = any(any(walk(folder / name)) for name in (layout.CLAIMED, layout.REMOVING))
@@ -50,7 +50,7 @@ def holds_nothing(folder: Path) -> bool:
 def delete(folder: Path) -> None:
     """Delete an instance folder whose lock we hold, unless a file is claimed in it. The lock goes last.
 
-    A neighbour that comes in between finds no journal and nothing claimed, and finishes the work.
+    A neighbour that comes in between finds no journal and no claimed file, and finishes the work.
     """
     reach("home.before_removal")
     try:
@@ -70,9 +70,9 @@ def delete(folder: Path) -> None:
 
 
 def walk(folder: Path) -> Iterator[PurePath]:
-    """Yield all that is no folder below `folder`, as relative paths; nothing if it does not exist.
+    """Yield every entry below `folder` that is no folder, as a relative path; nothing if it does not exist.
 
-    Raises `JournalError` if it cannot be listed: what cannot be seen must not pass for empty.
+    Raises `JournalError` if it cannot be listed: an unlistable folder must not pass for empty.
     """
 
     def fail(error: OSError) -> None:

@@ -1,8 +1,8 @@
-"""The durable record of which shipments exist and how far each has come. SQLite, synced at every commit.
+"""The durable record of the shipments and their progress. SQLite, synced at every commit.
 
-A shipment is *planned* before anything of it is sent, *acknowledged* when ClickHouse has all of it; a file is
-*claimed*, then *moving* (its target is written down before the rename), then *final*. Acknowledged shipments are
-forgotten once all their files are final, files once they are no longer watched for appended bytes.
+A shipment is *planned* before any of it is sent, and *acknowledged* when ClickHouse has all of it; a file is *claimed*,
+then *moving* (its target is recorded before the rename), then *final*. Acknowledged shipments are forgotten once all
+their files are final, files once they are no longer watched for appended bytes.
 """
 
 import json
@@ -41,10 +41,26 @@ _READING = frozenset({"load", "cuts", "entries"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
 _BITS = 64
+_FAULTS = (sqlite3.Error, UnicodeError, OSError)
+"""Errors of a damaged database: its own texts, too, may quote bytes that are not UTF-8. OSError comes from failpoints.
+"""
+_REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_BUSY,
+    }
+)
+"""Primary result codes of a passing failure, not of a fault in the database."""
+_PRIMARY = 0xFF
 
 
 class FileState(StrEnum):
-    """How far a file has come."""
+    """The state of a file."""
 
     CLAIMED = "claimed"
     MOVING = "moving"
@@ -52,7 +68,7 @@ class FileState(StrEnum):
 
 
 class JournalledFile(Struct, kw_only=True):
-    """One file as the journal knows it."""
+    """One file in the journal."""
 
     number: int
     place: Place
@@ -63,7 +79,7 @@ class JournalledFile(Struct, kw_only=True):
     claimed_ms: int
     state: FileState = FileState.CLAIMED
     target: PurePath | None = None
-    """Where it was moved, or is about to be, relative to the spool."""
+    """Its present or coming place, relative to the spool."""
     watch_until_ms: int = 0
     stats: FileStats
 
@@ -74,21 +90,21 @@ class Contents(Struct, frozen=True, kw_only=True):
     files: tuple[JournalledFile, ...]
     planned: tuple[Shipment, ...]
     extents: dict[tuple[str, int, int], Extent]
-    """Where segments end before their time, by shipment, file and start."""
+    """The early ends of segments, by shipment, file and start."""
     round_ends: tuple[tuple[str, int, int], ...]
-    """Shipments, and what their rounds end with, in their order: a segment's number, and a byte of its content."""
+    """The ends of each shipment's rounds, in order: a segment's number, and a byte of its content."""
     open_files: frozenset[int]
 
 
 class Journal:
     """One instance's journal. Every method commits durably before it returns; safe to call from any thread.
 
-    All methods raise `DiskError` if it cannot be written or read just now (a full disk): then nothing has changed, and
-    the same call may be tried again. They raise `JournalError` if the database is damaged.
+    All methods raise `DiskError` if it cannot be written or read now (a full disk): then nothing has changed, and the
+    same call may be repeated. They raise `JournalError` if the database is damaged.
     """
 
     def __init__(self, path: Path, instance: str, *, create: bool) -> None:
-        """Open the journal at `path`; with `create` it must not be there yet, else it must."""
+        """Open the journal at `path`; with `create` it must not exist yet, otherwise it must."""
         self._path = path
         self._instance = instance
         self._lock = threading.Lock()
@@ -130,7 +146,7 @@ class Journal:
         return _int(number)
 
     def _check(self) -> None:
-        """Raise `JournalError` for what is not ours to read, before anything is written to it."""
+        """Raise `JournalError` for a database that is not ours to read, before anything is written to it."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version != FORMAT and version not in UPGRADES:
             raise JournalError(f"{self._path}: journal format {version}, this version of Spoolhouse reads {FORMAT}")
@@ -139,7 +155,7 @@ class Journal:
             raise JournalError(f"{self._path}: {verdict}")
 
     def _upgrade(self) -> None:
-        """Bring a journal that an older version of Spoolhouse has left to this one's format, step by step."""
+        """Convert a journal of an older version of Spoolhouse to the present format, step by step."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         for step in range(_int(version), FORMAT):
             self._database.executescript(f"BEGIN; {UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT;")
@@ -157,7 +173,7 @@ class Journal:
                     reach(f"journal.{step}")
                     self._database.execute("COMMIT")
                 except BaseException:
-                    # A commit that failed (a full disk) may leave the transaction open, or have ended it.
+                    # A failed commit (a full disk) may leave the transaction open, or have ended it.
                     if self._database.in_transaction:
                         self._database.execute("ROLLBACK")
                     raise
@@ -169,7 +185,7 @@ class Journal:
                 self._mark.write(self._commits, ledger)
 
     def plan(self, files: Iterable[JournalledFile], shipments: Sequence[Shipment]) -> None:
-        """Record files that are new or have grown, and the shipments that cover their bytes."""
+        """Record new or grown files, and the shipments that cover their bytes."""
         with self._transaction("plan") as database:
             database.executemany(
                 "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -217,7 +233,7 @@ class Journal:
             journal_entries.drop(database, last)
 
     def shorten(self, shipment: str, segment: Segment, extent: Extent) -> None:
-        """Record that a segment ends before its time, for all who read the shipment from now on."""
+        """Record that a segment ends early, for all later readings of the shipment."""
         with self._transaction("shorten") as database:
             database.execute(
                 "UPDATE segment SET readable = ?, failure = ? WHERE shipment = ? AND file = ? AND start = ?",
@@ -225,7 +241,7 @@ class Journal:
             )
 
     def end_round(self, shipment: str, number: int, end: tuple[int, int]) -> None:
-        """Record which segment, and which byte of its content, a round ends with."""
+        """Record the segment, and the byte of its content, at which a round ends."""
         with self._transaction("end_round") as database:
             database.execute("INSERT INTO round VALUES (?, ?, ?, ?)", (shipment, number, *end))
 
@@ -238,7 +254,7 @@ class Journal:
             )
 
     def refuse(self, shipment: str, batch: str, part: RowRange, refusal: str) -> None:
-        """Record that ClickHouse refuses the one row of `part`, and its words for it."""
+        """Record that ClickHouse refuses the one row of `part`, and its message."""
         with self._transaction("refuse") as database:
             database.execute(
                 "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)", (batch, part.first, part.end, refusal, shipment)
@@ -250,7 +266,7 @@ class Journal:
             database.execute("UPDATE part SET refusal = '' WHERE batch = ?", (batch,))
 
     def cuts(self, batch: str) -> tuple[SplitRange, ...]:
-        """Return the parts of a batch that was cut up, in order; none of one that is whole."""
+        """Return the parts of a split batch, in order; none for a whole one."""
         with self._transaction("cuts") as database:
             rows = database.execute("SELECT first, end, refusal FROM part WHERE batch = ? ORDER BY first", (batch,))
             return tuple(
@@ -258,7 +274,7 @@ class Journal:
             )
 
     def moving(self, targets: Mapping[int, PurePath]) -> None:
-        """Record where files are about to be moved, before they are."""
+        """Record the targets of files before they are moved."""
         with self._transaction("moving") as database:
             database.executemany(
                 "UPDATE file SET state = 'moving', target = ? WHERE number = ?",
@@ -328,7 +344,7 @@ class Journal:
         )
 
     def close(self) -> None:
-        """Close the database, after whatever another thread is still doing with it."""
+        """Close the database, after any call that still runs in another thread."""
         with self._lock:
             self._database.close()
 
@@ -367,7 +383,7 @@ def _file(row: tuple[object, ...]) -> JournalledFile:
 
 
 def _signed(value: int) -> int:
-    """Return a number of 64 bits as SQLite takes it: merged and network file systems use the highest bit, too."""
+    """Return a 64-bit number as SQLite takes it: merged and network file systems use the highest bit, too."""
     return value - 2**_BITS if value >= 2 ** (_BITS - 1) else value
 
 

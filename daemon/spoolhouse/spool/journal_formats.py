@@ -1,4 +1,4 @@
-"""The formats of the journal: the tables of the newest one, and the way there from each older one."""
+"""The formats of the journal: the tables of the newest one, and the conversion from each older one."""
 
 FORMAT = 5
 _PARTS = """
@@ -44,5 +44,5 @@ CREATE INDEX segment_file ON segment (file);
 {_EXTENTS}
 {_ENTRIES}
 """
-UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS, 4: _ENTRIES}
-"""What makes the next format of one."""
+UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS}
+"""The statements that convert each format to the next."""

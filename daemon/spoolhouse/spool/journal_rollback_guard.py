@@ -1,4 +1,4 @@
-"""How far a journal had come, written down beside it: a journal that is behind its mark has lost what came last.
+"""The journal's number of commits, stored beside it: a journal that is behind has lost its last entries.
 
 SQLite cannot see that. A write-ahead log that was cut off, or a copy of yesterday that was put back, is a sound journal
 of an earlier time; to believe it would be to send again what it does not know of.
@@ -19,15 +19,15 @@ _DIGITS = 20
 class RollbackGuard:
     """The number of commits. Written after each of them and never synced: it may be older than the journal, not newer.
 
-    It is a witness, not a record: without it, or where it cannot be written, the journal is believed.
+    It is a witness, not a record: if it is missing or cannot be written, the journal is believed.
     """
 
     def __init__(self, journal: Path) -> None:
-        """Keep it beside `journal`."""
+        """Store the number beside `journal`."""
         self._path = journal.with_name(f"{journal.name}-mark")
 
     def read(self) -> int:
-        """Return how many commits there were at least."""
+        """Return the least number of commits."""
         try:
             return int(self._path.read_bytes().split()[0])
         except (OSError, ValueError, IndexError):

@@ -29,13 +29,13 @@ ANNOUNCEMENT = "address.json"
 TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".swp", "~")
 
 PENDING_DEPTH = 3
-"""`{type}/{project}/{name}`: how many parts a pending file's path has below the spool."""
+"""The number of parts of a pending file's path below the spool: `{type}/{project}/{name}`."""
 _LONGEST_NAME = 255
-"""Bytes that a file system takes for one name."""
+"""The longest name in a file system, in bytes."""
 
 
 class Encoding(StrEnum):
-    """How the bytes of a file are packed, told by its suffix."""
+    """The compression of a file, by its suffix."""
 
     PLAIN = "plain"
     GZIP = "gzip"
@@ -46,12 +46,12 @@ SUFFIXES = {".jsonl": Encoding.PLAIN, ".jsonl.gz": Encoding.GZIP, ".jsonl.zst": 
 
 
 def is_passing(name: str) -> bool:
-    """Tell whether a name is one that a producer uses for a while only: hidden, or temporary."""
+    """Return whether a producer uses this name only for a while: hidden, or temporary."""
     return name.startswith(".") or name.endswith(TEMPORARY_SUFFIXES)
 
 
 def encoding(name: str) -> Encoding | None:
-    """Return how a file of this name is packed, or None if it is no name that we take."""
+    """Return the compression of a file of this name, or None if the name is not accepted."""
     if is_passing(name):
         return None
     for suffix, result in SUFFIXES.items():
@@ -61,13 +61,13 @@ def encoding(name: str) -> Encoding | None:
 
 
 def text(path: PurePath) -> str:
-    """Return a path as text that can always be printed."""
+    """Return a path as printable text."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Place:
-    """Where a file was dropped: its identity for people, in logs and in `rejected/`. Names may hold any bytes."""
+    """The place where a file was dropped: its identity in logs and in `rejected/`. Names may hold any bytes."""
 
     type: str
     project: str
@@ -80,21 +80,21 @@ class Place:
 
     @property
     def encoding(self) -> Encoding:
-        """Return how the file is packed; a name that we would not take counts as plain."""
+        """Return the file's compression; a name that is not accepted counts as plain."""
         return encoding(self.name) or Encoding.PLAIN
 
     def __str__(self) -> str:
-        """Return the path as text that can always be printed."""
+        """Return the path as printable text."""
         return text(self.relative)
 
 
 def final_folder(place: Place, *, failed: bool) -> PurePath:
-    """Return the folder, relative to the spool, that the file ends in: a sibling of where it was dropped."""
+    """Return the file's final folder, relative to the spool: beside its pending place."""
     return PurePath(place.type, place.project, FAILED if failed else PROCESSED)
 
 
 def numbered(name: str, number: int) -> str:
-    """Return `name` with a number before its suffix, for when the name is taken; 0 leaves it as it is.
+    """Return `name` with a number before its suffix, for a name that is taken; 0 leaves it unchanged.
 
     A name that would be too long is cut before the number.
     """
@@ -107,7 +107,7 @@ def numbered(name: str, number: int) -> str:
 
 
 def unnumbered(name: str) -> tuple[str, ...]:
-    """Return the names that a file of this name may have been dropped under: its own, and that without a number."""
+    """Return the names that a file of this name may have been dropped under: its own, and the one without a number."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.endswith(suffix):
             stem, dot, number = name.removesuffix(suffix).rpartition(".")
@@ -116,7 +116,7 @@ def unnumbered(name: str) -> tuple[str, ...]:
 
 
 def dropped_at(path: PurePath) -> tuple[Place, ...]:
-    """Return the places where a file may have been dropped that is now at `path`, relative to the spool.
+    """Return the pending places that the file at `path`, relative to the spool, may have come from.
 
     None for a path that no file of ours has.
     """
@@ -129,7 +129,7 @@ def dropped_at(path: PurePath) -> tuple[Place, ...]:
 
 
 def extended(name: str, settle_options: str) -> str:
-    """Return `name` with `ending` after it; what a file system would find too long is cut off before `ending`.
+    """Return `name` with the ending; a name that would be too long is cut before the ending.
 
     The limit counts bytes, and a cut does not leave half a character.
     """
@@ -148,7 +148,7 @@ def reason_name(name: str) -> str:
 
 
 def rejected_path(shipment: str, clock_ms: int) -> PurePath:
-    """Return where the rejected lines of a shipment go, relative to the spool; a replay gives the same path."""
+    """Return the path of a shipment's rejected lines, relative to the spool; a replay gives the same path."""
     day = datetime.fromtimestamp(clock_ms / 1000, UTC).strftime("%Y-%m-%d")
     return PurePath(REJECTED, day, f"{shipment}.jsonl")
 

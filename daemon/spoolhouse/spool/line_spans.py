@@ -1,7 +1,7 @@
-"""Where some lines of a file stand, in a few bytes: how rejected lines that are not kept are found again.
+"""The positions of some lines of a file, in a few bytes: they find rejected lines that are not kept.
 
-As text: base64 of zlib of four numbers a span (how many lines lie between it and the one before, how many it has, how
-many bytes lie between, how many it has), each as a varint. What repeats in the file repeats here, and packs as well.
+As text: base64 of zlib of four numbers a span (lines since the span before, lines in it, bytes since the span before,
+bytes in it), each as a varint. Repetition in the file repeats here, and compresses as well.
 """
 
 import base64
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 _LONGEST = 4 << 20
-"""Bytes that a text may stand for: it may be anybody's."""
+"""The longest unpacked text, in bytes: the text may come from anybody."""
 _SEVEN_BITS = 0x7F
 _MORE = 0x80
 
@@ -28,26 +28,26 @@ class Span:
 
 
 class SpanPacker:
-    """Takes lines of one file in order."""
+    """Packs lines of one file, in order."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Begin without spans."""
         self._packed = bytearray()
         self._at = (0, 0)
-        """The line and the offset behind the last span that is packed."""
+        """The line and the offset behind the last packed span."""
         self._last: Span | None = None
 
     def __len__(self) -> int:
-        """Return how many bytes the packed spans take, before they are compressed."""
+        """Return the bytes of the packed spans before compression."""
         return len(self._packed)
 
     def is_before(self, line: int) -> bool:
-        """Tell whether a line may be added: it stands behind all others."""
+        """Return whether a line may be added: it stands behind all others."""
         last = self._last
         return line >= (self._at[0] if last is None else last.line + last.lines)
 
     def add(self, line: int, offset: int, length: int, *, lines: int = 1) -> None:
-        """Take a line, or some neighbours; what stands right behind the last ones shares their span."""
+        """Add a line, or some neighbours; lines right behind the last ones share their span."""
         last = self._last
         if last is not None and (last.line + last.lines, last.offset + last.length + 1) == (line, offset):
             end = offset + length
@@ -57,7 +57,7 @@ class SpanPacker:
         self._last = Span(line=line, lines=lines, offset=offset, length=length)
 
     def text(self) -> str:
-        """Return all of it."""
+        """Return all spans as text."""
         self._settle()
         return base64.b64encode(zlib.compress(self._packed)).decode()
 
@@ -70,7 +70,7 @@ class SpanPacker:
 
 
 def spans_of(text: str) -> Iterator[Span]:
-    """Yield the spans that a text stands for. Raises ValueError for one that is none of ours."""
+    """Yield the spans of a text. Raises ValueError for a text that is not ours."""
     unpacking = zlib.decompressobj()
     try:
         packed = unpacking.decompress(base64.b64decode(text, validate=True), _LONGEST)
@@ -80,7 +80,7 @@ def spans_of(text: str) -> Iterator[Span]:
         raise ValueError("too long, or cut off")
     numbers = _numbers(packed)
     line = offset = 0
-    # By fours, all from one iterator.
+    # In groups of four, all from one iterator.
     for lines_between, lines, bytes_between, length in zip(numbers, numbers, numbers, numbers, strict=True):
         line, offset = line + lines_between, offset + bytes_between
         yield Span(line=line, lines=lines, offset=offset, length=length)

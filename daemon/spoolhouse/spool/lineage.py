@@ -1,4 +1,4 @@
-"""Which rows of a batch came from which bytes of which file."""
+"""The mapping from rows of a batch to bytes of a file."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,29 @@ from spoolhouse.spool.row_ranges import RowRange
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Some of the rows of a batch, one after the other, and the bytes of a file that they came from."""
+    """Consecutive rows of a batch, and the bytes of a file that they came from."""
 
     batch: str
     table: str
     file: int
-    """Its number in the journal."""
+    """The file's number in the journal."""
     start: int
     end: int
-    """A byte range of the file, or of what a compressed one holds."""
+    """A byte range of the file, or of its unpacked content."""
     first: int
-    """The number (from 0) that the first of the rows has in its batch."""
+    """The number (from 0) of the first row in its batch."""
     rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A line of the ledger: a lineage, with all that the journal will have forgotten by then."""
+    """A row of the ledger: a lineage, with the facts that the journal forgets."""
 
     lineage: Lineage
     place: str
-    """Where the file was dropped, relative to the spool."""
+    """The file's pending place, relative to the spool."""
     inode: int
     claimed_ms: int
     parts: tuple[RowRange, ...]
-    """What the batch was sent in, if ClickHouse refused any of its rows; empty: as one."""
+    """The parts that the batch was sent in, if ClickHouse refused any of its rows; empty: as one."""
     clock_ms: int

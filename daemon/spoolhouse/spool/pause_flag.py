@@ -1,4 +1,4 @@
-"""The flag that keeps every instance of a spool from claiming: a file beside their folders. Blocks on the disk."""
+"""The flag that stops all instances of a spool from claiming: a file beside their folders. Blocks on the disk."""
 
 import contextlib
 import json
@@ -8,14 +8,14 @@ from pathlib import Path
 from spoolhouse.spool import fs, layout
 
 _LONGEST = 1 << 13
-"""Bytes that are read: a reason of 500 characters, each of which JSON may spell with twelve."""
+"""The most bytes to read: a reason of 500 characters, each of which JSON may escape with twelve."""
 
 
 def pause(spool: Path, reason: str, when: str) -> str | None:
-    """Set the flag, durably; return None, or what is said of a pause that is in force already. Raises OSError."""
+    """Set the flag, durably; return None, or the description of an earlier pause. Raises OSError."""
     fs.make_folders(layout.state_folder(spool), below=spool)
     flag = layout.state_folder(spool) / layout.PAUSED
-    # Written aside and then named: nobody reads half of it, and of two that pause at once the first one's word stays.
+    # Written aside and then renamed: nobody reads half of it, and of two pauses at once the first one's reason stays.
     temporary = flag.with_name(f".{layout.PAUSED}.{os.getpid()}")
     try:
         temporary.write_text(json.dumps({"since": when, "reason": reason}) + "\n", encoding="utf-8")
@@ -29,7 +29,7 @@ def pause(spool: Path, reason: str, when: str) -> str | None:
 
 
 def resume(spool: Path) -> bool:
-    """Take the flag away, durably; return false if there was none."""
+    """Remove the flag, durably; return false if there was none."""
     flag = layout.state_folder(spool) / layout.PAUSED
     try:
         flag.unlink()
@@ -40,7 +40,7 @@ def resume(spool: Path) -> bool:
 
 
 def paused(spool: Path) -> str | None:
-    """Return what is said of the pause, since when and why; None if there is none. Any file of that name is a pause."""
+    """Return the description of the pause, with its time and reason; None without one. Any file of that name counts."""
     flag = layout.state_folder(spool) / layout.PAUSED
     if not os.path.lexists(flag):
         return None

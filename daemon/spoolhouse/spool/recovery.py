@@ -1,4 +1,4 @@
-"""What to do with what a dead instance left: a decision from what its journal says and what its folder holds."""
+"""Decide what to do with a dead instance's files, from its journal and its folder. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,34 +9,34 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFact(Generic[Key]):
-    """What is known of one journalled file. `key` is how the folder's listing names it."""
+    """The facts about one journalled file. `key` is its name in the folder's listing."""
 
     number: int
     key: Key
     final: bool
-    """Its move is recorded as done."""
+    """The journal has its move as done."""
     here: bool
-    """It stands in `claimed/` (same device and inode: a file of the same name may have been claimed since)."""
+    """It is in `claimed/` (same device and inode: a file of the same name may have been claimed since)."""
     aside: bool
     """It was taken out of `claimed/` to be deleted, and that is not done yet."""
     at_target: bool
-    """The file that was claimed (same device and inode) stands where it was to be moved."""
+    """The claimed file (same device and inode) is at the target of its move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery(Generic[Key]):
-    """Files by what is left to do for each; the planned shipments are to be replayed in any case."""
+    """Files by their remaining steps; the planned shipments are replayed in any case."""
 
     release: tuple[Key, ...]
-    """Claimed, but never journalled, hence never sent: back to where they were dropped."""
+    """Claimed, but never journalled, hence never sent: put them back."""
     settle: tuple[int, ...]
-    """All acknowledged, not moved yet."""
+    """Acknowledged, not moved yet."""
     moved: tuple[int, ...]
     """Moved, but the record of it was lost."""
     watch: tuple[int, ...]
     """In their final place: watched for appended bytes for a while."""
     vanished: tuple[int, ...]
-    """Neither here nor at the target: somebody took them away."""
+    """Neither here nor at the target: somebody removed them."""
 
 
 def plan(claimed: Collection[Key], facts: Iterable[FileFact[Key]], unacknowledged: Mapping[int, int]) -> Recovery[Key]:

@@ -1,4 +1,4 @@
-"""Writes the file that keeps the rejected lines of one shipment; what stands in it is told in `records`."""
+"""Write the file of a shipment's rejected lines; `reject_records` describes its content."""
 
 import base64
 import contextlib
@@ -24,14 +24,14 @@ _RECORDS_AT_ONCE = 200
 _SHORT = 64
 _SHORTEST_RUN = 8
 _LONGEST_RUN = 4 << 10
-"""Only many short lines share a record, of so many bytes at the most: a record costs some 150 bytes beside its line.
-Few, or longer ones, are better read one by one."""
+"""The most bytes of a record for many short lines: a record costs some 150 bytes beside its line. A few, or longer
+ones, are more readable in records of their own."""
 _GROWTH = 16
 _BLOCK = 4 << 10
-"""So many times the bytes of its input `rejected/` may hold, if each file has this many at the least."""
+"""The most bytes of `rejected/` per byte of input, and the least allowance of a file."""
 _FULL = 64 << 10
 _SHARED_AT_ONCE = 64
-"""Records of lines that are not kept: so long, and so many at once, they may become in memory."""
+"""The most bytes of a record, and of all records in memory, for lines that are not kept."""
 _TOO_LONG = "longer than spool.max_line"
 _NO_LEAST = MinFree(bytes=0, inodes=0)
 
@@ -40,7 +40,7 @@ Record = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What rejected lines come from: `stored` bytes of a file, from `start` on, as it is on the disk."""
+    """The source of rejected lines: `stored` bytes of a file on the disk, from `start` on."""
 
     place: Place
     start: int = 0
@@ -48,27 +48,27 @@ class Source:
 
     @property
     def file(self) -> str:
-        """Return where it was dropped, as text."""
+        """Return the file's pending place, as text."""
         return str(self.place)
 
     @property
     def allowance(self) -> int:
-        """Return how many bytes of `rejected/` it may take."""
+        """Return the number of bytes that it may take in `rejected/`."""
         return _GROWTH * max(self.stored, _BLOCK)
 
 
 class _Growing:
-    """A file under a temporary name, written so that a write which failed half-way is simply done again."""
+    """A file under a temporary name; a write that failed half-way is repeated."""
 
     def __init__(self, path: Path, folder: int) -> None:
         self._name = _temporary(path).name
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(self._name, flags, 0o666, dir_fd=folder)
         self.end = 0
-        """Bytes that count; what stands behind them is of a write that failed."""
+        """The bytes that count; bytes behind them come from a failed write."""
 
     def write(self, data: bytes, at: int) -> int:
-        """Write `data` at offset `at`; return the offset behind it. It counts once `end` is set to that."""
+        """Write `data` at offset `at`; return the offset behind it. The bytes count once `end` is set to that."""
         reach("rejects.write")
         view = memoryview(data)
         while view:
@@ -89,14 +89,14 @@ class _Growing:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A rejected line, and where it stood first, by the numbers of its file."""
+    """A rejected line, and its first place, by the numbers of its file."""
 
     file: str
     line: int
     offset: int
     reject: Reject
     here: int
-    """Its number in the file that it was read from."""
+    """The line's number in the file that it was read from."""
 
 
 @dataclass(slots=True)
@@ -106,29 +106,29 @@ class _LeftOut:
     record: Record
     spans: SpanPacker = field(default_factory=SpanPacker)
     replayed: SpanPacker = field(default_factory=SpanPacker)
-    """The same lines where they stand in the replayed file, if they come from one."""
+    """The same lines in the replayed file, if they come from one."""
     lines: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def add(self, line: _Line) -> None:
-        """Take a line."""
+        """Add a line."""
         if self.lines:
             self.digest.update(b"\n")
         self.digest.update(line.reject.raw)
         self.place(line, len(line.reject.raw))
 
     def place(self, line: _Line, length: int) -> None:
-        """Take where a line stands whose bytes went into the digest."""
+        """Add the position of a line whose bytes are in the digest."""
         self.spans.add(line.line, line.offset, length)
         self.replayed.add(line.here, line.reject.offset, length)
         self.lines += 1
 
     def has_room(self, line: int) -> bool:
-        """Tell whether a line can be added."""
+        """Return whether a line can be added."""
         return len(self.spans) < _FULL and self.spans.is_before(line)
 
     def finished(self) -> Record:
-        """Return the record of all of it."""
+        """Return the record of all these lines."""
         counted = {"lines": self.lines} if self.lines > 1 else {}
         record = {**self.record, **counted, "sha256": self.digest.hexdigest(), "spans": self.spans.text()}
         return record | {"replayed_spans": self.replayed.text()} if "replayed" in record else record
@@ -137,38 +137,38 @@ class _LeftOut:
 class RejectFile:
     """Written under a temporary name and renamed whole, so that a replay of the shipment overwrites it.
 
-    Blocks on the disk: use it from a worker thread, one thread at a time. Nothing is created until the first reject.
-    A method that raised OSError (a full disk) or `LowDiskError` has changed nothing that counts, and may be called
-    again. Memory is bounded: records are written as they are made.
+    Blocks on the disk: use it in a worker thread, one thread at a time. Nothing is created until the first reject. A
+    method that raised OSError (a full disk) or `LowDiskError` has changed nothing that counts, and may be repeated.
+    Memory is bounded: records are written as they are made.
     """
 
     def __init__(self, spool: Path, shipment: str, clock_ms: int, *, least: MinFree = _NO_LEAST) -> None:
-        """Prepare for the rejects of `shipment`."""
+        """Prepare for the rejects of `shipment`; create nothing yet."""
         self.least = least
-        """What must stay free on the disk; may be changed at any time."""
+        """The space that must stay free on the disk; may be changed at any time."""
         self._spool = spool
         self._path = spool / layout.rejected_path(shipment, clock_ms)
         self._time = datetime.fromtimestamp(clock_ms / 1000, UTC).isoformat(timespec="milliseconds")
         self._file: _Growing | None = None
         self._source: Source | None = None
         self._origins: Origins | None = None
-        """Of the lines of `_source`, if that is a replayed file."""
+        """The origins of the lines of `_source`, if that is a replayed file."""
         self._allowance = 0
-        """What is left of it for `_source`."""
+        """The remaining allowance of `_source`."""
         self._left_out: dict[tuple[str, Reason], _LeftOut] = {}
         self._ended: list[Record] = []
-        """Records that are to be written next."""
+        """The records to write next."""
         self._long: _Growing | None = None
         self._long_length = 0
         self._long_digest = hashlib.sha256()
         self._long_paths: list[Path] = []
         self._named = False
-        """It has its final name."""
+        """The file has its final name."""
 
     def add(self, source: Source, lines_before: int, rejects: Sequence[Reject]) -> int:
-        """Append rejected lines of `source`, from a piece that `lines_before` lines of its file stand before.
+        """Append rejected lines of `source`, from a piece behind `lines_before` lines of its file.
 
-        Return how many of them are not kept.
+        Return the number of lines that are not kept.
         """
         self._turn_to(source)
         self._write_ended()
@@ -185,7 +185,7 @@ class RejectFile:
                     allowance -= size
                     yield record
                 elif run[0].reject.batch:
-                    # It is brought back by the number of its row: it shares a record with no other.
+                    # Replay finds it by the number of its row: it shares no record.
                     alone = _LeftOut(record=self._head(run[0]))
                     alone.add(run[0])
                     bare += 1
@@ -200,7 +200,7 @@ class RejectFile:
         return bare + len(left_out)
 
     def add_long_part(self, source: Source, data: bytes, most: int) -> None:
-        """Take a part of a line that is too long to be held; of all its parts at most `most` bytes are kept."""
+        """Add a part of a line that is too long to be held; of all its parts at most `most` bytes are kept."""
         self._turn_to(source)
         reach("rejects.long_part")
         room = min(most - (0 if self._long is None else self._long.end), self._allowance)
@@ -214,7 +214,7 @@ class RejectFile:
         self._long_digest.update(data)
 
     def end_long(self, source: Source, line: int, offset: int) -> None:
-        """Record the line whose parts were taken."""
+        """Record the line of the added parts."""
         self._turn_to(source)
         self._write_ended()
         whole = Reject(line=line, offset=offset, reason=Reason.TOO_LONG, field="", detail=_TOO_LONG, raw=b"")
@@ -242,7 +242,7 @@ class RejectFile:
             self._long = None
 
     def finish(self) -> None:
-        """Make it durable under its final name; nothing if there were no rejects."""
+        """Make the file durable under its final name; without rejects there is none."""
         self.drop_long()
         self._turn_to(None)
         self._write_ended()
@@ -262,7 +262,7 @@ class RejectFile:
             self._file = None
 
     def abort(self) -> None:
-        """Leave nothing half-written behind; after `finish`, nothing at all is changed. Does not raise."""
+        """Remove half-written files; after `finish`, change nothing. Does not raise."""
         with contextlib.suppress(OSError):
             self.drop_long()
         if self._file is not None:
@@ -274,7 +274,7 @@ class RejectFile:
         self._long_paths.clear()
 
     def _turn_to(self, source: Source | None) -> None:
-        """Begin with another source, unless it is the one of before."""
+        """Begin with another source, unless it is the present one."""
         if source == self._source:
             return
         self._end_shared()
@@ -285,7 +285,7 @@ class RejectFile:
                 self._origins = Origins(replay_origins.path_of(self._spool, source.place.relative))
 
     def _placed(self, line: int, reject: Reject) -> _Line:
-        """Return a line of the source with the place where it stood first."""
+        """Return a line of the source with its first place."""
         assert self._source is not None  # noqa: S101  # `_turn_to` was called
         origin = None if self._origins is None else self._origins.of(line, reject.offset)
         if origin is None:
@@ -293,7 +293,7 @@ class RejectFile:
         return _Line(origin.file, origin.line, origin.offset, reject, line)
 
     def _head(self, line: _Line) -> Record:
-        """Return a record without what is known of its bytes."""
+        """Return a record without the facts about its bytes."""
         assert self._source is not None  # noqa: S101  # `_turn_to` was called
         reject = line.reject
         record: Record = {"file": line.file, "line": line.line, "offset": line.offset, "time": self._time}
@@ -315,7 +315,7 @@ class RejectFile:
         return record
 
     def _shared(self, line: _Line) -> _LeftOut:
-        """Return what a line that is not kept shares a record with."""
+        """Return the shared record for a line that is not kept."""
         key = line.file, line.reject.reason
         shared = self._left_out.get(key)
         if shared is None and len(self._left_out) >= _SHARED_AT_ONCE:
@@ -345,7 +345,7 @@ class RejectFile:
             self._file.end = at
 
     def _expect_room(self) -> None:
-        """Raise `LowDiskError` while the disk has less free than it is to have."""
+        """Raise `LowDiskError` while the disk has too little free space."""
         if self.least != _NO_LEAST and (short := shortage(fs.room(self._spool), self.least, was_short=False)):
             raise LowDiskError(
                 f"{self._spool / layout.REJECTED}: {short}: rejected lines wait",

@@ -1,15 +1,15 @@
-"""The records of rejected lines, as they stand in `rejected/{day}/{shipment}.jsonl`, one JSON object a line.
+"""The records of rejected lines in `rejected/{day}/{shipment}.jsonl`, one JSON object a line.
 
-`file`, `line` (from 1), `offset` (bytes into the file's content), `time` (that of the shipment), `reason`, `field`,
-`detail` and the original bytes, as `raw` where they are UTF-8, else as `raw_base64`. A row that ClickHouse refused has
-its `batch`, its number there as `row`, and as `nth` its number among the rows that its line gave. Many short neighbours
-with the same complaint share a record: `lines` says how many they are, and `raw` holds them as they stood, line ends
-between them. Lines of a replayed file, `replayed`, have the file and the line where they stood first.
+`file`, `line` (from 1), `offset` (bytes into the file's content), `time` (of the shipment), `reason`, `field`, `detail`
+and the original bytes, as `raw` if they are UTF-8, else as `raw_base64`. A row that ClickHouse refused has its `batch`,
+its number there as `row`, and as `nth` its number among the rows of its line. Many short neighbours with the same
+reason share a record: `lines` is their number, and `raw` holds them with line ends between them. Lines of a replayed
+file, `replayed`, have the file and the line of their first place.
 
-What is kept of a file's lines is in proportion to the bytes that the file has on the disk. Lines beyond that, and lines
-over `spool.max_line`, are not kept: their records, one for many lines of one reason, say by `spans` where they stand in
-the file, which is not deleted then, and by `sha256` what they are (`sources` reads them). Of a line over the limit,
-`length` says how long it is, and its first bytes are kept beside as `{shipment}.{number}.line`, named in `raw_file`.
+The kept bytes of a file's lines are in proportion to the file's size on the disk. Lines beyond that, and lines over
+`spool.max_line`, are not kept: in their records, one for many lines of one reason, `spans` is their position in the
+file, which is not deleted then, and `sha256` their digest (`reject_sources` reads them). For a line over the limit,
+`length` is its length, and its first bytes are kept beside as `{shipment}.{number}.line`, named in `raw_file`.
 """
 
 import base64
@@ -37,7 +37,7 @@ def read(path: Path) -> Iterator[dict[str, object]]:
 
 
 def _check(record: Mapping[str, object]) -> None:
-    """Raise ValueError, TypeError or KeyError for what is no record of ours."""
+    """Raise ValueError, TypeError or KeyError for a record that is not ours."""
     _, _, _ = str(record["file"]).split("/")
     lines_in(record)
     if "sha256" not in record:
@@ -51,7 +51,7 @@ def _check(record: Mapping[str, object]) -> None:
 
 
 def lines_in(record: Mapping[str, object]) -> int:
-    """Return how many rejected lines a record stands for."""
+    """Return the number of rejected lines in a record."""
     return int(str(record.get("lines", 1)))
 
 
@@ -61,5 +61,5 @@ def raw_of(record: Mapping[str, object]) -> bytes:
 
 
 def bytes_of(spool: Path, record: Mapping[str, object]) -> bytes:
-    """Return the bytes of a record's lines, which must not be many, wherever they are. Raises `SpoolError`, OSError."""
+    """Return the bytes of a record's lines, which must not be many, from any place. Raises `SpoolError`, OSError."""
     return raw_of(record) if "sha256" not in record else b"".join(reject_sources.find(spool, record).lines())

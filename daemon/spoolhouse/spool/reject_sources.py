@@ -1,7 +1,7 @@
-"""Rejected lines that are not kept in `rejected/`: read once more from the file that they came in.
+"""Read rejected lines that `rejected/` does not keep from the file that they came in.
 
-The file is known by the bytes of the lines themselves: their SHA-256 stands in the record, so that another file of the
-same name is never taken for it. Lines that were replayed are in two files. Blocks on the disk.
+The lines' own bytes identify the file: their SHA-256 is in the record, so that another file of the same name is never
+taken for it. Lines that were replayed are in two files. Blocks on the disk.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Held:
     spans: str
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines, in pieces, with line ends but for the last one's. Raises OSError, and `CORRUPT` errors."""
+        """Yield the lines, in pieces, with line ends except for the last one. Raises OSError, and `CORRUPT` errors."""
         first = True
         for piece, begins in _pieces(self.path, spans_of(self.spans)):
             if begins and not first:
@@ -49,7 +49,7 @@ class Held:
 
 
 def find(spool: Path, record: Record) -> Held:
-    """Return the lines of a record that does not keep them. Raises `SpoolError` where no settled file holds them."""
+    """Return the lines of a record that does not keep them. Raises `SpoolError` if no settled file holds them."""
     for name, spans in (("file", "spans"), ("replayed", "replayed_spans")):
         if name in record:
             for path in _settled_as(spool, str(record[name])):
@@ -70,7 +70,7 @@ def _settled_as(spool: Path, name: str) -> Iterator[Path]:
 
 
 def _pieces(path: Path, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
-    """Yield the bytes of spans, and of each piece whether it begins one."""
+    """Yield the bytes of spans, each piece with a flag: it begins a span."""
     encoding = layout.encoding(path.name) or Encoding.PLAIN
     yield from _from_plain(path, wanted) if encoding is Encoding.PLAIN else _from_packed(path, encoding, wanted)
 

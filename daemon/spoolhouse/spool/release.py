@@ -1,6 +1,6 @@
-"""Giving up a host: what its dead instances claimed and never sent goes back to where it was dropped.
+"""Release a host: files that its dead instances claimed and never sent return to their pending places.
 
-What was journalled may have been sent, in whole or in part; only a daemon that replays the journal, here, can tell.
+Journalled files may have been sent, in whole or in part; only a daemon that replays the journal, here, can find out.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from spoolhouse.spool.journal import FileState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """What came of one instance's folder."""
+    """The result for one instance's folder."""
 
     instance: str
     released: tuple[PurePath, ...] = ()
-    """Where the files are now, relative to the spool; or, if it was only to be told, where they are claimed."""
+    """The present places of the files, relative to the spool; in a dry run, their claimed places."""
     kept: int = 0
-    """Files that stay claimed."""
+    """The number of files that stay claimed."""
     trouble: str = ""
-    """Why they stay, or why nothing was done."""
+    """The reason why they stay, or why nothing was done."""
 
 
 def release(spool: Path, instance_id: str, *, dry_run: bool) -> Released:
-    """Put back what was claimed and never journalled, under the instance's lock; remove its folder if that was all."""
+    """Put back claimed files that were never journalled, under the instance's lock; remove its empty folder."""
     try:
         instance = Instance.adopt(spool, instance_id)
         if instance is None:

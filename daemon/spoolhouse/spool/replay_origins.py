@@ -1,8 +1,8 @@
-"""Where the lines of a replayed file stood when they were rejected for the first time.
+"""The origins of a replayed file's lines: where they stood when they were first rejected.
 
-A replay drops rejected lines into the spool as a new file. Beside the rejects, in `rejected/.origins/` at that file's
-place, it is written of each of its lines where that came from: what is rejected again is then recorded under its first
-file and line. Nobody needs it once the replayed file is settled. Blocks on the disk.
+A replay drops rejected lines into the spool as a new file. The origin of each of its lines is written to
+`rejected/.origins/`, at that file's place: lines that are rejected again are then recorded under their first file and
+line. It is of no use once the replayed file is settled. Blocks on the disk.
 """
 
 import json
@@ -22,7 +22,7 @@ _FULL = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a line stood first."""
+    """The first place of a line."""
 
     file: str
     line: int
@@ -30,28 +30,28 @@ class Origin:
 
 
 def path_of(spool: Path, replayed: PurePath) -> Path:
-    """Return where the origins of the lines of a file are, given its place in the spool."""
+    """Return the path of the origins of a file's lines, given its place in the spool."""
     return spool / layout.REJECTED / FOLDER / replayed
 
 
 class OriginsWriter:
-    """Notes where the lines of a replayed file come from, in the order in which they are written to it."""
+    """Records the origins of a replayed file's lines, in the order in which they are written to it."""
 
     def __init__(self, output: BinaryIO) -> None:
-        """Write to `output`, which stays the caller's to close."""
+        """Write to `output`, which the caller closes."""
         self.output = output
         self._file = ""
         self._spans = SpanPacker()
 
     def add(self, file: str, span: Span) -> None:
-        """Note the next lines."""
+        """Add the origin of the next lines."""
         if file != self._file or not self._spans.is_before(span.line) or len(self._spans) > _FULL:
             self.end()
             self._file = file
         self._spans.add(span.line, span.offset, span.length, lines=span.lines)
 
     def end(self) -> None:
-        """Write what was noted."""
+        """Write the origins that are not written yet."""
         if self._file:
             note = {"file": self._file, "spans": self._spans.text()}
             self.output.write(json.dumps(note).encode() + b"\n")
@@ -59,10 +59,10 @@ class OriginsWriter:
 
 
 class Origins:
-    """The origins of one replayed file's lines, best asked for in the order of the lines."""
+    """The origins of one replayed file's lines; fastest when queried in the order of the lines."""
 
     def __init__(self, path: Path) -> None:
-        """Read them from `path`, as far as they are there."""
+        """Read the origins from `path`, as far as they exist."""
         self._path = path
         self._begin()
 
@@ -70,11 +70,11 @@ class Origins:
         self._rest = _read(self._path)
         self._line = 1
         self._offset = 0
-        """Where the lines of `_span` begin in the replayed file."""
+        """The position of the lines of `_span` in the replayed file."""
         self._span: tuple[str, Span] | None = next(self._rest, None)
 
     def of(self, line: int, offset: int) -> Origin | None:
-        """Return where a line of the replayed file stood first; None if nobody knows."""
+        """Return the first place of a line of the replayed file; None if it is unknown."""
         if line < self._line:
             self._begin()  # a write that failed is done again
         while self._span is not None and line >= self._line + self._span[1].lines:
@@ -88,7 +88,7 @@ class Origins:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Span]]:
-    # Whoever has taken it away, or written to it, has lost where the lines came from, and no line.
+    # If somebody has removed or changed the file, the origins of the lines are lost, and no line.
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError), path.open("rb") as content:
         for line in content:
             note = json.loads(line)

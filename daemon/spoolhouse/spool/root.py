@@ -1,4 +1,4 @@
-"""The folder that is the spool, before anything is in it. Blocks on the disk."""
+"""Prepare the spool's own folder. Blocks on the disk."""
 
 import errno
 import os
@@ -18,14 +18,14 @@ _WRONG = frozenset(
         errno.ENAMETOOLONG,
     }
 )
-"""These say that the setting is wrong, or whose folder it is; all others that the disk is not ready."""
+"""Errors of a wrong setting or a wrong owner; all others mean that the disk is not ready."""
 
 
 def make_ready(spool: Path) -> None:
-    """Create the spool's folder if it is missing, and see that it can be read and written.
+    """Create the spool's folder if it is missing, and check that it can be read and written.
 
-    Raises `SpoolError` where a person has to change a setting or a permission; OSError where the disk is full,
-    read-only or away, which may pass.
+    Raises `SpoolError` if a person has to change a setting or a permission; OSError if the disk is full, read-only or
+    away, which may pass.
     """
     try:
         spool.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A batch that had to be cut up: ranges of its rows that are sent, looked up and refused on their own."""
+"""The parts of a split batch: ranges of its rows that are sent, checked and refused on their own."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ class RowRange:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of its rows."""
         return self.end - self.first
 
     def id(self, batch: str) -> str:
-        """Return the part's own batch id; both numbers in it are of rows that belong to it."""
+        """Return the part's own batch id, which holds the numbers of its first and last row."""
         return f"{batch}:{self.first}-{self.end - 1}"
 
     def halves(self) -> tuple["RowRange", "RowRange"]:
-        """Return the two parts that it falls into; it must have two rows or more."""
+        """Return its two halves; it must have two rows or more."""
         middle = (self.first + self.end) // 2
         return RowRange(first=self.first, end=middle), RowRange(first=middle, end=self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRange:
-    """One part of a batch that was cut up, as the journal knows it."""
+    """One part of a split batch, as the journal has it."""
 
     part: RowRange
     refusal: str = ""
-    """What ClickHouse says of its one row, which it refuses; empty for rows that land, or may yet."""
+    """ClickHouse's message about its one row, which it refuses; empty for rows that land, or may yet."""
 
 
 def cover(parts: Iterable[RowRange], total: int) -> bool:
-    """Tell whether parts are exactly all rows of a batch of `total` rows, each once."""
+    """Return whether parts are exactly all rows of a batch of `total` rows, each once."""
     end = 0
     for part in sorted(parts):
         if part.first != end:
@@ -49,14 +49,14 @@ def cover(parts: Iterable[RowRange], total: int) -> bool:
 
 
 def whole_of(batch_id: str) -> str:
-    """Return the batch that rows with this id came in: its own, a part's, or what a replay has brought back."""
+    """Return the batch of the rows with this id: its own, a part's, or a replay's."""
     name = batch_id.partition("/")[0].partition("~")[0]
     whole, _, numbers = name.rpartition(":")
     return whole if ":" in whole and numbers.replace("-", "").isdecimal() else name
 
 
 def overlap(rows: Rows, before: int, part: RowRange) -> Rows | None:
-    """Return what of `rows`, which stand after `before` others in their batch, belongs to `part`; None if nothing."""
+    """Return the part of `rows`, which stand behind `before` others in their batch, in the range; None if empty."""
     first, end = max(part.first - before, 0), min(part.end - before, rows.count)
     if first >= end:
         return None

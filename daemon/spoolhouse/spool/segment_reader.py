@@ -1,4 +1,4 @@
-"""The bytes of a segment to decoded pieces. Synchronous and CPU-bound: runs in worker threads."""
+"""Read the bytes of a segment into decoded pieces. Synchronous and CPU-bound: runs in worker threads."""
 
 import os
 import zlib
@@ -19,21 +19,21 @@ from spoolhouse.spool.layout import Encoding
 from spoolhouse.spool.shipment import CHUNK_BYTES
 
 _ZSTD_INPUT = 256
-"""Bytes fed to zstd at once: a block of 128 KiB may take four bytes, so this bounds what comes out to 8 MiB."""
+"""Bytes fed to zstd at once: four bytes may hold a block of 128 KiB, so this bounds the output to 8 MiB."""
 _ZSTD_WINDOW = 128 << 20
 MOST_LINES = 1 << 14
-"""Lines of a piece. Events are longer than the 64 bytes that this leaves each in a chunk; what is shorter is rubbish,
-and a rejected line costs a hundred times its bytes in memory until it is written."""
+"""The most lines of a piece: 64 bytes each of a full chunk. Events are longer; shorter lines are rubbish, and a
+rejected line costs a hundred times its bytes in memory until it is written."""
 
 CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
-"""What unpacking raises when an archive is damaged or cut off."""
+"""Errors of a damaged or truncated archive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What one piece came to.
+    """The result of one piece.
 
-    `lines_before` counts the lines of the file before it; only right where that was asked for, or any are rejected.
+    `lines_before` counts the lines of the file before it; only valid if that was asked for, or any are rejected.
     """
 
     piece: Piece
@@ -43,7 +43,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongLine:
-    """A part of a line that is over the limit; `line` counts from 1, told with the last part."""
+    """A part of a line over the limit; `line` counts from 1, and comes with the last part."""
 
     part: LongPart
     line: int = 0
@@ -80,7 +80,8 @@ class _Gzip:
                 # A bounded output at a time: a bomb costs time, not memory.
                 data = self._member.decompress(chunk, CHUNK_BYTES)
             except zlib.error:
-                # It gives nothing of a chunk that is damaged anywhere: take what comes before byte by byte.
+                # zlib returns nothing of a chunk that is damaged anywhere: read the part before the damage byte by
+                # byte.
                 yield from _up_to_the_damage(before, chunk)
                 raise
             chunk = self._member.unconsumed_tail
@@ -99,7 +100,7 @@ class _Gzip:
 
 
 def _up_to_the_damage(member: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
-    """Yield what `chunk` holds before `member` finds fault with it. A byte gives two kilobytes at the most."""
+    """Yield the content of `chunk` before the damage in `member`. A byte gives two kilobytes at the most."""
     found = bytearray()
     for start in range(len(chunk)):
         try:
@@ -114,7 +115,7 @@ def _up_to_the_damage(member: "zlib._Decompress", chunk: bytes) -> Iterator[byte
 
 
 class _Zstd:
-    """Frames may follow one another. Of a damaged archive, the last 256 bytes before the damage give nothing."""
+    """Frames may follow one another. In a damaged archive, the last 256 bytes before the damage give nothing."""
 
     def __init__(self) -> None:
         self._member: zstandard.ZstdDecompressionObj | None = None
@@ -142,9 +143,9 @@ _UNPACKERS: dict[Encoding, Callable[[], _Unpack]] = {Encoding.PLAIN: _Plain, Enc
 
 
 class SegmentReader:
-    """Takes the chunks of one segment in order and yields what they hold.
+    """Takes the chunks of one segment in order and yields their content.
 
-    What it yields, and in which pieces, depends on the bytes, the chunk size and `max_line` alone.
+    The pieces depend on the bytes, the chunk size and `max_line` alone.
     """
 
     def __init__(  # a byte range, and how to read it
@@ -159,7 +160,7 @@ class SegmentReader:
     ) -> None:
         """Read from byte `start` of a file; a packed file's content counts from 0 again.
 
-        `numbered`: tell of each piece how many lines stand before it.
+        `numbered`: give each piece the number of lines before it.
         """
         self._plain = encoding is Encoding.PLAIN
         self._start = start if self._plain else 0
@@ -174,21 +175,21 @@ class SegmentReader:
         self._counted_to = 0
 
     def feed(self, chunk: bytes) -> Iterator[Read | LongLine]:
-        """Yield what `chunk` completes. Raises `CORRUPT` errors after all that came whole before the damage."""
+        """Yield the pieces that `chunk` completes. Raises `CORRUPT` errors after all pieces before the damage."""
         for content in self._unpack.feed(chunk):
-            # What is unpacked may be longer than a line may be; the cutter asks for less.
+            # Unpacked content may be longer than a line may be; the splitter takes less at once.
             for low in range(0, len(content), self._max_line):
                 for item in self._cutter.feed(content[low : low + self._max_line]):
                     yield from map(self._decoded, _few_lines(item))
 
     def finish(self) -> Iterator[Read | LongLine]:
-        """Yield the last line if nothing ended it. Raises EOFError, without that line, if the archive is cut off."""
+        """Yield the unterminated last line. Raises EOFError, without that line, if the archive is truncated."""
         self._unpack.finish()
         for item in self._cutter.finish():
             yield from map(self._decoded, _few_lines(item))
 
     def _decoded(self, item: Piece | LongPart) -> Read | LongLine:
-        # What is packed cannot be read again from the middle, so its lines are counted as they pass.
+        # A packed file cannot be read again from the middle, so its lines are counted as they pass.
         if isinstance(item, LongPart):
             if item.last and not self._plain:
                 self._lines += 1
@@ -199,15 +200,15 @@ class SegmentReader:
         return Read(piece=item, decoded=self._decoder.decode(item, self._origin), lines_before=before)
 
     def asks(self, step: Read | LongLine) -> bool:
-        """Tell whether a step needs `number` to be true. A plain file is read once more for it, which costs time."""
+        """Return whether a step needs `number`. A plain file is read once more for it, which costs time."""
         if isinstance(step, LongLine):
             return self._plain and step.part.last
         return self._plain and (self._numbered or bool(step.decoded.rejects))
 
     def number(self, descriptor: int, step: Read | LongLine) -> Read | LongLine:
-        """Return a step with the number of its lines, counted in its open file; steps in their order.
+        """Return a step with its line numbers, counted in its open file; call it with the steps in order.
 
-        Raises OSError; then it may be called again.
+        Raises OSError; then it may be repeated.
         """
         if not self.asks(step):
             return step
@@ -216,7 +217,7 @@ class SegmentReader:
         return replace(step, lines_before=self._lines_before(descriptor, step.piece.offset))
 
     def _lines_before(self, descriptor: int, offset: int) -> int:
-        """Return how many lines of a plain file end before `offset`."""
+        """Return the number of line ends of a plain file before `offset`."""
         while self._counted_to < offset:
             reach("read.count", offset)
             block = os.pread(descriptor, min(CHUNK_BYTES, offset - self._counted_to), self._counted_to)
@@ -228,7 +229,7 @@ class SegmentReader:
 
 
 def content(path: Path, encoding: Encoding) -> Iterator[bytes]:
-    """Yield what a file holds, unpacked. Raises OSError, and `CORRUPT` errors after what comes before the damage."""
+    """Yield the unpacked content of a file. Raises OSError, and `CORRUPT` errors behind the last good byte."""
     unpack = _UNPACKERS[encoding]()
     descriptor = fs.open_regular(path)
     try:
@@ -242,7 +243,7 @@ def content(path: Path, encoding: Encoding) -> Iterator[bytes]:
 
 
 def _few_lines(item: Piece | LongPart) -> Iterator[Piece | LongPart]:
-    """Yield a piece, cut so that no part has more than `MOST_LINES`."""
+    """Yield a piece, split so that no part has more than `MOST_LINES`."""
     if isinstance(item, LongPart) or item.data.count(b"\n") <= MOST_LINES:
         yield item
         return

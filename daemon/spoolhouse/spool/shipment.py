@@ -1,4 +1,4 @@
-"""The unit of work, and how files are packed into it."""
+"""The unit of work, and the packing of files into it."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ from msgspec import Struct, field
 from spoolhouse.decode.line_decoder import ProjectPolicy, TimePolicy
 
 CHUNK_BYTES = 1 << 20
-"""How much is read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster than
-4 MiB) and hold the interpreter for about a millisecond."""
+"""Bytes that are read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster
+than 4 MiB) and hold the interpreter for about a millisecond."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What decides, besides the bytes and the declarations, how a shipment falls into rows and batches.
+    """The limits that decide, besides the bytes and the declarations, how a shipment splits into rows and batches.
 
-    It is journalled with the shipment: a replay must cut the same batches, whatever the settings say by then.
+    They are journalled with the shipment: a replay must cut the same batches, whatever the settings are by then.
     """
 
     max_rows: int
@@ -22,9 +22,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_insert_bytes: int
     """Canonical bytes of one insert: above that ClickHouse makes two blocks of it, and it is no longer atomic."""
     side_bytes: int
-    """Canonical bytes of rows that are not for the shipment's own table, held until its own rows are sent."""
+    """Canonical bytes of rows for other tables than the shipment's own, held until its own rows are sent."""
     max_line: int
-    """A longer line is rejected without ever being held as a whole."""
+    """A longer line is rejected, and never held as a whole."""
     project: ProjectPolicy
     expired: TimePolicy = "warn"
     future: TimePolicy = "warn"
@@ -39,14 +39,14 @@ class Segment(Struct, frozen=True, kw_only=True):
 
 
 class Extent(Struct, frozen=True, kw_only=True):
-    """Where the content of a segment ends before its time, and why: its file was damaged, or cut, after it was claimed.
+    """The early end of a segment's content, and the reason: its file was damaged, or truncated, after its claim.
 
-    It is journalled before anything of the round that it falls into can be acknowledged. From then on all who read the
-    shipment end there, whatever could be read by then: which rows are in a batch depends on the journal and its files.
+    It is journalled before any of its round can be acknowledged. All later readings of the shipment end there, even if
+    more can be read by then: the rows of a batch depend on the journal and its files.
     """
 
     end: int
-    """Up to which byte of the content whole lines were taken; the content of a packed file counts unpacked."""
+    """The end of the last whole line that was taken; the content of a packed file counts unpacked."""
     failure: str
 
 
@@ -55,23 +55,23 @@ class Shipment(Struct, frozen=True, kw_only=True):
 
     id: str
     instance: str
-    """Whose journal it is in."""
+    """The instance whose journal it is in."""
     type: str
-    """The event type of the folder that its files were in: the type that most of its rows are expected to have."""
+    """The event type of its files' folder: the expected type of most of its rows."""
     segments: tuple[Segment, ...]
     clock_ms: int
     fingerprint: str
     limits: Limits
     replay: bool = False
-    """It was journalled by a process that is gone: parts of it may have landed."""
+    """A dead process has journalled it: parts of it may have landed."""
 
     def batch_id(self, table: str, round_number: int) -> str:
-        """Return the id of the batch for `table` in one round of the shipment; nearly all shipments have but one."""
+        """Return the id of the batch for `table` in one round of the shipment; nearly all shipments have one round."""
         return f"{self.id}:{table}" if round_number == 0 else f"{self.id}:{table}.{round_number}"
 
 
 class Span(Struct, frozen=True, kw_only=True):
-    """A byte range that waits to be packed. `weight` is what it is expected to hold: compressed bytes count more."""
+    """A byte range that waits to be packed. `weight` is its expected content: compressed bytes count more."""
 
     file: int
     start: int
@@ -90,7 +90,7 @@ class Pack(Struct, kw_only=True):
 
 
 class Packing(Struct, frozen=True, kw_only=True):
-    """The limits of a pack. `linger`: seconds that it waits for company at most."""
+    """The limits of a pack. `linger` is the longest wait for more files, in seconds."""
 
     max_bytes: int
     max_files: int
@@ -98,9 +98,9 @@ class Packing(Struct, frozen=True, kw_only=True):
 
 
 class Packer:
-    """Joins the spans of one type until a pack is full or has waited long enough for company.
+    """Joins the spans of one type until a pack is full or has waited long enough.
 
-    A span longer than `max_bytes` is not cut here (that needs a look at the lines); it gets a pack of its own.
+    A span longer than `max_bytes` is not cut here (that requires reading its lines); it gets a pack of its own.
     """
 
     def __init__(self, packing: Packing) -> None:
@@ -110,11 +110,11 @@ class Packer:
         self._open: dict[str, Pack] = {}
 
     def __bool__(self) -> bool:
-        """Tell whether anything waits."""
+        """Return whether anything waits."""
         return bool(self._open)
 
     def add(self, type_name: str, span: Span, now: float) -> Iterator[Pack]:
-        """Take in a span; yield the packs that this makes full."""
+        """Add a span; yield the packs that are full now."""
         pack = self._open.get(type_name)
         if pack is not None and pack.weight + span.weight > self.packing.max_bytes:
             yield self._open.pop(type_name)
@@ -134,12 +134,12 @@ class Packer:
                 yield self._open.pop(type_name)
 
     def rest(self) -> Iterator[Pack]:
-        """Yield all that is open."""
+        """Yield all open packs."""
         while self._open:
             yield self._open.popitem()[1]
 
     def due(self) -> float | None:
-        """Return when the next pack is ripe; None if nothing waits."""
+        """Return the time at which the next pack is due; None if nothing waits."""
         return min(map(self._ripe_at, self._open.values()), default=None)
 
     def _ripe_at(self, pack: Pack) -> float:
@@ -147,13 +147,13 @@ class Packer:
 
 
 def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:
-    """Return offsets near which to cut a range so that the parts are equal and none is longer than `max_bytes`."""
+    """Return offsets near which to cut a range into equal parts of at most `max_bytes`."""
     parts = max(1, -(-(end - start) // max_bytes))
     return [start + (end - start) * part // parts for part in range(1, parts)]
 
 
 class FileStats(Struct, kw_only=True):
-    """What became of the lines of a segment or a file; figures add up."""
+    """The counts of a segment's or a file's lines, which may be added up."""
 
     lines: int = 0
     rejected: int = 0
@@ -163,12 +163,12 @@ class FileStats(Struct, kw_only=True):
     expired: int = 0
     future: int = 0
     rows: dict[str, int] = field(default_factory=dict)
-    """By table, its prefix left out."""
+    """By table, without its prefix."""
     failure: str = ""
-    """Why the file cannot be read as one, empty if it can; its whole lines before the fault have landed."""
+    """Why the file cannot be read to its end, empty if it can; the whole lines before the fault have landed."""
 
     def refuse(self, table: str, count: int) -> None:
-        """Count rows that were taken for good as rejected: ClickHouse refused them. A line may have brought several."""
+        """Count rows that ClickHouse refused for good as rejected. A line may have several rows."""
         self.rows[table] -= count
         self.rejected = min(self.lines, self.rejected + count)
 

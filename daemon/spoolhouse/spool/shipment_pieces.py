@@ -1,7 +1,7 @@
-"""The segments of a shipment to decoded pieces, in order, each to where it can be read.
+"""Read the segments of a shipment into decoded pieces, in order, each up to its readable end.
 
-A read that fails for a while is tried again. One that fails for good ends its segment early: to be journalled before
-anything of its round is acknowledged, and from then on everybody ends there.
+A read that fails for a while is retried. One that fails for good ends its segment early: the end is journalled before
+any of its round is acknowledged, and all later readings end there.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A segment ends before its time; what came before stands.
+    """A segment ends early; the pieces before it are valid.
 
-    `known`: the journal says so. Where it does not, whoever reads the shipment for the first time sees to it.
+    `known`: the journal has it. Otherwise the first reader of the shipment journals it.
     """
 
     failure: str
     end: int
-    """Up to which byte of the content whole lines were read."""
+    """The end of the last whole line."""
     known: bool = False
 
 
@@ -50,7 +50,7 @@ _Small = list[tuple[Segment, list[Step] | None]]
 
 
 class PatientDisk(Protocol):
-    """What files are read through."""
+    """Retries reads of files."""
 
     async def read(self, path: Path, work: Callable[[], Awaitable[T]], /) -> T:
         """Do `work`, which reads the file at `path`, until it succeeds; raise its OSError if that will not pass."""
@@ -58,15 +58,15 @@ class PatientDisk(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Taken:
-    """Up to which byte of the content of a segment whole lines were passed on."""
+    """The end of the last whole line of a segment's content that was passed on."""
 
     end: int = 0
     seen: int = 0
-    """Up to which byte anything was passed on: a part of a long line as well."""
+    """The end of all that was passed on, parts of a long line included."""
     _long_bytes: int = 0
 
     def add(self, step: Read | LongLine) -> None:
-        """Count a step in."""
+        """Count a step."""
         if isinstance(step, Read):
             self.end = self.seen = step.piece.offset + len(step.piece.data)
             return
@@ -90,9 +90,9 @@ class Segments:
         self._disk = disk
 
     async def pieces(self, shipment: Shipment, *, numbered: bool) -> AsyncGenerator[tuple[Segment, Step]]:
-        """Yield what the segments of a shipment hold, in order.
+        """Yield the content of a shipment's segments, in order.
 
-        `numbered`: each piece tells how many lines of its file stand before it.
+        `numbered`: each piece has the number of lines of its file before it.
         """
         for group in _small_together(shipment, self._instances[shipment.instance]):
             if len(group) > 1:
@@ -109,10 +109,10 @@ class Segments:
                             yield segment, step
 
     def _read_small(self, shipment: Shipment, segments: list[Segment], numbered: bool) -> "_Small":  # noqa: FBT001  # an executor passes by position
-        """Read segments that together are no more than a chunk, in one visit to the worker thread.
+        """Read segments that together are at most one chunk, in one visit to the worker thread.
 
-        The seven visits that a file costs otherwise take longer than the decoding of a hundred lines. None stands for
-        a file that is not simply read to its end, or of which all lines together might not be held.
+        The seven visits per file otherwise take longer than the decoding of a hundred lines. None stands for a file
+        that is not simply read to its end, or whose lines together might not be held.
         """
         instance = self._instances[shipment.instance]
         results: _Small = []
@@ -129,7 +129,7 @@ class Segments:
         return results
 
     def _whole(self, shipment: Shipment, segment: Segment, content: bytes, *, numbered: bool) -> list[Step]:
-        """Return what a segment holds whose content was read. Raises OSError."""
+        """Return the pieces of a segment from its content. Raises OSError."""
         reader = self._segment_reader(shipment, segment, numbered=numbered)
         steps = [*reader.feed(content), *reader.finish()]
         if not any(map(reader.asks, steps)):
@@ -141,7 +141,7 @@ class Segments:
             os.close(descriptor)
 
     def origin(self, shipment: Shipment, segment: Segment) -> Origin:
-        """Return what the lines of a segment are judged by, besides their declarations."""
+        """Return the context that the lines of a segment are judged by, besides their declarations."""
         place = self._instances[shipment.instance].files[segment.file].place
         limits = shipment.limits
         return Origin(
@@ -164,7 +164,7 @@ class Segments:
         )
 
     async def _segment(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> AsyncGenerator[Step]:
-        """Yield what a segment holds, up to its extent where it has one, or to where it cannot be read on."""
+        """Yield the content of a segment, up to its extent if it has one, or to its readable end."""
         instance = self._instances[shipment.instance]
         extent = instance.readings.extent(shipment.id, segment)
         reader = self._segment_reader(shipment, segment, numbered=numbered)
@@ -180,7 +180,7 @@ class Segments:
             pass
         except (OSError, *CORRUPT) as error:
             failure = _spelled(error)
-        # Who reads it for the first time may have come to its end meanwhile.
+        # The first reader may have reached its end meanwhile.
         extent = instance.readings.extent(shipment.id, segment)
         if extent is not None and taken.end >= extent.end:
             yield Unreadable(failure=extent.failure, end=taken.end, known=True)
@@ -209,13 +209,13 @@ class _OnDisk:
 
     @property
     def first(self) -> int:
-        """The byte of the content that it begins with."""
+        """The byte of the content at which it begins."""
         return self.segment.start if self._plain else 0
 
     async def steps(self, chunk_bytes: int) -> AsyncGenerator[Read | LongLine]:
-        """Yield what it holds, a plain one up to its extent. Raises what reading it raises in the end.
+        """Yield the content, of a plain segment up to its extent. Raises the error that reading ends with.
 
-        Nothing of it may be held as one chunk if even a line of that length is too long.
+        The content is not held as one chunk if even a line of that length is too long.
         """
         at, end = self.segment.start, self.segment.end
         if self.extent is not None and self._plain:
@@ -238,9 +238,9 @@ class _OnDisk:
                     yield step
 
     async def _read_full(self, content: AsyncFileIO, at: int, size: int) -> bytes:
-        """Read `size` bytes, fewer only at the end of the file: which rows are in which batch must not hang on a read.
+        """Read `size` bytes, fewer only at the end of the file: the rows of a batch must not depend on a short read.
 
-        A read that fails leaves the file where it was.
+        A failed read leaves the position in the file unchanged.
         """
 
         async def read() -> bytes:
@@ -271,7 +271,7 @@ class _OnDisk:
 
 
 def _some(steps: Iterator[Read | LongLine]) -> tuple[list[Read | LongLine], bool]:
-    """Return what comes next, nearly always all of it, and whether that is all: not too many rejected lines at once."""
+    """Return the next steps, nearly always all, and whether these are all: not too many rejected lines at once."""
     found = []
     rejected = 0
     for step in steps:
@@ -283,7 +283,7 @@ def _some(steps: Iterator[Read | LongLine]) -> tuple[list[Read | LongLine], bool
 
 
 def _small_together(shipment: Shipment, instance: Instance) -> Iterator[list[Segment]]:
-    """Yield the segments of a shipment in order, those in groups that together are no more than a chunk."""
+    """Yield the segments of a shipment in order, in groups of at most one chunk."""
     limit = min(CHUNK_BYTES, shipment.limits.max_line)
     group: list[Segment] = []
     size = 0
@@ -308,7 +308,7 @@ def _open(instance: Instance, number: int) -> int:
 
 
 def _content(instance: Instance, segment: Segment) -> bytes:
-    """Return the content of a plain segment, less only where its file ends before it. Raises OSError."""
+    """Return the content of a plain segment, less only if its file ends before it. Raises OSError."""
     reach("read.small", segment.end)
     descriptor = instance.open(segment.file)
     try:
@@ -325,7 +325,7 @@ def _content(instance: Instance, segment: Segment) -> bytes:
 
 
 def _spelled(error: Exception) -> str:
-    """Return why a file cannot be read on."""
+    """Return the reason why a file cannot be read on."""
     if isinstance(error, CORRUPT):
         return f"corrupt archive: {error}"
     if isinstance(error, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""A shipment's files to decoded pieces and rounds, the same way each time."""
+"""Read a shipment's files into decoded pieces and rounds, the same way each time."""
 
 import asyncio
 from collections import deque
@@ -20,22 +20,22 @@ from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_pieces import PatientDisk, Segments, Step, Taken, Unreadable
 
 _SILENCE_BYTES = 4 << 20
-"""How much input may pass without a row for the shipment's own table before its round ends: an insert that is kept
-waiting for rows is broken off by the server."""
+"""The most input without a row for the shipment's own table in a round: the server breaks off an insert that waits too
+long for rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundEnd:
-    """The batches of a round are complete; what follows belongs to the next one."""
+    """The batches of a round are complete; later steps belong to the next one."""
 
     at: Position
-    """What it ends with."""
+    """The end of the round."""
     known: bool = False
-    """The journal says so."""
+    """The journal has it."""
 
 
 class _Position:
-    """How far a reading of a shipment has come."""
+    """The progress of one reading of a shipment."""
 
     def __init__(self, shipment: Shipment) -> None:
         self._numbers = {segment: number for number, segment in enumerate(shipment.segments)}
@@ -43,7 +43,7 @@ class _Position:
         self.now: Position = (0, 0)
 
     def add(self, segment: Segment, step: Read | LongLine) -> None:
-        """Count a step in."""
+        """Count a step."""
         number = self._numbers[segment]
         if number != self.now[0]:
             self._taken = Taken()
@@ -53,7 +53,7 @@ class _Position:
 
 @dataclass(slots=True)
 class _Fill:
-    """How full the batches of one round are."""
+    """The fill of the batches of one round."""
 
     own_rows: int = 0
     own_bytes: int = 0
@@ -63,7 +63,7 @@ class _Fill:
     side_rows: dict[str, int] = field(default_factory=dict)
 
     def has_room(self, step: Read | LongLine, own: str, limits: Limits) -> bool:
-        """Tell whether a step's rows still fit into this round's batches; an empty round takes anything."""
+        """Return whether a step's rows still fit into this round's batches; an empty round takes anything."""
         own_bytes, side_bytes = self.own_bytes, self.side_bytes
         most_rows = 0
         for table, rows in step.decoded.rows.items() if isinstance(step, Read) else ():
@@ -78,14 +78,14 @@ class _Fill:
         )
 
     def is_silent(self, size: int, decoded: Decoded | None, own: str) -> bool:
-        """Count input of `size` bytes; tell whether its own batch has been without rows for too long."""
+        """Count input of `size` bytes; return whether the shipment's own batch has been without rows for too long."""
         self.silent_bytes += size
         if decoded is not None and own in decoded.rows:
             self.silent_bytes = 0
         return self.own_rows > 0 and self.silent_bytes > _SILENCE_BYTES
 
     def count(self, decoded: Decoded, own: str) -> None:
-        """Count rows in."""
+        """Count rows."""
         for table, rows in decoded.rows.items():
             if table == own:
                 self.own_rows += rows.count
@@ -96,7 +96,7 @@ class _Fill:
 
 
 class ShipmentReader:
-    """Reads shipments, the same way each time: also when the declarations change meanwhile."""
+    """Reads shipments, the same way each time, even when the declarations change meanwhile."""
 
     def __init__(  # what is read, how, and with what
         self,
@@ -108,14 +108,14 @@ class ShipmentReader:
     ) -> None:
         """Read files of `homes` through `disk`; decode in `executor`.
 
-        `fingerprint`: that of shipments claimed under `events`.
+        `fingerprint` is that of shipments claimed under `events`.
         """
         self._instances = instances
         self.versions = DeclarationVersions(events, fingerprint)
         self._segments = Segments(instances, self.versions, executor, disk)
 
     def own_table(self, shipment: Shipment) -> str:
-        """Return the table that the events of the shipment's type land in; none if there is no such type any more."""
+        """Return the table for the events of the shipment's type; empty if the type no longer exists."""
         event = self.versions.of(shipment).events.get(shipment.type)
         return "" if event is None else event.table.name
 
@@ -126,9 +126,9 @@ class ShipmentReader:
     async def steps(
         self, shipment: Shipment, *, numbered: bool = False
     ) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
-        """Yield what the shipment's segments hold, in order, and where a round ends.
+        """Yield the content of the shipment's segments, in order, and the ends of rounds.
 
-        `numbered`: each piece tells how many lines of its file stand before it.
+        `numbered`: each piece has the number of lines of its file before it.
         """
         own, current = self.own_table(shipment), _Fill()
         at, is_broken = _Position(shipment), False
@@ -151,7 +151,7 @@ class ShipmentReader:
                 if isinstance(step, Read):
                     current.count(step.decoded, own)
                 yield segment, step
-                # Behind a file that ends early a round ends nowhere but where it does for whoever reads all of it.
+                # Behind a file that ends early, a round ends only where it ends for a reader of all of it.
                 if not known and not is_broken and current.is_silent(*_input(step), own):
                     yield RoundEnd(at=at.now)
                     current = _Fill()
@@ -161,8 +161,8 @@ class ShipmentReader:
     ) -> AsyncGenerator[Rows]:
         """Yield the rows for one table in one round once more, from the files.
 
-        Raises `OperatorError`, after the last of them, if they are not as many as the first time: somebody has taken
-        or changed a file, and the rest must not pass for the whole.
+        Raises `OperatorError`, after the last row, if there are more or fewer rows than the first time: somebody has
+        removed or changed a file, and the rest must not pass for the whole.
         """
         counted = 0
         async with aclosing(self._again(shipment, table, round_number, expected)) as pieces:
@@ -197,9 +197,9 @@ class ShipmentReader:
     async def locate(
         self, shipment: Shipment, table: str, round_number: int, numbers: Collection[int]
     ) -> AsyncGenerator[tuple[Segment, int, Line]]:
-        """Yield the line that each of some rows of a batch came from, given the rows' numbers in it (from 0), in order.
+        """Yield the line of each of some rows of a batch, given the rows' numbers in it (from 0), in order.
 
-        With each comes its segment, and how many lines of the file stand before its piece. `Line.row` is the number in
+        With each come its segment, and the number of lines of the file before its piece. `Line.row` is the number in
         the batch.
         """
         before = 0
@@ -224,7 +224,7 @@ class ShipmentReader:
     def _expect_known(self, shipment: Shipment, segment: Segment, end: Step, *, is_decoded: bool) -> None:
         """Raise `StoreError` for a segment that ends now where it did not before: half a batch must not pass for all.
 
-        `is_decoded`: whoever reads the round for the first time has come to its end.
+        `is_decoded`: the first reader of the round has reached its end.
         """
         if not isinstance(end, Unreadable) or end.known:
             return
@@ -238,5 +238,5 @@ class ShipmentReader:
 
 
 def _input(step: Read | LongLine) -> tuple[int, Decoded | None]:
-    """Return how many bytes of content a step stands for, and the rows in them."""
+    """Return the bytes of content in a step, and its rows."""
     return (len(step.piece.data), step.decoded) if isinstance(step, Read) else (len(step.part.data), None)
