@@ -1,11 +1,10 @@
 """Named places in the code that a test can arm: to die there, to stop, to wait, or to meet an error of the disk.
 
-Inert unless `SPOOLHOUSE_TEST_FAILPOINTS` is set when the process starts; then it is a comma-separated list of
-`name[@when]=action`; a place may stand in it several times. When the action is taken: by default at the first arrival,
-`n` is the n-th, `nxm` the n-th and those after it, m in all, `*` is each, and `+n` each that concerns what lies beyond
-byte n of a file.
-The actions: `kill` (SIGKILL, nothing is cleaned up), `term` and `stop` (SIGTERM and SIGSTOP to this process),
-`wait:FILE` (make FILE on arrival, and go on when it is gone), and an errno's name such as `ENOSPC` (raise it).
+Inert unless `SPOOLHOUSE_TEST_FAILPOINTS` is set at the start: a comma-separated list of `name[@when]=action`, in which
+a name may occur several times. `when` is by default the first arrival; `n` is the n-th, `nxm` the n-th and those after
+it, m in all, `*` is each, and `+n` each one beyond byte n of a file. The actions: `kill` (SIGKILL, nothing is cleaned
+up), `term` and `stop` (SIGTERM and SIGSTOP to this process), `wait:FILE` (make FILE on arrival, and continue when it is
+gone), and an errno's name such as `ENOSPC` (raise it).
 """
 
 import errno

@@ -53,7 +53,7 @@ def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -
     code, told = retry(database, tmp_path, "--all", "--dry-run")
     assert (code, told) == (0, "would go to span/p/a.jsonl.gz\n")
     assert sorted(os.listdir(path.parent)) == ["a.jsonl.gz", NOTE]  # noqa: PTH208  # names alone
-    assert path.with_name(NOTE).read_text().endswith("; once it is mended: spoolhouse retry\n")
+    assert path.with_name(NOTE).read_text().endswith("; after a repair: spoolhouse retry\n")
     drop(tmp_path, "span", "p", "a.jsonl.gz", gzip.compress(good("p", 5, first=5)))
     code, told = retry(database, tmp_path, path)
     assert (code, told) == (0, "back to span/p/a.1.jsonl.gz\n")

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees while the daemon works: a bar, rows by table, and at the end what came of it."""
+"""The live display of `ingest` on a terminal: a bar, rows by table, and a summary at the end."""
 
 import contextlib
 import time
@@ -19,15 +19,15 @@ from rich.text import Text
 from spoolhouse.monitoring.logs import shown
 
 _REFRESH = 0.1
-"""Seconds between two pictures at the least."""
+"""The least seconds between two pictures."""
 _RATE_WINDOW = 5.0
-"""Seconds that the shown rows per second are the average of."""
+"""Seconds over which the shown rows per second are averaged."""
 _LONGEST_VALUE = 100
 _BAR_WIDTH = 40
 
 
 class Display:
-    """Shows what `Progress` is told, on standard error. A context manager: the live part ends with it."""
+    """Shows the calls of `Progress` on standard error. A context manager: the live part ends with it."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Display:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Show nothing yet. `clock` gives seconds from any origin."""
+        """Prepare the display. `clock` gives seconds from any origin."""
         self._spool = spool
         self._once = once
         self._clock = clock
@@ -53,7 +53,7 @@ class Display:
         self._ended = 0.0
         self._refreshed = 0.0
         self._reported_files: int | None = None
-        # Last: it asks for a first picture at once.
+        # Last: it draws a first picture at once.
         self._live = Live(
             console=self._console,
             get_renderable=self._picture,
@@ -63,19 +63,19 @@ class Display:
         )
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the live part."""
         self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Take the live part away."""
+        """Remove the live part."""
         with contextlib.suppress(OSError):
             self._live.stop()
 
     def pending(self, files: int, size: int, /) -> None:
-        """Show how much there is to do."""
+        """Set the total of the bar."""
         if files and self._started is None:
             self._started = self._clock()
         self._waiting_files = files
@@ -84,7 +84,7 @@ class Display:
         self._refresh()
 
     def landed(self, table: str, rows: int, /) -> None:
-        """Show the rows."""
+        """Add rows to a table's count."""
         now = self._clock()
         if self._started is None:
             self._started = now
@@ -93,7 +93,7 @@ class Display:
         self._refresh()
 
     def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:  # noqa: ARG002  # Progress
-        """Show that one more file is done."""
+        """Advance the bar by one file."""
         self._ended = self._clock()
         self._done_files += 1
         self._done_bytes += size
@@ -105,18 +105,18 @@ class Display:
         self._refresh(now_or_never=self._done_files == self._seen_files)
 
     def sample(self, table: str, row: Mapping[str, object], /) -> None:
-        """Say what came of the first backlog, with this row; with `once`, `summary` does."""
+        """Print the result of the first backlog with this row; with `once`, `summary` prints it."""
         self._sample = (table, row)
         if not self._once:
             self._print(*self._report(), "\nIt keeps watching for more; Ctrl-C stops it.")
             self._refresh(now_or_never=True)
 
     def note(self, text: str, /) -> None:
-        """Show the sentence above the live part."""
+        """Print the sentence above the live part."""
         self._print(shown(text))
 
     def summary(self) -> None:
-        """Say what came of it all, unless that was said already."""
+        """Print the result, unless it is printed already."""
         if not self._done_files and not self._rows:
             self._print("Nothing was ingested.")
         elif self._reported_files != self._done_files:
@@ -146,7 +146,7 @@ class Display:
             yield shown(f"{_counted(self._rejected, 'line')} rejected: see {self._spool}/rejected/")
 
     def _print(self, *what: RenderableType) -> None:
-        # Text, not str: names may hold what rich would take for markup.
+        # Text, not str: rich would read markup in names.
         parts = [Text(part) if isinstance(part, str) else part for part in what]
         with contextlib.suppress(OSError):
             self._console.print(Group(*parts), soft_wrap=True)
@@ -155,7 +155,7 @@ class Display:
         now = self._clock()
         if (now_or_never or now - self._refreshed >= _REFRESH) and self._live.is_started:
             self._refreshed = now
-            # A terminal that went away stops no work.
+            # A closed terminal stops no work.
             with contextlib.suppress(OSError):
                 self._live.refresh()
 
@@ -195,7 +195,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _row(row: Mapping[str, object]) -> RenderableType:
-    """Return a row as one line a column; what is empty is left out, what is long is cut."""
+    """Return a row as one line per column; empty values are left out, long ones are cut."""
     table = Table.grid(padding=(0, 2))
     for column, value in row.items():
         text = shown("" if value is None else str(value))

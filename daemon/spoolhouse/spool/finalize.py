@@ -227,7 +227,7 @@ def _write_reason(name: str, folder: int, file: JournalledFile) -> None:
             os.unlink(reason, dir_fd=folder)  # an old note, or a link that would lead out of the spool
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(reason, flags, 0o666, dir_fd=folder), "w", encoding="utf-8") as note:  # noqa: PTH123  # by descriptor
-            note.write(f"{when} {file.stats.failure}; {landed}; once it is mended: spoolhouse retry\n")
+            note.write(f"{when} {file.stats.failure}; {landed}; after a repair: spoolhouse retry\n")
         reach("settle.reasoned")
     except OSError as error:
         log.warning("reason_not_written", path=str(file.place), error=error.strerror)

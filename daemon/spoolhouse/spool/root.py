@@ -42,4 +42,4 @@ def make_ready(spool: Path) -> None:
     except OSError as error:
         if error.errno not in _WRONG:
             raise
-        raise SpoolError(f"{spool}: not readable and writable by this user; mend its permissions") from error
+        raise SpoolError(f"{spool}: not readable and writable by this user; fix its permissions") from error

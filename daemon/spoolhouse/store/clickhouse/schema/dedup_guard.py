@@ -11,7 +11,7 @@ from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, SYNC
 _NAME = r"(`(?:[^`\\]|\\.)+`|\w+)"
 _FEED = re.compile(rf"^CREATE MATERIALIZED VIEW {_NAME}\.{_NAME}.*? TO {_NAME}\.{_NAME}(?: |$)", re.DOTALL)
 
-# `dependencies_…` are the materialized views that an insert goes through, whoever made them, in any database.
+# `dependencies_…` are the materialized views that an insert goes through, by any creator, in any database.
 _DEPENDENCIES = """
 SELECT name, arrayZip(dependencies_database, dependencies_table) FROM system.tables
 WHERE database = {database:String} AND has({names:Array(String)}, name)
