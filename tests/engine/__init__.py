@@ -8,6 +8,7 @@ from tests.engine.client import QueryError, Scalar
 from tests.engine.config import Config, Replica, User
 from tests.engine.database import Database
 from tests.engine.fetch import Engine, EngineError, find_engine
+from tests.engine.pool import Pool, make_tables
 from tests.engine.server import LocalServer, Server, StartServer, free_ports
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "LocalServer",
+    "Pool",
     "QueryError",
     "Replica",
     "Scalar",
@@ -24,4 +26,5 @@ __all__ = [
     "User",
     "find_engine",
     "free_ports",
+    "make_tables",
 ]

@@ -14,11 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.engine import Database
+from tests.engine import Database, make_tables
 from tests.process.daemon import drop
 
 PREFIX = "mastra_admin_"
-SCHEMA = Path(__file__).parents[2] / "config" / "schema.sql"
 RECENT = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 LAST_MONTH = RECENT - timedelta(days=40)
 """Another partition: an insert of both is two parts in the table and two in its rollup."""
@@ -56,9 +55,7 @@ class Oracle:
 
     def prepare(self) -> None:
         """Make the schema, so that no daemon needs to, and let no merge hide a double."""
-        for statement in SCHEMA.read_text().split(";\n"):
-            if "CREATE" in statement:
-                self.database.query(statement)
+        make_tables(self.database)
         self.database.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT refused CHECK message != '{REFUSED}'")
         self.stop_merges()
 
