@@ -140,10 +140,10 @@ def test_what_is_held_is_not_waited_for(flags: tuple[str, ...], database: Databa
     [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}logs")
     log = [{**LOG, "id": str(number)} for number in range(50)]
     drop(tmp_path, "log", "p", "a.jsonl", lines(log))
+    database.query(f"DROP TABLE {PREFIX}logs SYNC")
     with Daemon(
         database.native_url, tmp_path, *flags, env={**LONG, "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "false"}
     ) as daemon:
-        database.query(f"DROP TABLE {PREFIX}logs SYNC")
         daemon.wait_for("table_held", scope=f"{PREFIX}logs")
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
         daemon.wait_for("file_settled", path="span/p/a.jsonl")
