@@ -33,6 +33,6 @@ def test_a_held_batch_costs_no_more_with_each_trial(database: Database, tmp_path
     with Daemon(url, tmp_path, "--no-migrate", env=env, installed=True) as daemon:
         daemon.wait_for("table_held", scope=SPANS, attempts=8)
         files, memory = open_files(daemon.pid), resident_bytes(daemon.pid)
-        daemon.wait_for("table_held", scope=SPANS, attempts=TRIALS)
+        daemon.wait_for("table_held", scope=SPANS, attempts=TRIALS, timeout=100)
         assert open_files(daemon.pid) <= files + 8
         assert resident_bytes(daemon.pid) <= memory + 32 * MIB
