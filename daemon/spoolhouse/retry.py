@@ -1,4 +1,4 @@
-"""How what fails is tried again: for ever, with capped and jittered pauses, or for as long as a run with an end may."""
+"""Retries: until one succeeds, with capped and jittered pauses, or for as long as a run with an end may take."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ class Retries:
         self.failing_since = self.failing_since or time.monotonic()
         if self.retry_policy.is_used_up(self.failing_since):
             raise GivenUpError(error.message, code=error.code, hint=error.hint) from error
-        # An operator's mend takes minutes, not milliseconds: such a pause starts where the others end.
+        # An operator's fix takes minutes, not milliseconds: such a pause starts where the others end.
         slow = replace(self.retry_policy, first=self.retry_policy.cap / 8)
         return (self.retry_policy if isinstance(error, TransientError) else slow).pause(self.failures)
 
@@ -61,10 +61,10 @@ class Retries:
 
 
 class Attempt:
-    """One attempt at something that the journal keeps for the next start, should a stop come.
+    """One attempt at work that the journal keeps for the next start, should a stop come.
 
-    After a stop nobody waits for a person, or for a server that is away: a grace is for what can still land. What was
-    under way at the stop, or waited for its next attempt, gets that one at once, and it is the last.
+    After a stop the daemon waits neither for a person nor for a server that is away: the grace is for batches that can
+    still land. Work that was under way at the stop, or waited for its next attempt, gets one at once, the last one.
     """
 
     def __init__(self, stop: asyncio.Event) -> None:
@@ -73,7 +73,7 @@ class Attempt:
         self._is_last = stop.is_set()
 
     def is_left(self, error: StoreError) -> bool:
-        """Tell whether the stop leaves what has failed in this attempt to the next start."""
+        """Tell whether a stop leaves the failed work to the next start."""
         return self._is_last and (isinstance(error, UnreachableError) or not isinstance(error, TransientError))
 
     async def pause(self, seconds: float, wait: Callable[[float], Awaitable[None]]) -> None:

@@ -317,6 +317,18 @@ async def test_a_batch_that_is_bad_throughout_is_held(stage: Stage) -> None:
     assert stage.news[0].refused == {}
 
 
+async def test_one_row_that_was_held_lands_under_the_id_that_the_journal_knows(stage: Stage) -> None:
+    """Killed before its acknowledgement, the batch is replayed as a whole: it must not land a second time."""
+    stage.min_rows = 0
+    forbid(stage.database, "span_id != ''")
+    delivering = asyncio.create_task(stage.deliver([spans(1)]))
+    await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
+    allow(stage.database)
+    await delivering
+    await stage.deliver([spans(1)])
+    assert counted(stage.database) == (1, 1, 1)
+
+
 async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
     stage.database.query(
         f"CREATE MATERIALIZED VIEW foreign_feed TO {PREFIX}spans_hourly AS"

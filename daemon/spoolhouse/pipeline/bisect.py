@@ -1,8 +1,8 @@
-"""Poison: rows that decode accepts and ClickHouse refuses. Found by halving their batch, and rejected alone.
+"""Bisection: finds the rows that decode accepts and the store refuses, by halving their batch, and rejects them alone.
 
-A part that was cut off has an id, and so a token, of its own. The journal knows of a cut before anything is sent
-under the new ids, and the old id is never used again: a crash between two halves doubles nothing, whatever has become
-of the complaint by then.
+A part that was cut off has an id, and so a token, of its own. The journal has a cut before anything is sent under the
+new ids, and the old id is never used again: a crash between two halves doubles nothing, even if the store accepts the
+row by then.
 """
 
 from collections import Counter
@@ -28,12 +28,12 @@ from spoolhouse.spool.row_ranges import SplitRange
 log = structlog.get_logger(__name__)
 
 _FEW_ROWS = 2000
-"""What is smaller is not cut for want of memory: the memory that it needs is not that of its rows."""
+"""A smaller part is not cut for want of memory: the memory that it needs is not that of its rows."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RowBisector:
-    """What becomes of refused rows."""
+    """Cuts batches up, and rejects refused rows."""
 
     instances: Mapping[str, Instance]
     reject_limits: RejectLimits

@@ -1,7 +1,7 @@
-"""Where batches wait that only a person can help, or a server that is away, so that others' work goes on.
+"""Held batches: they wait for their table, or for a server that is away, while other batches go on.
 
-Of all that wait for one table, one is tried now and then; when it lands, the others may go. If it does not, the next
-time it is another one's turn: a batch with a trouble of its own does not keep its table closed.
+Of the batches that wait for one table, one is tried now and then; when it lands, the others are released. If it fails,
+another one is tried the next time: a batch with a problem of its own does not keep its table closed.
 """
 
 import math
@@ -13,7 +13,7 @@ from spoolhouse.pipeline.batch_delivery import BatchDelivery
 from spoolhouse.retry import Retries, RetryPolicy
 
 AWAY = "a server that is away"
-"""What a batch waits for that may be on it."""
+"""The group of the batches that may be on it already."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,61 +26,61 @@ class _Group:
 
 @dataclass(slots=True, kw_only=True)
 class HeldBatches:
-    """Held deliveries by what they wait for: their table, or `AWAY`. Times are seconds of a monotonic clock."""
+    """Held deliveries, grouped by the table that they wait for, or by `AWAY`. Times: seconds of a monotonic clock."""
 
     retry_policy: RetryPolicy
     """May be changed at any time."""
-    _lots: dict[str, _Group] = field(default_factory=dict)
+    _groups: dict[str, _Group] = field(default_factory=dict)
     _free: deque[BatchDelivery] = field(default_factory=deque)
 
     def __bool__(self) -> bool:
         """Tell whether anything waits, or is being tried."""
-        return bool(self._lots or self._free)
+        return bool(self._groups or self._free)
 
     def is_closed(self, table: str) -> bool:
         """Tell whether deliveries for `table` have to wait."""
-        return table in self._lots
+        return table in self._groups
 
     def hold(self, delivery: BatchDelivery, error: StoreError, now: float, *, place: str | None = None) -> None:
-        """Park a delivery that has met `error`, in its table's lot or another one, which keeps no table closed.
+        """Hold a delivery that met `error`, in its table's group, or at `place`, which keeps no table closed.
 
-        Raises `GivenUpError` once patience is used up.
+        Raises `GivenUpError` once the patience of a run with an end is used up.
         """
         name = delivery.table if place is None else place
-        lot = self._lots.get(name)
-        if lot is None:
-            lot = self._lots[name] = _Group(retries=Retries(retry_policy=self.retry_policy))
-        lot.retries.retry_policy = self.retry_policy
-        lot.deliveries.append(delivery)
-        lot.due = now + lot.retries.failed(error)
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = _Group(retries=Retries(retry_policy=self.retry_policy))
+        group.retries.retry_policy = self.retry_policy
+        group.deliveries.append(delivery)
+        group.due = now + group.retries.failed(error)
 
     def pace(self, retry_policy: RetryPolicy, now: float) -> None:
-        """Go by another persistence; what waits now waits for its cap at most."""
+        """Take another retry policy; deliveries that wait now wait for its cap at most."""
         self.retry_policy = retry_policy
-        for lot in self._lots.values():
-            if lot.due < math.inf:
-                lot.due = min(lot.due, now + retry_policy.cap)
+        for group in self._groups.values():
+            if group.due < math.inf:
+                group.due = min(group.due, now + retry_policy.cap)
 
     def join(self, delivery: BatchDelivery) -> None:
-        """Park a delivery whose table is closed."""
-        self._lots[delivery.table].deliveries.append(delivery)
+        """Hold a delivery whose table is closed."""
+        self._groups[delivery.table].deliveries.append(delivery)
 
     def open(self, place: str) -> None:
-        """Let all go that wait for a table, or for a server."""
-        lot = self._lots.pop(place, None)
-        if lot is not None:
-            self._free.extend(lot.deliveries)
+        """Release all that wait for a table, or for a server."""
+        group = self._groups.pop(place, None)
+        if group is not None:
+            self._free.extend(group.deliveries)
 
     def take(self, now: float) -> BatchDelivery | None:
         """Return a delivery that may be tried; None if there is none yet."""
         if self._free:
             return self._free.popleft()
-        for lot in self._lots.values():
-            if lot.due <= now and lot.deliveries:
-                lot.due = math.inf
-                return lot.deliveries.popleft()
+        for group in self._groups.values():
+            if group.due <= now and group.deliveries:
+                group.due = math.inf
+                return group.deliveries.popleft()
         return None
 
     def due(self) -> float:
-        """Return when to look again; infinite if nothing can become due by itself."""
-        return min((lot.due for lot in self._lots.values()), default=math.inf)
+        """Return when the next delivery is due; infinite if nothing can become due by itself."""
+        return min((group.due for group in self._groups.values()), default=math.inf)

@@ -33,10 +33,10 @@ from spoolhouse.retry import Attempt, Retries, RetryPolicy
 
 log = structlog.get_logger(__name__)
 
-_LOOK = 0.5
-"""Seconds between two looks at what is held."""
+_POLL = 0.5
+"""Seconds between two checks of the held batches."""
 _PASSING_ATTEMPTS = 3
-"""How often in a row a table may refuse what should pass, before that counts as this table's own trouble."""
+"""How often in a row a table may answer with a transient error, before that counts as the table's own problem."""
 
 
 class Inserter:
@@ -55,7 +55,7 @@ class Inserter:
         """Land batches in `store`."""
         self._stop = stop
         self._is_away = False
-        """After a stop: the server is away, and nothing more is tried."""
+        """After a stop: no server answers, and nothing more is tried."""
         self._store = store
         self._health = health
         self._retry_policy = retry_policy
@@ -65,7 +65,7 @@ class Inserter:
         """Shared by the pool."""
 
     def pace(self, retry_policy: RetryPolicy) -> None:
-        """Try what fails again as `persistence` says, what is held by now too."""
+        """Take another retry policy, for held batches too."""
         self._retry_policy = retry_policy
         self._held_batches.pace(retry_policy, time.monotonic())
 
@@ -80,12 +80,12 @@ class Inserter:
         """Return a held batch whose time has come, or else a new one; None at the end."""
         while True:
             is_over = self._stop.is_set()
-            # After a stop nothing becomes due any more; what is free has a table that takes rows.
+            # After a stop no batch becomes due any more; the table of a released one takes rows.
             delivery = None if self._is_away else self._held_batches.take(-math.inf if is_over else time.monotonic())
             if delivery is not None:
                 return delivery
-            # What another inserter lets go is not told here: with anything held, look again now and then.
-            wait = min(_LOOK, max(0.0, self._held_batches.due() - time.monotonic())) if self._held_batches else None
+            # Another inserter releases batches without a signal: with anything held, check now and then.
+            wait = min(_POLL, max(0.0, self._held_batches.due() - time.monotonic())) if self._held_batches else None
             try:
                 for batch in await batches.receive_many(1, wait):
                     delivery = await self._delivery(batch)
@@ -159,16 +159,16 @@ class Inserter:
             self._opened(delivery)
 
     def _is_own(self, delivery: BatchDelivery, error: StoreError) -> bool:
-        """Tell whether something transient is taken for one table's: the server answers, and keeps refusing.
+        """Tell whether a transient error counts as this table's own: the server answers, and the table keeps refusing.
 
-        Where all tables refuse, each is held by itself after as many attempts: so nobody has to know which it is.
+        Where all tables refuse, each is held by itself after as many attempts: so it need not be known which it is.
         """
         if not isinstance(error, TransientError) or isinstance(error, UnreachableError) or error.code is None:
             return False
         return self._held_batches.is_closed(delivery.table) or delivery.retries.failures + 1 >= _PASSING_ATTEMPTS
 
     def _await_server(self, delivery: BatchDelivery, error: AwayError) -> None:
-        """Put a batch aside that may be on a server which is away, while others go to one that is not."""
+        """Hold a batch that may be on a server which is away, while other batches go to one that answers."""
         if not delivery.waits:
             log.warning(
                 "batch_waits",
@@ -179,24 +179,24 @@ class Inserter:
             )
         delivery.waits = True
         metrics.RETRIES.labels("none", "transient").inc()
-        # It says nothing of the table: the other server takes its rows.
+        # The table itself is well: the other server takes its rows.
         self._health.good(delivery.table)
         self._held_batches.hold(delivery, error, time.monotonic(), place=AWAY)
 
     def _opened(self, delivery: BatchDelivery) -> None:
-        """Say that a table takes rows; those that have waited for it may go, or for what this one has waited for."""
+        """Report that a table takes rows; release the batches that waited for it, or for the same server."""
         self._health.landed(delivery.table)
         self._held_batches.open(delivery.table)
         self._let_others_go(delivery)
 
     def _let_others_go(self, delivery: BatchDelivery) -> None:
-        """Let all be tried that wait for a server, after one of them was, and need not wait any more."""
+        """Release all batches that wait for a server, once one of them waits no more."""
         if delivery.waits:
             delivery.waits = False
             self._held_batches.open(AWAY)
 
     async def _conclude(self, delivery: BatchDelivery, state: Landed) -> Acknowledged:
-        """Reject the rows that ClickHouse refused, and return the news of the rest."""
+        """Reject the rows that the store refused, and return the acknowledgement of the others."""
         batch = delivery.batch
         refused, left_out = await self.bisector.reject(batch, state.refused)
         reach("insert.acknowledged")

@@ -23,7 +23,7 @@ class RowsInsert:
     batch_id: str
     """Stored in each row."""
     token: str
-    """The deduplication token: the batch id, but for a batch whose first token ClickHouse has swallowed."""
+    """The deduplication token: the batch id, but for a batch whose first token was lost."""
     clock_ms: int
     """The shipment's journalled time, ms since 1970: `ingested_at`."""
 
@@ -31,7 +31,7 @@ class RowsInsert:
 def insert_query_id(batch_id: str) -> str:
     """Return the id of an insert's query, the same for each attempt: the server refuses a second one while one runs.
 
-    It says so with code 216, which is transient: so no two attempts of a batch ever race, whatever became of the first.
+    Its answer is code 216, which is transient: so two attempts of a batch never race, even if the first is still open.
     """
     return f"spoolhouse:{batch_id}"
 
@@ -76,7 +76,7 @@ class Servers(Protocol):
         """Return all but `server`. Raises `StoreError` for one that may not be used."""
 
     def pace(self, *, first: float, cap: float) -> None:
-        """Ask one that is away again after pauses of these bounds, see `core.backoff.delay`."""
+        """Ask one that is away again after pauses of these bounds, see `backoff.delay`."""
 
     @property
     def are_several(self) -> bool:
@@ -101,8 +101,8 @@ class OneServer:
         return self._driver
 
     async def others(self, server: Driver) -> Collection[Driver]:  # noqa: ARG002  # the protocol's
-        """Return nothing."""
+        """Return no server."""
         return ()
 
     def pace(self, *, first: float, cap: float) -> None:
-        """Do nothing: whoever fails here tries again by itself."""
+        """Change nothing: the insert stage pauses by itself."""

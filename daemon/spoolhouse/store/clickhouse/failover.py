@@ -1,4 +1,4 @@
-"""Several servers that hold the same tables: which of them work goes to. Pure: it is told what happened, and when."""
+"""Several servers that hold the same tables: which of them work goes to. Pure: events and times are arguments."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ def urls_of(url: str) -> tuple[str, ...]:
 
 
 def name_of(url: str) -> str:
-    """Return what a person calls the server that a URL of one host names: host and port."""
+    """Return the name of the server in a URL of one host: host and port."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
@@ -35,7 +35,7 @@ class _Host:
 class HostSelector:
     """Which host new work goes to: the same one for as long as it answers, then the next that does.
 
-    A host that nobody has asked yet counts as up. Times are seconds of a monotonic clock.
+    A host that was never asked counts as up. Times are seconds of a monotonic clock.
     """
 
     def __init__(self, names: Iterable[str], *, first: float, cap: float) -> None:
@@ -50,7 +50,7 @@ class HostSelector:
     def choose(self, now: float) -> str:
         """Return the host for new work. If none is up, it is one that is due again, or else the one that is due first.
 
-        So whoever asks always gets one: that it fails is what he has to be told.
+        Always returns a host, so that the caller gets its error.
         """
         names = list(self._hosts)
         at = names.index(self.current)

@@ -21,21 +21,21 @@ WHERE database = currentDatabase() AND has({names:Array(String)}, table)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaState:
-    """What one server says of one of its tables."""
+    """The state of one table on one server."""
 
     engine: str
     path: str = ""
     """In Keeper, where its replicas meet; empty for a table that does not replicate."""
     replica: str = ""
-    """What this one is called there."""
+    """The name of this one there."""
     known: frozenset[str] = frozenset()
-    """What all that have met there are called."""
+    """The names of all that have met there."""
 
 
-async def look(driver: Driver, tables: Collection[str]) -> Mapping[str, ReplicaState]:
-    """Return what a server says of those of `tables` that it has.
+async def check(driver: Driver, tables: Collection[str]) -> Mapping[str, ReplicaState]:
+    """Return the state of those of `tables` that a server has.
 
-    Two Keepers may have the same path, so it is asked who else is there. Raises `StoreError`; it is an
+    Two Keepers may have the same path, so the other replicas there are asked for too. Raises `StoreError`; it is an
     `UnreachableError` if the server takes no rows, because it has lost its Keeper.
     """
     names = {"names": list(tables)}
@@ -62,7 +62,7 @@ def disagreement(
     others: Mapping[str, Mapping[str, ReplicaState]],
     tables: Collection[str],
 ) -> str:
-    """Return why a server cannot take what others take; empty if it can. `others` are what was seen of those."""
+    """Return why a server cannot take what others take; empty if it can. `others`: the state of those."""
     for table in tables:
         own = seen.get(table)
         if own is None:

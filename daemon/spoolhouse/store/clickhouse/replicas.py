@@ -1,4 +1,4 @@
-"""Several servers that hold the same tables: what is sent goes to one of them, and to another when that is away.
+"""Several servers that hold the same tables: inserts go to one of them, and to another when that is away.
 
 Promises: a statement, and an insert, goes to one server and is not repeated here; a server is used only after its
 tables were seen to be replicas of the others' tables, and it is asked again whenever it was away.
@@ -18,7 +18,7 @@ from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.monitoring import metrics
 from spoolhouse.store.clickhouse.driver import Driver, OneServer, Parameter, RowsInsert, Servers
 from spoolhouse.store.clickhouse.failover import HostSelector
-from spoolhouse.store.clickhouse.replica_check import READ_ONLY, ReplicaState, disagreement, look, uncounted
+from spoolhouse.store.clickhouse.replica_check import READ_ONLY, ReplicaState, check, disagreement, uncounted
 
 log = structlog.get_logger(__name__)
 
@@ -32,12 +32,12 @@ class Server:
     """One of several servers: a driver of which it is noted whether it takes rows."""
 
     def __init__(self, name: str, driver: Driver, hear: Hear) -> None:
-        """Speak through `driver`; `hear` is told of each answer, and of each time that there was none."""
+        """Speak through `driver`; `hear` gets each answer, and each time that there was none."""
         self.name = name
         self._driver = driver
         self._hear = hear
         self._lost_keeper = False
-        """It answers, and takes no rows."""
+        """It answers, but takes no rows."""
 
     async def ping(self) -> None:
         """Return once the server answers a trivial query."""
@@ -55,17 +55,17 @@ class Server:
         return rows
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Insert all of `rows`; see `core.ports.Driver`."""
+        """Insert all of `rows`; see `Driver`."""
         taken = _Taken(aiter(rows))
         with self._failing():
             await self._driver.insert_rows(insert, taken)
         if taken.any:
             self._answered(takes_rows=True)
 
-    async def look(self, tables: Collection[str]) -> Mapping[str, ReplicaState]:
-        """Return what it says of those of `tables` that it has, if they take rows."""
+    async def check(self, tables: Collection[str]) -> Mapping[str, ReplicaState]:
+        """Return the state of those of `tables` that the server has, if they take rows."""
         with self._failing():
-            seen = await look(self._driver, tables)
+            seen = await check(self._driver, tables)
         self._answered(takes_rows=True)
         return seen
 
@@ -95,7 +95,7 @@ class Server:
 
 
 def _away(error: StoreError) -> UnreachableError | None:
-    """Return an error as what it is where there are other servers: one may have lost its Keeper, and they have not."""
+    """Return the error as `UnreachableError` if another server may do better: one may have lost its Keeper alone."""
     if isinstance(error, UnreachableError):
         return error
     if error.code not in _LOST_KEEPER:
@@ -130,13 +130,13 @@ class Replicas:
         self._tables: tuple[str, ...] = ()
         self._feeds: tuple[str, ...] = ()
         self._seen: dict[str, Mapping[str, ReplicaState]] = {}
-        """What was seen of the tables of each server, some time ago."""
+        """The last known state of the tables of each server."""
         self._agreed: set[str] = set()
-        """The servers that were looked at since they were last away."""
+        """The servers that were checked since they were last away."""
         self.away: dict[str, UnreachableError] = {}
-        """What was heard last of those that did not answer, by their names."""
-        # One each: a server that answers nobody must not keep work from the others.
-        self._looking = {name: asyncio.Lock() for name in drivers}
+        """The last error of each server that did not answer, by name."""
+        # One each: a server that does not answer must not keep work from the others.
+        self._checking = {name: asyncio.Lock() for name in drivers}
         for name in drivers:
             metrics.SERVER_UP.labels(name).set(1)
 
@@ -151,7 +151,7 @@ class Replicas:
         return await (await self.pick()).execute(sql, parameters, query_id=query_id)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Insert all of `rows`; see `core.ports.Driver`."""
+        """Insert all of `rows`; see `Driver`."""
         await (await self.pick()).insert_rows(insert, rows)
 
     async def close(self) -> None:
@@ -160,7 +160,7 @@ class Replicas:
             await server.close()
 
     def pace(self, *, first: float, cap: float) -> None:
-        """Ask a server that is away again after pauses of these bounds, see `core.backoff.delay`."""
+        """Ask a server that is away again after pauses of these bounds, see `backoff.delay`."""
         self._roster.first, self._roster.cap = first, cap
 
     @property
@@ -197,7 +197,7 @@ class Replicas:
     async def others(self, server: Driver) -> Collection[Driver]:
         """Return all servers but one. Raises `StoreError` for one that is away, or holds other tables.
 
-        One that was away just now is not asked again: nobody should wait once more for what gives no answer.
+        One that was away just now is not asked again: its answer would be waited for in vain once more.
         """
         others = [other for other in self._servers.values() if other is not server]
         for other in others:
@@ -207,7 +207,7 @@ class Replicas:
         return others
 
     async def agree(self, tables: Collection[str], *, feeds: Collection[str] = ()) -> None:
-        """See that `tables` are the same ones on all servers that answer, now and before any later use of a server.
+        """Check that `tables` are the same ones on all servers that answer, now and before any later use of a server.
 
         The same goes for `feeds`, the views that count what is inserted.
 
@@ -221,7 +221,7 @@ class Replicas:
         fresh: list[str] = []
         for name, server in self._servers.items():
             try:
-                self._seen[name] = await server.look((*wanted, *counting))
+                self._seen[name] = await server.check((*wanted, *counting))
                 fresh.append(name)
             except UnreachableError as error:
                 silent.append(copy(error))
@@ -234,16 +234,16 @@ class Replicas:
         if not self._tables:
             return
         before = self.away.get(server.name)
-        async with self._looking[server.name]:
+        async with self._checking[server.name]:
             heard = self.away.get(server.name)
             if heard is not None and heard is not before:
-                raise copy(heard)  # whoever was here has just waited for it in vain
+                raise copy(heard)  # another task has just waited for it in vain
             if server.name not in self._agreed:
-                self._seen[server.name] = await server.look((*self._tables, *self._feeds))
+                self._seen[server.name] = await server.check((*self._tables, *self._feeds))
                 self._judge(server.name)
 
     def _judge(self, name: str) -> None:
-        """Say of a server that was looked at just now whether it may be used."""
+        """Decide whether a server that was checked just now may be used."""
         others = {other: seen for other, seen in self._seen.items() if other != name}
         why = disagreement(name, self._seen[name], others, self._tables)
         why = why or uncounted(name, self._seen[name], others, self._feeds)
@@ -296,7 +296,7 @@ class FirstThatAnswers:
         return await (await self._driver()).execute(sql, parameters, query_id=query_id)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Insert all of `rows`; see `core.ports.Driver`."""
+        """Insert all of `rows`; see `Driver`."""
         await (await self._driver()).insert_rows(insert, rows)
 
     async def close(self) -> None:

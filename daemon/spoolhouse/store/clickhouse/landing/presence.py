@@ -54,13 +54,13 @@ def objects(table: Table, *, prefix: str) -> tuple[str, ...]:
 async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix: str, shards: Shards | None) -> Found:
     """Return where something is of the rows that came with any of `batch_ids`, on any shard. Raises `StoreError`."""
     names = objects(table, prefix=prefix)
-    looked_in = names if shards is None else objects(table, prefix=shards.prefix)
-    looks = [
+    read_from = names if shards is None else objects(table, prefix=shards.prefix)
+    queries = [
         f"SELECT {number} AS _object, _partition_id AS _month FROM {identifier(name)}"  # noqa: S608  # declared names
         " WHERE batch_id IN {batches:Array(String)} GROUP BY _month"
-        for number, name in enumerate(looked_in)
+        for number, name in enumerate(read_from)
     ]
-    found = await driver.execute(" UNION ALL ".join(looks), {"batches": list(batch_ids)})
+    found = await driver.execute(" UNION ALL ".join(queries), {"batches": list(batch_ids)})
     partitions: dict[str, set[str]] = {name: set() for name in names}
     for number, partition in found:
         partitions[names[int(str(number))]].add(str(partition))
@@ -70,7 +70,7 @@ async def find(driver: Driver, table: Table, batch_ids: Sequence[str], *, prefix
 async def require_no_running_attempt(
     driver: Driver, batch_ids: Collection[str], *, prefix: str, shards: Shards | None
 ) -> None:
-    """Raise `TransientError` while an earlier attempt is at work: what it will have done cannot be looked up yet.
+    """Raise `TransientError` while an earlier attempt is at work: its result cannot be looked up yet.
 
     A user who may not see the running queries learns it a moment later: a second insert of the same id is refused.
     """
@@ -80,7 +80,7 @@ async def require_no_running_attempt(
     try:
         running = await driver.execute(
             # An embedded engine gives its queries ids of its own; the batch's stands in the text of its insert.
-            # Whoever asks this very question names it, too; what that asks of other shards is no initial query.
+            # This very question names it, too; its queries on other shards are no initial queries.
             f"SELECT 1 FROM {processes} WHERE is_initial_query AND "  # noqa: S608  # a name from the settings
             "(has({queries:Array(String)}, query_id) OR (position(query, 'system.processes') = 0"
             " AND arrayExists(name -> position(query, name) > 0, {named:Array(String)})))",
@@ -95,7 +95,7 @@ async def require_no_running_attempt(
 
 
 def staging_name(batch_id: str, *, prefix: str) -> str:
-    """Return the name of the table in which a batch is mended."""
+    """Return the name of the table in which a batch is repaired."""
     return f"{prefix}mend_{hashlib.sha256(batch_id.encode()).hexdigest()[:16]}"
 
 

@@ -3,7 +3,7 @@
 An INSERT cannot do that: it goes to the table and to all rollups. So the rows are put into a table of their own, a
 copy of the real one without views; from there a missing partition is attached to the real table, which feeds no view,
 and a rollup that lacks one is given its figures directly. Each step is one partition of one table, which is there as a
-whole or not at all: killed anywhere, the next attempt looks again and goes on.
+whole or not at all: killed anywhere, the next attempt looks the batch up again and goes on.
 """
 
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repairer:
-    """Mends batches of one installation."""
+    """Repairs batches of one installation."""
 
     driver: Driver
     prefix: str
@@ -88,7 +88,7 @@ class Repairer:
         return False
 
     async def drop_staging(self, batch_id: str) -> None:
-        """Drop the table that mending a batch has left where it was killed; twice is once. Raises `StoreError`."""
+        """Drop the table that a killed repair has left, if there is one. Raises `StoreError`."""
         await self.driver.execute(f"DROP TABLE IF EXISTS {identifier(staging_name(batch_id, prefix=self.prefix))} SYNC")
         reach("mend.tidied")
 
@@ -154,7 +154,7 @@ class Repairer:
 
     async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
         definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
-        # Looked for once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
+        # Checked once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
         target = identifier(definition.target.name)
         absent = f"batch_id NOT IN (SELECT batch_id FROM {target} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
         await self.driver.execute(

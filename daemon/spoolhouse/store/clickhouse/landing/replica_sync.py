@@ -1,7 +1,7 @@
-"""Before a batch is looked for on one of several servers: that it has all that any of them has taken.
+"""Syncs a replica before a batch is looked up on it: it must have all that any of the servers has taken.
 
 A part that one replica has committed is not on the others until they have fetched it, and they answer a repeated
-token with "done" all the same. So what is not found on one proves nothing, unless it has fetched all.
+token with "done" all the same. So absence on one replica proves nothing, unless it has fetched all.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _PATIENCE = 20.0
 _REPLICATED = """
 SELECT table FROM system.replicas WHERE database = currentDatabase() AND has({names:Array(String)}, table)
 """
-# Tried in vain: what is only on its way is waited for.
+# Tried in vain: parts that are on their way are waited for.
 _MISSED = """
 SELECT table FROM system.replication_queue
 WHERE database = currentDatabase() AND has({names:Array(String)}, table) AND type IN ('GET_PART', 'ATTACH_PART')

@@ -25,7 +25,7 @@ async def count_mismatched(
     found: Collection[str],
     shipment: str,
 ) -> int:
-    """Return how many rows of a batch are not where the batch is: there without it, or it without them.
+    """Count rows that contradict batch-level presence: there where the batch is not, or absent where it is.
 
     `found` are the partitions that have something of the batch, of this `shipment`. Raises `StoreError`.
     """
