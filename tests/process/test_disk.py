@@ -155,8 +155,8 @@ def test_wherever_the_disk_refuses_once_all_goes_on(place: str, database: Databa
 def test_a_processed_folder_on_another_disk_keeps_the_file_claimed(database: Database, tmp_path: Path) -> None:
     """The log and the status say why, other files settle, and a kill changes nothing: the next one moves it."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
-    env = {**HASTE, FAILPOINTS: "files.move@1x1000=EXDEV"}
-    with Daemon(database.native_url, tmp_path, env=env, http="any port") as daemon:
+    env = {**HASTE, "SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0", FAILPOINTS: "files.move@1x1000=EXDEV"}
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
         [said, *_] = daemon.wait_for("file_not_moved")
         assert said["error"] == "span/p/processed is on another disk than the spool"
         assert said["hint"] == "move processed/ to the spool's file system"

@@ -157,12 +157,12 @@ def test_what_is_held_is_not_waited_for(flags: tuple[str, ...], database: Databa
 
 
 def test_a_ledger_that_is_held_is_not_waited_for(database: Database, tmp_path: Path) -> None:
-    """The rows have landed, and are found on the next start."""
+    """The rows have landed, and the next start writes the entries."""
     with Daemon(database.native_url, tmp_path, env=LONG) as daemon:
         daemon.wait_for("started")
         database.query(f"DROP TABLE {PREFIX}ledger SYNC")
         drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
-        daemon.wait_for("table_held", scope=f"{PREFIX}ledger")
+        daemon.wait_for("ledger_behind", scope=f"{PREFIX}ledger")
         assert stop(daemon) == (0, True), daemon.told()
     assert count(database) == 5
     code, daemon = once(database.native_url, tmp_path)
