@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import Database, StartServer
+from tests.engine import Database, LocalServer, StartServer
 from tests.process.daemon import Daemon, drop, lines, once
 from tests.process.inputs import NOW, good
 
@@ -62,6 +62,16 @@ def _until_gone(path: Path) -> None:
             return
         done.wait(0.05)
     raise AssertionError(f"{path} is still there")
+
+
+def _until_recorded(server: LocalServer) -> None:
+    """Wait until the ledger has an entry."""
+    done = threading.Event()
+    for _ in range(400):
+        if server.query(f"SELECT count() FROM {PREFIX}ledger") != [(0,)]:
+            return
+        done.wait(0.05)
+    raise AssertionError("nothing in the ledger")
 
 
 def test_a_second_signal_ends_it_at_once(start_server: StartServer, tmp_path: Path) -> None:
@@ -179,6 +189,7 @@ def test_a_server_that_is_away_is_not_waited_for(again: str, start_server: Start
     env = {**LONG, "SPOOLHOUSE_RETRY__FIRST": "300", "SPOOLHOUSE_RETRY__CAP": "300", "SPOOLHOUSE_BATCH__MAX_FILES": "1"}
     with Daemon(server.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("file_settled")
+        _until_recorded(server)  # else it is the ledger that misses the server first
         server.kill()
         for number in range(8):
             drop(tmp_path, "span", "p", f"{number}.jsonl", good("p", 100, first=1 + 100 * number))

@@ -96,7 +96,7 @@ class Health:
         (self._own.add if own else self._own.discard)(scope)
         if isinstance(error, UnreachableError) and scope != SERVER:
             self.probe.set()
-            if scope not in self._broken:
+            if scope not in self._broken | self.lagging:
                 self._unanswered.add(scope)
                 scope = SERVER
         # A copy has no traceback, whose frames would keep what was under way: rows, open files.

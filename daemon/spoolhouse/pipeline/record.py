@@ -46,7 +46,9 @@ class LedgerRecorder:
     stop: asyncio.Event
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after entries were journalled, or found in the journal of a dead instance."""
-    _deadline: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+    _deadline: asyncio.Timeout | None = None
+    """None until the stage runs: a stop may come, and the settling end, before it does."""
+    _end_at: float | None = None
     _no_more: asyncio.Event = field(default_factory=asyncio.Event)
     """No entry will come any more."""
     _is_pausing: bool = False
@@ -59,6 +61,7 @@ class LedgerRecorder:
 
     async def run(self) -> None:
         """Write entries as they come. After `end` it writes what is left, unless the ledger refuses that."""
+        self._deadline = asyncio.timeout_at(self._end_at)
         try:
             async with self._deadline:
                 await self._write_all()
@@ -78,7 +81,9 @@ class LedgerRecorder:
         patience = self.retry_policy.patience
         if self.stop.is_set() or patience is None:
             patience = 0.0 if self._is_pausing else min(_LAST, self.grace / 4)
-        self._deadline.reschedule(asyncio.get_running_loop().time() + patience)
+        self._end_at = asyncio.get_running_loop().time() + patience
+        if self._deadline is not None:
+            self._deadline.reschedule(self._end_at)
 
     async def _write_all(self) -> None:
         retries = Retries(retry_policy=self.retry_policy)
