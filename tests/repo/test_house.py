@@ -74,6 +74,15 @@ def test_imports_run_one_way() -> None:
     assert {name(path): wrong for path in modules if (wrong := forbidden(path))} == {}
 
 
+def test_a_store_knows_only_the_ports_of_recovery_and_the_doctor() -> None:
+    users = ("spoolhouse.recover.", "spoolhouse.doctor.")
+    found = {
+        name(path): [one for one in imported(path) if one.startswith(users) and ".ports" not in one]
+        for path in (PACKAGE / "store").rglob("*.py")
+    }
+    assert {path: modules for path, modules in found.items() if modules} == {}
+
+
 def test_decode_and_events_are_pure() -> None:
     """Only the registry reads files: the declarations of a user's own types."""
     paths = [path for room in ("decode", "events") for path in (PACKAGE / room).glob("*.py") if path.stem != "registry"]

@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from spoolhouse.decode.line_splitter import Piece
-from spoolhouse.decode.reject import Reason
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import RejectedDataError, SpoolError
 from spoolhouse.recover.ports import BatchRows
 from spoolhouse.recover.processed_files import ProcessedFiles
 from spoolhouse.recover.rejected_lines import RejectsFile, Selection
-from spoolhouse.spool.reject_records import bytes_of
+from spoolhouse.spool.reject_records import RejectRecord, bytes_of
 from spoolhouse.spool.row_ranges import RowRange, overlap
 
 
@@ -25,8 +24,8 @@ async def restore_refused(
     done: set[tuple[str, int]] = set()
     refusals: dict[str, int] = {}
     clocks: dict[str, int] = {}
-    for record in await asyncio.to_thread(list, _refused(rejects, selection)):
-        batch, number = str(record["batch"]), int(str(record["row"]))
+    for record, where in await asyncio.to_thread(_refused, rejects, selection):
+        batch = where[0]
         if batch not in clocks:
             ledger = await files.store.ledger_of_batch(batch)
             if not ledger:
@@ -34,24 +33,25 @@ async def restore_refused(
             clocks[batch] = max(line.shipped_ms for line in ledger)
         try:
             raw = await asyncio.to_thread(bytes_of, files.spool, record)
-            await files.store.restore(_row(files, record, raw, clocks[batch]), dry_run=False)
+            await files.store.restore(_row(files, record, where, raw, clocks[batch]), dry_run=False)
         except RejectedDataError as error:
             refusals[error.message] = refusals.get(error.message, 0) + 1
         else:
-            done.add((batch, number))
+            done.add(where)
     return frozenset(done), refusals
 
 
-def _refused(rejects: RejectsFile, selection: Selection) -> list[dict[str, object]]:
-    return [record for record in rejects.records() if record["reason"] == Reason.REFUSED and selection.has(record)]
+def _refused(rejects: RejectsFile, selection: Selection) -> list[tuple[RejectRecord, tuple[str, int]]]:
+    """Return the selected refused rows, each with its batch and its number there."""
+    return [(record, record.refused) for record in rejects.records() if record.refused and selection.has(record)]
 
 
-def _row(files: ProcessedFiles, record: dict[str, object], raw: bytes, clock_ms: int) -> BatchRows:
-    batch, number = str(record["batch"]), int(str(record["row"]))
+def _row(files: ProcessedFiles, record: RejectRecord, where: tuple[str, int], raw: bytes, clock_ms: int) -> BatchRows:
+    batch, number = where
     name = batch.partition(":")[2].partition(".")[0]
-    origin = files.origin(str(record["file"]).split("/")[1], clock_ms)
+    origin = files.origin(record.file.split("/")[1], clock_ms)
     rows = files.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
-    nth = int(str(record["nth"]))
+    nth = record.nth or 0
     row = None if rows is None else overlap(rows, 0, RowRange(first=nth, end=nth + 1))
     if row is None:
         raise RejectedDataError(f"the line is no valid event of {name} any more")

@@ -8,7 +8,6 @@ since its line may have brought other rows: it is restored under its own number 
 
 import glob
 import hashlib
-import json
 import os
 import shutil
 from collections import Counter
@@ -21,9 +20,10 @@ from typing import BinaryIO
 from spoolhouse.decode.reject import Reason
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import fs, layout, reject_records, reject_sources, replay_origins
+from spoolhouse.spool import fs, layout, reject_sources, replay_origins
 from spoolhouse.spool.archive import listed
 from spoolhouse.spool.line_spans import Span, spans_of
+from spoolhouse.spool.reject_records import RejectRecord, read, read_lines
 
 GATHERED = ".replay"
 _LOCK = "replay.lock"
@@ -37,11 +37,9 @@ class Selection:
     reasons: frozenset[str] = frozenset()
     places: frozenset[str] = frozenset()
 
-    def has(self, record: dict[str, object]) -> bool:
+    def has(self, record: RejectRecord) -> bool:
         """Tell whether a line is selected."""
-        return (not self.reasons or record["reason"] in self.reasons) and (
-            not self.places or record["file"] in self.places
-        )
+        return (not self.reasons or record.reason in self.reasons) and (not self.places or record.file in self.places)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,16 +61,16 @@ class RejectsFile:
     def is_under_way(self) -> bool:
         """Tell whether any of its files is claimed: an instance that repeats the shipment would write it again."""
         claimed = list(layout.state_folder(self.spool).glob(f"*/{layout.CLAIMED}"))
-        places = {str(record.get("replayed", record["file"])) for record in self.records()}
+        places = {record.replayed or record.file for record in self.records()}
         return any((folder / place).exists() for folder in claimed for place in places)
 
-    def records(self) -> Iterator[dict[str, object]]:
+    def records(self) -> Iterator[RejectRecord]:
         """Yield the lines' records, in order. Raises `SpoolError` for a file that is not ours."""
-        return reject_records.read(self.path)
+        return read(self.path)
 
     def selected(self, selection: Selection) -> int:
         """Return how many lines are selected."""
-        return sum(reject_records.lines_in(record) for record in self.records() if selection.has(record))
+        return sum(record.lines for record in self.records() if selection.has(record))
 
     def drop_again(self, selection: Selection, restored: frozenset[tuple[str, int]]) -> None:
         """Drop the selected lines into the spool, and remove `restored` rows (by batch and row) from the file."""
@@ -82,23 +80,21 @@ class RejectsFile:
             stays = _new(self.path.with_name(f".{self.path.name}.stays"), stack)
             left = 0
             done = []
-            for record in self.records():
-                if _is_restored(record, restored):
+            for record, line in read_lines(self.path):
+                if record.refused in restored:
                     self.dropped[Reason.REFUSED] += 1
                 elif (
-                    selection.has(record)
-                    and record["reason"] != Reason.REFUSED
-                    and (content := self._content(record)) is not None
+                    selection.has(record) and record.refused is None and (content := self._content(record)) is not None
                 ):
                     place = self._place(record, gathered.name)
                     if place not in outputs:
                         outputs[place] = _Output(self.spool, gathered, place, stack)
                     outputs[place].add(record, content)
-                    self.dropped[str(record["reason"])] += reject_records.lines_in(record)
-                    if "raw_file" in record:
-                        done.append(self.path.with_name(Path(str(record["raw_file"])).name))
+                    self.dropped[record.reason] += record.lines
+                    if record.raw_file is not None:
+                        done.append(self.path.with_name(Path(record.raw_file).name))
                 else:
-                    stays.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                    stays.write(line.rstrip(b"\n") + b"\n")
                     left += 1
             for output in outputs.values():
                 output.finish()
@@ -106,14 +102,15 @@ class RejectsFile:
         self._commit(Path(stays.name), left, done)
         drop_gathered(self.spool, gathered)
 
-    def _content(self, record: dict[str, object]) -> Iterable[bytes] | None:
+    def _content(self, record: RejectRecord) -> Iterable[bytes] | None:
         """Return the bytes of a record's lines; None, counted in `lost`, if no file holds them."""
-        if "sha256" not in record:
-            return [reject_records.raw_of(record)]
+        kept = record.kept()
+        if kept is not None:
+            return [kept]
         try:
             return reject_sources.find(self.spool, record).lines()
         except SpoolError as error:
-            self.lost[str(error)] += reject_records.lines_in(record)
+            self.lost[str(error)] += record.lines
             return None
 
     def _commit(self, stays: Path, left: int, done: list[Path]) -> None:
@@ -134,11 +131,11 @@ class RejectsFile:
         """Return the folder where the lines are gathered; the hash in its name is that of the file as it is now."""
         return self.spool / layout.REJECTED / GATHERED / f"{self.path.stem}.{_hash(self.path)}"
 
-    def _place(self, record: dict[str, object], name: str) -> PurePath:
-        kind, _, rest = str(record["file"]).partition("/")
+    def _place(self, record: RejectRecord, name: str) -> PurePath:
+        kind, _, rest = record.file.partition("/")
         project, _, file = rest.partition("/")
         if not (kind and project and file) or {kind, project} & {".", ".."} or "/" in file:
-            raise SpoolError(f"{self.path}: {record['file']!r} is not {{type}}/{{project}}/{{name}}")
+            raise SpoolError(f"{self.path}: {record.file!r} is not {{type}}/{{project}}/{{name}}")
         return PurePath(kind, project, name + replay_origins.SUFFIX)
 
 
@@ -152,29 +149,22 @@ class _Output:
         self._lines, noted = (_new(path, stack) for path in self._paths)
         self._origins = replay_origins.OriginsWriter(noted)
 
-    def add(self, record: dict[str, object], content: Iterable[bytes]) -> None:
+    def add(self, record: RejectRecord, content: Iterable[bytes]) -> None:
         self._lines.writelines(content)
         self._lines.write(b"\n")
-        file = str(record["file"])
-        if "sha256" in record:
-            for span in spans_of(str(record["spans"])):
-                self._origins.add(file, span)
+        kept = record.kept()
+        if kept is not None:
+            spans: Iterable[Span] = [Span(line=record.line, lines=record.lines, offset=record.offset, length=len(kept))]
         else:
-            line, offset = int(str(record["line"])), int(str(record["offset"]))
-            length = len(reject_records.raw_of(record))
-            self._origins.add(
-                file, Span(line=line, lines=reject_records.lines_in(record), offset=offset, length=length)
-            )
+            spans = spans_of(record.spans or "")
+        for span in spans:
+            self._origins.add(record.file, span)
 
     def finish(self) -> None:
         self._origins.end()
         for output in (self._lines, self._origins.output):
             _sync(output)
         fs.sync_folders(path.parent for path in self._paths)
-
-
-def _is_restored(record: dict[str, object], restored: frozenset[tuple[str, int]]) -> bool:
-    return record["reason"] == Reason.REFUSED and (str(record["batch"]), int(str(record["row"]))) in restored
 
 
 def _sync(output: BinaryIO) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from spoolhouse.errors import SpoolError
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance_dirs import names
-from spoolhouse.spool.reject_records import lines_in, read
+from spoolhouse.spool.reject_records import read
 
 _LINES_READ = 64 << 20
 _LOCK_LINE = re.compile(r"^\d+: FLOCK +\S+ +\S+ +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) ", re.MULTILINE)
@@ -216,5 +216,5 @@ def _lines(path: Path) -> int:
     count = 0
     with contextlib.suppress(OSError, SpoolError):
         for record in read(path):
-            count += lines_in(record)
+            count += record.lines
     return count

@@ -13,10 +13,11 @@ file, which is not deleted then, and `sha256` their digest (`reject_sources` rea
 """
 
 import base64
-import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+
+import msgspec
 
 from spoolhouse.decode.reject import Reason
 from spoolhouse.errors import SpoolError
@@ -24,42 +25,78 @@ from spoolhouse.spool import reject_sources
 from spoolhouse.spool.line_spans import spans_of
 
 
-def read(path: Path) -> Iterator[dict[str, object]]:
+class RejectRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One record: the head of this module says what the fields mean. A field that a record does not have is None."""
+
+    file: str
+    line: int
+    offset: int
+    reason: str
+    lines: int = 1
+    """How many rejected lines it stands for."""
+    raw: str | None = None
+    raw_base64: str | None = None
+    raw_file: str | None = None
+    replayed: str | None = None
+    replayed_spans: str | None = None
+    sha256: str | None = None
+    spans: str | None = None
+    batch: str | None = None
+    row: int | None = None
+    nth: int | None = None
+
+    @property
+    def refused(self) -> tuple[str, int] | None:
+        """The batch and the number in it of a row that ClickHouse has refused; None for a rejected line."""
+        if self.reason != Reason.REFUSED or self.batch is None or self.row is None:
+            return None
+        return self.batch, self.row
+
+    def kept(self) -> bytes | None:
+        """Return the bytes that the record itself keeps, without the last line end; None if it keeps none."""
+        if self.sha256 is not None:
+            return None
+        return self.raw.encode() if self.raw is not None else base64.b64decode(self.raw_base64 or "")
+
+
+_decode = msgspec.json.Decoder(RejectRecord).decode
+
+
+def read(path: Path) -> Iterator[RejectRecord]:
     """Yield the records of a file, in order. Raises `SpoolError` for a file that is not ours, OSError."""
+    return (record for record, _ in read_lines(path))
+
+
+def read_lines(path: Path) -> Iterator[tuple[RejectRecord, bytes]]:
+    """Yield the records of a file, each with its line of the file. Raises as `read`."""
     with path.open("rb") as content:
         for number, line in enumerate(content, start=1):
             try:
-                record = json.loads(line)
+                record = _decode(line)
                 _check(record)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, msgspec.DecodeError):
                 raise SpoolError(f"{path}: line {number} is no record of a rejected line") from None
-            yield record
+            yield record, line
 
 
-def _check(record: Mapping[str, object]) -> None:
-    """Raise ValueError, TypeError or KeyError for a record that is not ours."""
-    _, _, _ = str(record["file"]).split("/")
-    lines_in(record)
-    if "sha256" not in record:
-        raw_of(record)
-    else:
-        for name in ("spans", "replayed_spans"):
-            if name == "spans" or "replayed" in record:
-                deque(spans_of(str(record[name])), maxlen=0)
-    if record["reason"] == Reason.REFUSED:
-        str(record["batch"]), int(str(record["row"])), int(str(record["nth"]))
+def _check(record: RejectRecord) -> None:
+    """Raise ValueError for a record that lacks a field, or has a damaged one."""
+    _, _, _ = record.file.split("/")
+    if record.reason == Reason.REFUSED and (record.refused is None or record.nth is None):
+        raise ValueError("a refused row needs its batch, its row there, and its number in its line")
+    if record.sha256 is None:
+        if record.raw is None and record.raw_base64 is None:
+            raise ValueError("neither the bytes of the lines nor their hash")
+        record.kept()
+        return
+    for spans in (record.spans, record.replayed_spans if record.replayed is not None else ""):
+        if spans is None:
+            raise ValueError("a hash without the place of the lines")
+        if spans:
+            deque(spans_of(spans), maxlen=0)
 
 
-def lines_in(record: Mapping[str, object]) -> int:
-    """Return the number of rejected lines in a record."""
-    return int(str(record.get("lines", 1)))
-
-
-def raw_of(record: Mapping[str, object]) -> bytes:
-    """Return the bytes that a record keeps, without the last line end. Raises KeyError if it keeps none."""
-    return str(record["raw"]).encode() if "raw" in record else base64.b64decode(str(record["raw_base64"]))
-
-
-def bytes_of(spool: Path, record: Mapping[str, object]) -> bytes:
+def bytes_of(spool: Path, record: RejectRecord) -> bytes:
     """Return the bytes of a record's lines, which must not be many, from any place. Raises `SpoolError`, OSError."""
-    return raw_of(record) if "sha256" not in record else b"".join(reject_sources.find(spool, record).lines())
+    kept = record.kept()
+    return kept if kept is not None else b"".join(reject_sources.find(spool, record).lines())

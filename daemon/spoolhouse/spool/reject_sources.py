@@ -6,9 +6,10 @@ taken for it. Lines that were replayed are in two files. Blocks on the disk.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.spool import fs, layout
@@ -18,7 +19,8 @@ from spoolhouse.spool.line_spans import Span, spans_of
 from spoolhouse.spool.segment_reader import CORRUPT, content
 from spoolhouse.spool.shipment import CHUNK_BYTES
 
-Record = Mapping[str, object]
+if TYPE_CHECKING:
+    from spoolhouse.spool.reject_records import RejectRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +50,16 @@ class Held:
         return digest.hexdigest()
 
 
-def find(spool: Path, record: Record) -> Held:
+def find(spool: Path, record: "RejectRecord") -> Held:
     """Return the lines of a record that does not keep them. Raises `SpoolError` if no settled file holds them."""
-    for name, spans in (("file", "spans"), ("replayed", "replayed_spans")):
-        if name in record:
-            for path in _settled_as(spool, str(record[name])):
-                held = Held(path=path, spans=str(record[spans]))
-                if held.digest() == record["sha256"]:
+    for name, spans in ((record.file, record.spans), (record.replayed, record.replayed_spans)):
+        if name is not None and spans is not None:
+            for path in _settled_as(spool, name):
+                held = Held(path=path, spans=spans)
+                if held.digest() == record.sha256:
                     return held
     raise SpoolError(
-        f"{record['file']}: the bytes of line {record['line']} are not kept in {layout.REJECTED}/, and the file that"
+        f"{record.file}: the bytes of line {record.line} are not kept in {layout.REJECTED}/, and the file that"
         f" holds them is in {layout.PROCESSED}/ and {layout.FAILED}/ no more: put it back"
     )
 

@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ Table = dict[str, Any]
 FILE: Table = tomllib.loads((files(__package__) / "templates.toml").read_text(encoding="utf-8"))
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # UTC; without a zone, it is written without an offset
 _DOLLARS = 2.5e-6, 1e-5
 """The price of an input token and of an output token."""
 
@@ -39,20 +40,19 @@ Fill = Callable[[Scope], Any]
 
 def compiled(template: Any, lists: Mapping[str, Sequence[object]] = FILE["lists"]) -> Fill:  # of any type
     """Return a function that fills a template. Of a table, fields without a value are left out."""
+    if _is_constant(template):
+        return lambda _: template
     if isinstance(template, dict):
-        fields = [(key, compiled(value, lists)) for key, value in template.items()]
-        return lambda scope: {key: value for key, fill in fields if (value := fill(scope)) is not None}
+        return _table(template, lists)
     if isinstance(template, list):
         items = [compiled(value, lists) for value in template]
         return lambda scope: [fill(scope) for fill in items]
-    if not isinstance(template, str) or "${" not in template:
-        return lambda _: template
     texts = _PLACEHOLDER.split(template)
     fills = [_placeholder(text, lists) for text in texts[1::2]]
     if texts[0] == texts[-1] == "" and len(fills) == 1:
         return fills[0]
     form = "{}".join(text.replace("{", "{{").replace("}", "}}") for text in texts[::2])
-    return lambda scope: form.format(*(fill(scope) for fill in fills))
+    return lambda scope: form.format(*[fill(scope) for fill in fills])
 
 
 def merged(*templates: Table) -> Table:
@@ -67,13 +67,33 @@ def merged(*templates: Table) -> Table:
 
 def time_text(ms: int) -> str:
     """Return milliseconds since 1970 as ISO 8601."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
+
+
+def _is_constant(template: object) -> bool:
+    return "${" not in repr(template)
+
+
+def _table(template: Table, lists: Mapping[str, Sequence[object]]) -> Fill:
+    fills = [(key, compiled(value, lists)) for key, value in template.items() if not _is_constant(value)]
+
+    def fill_table(scope: Scope) -> Table:
+        result = template.copy()
+        for key, fill in fills:
+            value = fill(scope)
+            if value is None:
+                del result[key]
+            else:
+                result[key] = value
+        return result
+
+    return fill_table
 
 
 def _placeholder(text: str, lists: Mapping[str, Sequence[object]]) -> Fill:
     name, *arguments = text.split(":")
     if not arguments:
-        return lambda scope: scope.get(name)
+        return lambda scope: scope.values[name] if name in scope.values else scope.get(name)
     return _FUNCTIONS[name](lists, *arguments)
 
 
