@@ -103,7 +103,7 @@ def _changed(path: Path) -> str:
 def _appended(path: Path) -> str:
     with path.open("ab") as writer:
         writer.write(b"more")
-    return "a daemon may be shipping that"
+    return "a daemon may be shipping them"
 
 
 @pytest.mark.parametrize("act", [_cut, _changed, _foreign, _appended])

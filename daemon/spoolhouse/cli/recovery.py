@@ -1,4 +1,4 @@
-"""What the recovery commands open: ClickHouse as a store with a ledger, and the files of the spool."""
+"""Opens ClickHouse and the files of the spool for the recovery commands."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -67,7 +67,7 @@ async def _sizes(settings: "Settings") -> "list[TableSize]":
     from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.table_sizes import table_sizes  # noqa: PLC0415  # nor this
 
-    # The database itself may be missing; nobody can connect to a missing one.
+    # Our database may be missing, and a connection to a missing one fails.
     driver = open_driver(settings, database="default")
     try:
         return await table_sizes(schema_of(settings, load(settings.events.folder)), driver)

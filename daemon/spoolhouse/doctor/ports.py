@@ -1,4 +1,4 @@
-"""What the doctor asks of a store, and the answers. It judges them itself."""
+"""The port of the doctor: its questions to a store, and the answers. The doctor judges them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What the user's profile sets and forbids."""
+    """The settings of the user's profile, and those that it forbids to change."""
 
     readonly: int
     fixed: tuple[str, ...]
@@ -48,7 +48,7 @@ class MissingRight:
     rights: tuple[str, ...]
     where: str
     lacking: str
-    """What does not work without them."""
+    """Says what does not work without them."""
     statement: str
     """It grants them."""
     vital: bool
@@ -85,7 +85,7 @@ class Drift:
 
     refused: tuple[Difference, ...]
     statements: tuple[str, ...]
-    """What a migration would run."""
+    """The statements that a migration would run."""
     missing: tuple[str, ...]
     """Tables that hold rows and do not exist."""
     missing_all: bool

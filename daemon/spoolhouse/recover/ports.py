@@ -1,4 +1,4 @@
-"""What recovery asks of a store, and the records in which both speak: ledger rows, rows to restore, comparisons.
+"""The port of recovery: the store that it needs, and its records: ledger rows, rows to restore, comparisons.
 
 A store implements `RecoveryStore`; nothing else of a store is known to recovery.
 """
@@ -40,7 +40,7 @@ class LedgerRow:
 
     @property
     def claim(self) -> tuple[str, int, int]:
-        """What tells this file from others that were dropped under its name before or after it."""
+        """It tells this file from others that were dropped under its name before or after it."""
         return self.file, self.claimed_ms, self.inode
 
 
