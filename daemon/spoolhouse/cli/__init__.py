@@ -98,7 +98,7 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
 def _import_structlog() -> None:
     """Import structlog as if rich were missing: structlog would import it for tracebacks that are not used here."""
     if "rich" not in sys.modules:
-        sys.modules["rich"] = None  # type: ignore[assignment]  # says to the import system that there is none
+        sys.modules["rich"] = None  # type: ignore[assignment]  # tells the import system that there is none
         try:
             importlib.import_module("structlog")
         finally:

@@ -101,7 +101,7 @@ class Display:
         self._folders[PurePath(destination).parent.name] += 1
         self._seen_files = max(self._seen_files, self._done_files)
         self._seen_bytes = max(self._seen_bytes, self._done_bytes)
-        # What is throttled away here would be shown for as long as nothing else happens.
+        # Else a throttled last picture would stay outdated for as long as nothing else happens.
         self._refresh(now_or_never=self._done_files == self._seen_files)
 
     def sample(self, table: str, row: Mapping[str, object], /) -> None:

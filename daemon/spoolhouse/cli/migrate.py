@@ -46,7 +46,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         allow_abbrev=False,
     )
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--check", action="store_true", help="change nothing; list what differs, exit 1 if anything does")
+    ways.add_argument(
+        "--check", action="store_true", help="change nothing; list the differences, exit 1 if there are any"
+    )
     ways.add_argument("--plan", action="store_true", help="change nothing; print the statements that would run")
     ways.add_argument("--print", action="store_true", help="print the whole schema as SQL; needs no server")
     parser.add_argument(

@@ -21,12 +21,12 @@ class _Ours(Collector):
 
 
 _REGISTRY = CollectorRegistry()
-"""Not the library's global one, which may hold what other code has registered."""
+"""Not the library's global one, in which other code may have registered metrics."""
 _REGISTRY.register(_Ours())
 # The names that every Prometheus client uses: process_resident_memory_bytes, process_cpu_seconds_total and so on.
 ProcessCollector(registry=_REGISTRY)
 
 
 def text() -> bytes:
-    """Return all metrics as they are now, and those of the process."""
+    """Return the present values of all metrics, and of those of the process, as text."""
     return generate_latest(_REGISTRY)

@@ -128,7 +128,7 @@ ALL = tuple(value for value in globals().values() if isinstance(value, Counter |
 
 
 def read() -> Mapping[str, Mapping[Labels, float]]:
-    """Return all values as they are now: by sample name, then by labels."""
+    """Return all present values: by sample name, then by labels."""
     values: dict[str, dict[Labels, float]] = {}
     for metric in ALL:
         for name, labels, value in metric.samples():

@@ -44,7 +44,7 @@ change the docstrings in `daemon/spoolhouse/settings/`.
 
 ```sh
 spoolhouse config > spoolhouse.toml        # every setting with its default and its meaning
-spoolhouse check --config spoolhouse.toml  # what is wrong with an edited one, and the fix
+spoolhouse check --config spoolhouse.toml  # the faults of an edited one, and their fixes
 ```
 
 The first source that gives a setting wins:

@@ -61,7 +61,7 @@ class SpoolSettings(Group):
 
     @field_validator("poll_interval_ms", mode="before")
     @classmethod
-    def _checknumber(cls, value: object) -> object:
+    def _check_number(cls, value: object) -> object:
         return number(value)
 
     @field_validator("storage_path", mode="before")

@@ -6,7 +6,7 @@ import resource
 
 def raise_limit() -> None:
     """Raise the soft limit on descriptors, often 1024, to the hard limit."""
-    with contextlib.suppress(OSError, ValueError):  # a system may refuse even what it promised
+    with contextlib.suppress(OSError, ValueError):  # a system may refuse even its own limit
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -105,7 +105,7 @@ class Instance:
         try:
             journal = Journal(folder / layout.JOURNAL, instance, create=False)
             try:
-                journal.load()  # what cannot be read is told here, not half-way
+                journal.load()  # an unreadable journal is reported here, not half-way
             except SpoolhouseError:
                 journal.close()
                 raise

@@ -1,4 +1,4 @@
-"""What the folders and files of a spool are called. Pure: nothing here touches a disk.
+"""The names of a spool's folders and files. Pure: nothing here touches a disk.
 
     {spool}/{type}/{project}/{timestamp}_{id}.jsonl        pending
     {spool}/{type}/{project}/processed/…, failed/…         final

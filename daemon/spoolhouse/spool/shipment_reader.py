@@ -98,7 +98,7 @@ class _Fill:
 class ShipmentReader:
     """Reads shipments, the same way each time, even when the declarations change meanwhile."""
 
-    def __init__(  # what is read, how, and with what
+    def __init__(  # the input, its reading, and the tools
         self,
         instances: Mapping[str, Instance],
         events: Mapping[str, EventType],

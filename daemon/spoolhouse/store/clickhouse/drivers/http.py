@@ -178,7 +178,7 @@ class HttpDriver:
             or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         ):
             return UnreachableError(
-                message, ambiguous=True, hint="check clickhouse.url, and what stands before the server"
+                message, ambiguous=True, hint="check clickhouse.url, and any proxy in front of the server"
             )
         return OperatorError(
             message, ambiguous=ambiguous, hint="check clickhouse.url: it must be ClickHouse's HTTP port"

@@ -35,7 +35,7 @@ async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, .
     crash. Replicated tables keep their tokens elsewhere and are never in the answer. Raises `StoreError`.
     """
     if schema.database is None:
-        raise ValueError("a schema without a database cannot be looked up")
+        raise ValueError("a schema without a database cannot be checked")
     fed = await _fed(schema, schema.database, driver)
     reached = {
         event.name: {

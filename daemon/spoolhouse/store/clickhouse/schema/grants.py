@@ -68,11 +68,11 @@ class Needs:
         sample = qualified(self.database, self.prefix + SAMPLE)
         if self.migrates:
             yield self._grant("CREATE DATABASE", on=self._whole, lacking="the database cannot be created")
-        yield Grant(rights=_ROWS, where=ours, lacking="rows cannot be landed, or looked for", tried_on=(*names, sample))
+        yield Grant(rights=_ROWS, where=ours, lacking="rows can be neither landed nor found", tried_on=(*names, sample))
         yield Grant(
             rights=_STAGING,
             where=ours,
-            lacking="a batch of which a crash has left a part cannot be completed, and its table is held",
+            lacking="a batch that a crash has left incomplete cannot be completed, and its table is held",
             tried_on=(sample,),
         )
         if self.migrates:
@@ -80,18 +80,18 @@ class Needs:
             yield Grant(rights=_SCHEMA, where=ours, lacking=lacking, tried_on=(sample,))
         for engine in self._engines():
             yield self._grant("TABLE ENGINE", on=engine, lacking="tables cannot be created")
-        lacking = "views of others that count a repeated batch twice are not noticed"
+        lacking = "foreign views that count a repeated batch twice are not detected"
         yield self._grant("SHOW TABLES", "SHOW COLUMNS", on="*.*", lacking=lacking, vital=False)
         yield from self._of_several()
         for table in self.system_tables():
-            yield self._grant("SELECT", on=f"system.{table}", lacking="what is in the server is read there")
+            yield self._grant("SELECT", on=f"system.{table}", lacking="the state of the server cannot be read")
 
     def _of_several(self) -> Iterator[Grant]:
         if self.several or self.schema.on_cluster:
-            lacking = "what another replica has cannot be waited for"
+            lacking = "the daemon cannot wait for the rows of another replica"
             yield self._grant("SYSTEM SYNC REPLICA", on=self._whole, lacking=lacking)
         if self.cluster:
-            yield self._grant("REMOTE", on="*.*", lacking="other shards cannot be asked")
+            yield self._grant("REMOTE", on="*.*", lacking="other shards cannot be queried")
         if self.schema.on_cluster:
             yield self._grant("CLUSTER", on="*.*", lacking="the schema of all servers cannot be changed", vital=False)
 
@@ -110,9 +110,9 @@ class Needs:
             return sorted(used)
         tables = [event.table for event in self.schema.tables]
         tables += [rollup.target for event in self.schema.tables for rollup in event.rollups]
-        fronts = {"Distributed"} if any(event.distributed for event in self.schema.tables) else set()
+        distributed = {"Distributed"} if any(event.distributed for event in self.schema.tables) else set()
         replicated = {f"Replicated{table.engine}" for table in tables if table.replicated}
-        return sorted({table.engine for table in tables} | replicated | fronts | used)
+        return sorted({table.engine for table in tables} | replicated | distributed | used)
 
     def _grant(self, *rights: str, on: str, lacking: str, vital: bool = True) -> Grant:
         return Grant(rights=rights, where=on, lacking=lacking, tried_on=(on,), vital=vital)
@@ -122,7 +122,7 @@ def block(needs: Needs, user: str) -> str:
     """Return the statements that make a user with the needed rights and no more."""
     cluster = needs.schema.on_cluster
     once = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
-    lines = ["-- What Spoolhouse needs, and no more. Put a password in, and run it as an administrator."]
+    lines = ["-- The rights that Spoolhouse needs, and no more. Set a password, and run it as an administrator."]
     if not cluster and (needs.cluster or needs.several):
         lines.append("-- Run it on each server.")
     lines.append(f"CREATE USER IF NOT EXISTS {identifier(user)}{once} IDENTIFIED WITH sha256_password BY '<password>';")

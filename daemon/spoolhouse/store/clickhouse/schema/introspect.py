@@ -72,7 +72,7 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
     it does nothing.
     """
     if schema.database is None:
-        raise ValueError("a schema without a database cannot be looked up")
+        raise ValueError("a schema without a database cannot be read")
     about = {"database": schema.database, "names": (*object_names(schema), *earlier_names(schema))}
     found = await driver.execute(_DATABASE, {"database": schema.database})
     columns: dict[str, dict[str, str]] = {}

@@ -106,7 +106,7 @@ class _EventTable:
             yield replace(step, hint=_NEW_VERSION) if isinstance(step, Refusal) and step.blocking else step
         if extent is None and live.comment in set(MissingRows) and not _blocked(steps):
             forget = unmarked(declared, self._database)
-            yield Change(name=declared.name, what="~ complete, as a replica knows", statement=forget)
+            yield Change(name=declared.name, what="~ complete, as on another replica", statement=forget)
         if extent is not None and live.comment != extent and not _blocked(steps):
             yield Change(
                 name=declared.name,
