@@ -11,7 +11,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "grants.md"
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL))
 KINDS = {
     "One server": "",
-    "A schema that others look after": "migrate = false\n",
+    "A schema that others manage": "migrate = false\n",
     "Several hosts that hold replicas": 'url = "clickhouse://a:9000,b:9000"\n',
     "A cluster with Keeper": 'cluster = "main"\n',
     "A cluster without Keeper": 'cluster = "main"\nkeeper = false\n',

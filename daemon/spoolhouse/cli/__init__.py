@@ -28,7 +28,7 @@ _CODES = (
 
 _COMMANDS = {
     "ingest": "land the files of the spool in ClickHouse, and keep watching",
-    "status": "show how the daemon is: rates, backlog, held tables, rejects",
+    "status": "tell how the daemon does: rates, backlog, held tables, rejects",
     "check": "find what will fail, and how to fix it",
     "config": "print every setting with its default and its meaning",
     "pause": "stop all instances of a spool from claiming files",
