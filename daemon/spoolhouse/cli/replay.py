@@ -43,7 +43,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "replay",
         usage="spoolhouse replay (FILE … | --rejected) [--dry-run] [options]",
         help="resubmit rejected lines, or restore rows that ClickHouse has lost",
-        description="Resubmit rejected lines, or restore rows of processed files that ClickHouse has lost.",
+        description="Resubmit rejected lines, or restore rows that ClickHouse has lost.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
