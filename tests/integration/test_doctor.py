@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from spoolhouse.cli.check import open_store
 from spoolhouse.decode.rows import Rows
@@ -215,7 +216,7 @@ async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, s
     await prepared(of_guarded, spool)
     async with open_store(settings_of(as_user(of_guarded, "mender"), spool, migrate=False)) as one:
         for several, lacking in ((False, []), (True, ["mender lacks SYSTEM SYNC REPLICA"])):
-            store = replace(one, needs=replace(one.needs, several=several))
+            store = replace(one, needs=structs.replace(one.needs, several=several))
             faults = [finding async for finding in rights.examine(store) if finding.level is Level.FAULT]
             assert [fault.what.partition(" on ")[0] for fault in faults] == lacking
 

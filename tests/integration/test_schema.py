@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chdb.session import Session
+from msgspec import structs
 
 from spoolhouse.events.builtin import BUILT_IN, LOGS
 from spoolhouse.store.clickhouse.driver import Driver
@@ -183,7 +184,7 @@ async def test_an_interruption_at_any_statement(database: Database) -> None:
     async with connected(database.http_url) as driver:
         todo = await check(schema, driver)
         while todo.statements:
-            await apply(replace(todo, steps=todo.steps[:1]), driver)
+            await apply(structs.replace(todo, steps=todo.steps[:1]), driver)
             left = await check(schema, driver)
             assert left.statements == todo.statements[1:]
             todo = left
@@ -305,9 +306,9 @@ async def test_an_index_that_is_added_is_made_for_old_rows(database: Database) -
 async def test_a_setting_that_an_older_server_does_not_know_is_left_out(database: Database) -> None:
     schema = declare(database=database.name, tables=(LOGS,))
     (event,) = schema.tables
-    newer = replace(event.table, settings={**event.table.settings, "setting_of_a_later_year": 1})
+    newer = structs.replace(event.table, settings={**event.table.settings, "setting_of_a_later_year": 1})
     async with connected(database.http_url) as driver:
-        assert await migrate(replace(schema, tables=(replace(event, table=newer),)), driver) == Plan()
+        assert await migrate(structs.replace(schema, tables=(structs.replace(event, table=newer),)), driver) == Plan()
     insert_log(database, "1", "info")
 
 

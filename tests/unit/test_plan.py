@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from spoolhouse.events.builtin import BUILT_IN, LOGS, METRICS, TRACES
 from spoolhouse.store.clickhouse.schema import server_ddl
@@ -64,7 +65,7 @@ def _plan(tables: Mapping[str, LiveTable], schema: Schema = SCHEMA) -> Plan:
 
 
 def _changed(name: str, **fields: object) -> Plan:
-    return _plan({**LIVE, name: replace(LIVE[name], **fields)})  # type: ignore[arg-type]  # any field
+    return _plan({**LIVE, name: structs.replace(LIVE[name], **fields)})
 
 
 def _without(mapping: Mapping[str, object], key: str) -> dict[str, object]:
@@ -123,7 +124,7 @@ def test_a_missing_index_is_added() -> None:
 def test_an_index_is_made_for_old_rows_too() -> None:
     missing = _changed("traces", rows=9, indexes=_without(LIVE["traces"].indexes, "idx_trace_id"))
     assert missing.statements[0].endswith(" GRANULARITY 1, MATERIALIZE INDEX `idx_trace_id`")
-    found = replace(LIVE["traces"].indexes["idx_trace_id"], stored=False)
+    found = structs.replace(LIVE["traces"].indexes["idx_trace_id"], stored=False)
     indexes = {**LIVE["traces"].indexes, "idx_trace_id": found}
     assert _changed("traces", rows=9, indexes=indexes).statements == (
         "ALTER TABLE `d`.`traces` MATERIALIZE INDEX `idx_trace_id`",
@@ -140,7 +141,7 @@ def test_a_missing_codec_is_added_and_another_one_left_alone() -> None:
 
 
 def test_a_feed_that_was_away_has_recent_rows_counted_before_the_target_is_folded_again() -> None:
-    live = {**LIVE, "logs": replace(LIVE["logs"], rows=7)}
+    live = {**LIVE, "logs": structs.replace(LIVE["logs"], rows=7)}
     del live["logs_hourly_feed"]
     waiting, feed, fill, whole = _plan(live).statements
     assert waiting.startswith(
@@ -155,8 +156,8 @@ def test_a_feed_that_was_away_has_recent_rows_counted_before_the_target_is_folde
 
 def test_a_filling_that_was_interrupted_goes_on() -> None:
     (declared,) = (rollup.target for event in SCHEMA.tables for rollup in event.rollups if "logs" in event.table.name)
-    target = _live_table(replace(declared, ttl=declared.ttl.uncompacted))
-    result = _plan({**LIVE, "logs_hourly": replace(target, comment=MissingRows.ALL)})
+    target = _live_table(structs.replace(declared, ttl=declared.ttl.uncompacted))
+    result = _plan({**LIVE, "logs_hourly": structs.replace(target, comment=MissingRows.ALL)})
     assert result.unfilled == ("logs_hourly",)
     assert [change.what[0] for change in result.changes] == ["~", "~"]
     assert "ingested_at` >" not in result.statements[0]
@@ -171,7 +172,7 @@ def test_a_target_that_another_replica_has_filled_is_not_filled_again() -> None:
 
 def test_another_version_of_a_rollup_is_built_beside_the_old_one() -> None:
     newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], version=3, keys=("project_id",)),))
-    second = replace(LIVE["logs_hourly_feed"], comment="spoolhouse 2")
+    second = structs.replace(LIVE["logs_hourly_feed"], comment="spoolhouse 2")
     result = _plan({**LIVE, "logs_hourly_v2_feed": second}, declare(database="d", prefix="", tables=(newer,)))
     assert not result.refusals
     assert [(change.name, change.what) for change in result.changes] == [
@@ -196,7 +197,7 @@ def test_other_keys_of_a_rollup_are_refused_until_it_has_another_version() -> No
 
 def test_a_feed_of_somebody_else_under_the_name_of_an_earlier_version_stays() -> None:
     newer = replace(LOGS, rollups=(replace(LOGS.rollups[0], version=2),))
-    theirs = replace(LIVE["logs_hourly_feed"], comment="mine")
+    theirs = structs.replace(LIVE["logs_hourly_feed"], comment="mine")
     result = _plan({**LIVE, "logs_hourly_feed": theirs}, declare(database="d", prefix="", tables=(newer,)))
     assert not [change for change in result.changes if change.what.startswith("-")]
 
@@ -242,7 +243,7 @@ def test_an_enum_learns_new_values_and_keeps_those_that_it_knows_beyond_ours() -
     ],
 )
 def test_another_shape_is_refused_and_nothing_is_hung_on_it(fields: dict[str, str], reason: str) -> None:
-    live = {"traces": replace(LIVE["traces"], columns={}, indexes={}, **fields)}  # type: ignore[arg-type]  # any field
+    live = {"traces": structs.replace(LIVE["traces"], columns={}, indexes={}, **fields)}
     result = _plan(live, declare(database="d", prefix="", tables=(TRACES,)))
     assert not result.statements
     (refusal,) = result.refusals

@@ -239,7 +239,7 @@ class Inspection:
     async def trial_table(self) -> TrialTable:
         """Create a table like that of the logs."""
         name = f"{self.needs.prefix}check_{secrets.token_hex(4)}"
-        definition = replace(table_definition(LOGS, prefix=self.needs.prefix), name=name)
+        definition = msgspec.structs.replace(table_definition(LOGS, prefix=self.needs.prefix), name=name)
         await self.driver.execute(definition.create(None))
         return _TrialTable(driver=self.driver, name=name)
 

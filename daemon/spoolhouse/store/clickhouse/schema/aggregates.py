@@ -4,7 +4,7 @@ The engine's own merge combines the values of several batches, or of the parts o
 lines.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from spoolhouse.events.declaration import Column, Measure, Only, Reckoning, Rollup, Table, Tally
 from spoolhouse.store.clickhouse.quoting import identifier, literal
@@ -27,8 +27,7 @@ then on every merge fails.)
 _EXTREMES = {Reckoning.FIRST: "min", Reckoning.LAST: "max"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True, kw_only=True):
     """One additive column: the expression over a batch's lines, and the expression that merges several values."""
 
     column: str

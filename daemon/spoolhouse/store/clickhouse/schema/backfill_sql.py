@@ -7,8 +7,10 @@ is counting is left to the view: a running insert is known by its query id.
 The stored rows are counted: a line that was delivered again may or may not have collapsed with its first delivery.
 """
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.store.clickhouse.driver import ONE_BLOCK_ROWS, insert_query_id
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
@@ -48,8 +50,7 @@ _ONE_PART = ", ".join(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackfillStatements:
+class BackfillStatements(Struct, frozen=True, kw_only=True):
     """The statements for one target; `{partition:String}` and `{batches:Array(String)}` are bound to them."""
 
     target: str

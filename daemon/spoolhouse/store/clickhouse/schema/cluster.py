@@ -5,7 +5,8 @@ shards. A rollup is stored beside its rows, and its view reads all targets.
 """
 
 import hashlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.events.declaration import Column, Table
 from spoolhouse.store.clickhouse.quoting import identifier, literal
@@ -15,8 +16,7 @@ _TRACES = ("trace_id", "run_id")
 """Columns that name an event's owner: its rows belong on one shard, for joins and for FINAL."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Cluster(Struct, frozen=True, kw_only=True):
     """A cluster, as `remote_servers` names it in each server's configuration."""
 
     name: str
@@ -29,8 +29,7 @@ class Cluster:
         return self.name if self.keeper else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DistributedDefinition:
+class DistributedDefinition(Struct, frozen=True, kw_only=True):
     """A Distributed table over the local tables of all shards; it stores no rows."""
 
     name: str

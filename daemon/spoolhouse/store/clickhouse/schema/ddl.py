@@ -5,7 +5,9 @@ All text in them comes from declarations and settings, never from an event.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
 
@@ -31,8 +33,7 @@ def placed(database: Database, name: str, on_cluster: str) -> str:
     return qualified(database, name) + (f" ON CLUSTER {identifier(on_cluster)}" if on_cluster else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnDefinition:
+class ColumnDefinition(Struct, frozen=True, kw_only=True):
     """One column. `type` is spelled exactly as in system.columns: drift is found by comparing the two."""
 
     name: str
@@ -48,8 +49,7 @@ class ColumnDefinition:
         return f"{identifier(self.name)} {self.type}{default}{codec}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexDefinition:
+class IndexDefinition(Struct, frozen=True, kw_only=True):
     """One data skipping index."""
 
     name: str
@@ -63,8 +63,7 @@ class IndexDefinition:
         return f"{identifier(self.name)} {expression} TYPE {self.type} GRANULARITY 1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ttl:
+class Ttl(Struct, frozen=True, kw_only=True):
     """Expiry: rows go `days` after `column`; and, for a rollup target, the rule that compacts batches."""
 
     column: str
@@ -83,8 +82,7 @@ class Ttl:
         return f"{delete},\n    {self.compaction}" if self.compaction else delete
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableDefinition:
+class TableDefinition(Struct, frozen=True, kw_only=True):
     """One table of the MergeTree family."""
 
     name: str
@@ -130,8 +128,7 @@ class TableDefinition:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewDefinition:
+class ViewDefinition(Struct, frozen=True, kw_only=True):
     """A view, or, with a `target`, a materialized view that inserts into a table."""
 
     name: str

@@ -4,7 +4,9 @@ Tables and views are named by their prefix: staging tables have names of their o
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.store.clickhouse.quoting import identifier
 from spoolhouse.store.clickhouse.schema.ddl import qualified
@@ -22,8 +24,7 @@ SAMPLE = "mend_0"
 """Stands for names that are made on demand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """Rights that are granted together."""
 
     rights: tuple[str, ...]
@@ -43,8 +44,7 @@ class Grant:
         return f"GRANT {everywhere}{given} ON {self.where} TO {identifier(user)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(Struct, frozen=True, kw_only=True):
     """The facts that decide which rights are needed."""
 
     schema: Schema

@@ -1,14 +1,14 @@
 """Read a live database as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.schema.render import Schema, earlier_names, object_names, settings_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveIndex:
+class LiveIndex(Struct, frozen=True, kw_only=True):
     """A data skipping index as the server describes it."""
 
     expression: str
@@ -17,8 +17,7 @@ class LiveIndex:
     """Some part of the table has it: an added index covers later inserts only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveTable:
+class LiveTable(Struct, frozen=True, kw_only=True):
     """A table or view as the server describes it; the texts are in the server's own spelling."""
 
     engine: str
@@ -35,8 +34,7 @@ class LiveTable:
     indexes: Mapping[str, LiveIndex] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveDatabase:
+class LiveDatabase(Struct, frozen=True, kw_only=True):
     """The objects of one database whose names the schema uses; others are ignored."""
 
     exists: bool

@@ -1,13 +1,13 @@
 """The steps from a live database to the declared schema. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.store.clickhouse.schema.backfill_sql import BackfillStatements
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """One statement that adds something and loses nothing."""
 
     name: str
@@ -17,8 +17,7 @@ class Change:
     statement: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackfillStep:
+class BackfillStep(Struct, frozen=True, kw_only=True):
     """Count the rows that are older than a rollup, or that came while its materialized view was missing."""
 
     backfill: BackfillStatements
@@ -41,8 +40,7 @@ class BackfillStep:
         return self.backfill.whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """A difference that a person must settle, because that loses, rewrites or recounts data."""
 
     name: str
@@ -64,8 +62,7 @@ class Refusal:
 Step = Change | BackfillStep | Refusal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """The way from the live database to the declared one."""
 
     steps: tuple[Change | BackfillStep, ...] = ()

@@ -3,8 +3,9 @@ Pure.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from spoolhouse.store.clickhouse.schema import server_ddl
 from spoolhouse.store.clickhouse.schema.backfill_sql import (

@@ -1,7 +1,9 @@
 """The whole schema as a value, and as a script."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.events import declaration
 from spoolhouse.events.declaration import EventType, Table
@@ -29,8 +31,7 @@ _HEADER = """\
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventTable:
+class EventTable(Struct, frozen=True, kw_only=True):
     """One event table and its rollups."""
 
     name: str
@@ -41,8 +42,7 @@ class EventTable:
     """In a cluster, the Distributed tables over the table and over each target."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schema:
+class Schema(Struct, frozen=True, kw_only=True):
     """All objects of one database."""
 
     database: Database

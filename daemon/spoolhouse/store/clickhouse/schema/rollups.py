@@ -1,7 +1,8 @@
 """Derive a rollup's three objects from its declaration: target, materialized view, and the view to read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.events.declaration import Grain, Rollup, Table
 from spoolhouse.events.naming import materialized_view_name, target_name, versions, view_name
@@ -33,8 +34,7 @@ The absence of an older batch id in a target is therefore no loss.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RollupDefinition:
+class RollupDefinition(Struct, frozen=True, kw_only=True):
     """The three objects of one rollup, to be created in this order."""
 
     table: Table

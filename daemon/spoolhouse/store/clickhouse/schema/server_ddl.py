@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _ENGINE_ARGUMENTS = re.compile(r"^\w+\(((?:'(?:[^'\\]|\\.)*'|[^')])*)\)")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'\s*,?\s*")
@@ -38,8 +39,7 @@ def setting(full: str, name: str) -> int:
     return 0 if found is None else 1 if found[1] == "true" else int(found[1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveTtl:
+class LiveTtl(Struct, frozen=True, kw_only=True):
     """A parsed TTL; no `column` where it is missing or of another form."""
 
     text: str

@@ -1,7 +1,8 @@
 """Derive an event table's ClickHouse table from its declaration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.events.declaration import ARRAYS, Column, Kind, Table
 from spoolhouse.store.clickhouse.quoting import literal
@@ -93,8 +94,7 @@ def _bloom(column: str, rate: float) -> IndexDefinition:
     return IndexDefinition(name=f"idx_{column}", columns=(column,), type=f"bloom_filter({rate:g})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(Struct, frozen=True, kw_only=True):
     """The storage of the tables that hold rows, whatever their columns."""
 
     durable: bool = False
