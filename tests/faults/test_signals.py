@@ -1,6 +1,5 @@
 """Signals at each named place: SIGTERM drains, a second one ends it at once, a stopped process keeps its lock."""
 
-import os
 import signal
 from collections.abc import Sequence
 from itertools import pairwise
@@ -73,7 +72,7 @@ def test_a_stopped_process_keeps_its_lock(oracle: Oracle, tmp_path: Path, some: 
         lead_to(oracle, place)
         scanned = tmp_path / "looked"
         with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "stop")) as stopped:
-            os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+            stopped.wait_until_frozen()
             oracle.drop()
             watching = {**QUICK, VARIABLE: f"adopt.looked@3=wait:{scanned}"}
             with Daemon(oracle.database.native_url, oracle.spool, env=watching) as other:

@@ -175,6 +175,13 @@ class Daemon:
         """Ask it over HTTP."""
         return get(f"{self.wait_for('http_listening')[0]['url']}{path}")
 
+    def wait_until_frozen(self, timeout: float = 60) -> None:
+        """Return once SIGSTOP has taken effect: nobody but its parent is told, so the kernel is asked."""
+        deadline, pause = time.monotonic() + timeout, threading.Event()
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline, f"not stopped within {timeout} s; said: {self.told()}"
+            pause.wait(0.02)
+
     def has_ended(self) -> bool:
         """Tell whether the process is gone."""
         return self._process.poll() is not None

@@ -1,6 +1,5 @@
 """The notify protocol with the real process: what systemd would hear of it."""
 
-import os
 import signal
 import socket
 import time
@@ -112,7 +111,7 @@ def test_a_blocked_event_loop_gives_no_sign_of_life(database: Database, tmp_path
     with Daemon(database.native_url, tmp_path / "spool", env=environment) as daemon:
         manager.wait_for("WATCHDOG", "1")
         daemon.signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
+        daemon.wait_until_frozen()
         assert manager.is_silent_for("WATCHDOG", 0.6)
         daemon.signal(signal.SIGCONT)
         manager.wait_for("WATCHDOG", "1")
