@@ -18,6 +18,7 @@ TO_THE_FIRST = """
 DROP TABLE part;
 DROP TABLE commits;
 DROP TABLE round;
+DROP TABLE entry;
 ALTER TABLE segment DROP COLUMN readable;
 ALTER TABLE segment DROP COLUMN failure;
 PRAGMA user_version = 1;

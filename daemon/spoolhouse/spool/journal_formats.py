@@ -44,5 +44,5 @@ CREATE INDEX segment_file ON segment (file);
 {_EXTENTS}
 {_ENTRIES}
 """
-UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS}
+UPGRADES = {1: _PARTS, 2: _COMMITS, 3: _EXTENTS, 4: _ENTRIES}
 """The statements that convert each format to the next."""
