@@ -5,10 +5,11 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from spoolhouse.monitoring.health import Health
@@ -17,8 +18,8 @@ from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Complete, Counted, News
-from spoolhouse.pipeline.settle import SettleOptions, Settler
-from spoolhouse.retry import RetryPolicy
+from spoolhouse.pipeline.options import Current
+from spoolhouse.pipeline.settle import Settler
 from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Claim, Instance
@@ -26,6 +27,7 @@ from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
+from tests.integration.default_options import OPTIONS
 from tests.integration.unrecorded import drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
@@ -96,22 +98,22 @@ class _Neighbour:
         self.instance = Instance.create(spool, name)
         self.instances = {name: self.instance}
         self.append_watch = AppendWatch()
+        options = Current(replace(OPTIONS, adopt_interval=0.01, append_watch=0.0, delete=delete))
         self.adopter = Adopter(
             own=self.instance,
             instances=self.instances,
             append_watch=self.append_watch,
             types=("span",),
-            interval=0.01,
-            append_watch_ms=0,
+            options=options,
             now_ms=lambda: NOW_MS,
         )  # fmt: skip
-        settle_options = SettleOptions(delete=delete, append_watch_ms=0, now_ms=lambda: NOW_MS)
         self.settler = Settler(
             instances=self.instances,
             append_watch=self.append_watch,
-            settle_options=settle_options,
-                progress=Silent(),
-            disk=DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
+            options=options,
+            now_ms=lambda: NOW_MS,
+            progress=Silent(),
+            disk=DiskRetry(Health(), options),
             wake=asyncio.Event(),
         )  # fmt: skip
         self.stop = asyncio.Event()
@@ -127,7 +129,9 @@ class _Neighbour:
         news_in: Sender[News]
         news: Receiver[News]
         news_in, news = channel(1000)
-        await self.adopter.run(shipments_in, adopted_in, self.stop, once=True)
+        async with shipments_in, adopted_in:
+            while not await self.adopter.look(shipments_in, adopted_in, self.stop):
+                pass
         async for item in adopted:
             assert isinstance(item, Complete)
             self.completed.append(str(item.instance.files[item.file].place))
@@ -195,7 +199,7 @@ async def test_what_was_planned_is_replayed_as_it_was_and_in_order(spool: Path) 
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
-        assert neighbour.shipments == [replace(shipment, replay=True) for shipment in planned]
+        assert neighbour.shipments == [structs.replace(shipment, replay=True) for shipment in planned]
     assert set(_files(spool)) == {"span/p/processed/1.jsonl", "span/p/processed/2.jsonl"}
 
 
@@ -447,7 +451,7 @@ async def test_looking_goes_on_until_the_stop(spool: Path) -> None:
     news_in: Sender[News]
     news_in, _ = channel(10)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(neighbour.adopter.run(shipments_in, news_in, neighbour.stop, once=False))
+        group.create_task(neighbour.adopter.run(shipments_in, news_in, neighbour.stop))
         for number in range(3):
             dead = _Died(spool, f"dead-{number}")
             dead.plan(str(number), dead.claim(f"{number}.jsonl"))

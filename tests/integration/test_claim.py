@@ -6,7 +6,7 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +18,17 @@ from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
-from spoolhouse.pipeline.claim import Claimer, ShipmentOptions
+from spoolhouse.pipeline.claim import Claimer
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Complete, Counted, News
-from spoolhouse.pipeline.settle import SettleOptions, Settler
-from spoolhouse.retry import RetryPolicy
+from spoolhouse.pipeline.options import Current, ShipmentOptions
+from spoolhouse.pipeline.settle import Settler
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Packer, Packing, Shipment
+from tests.integration.default_options import OPTIONS
 from tests.integration.unrecorded import drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
@@ -66,15 +67,11 @@ class _Stage:
     ) -> None:
         self.spool = spool
         self.instance = Instance.create(spool, "own")
-        self.options = ShipmentOptions(
-            limits=LIMITS,
-            fingerprint="f",
-            max_bytes=max_bytes,
-            torn_after=torn_after,
-            append_watch_ms=int((watch or 0) * 1000),
-            now_ms=_now_ms,
-        )  # fmt: skip
-        self.packer = Packer(Packing(max_bytes=max_bytes, max_files=max_files, linger=linger))
+        packing = Packing(max_bytes=max_bytes, max_files=max_files, linger=linger)
+        shipments = ShipmentOptions(limits=LIMITS, packing=packing, torn_after=torn_after)
+        self.options = Current(replace(OPTIONS, fingerprint="f", shipments=shipments, append_watch=watch or 0.0))
+        self.now_ms: Callable[[], int] = _now_ms
+        self.packer: Packer
         self.in_flight, self.append_watch = InFlightFiles(), AppendWatch()
         self.writable, self.gate, self.stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.writable.set()
@@ -86,7 +83,7 @@ class _Stage:
         self.news_in, self.news = channel(1000)
         self.progress = _Settled()
         self.held: set[str] = set()
-        self.disk = DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01))
+        self.disk = DiskRetry(Health(), self.options)
         self._watch = watch
 
     @asynccontextmanager
@@ -95,7 +92,6 @@ class _Stage:
         claimer = Claimer(
             instance=self.instance,
             options=self.options,
-            packer=self.packer,
             append_watch=self.append_watch,
             in_flight=self.in_flight,
             out=self.shipments_in,
@@ -105,12 +101,14 @@ class _Stage:
             is_held=lambda kind: kind in self.held,
             stop=self.stop,
             disk=self.disk,
+            now_ms=self.now_ms,
         )
-        settle_options = SettleOptions(delete=False, append_watch_ms=int((self._watch or 0) * 1000), now_ms=_now_ms)
+        self.packer = claimer.packer
         settler = Settler(
             instances={"own": self.instance},
             append_watch=self.append_watch,
-            settle_options=settle_options,
+            options=self.options,
+            now_ms=_now_ms,
             progress=self.progress,
             disk=self.disk,
             wake=asyncio.Event(),
@@ -519,7 +517,7 @@ class _Clock:
 
 async def test_the_watch_slides_as_long_as_somebody_writes(spool: Path) -> None:
     stage, clock = _Stage(spool, watch=NEVER), _Clock()
-    stage.options = replace(stage.options, now_ms=clock)
+    stage.now_ms = clock
     almost = int(NEVER * 1000) - 60_000
     async with stage.running():
         await stage.drop()
@@ -540,7 +538,7 @@ async def test_the_watch_slides_as_long_as_somebody_writes(spool: Path) -> None:
 async def test_another_file_that_takes_the_name_in_processed_is_not_followed(spool: Path) -> None:
     """Ours is known by its inode: what somebody else puts in its place is not its tail."""
     stage, clock = _Stage(spool, watch=NEVER), _Clock()
-    stage.options = replace(stage.options, now_ms=clock)
+    stage.now_ms = clock
     async with stage.running():
         await stage.drop()
         await stage.acknowledge(await stage.shipment())

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,17 @@ from structlog.testing import capture_logs
 
 from spoolhouse.monitoring.health import SERVER, Health
 from spoolhouse.pipeline.claim_gate import ClaimGate
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import layout, pause_flag
 from spoolhouse.spool.disk_space import MinFree
+from tests.integration.default_options import OPTIONS
 
 NOTHING = MinFree(bytes=0, inodes=0)
+
+
+def _free(least: MinFree) -> Current[Options]:
+    """Return options that leave so much free."""
+    return Current(replace(OPTIONS, disk=replace(OPTIONS.disk, min_free=least)))
 
 
 def test_a_pause_is_a_flag_that_says_since_when_and_why(tmp_path: Path) -> None:
@@ -61,7 +69,7 @@ def test_a_spool_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 async def test_the_gate_follows_the_flag_and_says_each_change_once(tmp_path: Path) -> None:
-    gate = ClaimGate(tmp_path, Health(), lambda: NOTHING)
+    gate = ClaimGate(tmp_path, Health(), _free(NOTHING))
     with capture_logs() as logs:
         for paused in (False, False, True, True, False, False):
             if paused:
@@ -80,14 +88,15 @@ async def test_the_gate_shuts_before_the_disk_is_full(tmp_path: Path) -> None:
     health.good(SERVER)
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
     least = MinFree(bytes=2 * free, inodes=0)
-    gate = ClaimGate(tmp_path, health, lambda: least)
+    options = _free(least)
+    gate = ClaimGate(tmp_path, health, options)
     with capture_logs() as logs:
         await gate.look()
         await gate.look()
         assert not gate.open.is_set()
         assert health.writable.is_set()
         assert list(health.troubles) == ["free space"]
-        least = NOTHING
+        options.value = _free(NOTHING).value
         await gate.look()
         assert gate.open.is_set()
     assert [entry["event"] for entry in logs] == ["disk_unavailable", "disk_available"]
@@ -97,7 +106,7 @@ async def test_the_gate_shuts_before_the_disk_is_full(tmp_path: Path) -> None:
 
 async def test_looking_goes_on_until_the_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spoolhouse.pipeline.claim_gate._PERIOD", 0.01)
-    gate, stop = ClaimGate(tmp_path, Health(), lambda: NOTHING), asyncio.Event()
+    gate, stop = ClaimGate(tmp_path, Health(), _free(NOTHING)), asyncio.Event()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(gate.run(stop))
         await gate.open.wait()

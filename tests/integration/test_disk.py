@@ -13,7 +13,7 @@ from spoolhouse.errors import DiskError, JournalError
 from spoolhouse.monitoring.health import SERVER, Health
 from spoolhouse.monitoring.heartbeat import Heartbeat, beat
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, to_its_end
-from spoolhouse.retry import RetryPolicy
+from tests.integration.default_options import retrying
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 async def test_what_the_disk_refuses_is_tried_until_it_is_taken(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with capture_logs() as logs:
-        result = await DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)).persist(
+        result = await DiskRetry(health, retrying(0.001, 0.001)).persist(
             Path("/spool/rejected"), _fails(5, error, tried)
         )
     assert result == "done"
@@ -65,14 +65,14 @@ async def test_nothing_is_claimed_while_the_disk_refuses_and_it_is_said_where_an
             raise FULL
 
     with capture_logs() as logs:
-        await DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)).persist(Path("/spool/rejected"), work)
+        await DiskRetry(health, retrying(0.001, 0.001)).persist(Path("/spool/rejected"), work)
     assert seen == [True, False]
     assert (logs[0]["scope"], logs[0]["error"]) == ("/spool/rejected", "/spool/rejected: No space left on device")
     assert "make room" in logs[0]["hint"]
 
 
 async def test_a_run_with_an_end_gives_up(health: Health) -> None:
-    disk = DiskRetry(health, RetryPolicy(first=0.001, cap=0.001, patience=0.0))
+    disk = DiskRetry(health, retrying(0.001, 0.001, 0.0))
     with pytest.raises(DiskError, match="No space left"):
         await disk.persist(Path("/spool"), _fails(5, FULL, []))
 
@@ -81,7 +81,7 @@ async def test_a_run_with_an_end_gives_up(health: Health) -> None:
 async def test_what_another_try_would_not_change_is_passed_on(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with pytest.raises(type(error)):
-        await DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)).persist(Path("/spool"), _fails(5, error, tried))
+        await DiskRetry(health, retrying(0.001, 0.001)).persist(Path("/spool"), _fails(5, error, tried))
     assert tried == ["tried"]
     assert health.troubles == {}
 

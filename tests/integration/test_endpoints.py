@@ -11,18 +11,23 @@ import pytest
 
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.monitoring import recent_activity
 from spoolhouse.monitoring.health import SERVER
 from spoolhouse.monitoring.heartbeat import Heartbeat
 from spoolhouse.monitoring.http import serve
+from spoolhouse.monitoring.recent_activity import KEPT
 from spoolhouse.monitoring.status_model import Liveness, Readiness, RecentFile, Status
+from spoolhouse.service.shared import Shared
 from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.settings import Settings
 
 
 @asynccontextmanager
 async def served(reporter: StatusReporter) -> AsyncIterator[aiohttp.ClientSession]:
-    async with serve(reporter.settings.http, reporter, once=False) as url, aiohttp.ClientSession(url) as session:
+    http = reporter.shared.settings.http
+    async with (
+        serve(http.address, reporter, names=http.names, required=True) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
         yield session
 
 
@@ -42,7 +47,9 @@ async def test_a_stage_that_hangs_is_named(settings: Settings) -> None:
     heartbeat = Heartbeat(lambda: now)
     hanging = asyncio.create_task(heartbeat.follow("settle", asyncio.Event().wait(), limit=10))
     await asyncio.sleep(0)
-    with closing(StatusReporter(settings=settings, events=BUILT_IN, heartbeat=heartbeat)) as reporter:
+    with closing(
+        StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN), heartbeat=heartbeat))
+    ) as reporter:
         async with served(reporter) as session:
             async with session.get("/livez") as answer:
                 assert answer.status == 200
@@ -57,12 +64,12 @@ async def test_a_stage_that_hangs_is_named(settings: Settings) -> None:
 
 
 async def test_a_daemon_that_stops_is_not_ready(settings: Settings) -> None:
-    with closing(StatusReporter(settings=settings, events=BUILT_IN)) as reporter:
-        reporter.health.good(SERVER)
+    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
+        reporter.shared.health.good(SERVER)
         async with served(reporter) as session:
             async with session.get("/readyz") as answer:
                 assert answer.status == 200
-            reporter.stop.set()
+            reporter.shared.stop.set()
             async with session.get("/readyz") as answer:
                 assert answer.status == 503
                 told = msgspec.json.decode(await answer.read(), type=Readiness)
@@ -70,8 +77,8 @@ async def test_a_daemon_that_stops_is_not_ready(settings: Settings) -> None:
 
 
 async def test_a_secret_in_the_words_of_the_server_is_not_told(settings: Settings) -> None:
-    with closing(StatusReporter(settings=settings, events=BUILT_IN)) as reporter:
-        reporter.health.bad(SERVER, OperatorError("no such password: s3cret", hint="not s3cret"))
+    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
+        reporter.shared.health.bad(SERVER, OperatorError("no such password: s3cret", hint="not s3cret"))
         async with served(reporter) as session:
             for path in ("/readyz", "/status"):
                 async with session.get(path) as answer:
@@ -82,16 +89,16 @@ async def test_a_secret_in_the_words_of_the_server_is_not_told(settings: Setting
 
 async def test_what_is_kept_of_the_past_is_bounded(settings: Settings) -> None:
     file = RecentFile(path="x", destination=None, at_ms=0, bytes=1, rows=1, rejected=0, seconds=0.1)
-    for _ in range(10 * recent_activity.KEPT):
-        recent_activity.settled(file)
-    with closing(StatusReporter(settings=settings, events=BUILT_IN)) as reporter:
+    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
+        for _ in range(10 * KEPT):
+            reporter.shared.recent.settled(file)
         async with served(reporter) as session, session.get("/status") as answer:
             told = msgspec.json.decode(await answer.read(), type=Status)
-    assert len(told.recent_files) == recent_activity.KEPT
+    assert len(told.recent_files) == KEPT
 
 
 async def test_only_reading_is_allowed(settings: Settings) -> None:
-    with closing(StatusReporter(settings=settings, events=BUILT_IN)) as reporter:
+    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
         async with served(reporter) as session:
             for method in ("POST", "PUT", "DELETE", "PATCH"):
                 async with session.request(method, "/status", data=b"x" * 100_000) as answer:

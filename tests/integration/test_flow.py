@@ -17,11 +17,12 @@ from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.monitoring.health import Health
+from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.pipeline.channel import Sender, channel
 from spoolhouse.pipeline.decode import decode
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Batch, News
-from spoolhouse.retry import RetryPolicy
+from spoolhouse.pipeline.options import Current
 from spoolhouse.service import run
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
@@ -31,6 +32,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
 from tests.engine import Database
+from tests.integration.default_options import OPTIONS
 
 PREFIX = "mastra_admin_"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -322,7 +324,7 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
             id="s", instance="own", type="span", segments=(segment,), clock_ms=0, fingerprint="f", limits=limits
         )
         with ThreadPoolExecutor(1) as executor:
-            disk = DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01))
+            disk = DiskRetry(Health(), Current(OPTIONS))
             reader = ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk)
             batches_in, batches = channel(2, Batch)
             news_in: Sender[News]
@@ -330,7 +332,15 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
             shipments_in, shipments = channel(1, Shipment)
             await shipments_in.send(shipment)
             shipments_in.close()
-            await decode(shipments, batches_in, news_in, reader=reader, instances={"own": instance}, disk=disk)
+            await decode(
+                shipments,
+                batches_in,
+                news_in,
+                reader=reader,
+                instances={"own": instance},
+                disk=disk,
+                recent=RecentActivity(),
+            )
             batch = await batches.receive()
             assert await drained(batch.reopen()) == 10
             instance.path(number).write_bytes(b"".join(lines[:5]))

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -20,12 +20,12 @@ from spoolhouse.events.builtin import BUILT_IN, SPANS
 from spoolhouse.events.declaration import Table
 from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline.batch_delivery import RejectLimits
 from spoolhouse.pipeline.bisect import RowBisector
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Acknowledged, Batch, News
+from spoolhouse.pipeline.options import Current, Options, RejectLimits
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
@@ -36,6 +36,7 @@ from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.store.clickhouse.store import ClickHouseStore
 from tests.engine import Database
+from tests.integration.default_options import OPTIONS
 from tests.process.daemon import lines
 from tests.process.inputs import span
 
@@ -83,6 +84,7 @@ class Stage:
     news: list[Acknowledged] = field(default_factory=list)
     health: Health = field(default_factory=Health)
     decoding: "asyncio.Task[None]" = field(init=False)
+    options: Current[Options] = field(init=False)
     inserter: Inserter = field(init=False)
 
     async def deliver(self, content: Sequence[Rows], *, table: Table = SPANS, shipment: Shipment = SHIPMENT) -> None:
@@ -90,14 +92,22 @@ class Stage:
         settings = Settings(clickhouse=ClickHouseSettings(url=self.url or self.database.native_url))
         driver = prepare.open_driver(settings)
         instances = {"own": self.instance}
+        self.options = Current(
+            replace(
+                OPTIONS,
+                fingerprint=self.fingerprint,
+                retry=RetryPolicy(first=0.01, cap=0.1),
+                reject_limits=RejectLimits(max_ratio=self.max_ratio, min_rows=self.min_rows),
+            )
+        )
         self.inserter = Inserter(
             ClickHouseStore(driver, prefix=PREFIX, fingerprint=self.fingerprint),
+            options=self.options,
             health=self.health,
-            retry_policy=RetryPolicy(first=0.01, cap=0.1),
             bisector=RowBisector(
                 instances=instances,
-                reject_limits=RejectLimits(max_ratio=self.max_ratio, min_rows=self.min_rows),
-                disk=DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
+                options=self.options,
+                disk=DiskRetry(Health(), self.options),
             ),
             progress=Silent(),
             stop=asyncio.Event(),
@@ -419,7 +429,7 @@ async def test_a_tolerance_that_was_raised_counts_at_once(stage: Stage) -> None:
     forbid(stage.database, "span_id < 's5'")
     delivering = asyncio.create_task(stage.deliver([spans(10)]))
     await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
-    stage.inserter.bisector.reject_limits = RejectLimits(max_ratio=1, min_rows=2)
+    stage.options.value = replace(stage.options.value, reject_limits=RejectLimits(max_ratio=1, min_rows=2))
     await delivering
     assert counted(stage.database) == (5, 5, 5)
     assert stage.news[0].refused == {1: 5}

@@ -4,12 +4,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.pipeline.retention import Retention, RetentionPolicy
+from spoolhouse.pipeline.options import Current, RetentionPolicy
+from spoolhouse.pipeline.retention import Retention
 from spoolhouse.spool import archive
 from spoolhouse.spool.archive_limits import Keep
 from spoolhouse.spool.instance import Instance
@@ -17,6 +19,7 @@ from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats
 from tests.integration.armed import arm
+from tests.integration.default_options import OPTIONS
 
 DAY = 24 * 3600.0
 LATER = 30 * DAY
@@ -40,7 +43,7 @@ def _put(spool: Path, path: str, size: int = 10, *, written: float = -100.0) -> 
 def _retention(instance: Instance, *, max_age: float | None = DAY, max_bytes: int | None = None) -> Retention:
     keep = Keep(max_age=max_age, max_bytes=max_bytes)
     retention_policy = RetentionPolicy(keep=keep, append_watch=60.0, interval=0.01)
-    return Retention(instance, {instance.id: instance}, lambda: retention_policy)
+    return Retention(instance, {instance.id: instance}, Current(replace(OPTIONS, retention=retention_policy)))
 
 
 def _files(spool: Path) -> set[str]:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from structlog.testing import capture_logs
 
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline import arrivals as arrivals_stage
-from spoolhouse.pipeline.arrivals import InFlightFiles, ScanOptions, arrivals
+from spoolhouse.pipeline.arrivals import InFlightFiles, arrivals
 from spoolhouse.pipeline.channel import channel
-from spoolhouse.pipeline.scan import Ignored, Seen, scan
+from spoolhouse.pipeline.options import Current, ScanOptions
+from spoolhouse.pipeline.scan import Ignored, Seen, has_other_than, scan
 from spoolhouse.pipeline.watch import watch
 from spoolhouse.spool.layout import Place
+from tests.integration.default_options import OPTIONS
 
 NOBODY = 65534
 TYPES = ("span", "log")
@@ -224,16 +227,15 @@ class _Stage:
         self.wake, self.stop = asyncio.Event(), asyncio.Event()
         self.out, self.places = channel(100, Place)
 
-    async def run(self, *, finished: bool | None = None) -> None:
+    async def run(self) -> None:
         await arrivals(
             self.out,
             spool=self.spool,
             types=TYPES,
-            look=lambda: ScanOptions(project_id=None, quiet=QUIET, poll_interval=ENOUGH),
+            options=Current(replace(OPTIONS, scan=ScanOptions(project_id=None, quiet=QUIET, poll_interval=ENOUGH))),
             in_flight=self.in_flight,
             wake=self.wake,
             stop=self.stop,
-            finished=None if finished is None else lambda: finished,
             progress=Silent(),
         )
 
@@ -250,18 +252,6 @@ class _Stage:
         self.wake.set()
 
 
-async def test_a_run_with_an_end_passes_on_what_is_there_and_ends(spool: Path) -> None:
-    for number in range(5):
-        _drop(spool, f"span/p/{number}.jsonl")
-    stage = _Stage(spool)
-    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(stage.run(finished=True))
-        assert sorted(await stage.next(5)) == [f"span/p/{number}.jsonl" for number in range(5)]
-        for path in (spool / "span/p").iterdir():
-            path.unlink()
-    assert await stage.rest() == []
-
-
 async def test_a_file_is_passed_on_once_while_it_is_under_way(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
     stage = _Stage(spool)
@@ -275,13 +265,28 @@ async def test_a_file_is_passed_on_once_while_it_is_under_way(spool: Path) -> No
     assert await stage.rest() == []
 
 
-async def test_what_could_not_be_claimed_is_left_alone_and_does_not_keep_a_run_from_ending(spool: Path) -> None:
+async def test_what_could_not_be_claimed_is_left_alone_for_a_while(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
+    _drop(spool, "span/p/b.jsonl")
     stage = _Stage(spool)
     stage.in_flight.refused[Place(type="span", project="p", name="a.jsonl")] = time.monotonic()
-    async with asyncio.timeout(ENOUGH):
-        await stage.run(finished=True)
+    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
+        group.create_task(stage.run())
+        assert await stage.next() == ["span/p/b.jsonl"]
+        stage.end()
     assert await stage.rest() == []
+
+
+def test_whether_anything_but_what_was_refused_is_pending(spool: Path) -> None:
+    refused = Place(type="span", project="p", name="a.jsonl")
+    assert not has_other_than({refused}, spool, TYPES, None)
+    _drop(spool, "span/p/a.jsonl")
+    _drop(spool, "nonsense/p/a.jsonl")
+    assert has_other_than((), spool, TYPES, None)
+    assert not has_other_than({refused}, spool, TYPES, None)
+    _drop(spool, "span/q/a.jsonl")
+    assert has_other_than({refused}, spool, TYPES, None)
+    assert not has_other_than({refused}, spool, TYPES, "p")
 
 
 async def test_what_is_strange_is_told_once(spool: Path) -> None:

@@ -24,7 +24,7 @@ from spoolhouse.decode.reject import Reason
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.retry import RetryPolicy
+from spoolhouse.pipeline.options import Current
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Encoding, Place
@@ -32,6 +32,7 @@ from spoolhouse.spool.reject_file import RejectFile, Source
 from spoolhouse.spool.segment_reader import CORRUPT, LongLine, Read, SegmentReader
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
+from tests.integration.default_options import OPTIONS
 
 MIB = 1 << 20
 DECODER = LineDecoder(BUILT_IN)
@@ -356,9 +357,7 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
         shipment = Shipment(
             id="s", instance="own", type="span", segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
         )
-        reader = ShipmentReader(
-            {"own": instance}, BUILT_IN, "", executor, DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01))
-        )
+        reader = ShipmentReader({"own": instance}, BUILT_IN, "", executor, DiskRetry(Health(), Current(OPTIONS)))
         rejects, found = RejectFile(tmp_path, "s", 0), 0
         tracemalloc.start()
         try:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
-from spoolhouse.pipeline.settle import SettleOptions, Settler
-from spoolhouse.retry import RetryPolicy
+from spoolhouse.pipeline.options import Current, Options
+from spoolhouse.pipeline.settle import Settler
 from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Claim, Instance
@@ -25,6 +26,7 @@ from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
+from tests.integration.default_options import OPTIONS, retrying
 from tests.integration.unrecorded import drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
@@ -60,14 +62,18 @@ def _settler(
     delete: bool = False,
     watch_ms: int = WATCH_MS,
     progress: _Told | None = None,
-    disk: DiskRetry | None = None,
+    health: Health | None = None,
+    options: Current[Options] | None = None,
 ) -> Settler:
+    options = options or Current(OPTIONS)
+    options.value = replace(options.value, delete=delete, append_watch=watch_ms / 1000)
     return Settler(
         instances={instance.id: instance for instance in instances},
         append_watch=AppendWatch(),
-        settle_options=SettleOptions(delete=delete, append_watch_ms=watch_ms, now_ms=lambda: NOW_MS),
+        options=options,
+        now_ms=lambda: NOW_MS,
         progress=progress or Silent(),
-        disk=disk or DiskRetry(Health(), RetryPolicy(first=0.01, cap=0.01)),
+        disk=DiskRetry(health or Health(), options),
         wake=asyncio.Event(),
     )
 
@@ -394,7 +400,7 @@ async def test_a_disk_that_refuses_is_waited_for(
     """Wherever it strikes: the file ends once, the journal knows it, and the trouble is over."""
     shipment = _plan(instance, "s", _claim(instance), _claim(instance, "b.jsonl", b"2\n"))
     health = Health()
-    settler = _settler(instance, watch_ms=0, disk=DiskRetry(health, RetryPolicy(first=0.001, cap=0.001)))
+    settler = _settler(instance, watch_ms=0, health=health, options=retrying(0.001, 0.001))
     arm(monkeypatch, f"{place}={error}")
     with capture_logs() as logs:
         await _until_unstuck(settler, _counted(shipment))
@@ -412,7 +418,7 @@ async def test_a_full_disk_is_said_once_for_all_files(
 ) -> None:
     shipment = _plan(instance, "s", *(_claim(instance, f"{number}.jsonl") for number in range(30)))
     health = Health()
-    settler = _settler(instance, disk=DiskRetry(health, RetryPolicy(first=3600, cap=3600)))
+    settler = _settler(instance, health=health, options=retrying(3600, 3600))
     arm(monkeypatch, "settle.before_move@*=ENOSPC")
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
@@ -425,7 +431,7 @@ async def test_a_full_disk_is_said_once_for_all_files(
 async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, instance: Instance) -> None:
     shipment = _plan(instance, "s", _claim(instance))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=60, cap=60)))
+    settler = _settler(instance, options=retrying(60, 60))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
         for _ in range(9):
@@ -441,7 +447,7 @@ async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spoo
 async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: Path, instance: Instance) -> None:
     first, other = _plan(instance, "s", _claim(instance)), _plan(instance, "t", _claim(instance, "b.jsonl"))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=1e-6, cap=1e-6)))
+    settler = _settler(instance, options=retrying(1e-6, 1e-6))
     await _settle(settler, _counted(first))
     assert len(settler.stuck) == 1
     (spool / "span/p/processed").unlink()
@@ -506,7 +512,7 @@ async def test_a_folder_on_another_disk_is_refused_and_said(
     """Nothing is copied: the file stays claimed until `processed/` is where a rename leads to."""
     shipment = _plan(instance, "s", _claim(instance))
     arm(monkeypatch, "files.move@1=EXDEV")
-    settler = _settler(instance, disk=DiskRetry(Health(), RetryPolicy(first=0.001, cap=0.001)))
+    settler = _settler(instance, options=retrying(0.001, 0.001))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
     (said,) = [entry for entry in logs if entry["event"] == "file_not_moved"]

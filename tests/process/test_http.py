@@ -24,6 +24,13 @@ def status(daemon: Daemon) -> Status:
     return msgspec.json.decode(daemon.get("/status").body, type=Status)
 
 
+def waiting(daemon: Daemon) -> int:
+    """Return how many files wait in the spool, as the daemon says."""
+    backlog = status(daemon).backlog
+    assert backlog is not None
+    return backlog.pending_files
+
+
 def readiness(daemon: Daemon) -> tuple[int, Readiness]:
     answer = daemon.get("/readyz")
     return answer.code, msgspec.json.decode(answer.body, type=Readiness)
@@ -110,7 +117,7 @@ def test_a_server_that_is_down_is_a_reason_and_no_death(start_server: StartServe
         assert (reason.scope, reason.held) == ("server", False)
         assert "span" in reason.types
         assert reason.error
-        while not status(daemon).backlog.pending_files:
+        while not waiting(daemon):
             assert daemon.get("/livez").code == 200, "a look through the spool comes within a scan's interval"
         assert value(daemon, "pending_bytes") == len(good("p", 3))
         assert value(daemon, "ready") == 0

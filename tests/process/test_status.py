@@ -125,7 +125,7 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
     (tmp_path / "nonsense").mkdir()
     told = report(tmp_path, code=1)
     one = only(told)
-    assert (one["state"], one["status"]) == ("gone", None)
+    assert (one["state"], one["version"], one["backlog"]) == ("gone", None, None)
     assert one["claimed"] == {"files": 1, "bytes": len(good("p", 3))}
     assert told["pending"] == {"files": 1, "bytes": len(good("p", 5))}
     assert told["ends"] == {

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.service import options
+from spoolhouse.service.options import make_options
 from spoolhouse.service.reload import is_reloadable, take_over
 from spoolhouse.settings import Settings
 
@@ -76,29 +76,19 @@ def test_no_secret_is_told() -> None:
     assert "hunter2" not in repr(reloaded)
 
 
-SERVICE_READS = {
-    "adopt.interval", "events.folder", "log.level", "log.format", "shutdown.grace", "spool.read_error_wait",
-}  # fmt: skip
-"""What the service itself gives to where it belongs."""
+SERVICE_READS = {"events.folder", "log.level", "log.format", "shutdown.grace"}
+"""What the service uses itself."""
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if is_reloadable(name) and name not in SERVICE_READS])
 def test_each_reaches_a_stage(name: str) -> None:
-    """What the stages are given differs, once a setting that a reload takes over differs."""
+    """The stages' options differ, once a setting that a reload takes over differs."""
+    assert make_options(changed(name), BUILT_IN, once=False) != make_options(Settings(), BUILT_IN, once=False)
 
-    def given(settings: Settings) -> list[object]:
-        return [
-            options.look(settings),
-            options.options(settings, BUILT_IN),
-            options.packing(settings),
-            options.retry_policy(settings, once=False),
-            options.reject_limits(settings),
-            options.retention_policy(settings),
-            options.min_free(settings),
-            options.settle_options(settings),
-        ]
 
-    assert given(changed(name)) != given(Settings())
+def test_a_run_with_an_end_gives_up_after_the_grace() -> None:
+    assert make_options(Settings(), BUILT_IN, once=True).retry.patience == Settings().shutdown.grace
+    assert make_options(Settings(), BUILT_IN, once=False).retry.patience is None
 
 
 def test_paths_are_compared_as_paths() -> None:

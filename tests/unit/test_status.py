@@ -1,14 +1,15 @@
-"""How a daemon does, in a word, from what it says itself; and how a person reads it."""
+"""A daemon's state in a word, and its status as a person reads it."""
 
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from spoolhouse.cli.status import Look, Report
+from spoolhouse.cli.status import Report
 from spoolhouse.cli.status_view import picture
-from spoolhouse.monitoring.client import fetch, judge
+from spoolhouse.monitoring.client import fetch
 from spoolhouse.monitoring.status_model import (
     Backlog,
+    FileCount,
     Liveness,
     RatePoint,
     Rates,
@@ -18,13 +19,35 @@ from spoolhouse.monitoring.status_model import (
     Status,
     Trouble,
     TypeStatus,
+    judge,
 )
 
 HELD = Trouble(
-    scope="logs", types=["log"], held=True, error="no such table", code=60, hint="spoolhouse migrate", seconds=9.0
+    scope="logs",
+    types=["log"],
+    held=True,
+    error="no such table",
+    code=60,
+    hint="spoolhouse migrate",
+    seconds=9.0,
+    summary="logs is held: no such table",
 )
-DOWN = Trouble(scope="server", types=["log", "span"], held=False, error="refused", code=None, hint=None, seconds=1.0)
+DOWN = Trouble(
+    scope="server",
+    types=["log", "span"],
+    held=False,
+    error="refused",
+    code=None,
+    hint=None,
+    seconds=1.0,
+    summary="ClickHouse: refused",
+)
 WELL = Status(
+    state="running",
+    why=None,
+    url="http://x",
+    claimed=None,
+    quiet_seconds=0.0,
     version="1.2.3",
     instance="host-1-abc",
     pid=1,
@@ -64,15 +87,27 @@ WELL = Status(
 
 
 def with_reasons(*reasons: Trouble) -> Status:
-    return replace(WELL, readiness=Readiness(ready=False, state="running", reasons=list(reasons)))
+    return judged(replace(WELL, readiness=Readiness(ready=False, state="running", reasons=list(reasons))))
+
+
+def judged(status: Status) -> Status:
+    """Return it with the state that follows from the rest, as the daemon builds it."""
+    assert status.readiness is not None
+    assert status.liveness is not None
+    state, why = judge(status.readiness, status.liveness, status.paused)
+    return replace(status, state=state, why=why)
 
 
 @pytest.mark.parametrize(
     ("status", "state", "why"),
     [
         (WELL, "running", None),
-        (with_reasons(DOWN), "waiting", "server: refused"),
-        (with_reasons(DOWN, HELD), "held", "logs: no such table; spoolhouse migrate"),
+        (with_reasons(DOWN), "waiting", "ClickHouse: refused"),
+        (
+            with_reasons(DOWN, HELD),
+            "held",
+            "logs is held: no such table (ClickHouse code 60); spoolhouse migrate",
+        ),
         (
             replace(with_reasons(HELD), liveness=Liveness(alive=False, stuck={"settle": 400.4})),
             "stuck",
@@ -80,31 +115,31 @@ def with_reasons(*reasons: Trouble) -> Status:
         ),
         (replace(WELL, readiness=Readiness(ready=False, state="stopping", reasons=[])), "stopping", None),
         (
-            replace(WELL, readiness=Readiness(ready=True, state="paused", reasons=[]), paused="since noon: a backup"),
+            replace(
+                WELL,
+                readiness=Readiness(ready=True, state="paused", reasons=[]),
+                paused="since noon: a backup",
+            ),
             "paused",
             "since noon: a backup; spoolhouse resume",
         ),
     ],
 )
-def test_a_word_for_how_it_does(status: Status, state: str, why: str | None) -> None:
-    assert judge(status) == (state, why)
+def test_a_daemon_s_state_in_a_word(status: Status, state: str, why: str | None) -> None:
+    judgement = judged(status)
+    assert (judgement.state, judgement.why) == (state, why)
 
 
 def rendered(status: Status, *, recent: int = 0) -> str:
-    state, why = judge(status)
-    look = Look(
-        name="host-1-abc",
-        state=state,
-        why=why,
-        pid=1,
-        host="host",
-        url="http://x",
-        claimed=None,
-        quiet_seconds=0.0,
-        status=status,
-    )
     report = Report(
-        spool="/spool", at=0.0, pending=None, oldest_seconds=0.0, paused=None, not_taken=[], ends=None, instances=[look]
+        spool="/spool",
+        at=0.0,
+        pending=None,
+        oldest_seconds=0.0,
+        paused=None,
+        not_taken=[],
+        ends=None,
+        instances=[status],
     )
     console = Console(width=120, highlight=False, force_terminal=False)
     with console.capture() as captured:
@@ -115,7 +150,8 @@ def rendered(status: Status, *, recent: int = 0) -> str:
 def test_a_person_reads_the_figures() -> None:
     text = rendered(with_reasons(HELD))
     for expected in (
-        "host-1-abc  held", "logs: no such table; spoolhouse migrate", "1,234 rows/s, 5.0 MB/s, 2.5 files/s over 10 s",
+        "host-1-abc  held", "no such table (ClickHouse code 60); spoolhouse migrate",
+        "1,234 rows/s, 5.0 MB/s, 2.5 files/s over 10 s",
         "2 files pending (2.0 kB), the oldest 2 h ago", "1 file in 1 shipment", "12 processed, 1 failed",
         "torn 1", "60 3", "12 ms",
     ):  # fmt: skip
@@ -133,6 +169,20 @@ def test_the_live_view_adds_what_moves() -> None:
     assert "40 s until now" in text
     assert "log/p/b.jsonl:7" in text
     assert r"log/p/[bold]a\x1b[2J.jsonl" in text, "no markup, no control character"
+
+
+def test_of_a_daemon_that_does_not_answer_the_folder_is_shown() -> None:
+    claimed = FileCount(files=2, bytes=10)
+    gone = Status(
+        instance="a", state="gone", why="it ended", pid=1, host="h", spool=None, at_ms=0, url="http://x",
+        claimed=claimed, quiet_seconds=7200.0,
+    )  # fmt: skip
+    text = rendered(gone, recent=1)
+    assert "a  gone" in text
+    assert "2 files (10 bytes)" in text
+    assert "2 h ago, in its journal" in text
+    for unknown in ("version", "rate", "backlog", "type", "http://x"):
+        assert unknown not in text
 
 
 @pytest.mark.parametrize("url", ["", "http://", "http://host:99999", "http://[", "nonsense", "7"])

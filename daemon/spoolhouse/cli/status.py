@@ -1,28 +1,29 @@
-"""`spoolhouse status`: how the daemons of a spool do, asked of them where they answer, told by the folders else."""
+"""`spoolhouse status`: the status of a spool and its daemons; of one that does not answer, what its folder shows."""
 
 import argparse
 import json
 import socket
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import BadSettingError
-from spoolhouse.monitoring.client import fetch, judge
+from spoolhouse.monitoring.client import fetch
 from spoolhouse.monitoring.logs import printable
-from spoolhouse.monitoring.status_model import Status
+from spoolhouse.monitoring.status_model import FileCount, Status
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
     from spoolhouse.settings.spool import SpoolSettings
-    from spoolhouse.spool.inspect import FileCount, InstanceView, Leftovers
+    from spoolhouse.spool.inspect import Leftovers
 
 _EPILOG = """\
 Without --url it looks into the spool: for what is pending, claimed, rejected
@@ -46,7 +47,7 @@ exit codes:
 _FOLDERS_EVERY = 5.0
 _FOLDERS_SHARE = 20.0
 _SHORTEST, _LONGEST = 0.05, 86400.0
-"""Seconds between two looks."""
+"""Seconds between two refreshes of --watch."""
 _MOST_NOT_TAKEN = 1000
 OK = 0
 NEEDS_A_PERSON = 1
@@ -55,42 +56,24 @@ FINE = frozenset({"running", "stopping", "elsewhere"})
 """Every other state needs somebody, or a moment."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One instance: how it does, in a word and a sentence, and what it said itself."""
-
-    name: str
-    state: str
-    """running, stopping, elsewhere; starting, paused, waiting, held, stuck, stopped, silent, gone or unknown."""
-    why: str | None
-    pid: int | None
-    host: str | None
-    url: str | None
-    claimed: "FileCount | None"
-    quiet_seconds: float | None
-    """Since its journal was last written."""
-    status: Status | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What the command has found."""
+class Report(Struct, frozen=True, kw_only=True):
+    """A spool, and the daemons that work on it."""
 
     spool: str | None
     at: float
-    pending: "FileCount | None"
+    pending: FileCount | None
     oldest_seconds: float
     paused: str | None
     """Since when, and why; None while it is not."""
     not_taken: list[str]
     """What lies in the spool and will not be taken, and why."""
     ends: "Leftovers | None"
-    instances: list[Look]
+    instances: list[Status]
 
     @property
     def fine(self) -> bool:
         """A daemon runs, and none of them needs a person."""
-        return bool(self.instances) and all(look.state in FINE for look in self.instances)
+        return bool(self.instances) and all(status.state in FINE for status in self.instances)
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -119,21 +102,21 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(options: argparse.Namespace) -> int:
     """Print or show the report; return the exit code."""
     settings = flags.settings(options)
-    look: Callable[[], Report]
+    survey: Callable[[], Report]
     if options.url is not None:
-        look = partial(_ask, options.url)
+        survey = partial(_ask, options.url)
     elif settings.spool.storage_path is None:
-        look = partial(_ask, _of_this_machine(settings))
+        survey = partial(_ask, _of_this_machine(settings))
     else:
         root = flags.spool(settings)
         from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
 
-        look = Survey(root, settings.spool, load(settings.events.folder).keys())
+        survey = Survey(root, settings.spool, load(settings.events.folder).keys())
     from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
 
     if options.watch:
-        return status_view.watch(look, options.interval)
-    report = look()
+        return status_view.watch(survey, options.interval)
+    report = survey()
     if options.json:
         print(json.dumps(msgspec.to_builtins(report), indent=2))
     else:
@@ -142,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> float:
-    """Return a time between two looks: no busy loop, and no longer than a clock can count."""
+    """Return a time between two refreshes: no busy loop, and no longer than a clock can count."""
     seconds = flags.rate(text)
     if not _SHORTEST <= seconds <= _LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is not from {_SHORTEST:g} to {_LONGEST:g} seconds")
@@ -178,42 +161,35 @@ def _of_this_machine(settings: "Settings") -> str:
 
 
 def _ask(url: str) -> Report:
-    """Return what one daemon says, without a look into any folder."""
+    """Return what one daemon says, without reading any folder."""
     answer = fetch(url)
-    status = answer if isinstance(answer, Status) else None
-    state, why = judge(answer) if isinstance(answer, Status) else ("silent", answer)
-    one = Look(
-        name=url if status is None or status.instance is None else status.instance,
-        state=state,
-        why=why,
-        pid=None if status is None else status.pid,
-        host=None if status is None else status.host,
-        url=url,
-        claimed=None,
-        quiet_seconds=None,
-        status=status,
-    )
+    now = time.time()
+    if isinstance(answer, Status):
+        status = replace(answer, url=url)
+    else:
+        status = Status(
+            instance=None, state="silent", why=answer, pid=None, host=None, spool=None, at_ms=round(now * 1000), url=url
+        )
     return Report(
-        spool=None if status is None else status.spool,
-        at=time.time(),
+        spool=status.spool,
+        at=now,
         pending=None,
         oldest_seconds=0.0,
-        paused=None if status is None else status.paused,
+        paused=status.paused,
         not_taken=[],
         ends=None,
-        instances=[one],
+        instances=[status],
     )
 
 
 class Survey:
-    """Looks into a spool, and asks those that work on it.
+    """Scans a spool, and asks the daemons that work on it.
 
-    What lies in the folders may be much: asked again and again, it is looked at now and then only, as seldom as it
-    takes long. The daemons are asked each time.
+    The daemons are asked each time. A scan may take long, so it is repeated the less often the longer it takes.
     """
 
     def __init__(self, root: Path, spool: "SpoolSettings", types: Collection[str]) -> None:
-        """Look into the spool `root` with these settings, with an eye on the files of these types."""
+        """Survey the spool `root` with these settings; files of these types count as pending."""
         self._root = root
         self._types = types
         self._spool = spool
@@ -221,7 +197,7 @@ class Survey:
         self._due = 0.0
 
     def __call__(self) -> Report:
-        """Look."""
+        """Return the report."""
         from spoolhouse.spool import inspect, pause_flag  # noqa: PLC0415  # --help needs none of it
 
         began = time.monotonic()
@@ -230,15 +206,18 @@ class Survey:
             ended = time.monotonic()
             self._due = ended + max(_FOLDERS_EVERY, _FOLDERS_SHARE * (ended - began))
         now = time.time()
-        looks = [_look(instance) for instance in inspect.instances(self._root, now)]
-        return replace(self._last, at=now, paused=pause_flag.paused(self._root), instances=looks)
+        instances = [
+            replace(_asked(instance), instance=printable(instance.instance or ""))
+            for instance in inspect.instances(self._root, now)
+        ]
+        return replace(self._last, at=now, paused=pause_flag.paused(self._root), instances=instances)
 
     def _folders(self) -> Report:
         from spoolhouse.pipeline.scan import Ignored, beside, scan  # noqa: PLC0415  # --help needs none of it
         from spoolhouse.spool import inspect  # noqa: PLC0415  # --help needs none of it
 
         now = time.time()
-        pending, oldest, strange = inspect.FileCount(), now, dict[str, None]()
+        pending, oldest, strange = FileCount(), now, dict[str, None]()
         if (other := beside(self._root, self._spool.base_path, self._types)) is not None:
             strange[printable(f"{other.path}: {other.reason}; {other.hint}")] = None
         for item in scan(self._root, self._types, self._spool.project_id):
@@ -261,45 +240,20 @@ class Survey:
         )
 
 
-def _look(instance: "InstanceView") -> Look:
-    state, why, status = _found(instance)
-    return Look(
-        name=printable(instance.name),
-        state=state,
-        why=why,
-        pid=instance.pid,
-        host=instance.host,
-        url=instance.url,
-        claimed=instance.claimed,
-        quiet_seconds=round(instance.quiet_seconds, 1),
-        status=status,
-    )
-
-
-def _found(instance: "InstanceView") -> tuple[str, str | None, Status | None]:
-    """Say how an instance does, why, and what it said itself."""
+def _asked(instance: Status) -> Status:
+    """Return what an instance says itself, if its folder shows that it runs and it answers."""
+    if instance.state != "running":
+        return instance
     process = "its process" if instance.pid is None else f"process {instance.pid}"
-    if not instance.alive:
-        return *_gone(instance), None
-    if instance.stopped:
-        return "stopped", f"{process} is frozen by a signal and keeps its lock: kill -CONT it, or kill it", None
     if instance.host not in {None, socket.gethostname()} and (instance.url is None or _is_local(instance.url)):
-        return "elsewhere", f"it works, on {instance.host}: ask there how it does", None
+        return replace(instance, state="elsewhere", why=f"it works, on {instance.host}: ask there")
     if instance.url is None:
-        return "running", "it serves no HTTP (http.listen), so nothing more is known", None
+        return replace(instance, why="it serves no HTTP (http.listen), so nothing more is known")
     answer = fetch(instance.url)
-    if isinstance(answer, Status) and answer.instance == instance.name:
-        return *judge(answer), answer
+    if isinstance(answer, Status) and answer.instance == instance.instance:
+        return replace(answer, url=instance.url, claimed=instance.claimed, quiet_seconds=instance.quiet_seconds)
     why = "another instance answers" if isinstance(answer, Status) else f"does not answer: {answer}"
-    return "silent", f"{process} holds its lock; at {instance.url} {why}", None
-
-
-def _gone(instance: "InstanceView") -> tuple[str, str]:
-    if instance.alive is None:
-        return "unknown", "its lock may not be looked at: ask as the daemon's user, or with --url"
-    if instance.claimed.files and not instance.journal:
-        return "gone", "files are claimed and there is no journal: nobody touches them; move them back by hand"
-    return "gone", "its process has ended; the next daemon that starts takes its work over"
+    return replace(instance, state="silent", why=f"{process} holds its lock; at {instance.url} {why}")
 
 
 def _is_local(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a person sees of a report: a table, or with --watch the same, live, with rates and what happened last."""
+"""A report as a table; with --watch the same, live, with rates and the last files and rejected lines."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,10 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from spoolhouse.cli.status import FINE, Look, Report
+from spoolhouse.cli.status import FINE, Report
 from spoolhouse.monitoring.logs import shown
-from spoolhouse.monitoring.status_model import RatePoint, Status, Trouble, TypeStatus
-from spoolhouse.spool.inspect import FileCount
+from spoolhouse.monitoring.status_model import Backlog, FileCount, RatePoint, Status, Trouble, TypeStatus
 
 Recent = tuple[int, int]
 """How many of the last files, and of the last rejected lines, are shown."""
@@ -44,23 +43,23 @@ def show(report: Report) -> None:
     console.print(picture(report, width=console.width))
 
 
-def watch(look: Callable[[], Report], interval: float) -> int:
-    """Show what `look` finds every `interval` seconds, until Ctrl-C; return the exit code."""
+def watch(survey: Callable[[], Report], interval: float) -> int:
+    """Show the report of `survey` every `interval` seconds, until Ctrl-C; return the exit code."""
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        report = look()
+        report = survey()
         try:
             while True:
                 live.update(_filling(console, report), refresh=True)
                 time.sleep(interval)
-                report = look()
+                report = survey()
         except KeyboardInterrupt:
             return 0 if report.fine else 1
 
 
 def _filling(console: Console, report: Report) -> RenderableType:
     """Return the most that a terminal has room for: less of the past first, then fewer types."""
-    types = max((len(look.status.types) for look in report.instances if look.status is not None), default=0)
+    types = max((len(status.types) for status in report.instances), default=0)
     sizes: list[tuple[Recent, int]] = [(recent, types) for recent in _RECENT]
     sizes += [(_RECENT[-1], count) for count in range(types - 1, 0, -1)]
     for recent, count in sizes:
@@ -81,9 +80,9 @@ def picture(
     parts.extend(_folder(report))
     if not report.instances:
         parts.append(_line("No daemon works on it: start `spoolhouse ingest`.", style="yellow"))
-    for look in report.instances:
+    for status in report.instances:
         parts.append(Text())
-        parts.extend(_instance(look, recent, width, types))
+        parts.extend(_instance(status, recent, width, types))
     if recent is not None:
         when = datetime.fromtimestamp(report.at, UTC).strftime("%H:%M:%S UTC")
         parts += [Text(), _line(f"{when}, Ctrl-C ends it", style="dim")]
@@ -109,38 +108,48 @@ def _folder(report: Report) -> Iterable[RenderableType]:
         yield _line(f"  not taken: {len(report.not_taken) - _NOT_TAKEN_SHOWN:,} more", style="yellow")
 
 
-def _instance(look: Look, recent: Recent | None, width: int, types: int | None) -> Iterable[RenderableType]:
-    heading = _line(look.name, style="bold")
+def _instance(status: Status, recent: Recent | None, width: int, types: int | None) -> Iterable[RenderableType]:
+    heading = _line(status.instance or status.url or "a daemon", style="bold")
     heading.append("  ")
-    heading.append(look.state, style=_COLOURS.get(look.state, "red"))
+    heading.append(status.state, style=_COLOURS.get(status.state, "red"))
     yield heading
-    if look.why:
-        yield Padding(_line(look.why, style="" if look.state in FINE else "yellow"), (0, 0, 0, 2), expand=False)
+    if status.why:
+        style = "" if status.state in FINE else "yellow"
+        yield Padding(_line(status.why, style=style), (0, 0, 0, 2), expand=False)
     table = _grid()
-    if look.status is not None:
-        _add_status(table, look.status)
-    elif look.claimed is not None:
-        table.add_row("claimed", _pile(look.claimed))
-    if look.quiet_seconds is not None and look.status is None:
-        table.add_row("last sign", f"{_span(look.quiet_seconds)} ago, in its journal")
-    if look.url and look.state != "gone":
-        table.add_row("at", _line(look.url))
+    _add_status(table, status)
+    if status.backlog is None:
+        if status.claimed is not None:
+            table.add_row("claimed", _pile(status.claimed))
+        if status.quiet_seconds is not None:
+            table.add_row("last sign", f"{_span(status.quiet_seconds)} ago, in its journal")
+    if status.url and status.state != "gone":
+        table.add_row("at", _line(status.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
-    if look.status is not None and recent is not None:
-        yield from _moving(look.status, recent, width)
-    if look.status is not None and types != 0:
-        yield Padding(_types(look.status, types), (0 if recent is None else 1, 0, 0, 2), expand=False)
+    if recent is not None:
+        yield from _moving(status, recent, width)
+    if status.types and types != 0:
+        yield Padding(_types(status, types), (0 if recent is None else 1, 0, 0, 2), expand=False)
 
 
 def _add_status(table: Table, status: Status) -> None:
-    backlog, rates = status.backlog, status.rates
-    up = _span((status.at_ms - status.started_ms) / 1000)
-    table.add_row("version", _line(f"{status.version}, up {up}, process {status.pid}"))
-    table.add_row(
-        "rate",
-        f"{rates.rows:,.0f} rows/s, {decimal(round(rates.bytes))}/s, {rates.files:,.1f} files/s"
-        f" over {rates.window:.0f} s",
-    )
+    """Add a row for each thing that is known."""
+    if status.version is not None and status.started_ms is not None:
+        up = _span((status.at_ms - status.started_ms) / 1000)
+        table.add_row("version", _line(f"{status.version}, up {up}, process {status.pid}"))
+    if (rates := status.rates) is not None:
+        table.add_row(
+            "rate",
+            f"{rates.rows:,.0f} rows/s, {decimal(round(rates.bytes))}/s, {rates.files:,.1f} files/s"
+            f" over {rates.window:.0f} s",
+        )
+    if status.backlog is not None:
+        _add_backlog(table, status, status.backlog)
+    if status.loop_lag is not None:
+        table.add_row("loop lag", f"{status.loop_lag * 1000:,.0f} ms at the longest")
+
+
+def _add_backlog(table: Table, status: Status, backlog: Backlog) -> None:
     oldest = f", the oldest {_span(backlog.oldest_seconds)} ago" if backlog.pending_files else ""
     size = decimal(backlog.pending_bytes)
     table.add_row("backlog", f"{_counted(backlog.pending_files, 'file')} pending ({size}){oldest}")
@@ -159,10 +168,9 @@ def _add_status(table: Table, status: Status) -> None:
         why = f" ({backlog.unmovable_reason})" if backlog.unmovable_reason else ""
         table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}{why}: see file_not_moved in the log")
     if backlog.held_instances:
-        table.add_row("held homes", f"{backlog.held_instances}: see journal_held in the log")
+        table.add_row("held instances", f"{backlog.held_instances}: see journal_held in the log")
     if backlog.ledger_entries:
         table.add_row("ledger", f"{backlog.ledger_entries:,} entries to be written")
-    table.add_row("loop lag", f"{status.loop_lag * 1000:,.0f} ms at the longest")
 
 
 def _types(status: Status, most: int | None) -> Table:
@@ -171,8 +179,9 @@ def _types(status: Status, most: int | None) -> Table:
     for name in ("landed", "rejected", "files"):
         table.add_column(name, justify="right")
     table.add_column("")
-    # What all types wait for is said above, once.
-    reasons = [reason for reason in status.readiness.reasons if len(reason.types) < len(status.types)]
+    # What all types wait for is shown above, once.
+    known = [] if status.readiness is None else status.readiness.reasons
+    reasons = [reason for reason in known if len(reason.types) < len(status.types)]
     left_out = 0
     # Those that wait come first where not all are shown, then those with the most lines.
     kinds = sorted(status.types, key=lambda kind: (not _waits(kind, reasons), -kind.landed - kind.rejected))

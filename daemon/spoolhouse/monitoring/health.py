@@ -286,6 +286,8 @@ class Health:
             return self.outage() or f"ClickHouse: {error.message}"
         if scope in self.lagging:
             return f"{scope} is behind: its entries are journalled until it takes them: {error.message}"
+        if isinstance(error, DiskError):
+            return f"The disk: {error.message}"
         return f"{scope}{' is held' if self.is_held(scope) else ''}: {error.message}"
 
     def _update(self) -> None:

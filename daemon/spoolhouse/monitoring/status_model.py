@@ -1,7 +1,8 @@
-"""What a daemon says of itself: the JSON of `/status`, which `spoolhouse status` and the status page read.
+"""One struct for a daemon's status: `/status`, the status page, `spoolhouse status` and systemd's STATUS= render it.
 
-Fields may be added; one that is there keeps its name and its meaning. Times of the day are ms since 1970, spans of
-time are seconds. Nothing in it is a secret, and nothing in it is the content of an event.
+The daemon builds it (`service/status_reporter.py`); of one that does not answer, `spool/inspect.py` fills in what its
+folder shows. Fields may be added; one that is there keeps its name and its meaning. Times of the day are ms since 1970,
+spans of time are seconds. Nothing in it is a secret, and nothing in it is the content of an event.
 """
 
 from msgspec import Struct, field
@@ -43,15 +44,15 @@ class Trouble(Struct, frozen=True, kw_only=True):
     types: list[str]
     """The event types that wait for it; none for the ledger, which is written later."""
     held: bool
-    """Only a person can mend it; else it is tried again until it passes."""
+    """It waits for a person; else it is tried again until it succeeds."""
     error: str
     code: int | None
     """ClickHouse's own."""
     hint: str | None
     seconds: float
     """For how long now."""
-    summary: str = ""
-    """All of it that matters, as a sentence; empty from a daemon of an earlier version."""
+    summary: str
+    """All of it that matters, as a sentence."""
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
@@ -69,11 +70,22 @@ class Liveness(Struct, frozen=True, kw_only=True):
 
     alive: bool
     stuck: dict[str, float]
-    """Stages that work and do not get on, and for how many seconds."""
+    """Stages that work and make no progress, and for how many seconds."""
+
+
+class FileCount(Struct, frozen=True, kw_only=True):
+    """Files that lie somewhere."""
+
+    files: int = 0
+    bytes: int = 0
+
+    def plus(self, size: int) -> "FileCount":
+        """Return it with one more file."""
+        return FileCount(files=self.files + 1, bytes=self.bytes + size)
 
 
 class Backlog(Struct, frozen=True, kw_only=True):
-    """What waits."""
+    """Files that are not settled yet."""
 
     pending_files: int
     """In the spool, by the last scan."""
@@ -124,38 +136,71 @@ class RatePoint(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """One daemon, at one moment."""
+    """One daemon at one moment: as it says itself, or as its folder shows it; then what is unknown is None or empty."""
 
-    version: str
     instance: str | None
-    """None until ClickHouse has answered."""
-    pid: int
-    host: str
-    spool: str
+    """None from the start until the spool can be used."""
+    state: str
+    """running, starting, stopping, paused, waiting, held or stuck; from the folder alone also elsewhere, stopped,
+    silent, gone or unknown."""
+    why: str | None
+    """Why, and what to do, unless the state says all."""
+    pid: int | None
+    host: str | None
+    spool: str | None
     at_ms: int
-    started_ms: int
-    readiness: Readiness
-    liveness: Liveness
-    backlog: Backlog
-    rates: Rates
-    loop_lag: float
+    url: str | None = None
+    """Where it was asked, or says that it listens."""
+    claimed: FileCount | None = None
+    """Files in its folder that are claimed."""
+    quiet_seconds: float | None = None
+    """Since its journal was last written."""
+    version: str | None = None
+    started_ms: int | None = None
+    readiness: Readiness | None = None
+    liveness: Liveness | None = None
+    backlog: Backlog | None = None
+    rates: Rates | None = None
+    loop_lag: float | None = None
     """Seconds; the longest that the event loop was ever late."""
-    paused: str | None
+    grace: float | None = None
+    """Seconds that a stop may take."""
+    paused: str | None = None
     """Since when, and why; None while new files are claimed."""
-    last_landed_ms: int | None
-    bytes: int
-    files: dict[str, int]
+    last_landed_ms: int | None = None
+    bytes: int = 0
+    files: dict[str, int] = field(default_factory=dict)
     """Settled files by outcome: processed, deleted, failed."""
-    types: list[TypeStatus]
-    rejects: dict[str, int]
+    types: list[TypeStatus] = field(default_factory=list)
+    rejects: dict[str, int] = field(default_factory=dict)
     """By reason."""
-    retries: dict[str, int]
+    retries: dict[str, int] = field(default_factory=dict)
     """By ClickHouse's code, `none` where there was no answer."""
-    adoptions: int
-    recent_files: list[RecentFile]
+    adoptions: int = 0
+    recent_files: list[RecentFile] = field(default_factory=list)
     """The newest first."""
-    recent_rejects: list[RecentReject]
-    history: list[RatePoint]
+    recent_rejects: list[RecentReject] = field(default_factory=list)
+    history: list[RatePoint] = field(default_factory=list)
     """The oldest first, evenly spaced."""
     servers: dict[str, bool] = field(default_factory=dict)
     """Whether each host of `clickhouse.url` could take rows when it was last asked; empty where one is named."""
+
+
+def judge(readiness: Readiness, liveness: Liveness, paused: str | None) -> tuple[str, str | None]:
+    """Return a daemon's state, and why."""
+    if not liveness.alive:
+        stages = ", ".join(f"{stage} for {seconds:.0f} s" for stage, seconds in liveness.stuck.items())
+        return "stuck", f"stages make no progress: {stages}; a restart is safe"
+    if readiness.reasons:
+        held = [reason for reason in readiness.reasons if reason.held]
+        return "held" if held else "waiting", describe((held or readiness.reasons)[0])
+    return readiness.state, paused and f"{paused}; spoolhouse resume"
+
+
+def describe(trouble: Trouble) -> str:
+    """Return a trouble as a sentence, with its hint."""
+    text = trouble.summary or f"{trouble.scope}: {trouble.error}"
+    error = "" if trouble.error in text else f" ({trouble.error})"
+    code = "" if trouble.code is None else f" (ClickHouse code {trouble.code})"
+    hint = f"; {trouble.hint}" if trouble.hint else ""
+    return f"{text}{error}{code}{hint}"

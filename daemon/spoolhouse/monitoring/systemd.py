@@ -1,7 +1,7 @@
-"""What a service manager wants to hear (sd_notify): a few words in a datagram to the socket that it names.
+"""Notifications to a service manager (sd_notify): a few words in a datagram to the socket that it names.
 
 `READY=1`, `STOPPING=1`, `RELOADING=1`, `STATUS=` for a person, `WATCHDOG=1` as a sign of life. Without a socket to
-tell it to, all of it does nothing. The protocol is two lines of code, so no library is taken for it.
+send them to, all of it does nothing. The protocol is two lines of code, so no library is taken for it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from spoolhouse.monitoring.logs import shown
 log = structlog.get_logger(__name__)
 
 _PERIOD = 2.0
-"""Seconds between two looks at what there is to tell."""
+"""Seconds between two notifications at the most."""
 _EXTRA = 10.0
 """Seconds beyond the grace that a stop may take: to close what is open, and to be late."""
 _MICRO = 1_000_000
@@ -28,7 +28,7 @@ class Notifier:
     """The way to the service manager that started this process, where there is one."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        """Take from the environment where to tell, and whether somebody waits for signs of life."""
+        """Take the socket from the environment, and how often the manager wants a sign of life."""
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._unsent: dict[str, str] = {}
         self._status = ""
@@ -38,7 +38,7 @@ class Notifier:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether a service manager has named a socket."""
         return self._address is not None
 
     @property
@@ -47,30 +47,30 @@ class Notifier:
         return _PERIOD if self.watchdog is None else min(_PERIOD, self.watchdog / 3)
 
     def ready(self, status: str) -> None:
-        """Say that the start, or a reload, is over."""
-        self._tell(READY="1", STATUS=self._new(status))
+        """Report that the start, or a reload, is over."""
+        self._send(READY="1", STATUS=self._new(status))
 
     def reloading(self) -> None:
-        """Say that the settings are being read again; `ready` ends it."""
-        self._tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+        """Report that the settings are being read again; `ready` ends it."""
+        self._send(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
 
     def stopping(self, grace: float, status: str) -> None:
-        """Say that a stop has begun, which may take `grace` seconds, whatever the unit allows by itself."""
-        self._tell(STOPPING="1", EXTEND_TIMEOUT_USEC=str(round((grace + _EXTRA) * _MICRO)), STATUS=self._new(status))
+        """Report that a stop has begun, which may take `grace` seconds, whatever the unit allows by itself."""
+        self._send(STOPPING="1", EXTEND_TIMEOUT_USEC=str(round((grace + _EXTRA) * _MICRO)), STATUS=self._new(status))
 
     def alive(self, status: str, *, stuck: bool) -> None:
-        """Say how things are, if that is news; and give a sign of life, unless something is stuck."""
+        """Send the status if it has changed, and a sign of life unless something is stuck."""
         fields = {} if self.watchdog is None or stuck else {"WATCHDOG": "1"}
         if status != self._status:
             fields["STATUS"] = self._new(status)
-        self._tell(**fields)
+        self._send(**fields)
 
     def _new(self, status: str) -> str:
         self._status = status
         # A line end would begin another field.
         return shown(status)
 
-    def _tell(self, **fields: str) -> None:
+    def _send(self, **fields: str) -> None:
         """Send the fields, and what could not be sent before; never waits, so that it can be called from the loop."""
         self._unsent.update(fields)
         if self._address is None or not self._unsent:
@@ -91,16 +91,17 @@ class Notifier:
         self._unsent.clear()
 
 
-async def keep_telling(notifier: Notifier, heartbeat: Heartbeat, status: Callable[[], str]) -> None:
-    """Tell how things are, for ever; a stage that is stuck silences the signs of life."""
+async def keep_notifying(notifier: Notifier, heartbeat: Heartbeat, status: Callable[[], str]) -> None:
+    """Report the status until cancelled; a stage that is stuck ends the signs of life."""
     known: set[str] = set()
     while True:
         stuck = heartbeat.stuck()
         for stage in stuck.keys() - known:
-            hint = "what it works on, a disk or the network, answers no more; a restart is safe"
+            hint = "the disk or the network that it uses does not answer; a restart is safe"
             log.error("stage_stuck", stage=stage, seconds=round(stuck[stage]), hint=hint)
         known = set(stuck)
-        notifier.alive(status(), stuck=bool(stuck))
+        if notifier.wanted:
+            notifier.alive(status(), stuck=bool(stuck))
         await asyncio.sleep(notifier.period)
 
 

@@ -16,8 +16,10 @@ from spoolhouse.errors import JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.channel import Sender
+from spoolhouse.pipeline.clock import now_ms
 from spoolhouse.pipeline.disk_retry import to_its_end
 from spoolhouse.pipeline.messages import Complete, News
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import descriptor_limit, instance_dirs, recovery
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.file_locations import fact
@@ -48,9 +50,8 @@ class Adopter:
     append_watch: AppendWatch
     types: Collection[str]
     """The event types that are declared."""
-    interval: float
-    append_watch_ms: int
-    now_ms: Callable[[], int]
+    options: Current[Options]
+    now_ms: Callable[[], int] = now_ms
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after an adoption: its journal may hold ledger entries to be written."""
     held: set[str] = field(default_factory=set)
@@ -62,17 +63,16 @@ class Adopter:
     _told: set[tuple[str, Place]] = field(default_factory=set)
     """Of which of them it was said."""
 
-    async def run(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event, *, once: bool) -> None:
-        """Adopt now, and unless `once` every `interval` seconds until `stop`."""
+    async def run(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
+        """Adopt now and at each interval, until `stop`."""
         async with shipments, news:
             while not stop.is_set():
                 is_complete = await self.look(shipments, news, stop)
                 self.scanned = self.scanned or is_complete
                 reach("adopt.looked")
-                if once and is_complete:
-                    return
+                interval = self.options.value.adopt_interval
                 with contextlib.suppress(TimeoutError), heartbeat.idle():
-                    async with asyncio.timeout(self.interval if is_complete else min(_SOON, self.interval)):
+                    async with asyncio.timeout(interval if is_complete else min(_SOON, interval)):
                         await stop.wait()
 
     async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
@@ -153,7 +153,7 @@ class Adopter:
             actions = recovery.plan(instance.listing(), facts, instance.unacknowledged)
             now = self.now_ms()
             if actions.moved:
-                until = now + self.append_watch_ms
+                until = now + self.options.value.append_watch_ms
                 instance.journal.moved(dict.fromkeys(actions.moved, until))
                 reach("adopt.moved")
                 for number in actions.moved:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import structlog
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.pipeline.channel import Sender
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.pipeline.round_robin import RoundRobin
 from spoolhouse.pipeline.scan import MOST_READY, Ignored, Seen, StabilityFilter, Stock, scan
 from spoolhouse.spool.layout import Place
@@ -29,16 +30,6 @@ _SCAN_SHARE = 20
 long as the scan took. Who comes meanwhile gets a turn then, whatever the backlog of the others."""
 _SCAN_PAUSE = 0.05
 """Seconds between two scans at the least: under a stream of events, one look serves many of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanOptions:
-    """What a scan goes by."""
-
-    project_id: str | None
-    """Take only this project's files; None is all."""
-    quiet: float
-    poll_interval: float
 
 
 @dataclass(slots=True)
@@ -67,25 +58,20 @@ async def arrivals(  # the stage's whole surroundings, each used once
     *,
     spool: Path,
     types: Collection[str],
-    look: Callable[[], ScanOptions],
+    options: Current[Options],
     in_flight: InFlightFiles,
     wake: asyncio.Event,
     stop: asyncio.Event,
-    finished: Callable[[], bool] | None,
     progress: Progress,
 ) -> None:
-    """Pass on complete files until `stop`; with `finished`, until nothing can be taken any more and it agrees.
-
-    `look` is asked before each scan.
-    Whoever sets `stop` sets `wake` too.
-    """
-    quietness = StabilityFilter(look().quiet)
+    """Pass on complete files until `stop`. Whoever sets `stop` sets `wake` too."""
+    quietness = StabilityFilter(options.value.scan.quiet)
     turns = RoundRobin[Seen](lambda file: file.group)
     reported: Counter[str] = Counter()
     async with out:
         while not stop.is_set():
             wake.clear()
-            by = look()
+            by = options.value.scan
             began = time.monotonic()
             quietness.quiet = by.quiet
             in_flight.refused = {place: at for place, at in in_flight.refused.items() if began - at < by.poll_interval}
@@ -105,11 +91,9 @@ async def arrivals(  # the stage's whole surroundings, each used once
                     break
             if is_old or (stock.more and len(in_flight.refused) < MOST_READY):
                 continue
-            if finished is not None and not stock.unrefused and finished():
-                return
             due = quietness.due()
             seconds = by.poll_interval if due is None else max(0.0, due - time.monotonic())
-            await _pause(wake, seconds if finished is None else min(seconds, _SCAN_PAUSE))
+            await _pause(wake, seconds)
 
 
 def _take_stock(
@@ -120,10 +104,8 @@ def _take_stock(
 
     def fresh() -> Iterator[Seen]:
         for file in stock.counted(scan(spool, types, project_id)):
-            if file.place not in refused:
-                stock.unrefused += 1
-                if file.place not in in_flight.under_way:
-                    yield file
+            if file.place not in refused and file.place not in in_flight.under_way:
+                yield file
 
     stock.keep(quietness.settled(fresh(), clock=time.monotonic, wall=time.time()))
     return stock

@@ -11,17 +11,10 @@ from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.pipeline.messages import Batch
+from spoolhouse.pipeline.options import RejectLimits
 from spoolhouse.retry import Retries
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.row_ranges import RowRange, SplitRange, cover, overlap
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectLimits:
-    """How many refused rows are an accident: `min_rows` of a batch, or `max_ratio` of what is known of it."""
-
-    max_ratio: float
-    min_rows: int
 
 
 @dataclass(frozen=True, slots=True)

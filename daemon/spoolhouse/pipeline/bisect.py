@@ -8,7 +8,7 @@ row by then.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -16,10 +16,11 @@ import structlog
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
 from spoolhouse.failpoints import reach
-from spoolhouse.monitoring import recent_activity
-from spoolhouse.pipeline.batch_delivery import BatchDelivery, RejectLimits, Split
+from spoolhouse.monitoring.recent_activity import RecentActivity
+from spoolhouse.pipeline.batch_delivery import BatchDelivery, Split
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Batch
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.reject_file import RejectFile, Source
@@ -36,9 +37,9 @@ class RowBisector:
     """Cuts batches up, and rejects refused rows."""
 
     instances: Mapping[str, Instance]
-    reject_limits: RejectLimits
-    """May be changed at any time."""
+    options: Current[Options]
     disk: DiskRetry
+    recent: RecentActivity = field(default_factory=RecentActivity)
 
     async def cuts(self, batch: Batch) -> tuple[SplitRange, ...]:
         """Return how an earlier attempt has cut a batch up; nothing if it has not."""
@@ -50,7 +51,7 @@ class RowBisector:
 
         Raises `OperatorError` if too much of what is known of the batch is refused: then nothing of it is rejected.
         """
-        batch, state, limits = delivery.batch, await delivery.split(), self.reject_limits
+        batch, state, limits = delivery.batch, await delivery.split(), self.options.value.reject_limits
         if state.stopped == limits:
             raise self._fault(delivery, error)
         part = state.pending[0]
@@ -129,7 +130,7 @@ class RowBisector:
                     source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
                     file.least = self.disk.least
                     left_out[segment.file] += await keep(partial(file.add, source, lines_before, [reject]))
-                    recent_activity.rejected(str(place), lines_before, [reject])
+                    self.recent.rejected(str(place), lines_before, [reject])
                     counts[segment.file] += 1
             if counts.total() != len(refusals):
                 raise OperatorError(

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -22,14 +21,16 @@ from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver, Sender
+from spoolhouse.pipeline.clock import now_ms
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end
 from spoolhouse.pipeline.messages import Complete, News
+from spoolhouse.pipeline.options import Current, Options, ShipmentOptions
 from spoolhouse.spool import fs
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
 from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Encoding, Place
-from spoolhouse.spool.shipment import Limits, Pack, Packer, Segment, Shipment, Span, equal_cuts
+from spoolhouse.spool.shipment import Pack, Packer, Segment, Shipment, Span, equal_cuts
 
 log = structlog.get_logger(__name__)
 
@@ -41,18 +42,6 @@ _TICK = 0.25
 """Seconds between two looks at what time alone makes due."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShipmentOptions:
-    """What each new shipment is made under."""
-
-    limits: Limits
-    fingerprint: str
-    max_bytes: int
-    torn_after: float
-    append_watch_ms: int
-    now_ms: Callable[[], int]
-
-
 class Claimer:
     """The claim stage of one instance. `writable` is set while ClickHouse takes rows."""
 
@@ -60,8 +49,7 @@ class Claimer:
         self,
         *,
         instance: Instance,
-        options: ShipmentOptions,
-        packer: Packer,
+        options: Current[Options],
         append_watch: AppendWatch,
         in_flight: InFlightFiles,
         out: Sender[Shipment],
@@ -71,17 +59,17 @@ class Claimer:
         is_held: Callable[[str], bool],
         stop: asyncio.Event,
         disk: DiskRetry,
+        now_ms: Callable[[], int] = now_ms,
     ) -> None:
-        """Claim for `home`, whose journal gets every shipment before `out` does; `news` goes to settle.
+        """Claim for `instance`, whose journal gets every shipment before `out` does; `news` goes to settle.
 
         While `gate` is not set nothing new is claimed; what is claimed goes on.
-
-        `terms` and `packer.packing` may be changed at any time: they are those of the next shipment.
-        `is_held` tells of an event type whether its table takes no rows until a person mends it.
+        `is_held` tells of an event type whether its table takes no rows.
         """
         self._instance = instance
-        self.options = options
-        self.packer = packer
+        self._options = options
+        self.packer = Packer(options.value.shipments.packing)
+        self._now_ms = now_ms
         self._append_watch = append_watch
         self._in_flight = in_flight
         self._out = out
@@ -99,6 +87,7 @@ class Claimer:
         arrived: list[Place] = []
         async with self._out, self._news:
             while True:
+                self.packer.packing = self._options.value.shipments.packing
                 try:
                     arrived = arrived or await places.receive_many(_CLAIM_AT_ONCE, self._wait())
                 except StopAsyncIteration:
@@ -146,7 +135,7 @@ class Claimer:
         refusals: list[tuple[Place, OSError]] = []
         for place, result in results:
             if isinstance(result, Claim):
-                claims.append((self._instance.add(result, self.options.now_ms()).number, result))
+                claims.append((self._instance.add(result, self._now_ms()).number, result))
             elif isinstance(result, FileNotFoundError):
                 log.info("file_vanished", path=str(place))
             elif not isinstance(result, FileExistsError):
@@ -154,8 +143,9 @@ class Claimer:
         self._note_refusals(refusals)
         reach("claim.taken")
         self._in_flight.under_way.difference_update(arrived)
+        options = self._options.value.shipments
         spans = await asyncio.to_thread(
-            lambda: [_spans(self._instance, number, 0, claim.size, self.options) for number, claim in claims]
+            lambda: [_spans(self._instance, number, 0, claim.size, options) for number, claim in claims]
         )
         packs: list[Pack] = []
         if empty := [self._instance.files[number] for number, claim in claims if not claim.size]:
@@ -203,14 +193,15 @@ class Claimer:
             await self._out.send(shipment)
 
     def _shipment(self, instance: Instance, pack: Pack) -> Shipment:
+        options = self._options.value
         return Shipment(
             id=str(uuid.uuid4()),
             instance=instance.id,
             type=pack.type,
             segments=tuple(Segment(file=span.file, start=span.start, end=span.end) for span in pack.spans),
-            clock_ms=self.options.now_ms(),
-            fingerprint=self.options.fingerprint,
-            limits=self.options.limits,
+            clock_ms=self._now_ms(),
+            fingerprint=options.fingerprint,
+            limits=options.shipments.limits,
         )
 
     async def _follow_tails(self) -> None:
@@ -220,17 +211,17 @@ class Claimer:
             file = watched.instance.files.get(watched.file)
             if file is None or watched.instance.unacknowledged.get(watched.file):
                 continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
-            spans, size = await asyncio.to_thread(_appended, watched, self.options)
+            spans, size = await asyncio.to_thread(_appended, watched, self._options.value.shipments)
             reach("claim.tail_looked")
             if spans:
                 # The watch slides: as long as somebody goes on writing, it goes on too.
-                file.watch_until_ms = self.options.now_ms() + self.options.append_watch_ms
+                file.watch_until_ms = self._now_ms() + self._options.value.append_watch_ms
                 await self._ship(watched.instance, list(_packed(self.packer, file.place.type, spans, alone=True)))
             elif size > file.planned_to:
                 self._append_watch.again(watched, soon=size != watched.size)
             elif file.state is not FileState.FINAL:
                 await self._news.send(Complete(instance=watched.instance, file=watched.file))
-            elif self.options.now_ms() < file.watch_until_ms:
+            elif self._now_ms() < file.watch_until_ms:
                 self._append_watch.again(watched, soon=False)
             else:
                 expired.setdefault(watched.instance, []).append(watched.file)
@@ -304,7 +295,7 @@ def _edges(  # a range of a file, and how to cut it
     try:
         if not torn_is_over:
             end = _whole_lines_end(descriptor, start, end, options.limits.max_line)
-        for cut in equal_cuts(start, end, options.max_bytes):
+        for cut in equal_cuts(start, end, options.packing.max_bytes):
             # A line may be longer than several parts: what was looked through once is not looked through again.
             if cut > edges[-1]:
                 edge = fs.line_start_at_or_after(descriptor, cut, end)

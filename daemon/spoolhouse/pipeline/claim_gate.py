@@ -5,7 +5,6 @@ Promises: what is claimed goes on; the gate is looked after every second, and op
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -13,8 +12,9 @@ import structlog
 from spoolhouse.errors import LowDiskError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import fs, pause_flag
-from spoolhouse.spool.disk_space import MinFree, shortage
+from spoolhouse.spool.disk_space import shortage
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +26,11 @@ FREE_SPACE = "free space"
 class ClaimGate:
     """Whether new files may be claimed. `open` is set while they may."""
 
-    def __init__(self, spool: Path, health: Health, least: Callable[[], MinFree]) -> None:
-        """Guard `spool`; `least` is asked at each look what must stay free."""
+    def __init__(self, spool: Path, health: Health, options: Current[Options]) -> None:
+        """Guard `spool`."""
         self._spool = spool
         self._health = health
-        self._least = least
+        self._options = options
         self.open = asyncio.Event()
         self.paused: str | None = None
         """Since when, and why; None while it is not."""
@@ -54,7 +54,8 @@ class ClaimGate:
             log.warning("resumed")
         self.paused = paused
         with contextlib.suppress(OSError):  # who cannot look at the disk will be told so where it is written to
-            self._note(shortage(await asyncio.to_thread(fs.room, self._spool), self._least(), was_short=self._is_short))
+            room, least = await asyncio.to_thread(fs.room, self._spool), self._options.value.disk.min_free
+            self._note(shortage(room, least, was_short=self._is_short))
         if self.paused is None and not self._is_short:
             self.open.set()
         else:

@@ -18,7 +18,8 @@ import structlog
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
 from spoolhouse.failpoints import reach
-from spoolhouse.monitoring import heartbeat, recent_activity
+from spoolhouse.monitoring import heartbeat
+from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Batch, Counted, News
@@ -58,11 +59,14 @@ async def decode(
     reader: ShipmentReader,
     instances: Mapping[str, Instance],
     disk: DiskRetry,
+    recent: RecentActivity,
 ) -> None:
     """Decode shipments until there are no more; one of a pool."""
     async with batches, news:
         async for shipment in shipments:
-            await _Decoding(shipment, batches, reader, instances[shipment.instance], disk).run(news)
+            instance = instances[shipment.instance]
+            decoding = _Decoding(shipment, batches, reader=reader, instance=instance, disk=disk, recent=recent)
+            await decoding.run(news)
 
 
 class _Lineages:
@@ -90,14 +94,22 @@ class _Lineages:
 class _Decoding:
     """One shipment being decoded for the first time in this process."""
 
-    def __init__(
-        self, shipment: Shipment, batches: Sender[Batch], reader: ShipmentReader, instance: Instance, disk: DiskRetry
+    def __init__(  # what `decode` is given, and a shipment
+        self,
+        shipment: Shipment,
+        batches: Sender[Batch],
+        *,
+        reader: ShipmentReader,
+        instance: Instance,
+        disk: DiskRetry,
+        recent: RecentActivity,
     ) -> None:
         self._shipment = shipment
         self._batches = batches
         self._reader = reader
         self._instance = instance
         self._disk = disk
+        self._recent = recent
         self._round = _Round()
         self._count = 0
         self._lineage = _Lineages()
@@ -169,7 +181,7 @@ class _Decoding:
                     stats.lines += 1
                     stats.rejected += 1
                     stats.left_out += 1
-                    recent_activity.too_long(name, line)
+                    self._recent.too_long(name, line)
                 else:
                     most = self._shipment.limits.max_line
                     await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
@@ -181,7 +193,7 @@ class _Decoding:
                 stats.future += decoded.future
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
-                    recent_activity.rejected(name, lines_before, decoded.rejects)
+                    self._recent.rejected(name, lines_before, decoded.rejects)
                     add = partial(self._rejects.add, source, lines_before, decoded.rejects)
                     stats.left_out += await self._keep(name, add)
                 for table, rows in decoded.rows.items():

@@ -17,7 +17,7 @@ from typing import TypeVar
 from spoolhouse.errors import DiskError, ReadError, SpoolhouseError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
-from spoolhouse.retry import RetryPolicy
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool.disk_space import MinFree
 from spoolhouse.spool.fs import LASTING, SHORTAGES
 
@@ -39,7 +39,6 @@ _MENDS = {
     errno.ELOOP: "take away the link that stands in the place of a folder",
 }
 _WHOLE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-_NO_LEAST = MinFree(bytes=0, inodes=0)
 _NO_REFUSAL = (FileNotFoundError, FileExistsError)
 """These answer a question about a name; trying again would not change them."""
 
@@ -79,17 +78,15 @@ async def to_its_end(work: Callable[[], T]) -> T:
 class DiskRetry:
     """What the stages write through."""
 
-    def __init__(
-        self, health: Health, retry_policy: RetryPolicy, least: MinFree = _NO_LEAST, read_wait: float = 300.0
-    ) -> None:
-        """Try again as `persistence` says, and reads of a file that is at fault for `read_wait` seconds.
-
-        Rejected lines leave `least` free. All of these may be changed at any time.
-        """
+    def __init__(self, health: Health, options: Current[Options]) -> None:
+        """Report troubles to `health`."""
         self._health = health
-        self.retry_policy = retry_policy
-        self.least = least
-        self.read_wait = read_wait
+        self._options = options
+
+    @property
+    def least(self) -> MinFree:
+        """What rejected lines leave free."""
+        return self._options.value.disk.min_free
 
     async def persist(
         self, folder: Path, work: Callable[[], T], about: str = "", *, stop: asyncio.Event | None = None
@@ -112,10 +109,10 @@ class DiskRetry:
                 attempts += 1
                 trouble = refusal(folder, error, about)
                 self._health.bad(str(folder), trouble)
-                if self.retry_policy.is_used_up(since) or stop.is_set():
+                if self._options.value.retry.is_used_up(since) or stop.is_set():
                     raise trouble from error
                 with contextlib.suppress(TimeoutError), heartbeat.idle():
-                    async with asyncio.timeout(self.retry_policy.pause(attempts)):
+                    async with asyncio.timeout(self._options.value.retry.pause(attempts)):
                         await stop.wait()
             else:
                 if attempts:
@@ -133,7 +130,7 @@ class DiskRetry:
             try:
                 result = await work()
             except OSError as error:
-                is_over = time.monotonic() - since >= self.read_wait
+                is_over = time.monotonic() - since >= self._options.value.disk.read_error_wait
                 if error.errno not in SHORTAGES | LASTING or (error.errno in LASTING and is_over):
                     if failures:
                         self._health.forget(str(path))
@@ -141,10 +138,10 @@ class DiskRetry:
                 failures += 1
                 trouble = ReadError(f"{path}: {error.strerror or error}", hint=_MENDS.get(error.errno or 0, ""))
                 self._health.bad(str(path), trouble)
-                if error.errno in SHORTAGES and self.retry_policy.is_used_up(since):
+                if error.errno in SHORTAGES and self._options.value.retry.is_used_up(since):
                     raise trouble from error
                 with heartbeat.idle():
-                    await asyncio.sleep(self.retry_policy.pause(failures))
+                    await asyncio.sleep(self._options.value.retry.pause(failures))
             else:
                 if failures:
                     self._health.good(str(path))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from spoolhouse.errors import StoreError
 from spoolhouse.pipeline.batch_delivery import BatchDelivery
-from spoolhouse.retry import Retries, RetryPolicy
+from spoolhouse.pipeline.options import Current, Options
+from spoolhouse.retry import Retries
 
 AWAY = "a server that is away"
 """The group of the batches that may be on it already."""
@@ -28,8 +29,7 @@ class _Group:
 class HeldBatches:
     """Held deliveries, grouped by the table that they wait for, or by `AWAY`. Times: seconds of a monotonic clock."""
 
-    retry_policy: RetryPolicy
-    """May be changed at any time."""
+    options: Current[Options]
     _groups: dict[str, _Group] = field(default_factory=dict)
     _free: deque[BatchDelivery] = field(default_factory=deque)
 
@@ -49,17 +49,16 @@ class HeldBatches:
         name = delivery.table if place is None else place
         group = self._groups.get(name)
         if group is None:
-            group = self._groups[name] = _Group(retries=Retries(retry_policy=self.retry_policy))
-        group.retries.retry_policy = self.retry_policy
+            group = self._groups[name] = _Group(retries=Retries(retry_policy=self.options.value.retry))
+        group.retries.retry_policy = self.options.value.retry
         group.deliveries.append(delivery)
         group.due = now + group.retries.failed(error)
 
-    def pace(self, retry_policy: RetryPolicy, now: float) -> None:
-        """Take another retry policy; deliveries that wait now wait for its cap at most."""
-        self.retry_policy = retry_policy
+    def pace(self, now: float) -> None:
+        """Let deliveries that wait now wait for the cap of the current retry policy at most."""
         for group in self._groups.values():
             if group.due < math.inf:
-                group.due = min(group.due, now + retry_policy.cap)
+                group.due = min(group.due, now + self.options.value.retry.cap)
 
     def join(self, delivery: BatchDelivery) -> None:
         """Hold a delivery whose table is closed."""

@@ -28,8 +28,9 @@ from spoolhouse.pipeline.bisect import RowBisector
 from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.held_batches import AWAY, HeldBatches
 from spoolhouse.pipeline.messages import Acknowledged, Batch, News
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.pipeline.ports import Store
-from spoolhouse.retry import Attempt, Retries, RetryPolicy
+from spoolhouse.retry import Attempt, Retries
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ class Inserter:
         store: Store,
         *,
         health: Health,
-        retry_policy: RetryPolicy,
+        options: Current[Options],
         bisector: RowBisector,
         progress: Progress,
         stop: asyncio.Event,
@@ -58,16 +59,15 @@ class Inserter:
         """After a stop: no server answers, and nothing more is tried."""
         self._store = store
         self._health = health
-        self._retry_policy = retry_policy
+        self._options = options
         self.bisector = bisector
         self._progress = progress
-        self._held_batches = HeldBatches(retry_policy=retry_policy)
+        self._held_batches = HeldBatches(options=options)
         """Shared by the pool."""
 
-    def pace(self, retry_policy: RetryPolicy) -> None:
-        """Take another retry policy, for held batches too."""
-        self._retry_policy = retry_policy
-        self._held_batches.pace(retry_policy, time.monotonic())
+    def pace(self) -> None:
+        """Shorten the waits of held batches to the pauses of options that have just changed."""
+        self._held_batches.pace(time.monotonic())
 
     async def run(self, batches: Receiver[Batch], news: Sender[News]) -> None:
         """Insert batches until there are no more, and none is held that could be waited for."""
@@ -106,7 +106,7 @@ class Inserter:
         delivery = BatchDelivery(
             batch=batch,
             table=self._store.name(batch.table),
-            retries=Retries(retry_policy=self._retry_policy),
+            retries=Retries(retry_policy=self._options.value.retry),
         )
         if batch.shipment.replay:
             delivery.resume(await self.bisector.cuts(batch))
@@ -140,7 +140,7 @@ class Inserter:
                 if attempt.is_left(error):
                     self._is_away = True
                     return None
-                delivery.retries.retry_policy = self._retry_policy
+                delivery.retries.retry_policy = self._options.value.retry
                 pause = delivery.retries.failed(error)
             await attempt.pause(pause, self._health.pause)
 

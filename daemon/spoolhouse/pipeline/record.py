@@ -16,7 +16,8 @@ from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.retry import Retries, RetryPolicy
+from spoolhouse.pipeline.options import Current, Options
+from spoolhouse.retry import Retries
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.lineage import Entry
 
@@ -40,9 +41,7 @@ class LedgerRecorder:
     """Raises `StoreError`."""
     health: Health
     disk: DiskRetry
-    retry_policy: RetryPolicy
-    """May be changed at any time. Its patience counts from the end of the settling."""
-    grace: float
+    options: Current[Options]
     stop: asyncio.Event
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after entries were journalled, or found in the journal of a dead instance."""
@@ -72,21 +71,16 @@ class LedgerRecorder:
             log.warning("ledger_left", entries=self.left, hint="the journal keeps them: the next start writes them")
 
     def end(self) -> None:
-        """Note that no entry will come any more.
-
-        After a stop nobody waits for a ledger that refuses; a run with an end waits as long as its patience lasts.
-        """
+        """Note that no entry will come any more: a ledger that refuses is not waited for."""
         self._no_more.set()
         self.unwritten.set()
-        patience = self.retry_policy.patience
-        if self.stop.is_set() or patience is None:
-            patience = 0.0 if self._is_pausing else min(_LAST, self.grace / 4)
+        patience = 0.0 if self._is_pausing else min(_LAST, self.options.value.grace / 4)
         self._end_at = asyncio.get_running_loop().time() + patience
         if self._deadline is not None:
             self._deadline.reschedule(self._end_at)
 
     async def _write_all(self) -> None:
-        retries = Retries(retry_policy=self.retry_policy)
+        retries = Retries(retry_policy=self.options.value.retry)
         while True:
             instance = next((one for one in list(self.instances.values()) if self._has_entries(one)), None)
             if instance is None:
@@ -104,7 +98,7 @@ class LedgerRecorder:
                 self.health.bad(self.table, error)
                 if self._no_more.is_set() and self.stop.is_set():
                     return
-                retries.retry_policy = replace(self.retry_policy, patience=None)
+                retries.retry_policy = replace(self.options.value.retry, patience=None)
                 await self._pause(retries.failed(error))
 
     def _has_entries(self, instance: Instance) -> bool:

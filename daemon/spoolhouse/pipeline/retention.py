@@ -9,15 +9,15 @@ import asyncio
 import contextlib
 import heapq
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import structlog
 
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.pipeline.disk_retry import to_its_end
+from spoolhouse.pipeline.options import Current, Options, RetentionPolicy
 from spoolhouse.spool import archive, instance_dirs
-from spoolhouse.spool.archive_limits import Archived, Keep, superfluous
+from spoolhouse.spool.archive_limits import Archived, superfluous
 from spoolhouse.spool.instance import Instance
 
 log = structlog.get_logger(__name__)
@@ -28,31 +28,20 @@ _MARGIN = 2.0
 """How many times as long a file is kept at the least as its writer is waited for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionPolicy:
-    """What retention goes by."""
-
-    keep: Keep
-    append_watch: float
-    interval: float
-
-
 class Retention:
     """Deletes what is superfluous, now and then."""
 
-    def __init__(
-        self, own: Instance, instances: Mapping[str, Instance], retention_policy: Callable[[], RetentionPolicy]
-    ) -> None:
-        """Look after the spool of `own`; `homes` are all whose journals are open here. `custom` is asked each time."""
+    def __init__(self, own: Instance, instances: Mapping[str, Instance], options: Current[Options]) -> None:
+        """Look after the spool of `own`; `instances` are all whose journals are open here."""
         self._own = own
         self._instances = instances
-        self._custom = retention_policy
+        self._options = options
         self._told = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every `interval` seconds until `stop`."""
         while not stop.is_set():
-            retention_policy = self._custom()
+            retention_policy = self._options.value.retention
             while not retention_policy.keep.is_all and await self.look(time.time()) and not stop.is_set():
                 pass
             with contextlib.suppress(TimeoutError), heartbeat.idle():
@@ -61,7 +50,7 @@ class Retention:
 
     async def look(self, now: float) -> bool:
         """Delete what is superfluous of the oldest files, and say so; return true if there may be more."""
-        retention_policy = self._custom()
+        retention_policy = self._options.value.retention
         known = {
             str(file.target) for instance in list(self._instances.values()) for file in list(instance.files.values())
         }

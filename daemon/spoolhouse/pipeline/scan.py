@@ -184,8 +184,6 @@ class Stock:
     """Complete files, the oldest first."""
     more: bool = False
     """Others are complete, too."""
-    unrefused: int = 0
-    """Pending files, but for those that could not be claimed a moment ago."""
 
     def counted(self, found: Iterable[Seen | Ignored]) -> Iterator[Seen]:
         """Count all of `found`, for people and gauges too; yield the pending files."""
@@ -224,6 +222,11 @@ class Stock:
                 del some[share:]
                 self.more = True
         return sum(map(len, groups.values()))
+
+
+def has_other_than(places: Collection[Place], spool: Path, types: Collection[str], project_id: str | None) -> bool:
+    """Tell whether any file is pending but for those at `places`. Blocks on the disk."""
+    return any(isinstance(item, Seen) and item.place not in places for item in scan(spool, types, project_id))
 
 
 def counted(spool: Path, types: Collection[str], project_id: str | None) -> Stock:

@@ -15,12 +15,15 @@ from functools import partial
 import structlog
 
 from spoolhouse.failpoints import reach
-from spoolhouse.monitoring import heartbeat, metrics, recent_activity
+from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.monitoring.progress import Progress
+from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.monitoring.status_model import RecentFile
 from spoolhouse.pipeline.channel import Receiver
+from spoolhouse.pipeline.clock import now_ms
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal
 from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.finalize import Finalizer
@@ -69,28 +72,21 @@ class Outcome:
     """By event type."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettleOptions:
-    """What happens to a file in the end."""
-
-    delete: bool
-    append_watch_ms: int
-    now_ms: Callable[[], int]
-
-
 @dataclass(slots=True, kw_only=True)
 class Settler:
     """The settle stage. It is one task: what it does to a journal happens in one order."""
 
     instances: dict[str, Instance]
     append_watch: AppendWatch
-    settle_options: SettleOptions
+    options: Current[Options]
     progress: Progress
     disk: DiskRetry
     wake: asyncio.Event
     """Set after moves: a file of the same name may be waiting to be claimed."""
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after an acknowledgement: its ledger entries are in the journal, to be written."""
+    now_ms: Callable[[], int] = now_ms
+    recent: RecentActivity = field(default_factory=RecentActivity)
     outcome: Outcome = field(default_factory=Outcome)
     stuck: dict[tuple[str, int], Stuck] = field(default_factory=dict)
     """Files, by instance and number, that cannot be moved as things are; tried again now and then."""
@@ -188,9 +184,9 @@ class Settler:
         moves = Finalizer(
             instance,
             ready,
-            delete=self.settle_options.delete,
-            append_watch_ms=self.settle_options.append_watch_ms,
-            now_ms=self.settle_options.now_ms,
+            delete=self.options.value.delete,
+            append_watch_ms=self.options.value.append_watch_ms,
+            now_ms=self.now_ms,
         )
         if ready:
             await self.disk.persist(instance.folder, moves.go_on)
@@ -204,7 +200,7 @@ class Settler:
         for number in moves.done:
             file = instance.files[number]
             self._tell(file)
-            if file.target is None or self.settle_options.append_watch_ms == 0:
+            if file.target is None or self.options.value.append_watch_ms == 0:
                 del instance.files[number]
             else:
                 self.append_watch.watch(instance, number)
@@ -217,7 +213,7 @@ class Settler:
         for number, error in moves.refused.items():
             stuck = self.stuck.setdefault((instance.id, number), Stuck())
             stuck.attempts += 1
-            stuck.due = time.monotonic() + self.disk.retry_policy.pause(stuck.attempts)
+            stuck.due = time.monotonic() + self.options.value.retry.pause(stuck.attempts)
             stuck.disk_is_full = concerns_all(error)
             file = instance.files[number]
             if stuck.disk_is_full:
@@ -245,7 +241,7 @@ class Settler:
         destination = "" if file.target is None else os.fsencode(file.target).decode("utf-8", "backslashreplace")
         outcome = "failed" if stats.failure else "processed" if destination else "deleted"
         metrics.FILES.labels(file.place.type, outcome).inc()
-        now = self.settle_options.now_ms()
+        now = self.now_ms()
         seconds = round((now - file.claimed_ms) / 1000, 3)
         odd = stats.rejected or stats.mismatched or stats.expired or stats.future
         say = log.error if stats.failure else log.warning if odd else log.info
@@ -265,7 +261,7 @@ class Settler:
             seconds=seconds,
         )
         rows = sum(stats.rows.values())
-        recent_activity.settled(
+        self.recent.settled(
             RecentFile(
                 path=str(file.place),
                 destination=destination or None,

@@ -1,12 +1,12 @@
-"""One life of the daemon, from its settings to its exit code: signals, the grace, and what ends it."""
+"""The daemon as a process, from its settings to its exit code: signals, the grace, and what ends it."""
 
 import asyncio
 import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,16 @@ import structlog
 
 from spoolhouse.errors import DiskError, SpoolhouseError
 from spoolhouse.events import registry
-from spoolhouse.monitoring.health import Complaint
 from spoolhouse.monitoring.http import serve
 from spoolhouse.monitoring.progress import Progress, Silent
-from spoolhouse.monitoring.status_line import StatusLine
-from spoolhouse.monitoring.systemd import Notifier, keep_telling
+from spoolhouse.monitoring.systemd import Notifier, keep_notifying
 from spoolhouse.pipeline.disk_retry import DiskRetry, refusal, to_its_end
 from spoolhouse.pipeline.scan import beside as beside_the_spool
 from spoolhouse.retry import GivenUpError
-from spoolhouse.service import options, runtime_tuning
+from spoolhouse.service import runtime_tuning
 from spoolhouse.service.prepare import open_servers
 from spoolhouse.service.service import EXIT_CRASH, EXIT_OK, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service, beside
+from spoolhouse.service.shared import Shared
 from spoolhouse.service.signals import let_in, reload_on_signal, stop_on_signal
 from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.service.wiring import Stages
@@ -33,6 +32,7 @@ from spoolhouse.settings import Settings
 from spoolhouse.spool import descriptor_limit
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.root import make_ready
+from spoolhouse.store.clickhouse.driver import Driver
 
 log = structlog.get_logger(__name__)
 
@@ -50,26 +50,26 @@ async def run(
     nothing for as long as the grace lasts.
     """
     descriptor_limit.raise_limit()
-    return await _Life(settings=settings, once=once, progress=progress or Silent(), reread=reread).run()
+    events = await asyncio.to_thread(registry.load, settings.events.folder)
+    shared = Shared(settings=settings, events=events, once=once, progress=progress or Silent())
+    with closing(StatusReporter(shared=shared)) as reporter:
+        return await _Run(shared=shared, reporter=reporter, reread=reread).run()
 
 
 @dataclass(slots=True, kw_only=True)
-class _Life:
-    """What a signal concerns from the first moment on, whatever has been made by then."""
+class _Run:
+    """Signals, the grace, and the order of start and end."""
 
-    settings: Settings
-    once: bool
-    progress: Progress
+    shared: Shared
+    reporter: StatusReporter
     reread: Callable[[], Settings] | None
     notifier: Notifier = field(default_factory=Notifier)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     deadline: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
-    service: Service | None = None
-    """None until the spool can be worked with."""
+    """Set at the stop: the end of the grace."""
 
     async def run(self) -> int:
-        """Live until a stop is complete, or its grace over."""
+        """Run until a stop is complete, or its grace over."""
         try:
             async with self.deadline:
                 with ExitStack() as handlers:
@@ -77,7 +77,7 @@ class _Life:
                     if self.reread is not None:
                         handlers.enter_context(reload_on_signal(self.hangup.set))
                     let_in()
-                    return await self._from_the_start()
+                    return await self._with_driver()
         except TimeoutError:
             if not self.deadline.expired():
                 raise
@@ -86,101 +86,82 @@ class _Life:
 
     @property
     def _grace(self) -> float:
-        """The grace in force."""
-        return (self.settings if self.service is None else self.service.stages.settings).shutdown.grace
+        return self.shared.settings.shutdown.grace
 
     def _request_stop(self) -> None:
-        self.stop.set()
-        if self.service is not None:
-            self.service.stages.wake.set()
-            self.service.stages.health.stopping()
+        self.shared.request_stop()
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
-        self.notifier.stopping(
-            self._grace, str(self._standing({}) if self.service is None else self.service.standing())
-        )
+        self.notifier.stopping(self._grace, self.reporter.line())
 
-    async def _from_the_start(self) -> int:
-        settings, root = self.settings, self.settings.spool.root
-        events = await asyncio.to_thread(registry.load, settings.events.folder)
-        driver = open_servers(settings)
-        reporter = StatusReporter(settings=settings, events=events, stop=self.stop)
+    async def _with_driver(self) -> int:
+        shared, http = self.shared, self.shared.settings.http
+        driver = open_servers(shared.settings)
+        # A run with an end may share its settings with a daemon that has the port.
+        is_named = "listen" in http.model_fields_set
+        address = http.address if is_named or not shared.once else None
         try:
             runtime_tuning.freeze_gc()
             runtime_tuning.tune_malloc()
-            async with serve(settings.http, reporter, once=self.once) as url:
-                disk = DiskRetry(
-                    reporter.health,
-                    options.retry_policy(settings, once=self.once),
-                    options.min_free(settings),
-                    settings.spool.read_error_wait,
-                )
-                instance = await self._await_home(partial(_make_home, root, url), reporter, disk)
-                if instance is None:
-                    log.info("stopped", exit_code=EXIT_OK, files=0, left=0)
-                    return EXIT_OK
-                await asyncio.to_thread(_name_what_stands_beside, settings, events)
-                stages = Stages(
-                    settings=settings,
-                    driver=driver,
-                    instance=instance,
-                    once=self.once,
-                    events=events,
-                    progress=self.progress,
-                    reporter=reporter,
-                    disk=disk,
-                )
-                self.service = Service(stages=stages, reread=self.reread, hangup=self.hangup, notifier=self.notifier)
-                return await _live(self.service)
+            async with serve(address, self.reporter, names=http.names, required=is_named and not shared.once) as url:
+                return await self._with_spool(driver, url)
         finally:
-            reporter.close()
             await driver.close()
 
-    async def _await_home(
-        self, make: Callable[[], Instance], reporter: StatusReporter, disk: DiskRetry
-    ) -> Instance | None:
-        """Return what `make` makes, once the spool's disk lets it; None after a stop. Raises `SpoolError`.
+    async def _with_spool(self, driver: Driver, url: str | None) -> int:
+        shared, disk = self.shared, DiskRetry(self.shared.health, self.shared.options)
+        instance = await self._make_instance(url, disk)
+        if instance is None:
+            log.info("stopped", exit_code=EXIT_OK, files=0, left=0)
+            return EXIT_OK
+        await asyncio.to_thread(_log_type_folder_beside, shared.settings, shared.events)
+        stages = Stages(shared=shared, driver=driver, instance=instance, disk=disk)
+        self.reporter.stages = stages
+        service = Service(
+            shared=shared,
+            stages=stages,
+            reporter=self.reporter,
+            reread=self.reread,
+            hangup=self.hangup,
+            notifier=self.notifier,
+        )
+        code = await _run_service(service)
+        lag = round(self.reporter.loop_lag.longest * 1000)
+        files, left = stages.settler.outcome.files, stages.count_unsettled()
+        log.info("stopped", exit_code=code, files=files, left=left, longest_stall_ms=lag)
+        return code
 
-        As a server that is down, a disk that is full, read-only or away is something to wait for, not a start that
-        failed: the service manager is told at the first refusal.
+    async def _make_instance(self, url: str | None, disk: DiskRetry) -> Instance | None:
+        """Return this instance's folder once the spool's disk allows it; None after a stop. Raises `SpoolError`.
+
+        A disk that is full, read-only or away is waited for like a server that is down, and is no failed start: the
+        service manager is notified at the first refusal.
         """
-        root, health = self.settings.spool.root, reporter.health
+        shared, root = self.shared, self.shared.settings.spool.root
+        make = partial(_make_instance_folder, root, url)
 
-        async def opened() -> Instance:
+        async def make_or_wait() -> Instance:
             try:
                 return await to_its_end(make)
             except (OSError, DiskError) as error:
-                self.notifier.ready(str(self._standing({str(root): refusal(root, error)})))
-            return await disk.persist(root, make, stop=self.stop)
+                shared.health.bad(str(root), refusal(root, error))
+                self.notifier.ready(self.reporter.line())
+            instance = await disk.persist(root, make, stop=shared.stop)
+            shared.health.good(str(root))
+            return instance
 
-        telling = keep_telling(self.notifier, reporter.heartbeat, lambda: str(self._standing(health.troubles)))
+        notifying = keep_notifying(self.notifier, shared.heartbeat, self.reporter.line)
         try:
-            return await beside(opened(), telling)
+            return await beside(make_or_wait(), notifying)
         except DiskError:
-            if not self.stop.is_set():
+            if not shared.stop.is_set():
                 raise
             return None
 
-    def _standing(self, troubles: Mapping[str, Complaint]) -> StatusLine:
-        """Return how things are before there is a service."""
-        return StatusLine(
-            prepared=False,
-            stopping=self.stop.is_set(),
-            grace=self._grace,
-            waiting=None,
-            claimed=0,
-            settled=0,
-            rejected=0,
-            troubles=troubles,
-            outage=None,
-            paused=None,
-            stuck={},
-        )
 
-
-def _make_home(root: Path, url: str | None) -> Instance:
+def _make_instance_folder(root: Path, url: str | None) -> Instance:
     """Make the folder of this instance, all of it or nothing. Blocks on the disk.
 
-    What a failing disk did not let us take away is a dead instance's; so each attempt has a name of its own.
+    Each attempt has a name of its own: a folder that a failing disk did not let us remove is a dead instance's.
     """
     make_ready(root)
     instance_id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -194,7 +175,8 @@ def _make_home(root: Path, url: str | None) -> Instance:
     return instance
 
 
-def _name_what_stands_beside(settings: Settings, events: Collection[str]) -> None:
+def _log_type_folder_beside(settings: Settings, events: Collection[str]) -> None:
+    """Warn of a type folder beside the spool, where nobody would ever take its files."""
     found = None
     with contextlib.suppress(OSError):
         found = beside_the_spool(settings.spool.root, settings.spool.base_path, events)
@@ -202,22 +184,18 @@ def _name_what_stands_beside(settings: Settings, events: Collection[str]) -> Non
         log.warning("not_taken", path=found.path, reason=found.reason, hint=found.hint)
 
 
-async def _live(service: Service) -> int:
+async def _run_service(service: Service) -> int:
     try:
-        code = await service.live()
+        code = await service.run()
     except* GivenUpError:
         code = EXIT_UNAVAILABLE
     except* Exception as errors:  # noqa: BLE001  # the last handler: it reports and ends the process
         for error in _leaves(errors):
-            told = {} if isinstance(error, SpoolhouseError | OSError) else {"exc_info": error}
-            log.critical("stage_failed", error=str(error) or type(error).__name__, **told)
+            details = {} if isinstance(error, SpoolhouseError | OSError) else {"exc_info": error}
+            log.critical("stage_failed", error=str(error) or type(error).__name__, **details)
         code = EXIT_CRASH
     finally:
         await service.close()
-    stages = service.stages
-    stall = round(stages.reporter.stalls.longest * 1000)
-    files, left = stages.settler.outcome.files, stages.count_unsettled()
-    log.info("stopped", exit_code=code, files=files, left=left, longest_stall_ms=stall)
     return code
 
 

@@ -1,7 +1,8 @@
-"""One run of the daemon: how it starts, which tasks there are, and how it drains. It owns their task groups."""
+"""One run of the daemon: its start, its tasks and its end. All asyncio tasks are created here."""
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -11,19 +12,19 @@ import structlog
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.events import registry
 from spoolhouse.events.declaration import EventType, tables
-from spoolhouse.monitoring.heartbeat import STUCK_AFTER, Heartbeat
+from spoolhouse.monitoring.heartbeat import STUCK_AFTER
 from spoolhouse.monitoring.logs import configure
 from spoolhouse.monitoring.progress import Silent
-from spoolhouse.monitoring.status_line import StatusLine
-from spoolhouse.monitoring.systemd import Notifier, keep_telling
+from spoolhouse.monitoring.systemd import Notifier, keep_notifying
 from spoolhouse.pipeline.arrivals import arrivals
 from spoolhouse.pipeline.decode import decode
 from spoolhouse.pipeline.scan import counted
 from spoolhouse.pipeline.watch import watch
-from spoolhouse.service.options import look
 from spoolhouse.service.prepare import await_ready, keep_guard, prepare_and_guard
 from spoolhouse.service.preview import show_first_row
 from spoolhouse.service.reload import take_over
+from spoolhouse.service.shared import Shared
+from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.service.wiring import Stages
 from spoolhouse.settings import Settings
 
@@ -37,9 +38,12 @@ EXIT_LEFT_OVER = 1
 EXIT_UNAVAILABLE = 69
 EXIT_OUT_OF_TIME = 75
 
+_IDLE_POLL = 0.05
+"""Seconds between two checks whether a run with an end is idle."""
+
 
 async def beside(work: Coroutine[object, object, T], *attendants: Coroutine[object, object, None]) -> T:
-    """Do `work` with attendants beside it, which end with it; what it raises comes as it is."""
+    """Run `work` with attendants, which are cancelled at its end; its error is raised as it is, in no group."""
     results: list[T] = []
     failures: list[Exception] = []
     async with asyncio.TaskGroup() as group:
@@ -58,52 +62,54 @@ async def beside(work: Coroutine[object, object, T], *attendants: Coroutine[obje
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """One run."""
+    """One run, once the spool can be used."""
 
+    shared: Shared
     stages: Stages
+    reporter: StatusReporter
     reread: Callable[[], Settings] | None = None
-    hangup: asyncio.Event = field(default_factory=asyncio.Event)
+    hangup: asyncio.Event
     """The settings are to be read again."""
-    notifier: Notifier = field(default_factory=Notifier)
+    notifier: Notifier
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
-    """The service manager knows that the start is over: no reload is told of before."""
-    stop: asyncio.Event = field(init=False)
-    heartbeat: Heartbeat = field(init=False)
+    """The service manager knows that the start is over: no reload is reported before."""
+    _left_pending: bool = False
+    """Files were left in the spool because the gate was closed when a run with an end was idle."""
 
-    def __post_init__(self) -> None:
-        """Note what everybody shares."""
-        self.stop, self.heartbeat = self.stages.stop, self.stages.reporter.heartbeat
+    @property
+    def stop(self) -> asyncio.Event:
+        """The stop of all stages."""
+        return self.shared.stop
 
-    async def live(self) -> int:
-        """Lead the run with its attendants beside it, which end with it; return the exit code."""
-        telling = keep_telling(self.notifier, self.heartbeat, lambda: str(self.standing()))
-        return await beside(self.lead(), telling, self.follow_settings())
+    async def run(self) -> int:
+        """Start, work and drain; meanwhile notify the service manager, and reload settings. Return the exit code."""
+        notifying = keep_notifying(self.notifier, self.shared.heartbeat, self.reporter.line)
+        return await beside(self._start_and_work(), notifying, self._follow_settings())
 
-    async def lead(self) -> int:
-        """Go through the run's whole life, and return the exit code."""
-        stages = self.stages
+    async def _start_and_work(self) -> int:
+        shared, stages = self.shared, self.stages
         if self.notifier.wanted:
             await self._count_backlog()
         if self.stop.is_set():
             return EXIT_OK
         # A server that is down is something to wait for, not a start that failed.
-        self.notifier.ready(str(self.standing()))
+        self.notifier.ready(self.reporter.line())
         self.is_ready.set()
         async with asyncio.TaskGroup() as group:
             counting = group.create_task(self._keep_counting(), name="count")
             ready = await await_ready(
-                stages.settings, stages.driver, stages.health, self.stop, once=stages.once, events=stages.events
+                shared.settings, stages.driver, shared.health, self.stop, once=shared.once, events=shared.events
             )
             counting.cancel()
         if not ready:
             return EXIT_OK if self.stop.is_set() else EXIT_UNAVAILABLE
-        log.info("started", instance=stages.instance.id, spool=os.fspath(stages.instance.spool), once=stages.once)
-        await self.work()
-        left = stages.once and (stages.is_left_over() or stages.settler.outcome.failed)
-        return EXIT_LEFT_OVER if left else EXIT_OK
+        log.info("started", instance=stages.instance.id, spool=os.fspath(stages.instance.spool), once=shared.once)
+        await self._work()
+        left = self._left_pending or stages.is_left_over() or stages.settler.outcome.failed
+        return EXIT_LEFT_OVER if shared.once and left else EXIT_OK
 
     async def _keep_counting(self) -> None:
-        """While ClickHouse is awaited there are no arrivals yet, but somebody may want to know what piles up."""
+        """Count what is pending while ClickHouse is awaited: there are no scans yet."""
         while True:
             await self._count_backlog()
             await asyncio.sleep(self.stages.settings.spool.poll_interval_ms / 1000)
@@ -113,18 +119,18 @@ class Service:
         stock = await asyncio.to_thread(counted, spool.root, self.stages.events.keys(), spool.project_id)
         self.stages.in_flight.note(stock)
 
-    async def work(self) -> None:
-        """Run all stages until what is claimed has settled: after a stop, or with `once` when nothing is left."""
+    async def _work(self) -> None:
+        """Run all stages until a stop, and until what is claimed has been settled."""
         stages, channels = self.stages, self.stages.channels
         news_in, batches_in = channels.news_in, channels.batches_in
         workers = stages.settings.workers
         await stages.gate.look()
         try:
             async with asyncio.TaskGroup() as group:
-                follow = self.heartbeat.follow
+                follow = self.shared.heartbeat.follow
                 group.create_task(follow("arrivals", self._arrivals()))
                 group.create_task(follow("claim", stages.claimer.run(channels.places)))
-                adopting = stages.adopter.run(channels.shipments_in, news_in.clone(), self.stop, once=stages.once)
+                adopting = stages.adopter.run(channels.shipments_in, news_in.clone(), self.stop)
                 group.create_task(follow("adopt", adopting))
                 for number in range(workers.decoders):
                     decoding = decode(
@@ -134,6 +140,7 @@ class Service:
                         reader=stages.reader,
                         instances=stages.instances,
                         disk=stages.disk,
+                        recent=self.shared.recent,
                     )
                     group.create_task(follow(f"decode-{number}", decoding))
                 batches_in.close()
@@ -144,20 +151,42 @@ class Service:
                 group.create_task(follow("settle", self._settle()))
                 recording = stages.recorder.run()
                 group.create_task(follow("record", recording, limit=self._patience))
-                if not stages.once:
+                if self.shared.once:
+                    group.create_task(self._stop_when_idle(), name="idle")
+                else:
                     self._attend(group)
         finally:
             stages.executor.shutdown(wait=False, cancel_futures=True)
-        if stages.once:
+        if self.shared.once:
             await self._sample()
 
     async def _settle(self) -> None:
         await self.stages.settler.run(self.stages.channels.news)
         self.stages.recorder.end()
 
+    async def _stop_when_idle(self) -> None:
+        """Stop once nothing is in flight and a scan that began then finds nothing to claim.
+
+        A ledger that refuses is waited for as long as anything else that does, counted from then on.
+        """
+        stages = self.stages
+        waits_since: float | None = None
+        while not self.stop.is_set():
+            if stages.is_idle():
+                is_pending = await asyncio.to_thread(stages.has_claimable)
+                is_closed = not stages.gate.open.is_set()
+                if stages.is_idle() and (is_closed or not is_pending):
+                    waits_since = time.monotonic() if waits_since is None else waits_since
+                    if not stages.recorder.left or self.shared.options.value.retry.is_used_up(waits_since):
+                        self._left_pending = is_pending
+                        self.shared.request_stop()
+                        return
+            self.shared.wake.set()
+            await asyncio.sleep(_IDLE_POLL)
+
     def _attend(self, group: asyncio.TaskGroup) -> None:
-        """Start what a run without an end has beside the stages, until the stop."""
-        stages, follow = self.stages, self.heartbeat.follow
+        """Start what a run without an end has besides the stages, until the stop."""
+        stages, follow = self.stages, self.shared.heartbeat.follow
         group.create_task(watch(stages.settings.spool.root, stages.wake, self.stop), name="watch")
         group.create_task(follow("gate", stages.gate.run(self.stop)))
         group.create_task(follow("retention", stages.retention.run(self.stop)))
@@ -174,7 +203,7 @@ class Service:
 
     @property
     def _patience(self) -> float:
-        """For so long a stage may wait for ClickHouse: a statement that is broken off in time is no stuck stage."""
+        """How long a stage may wait for ClickHouse: one whose statement is broken off in time is not stuck."""
         clickhouse = self.stages.settings.clickhouse
         return STUCK_AFTER + clickhouse.connect_timeout + clickhouse.timeout
 
@@ -184,17 +213,16 @@ class Service:
             stages.channels.places_in,
             spool=stages.instance.spool,
             types=stages.events.keys(),
-            look=lambda: look(stages.settings),
+            options=stages.options,
             in_flight=stages.in_flight,
             wake=stages.wake,
             stop=self.stop,
-            finished=stages.is_idle if stages.once else None,
             progress=stages.progress,
         )
 
-    async def follow_settings(self) -> None:
-        """At each hangup read the settings and the event types again, for ever; bad ones change nothing."""
-        stages = self.stages
+    async def _follow_settings(self) -> None:
+        """At each hangup read the settings and the event types again; wrong ones change nothing."""
+        shared, stages = self.shared, self.stages
         await self.is_ready.wait()
         while self.reread is not None:
             await self.hangup.wait()
@@ -205,18 +233,18 @@ class Service:
             try:
                 fresh = await asyncio.to_thread(self.reread)
                 events = await asyncio.to_thread(registry.load, fresh.events.folder)
-                # While ClickHouse is awaited, whatever is declared when it answers is prepared.
-                if events != stages.events and stages.health.answered:
-                    await prepare_and_guard(stages.settings, stages.driver, stages.health, events)
+                # While ClickHouse is awaited, the schema is prepared for what is declared when it answers.
+                if events != shared.events and shared.health.answered:
+                    await prepare_and_guard(shared.settings, stages.driver, shared.health, events)
             except (BadSettingError, StoreError) as error:
-                log.error("reload_refused", error=str(error), hint="nothing has changed: mend it, and reload again")
+                log.error("reload_refused", error=str(error), hint="nothing has changed: correct it, and reload again")
             else:
                 self._take_over(fresh, events)
-            self.notifier.ready(str(self.standing()))
+            self.notifier.ready(self.reporter.line())
 
     def _take_over(self, fresh: Settings, events: Mapping[str, EventType]) -> None:
-        """Put in force what can change now, and say what."""
-        old = self.stages.settings
+        """Put in force what can change now, and log it."""
+        old = self.shared.settings
         reloaded = take_over(old, fresh)
         secrets = {*old.secrets(), *fresh.secrets()}
         configure(level=reloaded.settings.log.level, style=reloaded.settings.log.format, secrets=secrets)
@@ -225,25 +253,8 @@ class Service:
         if reloaded.needs_restart:
             log.warning("restart_needed", settings=reloaded.needs_restart, hint="they stay as they were until then")
 
-    def standing(self) -> StatusLine:
-        """Return how things are just now."""
-        stages, outcome = self.stages, self.stages.settler.outcome
-        return StatusLine(
-            prepared=stages.health.answered,
-            stopping=self.stop.is_set(),
-            grace=stages.settings.shutdown.grace,
-            waiting=stages.in_flight.waiting,
-            claimed=stages.unacknowledged,
-            settled=outcome.files,
-            rejected=outcome.rejected,
-            troubles={**stages.health.troubles, **stages.health.holds},
-            outage=stages.health.outage(),
-            paused=stages.gate.paused,
-            stuck=self.heartbeat.stuck(),
-        )
-
     async def _show_first_rows(self) -> None:
-        """Once the first backlog has landed, read a row back: something for a person to look at."""
+        """Once the first backlog has landed, read a row back and show it."""
         while not self.stop.is_set():
             if self.stages.settler.outcome.files and self.stages.is_idle():
                 await self._sample()
@@ -257,10 +268,10 @@ class Service:
             await show_first_row(stages.driver, stages.progress, prefix, tables(stages.events), rows)
 
     async def close(self) -> None:
-        """Let go of all homes; those that are empty are removed."""
+        """Close the folders of all instances; empty ones are removed."""
         for instance in list(self.stages.instances.values()):
             try:
                 empty = await asyncio.to_thread(instance.is_empty)
                 await asyncio.to_thread(instance.remove if empty else instance.close)
             except (OSError, SpoolhouseError) as error:
-                log.warning("home_not_closed", instance=instance.id, error=str(error))
+                log.warning("instance_not_closed", instance=instance.id, error=str(error))

@@ -1,4 +1,4 @@
-"""What can be said of a running daemon, put together when somebody asks: the answers of the HTTP server.
+"""Builds the status of a running daemon when somebody asks for it. It owns the history of rates, and nothing else.
 
 Counts come from the metrics, states from the parts that have them. Asking is cheap, whatever the backlog.
 """
@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from spoolhouse import __version__
-from spoolhouse.events.declaration import EventType
-from spoolhouse.monitoring import metrics, recent_activity
+from spoolhouse.monitoring import metrics
 from spoolhouse.monitoring.counters import Counter, Gauge, Labels
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.heartbeat import Heartbeat
 from spoolhouse.monitoring.logs import HIDDEN, printable
 from spoolhouse.monitoring.loop_lag import LoopLagMonitor
+from spoolhouse.monitoring.status_line import status_line
 from spoolhouse.monitoring.status_model import (
     Backlog,
     Liveness,
@@ -30,35 +28,20 @@ from spoolhouse.monitoring.status_model import (
     Status,
     Trouble,
     TypeStatus,
+    judge,
 )
-from spoolhouse.pipeline.adopt import Adopter
-from spoolhouse.pipeline.arrivals import InFlightFiles
-from spoolhouse.pipeline.claim_gate import ClaimGate
-from spoolhouse.pipeline.record import LedgerRecorder
-from spoolhouse.pipeline.settle import Settler
-from spoolhouse.settings import Settings
-from spoolhouse.spool.instance import Instance
+from spoolhouse.service.shared import Shared
+from spoolhouse.service.wiring import Stages
 from spoolhouse.spool.journal import FileState
 
 _TICK = 1.0
 _RATE_TICKS = 10
 """Seconds that rates are averaged over."""
 _POINT_TICKS = 5
+_COUNT_SHARE = 50
+"""A count of files is good for so many times as long as it took."""
 _POINTS = 180
 """A quarter of an hour in the chart."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """The parts of a service that have something to tell."""
-
-    instance: Instance
-    instances: Mapping[str, Instance]
-    in_flight: InFlightFiles
-    settler: Settler
-    recorder: LedgerRecorder
-    adopter: Adopter
-    gate: ClaimGate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +56,26 @@ class _Totals:
 
 @dataclass(slots=True, kw_only=True)
 class StatusReporter:
-    """One run, from before its first look at ClickHouse to its end. Made in the running loop."""
+    """Reports one run, from before ClickHouse is first asked to its end. Made in the running loop."""
 
-    settings: Settings
-    events: Mapping[str, EventType]
-    health: Health = field(default_factory=Health)
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    stalls: LoopLagMonitor = field(default_factory=LoopLagMonitor)
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    work: Sources | None = None
-    """None for a moment at the start."""
+    shared: Shared
+    stages: Stages | None = None
+    """None until the spool can be used."""
+    loop_lag: LoopLagMonitor = field(default_factory=LoopLagMonitor)
     prefix: str = field(init=False)
     _started_ms: int = field(init=False)
     _ticks: int = 0
     _totals: deque[_Totals] = field(default_factory=lambda: deque(maxlen=_RATE_TICKS + 1))
     _points: deque[RatePoint] = field(default_factory=lambda: deque(maxlen=_POINTS))
     _timer: asyncio.TimerHandle | None = None
-    _claimed: tuple[float, int] = (float("-inf"), 0)
+    _claimed: tuple[float, int] = (0.0, 0)
+    """Until when the count of claimed files is good (monotonic), and that count."""
 
     def __post_init__(self) -> None:
-        """Begin to watch."""
-        self.prefix = self.settings.clickhouse.insert_prefix
+        """Begin to measure."""
+        self.prefix = self.shared.settings.clickhouse.insert_prefix
         self._started_ms = time.time_ns() // 1_000_000
-        for name, event in self.events.items():
+        for name, event in self.shared.events.items():
             # A series that is not there before its first event hides that event from rate().
             metrics.LINES.labels(name, "landed")
             metrics.LINES.labels(name, "rejected")
@@ -106,22 +86,22 @@ class StatusReporter:
         self._tick()
 
     def close(self) -> None:
-        """End the watching."""
-        self.stalls.stop()
+        """End the measurement."""
+        self.loop_lag.stop()
         if self._timer is not None:
             self._timer.cancel()
 
     def liveness(self) -> Liveness:
-        """Return whether all stages get on."""
-        stuck = self.heartbeat.stuck()
+        """Return whether all stages make progress."""
+        stuck = self.shared.heartbeat.stuck()
         return Liveness(alive=not stuck, stuck={stage: round(seconds, 1) for stage, seconds in stuck.items()})
 
     def readiness(self) -> Readiness:
         """Return whether ClickHouse takes rows of all types, and this daemon too."""
-        state = "stopping" if self.stop.is_set() else "running" if self.health.answered else "starting"
+        state = "stopping" if self.shared.stop.is_set() else "running" if self.shared.health.answered else "starting"
         if state == "running" and self._paused() is not None:
             state = "paused"
-        reasons = [self._concealed(trouble) for trouble in self.health.reasons(self._types())]
+        reasons = [self._concealed(trouble) for trouble in self.shared.health.reasons(self._types())]
         # A ledger that is behind keeps no row out.
         waiting = any(trouble.types for trouble in reasons)
         # A pause is somebody's wish, and no reason to be restarted or to be called out of bed.
@@ -141,30 +121,38 @@ class StatusReporter:
         metrics.UNMOVABLE_FILES.set(backlog.unmovable_files)
         metrics.HELD_INSTANCES.set(backlog.held_instances)
         metrics.LEDGER_ENTRIES.set(backlog.ledger_entries)
-        metrics.STUCK_STAGES.set(len(self.heartbeat.stuck()))
+        metrics.STUCK_STAGES.set(len(self.shared.heartbeat.stuck()))
         from spoolhouse.monitoring import exposition  # noqa: PLC0415  # it is there already where there is an HTTP server
 
         return exposition.text()
 
+    def line(self) -> str:
+        """Return the status as one sentence."""
+        return status_line(self.status())
+
     def status(self) -> Status:
         """Return everything."""
         values = metrics.read()
-        readiness = self.readiness()
+        readiness, liveness, paused = self.readiness(), self.liveness(), self._paused()
+        state, why = judge(readiness, liveness, paused)
         last = values["spoolhouse_last_landed_timestamp_seconds"][()]
         return Status(
+            state=state,
+            why=why,
+            grace=self.shared.settings.shutdown.grace,
             version=__version__,
-            instance=self.work.instance.id if self.work is not None else None,
+            instance=self.stages.instance.id if self.stages is not None else None,
             pid=os.getpid(),
             host=socket.gethostname(),
-            spool=printable(self.settings.spool.root),
+            spool=printable(self.shared.settings.spool.root),
             at_ms=time.time_ns() // 1_000_000,
             started_ms=self._started_ms,
             readiness=readiness,
-            liveness=self.liveness(),
+            liveness=liveness,
             backlog=self._backlog(),
             rates=self._rates(),
-            loop_lag=round(self.stalls.longest, 3),
-            paused=self._paused(),
+            loop_lag=round(self.loop_lag.longest, 3),
+            paused=paused,
             last_landed_ms=round(last * 1000) or None,
             bytes=_sum(values, "spoolhouse_read_bytes_total"),
             files=_by(values, "spoolhouse_files_total", "outcome"),
@@ -172,8 +160,8 @@ class StatusReporter:
             rejects=_by(values, "spoolhouse_rejects_total", "reason"),
             retries=_by(values, "spoolhouse_retries_total", "code"),
             adoptions=_sum(values, "spoolhouse_adoptions_total"),
-            recent_files=list(reversed(recent_activity.files)),
-            recent_rejects=list(reversed(recent_activity.rejects)),
+            recent_files=list(reversed(self.shared.recent.files)),
+            recent_rejects=list(reversed(self.shared.recent.rejects)),
             history=list(self._points),
             servers={
                 dict(labels)["server"]: value > 0 for labels, value in values.get("spoolhouse_server_up", {}).items()
@@ -181,12 +169,12 @@ class StatusReporter:
         )
 
     def _paused(self) -> str | None:
-        return None if self.work is None else self.work.gate.paused
+        return None if self.stages is None else self.stages.gate.paused
 
     def _types(self) -> dict[str, list[str]]:
         """Return the event types of each table."""
         types: dict[str, list[str]] = {}
-        for name, event in self.events.items():
+        for name, event in self.shared.events.items():
             for part in event.parts:
                 types.setdefault(self.prefix + part.table.name, []).append(name)
         return types
@@ -195,7 +183,7 @@ class StatusReporter:
         """Return it without a secret, even if ClickHouse's own words should hold one."""
 
         def shown(text: str) -> str:
-            for secret in self.settings.secrets():
+            for secret in self.shared.settings.secrets():
                 text = text.replace(secret, HIDDEN)
             return printable(text)
 
@@ -218,30 +206,33 @@ class StatusReporter:
                 files=files.get(name, 0),
                 held=name in waiting,
             )
-            for name, event in self.events.items()
+            for name, event in self.shared.events.items()
         ]
 
     def _backlog(self) -> Backlog:
-        work = self.work
-        oldest = None if work is None else work.in_flight.oldest_ns
+        stages = self.stages
+        oldest = None if stages is None else stages.in_flight.oldest_ns
         return Backlog(
             pending_files=_value(metrics.PENDING_FILES),
             pending_bytes=_value(metrics.PENDING_BYTES),
             oldest_seconds=0.0 if oldest is None else round(max(0.0, time.time() - oldest / 1e9), 1),
             claimed_files=self._claimed_files(),
             shipments=_value(metrics.IN_FLIGHT),
-            unmovable_files=0 if work is None else len(work.settler.stuck),
-            held_instances=0 if work is None else len(work.adopter.held),
-            ledger_entries=0 if work is None else work.recorder.left,
-            unmovable_reason=None if work is None else next((one.reason for one in work.settler.stuck.values()), None),
+            unmovable_files=0 if stages is None else len(stages.settler.stuck),
+            held_instances=0 if stages is None else len(stages.adopter.held),
+            ledger_entries=0 if stages is None else stages.recorder.left,
+            unmovable_reason=None
+            if stages is None
+            else next((one.reason for one in stages.settler.stuck.values()), None),
         )
 
     def _claimed_files(self) -> int:
-        """Count what is claimed and not in its place yet; at most once a second, because there may be many."""
+        """Count the claimed files that are not settled: there may be many, so the less often the longer it takes."""
         now = time.monotonic()
-        if self.work is not None and now - self._claimed[0] >= _TICK:
-            states = [file.state for instance in self.work.instances.values() for file in instance.files.values()]
-            self._claimed = (now, len(states) - states.count(FileState.FINAL))
+        if self.stages is not None and now >= self._claimed[0]:
+            states = [file.state for instance in self.stages.instances.values() for file in instance.files.values()]
+            count = len(states) - states.count(FileState.FINAL)
+            self._claimed = (now + _COUNT_SHARE * (time.monotonic() - now), count)
         return self._claimed[1]
 
     def _rates(self) -> Rates:

@@ -1,7 +1,4 @@
-"""The stages of a run, the channels between them and all that they share: made from the settings once, none running.
-
-The service starts them. A reload tells them of other settings and event types.
-"""
+"""The stages of a run and the channels between them, made but not running: the service starts them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,17 +20,18 @@ from spoolhouse.pipeline.claim_gate import ClaimGate
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Batch, News
+from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.pipeline.record import LedgerRecorder
 from spoolhouse.pipeline.retention import Retention
+from spoolhouse.pipeline.scan import has_other_than
 from spoolhouse.pipeline.settle import Settler
-from spoolhouse.service import options
-from spoolhouse.service.status_reporter import Sources, StatusReporter
+from spoolhouse.service.shared import Shared
 from spoolhouse.settings import Settings
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipment import Packer, Shipment
+from spoolhouse.spool.shipment import Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.landing.ledger_write import write_entries
@@ -44,7 +42,7 @@ _NEWS = 1000
 
 
 class Channels:
-    """What joins the stages. Whoever starts them gives each its ends, and closes what is left over."""
+    """The channels between the stages. The service gives each stage its ends, and closes its own."""
 
     def __init__(self, shipments: int) -> None:
         """Let at most so many shipments wait to be decoded."""
@@ -60,19 +58,15 @@ class Channels:
 class Stages:
     """The stages of one run."""
 
-    settings: Settings
-    """In force; a reload changes them."""
+    shared: Shared
     driver: Driver
     instance: Instance
-    once: bool
-    events: dict[str, EventType]
-    """Shared with whoever looks at them; a reload changes it."""
-    progress: Progress
-    reporter: StatusReporter
     disk: DiskRetry
+    events: dict[str, EventType] = field(init=False)
+    progress: Progress = field(init=False)
+    options: Current[Options] = field(init=False)
     stop: asyncio.Event = field(init=False)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    """Something changed in the spool."""
+    wake: asyncio.Event = field(init=False)
     health: Health = field(init=False)
     instances: dict[str, Instance] = field(init=False)
     in_flight: InFlightFiles = field(default_factory=InFlightFiles)
@@ -93,22 +87,24 @@ class Stages:
 
     def __post_init__(self) -> None:
         """Make them, each from what stands before it."""
-        self.stop, self.health = self.reporter.stop, self.reporter.health
+        shared = self.shared
+        self.events, self.progress, self.options = shared.events, shared.progress, shared.options
+        self.stop, self.wake, self.health = shared.stop, shared.wake, shared.health
         self.instances = {self.instance.id: self.instance}
         self.health.waiting = lambda: self.in_flight.waiting + self.unacknowledged
         self.channels = Channels(self.settings.workers.shipments)
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
-        self.gate = ClaimGate(self.instance.spool, self.health, lambda: options.min_free(self.settings))
+        self.gate = ClaimGate(self.instance.spool, self.health, self.options)
         self.adopter = self._adopter()
         self.claimer = self._claimer()
         self.reader = ShipmentReader(
-            self.instances, self.events, self.claimer.options.fingerprint, self.executor, self.disk
+            self.instances, self.events, self.options.value.fingerprint, self.executor, self.disk
         )
         self.store = ClickHouseStore(
             self.driver,
             prefix=self._insert_prefix,
             shards=self.settings.clickhouse.shards,
-            fingerprint=self.claimer.options.fingerprint,
+            fingerprint=self.options.value.fingerprint,
         )
         self.inserter = self._inserter()
         self.recorder = self._recorder()
@@ -116,22 +112,14 @@ class Stages:
         self.settler = Settler(
             instances=self.instances,
             append_watch=self.append_watch,
-            settle_options=options.settle_options(self.settings),
+            options=self.options,
             progress=self.progress,
             disk=self.disk,
             wake=self.wake,
             unwritten=self.recorder.unwritten,
+            recent=shared.recent,
         )
-        self.retention = Retention(self.instance, self.instances, lambda: options.retention_policy(self.settings))
-        self.reporter.work = Sources(
-            instance=self.instance,
-            instances=self.instances,
-            in_flight=self.in_flight,
-            settler=self.settler,
-            recorder=self.recorder,
-            adopter=self.adopter,
-            gate=self.gate,
-        )
+        self.retention = Retention(self.instance, self.instances, self.options)
 
     def _adopter(self) -> Adopter:
         return Adopter(
@@ -139,27 +127,19 @@ class Stages:
             instances=self.instances,
             append_watch=self.append_watch,
             types=self.events.keys(),
-            interval=self.settings.adopt.interval,
-            append_watch_ms=options.settle_options(self.settings).append_watch_ms,
-            now_ms=options.now_ms,
+            options=self.options,
         )
 
     def _claimer(self) -> Claimer:
-        gate = self.gate.open
-        if self.once:
-            # A run with an end leaves files where they are, and ends.
-            gate = asyncio.Event()
-            gate.set()
         return Claimer(
             instance=self.instance,
-            options=options.options(self.settings, self.events),
-            packer=Packer(options.packing(self.settings)),
+            options=self.options,
             append_watch=self.append_watch,
             in_flight=self.in_flight,
             out=self.channels.shipments_in.clone(),
             news=self.channels.news_in.clone(),
             writable=self.health.writable,
-            gate=gate,
+            gate=self.gate.open,
             is_held=self._is_held,
             stop=self.stop,
             disk=self.disk,
@@ -168,10 +148,10 @@ class Stages:
     def _inserter(self) -> Inserter:
         return Inserter(
             self.store,
+            options=self.options,
             health=self.health,
-            retry_policy=options.retry_policy(self.settings, once=self.once),
             bisector=RowBisector(
-                instances=self.instances, reject_limits=options.reject_limits(self.settings), disk=self.disk
+                instances=self.instances, options=self.options, disk=self.disk, recent=self.shared.recent
             ),
             progress=self.progress,
             stop=self.stop,
@@ -186,33 +166,28 @@ class Stages:
             insert=partial(write_entries, self.driver, prefix=self._insert_prefix),
             health=self.health,
             disk=self.disk,
-            retry_policy=options.retry_policy(self.settings, once=self.once),
-            grace=self.settings.shutdown.grace,
+            options=self.options,
             stop=self.stop,
         )
 
     def take_over(self, settings: Settings, events: Mapping[str, EventType]) -> list[str]:
-        """Go by other settings and event types from now on; return the names of the types that changed."""
-        self.settings = settings
+        """Put other settings and event types in force; return the names of the types that changed."""
         changed = sorted(name for name in events.keys() | self.events if events.get(name) != self.events.get(name))
         registry.replace(self.events, events)
-        self.settler.settle_options = options.settle_options(settings)
-        self.adopter.interval = settings.adopt.interval
-        self.adopter.append_watch_ms = self.settler.settle_options.append_watch_ms
-        retry_policy = options.retry_policy(settings, once=self.once)
-        self.disk.retry_policy = self.recorder.retry_policy = retry_policy
-        self.recorder.grace = settings.shutdown.grace
-        self.disk.least, self.disk.read_wait = options.min_free(settings), settings.spool.read_error_wait
-        self.inserter.pace(retry_policy)
-        self.store.pace(first=retry_policy.first, cap=retry_policy.cap)
-        self.claimer.options = options.options(settings, events)
-        self.claimer.packer.packing = options.packing(settings)
-        self.inserter.bisector.reject_limits = options.reject_limits(settings)
-        self.store.fingerprint = self.claimer.options.fingerprint
+        self.shared.reload(settings)
+        retry = self.options.value.retry
+        self.inserter.pace()
+        self.store.pace(first=retry.first, cap=retry.cap)
+        self.store.fingerprint = self.options.value.fingerprint
         if changed:
-            self.reader.versions.follow(events, self.claimer.options.fingerprint)
+            self.reader.versions.follow(events, self.options.value.fingerprint)
         self.wake.set()
         return changed
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.shared.settings
 
     @property
     def unacknowledged(self) -> int:
@@ -220,11 +195,18 @@ class Stages:
         return sum(len(instance.unacknowledged) for instance in list(self.instances.values()))
 
     def is_idle(self) -> bool:
-        """Tell whether all that was ever claimed, or found in dead homes, is in its final place."""
-        return self.adopter.scanned and not self.in_flight.under_way and not self.is_unsettled()
+        """Tell whether all that was ever claimed, or found in folders of dead instances, is in its final place."""
+        # What arrives while the gate is closed stays in the spool.
+        is_claiming = self.in_flight.under_way and self.gate.open.is_set()
+        return self.adopter.scanned and not is_claiming and not self.is_unsettled()
+
+    def has_claimable(self) -> bool:
+        """Tell whether the spool holds a file that was not refused a moment ago. Blocks on the disk."""
+        project_id = self.options.value.scan.project_id
+        return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), project_id)
 
     def is_unsettled(self) -> bool:
-        """Tell whether a claimed file is on its way; one that cannot be moved as things are is on no way."""
+        """Tell whether a claimed file is still to be settled; one that cannot be moved as things are is not counted."""
         return bool(self.append_watch.grown) or any(
             file.state is not FileState.FINAL and (instance.id, file.number) not in self.settler.stuck
             for instance in list(self.instances.values())
@@ -232,14 +214,14 @@ class Stages:
         )
 
     def count_unsettled(self) -> int:
-        """Return how many claimed files are in no final place: after the end, what the next start goes on with."""
+        """Return how many claimed files are not settled: after the end, what the next start goes on with."""
         instances = list(self.instances.values())
         return sum(
             file.state is not FileState.FINAL for instance in instances for file in list(instance.files.values())
         )
 
     def is_left_over(self) -> bool:
-        """Tell whether anything that was pending is in no final place."""
+        """Tell whether a pending file, or one that is claimed, is left at the end of a run that ends when idle."""
         return self.is_unsettled() or bool(
             self.settler.stuck
             or self.recorder.left
@@ -253,12 +235,10 @@ class Stages:
         return self.settings.clickhouse.insert_prefix
 
     def _tables(self, name: str) -> list[str]:
-        """Return the full names of the tables that lines of an event type land in; none if it is declared no more."""
+        """Return the full names of the tables of an event type; none if it is declared no more."""
         event = self.events.get(name)
         return [] if event is None else [self._insert_prefix + table for table in event.tables]
 
     def _is_held(self, name: str) -> bool:
-        """Tell whether what lands an event type waits for a person, or all does in a run that cannot wait."""
-        if self.once and not self.gate.open.is_set():
-            return True
+        """Tell whether a table of an event type takes no rows."""
         return any(self.health.is_held(table) for table in self._tables(name))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoolhouse.errors import SpoolError
+from spoolhouse.monitoring.status_model import FileCount, Status
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance_dirs import names
 from spoolhouse.spool.reject_records import read
@@ -22,38 +23,6 @@ from spoolhouse.spool.reject_records import read
 _LINES_READ = 64 << 20
 _LOCK_LINE = re.compile(r"^\d+: FLOCK +\S+ +\S+ +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) ", re.MULTILINE)
 _STOPPED = frozenset("Tt")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileCount:
-    """A number of files, and their bytes."""
-
-    files: int = 0
-    bytes: int = 0
-
-    def plus(self, size: int) -> "FileCount":
-        """Return the count with one more file."""
-        return FileCount(files=self.files + 1, bytes=self.bytes + size)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceView:
-    """An instance's folder."""
-
-    name: str
-    alive: bool | None
-    """A process holds its lock; otherwise the next start takes it over. None: we have no right to check."""
-    stopped: bool
-    """The process is stopped by a signal: it keeps the lock, and does nothing."""
-    pid: int | None
-    """The process that holds the lock, if it is visible from here; else the one that made the folder."""
-    host: str | None
-    url: str | None
-    claimed: FileCount
-    journal: bool
-    """There is a journal: claimed files without one are never touched."""
-    quiet_seconds: float
-    """Seconds since the journal was last written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +37,11 @@ class Leftovers:
     """Folders that cannot be listed, and why: their files are not counted."""
 
 
-def instances(spool: Path, now: float) -> list[InstanceView]:
-    """Return the instances of a spool. `now` is seconds since 1970."""
+def instances(spool: Path, now: float) -> list[Status]:
+    """Return the status of each instance as its folder shows it: running, stopped, gone, or unknown.
+
+    `now` is the time of the day in seconds.
+    """
     return [_instance(layout.state_folder(spool) / name, now) for name in names(spool)]
 
 
@@ -91,36 +63,55 @@ def leftovers(spool: Path) -> Leftovers:
     return Leftovers(failed=failed, rejected=rejected, rejected_lines=lines, unlisted=unlisted)
 
 
-def _instance(folder: Path, now: float) -> InstanceView:
-    told = _announcement(folder)
+def _instance(folder: Path, now: float) -> Status:
+    announced = _announcement(folder)
     pids = _holders(folder / layout.LOCK)
-    announced = told.get("pid")
     alive = True if pids else _is_locked(folder / layout.LOCK)
-    seen = announced if announced in pids else next(iter(pids), None)
-    pid = seen if seen is not None else announced
+    named = announced.get("pid")
+    holder = named if named in pids else next(iter(pids), None)
+    pid = named if holder is None else holder
     claimed = FileCount()
     for _, size in _walk(folder / layout.CLAIMED, refused={}):
         claimed = claimed.plus(size)
-    url, host = told.get("url"), told.get("host")
-    return InstanceView(
-        name=folder.name,
-        alive=alive,
-        stopped=seen is not None and _state(seen) in _STOPPED,
+    url, host = announced.get("url"), announced.get("host")
+    if alive:
+        state, why = _living(holder)
+    else:
+        state, why = _gone(claimed, may_read=alive is not None, has_journal=(folder / layout.JOURNAL).exists())
+    return Status(
+        instance=folder.name,
+        state=state,
+        why=why,
         pid=pid if isinstance(pid, int) else None,
         host=host if isinstance(host, str) else None,
+        spool=None,
+        at_ms=round(now * 1000),
         url=url if isinstance(url, str) else None,
         claimed=claimed,
-        journal=(folder / layout.JOURNAL).exists(),
-        quiet_seconds=max(0.0, now - _last_write(folder)),
+        quiet_seconds=round(max(0.0, now - _last_write(folder)), 1),
     )
+
+
+def _living(pid: object) -> tuple[str, str | None]:
+    if isinstance(pid, int) and _state(pid) in _STOPPED:
+        return "stopped", f"process {pid} is frozen by a signal and keeps its lock: kill -CONT it, or kill it"
+    return "running", None
+
+
+def _gone(claimed: FileCount, *, may_read: bool, has_journal: bool) -> tuple[str, str]:
+    if not may_read:
+        return "unknown", "its lock may not be read: ask as the daemon's user, or with --url"
+    if claimed.files and not has_journal:
+        return "gone", "files are claimed and there is no journal: nobody touches them; move them back by hand"
+    return "gone", "its process has ended; the next daemon that starts takes its work over"
 
 
 def _announcement(folder: Path) -> dict[str, object]:
     try:
-        told = json.loads((folder / layout.ANNOUNCEMENT).read_text(encoding="utf-8"))
+        announced = json.loads((folder / layout.ANNOUNCEMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return announced if isinstance(announced, dict) else {}
 
 
 def _is_locked(path: Path) -> bool | None:

@@ -1,24 +1,22 @@
-"""How the daemon lets itself be looked at. It serves what `Source` says, and can change nothing."""
+"""The daemon's HTTP server: its status, metrics and health checks. No request can change anything."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-
-from spoolhouse.settings.serving import HttpSettings
 
 if TYPE_CHECKING:
     from spoolhouse.monitoring.http.server import Source
 
 
 @asynccontextmanager
-async def serve(settings: HttpSettings, source: "Source", *, once: bool) -> AsyncGenerator[str | None]:
-    """Serve what `source` says as long as the context lasts; yield the URL, None if nothing is served."""
-    asked_for = "listen" in settings.model_fields_set
-    if settings.address is None or (once and not asked_for):
+async def serve(
+    address: tuple[str, int] | None, source: "Source", *, names: Collection[str], required: bool
+) -> AsyncGenerator[str | None]:
+    """Serve the answers of `source` as long as the context lasts; yield the URL, None if nothing is served."""
+    if address is None:
         yield None
         return
     from spoolhouse.monitoring.http.server import serving  # noqa: PLC0415  # 27 MB and 0.2 s, for nothing where it is off
 
-    # A run with an end may share its settings with a daemon that has the port.
-    async with serving(settings.address, source, names=settings.names, required=asked_for and not once) as url:
+    async with serving(address, source, names=names, required=required) as url:
         yield url

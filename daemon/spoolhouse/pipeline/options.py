@@ -1,0 +1,90 @@
+"""What the settings mean to the stages: one frozen value for all of them, which a reload replaces as a whole."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from spoolhouse.retry import RetryPolicy
+from spoolhouse.spool.archive_limits import Keep
+from spoolhouse.spool.disk_space import MinFree
+from spoolhouse.spool.shipment import Limits, Packing
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Current(Generic[T]):
+    """Holds the value in force. A reload sets it, once; everybody else reads it at each use and keeps no copy."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """How the spool is scanned."""
+
+    project_id: str | None
+    """Take only this project's files; None is all."""
+    quiet: float
+    """Seconds for which a file must not have changed."""
+    poll_interval: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipmentOptions:
+    """How each new shipment is made."""
+
+    limits: Limits
+    packing: Packing
+    torn_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectLimits:
+    """How many refused rows are an accident: `min_rows` of a batch, or `max_ratio` of what is known of it."""
+
+    max_ratio: float
+    min_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskOptions:
+    """How the spool's disk is used."""
+
+    min_free: MinFree
+    read_error_wait: float
+    """Seconds for which reads of a file that cannot be read are tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """How much of the archive is kept."""
+
+    keep: Keep
+    append_watch: float
+    interval: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of all stages."""
+
+    fingerprint: str
+    """Of the event types and the server's URL: rows of a batch with another one may be encoded otherwise."""
+    scan: ScanOptions
+    shipments: ShipmentOptions
+    retry: RetryPolicy
+    reject_limits: RejectLimits
+    disk: DiskOptions
+    retention: RetentionPolicy
+    delete: bool
+    """Delete a file at its end, in place of moving it to `processed/`."""
+    append_watch: float
+    """Seconds for which a file is watched for appended bytes after its last ones."""
+    adopt_interval: float
+    grace: float
+    """Seconds that a stop may take."""
+
+    @property
+    def append_watch_ms(self) -> int:
+        """The same in ms."""
+        return int(self.append_watch * 1000)
