@@ -98,5 +98,9 @@ class ReadError(DiskError):
     """A claimed file cannot be read now: its lines wait, everything else continues."""
 
 
+class HeldReadError(ReadError):
+    """A claimed file can be read less far than before, and has landed in part: it is kept as it is until it can be."""
+
+
 class LowDiskError(DiskError):
     """The disk is nearly full: claim nothing new, and finish the rest."""

@@ -127,3 +127,22 @@ async def test_a_cancelled_step_is_finished_first() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert done == ["step"]
+
+
+def test_a_read_that_is_cancelled_leaves_no_trouble_behind(health: Health) -> None:
+    """Nobody else would end it, as nobody may ever read that file again; another reader of it keeps it."""
+    disk = DiskRetry(health, retrying(300, 300))
+
+    async def fails() -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def reads() -> None:
+        readers = [asyncio.ensure_future(disk.read(Path("a.jsonl"), fails)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert list(health.troubles) == ["a.jsonl"]
+        for reader, left in zip(readers, (["a.jsonl"], []), strict=True):
+            reader.cancel()
+            await asyncio.wait([reader])
+            assert list(health.troubles) == left
+
+    asyncio.run(reads())

@@ -23,7 +23,9 @@ from spoolhouse.pipeline.decode import decode
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Batch, News
 from spoolhouse.pipeline.options import Current
+from spoolhouse.pipeline.postponed import PostponedShipments
 from spoolhouse.service import run
+from spoolhouse.service.prepare import open_servers
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
@@ -31,6 +33,7 @@ from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
+from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
 from tests.engine import Database
 from tests.integration.default_options import OPTIONS
 
@@ -303,7 +306,7 @@ def test_a_late_old_state_does_not_win(database: Database, tmp_path: Path) -> No
     assert database.query(f"SELECT status FROM {PREFIX}traces FINAL") == [("ok",)]
 
 
-def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_path: Path) -> None:
+def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(database: Database, tmp_path: Path) -> None:
     """A batch is opened again for a retry: if its file was cut short meanwhile, the insert must not end cleanly."""
 
     async def drained(pieces: AsyncIterator[Rows]) -> int:
@@ -332,6 +335,9 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
             shipments_in, shipments = channel(1, Shipment)
             await shipments_in.send(shipment)
             shipments_in.close()
+            driver = open_servers(Settings(clickhouse=ClickHouseSettings(url=database.http_url)))
+            sent = ClickHouseSentBatches(driver=driver, prefix="", shards=None)
+            postponed = PostponedShipments(health=Health(), disk=disk, sent=sent)
             await decode(
                 shipments,
                 batches_in,
@@ -340,12 +346,14 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(tmp_pat
                 instances={"own": instance},
                 disk=disk,
                 recent=RecentActivity(),
+                postponed=postponed,
             )
             batch = await batches.receive()
             assert await drained(batch.reopen()) == 10
             instance.path(number).write_bytes(b"".join(lines[:5]))
             with pytest.raises(OperatorError, match="only to byte 705: shorter by 705 bytes"):
                 await drained(batch.reopen())
+        await driver.close()
         instance.close()
 
     asyncio.run(reopened())

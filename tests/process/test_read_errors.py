@@ -65,18 +65,41 @@ def test_it_is_said_which_file_and_over_when_it_is(database: Database, tmp_path:
         assert str(record["scope"]).endswith("/claimed/span/p/a.jsonl")
         assert "kernel" in str(record["hint"])
         assert "a.jsonl" in json.dumps(json.loads(daemon.get("/status").body)["readiness"]["reasons"])
+        assert daemon.get("/readyz").code == 200, "no type waits for it"
+        assert b'spoolhouse_table_held{table="mastra_admin_spans"} 0.0' in daemon.get("/metrics").body
         drop(tmp_path, "span", "p", "b.jsonl", good("p", 5, first=ROWS))
         daemon.wait_for("file_settled", path="span/p/b.jsonl")
 
 
+def test_files_that_cannot_be_read_keep_no_decoder(database: Database, tmp_path: Path) -> None:
+    """However many there are: each is put aside, and what else is dropped lands."""
+    several = 4
+    for number in range(several):
+        drop(tmp_path, "span", "p", f"bad{number}.jsonl", good("p", 1500, first=1500 * number))
+    env = {
+        **QUICK,
+        FAILPOINTS: "read.chunk@+131072=EIO",
+        "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "3600",
+        "SPOOLHOUSE_BATCH__MAX_FILES": "1",
+    }
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("disk_unavailable", count=several, attempts=1)
+        drop(tmp_path, "span", "p", "good.jsonl", good("p", 5, first=10_000))
+        daemon.wait_for("file_settled", path="span/p/good.jsonl")
+        daemon.kill()
+    assert counts(database) == (5, 5)
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    assert counts(database) == (1500 * several + 5, 1500 * several + 5)
+
+
 def test_a_stop_does_not_wait_for_a_read(database: Database, tmp_path: Path) -> None:
-    """The grace ends, the next run goes on."""
+    """The shipment stays in the journal, and the next run goes on with it."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS))
-    env = {**QUICK, FAILPOINTS: "read.chunk@+131072=EIO", "SPOOLHOUSE_SHUTDOWN__GRACE": "0.5"}
+    env = {**QUICK, FAILPOINTS: "read.chunk@+131072=EIO"}
     with Daemon(database.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("disk_unavailable")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(20) == 75, daemon.told()
+        assert daemon.wait(20) == 0, daemon.told()
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
     assert code == 0, daemon.told()
     assert counts(database) == (ROWS, ROWS)

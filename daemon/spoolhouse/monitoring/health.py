@@ -12,6 +12,7 @@ import structlog
 
 from spoolhouse.errors import (
     DiskError,
+    HeldReadError,
     LowDiskError,
     OperatorError,
     ReadError,
@@ -32,6 +33,7 @@ _AGAIN = 60.0
 """Seconds after which an outage is logged again; then after twice as long, and so on."""
 _ENDS = {
     "disk_unavailable": "disk_available",
+    "shipment_held": "shipment_released",
     "table_held": "table_released",
     "clickhouse_unavailable": "clickhouse_available",
     "ledger_behind": "ledger_caught_up",
@@ -175,6 +177,8 @@ class Health:
             )
 
     def _event(self, scope: str) -> str:
+        if isinstance(self.troubles[scope], HeldReadError):
+            return "shipment_held"
         if isinstance(self.troubles[scope], DiskError):
             return "disk_unavailable"
         if scope in self.lagging:
@@ -249,7 +253,7 @@ class Health:
         told = [
             Trouble(
                 scope=scope,
-                types=self._waiting(scope, types, everything),
+                types=self._waiting(scope, error, types, everything),
                 held=self.is_held(scope),
                 error=error.message,
                 code=error.code,
@@ -275,9 +279,11 @@ class Health:
             )
         return told
 
-    def _waiting(self, scope: str, types: Mapping[str, Collection[str]], everything: list[str]) -> list[str]:
-        """Return the event types that wait until `scope` is well."""
-        if scope in self.lagging:
+    def _waiting(
+        self, scope: str, error: Complaint, types: Mapping[str, Collection[str]], everything: list[str]
+    ) -> list[str]:
+        """Return the event types that wait until `scope` is well: none for a file's own problem, all others go on."""
+        if scope in self.lagging or isinstance(error, ReadError):
             return []
         return sorted(types[scope]) if scope in types and self.is_held(scope) else everything
 

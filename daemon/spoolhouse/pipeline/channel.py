@@ -8,6 +8,7 @@ no flag and a crashed stage (which never closes its sender) does not look like t
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Generic, Self, TypeVar
 
 from spoolhouse.monitoring import heartbeat
@@ -20,13 +21,14 @@ class ReceiverGoneError(Exception):
 
 
 class _State(Generic[T]):
-    __slots__ = ("capacity", "items", "moved", "receiver_gone", "senders")
+    __slots__ = ("capacity", "failure", "items", "moved", "receiver_gone", "senders")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.items: deque[T] = deque()
         self.senders = 1
         self.receiver_gone = False
+        self.failure: Exception | None = None
         # One event for both directions: with one receiver and few senders a wake-up too many costs nothing.
         self.moved = asyncio.Event()
 
@@ -68,6 +70,12 @@ class Sender(Generic[T]):
             self._state.senders -= 1
             self._state.signal()
 
+    def fail(self, error: Exception) -> None:
+        """Say that what was sent is no good: the receiver raises `error` instead of giving the rest."""
+        self._state.failure = error
+        self._state.items.clear()
+        self.close()
+
     def _check_open(self) -> None:
         # Whoever iterates may have seen the end already: what is sent after it would be lost without a word.
         if not self._open:
@@ -94,6 +102,8 @@ class Receiver(AsyncIterator[T]):
         """Return the next item. Raises StopAsyncIteration when all senders have closed and nothing is left."""
         state = self._state
         while not state.items:
+            if state.failure is not None and not state.receiver_gone:
+                raise copy(state.failure)
             if state.senders == 0 or state.receiver_gone:
                 raise StopAsyncIteration
             with heartbeat.idle():

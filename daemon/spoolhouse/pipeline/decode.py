@@ -14,6 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
+from msgspec import structs
 
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
@@ -23,6 +24,7 @@ from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Batch, Counted, News
+from spoolhouse.pipeline.postponed import BrokenOffError, Decodable, PostponedShipments, WithdrawnError
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.lineage import Lineage
@@ -60,13 +62,19 @@ async def decode(
     instances: Mapping[str, Instance],
     disk: DiskRetry,
     recent: RecentActivity,
+    postponed: PostponedShipments,
 ) -> None:
     """Decode shipments until there are no more; one of a pool."""
     async with batches, news:
-        async for shipment in shipments:
-            instance = instances[shipment.instance]
-            decoding = _Decoding(shipment, batches, reader=reader, instance=instance, disk=disk, recent=recent)
-            await decoding.run(news)
+        while (item := await postponed.next(shipments)) is not None:
+            instance = instances[item.shipment.instance]
+            decoding = _Decoding(item, batches, reader=reader, instance=instance, disk=disk, recent=recent)
+            try:
+                await decoding.run(news)
+            except BrokenOffError as error:
+                await postponed.postpone(item, error, reader.tables(item.shipment))
+            else:
+                postponed.done(item)
 
 
 class _Lineages:
@@ -96,7 +104,7 @@ class _Decoding:
 
     def __init__(  # what `decode` is given, and a shipment
         self,
-        shipment: Shipment,
+        item: Decodable,
         batches: Sender[Batch],
         *,
         reader: ShipmentReader,
@@ -104,7 +112,8 @@ class _Decoding:
         disk: DiskRetry,
         recent: RecentActivity,
     ) -> None:
-        self._shipment = shipment
+        self._item = item
+        self._shipment = shipment = item.shipment
         self._batches = batches
         self._reader = reader
         self._instance = instance
@@ -124,7 +133,7 @@ class _Decoding:
     async def run(self, news: Sender[News]) -> None:
         """Send the batches, write the rejects, and tell settle how many batches and what of each file there was."""
         try:
-            async with aclosing(self._reader.steps(self._shipment)) as steps:
+            async with aclosing(self._reader.steps(self._shipment, patient=False)) as steps:
                 async for step in steps:
                     heartbeat.beat()
                     if isinstance(step, RoundEnd):
@@ -137,10 +146,24 @@ class _Decoding:
             reach("decode.read")
             await self._keep(self._last, self._rejects.finish)
             reach("decode.rejected")
+        except BrokenOffError:
+            self._withdraw()
+            raise
         finally:
             self._rejects.abort()
         lineage = (*self._lineage.all(), *self._broken_off())
         await news.send(Counted(shipment=self._shipment, batches=self._count, stats=self._stats, lineage=lineage))
+
+    def _withdraw(self) -> None:
+        """Take back the round that is not read to its end; those before it are on their way, and stay there."""
+        self._item.sent_rounds = max(self._item.sent_rounds, self._round.number)
+        if self._round.live is not None and self._round.live_count is not None:
+            # What was sent of it may not be gone yet.
+            self._item.shipment = structs.replace(self._shipment, replay=True)
+            error = WithdrawnError(f"shipment {self._shipment.id} cannot be read on, and is put aside")
+            self._round.live_count.set_exception(error)
+            self._round.live_count.exception()  # whoever asks for it is told; if nobody does, that is no fault
+            self._round.live.fail(error)
 
     def _broken_off(self) -> Iterator[Lineage]:
         """Yield up to where a damaged archive was read: nobody else knows, once it is mended, what is still to land."""
@@ -166,6 +189,9 @@ class _Decoding:
         match step:
             case Unreadable(failure=failure):
                 self._long_bytes = 0
+                if not step.known:
+                    at = (self._shipment.segments.index(segment), step.end)
+                    self._item.expect_end(self._instance.path(segment.file), step, at, self._round.number, self._disk)
                 # First: whoever reads the shipment once it ends here finds no such line, and would leave its parts.
                 await self._keep(name, self._rejects.drop_long)
                 if not step.known:
@@ -247,6 +273,9 @@ class _Decoding:
         if self._round.live_count is not None:
             self._round.live_count.set_result(self._round.own_rows)
         for table, pieces in self._round.side.items():
+            if self._is_sent:
+                self._count += 1
+                continue
             sender, receiver = channel(len(pieces), Rows)
             for rows in pieces:
                 await sender.send(rows)
@@ -256,8 +285,16 @@ class _Decoding:
             await self._send_batch(table, receiver, count)
         self._round = _Round(number=self._round.number + 1)
 
+    @property
+    def _is_sent(self) -> bool:
+        """Whether this round was handed over before the shipment was put aside."""
+        return self._round.number < self._item.sent_rounds
+
     async def _send_batch(self, table: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
         self._count += 1
+        if self._is_sent:
+            live.close()
+            return
         reach("decode.batch")
         await self._batches.send(
             Batch(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from pathlib import Path
@@ -18,6 +19,7 @@ from spoolhouse.errors import DiskError, ReadError, SpoolhouseError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.options import Current, Options
+from spoolhouse.retry import RetryPolicy
 from spoolhouse.spool.disk_space import MinFree
 from spoolhouse.spool.fs import LASTING, SHORTAGES
 
@@ -28,7 +30,6 @@ _MENDS = {
     errno.EDQUOT: "make room, or raise the quota of the daemon's user",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EROFS: "mount its file system for writing",
-    errno.ESTALE: "mount its file system again",
     errno.EIO: "see what the kernel says of its disk",
     errno.EACCES: "let the daemon's user read and write there",
     errno.EPERM: "let the daemon's user read and write there",
@@ -57,6 +58,11 @@ def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskEr
     return DiskError(f"{folder}: {error.strerror or error}{about}", hint=hint)
 
 
+def hint_for(number: int) -> str:
+    """Return what a person can do about an error of the system; nothing is said of one that nobody knows."""
+    return _MENDS.get(number, "")
+
+
 async def to_its_end(work: Callable[[], T]) -> T:
     """Run `work` in a worker thread; when cancelled meanwhile, wait for its end first.
 
@@ -82,11 +88,23 @@ class DiskRetry:
         """Report troubles to `health`."""
         self._health = health
         self._options = options
+        self._failing: Counter[str] = Counter()
+        """How many readers wait for a file that cannot be read just now."""
 
     @property
     def least(self) -> MinFree:
         """What rejected lines leave free."""
         return self._options.value.disk.min_free
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The policy by which failed work is tried again."""
+        return self._options.value.retry
+
+    @property
+    def read_wait(self) -> float:
+        """Seconds that a read which fails because of its file is tried again."""
+        return self._options.value.disk.read_error_wait
 
     async def persist(
         self, folder: Path, work: Callable[[], T], about: str = "", *, stop: asyncio.Event | None = None
@@ -125,27 +143,34 @@ class DiskRetry:
         Raises its OSError if that will not pass, or has lasted for `read_wait` where it is the file's own. Raises
         `DiskError` where the patience of a run with an end is used up.
         """
-        failures, since = 0, time.monotonic()
-        while True:
-            try:
-                result = await work()
-            except OSError as error:
-                is_over = time.monotonic() - since >= self._options.value.disk.read_error_wait
-                if error.errno not in SHORTAGES | LASTING or (error.errno in LASTING and is_over):
+        failures, since, scope = 0, time.monotonic(), str(path)
+        try:
+            while True:
+                try:
+                    result = await work()
+                except OSError as error:
+                    is_over = time.monotonic() - since >= self.read_wait
+                    if error.errno not in SHORTAGES | LASTING or (error.errno in LASTING and is_over):
+                        raise
+                    self._failing[scope] += not failures
+                    failures += 1
+                    trouble = ReadError(f"{path}: {error.strerror or error}", hint=hint_for(error.errno or 0))
+                    self._health.bad(scope, trouble)
+                    if error.errno in SHORTAGES and self.retry_policy.is_used_up(since):
+                        raise trouble from error
+                    with heartbeat.idle():
+                        await asyncio.sleep(self.retry_policy.pause(failures))
+                else:
                     if failures:
-                        self._health.forget(str(path))
-                    raise
-                failures += 1
-                trouble = ReadError(f"{path}: {error.strerror or error}", hint=_MENDS.get(error.errno or 0, ""))
-                self._health.bad(str(path), trouble)
-                if error.errno in SHORTAGES and self._options.value.retry.is_used_up(since):
-                    raise trouble from error
-                with heartbeat.idle():
-                    await asyncio.sleep(self._options.value.retry.pause(failures))
-            else:
-                if failures:
-                    self._health.good(str(path))
-                return result
+                        self._health.good(scope)
+                    return result
+        finally:
+            # A reader that is cancelled leaves no trouble behind, unless another one waits for the same file.
+            if failures:
+                self._failing[scope] -= 1
+                if not self._failing[scope]:
+                    del self._failing[scope]
+                    self._health.forget(scope)
 
     def refused(self, folder: Path, error: DiskError) -> None:
         """Note that `folder` does not take files, which are kept elsewhere and tried again."""

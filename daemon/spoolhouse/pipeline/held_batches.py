@@ -64,6 +64,15 @@ class HeldBatches:
         """Hold a delivery whose table is closed."""
         self._groups[delivery.table].deliveries.append(delivery)
 
+    def drop(self, delivery: BatchDelivery) -> None:
+        """Let another one be tried in place of a delivery that was taken, and is withdrawn: it says nothing."""
+        for name in (delivery.table, AWAY):
+            group = self._groups.get(name)
+            if group is not None and group.due == math.inf:
+                group.due = 0.0
+                if not group.deliveries:
+                    del self._groups[name]
+
     def open(self, place: str) -> None:
         """Release all that wait for a table, or for a server."""
         group = self._groups.pop(place, None)

@@ -114,7 +114,7 @@ class Inserter:
 
     async def _deliver(self, delivery: BatchDelivery) -> Acknowledged | None:
         """Land what is left of a batch; return once all of it has landed or is rejected; None if it is held."""
-        while True:
+        while not delivery.batch.is_withdrawn():
             heartbeat.beat()
             attempt = Attempt(self._stop)
             try:
@@ -127,6 +127,8 @@ class Inserter:
             except StoreError as error:
                 # Not kept beyond this block: with its frames it would keep open what the attempt has opened.
                 delivery.discard_live()
+                if delivery.batch.is_withdrawn():
+                    continue
                 if isinstance(error, AwayError):
                     self._await_server(delivery, error)
                     return None
@@ -143,6 +145,15 @@ class Inserter:
                 delivery.retries.retry_policy = self._options.value.retry
                 pause = delivery.retries.failed(error)
             await attempt.pause(pause, self._health.pause)
+        self._drop(delivery)
+        return None
+
+    def _drop(self, delivery: BatchDelivery) -> None:
+        """Do without a batch that decode has taken back; what it has met is no reason to wait for anybody any more."""
+        delivery.discard_live()
+        self._held_batches.drop(delivery)
+        if not self._held_batches.is_closed(delivery.table):
+            self._health.good(delivery.table)
 
     async def _land(self, delivery: BatchDelivery) -> None:
         """Land the whole batch or its next part, or cut it up. Raises `StoreError`, but not for a refused row."""

@@ -27,7 +27,11 @@ class Batch:
     locate: Callable[[Collection[int]], AsyncGenerator[tuple[Segment, int, Line]]]
     """Find the lines that rows came from, by row number: each with its segment and the lines before its piece."""
     count: "asyncio.Future[int]"
-    """The number of its rows: known once the round is decoded for the first time."""
+    """The number of its rows: known once the round is decoded for the first time. Raises `WithdrawnError`."""
+
+    def is_withdrawn(self) -> bool:
+        """Tell whether decode took it back, to send it again: nothing of it may land, and it is not acknowledged."""
+        return self.count.done() and self.count.exception() is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

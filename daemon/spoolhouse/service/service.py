@@ -141,6 +141,7 @@ class Service:
                         instances=stages.instances,
                         disk=stages.disk,
                         recent=self.shared.recent,
+                        postponed=stages.postponed,
                     )
                     group.create_task(follow(f"decode-{number}", decoding))
                 batches_in.close()

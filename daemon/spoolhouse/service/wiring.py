@@ -21,6 +21,7 @@ from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Batch, News
 from spoolhouse.pipeline.options import Current, Options
+from spoolhouse.pipeline.postponed import PostponedShipments
 from spoolhouse.pipeline.record import LedgerRecorder
 from spoolhouse.pipeline.retention import Retention
 from spoolhouse.pipeline.scan import has_other_than
@@ -35,6 +36,7 @@ from spoolhouse.spool.shipment import Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.landing.ledger_write import write_entries
+from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
 from spoolhouse.store.clickhouse.store import ClickHouseStore
 
 _PLACES = 500
@@ -80,6 +82,7 @@ class Stages:
     claimer: Claimer = field(init=False)
     reader: ShipmentReader = field(init=False)
     store: ClickHouseStore = field(init=False)
+    postponed: PostponedShipments = field(init=False)
     inserter: Inserter = field(init=False)
     recorder: LedgerRecorder = field(init=False)
     settler: Settler = field(init=False)
@@ -99,6 +102,13 @@ class Stages:
         self.claimer = self._claimer()
         self.reader = ShipmentReader(
             self.instances, self.events, self.options.value.fingerprint, self.executor, self.disk
+        )
+        self.postponed = PostponedShipments(
+            health=self.health,
+            disk=self.disk,
+            sent=ClickHouseSentBatches(
+                driver=self.driver, prefix=self._insert_prefix, shards=self.settings.clickhouse.shards
+            ),
         )
         self.store = ClickHouseStore(
             self.driver,
@@ -207,8 +217,9 @@ class Stages:
 
     def is_unsettled(self) -> bool:
         """Tell whether a claimed file is still to be settled; one that cannot be moved as things are is not counted."""
+        held = self.settler.stuck.keys() | self.postponed.held()
         return bool(self.append_watch.grown) or any(
-            file.state is not FileState.FINAL and (instance.id, file.number) not in self.settler.stuck
+            file.state is not FileState.FINAL and (instance.id, file.number) not in held
             for instance in list(self.instances.values())
             for file in list(instance.files.values())
         )
@@ -222,13 +233,8 @@ class Stages:
 
     def is_left_over(self) -> bool:
         """Tell whether a pending file, or one that is claimed, is left at the end of a run that ends when idle."""
-        return self.is_unsettled() or bool(
-            self.settler.stuck
-            or self.recorder.left
-            or self.in_flight.refused
-            or self.in_flight.unread
-            or self.adopter.held
-        )
+        held = self.settler.stuck or self.postponed.held() or self.adopter.held or self.recorder.left
+        return self.is_unsettled() or bool(held or self.in_flight.refused or self.in_flight.unread)
 
     @property
     def _insert_prefix(self) -> str:

@@ -199,6 +199,13 @@ class SegmentReader:
             self._lines += item.data.count(b"\n")
         return Read(piece=item, decoded=self._decoder.decode(item, self._origin), lines_before=before)
 
+    def cut(self, step: Read | LongLine, end: int) -> Read | LongLine:
+        """Return a step up to byte `end` of the content: where the first to read it came to its end."""
+        if isinstance(step, LongLine) or step.piece.offset + len(step.piece.data) <= end:
+            return step
+        piece = Piece(offset=step.piece.offset, data=step.piece.data[: end - step.piece.offset])
+        return replace(step, piece=piece, decoded=self._decoder.decode(piece, self._origin))
+
     def asks(self, step: Read | LongLine) -> bool:
         """Return whether a step needs `number`. A plain file is read once more for it, which costs time."""
         if isinstance(step, LongLine):

@@ -69,6 +69,11 @@ class Shipment(Struct, frozen=True, kw_only=True):
         """Return the id of the batch for `table` in one round of the shipment; nearly all shipments have one round."""
         return f"{self.id}:{table}" if round_number == 0 else f"{self.id}:{table}.{round_number}"
 
+    def round_of(self, batch_id: str) -> int:
+        """Return the round of a batch of this shipment, given its id or that of a part of it."""
+        name = batch_id.removeprefix(f"{self.id}:").partition(":")[0]
+        return int(name.partition(".")[2] or 0)
+
 
 class Span(Struct, frozen=True, kw_only=True):
     """A byte range that waits to be packed. `weight` is its expected content: compressed bytes count more."""

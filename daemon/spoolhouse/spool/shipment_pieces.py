@@ -41,6 +41,8 @@ class Unreadable:
     end: int
     """The end of the last whole line."""
     known: bool = False
+    errno: int = 0
+    """What the system said of it; 0 for what it did not."""
 
 
 Step = Read | LongLine | Unreadable
@@ -54,6 +56,17 @@ class PatientDisk(Protocol):
 
     async def read(self, path: Path, work: Callable[[], Awaitable[T]], /) -> T:
         """Do `work`, which reads the file at `path`, until it succeeds; raise its OSError if that will not pass."""
+
+
+class _Read(Protocol):
+    """How a file is read."""
+
+    async def __call__(self, path: Path, work: Callable[[], Awaitable[T]], /) -> T:
+        """Do `work`, which reads the file at `path`. Raises OSError."""
+
+
+async def _read_once(_path: Path, work: Callable[[], Awaitable[T]], /) -> T:
+    return await work()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,10 +102,13 @@ class Segments:
         self._executor = executor
         self._disk = disk
 
-    async def pieces(self, shipment: Shipment, *, numbered: bool) -> AsyncGenerator[tuple[Segment, Step]]:
+    async def pieces(
+        self, shipment: Shipment, *, numbered: bool, patient: bool
+    ) -> AsyncGenerator[tuple[Segment, Step]]:
         """Yield the content of a shipment's segments, in order.
 
-        `numbered`: each piece has the number of lines of its file before it.
+        `numbered`: each piece has the number of lines of its file before it. `patient`: a read that fails for what may
+        pass is tried again; else its segment ends there.
         """
         for group in _small_together(shipment, self._instances[shipment.instance]):
             if len(group) > 1:
@@ -104,7 +120,7 @@ class Segments:
                 for step in steps or ():
                     yield segment, step
                 if steps is None:
-                    async with aclosing(self._segment(shipment, segment, numbered=numbered)) as pieces:
+                    async with aclosing(self._segment(shipment, segment, numbered=numbered, patient=patient)) as pieces:
                         async for step in pieces:
                             yield segment, step
 
@@ -163,29 +179,33 @@ class Segments:
             numbered=numbered,
         )
 
-    async def _segment(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> AsyncGenerator[Step]:
+    async def _segment(
+        self, shipment: Shipment, segment: Segment, *, numbered: bool, patient: bool
+    ) -> AsyncGenerator[Step]:
         """Yield the content of a segment, up to its extent if it has one, or to its readable end."""
         instance = self._instances[shipment.instance]
         extent = instance.readings.extent(shipment.id, segment)
         reader = self._segment_reader(shipment, segment, numbered=numbered)
-        on_disk = _OnDisk(instance, segment, extent, reader, self._disk, self._executor)
-        taken, failure = Taken(end=on_disk.first), ""
+        on_disk = _OnDisk(instance, segment, extent, reader, self._disk.read if patient else _read_once, self._executor)
+        taken, failure, number = Taken(end=on_disk.first), "", 0
         try:
             async with aclosing(on_disk.steps(min(CHUNK_BYTES, shipment.limits.max_line))) as steps:
                 while extent is None or taken.end < extent.end:
                     step = await anext(steps)
+                    if extent is not None:
+                        step = reader.cut(step, extent.end)
                     taken.add(step)
                     yield step
         except StopAsyncIteration:
             pass
         except (OSError, *CORRUPT) as error:
-            failure = _spelled(error)
+            failure, number = _spelled(error), getattr(error, "errno", None) or 0
         # The first reader may have reached its end meanwhile.
         extent = instance.readings.extent(shipment.id, segment)
         if extent is not None and taken.end >= extent.end:
             yield Unreadable(failure=extent.failure, end=taken.end, known=True)
         elif extent is not None or failure:
-            yield Unreadable(failure=failure or "changed since its claim", end=taken.end)
+            yield Unreadable(failure=failure or "changed since its claim", end=taken.end, errno=number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +216,7 @@ class _OnDisk:
     segment: Segment
     extent: Extent | None
     reader: SegmentReader
-    disk: PatientDisk
+    read: "_Read"
     executor: Executor
 
     @property
@@ -220,9 +240,7 @@ class _OnDisk:
         at, end = self.segment.start, self.segment.end
         if self.extent is not None and self._plain:
             end = self.extent.end
-        descriptor = await self.disk.read(
-            self._path, partial(asyncio.to_thread, _open, self.instance, self.segment.file)
-        )
+        descriptor = await self.read(self._path, partial(asyncio.to_thread, _open, self.instance, self.segment.file))
         async with aiofiles.open(descriptor, "rb", buffering=0) as content:
             await content.seek(at)
             while at < end:
@@ -248,7 +266,7 @@ class _OnDisk:
             return bytes(await content.read(size - len(chunk)))
 
         chunk = b""
-        while len(chunk) < size and (more := await self.disk.read(self._path, read)):
+        while len(chunk) < size and (more := await self.read(self._path, read)):
             chunk += more
         return chunk
 
@@ -261,7 +279,7 @@ class _OnDisk:
                 for step in found:
                     if self.reader.asks(step):
                         number = partial(loop.run_in_executor, self.executor, self.reader.number, descriptor, step)
-                        yield await self.disk.read(self._path, number)
+                        yield await self.read(self._path, number)
                     else:
                         yield step
             return

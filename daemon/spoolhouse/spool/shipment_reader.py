@@ -123,17 +123,22 @@ class ShipmentReader:
         """Return the declaration of a table that the shipment has rows for."""
         return self.versions.of(shipment).tables[name]
 
+    def tables(self, shipment: Shipment) -> Collection[Table]:
+        """Return the declarations of all tables that the shipment may have rows for."""
+        return self.versions.of(shipment).tables.values()
+
     async def steps(
-        self, shipment: Shipment, *, numbered: bool = False
+        self, shipment: Shipment, *, numbered: bool = False, patient: bool = True
     ) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
         """Yield the content of the shipment's segments, in order, and the ends of rounds.
 
-        `numbered`: each piece has the number of lines of its file before it.
+        `numbered`: each piece has the number of lines of its file before it. `patient`: a read that fails for what may
+        pass is tried again; else its segment ends there.
         """
         own, current = self.own_table(shipment), _Fill()
         at, is_broken = _Position(shipment), False
         known = deque(self._instances[shipment.instance].readings.round_ends(shipment.id))
-        async with aclosing(self._segments.pieces(shipment, numbered=numbered)) as pieces:
+        async with aclosing(self._segments.pieces(shipment, numbered=numbered, patient=patient)) as pieces:
             async for segment, step in pieces:
                 if isinstance(step, Unreadable):
                     is_broken = True

@@ -1,0 +1,163 @@
+"""Shipments whose decoding had to be broken off, until they are decoded again: others go on meanwhile.
+
+Promises: nothing of a round that was not read to its end is sent as if it were the whole; a shipment of which an
+earlier process may have landed something is not shortened by what cannot be read now, but held as it is journalled; it
+is tried again now and then, and after a restart.
+"""
+
+import math
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from spoolhouse.errors import DiskError, HeldReadError, ReadError, StoreError, TransientError
+from spoolhouse.events.declaration import Table
+from spoolhouse.monitoring.health import Health
+from spoolhouse.pipeline.channel import Receiver
+from spoolhouse.pipeline.disk_retry import DiskRetry, hint_for
+from spoolhouse.spool.fs import LASTING, SHORTAGES
+from spoolhouse.spool.read_extents import Position
+from spoolhouse.spool.shipment import Shipment
+from spoolhouse.spool.shipment_pieces import Unreadable
+
+_CHECK = 0.5
+"""Seconds between two checks of what is due."""
+_HINT = "put the file back as it was, or wait for its disk: the shipment is tried again, also after a restart"
+
+
+class WithdrawnError(TransientError):
+    """Decode takes a batch back before all of its rows are known: nothing of it may land, and it comes again."""
+
+
+class SentBatches(Protocol):
+    """Tells what the store has of a shipment."""
+
+    async def find(self, shipment: str, tables: Collection[Table], /) -> Collection[str]:
+        """Return the ids of its batches that have rows in any of `tables`. Raises `StoreError`."""
+
+
+class BrokenOffError(Exception):
+    """A shipment cannot be read on.
+
+    `passes`: the read is to be tried again before anything else; else it has to be found out what was sent before.
+    """
+
+    def __init__(self, error: ReadError, round_number: int, *, passes: bool) -> None:
+        """Take what is wrong, and in which round."""
+        super().__init__(str(error))
+        self.error = error
+        self.round_number = round_number
+        self.passes = passes
+
+
+@dataclass(slots=True, kw_only=True)
+class Decodable:
+    """A shipment to be decoded, for the first time in this process or once more."""
+
+    shipment: Shipment
+    sent_rounds: int = 0
+    """The batches of so many rounds were handed over, and are on their way: they are not sent again."""
+    may_shorten_from: float = math.inf
+    """The first round of which the store has nothing, nor of any later one."""
+    landed_to: int = -1
+    """The last round of which the store has something."""
+    path: str = ""
+    """The file that could not be read, and up to where the shipment could."""
+    at: Position = (0, 0)
+    since: float = 0.0
+    """Since when it could not be read on from there (monotonic)."""
+    failures: int = 0
+    due: float = 0.0
+    held: bool = False
+    """Nothing goes on with it before its file can be read again."""
+
+    def expect_end(self, path: Path, end: Unreadable, at: Position, round_number: int, disk: DiskRetry) -> None:
+        """Return if a file may end here for good. Raises `BrokenOffError`.
+
+        Raises `ReadError` where the patience of a run with an end is used up.
+        """
+        now = time.monotonic()
+        if not self.path or at > self.at:
+            self.at, self.since = at, now
+        self.path = str(path)
+        error = ReadError(f"{path}: {end.failure}", hint=hint_for(end.errno))
+        if end.errno in SHORTAGES:
+            if disk.retry_policy.is_used_up(self.since):
+                raise error
+            raise BrokenOffError(error, round_number, passes=True)
+        if end.errno in LASTING and now - self.since < disk.read_wait:
+            raise BrokenOffError(error, round_number, passes=True)
+        is_sent = round_number < self.sent_rounds
+        if is_sent or (self.shipment.replay and round_number < self.may_shorten_from):
+            raise BrokenOffError(error, round_number, passes=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class PostponedShipments:
+    """What waits to be decoded again; shared by the decoders."""
+
+    health: Health
+    disk: DiskRetry
+    sent: SentBatches
+    _waiting: list[Decodable] = field(default_factory=list)
+
+    async def next(self, shipments: Receiver[Shipment]) -> Decodable | None:
+        """Return what is due, or else a new shipment; None once there are no more: the journal has what waits."""
+        while True:
+            now = time.monotonic()
+            for item in self._waiting:
+                if item.due <= now:
+                    self._waiting.remove(item)
+                    return item
+            wait = min([_CHECK, *(item.due - now for item in self._waiting)]) if self._waiting else None
+            try:
+                for shipment in await shipments.receive_many(1, wait):
+                    return Decodable(shipment=shipment)
+            except StopAsyncIteration:
+                return None
+
+    async def postpone(self, item: Decodable, broken: BrokenOffError, tables: Collection[Table]) -> None:
+        """Put a shipment aside whose last round was withdrawn; find out whether it may be shortened, if need be."""
+        error: DiskError | None = broken.error
+        if not broken.passes:
+            error = await self._unless_unsent(item, broken, tables)
+        item.failures += 1
+        item.due = time.monotonic()
+        if error is not None:
+            item.due += self.disk.retry_policy.pause(item.failures)
+            self.health.bad(item.path, error)
+        self._waiting.append(item)
+
+    async def _unless_unsent(
+        self, item: Decodable, broken: BrokenOffError, tables: Collection[Table]
+    ) -> DiskError | None:
+        """Return why a shipment may not be shortened; None if the store has nothing of the round, or a later one."""
+        number, message = broken.round_number, broken.error.message
+        if max(item.landed_to, item.sent_rounds - 1) < number:
+            try:
+                sent = await self.sent.find(item.shipment.id, tables)
+            except StoreError as unknown:
+                item.held = self.disk.retry_policy.is_used_up(item.since)
+                return ReadError(f"{message}; whether rows of it have landed is not known: {unknown}", hint=_HINT)
+            item.landed_to = max((item.shipment.round_of(batch) for batch in sent), default=-1)
+            if item.landed_to < number:
+                item.may_shorten_from = number
+                return None
+        item.held = True
+        return HeldReadError(f"{message}; it was read further before, and has landed in part", hint=_HINT)
+
+    def done(self, item: Decodable) -> None:
+        """Note that a shipment was decoded to its end."""
+        if item.path:
+            self.health.good(item.path)
+
+    def held(self) -> set[tuple[str, int]]:
+        """Return the files, by instance and number, of all that is held."""
+        return {
+            (item.shipment.instance, segment.file)
+            for item in self._waiting
+            if item.held
+            for segment in item.shipment.segments
+        }

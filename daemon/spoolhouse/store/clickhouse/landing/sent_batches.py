@@ -1,0 +1,70 @@
+"""Which batches of a shipment have rows in ClickHouse: for whoever cannot read its files any more."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from spoolhouse.errors import OperatorError, TransientError
+from spoolhouse.events.declaration import Table
+from spoolhouse.events.naming import Shards
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.landing.presence import STILL_RUNNING, objects
+from spoolhouse.store.clickhouse.quoting import identifier, literal
+from spoolhouse.store.clickhouse.replicas import servers_of
+
+_ACCESS_DENIED = 497
+_UNKNOWN_TABLE = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClickHouseSentBatches:
+    """Asks all hosts, and all shards."""
+
+    driver: Driver
+    prefix: str
+    shards: Shards | None
+
+    async def find(self, shipment: str, tables: Collection[Table]) -> Collection[str]:
+        """Return the ids of the batches of a shipment that have rows in any of `tables`, or in a rollup of them.
+
+        Raises `StoreError`: a host that is away may have some, and an insert that still runs may bring some.
+        """
+        servers = servers_of(self.driver)
+        first = await servers.pick()
+        found: set[str] = set()
+        for server in (first, *await servers.others(first)):
+            await self._require_no_running_insert(server, shipment)
+            for table in tables:
+                for name in objects(table, prefix=self.prefix if self.shards is None else self.shards.prefix):
+                    found |= await _batches_in(server, name, shipment)
+        return found
+
+    async def _require_no_running_insert(self, server: Driver, shipment: str) -> None:
+        everywhere = "" if self.shards is None else f"clusterAllReplicas({literal(self.shards.cluster)}, "
+        processes = f"{everywhere}system.processes{')' if everywhere else ''}"
+        try:
+            running = await server.execute(
+                f"SELECT 1 FROM {processes} WHERE is_initial_query AND "  # noqa: S608  # a name from the settings
+                "position(query, 'system.processes') = 0 AND position(query, 'startsWith(batch_id') = 0"
+                " AND (position(query_id, {shipment:String}) > 0 OR position(query, {shipment:String}) > 0) LIMIT 1",
+                {"shipment": f"{shipment}:"},
+            )
+        except OperatorError as error:
+            if error.code != _ACCESS_DENIED:
+                raise
+            return
+        if running:
+            raise TransientError("an insert of the shipment still runs", code=STILL_RUNNING, ambiguous=True)
+
+
+async def _batches_in(server: Driver, name: str, shipment: str) -> set[str]:
+    try:
+        rows = await server.execute(
+            f"SELECT DISTINCT batch_id FROM {identifier(name)}"  # noqa: S608  # a declared name
+            " WHERE startsWith(batch_id, {shipment:String})",
+            {"shipment": f"{shipment}:"},
+        )
+    except OperatorError as error:
+        if error.code != _UNKNOWN_TABLE:
+            raise
+        return set()  # a type was declared, and its table never made
+    return {str(batch) for (batch,) in rows}
