@@ -149,9 +149,10 @@ class Service:
                     inserting = stages.inserter.run(channels.batches, news_in.clone())
                     group.create_task(follow(f"insert-{number}", inserting, limit=self._patience))
                 news_in.close()
+                # Before settle: after a stop at the very start, all stages end in their first step, and settle ends
+                # the recorder, which must have begun (test_a_stop_drains_and_exits_0).
+                group.create_task(follow("record", stages.recorder.run(), limit=self._patience))
                 group.create_task(follow("settle", self._settle()))
-                recording = stages.recorder.run()
-                group.create_task(follow("record", recording, limit=self._patience))
                 if self.shared.once:
                     group.create_task(self._stop_when_idle(), name="idle")
                 else:
