@@ -186,7 +186,7 @@ def test_what_may_not_be_listed_is_not_taken_for_nothing(folder: str, database: 
     closed.chmod(0o700)
     assert done.returncode == 1, done.stdout
     assert done.stderr.startswith(f"spoolhouse: {closed}")
-    assert done.stderr.endswith(": Permission denied; run it as a user who may, such as the daemon's\n")
+    assert done.stderr.endswith(": Permission denied; run it as a user who has the right, such as the daemon's\n")
 
 
 def seen_in_rejected(spool: Path) -> object:
