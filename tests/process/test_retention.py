@@ -47,3 +47,21 @@ def test_the_archive_is_shortened_and_the_rows_stay(database: Database, tmp_path
     assert deleted == 3
     assert sorted(path.name for path in tmp_path.glob("span/p/*/*")) == ["bad.jsonl.gz", "bad.jsonl.gz.reason.txt"]
     assert database.query("SELECT count() FROM mastra_admin_spans") == [(15,)]
+
+
+def test_the_only_copy_of_a_rejected_line_is_kept(database: Database, tmp_path: Path) -> None:
+    """A line over the limit is in its file alone: `rejected/` has its place and its digest."""
+    env = {
+        "SPOOLHOUSE_RETENTION__MAX_AGE_DAYS": "0.000005",
+        "SPOOLHOUSE_RETENTION__INTERVAL": "0.1",
+        "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.1",
+        "SPOOLHOUSE_SPOOL__MAX_LINE": "64KiB",
+    }
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5) + b"[" + b"x" * 70_000 + b"\n")
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("file_settled", left_out=1)
+        drop(tmp_path, "span", "p", "b.jsonl", good("p", 5, first=5))
+        daemon.wait_for("archive_shortened", last="span/p/processed/b.jsonl")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert [path.name for path in tmp_path.glob("span/p/processed/*")] == ["a.jsonl"]

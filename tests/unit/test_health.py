@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.errors import OperatorError, TransientError, UnreachableError
-from spoolhouse.monitoring.health import SERVER, Health
+from spoolhouse.monitoring.health import GUARD, SERVER, Health
 
 DOWN = TransientError("connection refused", code=210)
 DENIED = OperatorError("not enough privileges", code=497, hint="grant INSERT")
@@ -209,3 +209,33 @@ async def test_only_the_end_of_an_outage_ends_a_pause() -> None:
     health.silent(AWAY)
     health.speaks()
     await asyncio.wait_for(pausing, 5)
+
+
+def test_a_table_that_the_guard_holds_stays_held_through_an_outage() -> None:
+    """Its insert breaks off, then nobody answers, then the server does: what it is held for is still there."""
+    health = Health()
+    health.good(SERVER)
+    health.hold("spans", OperatorError("no window"))
+    health.bad("spans", AWAY)
+    health.speaks()
+    assert health.is_held("spans")
+    health.silent(AWAY)
+    health.speaks()
+    assert health.is_held("spans")
+    assert troubles(health) == {"spans": "no window"}
+    assert health.reasons({"spans": ["span"]})[0].types == ["span"]
+    assert health.writable.is_set(), "the other tables take rows"
+    health.release("spans")
+    assert not health.is_held("spans")
+
+
+def test_no_row_that_lands_ends_what_the_guard_refuses() -> None:
+    health = Health()
+    health.good(SERVER)
+    health.bad(GUARD, OperatorError("the clock is 40 days behind"))
+    assert not health.writable.is_set()
+    health.bad("spans", AWAY)
+    health.landed("spans")
+    assert not health.writable.is_set()
+    health.good(GUARD)
+    assert health.writable.is_set()

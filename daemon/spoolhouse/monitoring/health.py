@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 SERVER = "server"
 """The scope of troubles that concern all tables."""
+GUARD = "guard"
+"""The scope of what the guard refuses, such as the clock: it concerns all tables, and no row that lands ends it."""
+GENERAL = frozenset({SERVER, GUARD})
 
 _AGAIN = 60.0
 """Seconds after which an outage is logged again; then after twice as long, and so on."""
@@ -112,7 +115,10 @@ class Health:
         """Record that a probe had no answer: what single tables met is a part of that."""
         self._outage = True
         for scope in self._broken:
-            self._end(scope)
+            if scope in self.holds:
+                self.troubles[scope] = self.holds[scope]
+            else:
+                self._end(scope)
         self._broken.clear()
         self.bad(SERVER, error)
 
@@ -183,7 +189,7 @@ class Health:
             return "disk_unavailable"
         if scope in self.lagging:
             return "ledger_behind"
-        return "table_held" if scope != SERVER and self.is_held(scope) else "clickhouse_unavailable"
+        return "table_held" if scope not in GENERAL and self.is_held(scope) else "clickhouse_unavailable"
 
     def outage(self) -> str | None:
         """Say since when the server does not answer, and that nothing is lost meanwhile; None if it does answer."""
@@ -244,7 +250,7 @@ class Health:
     def is_held(self, scope: str) -> bool:
         """Tell whether `scope` takes nothing, and others do: it waits for a person, or for what is its own to pass."""
         passes = isinstance(self.troubles.get(scope), TransientError | DiskError)
-        return scope in self.troubles and (scope in self._own or not passes)
+        return scope in self.holds or (scope in self.troubles and (scope in self._own or not passes))
 
     def reasons(self, types: Mapping[str, Collection[str]]) -> list[Trouble]:
         """Say why not all rows are taken; nothing if they are. `types` are the event types of each table."""
@@ -294,6 +300,8 @@ class Health:
             return f"{scope} is behind: its entries are journalled until it takes them: {error.message}"
         if isinstance(error, DiskError):
             return f"The disk: {error.message}"
+        if scope == GUARD:
+            return f"ClickHouse: {error.message}"
         return f"{scope}{' is held' if self.is_held(scope) else ''}: {error.message}"
 
     def _update(self) -> None:
@@ -301,7 +309,7 @@ class Health:
         lasting = [
             scope for scope in self.troubles.keys() - self.lagging if not isinstance(self.troubles[scope], narrow)
         ]
-        if self.answered and all(scope != SERVER and self.is_held(scope) for scope in lasting):
+        if self.answered and all(scope not in GENERAL and self.is_held(scope) for scope in lasting):
             self.writable.set()
         else:
             self.writable.clear()

@@ -2,21 +2,24 @@
 
 Promises: a file is deleted only if all of it has landed and no instance waits for more of it. Of the files that this
 daemon knows, that is told by their journals. Of those that other instances may know, by the files themselves: what was
-not written to since it was moved holds nothing that was not acknowledged before.
+not written to since it was moved holds nothing that was not acknowledged before. A file that alone
+holds rejected lines, as the records in `rejected/` say, is kept as long as they are.
 """
 
 import asyncio
 import contextlib
 import heapq
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from copy import copy
+from pathlib import PurePath
 
 import structlog
 
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.pipeline.disk_retry import to_its_end
 from spoolhouse.pipeline.options import Current, Options, RetentionPolicy
-from spoolhouse.spool import archive, instance_dirs
+from spoolhouse.spool import archive, instance_dirs, layout, reject_sources
 from spoolhouse.spool.archive_limits import Archived, superfluous
 from spoolhouse.spool.instance import Instance
 
@@ -24,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 _AT_ONCE = 10_000
 """Files that are looked at as the oldest: memory does not grow with the archive."""
+_HINT = "let the daemon's user delete in processed/, and read rejected/"
 _MARGIN = 2.0
 """How many times as long a file is kept at the least as its writer is waited for."""
 
@@ -54,8 +58,13 @@ class Retention:
         known = {
             str(file.target) for instance in list(self._instances.values()) for file in list(instance.files.values())
         }
-        chosen = await to_its_end(lambda: self._choose(retention_policy, known, now))
-        deleted, refusal = await to_its_end(lambda: self._delete(chosen))
+        chosen: list[Archived] = []
+        try:
+            chosen = await to_its_end(lambda: self._choose(retention_policy, known, now))
+            deleted, refusal = await to_its_end(lambda: self._delete(chosen))
+        except OSError as error:
+            # Without the records of rejected lines nobody knows which files hold the only copies.
+            deleted, refusal = [], copy(error)
         if deleted:
             self._told = 0
             log.info(
@@ -68,7 +77,7 @@ class Retention:
         if refusal is not None:
             self._told += 1
             if self._told & (self._told - 1) == 0:
-                log.error("archive_not_shortened", error=refusal.strerror, hint="let the daemon's user delete there")
+                log.error("archive_not_shortened", error=refusal.strerror, hint=_HINT)
         return bool(deleted) and len(chosen) >= _AT_ONCE
 
     def _choose(self, retention_policy: RetentionPolicy, known: set[str], now: float) -> list[Archived]:
@@ -76,13 +85,14 @@ class Retention:
         # Another instance, running or held, may have a tail of a file under way that was written to in the archive.
         alone = set(instance_dirs.names(self._own.spool)) <= set(self._instances)
         total = 0
+        needed = reject_sources.holders(self._own.spool)
         candidates: list[Archived] = []
         for file in archive.archived(self._own.spool):
             heartbeat.beat()
             total += file.size
             if now - file.since < retention_policy.append_watch * _MARGIN or file.path in known:
                 continue
-            if file.was_appended_to and not alone:
+            if (file.was_appended_to and not alone) or (needed and _is_one_of(needed, file)):
                 continue
             candidates.append(file)
             if len(candidates) >= 2 * _AT_ONCE:
@@ -100,3 +110,8 @@ class Retention:
             except OSError as error:
                 refusal = error
         return deleted, refusal
+
+
+def _is_one_of(needed: Collection[str], file: Archived) -> bool:
+    """Tell whether an archived file may have been dropped under one of these names."""
+    return any(str(place) in needed for place in layout.dropped_at(PurePath(file.path)))

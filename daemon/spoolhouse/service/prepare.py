@@ -12,7 +12,7 @@ from spoolhouse.backoff import delay
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.events.declaration import EventType
 from spoolhouse.monitoring import heartbeat
-from spoolhouse.monitoring.health import SERVER, Health
+from spoolhouse.monitoring.health import GUARD, SERVER, Health
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.drivers.connect import connect
@@ -216,10 +216,11 @@ async def keep_guard(
             health.silent(error)
         except StoreError as error:
             failures += 1
-            health.bad(SERVER, error)
+            health.bad(GUARD, error)
         else:
             if failures:
                 health.good(SERVER)
+                health.good(GUARD)
             failures = 0
         soon = delay(failures, first=retry.first, cap=min(retry.cap, _SOON), fraction=1.0)
         with suppress(TimeoutError), heartbeat.idle():

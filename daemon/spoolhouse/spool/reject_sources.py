@@ -4,7 +4,9 @@ The lines' own bytes identify the file: their SHA-256 is in the record, so that 
 taken for it. Lines that were replayed are in two files. Blocks on the disk.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.errors import SpoolError
+from spoolhouse.monitoring import heartbeat
 from spoolhouse.spool import fs, layout
-from spoolhouse.spool.archive import settled
+from spoolhouse.spool.archive import listed, settled
 from spoolhouse.spool.layout import Encoding
 from spoolhouse.spool.line_spans import Span, spans_of
 from spoolhouse.spool.segment_reader import CORRUPT, content
@@ -62,6 +65,28 @@ def find(spool: Path, record: "RejectRecord") -> Held:
         f"{record.file}: the bytes of line {record.line} are not kept in {layout.REJECTED}/, and the file that"
         f" holds them is in {layout.PROCESSED}/ and {layout.FAILED}/ no more: put it back"
     )
+
+
+def holders(spool: Path) -> set[str]:
+    """Return the names, as dropped, of the files that alone hold rejected lines. Raises OSError."""
+    found: set[str] = set()
+    for day in listed(spool / layout.REJECTED):
+        for entry in listed(Path(day.path)) if day.is_dir(follow_symlinks=False) else ():
+            heartbeat.beat()
+            if entry.name.endswith(".jsonl"):
+                found.update(_named_in(Path(entry.path)))
+    return found
+
+
+def _named_in(path: Path) -> Iterator[str]:
+    with path.open("rb") as records:
+        for line in records:
+            if b'"sha256"' not in line:
+                continue
+            with contextlib.suppress(ValueError, TypeError):
+                record = json.loads(line)
+                if "sha256" in record:
+                    yield from (str(record[name]) for name in ("file", "replayed") if name in record)
 
 
 def _settled_as(spool: Path, name: str) -> Iterator[Path]:
