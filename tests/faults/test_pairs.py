@@ -15,7 +15,7 @@ import pytest
 from spoolhouse.failpoints import VARIABLE
 from tests.faults.life import LIFE, LONG, QUICK, parts, recover, wait_until
 from tests.faults.oracle import Dropped, Oracle
-from tests.process.daemon import Daemon
+from tests.process.daemon import Daemon, command
 
 CHUNK = 64 << 10
 """What is read at once: `spool.max_line`, as these tests set it."""
@@ -161,3 +161,23 @@ def test_the_daemon_dies_and_then_a_file_ends_early(oracle: Oracle, deed: str, p
     recover(oracle, **env, **({} if deed == "truncated" else {VARIABLE: fault.traps}))
     recover(oracle, **env)
     oracle.check_rows_but(content[content.rfind(b"\n", 0, fault.readable) + 1 :])
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize(
+    "place", ["insert.answered", "insert.answered@2", "settle.complete"] if LONG else ["insert.answered"]
+)
+def test_the_daemon_dies_a_file_cannot_be_read_and_then_it_can(oracle: Oracle, place: str, packed: bool) -> None:
+    """What has landed is not landed again, neither by the next run nor by a retry of what failed meanwhile."""
+    env = QUICK | {"SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3"}
+    oracle.drop(5)
+    oracle.drop(1500, logs=60, bad=3, packed=packed)
+    oracle.drop(5, logs=1)
+    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: f"{place}=kill"}) as daemon:
+        assert daemon.wait(60) == -signal.SIGKILL, daemon.told()
+    recover(oracle, **env, **{VARIABLE: "read.chunk@*=EIO"})
+    where = ("--file-storage-path", str(oracle.spool), "--base-path", "")
+    done = command("retry", "--all", *where, "--clickhouse-url", oracle.database.http_url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    recover(oracle, **env)
+    oracle.check()
