@@ -5,7 +5,6 @@ that were claimed but never journalled go back to where they were dropped; a fol
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -71,9 +70,7 @@ class Adopter:
                 self.scanned = self.scanned or is_complete
                 reach("adopt.looked")
                 interval = self.options.value.adopt_interval
-                with contextlib.suppress(TimeoutError), heartbeat.idle():
-                    async with asyncio.timeout(interval if is_complete else min(_SOON, interval)):
-                        await stop.wait()
+                await heartbeat.idle_until(stop, interval if is_complete else min(_SOON, interval))
 
     async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
         """Adopt what can be adopted, and let go of adopted homes that are empty.

@@ -129,9 +129,7 @@ class DiskRetry:
                 self._health.bad(str(folder), trouble)
                 if self._options.value.retry.is_used_up(since) or stop.is_set():
                     raise trouble from error
-                with contextlib.suppress(TimeoutError), heartbeat.idle():
-                    async with asyncio.timeout(self._options.value.retry.pause(attempts)):
-                        await stop.wait()
+                await heartbeat.idle_until(stop, self._options.value.retry.pause(attempts))
             else:
                 if attempts:
                     self._health.good(str(folder))

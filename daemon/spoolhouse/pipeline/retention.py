@@ -7,7 +7,6 @@ holds rejected lines, as the records in `rejected/` say, is kept as long as they
 """
 
 import asyncio
-import contextlib
 import heapq
 import time
 from collections.abc import Collection, Mapping
@@ -48,9 +47,7 @@ class Retention:
             retention_policy = self._options.value.retention
             while not retention_policy.keep.is_all and await self.look(time.time()) and not stop.is_set():
                 pass
-            with contextlib.suppress(TimeoutError), heartbeat.idle():
-                async with asyncio.timeout(retention_policy.interval):
-                    await stop.wait()
+            await heartbeat.idle_until(stop, retention_policy.interval)
 
     async def look(self, now: float) -> bool:
         """Delete what is superfluous of the oldest files, and say so; return true if there may be more."""

@@ -327,7 +327,7 @@ class Instance:
         (self.folder / layout.ANNOUNCEMENT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
     def is_empty(self) -> bool:
-        """Return whether nothing is left to do for any file here."""
+        """Return whether nothing is left to do for any file here, and the ledger has all entries."""
         folders = (self.claimed, self.folder / layout.REMOVING)
         return (
             not self.files

@@ -41,22 +41,6 @@ _READING = frozenset({"load", "cuts", "entries"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
 _BITS = 64
-_FAULTS = (sqlite3.Error, UnicodeError, OSError)
-"""Errors of a damaged database: its own texts, too, may quote bytes that are not UTF-8. OSError comes from failpoints.
-"""
-_REFUSALS = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_BUSY,
-    }
-)
-"""Primary result codes of a passing failure, not of a fault in the database."""
-_PRIMARY = 0xFF
 
 
 class FileState(StrEnum):
