@@ -76,10 +76,10 @@ async def test_the_gate_follows_the_flag_and_says_each_change_once(tmp_path: Pat
                 pause_flag.pause(tmp_path, "why", "now")
             else:
                 pause_flag.resume(tmp_path)
-            await gate.look()
+            await gate.check()
             assert gate.open.is_set() == (not paused)
     assert [entry["event"] for entry in logs] == ["paused", "resumed"]
-    assert logs[0]["told"] == "since now: why"
+    assert logs[0]["reason"] == "since now: why"
 
 
 async def test_the_gate_shuts_before_the_disk_is_full(tmp_path: Path) -> None:
@@ -91,13 +91,13 @@ async def test_the_gate_shuts_before_the_disk_is_full(tmp_path: Path) -> None:
     options = _free(least)
     gate = ClaimGate(tmp_path, health, options)
     with capture_logs() as logs:
-        await gate.look()
-        await gate.look()
+        await gate.check()
+        await gate.check()
         assert not gate.open.is_set()
         assert health.writable.is_set()
         assert list(health.troubles) == ["free space"]
         options.value = _free(NOTHING).value
-        await gate.look()
+        await gate.check()
         assert gate.open.is_set()
     assert [entry["event"] for entry in logs] == ["disk_unavailable", "disk_available"]
     assert "spool.min_free is" in logs[0]["error"]

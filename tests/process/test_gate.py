@@ -31,7 +31,7 @@ def test_a_pause_holds_all_instances_survives_restarts_and_ends(database: Databa
         assert done.stderr.startswith("Paused.")
         for daemon in (one, two):
             (told,) = daemon.wait_for("paused")
-            assert "disk swap" in str(told["told"])
+            assert "disk swap" in str(told["reason"])
         path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
         two.signal(signal.SIGTERM)
         assert two.wait() == 0, two.told()

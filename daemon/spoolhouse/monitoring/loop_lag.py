@@ -1,4 +1,4 @@
-"""How long the event loop was ever kept from its work: the figure that says whether something blocks it."""
+"""Measures how late the event loop runs: whether something blocks it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a person may want to watch while the daemon works, as a Protocol: the pipeline reports, a display shows.
+"""What the pipeline reports to a display while the daemon works, as a Protocol.
 
 Nothing is decided by it, and no method may raise or block.
 """
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told what happens, from the event loop's thread."""
+    """Called on the event loop's thread."""
 
     def pending(self, files: int, size: int, /) -> None:
         """Note how many files, and bytes, wait in the spool just now, as a scan found them; claimed ones left out."""
@@ -23,13 +23,13 @@ class Progress(Protocol):
         """
 
     def sample(self, table: str, row: Mapping[str, object], /) -> None:
-        """Note one row as it can be read back from `table`: something to look at for whoever tries this out."""
+        """Note one row as it can be read back from `table`."""
 
     def note(self, text: str, /) -> None:
         """Note one sentence that a person should read now."""
 
     def summary(self) -> None:
-        """Say what came of it all; called once, at the end."""
+        """Show the totals; called once, at the end."""
 
 
 class Silent:

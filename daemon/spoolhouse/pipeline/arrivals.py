@@ -26,18 +26,18 @@ log = structlog.get_logger(__name__)
 
 _FRESH = 1.0
 _SCAN_SHARE = 20
-"""How long what a scan found is passed on before there is another look: at least so many seconds, and so many times as
-long as the scan took. Who comes meanwhile gets a turn then, whatever the backlog of the others."""
+"""How long the files of one scan are passed on before the next scan: at least so many seconds, and so many times as
+long as the scan took. Files that arrive meanwhile get a turn then, whatever the backlog of the others."""
 _SCAN_PAUSE = 0.05
-"""Seconds between two scans at the least: under a stream of events, one look serves many of them."""
+"""Seconds between two scans at the least: under a stream of events, one scan serves many of them."""
 
 
 @dataclass(slots=True)
 class InFlightFiles:
-    """What the arrivals and the claim stage tell each other of single files."""
+    """The files between the arrivals and the claim stage, which both change it."""
 
     under_way: set[Place] = field(default_factory=set)
-    """Passed on, and not dealt with yet."""
+    """Passed on, and neither claimed nor refused yet."""
     refused: dict[Place, float] = field(default_factory=dict)
     """Could not be claimed (its permissions), and when that was: tried again after a while."""
     oldest_ns: int | None = None
@@ -45,12 +45,12 @@ class InFlightFiles:
     waiting: int = 0
     """Pending files, as the last scan saw them."""
     unread: int = 0
-    """Folders and files that the last scan could not look at: nobody knows what waits there."""
+    """Folders and files that the last scan could not read: pending files may be there."""
 
     def note(self, stock: Stock) -> None:
-        """Write down what waits, as a scan found it."""
+        """Record the pending files that a scan has counted."""
         self.waiting, self.oldest_ns = stock.files, stock.oldest_ns
-        self.unread = sum(item.unread for item in stock.strange)
+        self.unread = sum(item.unread for item in stock.ignored)
 
 
 async def arrivals(  # the stage's whole surroundings, each used once
@@ -77,7 +77,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
             in_flight.refused = {place: at for place, at in in_flight.refused.items() if began - at < by.poll_interval}
             stock = await asyncio.to_thread(_take_stock, spool, types, by.project_id, in_flight, quietness)
             in_flight.note(stock)
-            reported = _report(stock.strange, reported)
+            reported = _report(stock.ignored, reported)
             progress.pending(stock.files, stock.bytes)
             now = time.monotonic()
             old_at = now + max(_FRESH, _SCAN_SHARE * (now - began))
@@ -99,7 +99,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
 def _take_stock(
     spool: Path, types: Collection[str], project_id: str | None, in_flight: InFlightFiles, quietness: StabilityFilter
 ) -> Stock:
-    """Scan, and keep what is complete and not dealt with yet. Blocks on the disk."""
+    """Scan, and keep the complete files that are neither under way nor refused. Blocks on the disk."""
     stock, refused = Stock(), in_flight.refused
 
     def fresh() -> Iterator[Seen]:
@@ -111,13 +111,13 @@ def _take_stock(
     return stock
 
 
-def _report(strange: list[Ignored], reported: Counter[str]) -> Counter[str]:
-    """Say what is not taken, once as long as it is there; ever less often where a person has to mend it.
+def _report(ignored: list[Ignored], reported: Counter[str]) -> Counter[str]:
+    """Log what is ignored, once as long as it is there; again, ever less often, where a person has to fix it.
 
-    `reported` says how often each was seen before; return it brought up to date.
+    `reported` counts how often each was seen before; return the new counts.
     """
-    seen = Counter({item.path: reported[item.path] + 1 for item in strange})
-    for item in strange:
+    seen = Counter({item.path: reported[item.path] + 1 for item in ignored})
+    for item in ignored:
         times = seen[item.path]
         if times == 1 or (item.hint and times & (times - 1) == 0):
             log.warning("not_taken", path=item.path, reason=item.reason, **({"hint": item.hint} if item.hint else {}))

@@ -39,7 +39,7 @@ _COMPRESSED_WEIGHT = 8
 _CLAIM_AT_ONCE = 250
 _TAILS_AT_ONCE = 200
 _TICK = 0.25
-"""Seconds between two looks at what time alone makes due."""
+"""Seconds between two checks of packs and watched files that have become due."""
 
 
 class Claimer:
@@ -170,7 +170,7 @@ class Claimer:
         for path, error in told.items():
             self._refused[path] += 1
             if self._refused[path] & (self._refused[path] - 1) == 0:
-                hint = refusal(self._instance.folder, error).hint if not path else "mend its permissions"
+                hint = refusal(self._instance.folder, error).hint if not path else "correct its permissions"
                 log.error("file_refused", path=path or "all", error=error.strerror, hint=hint)
 
     async def _ship(self, instance: Instance, packs: Sequence[Pack]) -> None:
@@ -229,7 +229,7 @@ class Claimer:
                 self._append_watch.grown.discard((watched.instance.id, watched.file))
             watched.size = size
         for instance, numbers in expired.items():
-            # First the journal: a home without files in memory may be removed at any moment.
+            # First the journal: an instance without files in memory may be removed at any moment.
             await self._disk.persist(instance.folder, partial(instance.journal.forget, numbers))
             reach("claim.tail_forgotten")
             for number in numbers:

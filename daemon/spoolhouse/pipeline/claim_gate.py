@@ -1,6 +1,6 @@
 """The gate before the claim stage: new files are not claimed while the spool is paused or its disk is nearly full.
 
-Promises: what is claimed goes on; the gate is looked after every second, and opens by itself.
+Promises: what is claimed goes on; the gate is checked every second, and opens by itself.
 """
 
 import asyncio
@@ -37,23 +37,23 @@ class ClaimGate:
         self._is_short = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every second until `stop`."""
+        """Check every second until `stop`."""
         while not stop.is_set():
-            await self.look()
+            await self.check()
             with contextlib.suppress(TimeoutError), heartbeat.idle():
                 async with asyncio.timeout(_PERIOD):
                     await stop.wait()
 
-    async def look(self) -> None:
-        """See whether the gate is to be open, and say what has changed."""
+    async def check(self) -> None:
+        """Open or close the gate, and log a change."""
         paused = await asyncio.to_thread(pause_flag.paused, self._spool)
         if paused is not None and self.paused is None:
             hint = "spoolhouse resume lets all instances of this spool claim again; what is claimed goes on"
-            log.warning("paused", told=paused, hint=hint)
+            log.warning("paused", reason=paused, hint=hint)
         if paused is None and self.paused is not None:
             log.warning("resumed")
         self.paused = paused
-        with contextlib.suppress(OSError):  # who cannot look at the disk will be told so where it is written to
+        with contextlib.suppress(OSError):  # a disk that fails is reported where it is written to
             room, least = await asyncio.to_thread(fs.room, self._spool), self._options.value.disk.min_free
             self._note(shortage(room, least, was_short=self._is_short))
         if self.paused is None and not self._is_short:

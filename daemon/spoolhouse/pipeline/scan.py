@@ -1,7 +1,7 @@
-"""Scan: what lies where files are dropped, counted; of what is complete, the oldest files of each project and type.
+"""Scan: counts the files that were dropped, and chooses the oldest complete ones of each project and type.
 
-Promises: a scan holds no more than `MOST_READY` files and `MOST_WATCHED` others, however many there are; who is left
-out has its turn in the next scan, and no project or type is left out for another one's files.
+Promises: a scan holds no more than `MOST_READY` files and `MOST_WATCHED` others, however many there are. A file
+that is left out has its turn in a later scan, and no project or type is left out for another one's files.
 """
 
 import os
@@ -17,8 +17,8 @@ from spoolhouse.spool.layout import Place
 
 MOST_READY = 64_000
 MOST_WATCHED = 20_000
-_MOST_STRANGE = 1000
-_NEVER_OUR_BUSINESS = frozenset({layout.STATE, layout.REJECTED})
+_MOST_IGNORED = 1000
+_OWN_FOLDERS = frozenset({layout.STATE, layout.REJECTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,30 +31,30 @@ class Seen:
 
     @property
     def group(self) -> tuple[str, str]:
-        """Return what takes turns with others."""
+        """Return the project and type, which take turns."""
         return self.place.project, self.place.type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """Something in the spool that will not be taken, and why."""
+    """Something in the spool that will not be claimed, and why."""
 
     path: str
     reason: str
     hint: str = ""
-    """What a person has to do for it; empty where it may well stay as it is."""
+    """What a person has to do; empty where it may stay as it is."""
     count: int = 1
     """How many files, or folders, it stands for."""
     unread: bool = False
-    """Nobody knows what it holds: there may be files to be taken."""
+    """It cannot be read: there may be pending files in it."""
 
 
 def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Ignored]:
-    """Yield all that lies where files are dropped. Never descends into archives, never follows a link."""
+    """Yield the pending files and what is ignored. Never descends into archives, never follows a link."""
     for entry in _entries(spool):
         if isinstance(entry, Ignored):
             yield entry
-        elif entry.name in _NEVER_OUR_BUSINESS or entry.name.startswith("."):
+        elif entry.name in _OWN_FOLDERS or entry.name.startswith("."):
             continue
         elif not entry.is_dir(follow_symlinks=False):
             yield Ignored(path=entry.path, reason="not at {type}/{project}/")
@@ -126,7 +126,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Ignored]:
 def beside(root: Path, base_path: str, types: Collection[str]) -> Ignored | None:
     """Return a type folder that stands beside the spool `root` (…/`base_path`), if that has none itself.
 
-    Somebody has taken the folder above for the spool, and nothing of it would ever be taken.
+    A producer has taken the folder above for the spool, and its files would never be claimed.
     """
     if not base_path or any((root / name).is_dir() for name in types):
         return None
@@ -143,13 +143,13 @@ class StabilityFilter:
     """Decides which files have stopped changing. Pure: both clocks are arguments."""
 
     def __init__(self, quiet: float, most: int = MOST_WATCHED) -> None:
-        """Take how many seconds a file must stay the same; it may be changed at any time. Watch `most` at once."""
+        """Let a file count as complete after `quiet` seconds without a change; watch `most` files at once."""
         self.quiet = quiet
         self._most = most
         self._watched: dict[Place, tuple[Seen, float]] = {}
 
     def settled(self, seen: Iterable[Seen], *, clock: Callable[[], float], wall: float) -> Iterator[Seen]:
-        """Yield those of `seen` that are complete; remember the others for the next call, as many as may be.
+        """Yield those of `seen` that are complete; remember the others for the next call, up to `most`.
 
         A file that was last written longer ago than `quiet` by the wall clock is complete at first sight; one with a
         later time (or from the future, a clock that is off) is watched by the monotonic clock.
@@ -174,16 +174,16 @@ class StabilityFilter:
 
 @dataclass(slots=True)
 class Stock:
-    """What a scan has found, counted; and what may be claimed of it."""
+    """The result of a scan: counts, and the files that may be claimed."""
 
     files: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
-    strange: list[Ignored] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
     ready: list[Seen] = field(default_factory=list)
     """Complete files, the oldest first."""
     more: bool = False
-    """Others are complete, too."""
+    """More files are complete than are kept."""
 
     def counted(self, found: Iterable[Seen | Ignored]) -> Iterator[Seen]:
         """Count all of `found`, for people and gauges too; yield the pending files."""
@@ -191,8 +191,8 @@ class Stock:
         for item in found:
             if isinstance(item, Ignored):
                 not_taken += item.count
-                if len(self.strange) < _MOST_STRANGE:
-                    self.strange.append(item)
+                if len(self.ignored) < _MOST_IGNORED:
+                    self.ignored.append(item)
                 continue
             self.files += 1
             self.bytes += item.size

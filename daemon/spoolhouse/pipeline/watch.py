@@ -1,7 +1,7 @@
-"""Watching: what the system reports of changes in the spool, so that a scan need not be waited for.
+"""Watching: the system reports changes in the spool, so that files need not wait for the next timed scan.
 
-Promises: only a hint. Whatever keeps the system from watching (too few inotify watches, a network file system, a name
-that the library cannot decode) is reported, the scans go on, and watching is tried again.
+Promises: only a hint. A system that cannot watch (too few inotify watches, a network file system, a name that the
+library cannot decode) is reported, the scans go on, and watching is tried again.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ def _hint(error: Exception) -> str:
 
 
 class _Ending:
-    """What the library asks whether to go on."""
+    """The stop event that the library polls."""
 
     def __init__(self, is_set: Callable[[], bool]) -> None:
         self.is_set = is_set

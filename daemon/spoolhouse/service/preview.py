@@ -1,4 +1,4 @@
-"""One row as it can be read back: something to look at for whoever tries this out."""
+"""Reads one row back, for a person who tries the daemon out."""
 
 from collections.abc import Mapping
 

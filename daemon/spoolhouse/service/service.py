@@ -124,7 +124,7 @@ class Service:
         stages, channels = self.stages, self.stages.channels
         news_in, batches_in = channels.news_in, channels.batches_in
         workers = stages.settings.workers
-        await stages.gate.look()
+        await stages.gate.check()
         try:
             async with asyncio.TaskGroup() as group:
                 follow = self.shared.heartbeat.follow

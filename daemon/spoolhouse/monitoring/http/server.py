@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 MOST_CONNECTIONS = 64
 MOST_REQUESTS = 100
-"""Answers that one connection gets: whoever sends thousands at once has to come again, behind others."""
+"""Answers that one connection gets: a client that sends thousands has to connect again, behind others."""
 _IDLE_SECONDS = 15.0
 _LONGEST_LINE = 4096
 _CLOSING_SECONDS = 1.0
@@ -39,7 +39,7 @@ _Answered = dict[object, int]
 
 
 class Source(Protocol):
-    """Who knows what is served. No method blocks."""
+    """What builds the answers. No method blocks."""
 
     def liveness(self) -> Liveness:
         """Return whether the stages are alive."""
@@ -129,7 +129,7 @@ async def _bind(
     except OSError as error:
         log.warning("http_unavailable", error=error.strerror or str(error), hint="set http.listen")
         return None
-    hint = "set http.listen, so that whoever looks finds it in one place; `spoolhouse status` finds it as it is"
+    hint = "set http.listen to a free port for a fixed address; `spoolhouse status` finds this one"
     log.warning("http_port_taken", port=port, reason=reason, hint=hint)
     return listener
 
