@@ -60,6 +60,18 @@ def test_left_over_instances_take_turns(database: Database, tmp_path: Path) -> N
     assert not list((tmp_path / ".spoolhouse").glob("*/claimed/**/*.jsonl"))
 
 
+def test_a_run_ends_although_nothing_that_is_open_can_be_moved(database: Database, tmp_path: Path) -> None:
+    """More instances were left over than may be open: those without a turn are left to the next run."""
+    leave_over(database, tmp_path)
+    env = {**QUICK, "SPOOLHOUSE_TEST_FAILPOINTS": "settle.before_move@*=EACCES"}
+    with Daemon(database.native_url, tmp_path, "--once", env=env, prelude=limited(128, 128)) as daemon:
+        assert daemon.wait(40) == 1, daemon.told()
+        assert daemon.events("instances_left"), daemon.told()
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    [counted] = database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}")
+    assert counted == (FOLDERS, FOLDERS)
+
+
 def test_all_descriptors_are_taken_that_are_granted(database: Database, tmp_path: Path) -> None:
     with Daemon(database.native_url, tmp_path, env=QUICK, prelude=limited(100, 300)) as daemon:
         daemon.wait_for("started")

@@ -55,8 +55,12 @@ class Adopter:
     """Set after an adoption: its journal may hold ledger entries to be written."""
     held: set[str] = field(default_factory=set)
     """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
+    is_waiting: Callable[[Instance], bool] = lambda _: False
+    """Tells whether an adopted instance only holds files with which nothing can be done as things are."""
     scanned: bool = False
-    """A first look is complete: each instance that was there has had its turn."""
+    """A first look is complete: each instance that was there has had its turn, or will have none as things are."""
+    is_behind: bool = False
+    """Some instances still wait for their turn."""
     _unreleased: dict[str, list[Place]] = field(default_factory=dict)
     """Never-journalled files that could not be put back yet, by instance."""
     _told: set[tuple[str, Place]] = field(default_factory=set)
@@ -67,10 +71,20 @@ class Adopter:
         async with shipments, news:
             while not stop.is_set():
                 is_complete = await self.look(shipments, news, stop)
-                self.scanned = self.scanned or is_complete
+                self.scanned = self.scanned or is_complete or self._is_blocked()
+                self.is_behind = not is_complete
                 reach("adopt.looked")
                 interval = self.options.value.adopt_interval
                 await heartbeat.idle_until(stop, interval if is_complete else min(_SOON, interval))
+
+    def _is_blocked(self) -> bool:
+        """Tell whether the instances that are open give the others no turn as things are, and log it."""
+        adopted = [instance for instance in self.instances.values() if instance is not self.own]
+        if not all(map(self.is_waiting, adopted)):
+            return False
+        hint = "make the files of those that are open movable and readable: see file_not_moved and shipment_held"
+        log.error("instances_left", open=len(adopted), hint=hint)
+        return True
 
     async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
         """Adopt what can be adopted, and let go of adopted homes that are empty.

@@ -119,6 +119,7 @@ class Stages:
         self.inserter = self._inserter()
         self.recorder = self._recorder()
         self.adopter.unwritten = self.recorder.unwritten
+        self.adopter.is_waiting = self._is_waiting
         self.settler = Settler(
             instances=self.instances,
             append_watch=self.append_watch,
@@ -215,6 +216,12 @@ class Stages:
         project_id = self.options.value.scan.project_id
         return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), project_id)
 
+    def _is_waiting(self, instance: Instance) -> bool:
+        """Tell whether an instance has files under way, and none of them gets on as things are."""
+        held = self.settler.stuck.keys() | self.postponed.held()
+        files = [file.number for file in instance.files.values() if file.state is not FileState.FINAL]
+        return bool(files) and all((instance.id, number) in held for number in files)
+
     def is_unsettled(self) -> bool:
         """Tell whether a claimed file is still to be settled; one that cannot be moved as things are is not counted."""
         held = self.settler.stuck.keys() | self.postponed.held()
@@ -233,7 +240,13 @@ class Stages:
 
     def is_left_over(self) -> bool:
         """Tell whether a pending file, or one that is claimed, is left at the end of a run that ends when idle."""
-        held = self.settler.stuck or self.postponed.held() or self.adopter.held or self.recorder.left
+        held = (
+            self.settler.stuck
+            or self.postponed.held()
+            or self.adopter.held
+            or self.adopter.is_behind
+            or self.recorder.left
+        )
         return self.is_unsettled() or bool(held or self.in_flight.refused or self.in_flight.unread)
 
     @property
