@@ -14,10 +14,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_traces_hourly`
     `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     `lines` SimpleAggregateFunction(sum, UInt64),
     `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `duration_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `duration_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(`hour`)
@@ -44,11 +44,12 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_traces`
     `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2) DEFAULT 'unset',
     `start_time` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `end_time` Nullable(DateTime64(3, 'UTC')) CODEC(Delta(8), ZSTD(1)),
-    `duration_ms` Nullable(Int64),
+    `duration_ms` Nullable(Float64),
     `input` String CODEC(ZSTD(1)),
     `output` String CODEC(ZSTD(1)),
     `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -56,7 +57,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_traces`
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`start_time`)
-ORDER BY (`project_id`, `deployment_id`, `start_time`, `trace_id`)
+ORDER BY (`project_id`, `start_time`, `trace_id`)
 TTL toDateTime(`start_time`) + toIntervalDay(90)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -70,14 +71,14 @@ AS SELECT
     max(`ingested_at`) AS `last_ingested_at`,
     count() AS `lines`,
     count(`duration_ms`) AS `duration_ms_count`,
-    sum(toInt128(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
+    sum(toFloat64(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
     min(`duration_ms`) AS `duration_ms_min`,
     max(`duration_ms`) AS `duration_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
 FROM `mastra_admin_traces`
 WHERE `end_time` IS NOT NULL
 GROUP BY `project_id`, `deployment_id`, `hour`, `status`, `batch_id`
-COMMENT 'spoolhouse 35091c29af65d881';
+COMMENT 'spoolhouse ecdf4e8b42bb6f78';
 
 CREATE VIEW IF NOT EXISTS `mastra_admin_traces_hourly_stats`
 AS SELECT
@@ -117,7 +118,7 @@ FROM
     GROUP BY `project_id`, `deployment_id`, `hour`, `status`
 )
 WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`)
-COMMENT 'spoolhouse c924df80332e3c53';
+COMMENT 'spoolhouse a172554579095b4f';
 
 CREATE TABLE IF NOT EXISTS `mastra_admin_spans_hourly`
 (
@@ -130,10 +131,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_spans_hourly`
     `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     `lines` SimpleAggregateFunction(sum, UInt64),
     `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `duration_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `duration_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(`hour`)
@@ -163,18 +164,27 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_spans`
     `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2) DEFAULT 'unset',
     `start_time` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `end_time` Nullable(DateTime64(3, 'UTC')) CODEC(Delta(8), ZSTD(1)),
-    `duration_ms` Nullable(Int64),
+    `duration_ms` Nullable(Float64),
     `attributes` String DEFAULT '{}' CODEC(ZSTD(1)),
     `events` String DEFAULT '[]' CODEC(ZSTD(1)),
+    `span_type` LowCardinality(String),
+    `model` LowCardinality(String),
+    `provider` LowCardinality(String),
+    `input_tokens` Nullable(Int64),
+    `output_tokens` Nullable(Int64),
+    `cost_usd` Nullable(Float64),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
+    INDEX `idx_model` `model` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`start_time`)
-ORDER BY (`project_id`, `deployment_id`, `trace_id`, `span_id`)
+ORDER BY (`project_id`, `start_time`, `trace_id`, `span_id`)
 TTL toDateTime(`start_time`) + toIntervalDay(90)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -189,14 +199,14 @@ AS SELECT
     max(`ingested_at`) AS `last_ingested_at`,
     count() AS `lines`,
     count(`duration_ms`) AS `duration_ms_count`,
-    sum(toInt128(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
+    sum(toFloat64(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
     min(`duration_ms`) AS `duration_ms_min`,
     max(`duration_ms`) AS `duration_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
 FROM `mastra_admin_spans`
 WHERE `end_time` IS NOT NULL
 GROUP BY `project_id`, `deployment_id`, `hour`, `kind`, `status`, `batch_id`
-COMMENT 'spoolhouse c9aa895442ddd115';
+COMMENT 'spoolhouse b63dfa6066e63e02';
 
 CREATE VIEW IF NOT EXISTS `mastra_admin_spans_hourly_stats`
 AS SELECT
@@ -238,7 +248,7 @@ FROM
     GROUP BY `project_id`, `deployment_id`, `hour`, `kind`, `status`
 )
 WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`, `kind`)
-COMMENT 'spoolhouse 4a3dbf9e44b12344';
+COMMENT 'spoolhouse 674b39eb29f03c07';
 
 CREATE TABLE IF NOT EXISTS `mastra_admin_logs_hourly`
 (
@@ -273,15 +283,17 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_logs`
     `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `attributes` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
+    INDEX `idx_id` `id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`timestamp`)
-ORDER BY (`project_id`, `deployment_id`, `timestamp`, `id`)
+ORDER BY (`project_id`, `timestamp`, `id`)
 TTL toDateTime(`timestamp`) + toIntervalDay(30)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -354,13 +366,15 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_metrics`
     `bucket_boundaries` Array(Float64),
     `bucket_counts` Array(UInt64),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
+    INDEX `idx_id` `id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`timestamp`)
-ORDER BY (`project_id`, `deployment_id`, `name`, `timestamp`, `id`)
+ORDER BY (`project_id`, `name`, `timestamp`, `id`)
 TTL toDateTime(`timestamp`) + toIntervalDay(90)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -451,8 +465,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_scores`
     `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
+    INDEX `idx_id` `id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_experiment` `experiment` TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -460,7 +476,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_scores`
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`timestamp`)
-ORDER BY (`project_id`, `deployment_id`, `name`, `timestamp`, `id`)
+ORDER BY (`project_id`, `timestamp`, `id`)
 TTL toDateTime(`timestamp`) + toIntervalDay(365)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -533,6 +549,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_feedback`
     `source` LowCardinality(String),
     `feedback_type` LowCardinality(String),
     `value` String CODEC(ZSTD(1)),
+    `value_number` Nullable(Float64),
     `comment` Nullable(String) CODEC(ZSTD(1)),
     `experiment` LowCardinality(String),
     `organization_id` LowCardinality(String),
@@ -542,8 +559,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_feedback`
     `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
+    INDEX `idx_id` `id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_experiment` `experiment` TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -551,7 +570,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_feedback`
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`timestamp`)
-ORDER BY (`project_id`, `deployment_id`, `feedback_type`, `timestamp`, `id`)
+ORDER BY (`project_id`, `timestamp`, `id`)
 TTL toDateTime(`timestamp`) + toIntervalDay(365)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -595,10 +614,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_hourly_metrics_figures`
     `total_tokens_output` SimpleAggregateFunction(sum, Int128),
     `total_cost_usd` SimpleAggregateFunction(sum, Float64),
     `latency_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `latency_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `latency_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(`hour`)
@@ -633,10 +652,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_daily_metrics_figures`
     `total_cost_usd` SimpleAggregateFunction(sum, Float64),
     `unique_models` AggregateFunction(uniq, Nullable(String)),
     `latency_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `latency_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `latency_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(`day`)
@@ -674,10 +693,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_project_summary_figures`
     `first_event_time` SimpleAggregateFunction(min, DateTime64(3, 'UTC')),
     `last_event_time` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     `latency_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `latency_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `latency_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `latency_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `latency_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `latency_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(`day`)
@@ -724,7 +743,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_events`
     `cost_estimate_usd` Nullable(Float64),
     `response` Nullable(String) CODEC(ZSTD(1)),
     `response_metadata` Nullable(String) CODEC(ZSTD(1)),
-    `latency_ms` Nullable(Int64),
+    `latency_ms` Nullable(Float64),
     `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
     `error_message` Nullable(String) CODEC(ZSTD(1)),
     `error_type` Nullable(String) CODEC(ZSTD(1)),
@@ -755,8 +774,10 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_events`
     `alert_affected_models` Array(String),
     `context` Nullable(String) CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
+    INDEX `idx_event_id` `event_id` TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX `idx_run_id` `run_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_user_id` `user_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_model` `model` TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -785,14 +806,14 @@ AS SELECT
     sum(toInt128(ifNull(`tokens_output`, 0))) AS `total_tokens_output`,
     sum(toFloat64(ifNull(`cost_estimate_usd`, 0))) AS `total_cost_usd`,
     count(`latency_ms`) AS `latency_ms_count`,
-    sum(toInt128(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
+    sum(toFloat64(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
     min(`latency_ms`) AS `latency_ms_min`,
     max(`latency_ms`) AS `latency_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`latency_ms`) AS `latency_ms_quantiles`
 FROM `mastra_admin_events`
 WHERE `event_type` IN ('prompt_call')
 GROUP BY `project_id`, `hour`, `model`, `event_type`, `status`, `batch_id`
-COMMENT 'spoolhouse 7ee8f11b5ee3400a';
+COMMENT 'spoolhouse a9afa139994d61d4';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_daily_metrics_figures_feed` TO `mastra_admin_daily_metrics_figures`
 AS SELECT
@@ -808,14 +829,14 @@ AS SELECT
     sum(toFloat64(ifNull(`cost_estimate_usd`, 0))) AS `total_cost_usd`,
     uniqState(CAST(`model`, 'Nullable(String)')) AS `unique_models`,
     count(`latency_ms`) AS `latency_ms_count`,
-    sum(toInt128(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
+    sum(toFloat64(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
     min(`latency_ms`) AS `latency_ms_min`,
     max(`latency_ms`) AS `latency_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`latency_ms`) AS `latency_ms_quantiles`
 FROM `mastra_admin_events`
 WHERE `event_type` IN ('prompt_call')
 GROUP BY `project_id`, `day`, `batch_id`
-COMMENT 'spoolhouse f1a608656c68e918';
+COMMENT 'spoolhouse f672b3529802941c';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_project_summary_figures_feed` TO `mastra_admin_project_summary_figures`
 AS SELECT
@@ -831,13 +852,13 @@ AS SELECT
     min(`timestamp`) AS `first_event_time`,
     max(`timestamp`) AS `last_event_time`,
     count(`latency_ms`) AS `latency_ms_count`,
-    sum(toInt128(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
+    sum(toFloat64(ifNull(`latency_ms`, 0))) AS `latency_ms_sum`,
     min(`latency_ms`) AS `latency_ms_min`,
     max(`latency_ms`) AS `latency_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`latency_ms`) AS `latency_ms_quantiles`
 FROM `mastra_admin_events`
 GROUP BY `project_id`, `day`, `batch_id`
-COMMENT 'spoolhouse 0d0fa9775aadce81';
+COMMENT 'spoolhouse af755adc79893276';
 
 CREATE VIEW IF NOT EXISTS `mastra_admin_hourly_metrics`
 AS SELECT
@@ -860,7 +881,7 @@ AS SELECT
     arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[3] AS `p99_latency_ms`
 FROM `mastra_admin_hourly_metrics_figures`
 GROUP BY `project_id`, `hour`, `model`, `event_type`, `status`
-COMMENT 'spoolhouse 41807a59bb222c57';
+COMMENT 'spoolhouse c700369993036faf';
 
 CREATE VIEW IF NOT EXISTS `mastra_admin_daily_metrics`
 AS SELECT
@@ -883,7 +904,7 @@ AS SELECT
     arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[3] AS `p99_latency_ms`
 FROM `mastra_admin_daily_metrics_figures`
 GROUP BY `project_id`, `day`
-COMMENT 'spoolhouse 81353b67e0cb39ae';
+COMMENT 'spoolhouse 4ba11c3bd3ab0b29';
 
 CREATE VIEW IF NOT EXISTS `mastra_admin_project_summary`
 AS SELECT
@@ -905,7 +926,7 @@ AS SELECT
     arrayMap(q -> if(isFinite(q), greatest(least(q, toFloat64(max(`latency_ms_max`))), toFloat64(min(`latency_ms_min`))), NULL), quantilesBFloat16Merge(0.5, 0.95, 0.99)(`latency_ms_quantiles`))[3] AS `p99_latency_ms`
 FROM `mastra_admin_project_summary_figures`
 GROUP BY `project_id`
-COMMENT 'spoolhouse eda6224625853b86';
+COMMENT 'spoolhouse a3318ae92c0bfbba';
 
 CREATE TABLE IF NOT EXISTS `mastra_admin_tool_calls`
 (
@@ -917,12 +938,13 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_tool_calls`
     `tool_id` Nullable(String) CODEC(ZSTD(1)),
     `tool_input` String CODEC(ZSTD(1)),
     `tool_output` String CODEC(ZSTD(1)),
-    `latency_ms` Nullable(Int64),
+    `latency_ms` Nullable(Float64),
     `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
     `error_message` Nullable(String) CODEC(ZSTD(1)),
     `error_type` Nullable(String) CODEC(ZSTD(1)),
     `error_code` Nullable(String) CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_event_id` `event_id` TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -948,11 +970,12 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_agent_steps`
     `output_data` String CODEC(ZSTD(1)),
     `reasoning` Nullable(String) CODEC(ZSTD(1)),
     `context` Nullable(String) CODEC(ZSTD(1)),
-    `latency_ms` Nullable(Int64),
+    `latency_ms` Nullable(Float64),
     `status` Nullable(Enum8('success' = 1, 'error' = 2, 'timeout' = 3, 'assertion_failed' = 4, 'warning' = 5)),
     `error_message` Nullable(String) CODEC(ZSTD(1)),
     `error_type` Nullable(String) CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_run_id` `run_id` TYPE bloom_filter(0.01) GRANULARITY 1,
@@ -961,7 +984,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_agent_steps`
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`timestamp`)
-ORDER BY (`project_id`, `run_id`, `step_number`, `timestamp`, `event_id`)
+ORDER BY (`project_id`, `timestamp`, `run_id`, `step_number`, `event_id`)
 TTL toDateTime(`timestamp`) + toIntervalDay(90)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 

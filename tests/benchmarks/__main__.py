@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spoolhouse.export.samples import SampleEvents
+from tests.benchmarks import decode
 from tests.benchmarks.runs import Run, restock, run_daemon, run_engine, run_latency
 from tests.engine import LocalServer, find_engine
 
@@ -147,8 +148,13 @@ BENCHES = {"a": Bench.one_large_file, "b": Bench.small_files, "c": Bench.backlog
 def main() -> None:
     """Run the benchmarks that are named, all by default."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], help="a, b, c, d; all by default")
-    names = parser.parse_args().names or list(BENCHES)
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, "decode", []], help="a, b, c, d, decode; all by default")
+    names = parser.parse_args().names or [*BENCHES, "decode"]
+    if "decode" in names:
+        decode.run()
+        names.remove("decode")
+    if not names:
+        return
     with tempfile.TemporaryDirectory(prefix="spoolhouse-bench-") as folder:
         server = LocalServer(find_engine(lambda text: print(text, file=sys.stderr)), Path(folder, "server"))
         server.start()

@@ -105,9 +105,13 @@ def run_engine(server: LocalServer, path: Path, expected: int, *, optimize_on_in
     fresh_database(server)
     columns, values, structure = [], [], []
     for column in SPANS.columns:
+        if not column.keys:
+            continue  # derived
         key = str(column.keys[0])
         nullable = column.nullable or not column.required
-        wire = {Kind.INTEGER: "Int64", Kind.TIME: "DateTime64(3,'UTC')"}.get(column.kind, "String")
+        wire = {Kind.INTEGER: "Int64", Kind.NUMBER: "Float64", Kind.TIME: "DateTime64(3,'UTC')"}.get(
+            column.kind, "String"
+        )
         structure.append(f"{key} Nullable({wire})" if nullable else f"{key} {wire}")
         columns.append(f"`{column.name}`")
         fallback = "now64(3)" if column.fill is Fill.CLOCK else f"'{column.default}'"

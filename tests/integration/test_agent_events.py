@@ -152,12 +152,13 @@ def test_samples_of_the_whole_family_land(database: Database, tmp_path: Path) ->
 
 
 int32 = st.integers(-(2**31), 2**31 - 1)
+exact = st.integers(-(2**53), 2**53)
 texts = st.lists(text, max_size=3)
 json_or_text = text | objects | st.lists(anything, max_size=2) | st.booleans() | int64
 statuses = st.sampled_from(["success", "error", "timeout", "assertion_failed", "warning"])
 NULLABLE: dict[str, st.SearchStrategy[Any]] = {
     "user_id": text, "release": text, "model": text, "tokens_input": int64, "cost_estimate_usd": double,
-    "latency_ms": int64, "status": statuses, "hallucination_confidence_score": double, "alert_window_minutes": int32,
+    "latency_ms": exact, "status": statuses, "hallucination_confidence_score": double, "alert_window_minutes": int32,
     "assertion_severity": st.sampled_from(["low", "critical"]),
     "alert_type": st.sampled_from(["cost_spike", "token_limit"]),
 }  # fmt: skip

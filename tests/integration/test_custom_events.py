@@ -60,7 +60,7 @@ def test_the_example_lands(database: Database, tmp_path: Path, driver: str) -> N
         ("d2", "production", "running", "2026-11-21 12:00:00.250", None, None, [], False, "{}"),
     ]
     [rejected] = tmp_path.glob("rejected/*/*.jsonl")
-    assert [json.loads(line)["field"] for line in rejected.read_text().splitlines()] == ["projectId", "status"]
+    assert [json.loads(line)["field"] for line in rejected.read_text().splitlines()] == ["service", "status"]
     assert database.query(f"SELECT sum(count), sum(total_duration_ms) FROM {TABLE}_hourly_stats") == [(2, 7)]
 
 

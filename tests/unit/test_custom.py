@@ -63,7 +63,7 @@ def rollup_of(measure: str, time: str = "at") -> dict[str, Any]:
 def test_the_smallest_declaration_is_enough() -> None:
     event = event_type(declared())
     assert (event.name, event.table.name, event.table.ttl_days, event.project) == ("build", "builds", 30, "project_id")
-    assert [column.name for column in event.table.columns] == ["id", "project_id", "at", "size", "recorded_at"]
+    assert [column.name for column in event.table.columns] == ["id", "project_id", "at", "size", "recorded_at", "extra"]
 
 
 @pytest.mark.parametrize(

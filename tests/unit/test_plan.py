@@ -213,8 +213,8 @@ def test_a_changed_type_is_refused() -> None:
     result = _changed("traces", columns={**LIVE["traces"].columns, "duration_ms": "Nullable(UInt32)"})
     assert not result.statements
     (refusal,) = result.refusals
-    assert refusal.reason == "column duration_ms is Nullable(UInt32), declared Nullable(Int64)"
-    assert refusal.statement == "ALTER TABLE `d`.`traces` MODIFY COLUMN `duration_ms` Nullable(Int64)"
+    assert refusal.reason == "column duration_ms is Nullable(UInt32), declared Nullable(Float64)"
+    assert refusal.statement == "ALTER TABLE `d`.`traces` MODIFY COLUMN `duration_ms` Nullable(Float64)"
     assert not refusal.blocking
     assert str(refusal) == f"traces: {refusal.reason}"
 

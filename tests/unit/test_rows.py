@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 from typing import Any, NamedTuple
 
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
 
-from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, ProjectPolicy, _Found
+from spoolhouse.decode.counts import add_counts
+from spoolhouse.decode.decoded import Found
+from spoolhouse.decode.line_by_line import LineByLine
+from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, ProjectPolicy
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import BUILT_IN
@@ -24,26 +26,27 @@ from spoolhouse.events.builtin import BUILT_IN
 CLOCK = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
 CLOCK_MS = 1770091506789
 DECODER = LineDecoder(BUILT_IN)
+DECODER.few_bytes = 0  # also short pieces are read in bulk
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
 """To explain what is wrong with fifty columns takes minutes, and says little more than the line does."""
 
 # By event type, in the order of the row: kind and keys. `!` is required, `@` counts in an envelope only.
 FIELDS = {
     "trace": "text! id traceId; text! projectId; text deploymentId; text! name; status status; time! startTime; "
-    "time endTime; integer durationMs; json input; json output; object metadata; clock recordedAt",
+    "time endTime; elapsed durationMs; json input; json output; object metadata; clock recordedAt; extra",
     "span": "text! id spanId; text! traceId; null parentSpanId; text! projectId; text deploymentId; text! name; "
-    "kind kind; status status; time! startTime; time endTime; integer durationMs; object attributes; array events; "
-    "clock recordedAt",
+    "kind kind; status status; time! startTime; time endTime; elapsed durationMs; object attributes; array events; "
+    "blank; blank; blank; none; none; none; clock recordedAt; extra",
     "log": "text! id; text! projectId; text deploymentId; null traceId; null spanId; level! level; text! message; "
-    "time! timestamp; object attributes; clock recordedAt",
+    "time! timestamp; object attributes; clock recordedAt; extra",
     "metric": "text! id; text! projectId; text deploymentId; text! name; metric metricType @type; number! value; "
-    "null unit; time! timestamp; object labels; numbers bucketBoundaries; counts bucketCounts; clock recordedAt",
+    "null unit; time! timestamp; object labels; numbers bucketBoundaries; counts bucketCounts; clock recordedAt; extra",
     "score": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! name scorerName; "
     "number! value score; number normalizedValue; null comment reason; text experiment; text organizationId; "
-    "text userId; text environment; text serviceName; time! timestamp; object metadata; clock recordedAt",
+    "text userId; text environment; text serviceName; time! timestamp; object metadata; clock recordedAt; extra",
     "feedback": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! source; "
-    "text! feedbackType; scalar! value; null comment; text experiment; text organizationId; text userId; "
-    "text environment; text serviceName; time! timestamp; object metadata; clock recordedAt",
+    "text! feedbackType; scalar! value; numeric; null comment; text experiment; text organizationId; text userId; "
+    "text environment; text serviceName; time! timestamp; object metadata; clock recordedAt; extra",
 }
 AGENT = {
     "event_id": "text! event_id",
@@ -67,7 +70,7 @@ AGENT = {
     "cost_estimate_usd": "number cost_estimate_usd",
     "response": "any response",
     "response_metadata": "json? response_metadata",
-    "latency_ms": "integer latency_ms",
+    "latency_ms": "number latency_ms",
     "status": "outcome status",
     "error_message": "null error.message",
     "error_type": "null error.type",
@@ -98,6 +101,7 @@ AGENT = {
     "alert_affected_models": "texts alert_affected_models",
     "context": "json? context",
     "recorded_at": "clock recorded_at",
+    "extra": "",
 }
 """The columns of `events`, and what of an agent's event is in them."""
 CALL = {
@@ -109,12 +113,12 @@ CALL = {
 ELEMENT = CALL | {name: AGENT[name] for name in ("latency_ms", "status", "error_message", "error_type", "error_code")}
 CALL_ROW = (
     "event_id", "project_id", "timestamp", "position", "tool_name", "tool_id", "tool_input", "tool_output",
-    "latency_ms", "status", "error_message", "error_type", "error_code", "recorded_at",
+    "latency_ms", "status", "error_message", "error_type", "error_code", "recorded_at", "extra",
 )  # fmt: skip
 STEP_ROW = (
     "event_id", "project_id", "run_id", "timestamp", "step_number", "step_name", "step_type", "step_input_data",
     "step_output_data", "step_reasoning", "step_context", "latency_ms", "status", "error_message", "error_type",
-    "recorded_at",
+    "recorded_at", "extra",
 )  # fmt: skip
 AGENT_TYPES = (
     "prompt_call", "tool_call", "agent_step", "error", "assertion_failed", "hallucination_detected",
@@ -152,6 +156,13 @@ class Written(NamedTuple):
     value: object
 
 
+class Between(NamedTuple):
+    """A number is expected that is one of these, or between them."""
+
+    low: float
+    high: float
+
+
 class Line(NamedTuple):
     """A valid line, and the rows that must come of it."""
 
@@ -185,6 +196,9 @@ INTEGER = (st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, -(2**63), 2**6
 )
 WHOLE_FLOAT = st.integers(-(2**63), 2**63 - 1).map(lambda number: Written(f"{number}.0", number))
 NUMBER = (st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)).map(
+    lambda number: Written(json.dumps(number), float(number))
+)
+EXACT = (st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)).map(
     lambda number: Written(json.dumps(number), float(number))
 )
 NUMBERS = st.lists(NUMBER, max_size=3).map(
@@ -224,8 +238,14 @@ TIME_FORMS: dict[str, Callable[[datetime, int, int], str]] = {
     "µs": lambda time, *_: f"{(time - EPOCH) // MICROSECOND}",
     "ns": lambda time, *_: f"{(time - EPOCH) // MICROSECOND}999",
     "ns float": lambda time, *_: f"{(time - EPOCH) // MICROSECOND}000.0",
+    "s text": lambda time, *_: f'"{(time - EPOCH) // timedelta(seconds=1)}"',
+    "ms text": lambda time, *_: f'"{(time - EPOCH) // timedelta(milliseconds=1)}"',
+    "ns text": lambda time, *_: f'"{(time - EPOCH) // MICROSECOND}999"',
 }
-LOST = {"s": timedelta(seconds=1), "ms": timedelta(milliseconds=1)}
+LOST = {
+    "s": timedelta(seconds=1), "ms": timedelta(milliseconds=1),
+    "s text": timedelta(seconds=1), "ms text": timedelta(milliseconds=1),
+}  # fmt: skip
 """How much of the time a form cannot write."""
 
 
@@ -262,12 +282,17 @@ def is_time(text: object, expected: object) -> bool:
     return bool(expected[0] <= time <= expected[1])
 
 
-def is_row(row: Sequence[object], expected: Sequence[object]) -> bool:
-    """Tell whether a row holds the values that are expected, each of its type."""
-    return len(row) == len(expected) and all(
-        is_time(value, wanted) if isinstance(wanted, tuple) else value == wanted and type(value) is type(wanted)
-        for value, wanted in zip(row, expected, strict=True)
-    )
+def is_value(value: object, wanted: object) -> bool:
+    """Tell whether a row's value is what is expected, and of its type."""
+    if isinstance(wanted, Between):
+        return isinstance(value, int | float) and wanted.low <= value <= wanted.high
+    if isinstance(wanted, tuple):
+        return is_time(value, wanted)
+    if isinstance(wanted, dict):
+        return isinstance(value, str) and json.loads(value) == wanted
+    if isinstance(wanted, float):
+        return isinstance(value, int | float) and value == wanted
+    return value == wanted and type(value) is type(wanted)
 
 
 VALUES: dict[str, SearchStrategy[Written]] = {
@@ -275,6 +300,7 @@ VALUES: dict[str, SearchStrategy[Written]] = {
     "null": TEXT,
     "integer": INTEGER,
     "number": NUMBER,
+    "elapsed": NUMBER,
     "scalar": TEXT
     | INTEGER.map(lambda one: one._replace(value=one.json))
     | NUMBER.map(lambda one: one._replace(value=one.json)),
@@ -330,14 +356,29 @@ def text_or_json(draw: DrawFn) -> Written:
 
 CLEAN, LOOSE = ("Z", "Z", "offset", "space"), ("Z", "none", "s", "ms", "ms float", "s float", "µs", "ns")
 IN_BULK = [
-    style(f"{name} {'enveloped' if enveloped else 'flat'} {tag}", (enveloped,), tag, forms, **values)
-    for name, forms, values in (("clean", CLEAN, {}), ("loose", LOOSE, {"any": text_or_json()}))
+    style(f"clean {'enveloped' if enveloped else 'flat'} {tag}", (enveloped,), tag, CLEAN, number=EXACT, elapsed=EXACT)
     for enveloped in (False, True)
     for tag in ("type", "event_type")
 ]
+AS_TEXT = st.sampled_from([Written('"12"', 12), Written('"-3"', -3)])
 ODD = [
-    style("odd", (False, True), tag, tuple(TIME_FORMS), integer=INTEGER | WHOLE_FLOAT, any=text_or_json())
-    for tag in ("type", "event_type")
+    *(style("loose", (False, True), tag, LOOSE, any=text_or_json()) for tag in ("type", "event_type")),
+    *(
+        style(
+            "odd",
+            (False, True),
+            tag,
+            tuple(TIME_FORMS),
+            integer=INTEGER | WHOLE_FLOAT | AS_TEXT,
+            number=NUMBER | st.just(Written('"12.5"', 12.5)),
+            elapsed=NUMBER | st.just(Written('"12.5"', 12.5)),
+            text=TEXT | INTEGER.map(lambda one: one._replace(value=one.json)),
+            level=st.sampled_from([Written('"WARN"', "warn"), Written('"Warning"', "warn"), Written('"info"', "info")]),
+            kind=st.sampled_from([Written('"SPAN_KIND_CLIENT"', "client"), Written('"Server"', "server")]),
+            any=text_or_json(),
+        )
+        for tag in ("type", "event_type")
+    ),
 ]
 
 
@@ -363,35 +404,94 @@ def path(draw: DrawFn, name: str) -> str:
     return ".".join([draw(key(step)) for step in name.split(".")])
 
 
+def nested(path: str, value: object) -> dict[str, Any]:
+    """An object that has the value at a path."""
+    first, _, rest = path.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+class Column(NamedTuple):
+    """What a producer writes for one column."""
+
+    members: Members
+    """Under one or more of its keys."""
+    value: object
+    """What the row must have."""
+    extra: dict[str, Any]
+    """Values under other keys than the one that counts."""
+    json: str = "null"
+    """The value that counts, as it is written."""
+
+
 @composite
-def members(
-    draw: DrawFn, kind: str, keys: list[str], values: SearchStrategy[Written], *, required: bool
-) -> tuple[Members, object]:
-    """What a producer writes for one column, under one or more of its keys, and what the row must have."""
-    value: object = None
+def members(draw: DrawFn, kind: str, keys: list[str], values: SearchStrategy[Written], *, required: bool) -> Column:
+    value: object = ABSENT.get(kind)
     written: Members = []
+    extra: dict[str, Any] = {}
+    counts = "null"
     present = draw(st.integers(0, len(keys) - 1 if required else len(keys)))
     for place, name in enumerate(keys):
         if place < present:
             if draw(st.booleans()):
                 written.append((draw(path(name)), "null"))
-        elif place == present or draw(st.booleans()):
+        elif place == present or draw(st.integers(0, 3)) == 0:
             one = draw(values)
             # The last of two equal keys counts; an object that is there twice is another matter.
             if "." not in name and draw(st.integers(0, 15)) == 0:
                 written.append((f'"{name}"', draw(values).json))
             written.append((draw(path(name)), one.json))
-            value = one.value if place == present else value
-    return written, ABSENT.get(kind) if present == len(keys) else value
+            if place == present:
+                value, counts = one.value, one.json
+            else:
+                merge(extra, nested(name, json.loads(one.json)))
+    return Column(written, value, extra, counts)
 
 
 @composite
-def fields(draw: DrawFn, spec: str, style: Style, *, enveloped: bool) -> tuple[Members, object]:
-    """What is written for a column that is described as in FIELDS, and what the row must have."""
+def fields(draw: DrawFn, spec: str, style: Style, *, enveloped: bool) -> Column:
+    """What is written for a column that is described as in FIELDS."""
     kind, *names = spec.split()
     keys = [name.removeprefix("@") for name in names if enveloped or not name.startswith("@")]
     name = kind.rstrip("!")
     return draw(members(name, keys, style.values[name], required=kind.endswith("!")))
+
+
+def number_of(text: str) -> float | None:
+    value = json.loads(text)
+    return float(value) if isinstance(value, int | float) else None
+
+
+@composite
+def own(draw: DrawFn, event: str, style: Style, *, enveloped: bool) -> tuple[Members, list[object], dict[str, Any]]:
+    """The content of an event that is no agent's, its row, and what of it goes to `extra`."""
+    content: Members = []
+    row: list[object] = []
+    extra: dict[str, Any] = {}
+    found: dict[str, Column] = {}
+    for spec in FIELDS[event].split("; "):
+        if spec in {"blank", "none", "extra", "numeric"}:
+            row.append({"blank": "", "none": None, "extra": extra, "numeric": None}[spec])
+            if spec == "numeric":
+                row[-1] = number_of(found["value"].json)
+            continue
+        column = found[spec.split()[1]] = draw(fields(spec, style, enveloped=enveloped))
+        content += column.members
+        merge(extra, column.extra)
+        row.append(column.value)
+        start, end = (found.get(name) for name in ("startTime", "endTime"))
+        if spec.startswith("elapsed") and column.json == "null" and start and end and isinstance(end.value, tuple):
+            assert isinstance(start.value, tuple)
+            low, high = end.value[0] - start.value[1], end.value[1] - start.value[0]
+            row[-1] = Between(low / timedelta(milliseconds=1), high / timedelta(milliseconds=1))
+    return content, row, extra
 
 
 @composite
@@ -400,33 +500,42 @@ def lines(draw: DrawFn, style: Style) -> Line:
     event = draw(st.sampled_from([*sorted(FIELDS), *AGENT_TYPES[:3], draw(st.sampled_from(AGENT_TYPES))]))
     enveloped = draw(st.sampled_from(style.shapes))
     if event in FIELDS:
-        content: Members = []
-        row = []
-        for spec in FIELDS[event].split("; "):
-            written, value = draw(fields(spec, style, enveloped=enveloped))
-            content += written
-            row.append(value)
+        content, row, extra = draw(own(event, style, enveloped=enveloped))
         rows = [(TABLES[event], row)]
     else:
-        content, rows = draw(agent(event, style))
-    content += draw(st.lists(st.tuples(st.just('"unknown"'), any_json().map(lambda one: one.json)), max_size=1))
+        content, rows, extra = draw(agent(event, style))
+    if not style.name.startswith("clean"):
+        for name in draw(st.lists(st.sampled_from(["unknown", "color", "änd"]), max_size=2, unique=True)):
+            value = draw(any_json() | st.just(Written("null", None)))
+            content.append((json.dumps(name), value.json))
+            extra[name] = json.loads(value.json)
     project = "projectId" if event in FIELDS else "project_id"
     head = (f'"{style.tag}"', f'"{event}"')
     if enveloped:
         outer = [head, ('"data"', written_object(content, " "))]
-        outer += draw(st.sampled_from([[], [(f'"{project}"', "null")], [('"id"', '"not this"'), ('"name"', "[1]")]]))
+        if not style.name.startswith("clean"):
+            choices: list[dict[str, Any]] = [{}, {project: None}, {"id": "not this", "name": [1]}]
+            beside = draw(st.sampled_from(choices))
+            outer += [(json.dumps(key), json.dumps(value)) for key, value in beside.items()]
+            if kept := {key: value for key, value in beside.items() if value is not None}:
+                extra["envelope"] = kept
         return Line(written_object(outer, "").encode(), rows)
     content.insert(draw(st.integers(0, len(content))), head)
-    content += draw(st.sampled_from([[], [('"data"', f'{{"{project}":"not this"}}')], [('"data"', "3")]]))
-    content += draw(st.sampled_from([[], [('"type"', "null")]])) if style.tag == "event_type" else []
+    if not style.name.startswith("clean") and draw(st.booleans()):
+        data = draw(st.sampled_from([{project: "not this"}, 3, None]))
+        content.append(('"data"', json.dumps(data)))
+        extra["data"] = data
+    if style.tag == "event_type" and not style.name.startswith("clean"):
+        content += draw(st.sampled_from([[], [('"type"', "null")]]))
     return Line(written_object(content, draw(st.sampled_from(["", " ", "\t\r"]))).encode(), rows)
 
 
 @composite
-def agent(draw: DrawFn, event: str, style: Style) -> tuple[Members, list[tuple[str, list[object]]]]:
-    """The content of an agent's event, and its rows."""
+def agent(draw: DrawFn, event: str, style: Style) -> tuple[Members, list[tuple[str, list[object]]], dict[str, Any]]:
+    """The content of an agent's event, its rows, and what of it goes to `extra`."""
     content: Members = []
-    values: dict[str, object] = {"event_type": event, "position": 0}
+    extra: dict[str, Any] = {}
+    values: dict[str, object] = {"event_type": event, "position": 0, "extra": extra}
     specs = AGENT | (CALL if event == "tool_call" else {})
     if event == "agent_step":
         required = ("step_number", "step_name", "step_type")
@@ -436,30 +545,35 @@ def agent(draw: DrawFn, event: str, style: Style) -> tuple[Members, list[tuple[s
     for name, spec in specs.items():
         kind, *keys = spec.split() or ["fill"]
         if keys and (name in chosen or kind.endswith("!")):
-            written, values[name] = draw(fields(spec, style, enveloped=False))
-            content += written
+            column = draw(fields(spec, style, enveloped=False))
+            content += column.members
+            values[name] = column.value
+            merge(extra, column.extra)
         elif keys:
             values[name] = ABSENT.get(kind)
     rows = [("events", [values[name] for name in AGENT])]
     if event == "tool_call":
-        rows.append(("tool_calls", [values[name] for name in CALL_ROW]))
+        rows.append(("tool_calls", [(values | {"extra": {}})[name] for name in CALL_ROW]))
     if event == "agent_step":
         empty = {"step_input_data": "", "step_output_data": ""}
         known = {name: value for name, value in values.items() if value is not None}
-        rows.append(("agent_steps", [(values | empty | known)[name] for name in STEP_ROW]))
+        rows.append(("agent_steps", [(values | empty | known | {"extra": {}})[name] for name in STEP_ROW]))
     calls = draw(st.none() | st.lists(st.just(ELEMENT), max_size=3))
     if calls is not None:
         elements = []
         for position, call in enumerate(calls, 1):
             inner: Members = []
-            found = values | {"position": position}
+            own: dict[str, Any] = {}
+            found = values | {"position": position, "extra": own}
             for name, spec in call.items():
-                written, found[name] = draw(fields(spec, style, enveloped=False))
-                inner += written
+                column = draw(fields(spec, style, enveloped=False))
+                inner += column.members
+                found[name] = column.value
+                merge(own, column.extra)
             elements.append(written_object(inner, " "))
             rows.append(("tool_calls", [found[name] for name in CALL_ROW]))
         content.append(('"tool_calls"', "[" + ", ".join(elements) + "]"))
-    return content, rows
+    return content, rows, extra
 
 
 def written_object(content: Members, space: str) -> str:
@@ -488,38 +602,49 @@ def test_a_row_holds_what_was_written(written: list[Line]) -> None:
     for line in written:
         for table, expected in line.rows:
             row = found[table].pop(0)
-            assert is_row(row, expected), (table, row, line)
+            wrong = [pair for pair in zip(row, expected, strict=True) if not is_value(*pair)]
+            assert not wrong, (table, wrong, line.data)
     assert not any(found.values())
 
 
-@pytest.mark.parametrize("style", IN_BULK, ids=lambda style: style.name)
-@given(data=st.data())
-@settings(max_examples=10, deadline=None, phases=PHASES)
-def test_lines_of_one_shape_are_read_in_bulk(style: Style, data: st.DataObject) -> None:
+@given(data=st.data(), style=st.sampled_from(IN_BULK))
+@settings(max_examples=40, deadline=None, phases=PHASES)
+def test_clean_lines_of_one_shape_are_read_in_bulk(style: Style, data: st.DataObject) -> None:
     written = data.draw(st.lists(lines(style), min_size=1, max_size=4))
     piece = b"".join(line.data + b"\n" for line in written)
     found = DECODER._bulk(piece, origin())
-    assert found is not None
-    assert {name: len(some) for name, some in found.rows.items()} == Counter(
-        table for line in written for table, _ in line.rows
-    )
+    expected = Counter(table for line in written for table, _ in line.rows)
+    if found is None:  # two keys of one column, for another reader: a value under each, or null under the first one
+        kept = any(is_kept(value) for line in written for _, row in line.rows for value in row)
+        assert kept or b"null" in piece
+    else:
+        assert {name: len(some) for name, some in found.rows.items() if some} == expected
+
+
+def is_kept(value: object) -> bool:
+    return isinstance(value, dict) and bool(value)
 
 
 def one_by_one(data: bytes, **how: Any) -> Decoded:
-    """What each line comes to when it is decoded alone and never in bulk, in one."""
+    """What each line comes to when it is decoded alone and never in bulk, in one; the slowest reader agrees."""
     whole = Decoded()
     offset = how.pop("offset", 0)
     encoded: dict[str, list[Rows]] = {}
     for number, line in enumerate(BytesIO(data)):
-        found = _Found()
-        DECODER._line_by_line(Piece(offset=offset, data=line), number + 1, origin(**how), found)
-        alone = DECODER._encoded(found, origin(**how))
-        assert same(alone, decode(line, offset=offset, **how), number)
+        piece = Piece(offset=offset, data=line)
+        alone = DECODER._encoded(DECODER._line_by_line(piece, origin(**how)), origin(**how))
+        assert alone == decode(line, offset=offset, **how)
+        slowly = leniently(piece, origin(**how))
+        assert (slowly.rows, len(slowly.rejects)) == (alone.rows, len(alone.rejects)), line
         for name, some in alone.rows.items():
             encoded.setdefault(name, []).append(some)
-        whole.rejects += alone.rejects
+        whole.rejects += [replace(reject, line=reject.line + number) for reject in alone.rejects]
         whole.lines += alone.lines
         whole.mismatched += alone.mismatched
+        whole.unknown_lines += alone.unknown_lines
+        whole.converted_lines += alone.converted_lines
+        add_counts(whole.unknown, alone.unknown)
+        add_counts(whole.converted, alone.converted)
         offset += len(line)
     whole.rows = {
         name: Rows(data=b"".join(one.data for one in some), count=sum(one.count for one in some))
@@ -528,10 +653,12 @@ def one_by_one(data: bytes, **how: Any) -> Decoded:
     return whole
 
 
-def same(one: Decoded, other: Decoded, lines_before: int = 0) -> bool:
-    """Tell whether all is equal, where `other` counts its lines from another one."""
-    numbered = [replace(reject, line=reject.line + lines_before) for reject in other.rejects]
-    return replace(other, rejects=numbered) == one
+def leniently(piece: Piece, origin: Origin) -> Decoded:
+    """What a line comes to when neither a strict nor a wide reader is asked."""
+    found = Found()
+    lines = LineByLine(DECODER._events, DECODER._wide, DECODER._reader, origin, found)
+    lines._one(None, piece.data, 1, piece.offset, None, [])
+    return DECODER._encoded(found, origin)
 
 
 @composite

@@ -40,6 +40,17 @@ def test_one_time_has_many_spellings(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["1767355200", "1767355200000", "1767355200000000", "1767355200000000000", "1767355200.0"]
+)
+def test_digits_are_an_epoch_number(text: str) -> None:
+    assert times.from_text(text) == datetime.fromtimestamp(1767355200, UTC)
+
+
+def test_eight_digits_are_a_date() -> None:
+    assert times.from_text("20260102") == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
     ("digits", "microseconds"),
     [("1", 100_000), ("12", 120_000), ("123", 123_000), ("123456", 123_456), ("123456999", 123_456), (",5", 500_000)],
 )
@@ -49,7 +60,18 @@ def test_digits_beyond_microseconds_are_cut_off(digits: str, microseconds: int) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "12:00", "2026-13-01", "2026-02-29", "2026-01-02T25:00", "2026-01-02T12:00:60Z", "1767355200"]
+    "text",
+    [
+        "",
+        "now",
+        "12:00",
+        "2026-13-01",
+        "2026-02-29",
+        "2026-01-02T25:00",
+        "2026-01-02T12:00:60Z",
+        "-1767355200",
+        "17673552x",
+    ],
 )
 def test_what_is_no_time_is_rejected(text: str) -> None:
     with pytest.raises(RejectedLineError) as caught:

@@ -1,16 +1,19 @@
-"""Reading a whole piece of lines in one go, where all of them are clean and of one shape."""
+"""Reading many lines in one call of the JSON decoder, where all of them are clean and of one shape."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from io import BytesIO
+from itertools import groupby
 from operator import or_
 from typing import Any, TypeVar
 
 import msgspec
 
-from spoolhouse.decode.fast_path import Shape, StrictRows, strict_rows, strict_struct
+from spoolhouse.decode.row_compiler import StrictRows, strict_rows
+from spoolhouse.decode.structs import Shape, struct
 from spoolhouse.events.declaration import EventType
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _BLANK = b" \t\r\n"
@@ -28,7 +31,7 @@ class Bulk:
     @cached_property
     def names(self) -> Mapping[type, str]:
         """The event type of each struct."""
-        return {strict_struct(event, self._shape): name for name, event in self._events.items()}
+        return {struct(event, self._shape): name for name, event in self._events.items()}
 
     @cached_property
     def decode_lines(self) -> Callable[[bytes], list[Any]]:
@@ -41,8 +44,21 @@ class Bulk:
             self._rows[name] = strict_rows(self._events[name], self._shape)
         return self._rows[name]
 
+    def groups(self, events: Sequence[Any]) -> Iterable[tuple[str, Sequence[Any]]]:
+        """Return the events by their type, so that the rows for each table come in the order of their lines."""
+        kinds = dict.fromkeys(map(type, events))
+        if len(kinds) == 1:
+            return [(self.names[kind], events) for kind in kinds]
+        tables = [table for kind in kinds for table in self._events[self.names[kind]].tables]
+        if len(set(tables)) < len(tables):
+            return [(self.names[kind], list(run)) for kind, run in groupby(events, type)]
+        groups: dict[str, list[Any]] = {self.names[kind]: [] for kind in kinds}
+        for event in events:
+            groups[self.names[type(event)]].append(event)
+        return groups.items()
 
-def deep(frames: int, function: Callable[[bytes], T], data: bytes) -> T:
+
+def deep(frames: int, function: Callable[[S], T], data: S) -> T:
     """Call `function` that many frames down.
 
     How deeply nested a line may be depends on how deep in the stack its decoder runs. In bulk it must not take what
@@ -54,7 +70,7 @@ def deep(frames: int, function: Callable[[bytes], T], data: bytes) -> T:
 def one_object_a_line(data: bytes, count: int) -> bool:
     """Tell whether `data`, in which `count` objects were decoded, has one of them on each line that is not blank.
 
-    The decoder does not look: to it line ends are white space, so that an object may have some in it, and its
+    The decoder does not tell: to it line ends are white space, so that an object may have some in it, and its
     neighbour may share its line. Inside an object no `{` can follow on a `}`.
     """
     for line in BytesIO(data):

@@ -1,4 +1,4 @@
-"""Chunks of bytes, as they are read, to pieces of whole lines."""
+"""Cuts chunks of bytes into pieces of whole lines."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class LineCutter:
     """Cuts the chunks of one file (or of a range that starts at a line's start) into pieces of whole lines.
 
     Holds back at most `max_line` bytes; a longer line passes through as `LongPart`s. Chunks must not be longer than
-    `max_line`: then only the first line that a chunk ends can be over the limit, and the others need no look.
+    `max_line`: then only the first line that a chunk ends can be over the limit, and the others need no check.
     """
 
     def __init__(self, *, offset: int, max_line: int) -> None:
-        """Start at byte `offset`; at 0 a byte order mark is passed over."""
+        """Start at byte `offset`; at 0 a byte order mark is skipped."""
         self._offset = offset
         self._max_line = max_line
         self._held: list[bytes] = []
@@ -40,11 +40,11 @@ class LineCutter:
         self._fresh = offset == 0
 
     def feed(self, chunk: bytes) -> Iterator[Piece | LongPart]:
-        """Yield what `chunk` completes."""
+        """Yield the pieces that `chunk` completes."""
         if self._fresh:
             chunk = b"".join((*self._held, chunk))
             if len(chunk) < len(BOM) and BOM.startswith(chunk):
-                # What is unpacked may come a byte at a time.
+                # A decompressor may yield one byte at a time.
                 self._held, self._held_bytes = [chunk], len(chunk)
                 return
             self._held, self._held_bytes, self._fresh = [], 0, False
@@ -68,7 +68,7 @@ class LineCutter:
         yield from self._hold(chunk[last_end:])
 
     def finish(self) -> Iterator[Piece | LongPart]:
-        """Yield the last line if nothing ended it."""
+        """Yield the last line if it has no line end."""
         if self._long:
             yield from self._end_long(line_end=0)
         elif self._held_bytes:

@@ -1,11 +1,11 @@
-"""Why a line is no valid event. The reasons are part of the interface: operators filter and alert on them."""
+"""Why a line is rejected. The reasons are part of the interface: operators filter and alert on them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """One word for what is wrong with a line."""
+    """Why a line is rejected, in one word."""
 
     INVALID_JSON = "invalid_json"
     INVALID_UNICODE = "invalid_unicode"
@@ -15,6 +15,8 @@ class Reason(StrEnum):
     TORN = "torn"
     UNKNOWN_TYPE = "unknown_type"
     MISSING_FIELD = "missing_field"
+    UNKNOWN_FIELD = "unknown_field"
+    """No column takes the field, and `events.unknown` is `reject`."""
     WRONG_TYPE = "wrong_type"
     BAD_CHOICE = "bad_choice"
     BAD_TIME = "bad_time"
@@ -24,7 +26,7 @@ class Reason(StrEnum):
     FUTURE = "future"
     PROJECT_MISMATCH = "project_mismatch"
     REFUSED = "refused"
-    """ClickHouse alone refuses the row; the detail has its code and its words."""
+    """ClickHouse refused the row; the detail has its code and its message."""
 
 
 class RejectedLineError(ValueError):
@@ -32,13 +34,26 @@ class RejectedLineError(ValueError):
 
     def __init__(self, reason: Reason, field: str = "", detail: str = "") -> None:
         """Keep the parts; `detail` is one short sentence for a person."""
-        super().__init__(f"{reason}: {field} {detail}")
+        super().__init__(reason, field, detail)
         self.reason = reason
         self.field = field
         self.detail = detail
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.field} {self.detail}"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+class RefusedError(ValueError):
+    """A fast reader does not take a line, because of the value of a key, or because that is absent."""
+
+    def __init__(self, key: str) -> None:
+        """Keep the key."""
+        super().__init__(key)
+        self.key = key
+
+
+# Not frozen: a frozen one takes three times as long to make, and there may be one for each line.
+@dataclass(slots=True, kw_only=True)
 class Reject:
     """A rejected line: where it stands, why, and its bytes.
 

@@ -1,4 +1,4 @@
-"""What decode makes of lines, and what a store takes: canonical rows."""
+"""Canonical rows: decode makes them of lines, a store inserts them."""
 
 from dataclasses import dataclass
 
@@ -14,3 +14,7 @@ class Rows:
 
     data: bytes
     count: int
+
+
+Row = tuple[object, ...]
+"""A row before it is encoded: the values of a table's columns in their declared order."""

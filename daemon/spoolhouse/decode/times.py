@@ -1,5 +1,6 @@
 """Times as producers write them, to an aware UTC datetime."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -17,14 +18,26 @@ INEXACT_FROM = 2**53
 # the one before, so any time from 1973 to 5138 is read right in all four units.
 _SECONDS_BELOW = 10**11
 _MICROSECONDS_PER_UNIT = ((_SECONDS_BELOW, 10**6), (10**14, 10**3), (10**17, 1))
+_MILLISECONDS_FROM, _MILLISECONDS_BELOW = _SECONDS_BELOW, 4_102_444_800_000
+"""Whole numbers between these are milliseconds of 1973 to 2099."""
+_SECONDS_FROM, _SECONDS_TO = 0.0, 4_102_444_799.0
+"""Floats between these are seconds within reach."""
+_from_timestamp = datetime.fromtimestamp
 _LONGEST_EPOCH = 10**20
+_EPOCH_TEXT = re.compile(r"(?!\d{8}$)\d{1,20}(\.\d{1,20})?", re.ASCII)
+DATE_DIGITS = 8
+"""So many digits as text are a date."""
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def from_text(text: str) -> datetime:
-    """Return the time that an ISO-8601 text names, with any precision and offset; without an offset it is UTC.
+    """Return the time that a text names: ISO-8601 with any precision and offset, or digits as an epoch number.
 
-    Raises `RejectedLineError` (`bad_time`) if it is no time. Digits beyond microseconds are cut off.
+    Without an offset it is UTC. Eight digits are a date. Raises `RejectedLineError` (`bad_time`) if it is no time.
+    Digits beyond microseconds are cut off.
     """
+    if _EPOCH_TEXT.fullmatch(text):
+        return from_epoch(Decimal(text)) if "." in text else from_parsed(int(text))
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -39,7 +52,7 @@ def from_text(text: str) -> datetime:
 
 
 def from_epoch(number: float | Decimal) -> datetime:
-    """Return the time that an epoch number in s, ms, µs or ns names; the unit is told by the magnitude.
+    """Return the time that an epoch number in s, ms, µs or ns names; the magnitude decides the unit.
 
     Raises `RejectedLineError` (`absurd_time`) if no unit makes sense of it.
     """
@@ -65,7 +78,13 @@ def from_parsed(value: datetime | float) -> datetime:
     """
     if isinstance(value, datetime):
         return within_reach(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
-    if not isinstance(value, int) and value >= INEXACT_FROM:
+    if isinstance(value, int):
+        # By far the most common numbers, within reach by their bounds.
+        if _MILLISECONDS_FROM <= value < _MILLISECONDS_BELOW:
+            return _from_timestamp(value / 1000, UTC)
+    elif _SECONDS_FROM <= value < _SECONDS_TO:
+        return _from_timestamp(value, UTC)
+    elif value >= INEXACT_FROM:
         raise RejectedLineError(Reason.ABSURD_TIME, detail="epoch number beyond the precision of a double")
     return within_reach(from_epoch(value))
 
@@ -75,3 +94,8 @@ def within_reach(time: datetime) -> datetime:
     if not EARLIEST <= time < LATEST:
         raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2099")
     return time
+
+
+def elapsed(start: datetime, end: datetime) -> float:
+    """Return the milliseconds from `start` to `end`."""
+    return (end - start) / _MILLISECOND

@@ -1,8 +1,15 @@
-"""From a raw JSON value to what stands for it in a row, by kind; all that is allowed is read, all else is explained."""
+"""From a JSON value to what stands for it in a row, by the column's kind.
 
+A value is a `Raw`, as a line has it, or a Python value, as a shape gives it. Everything that can be interpreted is
+taken; a value that was converted is noted, and kept as it was where the column cannot express it.
+"""
+
+from codecs import utf_8_decode
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from decimal import Decimal
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -15,23 +22,114 @@ NULL = Raw(b"null")
 BITS = {Kind.INTEGER: 64, Kind.INTEGER32: 32}
 """How long a whole number may be, its sign included."""
 
-_QUOTE = b'"'
-_DIGITS = b"-0123456789"
+_QUOTE = '"'
+_DIGITS = frozenset("-0123456789")
+_LONGEST_NUMBER = 400
+"""Characters of a text that is read as a number."""
 
-_TEXT = msgspec.json.Decoder(str)
-_WHOLE_OR_NOT = msgspec.json.Decoder(int | float)
-_NUMBER = msgspec.json.Decoder(float)
-_NUMBERS = msgspec.json.Decoder(list[float])
-_TEXTS = msgspec.json.Decoder(list[str])
-_BOOLEAN = msgspec.json.Decoder(bool)
-_LIST = msgspec.json.Decoder(list[Raw])
-_RFC3339 = msgspec.json.Decoder(datetime)
+_text_of = msgspec.json.Decoder(str).decode
+_any_of = msgspec.json.Decoder().decode
+_number_of = msgspec.json.Decoder(int | float).decode
+_float_of = msgspec.json.Decoder(float).decode
+_floats_of = msgspec.json.Decoder(list[float]).decode
+_texts_of = msgspec.json.Decoder(list[str]).decode
+_list_of = msgspec.json.Decoder(list[Raw]).decode
+_time_of = msgspec.json.Decoder(datetime).decode
+_encode_extra = msgspec.json.Encoder().encode
+_encode = msgspec.json.encode
 
 
-def read(raw: Raw, column: Column) -> object:
+@dataclass(slots=True)
+class Notes:
+    """What happened to the values of a line, beyond what its row shows."""
+
+    converted: list[str] = field(default_factory=list)
+    """Keys whose values were converted."""
+    originals: dict[str, object] = field(default_factory=dict)
+    """By key, values that the columns cannot express."""
+    unknown: list[str] = field(default_factory=list)
+    """Keys that no column takes."""
+
+
+def json_text(raw: Raw) -> str:
+    """Return a value's JSON, byte for byte."""
+    return utf_8_decode(raw)[0]
+
+
+def scalar(raw: Raw) -> str | None:
+    """Return the text of a JSON string or number; None for null. Raises ValueError for anything else."""
+    text = json_text(raw)
+    first = text[0]
+    if first == _QUOTE:
+        return _text_of(raw)
+    if first in _DIGITS:
+        _float_of(raw)  # beyond a double it is of no use to anybody who reads it as a number
+        return text
+    if text == "null":
+        return None
+    raise RejectedLineError(Reason.WRONG_TYPE, detail="neither text nor a number")
+
+
+def text_or_json(raw: Raw) -> str | None:
+    """Return the text of a JSON string, or the JSON of anything else; None for null."""
+    text = json_text(raw)
+    if text[0] == _QUOTE:
+        return _text_of(raw)
+    return None if text == "null" else text
+
+
+def number_or_none(value: object) -> float | None:
+    """Return a JSON number; None for anything else."""
+    if value.__class__ is Raw:
+        try:
+            return exact_or_float(_number_of(value))
+        except msgspec.ValidationError:
+            return None
+    return exact_or_float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def exact_or_float(number: float) -> float:
+    """Return a whole number as it is where a double holds it exactly, and any other one as a float.
+
+    Raises `RejectedLineError` if it is beyond a double.
+    """
+    try:
+        return number if -times.INEXACT_FROM <= number <= times.INEXACT_FROM else float(number)
+    except OverflowError:
+        raise RejectedLineError(Reason.OUT_OF_RANGE, detail="beyond a double") from None
+
+
+def number_of_text(text: str) -> float:
+    """Return the number that a text spells as JSON does. Raises ValueError if it is none, or beyond a double."""
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("too long for a number")
+    try:
+        return exact_or_float(_number_of(text))
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
+
+
+def choice_of(name: str, column: Column, key: str = "") -> tuple[str, bool]:
+    """Return the choice that a name means, and whether exactly that."""
+    lower = name.lower()
+    exact = column.same.get(lower) or next((one for one in column.choices if one.lower() == lower), None)
+    choice = exact or column.near.get(lower)
+    if choice is None:
+        raise RejectedLineError(Reason.BAD_CHOICE, key, f"not one of {', '.join(column.choices)}")
+    return choice, exact is not None
+
+
+def extra_of(unknown: Mapping[str, object], originals: Mapping[str, object]) -> str:
+    """Return the text of `extra`: fields that no column takes, in the order of their names, and originals."""
+    if originals:
+        unknown = dict(sorted({**unknown, **originals}.items()))
+    return _encode_extra(unknown).decode()
+
+
+def read(value: object, column: Column, key: str, notes: Notes) -> object:
     """Return what a row has for a value that is not null; raises `RejectedLineError` without its field."""
     try:
-        return _READERS[column.kind](raw, column)
+        return _READERS[column.kind](value, column, key, notes)
     except UnicodeDecodeError as error:
         raise RejectedLineError(Reason.INVALID_UNICODE, detail=error.reason) from None
     except msgspec.ValidationError as error:
@@ -39,98 +137,204 @@ def read(raw: Raw, column: Column) -> object:
         raise RejectedLineError(reason, detail=f"not {column.kind.value}: {error}") from None
 
 
-def json_text(raw: Raw) -> str:
-    """Return a value's JSON, byte for byte."""
-    return str(raw, "utf-8")
+def plain(value: object) -> object:
+    """Return a JSON scalar as a Python value that loses nothing; objects and arrays, and Python values, as they are.
+
+    A number is an int, a float below 2^53, or a Decimal. Raises `msgspec.ValidationError` for one beyond a double.
+    """
+    if not isinstance(value, Raw):
+        return value
+    text = json_text(value)
+    if text[0] in _DIGITS:
+        number: int | float = _number_of(value)
+        return Decimal(text) if isinstance(number, float) and abs(number) >= times.INEXACT_FROM else number
+    return value if text[0] in "{[" else _any_of(value)
 
 
-def scalar(raw: Raw) -> str | None:
-    """Return the text of a JSON string or number; None for null. Raises ValueError for anything else."""
-    first = bytes(memoryview(raw)[:1])
-    if first == _QUOTE:
-        return _TEXT.decode(raw)
-    if first in _DIGITS:
-        _NUMBER.decode(raw)  # beyond a double it is of no use to anybody who reads it as a number
-        return json_text(raw)
-    if raw == NULL:
-        return None
-    raise RejectedLineError(Reason.WRONG_TYPE, detail="neither text nor a number")
+def _wrong(column: Column, value: object) -> RejectedLineError:
+    names = {dict: "object", list: "array", tuple: "array", type(None): "null", Decimal: "float"}
+    name = names.get(type(value), type(value).__name__)
+    if isinstance(value, Raw):
+        name = "object" if json_text(value).startswith("{") else "array"
+    return RejectedLineError(Reason.WRONG_TYPE, detail=f"not {column.kind.value}: got `{name}`")
 
 
-def text_or_json(raw: Raw) -> str | None:
-    """Return the text of a JSON string, or the JSON of anything else; None for null."""
-    if bytes(memoryview(raw)[:1]) == _QUOTE:
-        return _TEXT.decode(raw)
-    return None if raw == NULL else json_text(raw)
+def _text(value: object, column: Column, key: str, notes: Notes) -> str:
+    if isinstance(value, Raw):
+        try:
+            return _text_of(value)
+        except msgspec.ValidationError:
+            found = plain(value)
+            if isinstance(found, int | float | Decimal) and not isinstance(found, bool):
+                notes.converted.append(key)
+                return str(found) if isinstance(found, int) else json_text(value)
+            raise _wrong(column, found) from None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        notes.converted.append(key)
+        return str(value)
+    raise _wrong(column, value)
 
 
-def _text(raw: Raw, _column: Column) -> str:
-    return _TEXT.decode(raw)
+def _choice(value: object, column: Column, key: str, notes: Notes) -> str:
+    found = plain(value)
+    if found.__class__ is str and found in column.choices:
+        return found
+    named = _named(found)
+    if named is None:
+        raise _wrong(column, found)
+    choice, is_exact = choice_of(named, column)
+    notes.converted.append(key)
+    if not is_exact or not isinstance(found, str):
+        notes.originals[key] = value if isinstance(found, Raw | Decimal) else found
+    return choice
 
 
-def _choice(raw: Raw, column: Column) -> str:
-    text = _TEXT.decode(raw)
-    if text not in column.choices:
-        raise RejectedLineError(Reason.BAD_CHOICE, detail=f"not one of {', '.join(column.choices)}")
+def _named(value: object) -> str | None:
+    """Return the name of a choice in lower case: of a text, a number, or an object with a `code`."""
+    if isinstance(value, Raw):
+        value = _any_of(value)
+    if isinstance(value, Mapping):
+        value = value.get("code", value.get("status"))
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object, column: Column, key: str, notes: Notes) -> float:
+    if isinstance(value, Raw):
+        try:
+            return exact_or_float(_number_of(value))
+        except msgspec.ValidationError:
+            value = plain(value)
+    if isinstance(value, str):
+        try:
+            number = number_of_text(value)
+        except ValueError:
+            raise RejectedLineError(Reason.WRONG_TYPE, detail=f"not {column.kind.value}: text is no number") from None
+        notes.converted.append(key)
+        return number
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return exact_or_float(value)
+    raise _wrong(column, value)
+
+
+def _integer(value: object, column: Column, key: str, notes: Notes) -> int:
+    found: Any = plain(value)
+    if isinstance(found, str):
+        try:
+            number_of_text(found)
+            found = Decimal(found)
+        except (ValueError, InvalidOperation):
+            raise RejectedLineError(Reason.WRONG_TYPE, detail=f"not {column.kind.value}: text is no number") from None
+        notes.converted.append(key)
+    if not isinstance(found, int | float | Decimal) or isinstance(found, bool):
+        raise _wrong(column, found)
+    if found != found or found in {float("inf"), float("-inf")} or found != int(found):  # noqa: PLR0124  # NaN
+        raise RejectedLineError(Reason.WRONG_TYPE, detail="not a whole number")
+    bits = BITS.get(column.kind, 64)
+    if not -(2 ** (bits - 1)) <= found < 2 ** (bits - 1):
+        raise RejectedLineError(Reason.OUT_OF_RANGE, detail=f"beyond {bits} bits")
+    return int(found)
+
+
+def _time(value: object, _column: Column, key: str, notes: Notes) -> datetime:
+    if isinstance(value, Raw):
+        try:
+            return times.from_parsed(_time_of(value))
+        except msgspec.ValidationError:
+            pass
+        try:
+            value = plain(value)
+        except msgspec.ValidationError as error:
+            raise RejectedLineError(Reason.ABSURD_TIME, detail=str(error)) from None
+    if isinstance(value, datetime):
+        return times.within_reach(value if value.tzinfo else value.replace(tzinfo=UTC))
+    if isinstance(value, str):
+        if value.isdigit() and len(value) != times.DATE_DIGITS:
+            notes.converted.append(key)
+        return times.within_reach(times.from_text(value))
+    if isinstance(value, Decimal):
+        return times.within_reach(times.from_epoch(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return times.from_parsed(value)
+    raise RejectedLineError(Reason.WRONG_TYPE, detail="not a time: neither text nor a number")
+
+
+def _json(value: object, _column: Column, _key: str, _notes: Notes) -> str:
+    return json_text(value) if isinstance(value, Raw) else _encode(value).decode()
+
+
+def _scalar(value: object, column: Column, _key: str, _notes: Notes) -> str:
+    raw = value if isinstance(value, Raw) else Raw(_encode(value))
+    text = scalar(raw)
+    if text is None:
+        raise _wrong(column, None)
     return text
 
 
-def _exact(raw: Raw) -> float | Decimal:
-    """Return a number without losing what a float cannot hold of it: whether it is whole, and its last digits.
-
-    Raises `msgspec.ValidationError` if it is no number, or beyond a double.
-    """
-    number: int | float = _WHOLE_OR_NOT.decode(raw)
-    if isinstance(number, float) and abs(number) >= times.INEXACT_FROM:
-        return Decimal(json_text(raw))
-    return number
+def _any(value: object, _column: Column, _key: str, _notes: Notes) -> str:
+    if isinstance(value, str):
+        return value
+    raw = value if isinstance(value, Raw) else Raw(_encode(value))
+    return text_or_json(raw) or ""
 
 
-def _integer(raw: Raw, column: Column) -> int:
-    number = _exact(raw)
-    if number != int(number):
-        raise RejectedLineError(Reason.WRONG_TYPE, detail="not a whole number")
-    bits = BITS.get(column.kind, 64)
-    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
-        raise RejectedLineError(Reason.OUT_OF_RANGE, detail=f"beyond {bits} bits")
-    return int(number)
+def _boolean(value: object, column: Column, _key: str, _notes: Notes) -> bool:
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise _wrong(column, found)
+    return found
 
 
-def _time(raw: Raw, _column: Column) -> datetime:
-    first = bytes(memoryview(raw)[:1])
-    if first in _DIGITS:
+def _elements(value: object, column: Column) -> list[Any]:
+    if isinstance(value, Raw):
+        return _list_of(value)
+    if not isinstance(value, list | tuple):
+        raise _wrong(column, value)
+    return list(value)
+
+
+def _numbers(value: object, column: Column, key: str, notes: Notes) -> list[float]:
+    if isinstance(value, Raw):
         try:
-            return times.within_reach(times.from_epoch(_exact(raw)))
-        except msgspec.ValidationError as error:
-            raise RejectedLineError(Reason.ABSURD_TIME, detail=str(error)) from None
-    if first != _QUOTE:
-        raise RejectedLineError(Reason.WRONG_TYPE, detail="not a time: neither text nor a number")
-    text = _TEXT.decode(raw)
-    try:
-        return times.from_parsed(_RFC3339.decode(raw))
-    except msgspec.ValidationError:
-        return times.within_reach(times.from_text(text))
+            return _floats_of(value)
+        except msgspec.ValidationError:
+            pass
+    return [_number(one, column, key, notes) for one in _elements(value, column)]
 
 
-def _counts(raw: Raw, column: Column) -> list[int]:
-    counts = [_integer(count, column) for count in _LIST.decode(raw)]
+def _counts(value: object, column: Column, key: str, notes: Notes) -> list[int]:
+    counts = [_integer(count, column, key, notes) for count in _elements(value, column)]
     if min(counts, default=0) < 0:
         raise RejectedLineError(Reason.OUT_OF_RANGE, detail="a negative count")
     return counts
 
 
-_READERS: Mapping[Kind, Callable[[Raw, Column], object]] = {
+def _texts(value: object, column: Column, key: str, notes: Notes) -> list[str]:
+    if isinstance(value, Raw):
+        try:
+            return _texts_of(value)
+        except msgspec.ValidationError:
+            pass
+    return [_text(one, column, key, notes) for one in _elements(value, column)]
+
+
+_READERS: Mapping[Kind, Callable[[Any, Column, str, Notes], object]] = {
     Kind.TEXT: _text,
     Kind.CHOICE: _choice,
-    Kind.SCALAR: lambda raw, _: scalar(raw),
-    Kind.ANY: lambda raw, _: text_or_json(raw),
-    Kind.BOOLEAN: lambda raw, _: _BOOLEAN.decode(raw),
+    Kind.SCALAR: _scalar,
+    Kind.ANY: _any,
+    Kind.BOOLEAN: _boolean,
     Kind.INTEGER: _integer,
     Kind.INTEGER32: _integer,
-    Kind.NUMBER: lambda raw, _: _NUMBER.decode(raw),
+    Kind.NUMBER: _number,
     Kind.TIME: _time,
-    Kind.JSON: lambda raw, _: json_text(raw),
-    Kind.NUMBERS: lambda raw, _: _NUMBERS.decode(raw),
+    Kind.JSON: _json,
+    Kind.NUMBERS: _numbers,
     Kind.COUNTS: _counts,
-    Kind.TEXTS: lambda raw, _: _TEXTS.decode(raw),
+    Kind.TEXTS: _texts,
 }

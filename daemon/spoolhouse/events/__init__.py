@@ -1,1 +1,1 @@
-"""Event types: the declarations that validation, tables and rollups are derived from. Pure, but for `registry`."""
+"""Event types as declarations, built-in or from files, and the foreign shapes that turn into them. Pure."""

@@ -1,14 +1,15 @@
-"""The agent family: eight event types that share the table `events`, and bring rows for `tool_calls`, `agent_steps`.
+"""The agent family: eight event types that share the table `events` and have rows in `tool_calls` and `agent_steps`.
 
-Their JSON is snake_case, with `event_type` for the discriminator (`type` is understood as well). JSON-valued columns
+Their JSON is snake_case, with `event_type` as the discriminator (or `type`). JSON-valued columns
 hold the JSON text; absent is NULL.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from spoolhouse.events import choices
 from spoolhouse.events.agent_rollups import AGENT_ROLLUPS
-from spoolhouse.events.declaration import Column, EventType, Fill, Index, Key, Kind, RowSource, Table
+from spoolhouse.events.declaration import Column, EventType, Fill, Index, Key, Kind, RowSource, Table, both_cases
 
 AGENT_TYPES = {
     "prompt_call": 1,
@@ -20,8 +21,6 @@ AGENT_TYPES = {
     "cost_threshold_exceeded": 7,
     "performance_alert": 8,
 }
-ENVIRONMENT = {"production": 1, "staging": 2, "development": 3}
-STATUS = {"success": 1, "error": 2, "timeout": 3, "assertion_failed": 4, "warning": 5}
 STEP_TYPE = {"reasoning": 1, "tool_call": 2, "validation": 3, "output": 4}
 ASSERTION_TYPE = {"response_format": 1, "content_filter": 2, "safety_check": 3, "custom": 4}
 SEVERITY = {"low": 1, "medium": 2, "high": 3, "critical": 4}
@@ -36,8 +35,8 @@ def _optional(name: str, kind: Kind, *keys: Key, bloom: float | None = None, low
     )
 
 
-def _choice(name: str, choices: Mapping[str, int], *keys: Key) -> Column:
-    return Column(name=name, kind=Kind.CHOICE, keys=keys or (name,), choices=choices, nullable=True)
+def _choice(name: str, named: Mapping[str, int], *keys: Key) -> Column:
+    return Column(name=name, kind=Kind.CHOICE, keys=keys or (name,), choices=named, nullable=True)
 
 
 def _texts(name: str) -> Column:
@@ -52,13 +51,14 @@ def _step(key: str) -> tuple[Key, ...]:
     return ("step", key), f"step_{key}"
 
 
-EVENT_ID = Column(name="event_id", kind=Kind.TEXT, keys=("event_id",), required=True)
+EVENT_ID = Column(name="event_id", kind=Kind.TEXT, keys=("event_id",), required=True, fill=Fill.LINE)
+EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
 PROJECT = Column(name="project_id", kind=Kind.TEXT, keys=("project_id",), required=True, low_cardinality=False)
 RUN_ID = Column(name="run_id", kind=Kind.TEXT, keys=("run_id",), required=True, bloom=0.01)
 TIMESTAMP = Column(name="timestamp", kind=Kind.TIME, keys=("timestamp",), required=True)
 RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recorded_at",), fill=Fill.CLOCK)
-LATENCY = _optional("latency_ms", Kind.INTEGER)
-STATUS_COLUMN = _choice("status", STATUS)
+LATENCY = _optional("latency_ms", Kind.NUMBER)
+STATUS_COLUMN = Column(name="status", kind=Kind.CHOICE, keys=("status",), nullable=True, **choices.AGENT_STATUS)
 ERROR_MESSAGE = _optional("error_message", Kind.TEXT, ("error", "message"))
 ERROR_TYPE = _optional("error_type", Kind.TEXT, ("error", "type"))
 ERROR_CODE = _optional("error_code", Kind.SCALAR, ("error", "code"))
@@ -68,59 +68,62 @@ STEP_TYPE_COLUMN = _choice("step_type", STEP_TYPE, *_step("type"))
 
 EVENTS = Table(
     name="events",
-    columns=(
-        EVENT_ID,
-        PROJECT,
-        RUN_ID,
-        TIMESTAMP,
-        _optional("user_id", Kind.TEXT, bloom=0.01),
-        _texts("tags"),
-        _optional("release", Kind.TEXT),
-        Column(name="env", kind=Kind.CHOICE, keys=("env",), choices=ENVIRONMENT, default="production"),
-        _optional("client_hostname", Kind.TEXT, ("client", "hostname")),
-        _optional("client_sdk_version", Kind.TEXT, ("client", "sdk_version")),
-        _optional("client_platform", Kind.TEXT, ("client", "platform")),
-        Column(name="event_type", kind=Kind.CHOICE, choices=AGENT_TYPES, fill=Fill.TYPE),
-        _optional("prompt", Kind.ANY),
-        _optional("prompt_template_id", Kind.TEXT),
-        _optional("model", Kind.TEXT, bloom=0.01, low_cardinality=True),
-        _optional("model_version", Kind.TEXT),
-        _optional("tokens_input", Kind.INTEGER),
-        _optional("tokens_output", Kind.INTEGER),
-        _optional("cost_estimate_usd", Kind.NUMBER),
-        _optional("response", Kind.ANY),
-        _optional("response_metadata", Kind.JSON),
-        LATENCY,
-        STATUS_COLUMN,
-        ERROR_MESSAGE,
-        ERROR_TYPE,
-        ERROR_CODE,
-        _optional("error_stack", Kind.TEXT, ("error", "stack"), ("error", "stack_trace")),
-        _optional("error_context", Kind.JSON, ("error", "context")),
-        STEP_NUMBER,
-        STEP_NAME,
-        STEP_TYPE_COLUMN,
-        _optional("step_input_data", Kind.JSON, *_step("input_data")),
-        _optional("step_output_data", Kind.JSON, *_step("output_data")),
-        _optional("step_reasoning", Kind.TEXT, *_step("reasoning")),
-        _optional("step_context", Kind.JSON, *_step("context")),
-        _optional("assertion_name", Kind.TEXT),
-        _choice("assertion_type", ASSERTION_TYPE),
-        _optional("assertion_expected", Kind.ANY),
-        _optional("assertion_actual", Kind.ANY),
-        _choice("assertion_severity", SEVERITY),
-        _choice("hallucination_detection_method", DETECTION),
-        _optional("hallucination_confidence_score", Kind.NUMBER),
-        _optional("hallucination_flagged_content", Kind.TEXT),
-        _optional("hallucination_ground_truth", Kind.TEXT),
-        _texts("hallucination_recommendations"),
-        _choice("alert_type", ALERT),
-        _optional("alert_threshold", Kind.NUMBER),
-        _optional("alert_actual_value", Kind.NUMBER),
-        _optional("alert_window_minutes", Kind.INTEGER32),
-        _texts("alert_affected_models"),
-        _optional("context", Kind.JSON),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            replace(EVENT_ID, bloom=0.001),
+            PROJECT,
+            RUN_ID,
+            TIMESTAMP,
+            _optional("user_id", Kind.TEXT, bloom=0.01),
+            _texts("tags"),
+            _optional("release", Kind.TEXT),
+            Column(name="env", kind=Kind.CHOICE, keys=("env",), default="production", **choices.ENVIRONMENT),
+            _optional("client_hostname", Kind.TEXT, ("client", "hostname")),
+            _optional("client_sdk_version", Kind.TEXT, ("client", "sdk_version")),
+            _optional("client_platform", Kind.TEXT, ("client", "platform")),
+            Column(name="event_type", kind=Kind.CHOICE, choices=AGENT_TYPES, fill=Fill.TYPE),
+            _optional("prompt", Kind.ANY),
+            _optional("prompt_template_id", Kind.TEXT),
+            _optional("model", Kind.TEXT, bloom=0.01, low_cardinality=True),
+            _optional("model_version", Kind.TEXT),
+            _optional("tokens_input", Kind.INTEGER),
+            _optional("tokens_output", Kind.INTEGER),
+            _optional("cost_estimate_usd", Kind.NUMBER),
+            _optional("response", Kind.ANY),
+            _optional("response_metadata", Kind.JSON),
+            LATENCY,
+            STATUS_COLUMN,
+            ERROR_MESSAGE,
+            ERROR_TYPE,
+            ERROR_CODE,
+            _optional("error_stack", Kind.TEXT, ("error", "stack"), ("error", "stack_trace")),
+            _optional("error_context", Kind.JSON, ("error", "context")),
+            STEP_NUMBER,
+            STEP_NAME,
+            STEP_TYPE_COLUMN,
+            _optional("step_input_data", Kind.JSON, *_step("input_data")),
+            _optional("step_output_data", Kind.JSON, *_step("output_data")),
+            _optional("step_reasoning", Kind.TEXT, *_step("reasoning")),
+            _optional("step_context", Kind.JSON, *_step("context")),
+            _optional("assertion_name", Kind.TEXT),
+            _choice("assertion_type", ASSERTION_TYPE),
+            _optional("assertion_expected", Kind.ANY),
+            _optional("assertion_actual", Kind.ANY),
+            _choice("assertion_severity", SEVERITY),
+            _choice("hallucination_detection_method", DETECTION),
+            _optional("hallucination_confidence_score", Kind.NUMBER),
+            _optional("hallucination_flagged_content", Kind.TEXT),
+            _optional("hallucination_ground_truth", Kind.TEXT),
+            _texts("hallucination_recommendations"),
+            _choice("alert_type", ALERT),
+            _optional("alert_threshold", Kind.NUMBER),
+            _optional("alert_actual_value", Kind.NUMBER),
+            _optional("alert_window_minutes", Kind.INTEGER32),
+            _texts("alert_affected_models"),
+            _optional("context", Kind.JSON),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
     order_by=("project_id", "timestamp", "event_id"),
     time="timestamp",
@@ -138,21 +141,24 @@ TOOL_NAME = Column(
 )
 TOOL_CALLS = Table(
     name="tool_calls",
-    columns=(
-        replace(EVENT_ID, bloom=0.01),
-        PROJECT,
-        TIMESTAMP,
-        Column(name="position", kind=Kind.INTEGER32, fill=Fill.POSITION),
-        TOOL_NAME,
-        _optional("tool_id", Kind.TEXT),
-        Column(name="tool_input", kind=Kind.JSON, keys=("input", "tool_input"), default=""),
-        Column(name="tool_output", kind=Kind.JSON, keys=("output", "tool_output"), default=""),
-        LATENCY,
-        STATUS_COLUMN,
-        ERROR_MESSAGE,
-        ERROR_TYPE,
-        ERROR_CODE,
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            replace(EVENT_ID, bloom=0.01),
+            PROJECT,
+            TIMESTAMP,
+            Column(name="position", kind=Kind.INTEGER32, fill=Fill.POSITION),
+            TOOL_NAME,
+            _optional("tool_id", Kind.TEXT),
+            Column(name="tool_input", kind=Kind.JSON, keys=("input", "tool_input"), default=""),
+            Column(name="tool_output", kind=Kind.JSON, keys=("output", "tool_output"), default=""),
+            LATENCY,
+            STATUS_COLUMN,
+            ERROR_MESSAGE,
+            ERROR_TYPE,
+            ERROR_CODE,
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
     order_by=("project_id", "timestamp", "event_id", "position"),
     time="timestamp",
@@ -168,25 +174,28 @@ _OWN_CALL = RowSource(table=TOOL_CALLS, columns=TOOL_CALLS.columns, when="tool_n
 
 AGENT_STEPS = Table(
     name="agent_steps",
-    columns=(
-        EVENT_ID,
-        PROJECT,
-        RUN_ID,
-        TIMESTAMP,
-        _required(STEP_NUMBER),
-        _required(STEP_NAME),
-        _required(STEP_TYPE_COLUMN),
-        Column(name="input_data", kind=Kind.JSON, keys=_step("input_data"), default=""),
-        Column(name="output_data", kind=Kind.JSON, keys=_step("output_data"), default=""),
-        _optional("reasoning", Kind.TEXT, *_step("reasoning")),
-        _optional("context", Kind.JSON, *_step("context")),
-        LATENCY,
-        STATUS_COLUMN,
-        ERROR_MESSAGE,
-        ERROR_TYPE,
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            EVENT_ID,
+            PROJECT,
+            RUN_ID,
+            TIMESTAMP,
+            _required(STEP_NUMBER),
+            _required(STEP_NAME),
+            _required(STEP_TYPE_COLUMN),
+            Column(name="input_data", kind=Kind.JSON, keys=_step("input_data"), default=""),
+            Column(name="output_data", kind=Kind.JSON, keys=_step("output_data"), default=""),
+            _optional("reasoning", Kind.TEXT, *_step("reasoning")),
+            _optional("context", Kind.JSON, *_step("context")),
+            LATENCY,
+            STATUS_COLUMN,
+            ERROR_MESSAGE,
+            ERROR_TYPE,
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "run_id", "step_number", "timestamp", "event_id"),
+    order_by=("project_id", "timestamp", "run_id", "step_number", "event_id"),
     time="timestamp",
     ttl_days=90,
     indexes=(Index(columns=("step_number",), type="minmax"),),

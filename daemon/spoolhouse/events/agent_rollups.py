@@ -1,4 +1,4 @@
-"""The rollups of agent events: figures of model calls by hour and by day, and of all events by project."""
+"""The rollups of agent events: model calls by hour and by day, and all events by project."""
 
 from spoolhouse.events.declaration import Grain, Measure, Reckoning, Rollup, Tally
 

@@ -1,15 +1,12 @@
-"""The event types that Spoolhouse knows from birth: trace, span, log, metric, score, feedback, and the agent family."""
+"""The built-in event types: trace, span, log, metric, score, feedback, and the agent family."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
+from spoolhouse.events import choices
 from spoolhouse.events.agent import AGENT_EVENTS
-from spoolhouse.events.declaration import Column, EventType, Fill, Kind, Measure, Rollup, Table
-
-STATUS = {"unset": 0, "ok": 1, "error": 2}
-SPAN_KIND = {"internal": 0, "server": 1, "client": 2, "producer": 3, "consumer": 4}
-LOG_LEVEL = {"debug": 0, "info": 1, "warn": 2, "error": 3, "fatal": 4}
-METRIC_TYPE = {"counter": 0, "gauge": 1, "histogram": 2}
+from spoolhouse.events.declaration import Column, EventType, Fill, Kind, Measure, Rollup, Table, both_cases, other_case
 
 
 def _text(
@@ -31,8 +28,9 @@ def _json(name: str, default: str) -> Column:
     return Column(name=name, kind=Kind.JSON, keys=(name,), default=default)
 
 
-def _choice(name: str, choices: Mapping[str, int], default: str) -> Column:
-    return Column(name=name, kind=Kind.CHOICE, keys=(name,), choices=choices, default=default)
+def _usage(name: str, kind: Kind, **more: Any) -> Column:
+    """Return a column of a span that says what a model call took."""
+    return Column(name=name, kind=kind, aliases=(other_case(name),), fill=Fill.USAGE, sources=("attributes",), **more)
 
 
 PROJECT = Column(name="project_id", kind=Kind.TEXT, keys=("projectId",), required=True, low_cardinality=True)
@@ -41,9 +39,18 @@ NAME = Column(name="name", kind=Kind.TEXT, keys=("name",), required=True, low_ca
 START_TIME = Column(name="start_time", kind=Kind.TIME, keys=("startTime",), required=True)
 END_TIME = Column(name="end_time", kind=Kind.TIME, keys=("endTime",), nullable=True)
 TIMESTAMP = Column(name="timestamp", kind=Kind.TIME, keys=("timestamp",), required=True)
-DURATION = Column(name="duration_ms", kind=Kind.INTEGER, keys=("durationMs",), nullable=True)
+DURATION = Column(
+    name="duration_ms",
+    kind=Kind.NUMBER,
+    keys=("durationMs",),
+    nullable=True,
+    fill=Fill.ELAPSED,
+    sources=("start_time", "end_time"),
+)
 RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt",), fill=Fill.CLOCK)
-ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True)
+ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True, fill=Fill.LINE, bloom=0.01)
+STATUS = Column(name="status", kind=Kind.CHOICE, keys=("status",), default="unset", **choices.STATUS)
+EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
 
 DURATION_MEASURE = Measure(
     column="duration_ms",
@@ -59,21 +66,24 @@ VALUE_MEASURE = Measure(
 
 TRACES = Table(
     name="traces",
-    columns=(
-        Column(name="trace_id", kind=Kind.TEXT, keys=("id", "traceId"), required=True, bloom=0.001),
-        PROJECT,
-        DEPLOYMENT,
-        NAME,
-        _choice("status", STATUS, "unset"),
-        START_TIME,
-        END_TIME,
-        DURATION,
-        _json("input", ""),
-        _json("output", ""),
-        _json("metadata", "{}"),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            Column(name="trace_id", kind=Kind.TEXT, keys=("id", "traceId"), required=True, bloom=0.001),
+            PROJECT,
+            DEPLOYMENT,
+            NAME,
+            STATUS,
+            START_TIME,
+            END_TIME,
+            DURATION,
+            _json("input", ""),
+            _json("output", ""),
+            _json("metadata", "{}"),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "deployment_id", "start_time", "trace_id"),
+    order_by=("project_id", "start_time", "trace_id"),
     time="start_time",
     ttl_days=90,
     rollups=(
@@ -91,23 +101,42 @@ TRACES = Table(
 
 SPANS = Table(
     name="spans",
-    columns=(
-        Column(name="span_id", kind=Kind.TEXT, keys=("id", "spanId"), required=True, bloom=0.01),
-        Column(name="trace_id", kind=Kind.TEXT, keys=("traceId",), required=True),
-        _text("parent_span_id", "parentSpanId", default=None),
-        PROJECT,
-        DEPLOYMENT,
-        NAME,
-        _choice("kind", SPAN_KIND, "internal"),
-        _choice("status", STATUS, "unset"),
-        START_TIME,
-        END_TIME,
-        DURATION,
-        _json("attributes", "{}"),
-        _json("events", "[]"),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            Column(name="span_id", kind=Kind.TEXT, keys=("id", "spanId"), required=True, bloom=0.01),
+            Column(name="trace_id", kind=Kind.TEXT, keys=("traceId",), required=True, bloom=0.001),
+            _text("parent_span_id", "parentSpanId", default=None),
+            PROJECT,
+            DEPLOYMENT,
+            NAME,
+            Column(name="kind", kind=Kind.CHOICE, keys=("kind",), default="internal", **choices.SPAN_KIND),
+            STATUS,
+            START_TIME,
+            END_TIME,
+            DURATION,
+            _json("attributes", "{}"),
+            _json("events", "[]"),
+            Column(
+                name="span_type",
+                kind=Kind.TEXT,
+                envelope_keys=("type",),
+                aliases=("spanType",),
+                takes_type=True,
+                fill=Fill.USAGE,
+                sources=("attributes",),
+                default="",
+                low_cardinality=True,
+            ),
+            _usage("model", Kind.TEXT, default="", low_cardinality=True, bloom=0.01),
+            _usage("provider", Kind.TEXT, default="", low_cardinality=True),
+            _usage("input_tokens", Kind.INTEGER, nullable=True),
+            _usage("output_tokens", Kind.INTEGER, nullable=True),
+            _usage("cost_usd", Kind.NUMBER, nullable=True),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "deployment_id", "trace_id", "span_id"),
+    order_by=("project_id", "start_time", "trace_id", "span_id"),
     time="start_time",
     ttl_days=90,
     rollups=(
@@ -125,19 +154,22 @@ SPANS = Table(
 
 LOGS = Table(
     name="logs",
-    columns=(
-        ID,
-        PROJECT,
-        DEPLOYMENT,
-        _text("trace_id", "traceId", default=None, bloom=0.01),
-        _text("span_id", "spanId", default=None, bloom=0.01),
-        Column(name="level", kind=Kind.CHOICE, keys=("level",), choices=LOG_LEVEL, required=True),
-        Column(name="message", kind=Kind.TEXT, keys=("message",), required=True),
-        TIMESTAMP,
-        _json("attributes", "{}"),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            ID,
+            PROJECT,
+            DEPLOYMENT,
+            _text("trace_id", "traceId", default=None, bloom=0.01),
+            _text("span_id", "spanId", default=None, bloom=0.01),
+            Column(name="level", kind=Kind.CHOICE, keys=("level",), required=True, **choices.LOG_LEVEL),
+            Column(name="message", kind=Kind.TEXT, keys=("message",), required=True),
+            TIMESTAMP,
+            _json("attributes", "{}"),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "deployment_id", "timestamp", "id"),
+    order_by=("project_id", "timestamp", "id"),
     time="timestamp",
     ttl_days=30,
     rollups=(
@@ -152,29 +184,33 @@ LOGS = Table(
 
 METRICS = Table(
     name="metrics",
-    columns=(
-        ID,
-        PROJECT,
-        DEPLOYMENT,
-        NAME,
-        Column(
-            name="type",
-            kind=Kind.CHOICE,
-            keys=("metricType",),
-            # At the top level `type` is the discriminator; inside an envelope it is free to say what the metric is.
-            envelope_keys=("type",),
-            choices=METRIC_TYPE,
-            default="gauge",
-        ),
-        Column(name="value", kind=Kind.NUMBER, keys=("value",), required=True),
-        _text("unit", "unit", default=None),
-        TIMESTAMP,
-        _json("labels", "{}"),
-        Column(name="bucket_boundaries", kind=Kind.NUMBERS, keys=("bucketBoundaries",)),
-        Column(name="bucket_counts", kind=Kind.COUNTS, keys=("bucketCounts",)),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            ID,
+            PROJECT,
+            DEPLOYMENT,
+            NAME,
+            Column(
+                name="type",
+                kind=Kind.CHOICE,
+                keys=("metricType",),
+                # At the top level `type` is the discriminator; inside an envelope it is free to say what the metric is.
+                envelope_keys=("type",),
+                takes_type=True,
+                default="gauge",
+                **choices.METRIC_TYPE,
+            ),
+            Column(name="value", kind=Kind.NUMBER, keys=("value",), required=True),
+            _text("unit", "unit", default=None),
+            TIMESTAMP,
+            _json("labels", "{}"),
+            Column(name="bucket_boundaries", kind=Kind.NUMBERS, keys=("bucketBoundaries",)),
+            Column(name="bucket_counts", kind=Kind.COUNTS, keys=("bucketCounts",)),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "deployment_id", "name", "timestamp", "id"),
+    order_by=("project_id", "name", "timestamp", "id"),
     time="timestamp",
     ttl_days=90,
     rollups=(
@@ -189,26 +225,29 @@ METRICS = Table(
 
 SCORES = Table(
     name="scores",
-    columns=(
-        ID,
-        PROJECT,
-        DEPLOYMENT,
-        _text("trace_id", "traceId", default=None, bloom=0.001),
-        _text("span_id", "spanId", default=None, bloom=0.01),
-        Column(name="name", kind=Kind.TEXT, keys=("name", "scorerName"), required=True, low_cardinality=True),
-        Column(name="value", kind=Kind.NUMBER, keys=("value", "score"), required=True),
-        Column(name="normalized_value", kind=Kind.NUMBER, keys=("normalizedValue",), nullable=True),
-        _text("comment", "comment", "reason", default=None),
-        _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
-        _text("organization_id", "organizationId", low_cardinality=True),
-        _text("user_id", "userId"),
-        _text("environment", "environment", low_cardinality=True),
-        _text("service_name", "serviceName", low_cardinality=True),
-        TIMESTAMP,
-        _json("metadata", "{}"),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            ID,
+            PROJECT,
+            DEPLOYMENT,
+            _text("trace_id", "traceId", default=None, bloom=0.001),
+            _text("span_id", "spanId", default=None, bloom=0.01),
+            Column(name="name", kind=Kind.TEXT, keys=("name", "scorerName"), required=True, low_cardinality=True),
+            Column(name="value", kind=Kind.NUMBER, keys=("value", "score"), required=True),
+            Column(name="normalized_value", kind=Kind.NUMBER, keys=("normalizedValue",), nullable=True),
+            _text("comment", "comment", "reason", default=None),
+            _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
+            _text("organization_id", "organizationId", low_cardinality=True),
+            _text("user_id", "userId"),
+            _text("environment", "environment", low_cardinality=True),
+            _text("service_name", "serviceName", low_cardinality=True),
+            TIMESTAMP,
+            _json("metadata", "{}"),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "deployment_id", "name", "timestamp", "id"),
+    order_by=("project_id", "timestamp", "id"),
     time="timestamp",
     ttl_days=365,
     rollups=(
@@ -223,26 +262,30 @@ SCORES = Table(
 
 FEEDBACK = Table(
     name="feedback",
-    columns=(
-        ID,
-        PROJECT,
-        DEPLOYMENT,
-        _text("trace_id", "traceId", default=None, bloom=0.001),
-        _text("span_id", "spanId", default=None, bloom=0.01),
-        Column(name="source", kind=Kind.TEXT, keys=("source",), required=True, low_cardinality=True),
-        Column(name="feedback_type", kind=Kind.TEXT, keys=("feedbackType",), required=True, low_cardinality=True),
-        Column(name="value", kind=Kind.SCALAR, keys=("value",), required=True),
-        _text("comment", "comment", default=None),
-        _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
-        _text("organization_id", "organizationId", low_cardinality=True),
-        _text("user_id", "userId"),
-        _text("environment", "environment", low_cardinality=True),
-        _text("service_name", "serviceName", low_cardinality=True),
-        TIMESTAMP,
-        _json("metadata", "{}"),
-        RECORDED_AT,
+    columns=both_cases(
+        (
+            ID,
+            PROJECT,
+            DEPLOYMENT,
+            _text("trace_id", "traceId", default=None, bloom=0.001),
+            _text("span_id", "spanId", default=None, bloom=0.01),
+            Column(name="source", kind=Kind.TEXT, keys=("source",), required=True, low_cardinality=True),
+            Column(name="feedback_type", kind=Kind.TEXT, keys=("feedbackType",), required=True, low_cardinality=True),
+            Column(name="value", kind=Kind.SCALAR, keys=("value",), required=True),
+            Column(name="value_number", kind=Kind.NUMBER, fill=Fill.NUMBER, sources=("value",), nullable=True),
+            _text("comment", "comment", default=None),
+            _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
+            _text("organization_id", "organizationId", low_cardinality=True),
+            _text("user_id", "userId"),
+            _text("environment", "environment", low_cardinality=True),
+            _text("service_name", "serviceName", low_cardinality=True),
+            TIMESTAMP,
+            _json("metadata", "{}"),
+            RECORDED_AT,
+            EXTRA,
+        )
     ),
-    order_by=("project_id", "deployment_id", "feedback_type", "timestamp", "id"),
+    order_by=("project_id", "timestamp", "id"),
     time="timestamp",
     ttl_days=365,
     rollups=(

@@ -1,7 +1,7 @@
-"""Event types that are declared in a file: from its content to the same declaration that a built-in type has.
+"""Event types that a file declares: from its content to the same declaration that a built-in type has.
 
-Everything in it is checked here, so that a slip is told at the start and not by ClickHouse, and so that no name in it
-is anything but a name.
+Everything in the file is checked here, so that a mistake is reported at the start and not by ClickHouse, and no name
+in it can be SQL.
 """
 
 import difflib
@@ -12,7 +12,19 @@ from typing import Any
 
 from spoolhouse.events import json_paths
 from spoolhouse.events.column_types import column_of_type
-from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill, Grain, Key, Kind, Measure, Rollup, Table
+from spoolhouse.events.declaration import (
+    ARRAYS,
+    Column,
+    EventType,
+    Fill,
+    Grain,
+    Key,
+    Kind,
+    Measure,
+    Rollup,
+    Table,
+    both_cases,
+)
 from spoolhouse.events.errors import DeclarationError
 
 LONGEST_TTL = 2190
@@ -31,6 +43,7 @@ _OF_FIGURES = frozenset({"lines", "last_ingested_at"})
 _NUMBERS = frozenset({Kind.INTEGER, Kind.INTEGER32, Kind.NUMBER})
 _BLOOM = 0.01
 RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt", "recorded_at"), fill=Fill.CLOCK)
+EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
 
 
 def event_type(document: Mapping[str, object]) -> EventType:
@@ -50,7 +63,7 @@ def event_type(document: Mapping[str, object]) -> EventType:
     if when.kind is not Kind.TIME or when.nullable or not (when.required or when.fill):
         raise DeclarationError("time", f'{time}: has to be a DateTime64(3) that is required, or has default = "now"')
     if document.get("partition", "month") != "month":
-        raise DeclarationError("partition", '"month" is the only one: rows and rollups are mended by the month')
+        raise DeclarationError("partition", '"month" is the only one: rows and rollups are repaired by the month')
     table = Table(
         name=_name(document, "table"),
         columns=columns,
@@ -65,7 +78,7 @@ def event_type(document: Mapping[str, object]) -> EventType:
         project=project,
     )
     try:
-        json_paths.tree(event, enveloped=True)
+        json_paths.tree(event, enveloped=True, wide=True)
     except ValueError as error:
         raise DeclarationError("columns", str(error)) from None
     return event
@@ -86,7 +99,8 @@ def _columns(document: Mapping[str, object]) -> tuple[Column, ...]:
     recorded = columns.setdefault("recorded_at", RECORDED_AT)
     if recorded.kind is not Kind.TIME or recorded.nullable:
         raise DeclarationError("columns.recorded_at.type", "a DateTime64(3): the latest row of a key stays")
-    return tuple(columns.values())
+    columns.setdefault("extra", EXTRA)
+    return both_cases(tuple(columns.values()))
 
 
 def _column(name: str, given: Mapping[str, object], where: str) -> Column:
@@ -164,7 +178,7 @@ def _key(document: Mapping[str, object], columns: Mapping[str, Column], project:
         if column.nullable or column.kind in ARRAYS | {Kind.JSON, Kind.NUMBER}:
             raise DeclarationError("key", f"{name}: a key cannot be Nullable, an Array, JSON or Float64")
     if project not in names:
-        raise DeclarationError("key", f"{project} is missing: rows of one key replace one another, whoever's they are")
+        raise DeclarationError("key", f"{project} is missing: rows of one key replace one another, of any project")
     return names
 
 

@@ -1,12 +1,15 @@
-"""What an event type is, as a value. DDL, validation, rows and the extraction SELECT are all derived from it.
+"""An event type is one declaration: DDL, validation, rows and the extraction SELECT are derived from it.
 
-A declaration names JSON paths and SQL columns; nothing here knows a producer's bytes or a server.
+A declaration names JSON paths and SQL columns. It knows neither bytes nor servers.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
+
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 Scalar = str | int | float | None
 Key = str | tuple[str, ...]
@@ -14,7 +17,7 @@ Key = str | tuple[str, ...]
 
 
 class Kind(StrEnum):
-    """How a value is validated and what shape it has in a canonical row."""
+    """How a value is validated, and its type in a canonical row."""
 
     TEXT = "text"
     """A JSON string."""
@@ -49,14 +52,24 @@ ARRAYS = frozenset({Kind.NUMBERS, Kind.COUNTS, Kind.TEXTS})
 
 
 class Fill(StrEnum):
-    """What a column is filled with, other than a value of the event's."""
+    """What fills a column besides the event's own value."""
 
     CLOCK = "clock"
     """Absent: the shipment's journalled clock, the same on every replay."""
+    LINE = "line"
+    """Absent: an id derived from the file's name and the line's offset, the same on every replay."""
+    ELAPSED = "elapsed"
+    """Absent: the milliseconds between the two times in `Column.sources`, where both are there."""
+    USAGE = "usage"
+    """Absent: what the JSON of the column in `Column.sources` says of a model call; see `decode.usage`."""
     TYPE = "type"
     """The event type's name, always."""
     POSITION = "position"
     """The row's place in its event, always: 0 for what the event itself says, and array elements count from 1."""
+    NUMBER = "number"
+    """The value of the column in `Column.sources` if it is a JSON number, always; NULL for text."""
+    EXTRA = "extra"
+    """Fields that no column takes, and the originals of values that were converted with loss; a JSON object, always."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +77,33 @@ class Column:
     """One column that a producer's event fills.
 
     `keys` are the JSON keys that may hold it, the first one that is present and not null wins; `envelope_keys` count
-    only inside `{"type": …, "data": {…}}`, where they clash with nothing.
+    only inside `{"type": …, "data": {…}}`, where they clash with nothing. `aliases` come last: other spellings of the
+    keys, which the bulk reader does not know.
     """
 
     name: str
     kind: Kind
     keys: tuple[Key, ...] = ()
     envelope_keys: tuple[str, ...] = ()
+    aliases: tuple[Key, ...] = ()
+    takes_type: bool = False
+    """A top-level `type` that is no event type is this column's value."""
     required: bool = False
     nullable: bool = False
     default: Scalar = None
     """What an absent optional value becomes; None needs `nullable`."""
     fill: Fill | None = None
+    sources: tuple[str, ...] = ()
+    """The columns of the same row that `fill` derives this one from."""
     inherited: bool = False
     """In a row that is made of an array's element: its keys are those of the event, not the element's."""
     choices: Mapping[str, int] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
+    """Other names of choices, in lower case, that mean exactly the choice."""
+    near: Mapping[str, str] = field(default_factory=dict)
+    """Other names, in lower case, that mean less or more than the choice: the original is kept in `extra`."""
+    implied: Mapping[str, str] = field(default_factory=dict)
+    """By key that no column takes: the choice that an object under it stands for, where the event names none."""
     low_cardinality: bool = False
     """Few distinct values are known to occur: stored as LowCardinality(String)."""
     bloom: float | None = None
@@ -102,14 +127,14 @@ class Measure:
 
 
 class Grain(StrEnum):
-    """How much time a row of a rollup stands for; also the name of the column that says which."""
+    """The time span of a rollup's row; also the name of its time column."""
 
     HOUR = "hour"
     DAY = "day"
 
 
 class Reckoning(StrEnum):
-    """What a tally makes of many lines."""
+    """How a tally aggregates lines."""
 
     COUNT = "count"
     SUM = "sum"
@@ -127,19 +152,19 @@ Only = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """One more figure of a rollup, beside its measure; the view shows it as `name`."""
+    """One more aggregate of a rollup, beside its measure; the view shows it as `name`."""
 
     name: str
     reckoning: Reckoning = Reckoning.COUNT
     column: str = ""
-    """What is reckoned; a COUNT counts lines and has none."""
+    """The column that is aggregated; a COUNT counts lines and has none."""
     only: Only = field(default_factory=dict)
     """For COUNT and SUM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollup:
-    """Figures of one table by time: an AggregatingMergeTree target, a materialized view into it, a view to read."""
+    """Aggregates of one table by time: an AggregatingMergeTree target, a materialized view into it, a view to read."""
 
     name: str
     """The readable view's name, without the prefix: the name that the seed gave it."""
@@ -153,9 +178,9 @@ class Rollup:
     shown_by: tuple[str, ...] | None = None
     """The keys that the view has a row for; None: all of them, with the time."""
     only: Only = field(default_factory=dict)
-    """Which lines are in it at all."""
+    """The lines that it counts."""
     count: str = "count"
-    """What the view calls the number of lines."""
+    """The name of the number of lines in the view."""
     tallies: tuple[Tally, ...] = ()
     measure: Measure | None = None
     error_status: str | None = None
@@ -164,8 +189,8 @@ class Rollup:
     """Count only lines where this column is present (a trace is written at its start and again at its end)."""
     ttl_days: int = 730
     version: int = 1
-    """To be raised with every change of what is counted or how it is grouped: the rollup is then built anew, from the
-    rows, under a name of its own, while the old one goes on being read."""
+    """Raise it with every change of what is counted or how it is grouped: the rollup is then built again from the rows,
+    under a new name, while the old one stays readable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,13 +203,13 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table that we own, without its prefix and without the columns that Spoolhouse itself adds."""
+    """A table without its prefix, and without the columns that Spoolhouse adds."""
 
     name: str
     columns: tuple[Column, ...]
     order_by: tuple[str, ...]
     time: str
-    """The event time: monthly partitions and TTL hang on it."""
+    """The column of the event time: partitions and the TTL depend on it."""
     ttl_days: int
     indexes: tuple[Index, ...] = ()
     rollups: tuple[Rollup, ...] = ()
@@ -199,7 +224,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSource:
-    """Rows that an event brings for one table: one of the event as a whole, or one for each element of an array."""
+    """The rows of an event for one table: one of the whole event, or one for each element of an array."""
 
     table: Table
     columns: tuple[Column, ...]
@@ -220,15 +245,15 @@ class EventType:
     columns: tuple[Column, ...] = ()
     """The table's columns with this type's own keys and requirements, where they are not the table's."""
     children: tuple[RowSource, ...] = ()
-    """The rows that it brings for other tables."""
+    """Rows for other tables."""
     needs: tuple[str, ...] = ()
     """Top-level keys of which at least one has to be present."""
     project: str = "project_id"
-    """The column that says whose event it is."""
+    """The column of the project."""
 
     @property
     def parts(self) -> tuple[RowSource, ...]:
-        """All that a line brings, its own row first."""
+        """The row sources of a line, its own row first."""
         return (RowSource(table=self.table, columns=self.columns or self.table.columns), *self.children)
 
     @property
@@ -247,3 +272,33 @@ class EventType:
 def tables(events: Mapping[str, EventType]) -> Mapping[str, Table]:
     """Return the tables that the lines of `events` land in, by name, each once."""
     return {part.table.name: part.table for event in events.values() for part in event.parts}
+
+
+def both_cases(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Return the columns with aliases for their keys: snake_case where they are in camelCase, and the other way round.
+
+    A spelling that is another column's key is left out.
+    """
+    taken = {key for column in columns for key in (*column.keys, *column.envelope_keys, *column.aliases)}
+    found = []
+    for column in columns:
+        fresh = []
+        for key in (*column.keys, *column.aliases):
+            other = _other_case(key)
+            if other not in taken:
+                fresh.append(other)
+        found.append(replace(column, aliases=(*column.aliases, *dict.fromkeys(fresh))))
+        taken.update(fresh)
+    return tuple(found)
+
+
+def other_case(key: str) -> str:
+    """Return a key in camelCase if it is in snake_case, else in snake_case."""
+    if "_" in key.strip("_"):
+        first, *rest = key.split("_")
+        return first + "".join(word[:1].upper() + word[1:] for word in rest)
+    return _HUMP.sub(r"_\1", key).lower()
+
+
+def _other_case(key: Key) -> Key:
+    return other_case(key) if isinstance(key, str) else (*key[:-1], other_case(key[-1]))

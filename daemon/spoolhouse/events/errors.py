@@ -1,4 +1,4 @@
-"""What is wrong with a declaration."""
+"""Errors in declarations."""
 
 
 class DeclarationError(ValueError):

@@ -1,4 +1,4 @@
-"""Which JSON keys an event type is read from, as a tree: the objects that are opened, and the values taken out."""
+"""The JSON keys that an event type is read from, as a tree of objects and values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from spoolhouse.events.declaration import Column, EventType, Fill, Key
 MOST_ELEMENTS = 10_000
 """How many objects an array may have that each make a row."""
 LONGEST_INHERITED = 512
-"""Characters of the event's own that each of these rows may repeat: a line must not become gigabytes of rows."""
-_NOT_READ = frozenset({Fill.TYPE, Fill.POSITION})
+"""Characters of the event that each of these rows may repeat: a line must not become gigabytes of rows."""
+_NOT_READ = frozenset({Fill.TYPE, Fill.POSITION, Fill.NUMBER, Fill.EXTRA})
 
 
 @dataclass(slots=True)
 class Node:
-    """What is read of one JSON object."""
+    """The keys of one JSON object that are read."""
 
     values: dict[str, Column] = field(default_factory=dict)
     """By key, a column that the value may be for; any other one of that key is of the same kind."""
@@ -23,7 +23,7 @@ class Node:
     """Arrays of objects: what is read of each element."""
 
     def keys(self) -> Iterator[str]:
-        """Yield every key that is looked at, in the same order for the same declaration."""
+        """Yield every key that is read, in the same order for the same declaration."""
         yield from (*self.values, *self.objects, *self.arrays)
 
     def names(self) -> dict[str, str]:
@@ -55,14 +55,17 @@ def spelt(key: Key) -> str:
     return ".".join(steps(key))
 
 
-def of_column(column: Column, *, enveloped: bool) -> tuple[Key, ...]:
-    """Return the JSON keys that may hold the column, in order of precedence; none if it is not the event's to fill."""
+def of_column(column: Column, *, enveloped: bool, wide: bool = False) -> tuple[Key, ...]:
+    """Return the JSON keys that may hold the column, in order of precedence; none if it is not the event's to fill.
+
+    `wide`: aliases, too.
+    """
     if column.fill in _NOT_READ:
         return ()
-    return column.keys + column.envelope_keys if enveloped else column.keys
+    return column.keys + (column.envelope_keys if enveloped else ()) + (column.aliases if wide else ())
 
 
-def tree(event: EventType, *, enveloped: bool) -> Node:
+def tree(event: EventType, *, enveloped: bool, wide: bool = False) -> Node:
     """Return all that is read of an event's object. ValueError if two columns read one key in different ways."""
     root = Node()
     for part in event.parts:
@@ -72,7 +75,7 @@ def tree(event: EventType, *, enveloped: bool) -> Node:
                 raise ValueError(f"{part.each}: read as an array of objects, and as something else elsewhere")
             inner = root.arrays.setdefault(part.each, Node())
         for column in part.columns:
-            for key in of_column(column, enveloped=enveloped):
+            for key in of_column(column, enveloped=enveloped, wide=wide):
                 (root if column.inherited else inner).add(key, column)
     return root
 

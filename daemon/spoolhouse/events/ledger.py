@@ -1,6 +1,6 @@
-"""The ledger: a table of ours that says which rows came from which bytes of which file.
+"""The ledger: a table that records which rows came from which bytes of which file.
 
-Rows carry a batch id, and the ledger takes it from there to the files; so it also works the other way round.
+Rows carry a batch id; the ledger maps batches to byte ranges of files, so that either end leads to the other.
 """
 
 from spoolhouse.events.declaration import Column, Kind, Table

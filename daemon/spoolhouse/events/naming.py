@@ -1,4 +1,4 @@
-"""What our tables and views are called, and how they are told apart in a database, and in a cluster."""
+"""The names of tables and views in a database and in a cluster."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,19 +11,19 @@ LOCAL = "local_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shards:
-    """What inserts have to know of a cluster."""
+    """What an insert needs to know about a cluster."""
 
     cluster: str
     prefix: str
-    """What the names of the Distributed tables begin with: there a batch is looked for on all shards, because who had
-    it before, and died, may have sent it to another one."""
+    """The prefix of the Distributed tables. A batch is searched there on all shards, because an earlier attempt may
+    have gone to another one."""
     through: bool
-    """Inserts go through them, too. What is found of a batch then says nothing of the other shards, and each shard
-    knows the token: a batch in doubt is sent again, as a whole, and no more is asked."""
+    """Inserts go through them, too. Each shard knows the token, and presence on one shard proves nothing about the
+    others: a batch in doubt is sent again as a whole."""
 
 
 def target_name(rollup: Rollup, *, prefix: str) -> str:
-    """Return the name of the table that holds the figures, a row for each batch and combination of keys."""
+    """Return the name of the table of the aggregates, a row for each batch and combination of keys."""
     stem = rollup.name.removesuffix("_stats")
     stem = stem if stem != rollup.name else f"{rollup.name}_figures"
     return prefix + (stem if rollup.version == 1 else f"{stem}_v{rollup.version}")

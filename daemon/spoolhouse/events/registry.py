@@ -46,7 +46,7 @@ def load(folder: Path | None) -> dict[str, EventType]:
 
 
 def replace(events: MutableMapping[str, EventType], fresh: Mapping[str, EventType]) -> None:
-    """Make `events`, which everybody looks at, the same as `fresh`; what stays is there all the time."""
+    """Update `events`, which others hold a reference to, to equal `fresh`; what is in both is never missing."""
     events.update(fresh)
     for name in events.keys() - fresh.keys():
         del events[name]

@@ -217,6 +217,7 @@ class _Decoding:
                 stats.mismatched += decoded.mismatched
                 stats.expired += decoded.expired
                 stats.future += decoded.future
+                stats.count_fields(decoded)
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
                     self._recent.rejected(name, lines_before, decoded.rejects)

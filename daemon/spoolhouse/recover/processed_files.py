@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy, TimePolicy
+from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy, TimePolicy, UnknownPolicy
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import SpoolError
@@ -39,10 +39,20 @@ class ProcessedFiles:
     policy: ProjectPolicy
     expired: TimePolicy
     future: TimePolicy
+    unknown: UnknownPolicy
 
-    def origin(self, project: str, clock_ms: int) -> Origin:
-        """Return the decoder's arguments for lines of the project's folder, at the shipment's clock."""
-        return Origin(project=project, policy=self.policy, clock_ms=clock_ms, expired=self.expired, future=self.future)
+    def origin(self, place: Place, clock_ms: int) -> Origin:
+        """Return the decoder's arguments for lines of the file dropped at `place`, at the shipment's clock."""
+        return Origin(
+            project=place.project,
+            policy=self.policy,
+            clock_ms=clock_ms,
+            expired=self.expired,
+            future=self.future,
+            type=place.type,
+            file=str(place),
+            unknown=self.unknown,
+        )
 
     async def sync_ledger(self) -> None:
         """Return once the store has all of the ledger: a row that only another replica has yet is not missing.
@@ -168,7 +178,7 @@ class ProcessedFiles:
     def _read(self, path: Path, line: LedgerRow) -> Iterator[Rows]:
         kind, project, name = line.file.split("/")
         place = Place(type=kind, project=project, name=name)
-        origin = self.origin(project, line.shipped_ms)
+        origin = self.origin(place, line.shipped_ms)
         plain = place.encoding is Encoding.PLAIN
         start = line.start if plain else 0
         reader = SegmentReader(start, place.encoding, self.decoder, origin, self.max_line)
@@ -232,4 +242,5 @@ def processed_files(settings: Settings, store: RecoveryStore, events: Mapping[st
         policy=settings.spool.project,
         expired=settings.spool.expired,
         future=settings.spool.future,
+        unknown=settings.events.unknown,
     )

@@ -10,6 +10,7 @@ from spoolhouse.errors import RejectedDataError, SpoolError
 from spoolhouse.recover.ports import BatchRows
 from spoolhouse.recover.processed_files import ProcessedFiles
 from spoolhouse.recover.rejected_lines import RejectsFile, Selection
+from spoolhouse.spool.layout import Place
 from spoolhouse.spool.reject_records import RejectRecord, bytes_of
 from spoolhouse.spool.row_ranges import RowRange, overlap
 
@@ -49,8 +50,9 @@ def _refused(rejects: RejectsFile, selection: Selection) -> list[tuple[RejectRec
 def _row(files: ProcessedFiles, record: RejectRecord, where: tuple[str, int], raw: bytes, clock_ms: int) -> BatchRows:
     batch, number = where
     name = batch.partition(":")[2].partition(".")[0]
-    origin = files.origin(record.file.split("/")[1], clock_ms)
-    rows = files.decoder.decode(Piece(offset=0, data=raw + b"\n"), origin).rows.get(name)
+    origin = files.origin(_place(record.file), clock_ms)
+    piece = Piece(offset=record.offset, data=raw + b"\n")
+    rows = files.decoder.decode(piece, origin).rows.get(name)
     nth = record.nth or 0
     row = None if rows is None else overlap(rows, 0, RowRange(first=nth, end=nth + 1))
     if row is None:
@@ -61,3 +63,8 @@ def _row(files: ProcessedFiles, record: RejectRecord, where: tuple[str, int], ra
 
 async def _once(rows: Rows) -> AsyncIterator[Rows]:
     yield rows
+
+
+def _place(file: str) -> Place:
+    kind, project, name = file.split("/")
+    return Place(type=kind, project=project, name=name)

@@ -58,6 +58,7 @@ def _shipments(settings: Settings) -> ShipmentOptions:
             project=spool.project,
             expired=spool.expired,
             future=spool.future,
+            unknown=settings.events.unknown,
         ),
         packing=Packing(max_bytes=batch.max_bytes, max_files=batch.max_files, linger=batch.linger),
         torn_after=spool.torn_after,

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from spoolhouse.decode.line_decoder import ProjectPolicy, TimePolicy
+from spoolhouse.decode.counts import add_counts
+from spoolhouse.decode.decoded import Decoded
+from spoolhouse.decode.origin import ProjectPolicy, TimePolicy, UnknownPolicy
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster
@@ -28,6 +30,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     project: ProjectPolicy
     expired: TimePolicy = "warn"
     future: TimePolicy = "warn"
+    unknown: UnknownPolicy = "keep"
 
 
 class Segment(Struct, frozen=True, kw_only=True):
@@ -167,6 +170,14 @@ class FileStats(Struct, kw_only=True):
     mismatched: int = 0
     expired: int = 0
     future: int = 0
+    unknown_lines: int = 0
+    """Lines with fields that no column takes; `unknown` has how many by field."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    converted_lines: int = 0
+    """Lines with values that were converted; `converted` has how many by field."""
+    converted: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Lines by foreign shape."""
     rows: dict[str, int] = field(default_factory=dict)
     """By table, without its prefix."""
     failure: str = ""
@@ -185,6 +196,15 @@ class FileStats(Struct, kw_only=True):
         self.mismatched += other.mismatched
         self.expired += other.expired
         self.future += other.future
+        self.count_fields(other)
         for table, count in other.rows.items():
             self.rows[table] = self.rows.get(table, 0) + count
         self.failure = self.failure or other.failure
+
+    def count_fields(self, other: "FileStats | Decoded") -> None:
+        """Count the unknown fields, conversions and shapes of `other` in."""
+        self.unknown_lines += other.unknown_lines
+        self.converted_lines += other.converted_lines
+        add_counts(self.unknown, other.unknown)
+        add_counts(self.converted, other.converted)
+        add_counts(self.shapes, other.shapes)

@@ -166,6 +166,9 @@ class Segments:
             clock_ms=shipment.clock_ms,
             expired=limits.expired,
             future=limits.future,
+            type=place.type,
+            file=str(place),
+            unknown=limits.unknown,
         )
 
     def _segment_reader(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> SegmentReader:

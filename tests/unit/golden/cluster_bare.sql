@@ -16,10 +16,10 @@ CREATE TABLE IF NOT EXISTS `d`.`p_local_traces_hourly`
     `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     `lines` SimpleAggregateFunction(sum, UInt64),
     `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `duration_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `duration_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(`hour`)
@@ -46,11 +46,12 @@ CREATE TABLE IF NOT EXISTS `d`.`p_local_traces`
     `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2) DEFAULT 'unset',
     `start_time` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `end_time` Nullable(DateTime64(3, 'UTC')) CODEC(Delta(8), ZSTD(1)),
-    `duration_ms` Nullable(Int64),
+    `duration_ms` Nullable(Float64),
     `input` String CODEC(ZSTD(1)),
     `output` String CODEC(ZSTD(1)),
     `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -58,7 +59,7 @@ CREATE TABLE IF NOT EXISTS `d`.`p_local_traces`
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`start_time`)
-ORDER BY (`project_id`, `deployment_id`, `start_time`, `trace_id`)
+ORDER BY (`project_id`, `start_time`, `trace_id`)
 TTL toDateTime(`start_time`) + toIntervalDay(90)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -72,14 +73,14 @@ AS SELECT
     max(`ingested_at`) AS `last_ingested_at`,
     count() AS `lines`,
     count(`duration_ms`) AS `duration_ms_count`,
-    sum(toInt128(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
+    sum(toFloat64(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
     min(`duration_ms`) AS `duration_ms_min`,
     max(`duration_ms`) AS `duration_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
 FROM `d`.`p_local_traces`
 WHERE `end_time` IS NOT NULL
 GROUP BY `project_id`, `deployment_id`, `hour`, `status`, `batch_id`
-COMMENT 'spoolhouse 831b87fb37b8572e';
+COMMENT 'spoolhouse 789b965e76bfcf40';
 
 CREATE TABLE IF NOT EXISTS `d`.`p_traces`
 (
@@ -90,16 +91,17 @@ CREATE TABLE IF NOT EXISTS `d`.`p_traces`
     `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2),
     `start_time` DateTime64(3, 'UTC'),
     `end_time` Nullable(DateTime64(3, 'UTC')),
-    `duration_ms` Nullable(Int64),
+    `duration_ms` Nullable(Float64),
     `input` String,
     `output` String,
     `metadata` String,
     `recorded_at` DateTime64(3, 'UTC'),
+    `extra` String,
     `ingested_at` DateTime64(3, 'UTC'),
     `batch_id` LowCardinality(String)
 )
 ENGINE = Distributed('main', 'd', 'p_local_traces', cityHash64(`trace_id`))
-COMMENT 'spoolhouse d07961d4d56eecbd';
+COMMENT 'spoolhouse 78e1baba96ac6b44';
 
 CREATE TABLE IF NOT EXISTS `d`.`p_traces_hourly`
 (
@@ -111,13 +113,13 @@ CREATE TABLE IF NOT EXISTS `d`.`p_traces_hourly`
     `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
     `lines` SimpleAggregateFunction(sum, UInt64),
     `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
-    `duration_ms_sum` SimpleAggregateFunction(sum, Int128),
-    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Int64)),
-    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Int64)),
-    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Int64))
+    `duration_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Float64)),
+    `duration_ms_quantiles` AggregateFunction(quantilesBFloat16(0.5, 0.95, 0.99), Nullable(Float64))
 )
 ENGINE = Distributed('main', 'd', 'p_local_traces_hourly', rand())
-COMMENT 'spoolhouse 919fdf56512d2a7e';
+COMMENT 'spoolhouse 6a708512282c3271';
 
 CREATE VIEW IF NOT EXISTS `d`.`p_traces_hourly_stats`
 AS SELECT
@@ -157,7 +159,7 @@ FROM
     GROUP BY `project_id`, `deployment_id`, `hour`, `status`
 )
 WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`)
-COMMENT 'spoolhouse 3bd540c612a71aa0';
+COMMENT 'spoolhouse 8da26c14539dbb91';
 
 CREATE TABLE IF NOT EXISTS `d`.`p_local_logs_hourly`
 (
@@ -192,15 +194,17 @@ CREATE TABLE IF NOT EXISTS `d`.`p_local_logs`
     `timestamp` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `attributes` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
+    INDEX `idx_id` `id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_span_id` `span_id` TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(`recorded_at`)
 PARTITION BY toYYYYMM(`timestamp`)
-ORDER BY (`project_id`, `deployment_id`, `timestamp`, `id`)
+ORDER BY (`project_id`, `timestamp`, `id`)
 TTL toDateTime(`timestamp`) + toIntervalDay(30)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
@@ -229,11 +233,12 @@ CREATE TABLE IF NOT EXISTS `d`.`p_logs`
     `timestamp` DateTime64(3, 'UTC'),
     `attributes` String,
     `recorded_at` DateTime64(3, 'UTC'),
+    `extra` String,
     `ingested_at` DateTime64(3, 'UTC'),
     `batch_id` LowCardinality(String)
 )
 ENGINE = Distributed('main', 'd', 'p_local_logs', cityHash64(ifNull(`trace_id`, `id`)))
-COMMENT 'spoolhouse 21ab672ae00bbcd5';
+COMMENT 'spoolhouse 801c93b031b4ab2b';
 
 CREATE TABLE IF NOT EXISTS `d`.`p_logs_hourly`
 (

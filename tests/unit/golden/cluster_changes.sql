@@ -19,6 +19,9 @@ COMMENT 'spoolhouse: counts only some of the rows so far';
 -- p_local_logs: + column id String
 ALTER TABLE `d`.`p_local_logs` ON CLUSTER `main` ADD COLUMN IF NOT EXISTS `id` String CODEC(ZSTD(1));
 
+-- p_local_logs: + index idx_id: bloom_filter(0.01) of id, for old rows in the background
+ALTER TABLE `d`.`p_local_logs` ON CLUSTER `main` ADD INDEX IF NOT EXISTS `idx_id` `id` TYPE bloom_filter(0.01) GRANULARITY 1, MATERIALIZE INDEX `idx_id`;
+
 -- p_local_logs: + index idx_trace_id: bloom_filter(0.01) of trace_id, for old rows in the background
 ALTER TABLE `d`.`p_local_logs` ON CLUSTER `main` ADD INDEX IF NOT EXISTS `idx_trace_id` `trace_id` TYPE bloom_filter(0.01) GRANULARITY 1, MATERIALIZE INDEX `idx_trace_id`;
 
@@ -64,11 +67,12 @@ CREATE OR REPLACE TABLE `d`.`p_logs` ON CLUSTER `main`
     `timestamp` DateTime64(3, 'UTC'),
     `attributes` String,
     `recorded_at` DateTime64(3, 'UTC'),
+    `extra` String,
     `ingested_at` DateTime64(3, 'UTC'),
     `batch_id` LowCardinality(String)
 )
 ENGINE = Distributed('main', 'd', 'p_local_logs', cityHash64(ifNull(`trace_id`, `id`)))
-COMMENT 'spoolhouse 21ab672ae00bbcd5';
+COMMENT 'spoolhouse 801c93b031b4ab2b';
 
 -- p_logs_hourly_v2: ~ table over all shards, another definition
 CREATE OR REPLACE TABLE `d`.`p_logs_hourly_v2` ON CLUSTER `main`

@@ -1,0 +1,105 @@
+"""What was made of lines: as callers see it, and on the way there."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from spoolhouse.decode import times
+from spoolhouse.decode.counts import count_names
+from spoolhouse.decode.origin import FUTURE_AFTER, Origin
+from spoolhouse.decode.reject import Reason, Reject, RejectedLineError
+from spoolhouse.decode.rows import Row, Rows
+from spoolhouse.events import json_paths
+from spoolhouse.events.declaration import EventType
+
+
+@dataclass(slots=True, kw_only=True)
+class Decoded:
+    """What a piece of lines came to. `rows` is by table; `lines` does not count blank ones."""
+
+    rows: dict[str, Rows] = field(default_factory=dict)
+    rejects: list[Reject] = field(default_factory=list)
+    lines: int = 0
+    mismatched: int = 0
+    """Lines whose project is not their folder's."""
+    expired: int = 0
+    """Lines of events that are older than their table keeps them, by the shipment's clock."""
+    future: int = 0
+    """Lines of events that lie more than a day ahead of it."""
+    unknown_lines: int = 0
+    """Lines with fields that no column takes."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """By field, lines that have it and whose type has no column for it."""
+    converted_lines: int = 0
+    """Lines with values that were converted."""
+    converted: dict[str, int] = field(default_factory=dict)
+    """By field, lines whose value was converted: a number as text, a choice by another name."""
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Lines by foreign shape; those of our own shapes are not counted here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line that gave a row: its number in its piece (from 1), where it starts, its bytes without the line end."""
+
+    line: int
+    offset: int
+    raw: bytes
+    row: int
+    """The row's number among those of its table in the piece."""
+    nth: int
+    """The row's number among those of its table that the line gave."""
+
+
+class JudgedType:
+    """What has to be known of an event type to judge its rows."""
+
+    def __init__(self, event: EventType, origin: Origin) -> None:
+        names = [column.name for column in event.table.columns]
+        self.event = event
+        self.tables = event.tables
+        self.project_place = names.index(event.project)
+        self.time_place = names.index(event.table.time)
+        kept = timedelta(days=event.table.ttl_days)
+        # The first time that an event may be of, and the first that it may not, without being counted.
+        self.oldest = times.EARLIEST if origin.expired == "trust" else max(times.EARLIEST, origin.clock - kept)
+        self.newest = times.LATEST if origin.future == "trust" else min(times.LATEST, origin.clock + FUTURE_AFTER)
+
+    def mismatch(self) -> RejectedLineError:
+        """Return why an event of another project is rejected."""
+        key = json_paths.spelt(self.event.column(self.event.project).keys[0])
+        return RejectedLineError(Reason.PROJECT_MISMATCH, key, "not the project of its folder")
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What was read so far of a piece, before it is encoded."""
+
+    rows: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    decoded: Decoded = field(default_factory=Decoded)
+
+    def count_odd(self, kind: JudgedType, rows: Iterable[Row]) -> None:
+        """Count the events whose time is out of bounds."""
+        for row in rows:
+            if isinstance(time := row[kind.time_place], datetime):
+                self.decoded.expired += time < kind.oldest
+                self.decoded.future += time >= kind.newest
+
+    def count_notes(self, converted: Collection[str], unknown: Collection[str]) -> None:
+        """Count a line's conversions and unknown fields."""
+        if converted:
+            self.decoded.converted_lines += 1
+            count_names(self.decoded.converted, converted)
+        if unknown:
+            self.decoded.unknown_lines += 1
+            count_names(self.decoded.unknown, unknown)
+
+    def is_any_rejected(self, origin: Origin) -> bool:
+        """Tell whether a policy rejects some of the lines, so that lines have to be read one by one."""
+        decoded = self.decoded
+        return (
+            (decoded.mismatched > 0 and origin.policy == "reject")
+            or (decoded.expired > 0 and origin.expired == "reject")
+            or (decoded.future > 0 and origin.future == "reject")
+        )

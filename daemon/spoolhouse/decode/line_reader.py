@@ -1,0 +1,247 @@
+"""Reads one line in whatever way it is written: ours or a foreign shape; or explains why nobody can."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, NoReturn
+
+import msgspec
+from msgspec import Raw
+
+from spoolhouse.decode.lenient import At, LenientReader
+from spoolhouse.decode.origin import Origin
+from spoolhouse.decode.reject import Reason, RejectedLineError
+from spoolhouse.decode.rows import Row
+from spoolhouse.decode.structs import TAGS
+from spoolhouse.decode.values import NULL, Notes, json_text
+from spoolhouse.events import json_paths
+from spoolhouse.events.declaration import EventType, Key
+from spoolhouse.events.shapes.shape import Place, Shape, ShapeError
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_ENVELOPE = "envelope"
+"""In `extra`, what stands beside the `data` of an enveloped line."""
+
+_object_of = msgspec.json.Decoder(dict[str, Raw]).decode
+_text_of = msgspec.json.Decoder(str).decode
+
+
+class Read(NamedTuple):
+    """What a line gave."""
+
+    events: list[tuple[str, list[list[Row]]]]
+    """By event, its type and its rows by table."""
+    notes: Notes
+    shape: str = ""
+    """The foreign shape that it has."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was converted and nothing is unknown."""
+        return not (self.shape or self.notes.converted or self.notes.unknown or self.notes.originals)
+
+
+class _Names(NamedTuple):
+    """Keys of an event type that tell an envelope from a flat line."""
+
+    project: tuple[Key, ...]
+    time: tuple[Key, ...]
+    known: frozenset[str]
+    """Keys that have a column inside an envelope."""
+
+
+class LineReader:
+    """Reads lines that the faster readers do not take."""
+
+    def __init__(self, events: Mapping[str, EventType], shapes: Iterable[Shape]) -> None:
+        """Prepare the readers of `events`; `shapes` are in order of precedence."""
+        self._events = events
+        self._readers = {
+            (name, enveloped): LenientReader(event, enveloped=enveloped)
+            for name, event in events.items()
+            for enveloped in (False, True)
+        }
+        self._names = {name: _names(event) for name, event in events.items()}
+        self._shapes = tuple(shapes)
+        self.marks = frozenset(key for shape in self._shapes for key in shape.keys)
+        """Keys that foreign shapes are recognized by."""
+
+    def read(self, line: bytes, origin: Origin, at: At, suspect: str = "") -> Read:
+        """Return the events of one line; raises `RejectedLineError`.
+
+        `suspect`: the key that another reader has refused the line for. If it is at fault, no more is read.
+        """
+        try:
+            return self._read(line, origin, at, suspect)
+        except UnicodeDecodeError as error:
+            raise RejectedLineError(Reason.INVALID_UNICODE, detail=error.reason) from None
+        except RecursionError:
+            raise RejectedLineError(Reason.TOO_DEEP, detail="nested too deeply") from None
+
+    def _read(self, line: bytes, origin: Origin, at: At, suspect: str) -> Read:
+        fields = _fields(line)
+        notes = Notes()
+        if not self.marks.isdisjoint(fields):
+            for shape in self._shapes:
+                if (
+                    not shape.keys.isdisjoint(fields)
+                    and (not shape.folders or origin.type in shape.folders)
+                    and shape.matches(fields, origin.type)
+                ):
+                    events = self._shaped(shape, fields, origin, at, notes)
+                    return _permitted(Read(events, notes, shape.name), origin)
+        name, given = self._name(fields, origin.type)
+        try:
+            rows = self._own(name, fields, origin, at, notes, suspect)
+        except RejectedLineError as error:
+            if not given:
+                raise
+            detail = f"no event type {given[:40]!r}, and no {name}: {error.field} {error.detail}"
+            raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", detail) from None
+        return _permitted(Read([(name, rows)], notes), origin)
+
+    def _shaped(
+        self, shape: Shape, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes
+    ) -> list[tuple[str, list[list[Row]]]]:
+        """Return the events that a foreign shape makes of a line."""
+        found = []
+        try:
+            for number, event in enumerate(shape.read(fields, Place(origin.type, at.project, at.id))):
+                reader = self._readers.get((event.type, True))
+                if reader is None:
+                    raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")
+                own = Notes(converted=notes.converted, unknown=notes.unknown)
+                own.unknown.extend(event.unknown)
+                unknown = dict(event.unknown)
+                here = at._replace(id=f"{at.id}.{number}") if number else at
+                found.append((event.type, reader.rows(event.fields, here, own, unknown, keep=_keeps(origin))))
+        except ShapeError as error:
+            raise RejectedLineError(Reason.WRONG_TYPE, error.field, error.detail) from None
+        except msgspec.ValidationError as error:
+            raise RejectedLineError(Reason.WRONG_TYPE, "", f"{shape.name}: {error}") from None
+        return found
+
+    def _own(  # noqa: PLR0917  # a line, and how to read it
+        self, name: str, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes, suspect: str
+    ) -> list[list[Row]]:
+        """Return the rows of a line of ours. A line that names its project at the top is flat, whatever `data` is."""
+        names = self._names[name]
+        unknown: dict[str, object] = {}
+        content = _envelope(fields, names)
+        if content is None:
+            content, enveloped = fields, False
+        else:
+            enveloped = True
+            beside = {key: value for key, value in fields.items() if key != "data" and value != NULL}
+            if beside:
+                unknown[_ENVELOPE] = beside
+                notes.unknown.extend(beside)
+            if "event_type" in content and _text_or_none(content["event_type"]) == name:
+                del content["event_type"]
+            if "type" in content and "type" not in names.known and _text_or_none(content["type"]) == name:
+                del content["type"]
+        if suspect:
+            self._readers[name, enveloped].check(suspect, content)
+        return self._readers[name, enveloped].rows(content, at, notes, unknown, keep=_keeps(origin))
+
+    def _name(self, fields: dict[str, Raw], folder: str) -> tuple[str, str]:
+        """Return the event type of a line, and the `type` that it gives itself if that is none of ours.
+
+        Takes the key that named the type out of `fields`.
+        """
+        for tag in TAGS:
+            if fields.get(tag) == NULL:
+                del fields[tag]
+        given: dict[str, str] = {tag: _text_or_none(fields[tag]) or "" for tag in TAGS if tag in fields}
+        for text in given.values():
+            if text in self._events:
+                for tag in TAGS:
+                    if given.get(tag) == text:
+                        del fields[tag]
+                return text, ""
+        if folder in self._events:
+            return folder, next(iter(given.values()), "")
+        for key, text in given.items():
+            detail = f"no event type {text[:40]!r}" if text else "the type is not text"
+            raise RejectedLineError(Reason.UNKNOWN_TYPE, key, detail)
+        raise RejectedLineError(Reason.MISSING_FIELD, "type", "required")
+
+
+def _names(event: EventType) -> _Names:
+    def keys(name: str) -> tuple[Key, ...]:
+        return json_paths.of_column(event.column(name), enveloped=False, wide=True)
+
+    tree = json_paths.tree(event, enveloped=True, wide=True)
+    return _Names(keys(event.project), keys(event.table.time), frozenset(tree.keys()))
+
+
+def _envelope(fields: dict[str, Raw], names: _Names) -> dict[str, Raw] | None:
+    """Return the fields inside an enveloped line; None for a flat one.
+
+    A flat line may have an object of its own called `data`: it names its project or its time at the top.
+    """
+    data = fields.get("data")
+    if data is None or not json_text(data).startswith("{") or any(_has(fields, key) for key in names.project):
+        return None
+    content = _object_of(data)
+    if any(_has(fields, key) for key in names.time) and not any(_has(content, key) for key in names.time):
+        return None
+    return content
+
+
+def _has(fields: Mapping[str, Raw], key: Key) -> bool:
+    """Tell whether a key leads to a value."""
+    first, *rest = json_paths.steps(key)
+    raw = fields.get(first)
+    if raw is None or raw == NULL:
+        return False
+    return not rest or (json_text(raw).startswith("{") and _has(_object_of(raw), tuple(rest)))
+
+
+def _keeps(origin: Origin) -> bool:
+    return origin.unknown != "drop"
+
+
+def _permitted(read: Read, origin: Origin) -> Read:
+    """Return what was read, unless the policy rejects its unknown fields."""
+    if origin.unknown == "reject" and read.notes.unknown:
+        raise RejectedLineError(Reason.UNKNOWN_FIELD, read.notes.unknown[0], "no column takes it (events.unknown)")
+    return read
+
+
+def _text_or_none(raw: Raw) -> str | None:
+    try:
+        return _text_of(raw)
+    except ValueError:
+        return None
+
+
+def _fields(line: bytes) -> dict[str, Raw]:
+    """Return the top-level fields of a line, undecoded; raises `RejectedLineError`."""
+    try:
+        return _object_of(line)
+    except msgspec.ValidationError as error:
+        raise RejectedLineError(Reason.NOT_AN_OBJECT, detail=str(error)) from None
+    except msgspec.DecodeError as error:
+        _raise_malformed(line, error)
+
+
+def is_whole_object(line: bytes) -> bool:
+    """Tell whether `line` is one complete JSON object, whatever is in it: a last line that only lacks its end."""
+    try:
+        msgspec.json.decode(line, type=_Any)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+class _Any(msgspec.Struct, gc=False):
+    """Any object."""
+
+
+def _raise_malformed(line: bytes, error: Exception) -> NoReturn:
+    """Tell a lone surrogate, which is JSON by its grammar but no Unicode, from what is no JSON at all."""
+    if b"\\u" in line and is_whole_object(_SURROGATE_ESCAPE.sub(rb"\\ufffd", line)):
+        raise RejectedLineError(Reason.INVALID_UNICODE, detail="a lone surrogate") from None
+    raise RejectedLineError(Reason.INVALID_JSON, detail=str(error)) from None

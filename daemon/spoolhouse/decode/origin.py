@@ -1,0 +1,47 @@
+"""What decides how a line is read besides its bytes."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+ProjectPolicy = Literal["trust", "warn", "reject"]
+"""What happens to an event whose project is not its folder's; `trust` does not count it."""
+
+TimePolicy = Literal["trust", "warn", "reject"]
+"""What happens to an event older than its table keeps it, or later than `FUTURE_AFTER`; `trust` does not count it."""
+
+UnknownPolicy = Literal["keep", "drop", "reject"]
+"""What happens to fields that no column takes: kept in the column `extra`, dropped, or the line is rejected."""
+
+FUTURE_AFTER = timedelta(days=1)
+"""How far a producer's clock may go ahead."""
+
+_HASH_CHARACTERS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where lines come from, and the policies for them; all of it is journalled with the shipment."""
+
+    project: str
+    """The project whose folder the file was in."""
+    policy: ProjectPolicy
+    clock_ms: int
+    expired: TimePolicy = "trust"
+    future: TimePolicy = "trust"
+    type: str = ""
+    """The event type whose folder the file was in: what a line is that names no type."""
+    file: str = ""
+    """The file's name when it was dropped: `{type}/{project}/{name}`. Ids that a line lacks are derived from it."""
+    unknown: UnknownPolicy = "keep"
+
+    @property
+    def clock(self) -> datetime:
+        """Return the shipment's clock as an aware time."""
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.clock_ms)
+
+    @property
+    def id_prefix(self) -> str:
+        """Return what the derived ids of the file's lines begin with; the line's offset follows, in 12 hex digits."""
+        return hashlib.sha256(self.file.encode("utf-8", "surrogateescape")).hexdigest()[:_HASH_CHARACTERS]

@@ -1,0 +1,240 @@
+"""The wide readers: one line at a time, nearly as fast as in bulk, whatever its neighbours are.
+
+They take most of what is legal: flat or enveloped, camelCase or snake_case, epoch numbers, numbers as text, lines
+without a type, a project or an id. The open ones also take unknown fields, digits as times, and choices by near names.
+What neither takes is for the lenient reader.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from spoolhouse.decode.reject import RefusedError
+from spoolhouse.decode.row_compiler import ManyRows, OpenRows, WideRows, many_rows, open_rows, wide_rows
+from spoolhouse.decode.row_source import gives_one_row
+from spoolhouse.decode.structs import TAGS, Shape, struct
+from spoolhouse.events import json_paths
+from spoolhouse.events.declaration import EventType, Fill, Kind, other_case
+
+SECOND_COLON = 14
+"""No line's second colon comes before this, and the first one of `{"event_type":` does."""
+
+_HEAD = re.compile(rb'\s*\{\s*"(?:event_)?type"\s*:\s*"([^"\\]*)"\s*,\s*"([^"\\]*)"\s*')
+_TYPE = re.compile(rb'type"\s*:\s*"([^"\\]*)"')
+_ENVELOPE = re.compile(rb'\s*\{\s*"data"\s*:\s*\{')
+_MOST_PREFIXES = 256
+_LONGEST_PREFIX = 128
+_MOST_LEARNED = 24
+_LONGEST_LEARNED = 64
+
+
+_fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class _Data(msgspec.Struct, gc=False):
+    data: dict[str, Raw]
+
+
+_data_of = msgspec.json.Decoder(_Data).decode
+
+
+class _Opened(NamedTuple):
+    """What reads lines with other fields. Replaced as a whole, because several threads may use it."""
+
+    shape: Shape
+    names: tuple[tuple[str, str], ...]
+    """The unknown fields that lines have had: attributes of the struct, and keys. A producer writes the same fields
+    again and again: so they cost what a known field costs."""
+    decode: Callable[[bytes], Any]
+    """The decoder of lines that have no others."""
+    decode_lines: Callable[[bytes], list[Any]]
+    """The same of many lines."""
+    decode_any: Callable[[bytes], Any]
+    rows: OpenRows
+
+
+def _opened(event: EventType, shape: Shape, names: Iterable[str], rows: OpenRows) -> _Opened:
+    ordered = sorted(names)
+    decoder = msgspec.json.Decoder(struct(event, shape, ordered))
+    return _Opened(
+        shape=shape,
+        names=tuple((f"u{place}", name) for place, name in enumerate(ordered)),
+        decode=decoder.decode,
+        decode_lines=decoder.decode_lines,
+        decode_any=msgspec.json.Decoder(struct(event, shape)).decode,
+        rows=rows,
+    )
+
+
+class WideReader:
+    """The wide reader of one event type, flat or enveloped; made when it is first used."""
+
+    def __init__(self, event: EventType, marks: Iterable[str], *, enveloped: bool) -> None:
+        """Read `event`. `marks`: keys that foreign shapes are recognized by."""
+        self.name = event.name
+        self.gives_one_row = gives_one_row(event)
+        self.derives_ids = any(column.fill is Fill.LINE for column in event.parts[0].columns)
+        self._event = event
+        self.is_enveloped = enveloped
+        self._time_keys = frozenset(
+            json_paths.spelt(key)
+            for column in event.parts[0].columns
+            if column.kind is Kind.TIME
+            for key in json_paths.of_column(column, enveloped=enveloped, wide=True)
+        )
+        self._takes_type = not enveloped and any(column.takes_type for part in event.parts for column in part.columns)
+        known = frozenset(json_paths.tree(event, enveloped=enveloped, wide=True).keys())
+        self._known = known if enveloped else known.union(TAGS)
+        self._special = frozenset(
+            {
+                *marks, *TAGS, "data",
+                *(key for part in event.parts for column in part.columns for key in column.implied),
+                *(other_case(part.each) for part in event.parts if part.each),
+            }
+        )  # fmt: skip
+        """Unknown fields that may mean more than themselves: lines with one of them are for the lenient reader."""
+
+    @cached_property
+    def decode(self) -> Callable[[bytes], Any]:
+        """The decoder of one line; any ValueError means that another reader has to read it."""
+        return msgspec.json.Decoder(struct(self._event, Shape(enveloped=self.is_enveloped, wide=True))).decode
+
+    @cached_property
+    def rows(self) -> WideRows:
+        """The function that makes rows of what `decode` returns."""
+        return wide_rows(self._event, Shape(enveloped=self.is_enveloped, wide=True))
+
+    @cached_property
+    def decode_lines(self) -> Callable[[bytes], list[Any]]:
+        """The decoder of many lines, into what `decode` returns."""
+        return msgspec.json.Decoder(struct(self._event, Shape(enveloped=self.is_enveloped, wide=True))).decode_lines
+
+    @cached_property
+    def many_rows(self) -> ManyRows:
+        """The function that makes rows of what `decode_lines` returns."""
+        return many_rows(self._event, Shape(enveloped=self.is_enveloped, wide=True, many=True))
+
+    def read_open(self, line: bytes) -> tuple[Any, dict[str, Raw], OpenRows]:
+        """Return a line that may have any other fields, these by name, in that order, and what makes rows of the line.
+
+        Any ValueError means that another reader has to read it.
+        """
+        opened = self._opened
+        try:
+            event = opened.decode(line)
+        except msgspec.ValidationError as error:
+            if "unknown field" in str(error):
+                return self._read_any(opened, line)
+            if opened.shape.raw_times or suspect_of(error) not in self._time_keys:
+                raise
+            # From here on the reader takes times that are digits as text, and pays for it.
+            names = (name for _, name in opened.names)
+            shape = opened.shape._replace(raw_times=True)
+            self._opened = _opened(self._event, shape, names, open_rows(self._event, shape))
+            return self.read_open(line)
+        content = event.data if self.is_enveloped else event
+        unknown = {}
+        for place, name in opened.names:
+            value = getattr(content, place)
+            if value is not None:
+                unknown[name] = value
+        return event, unknown, opened.rows
+
+    def read_open_lines(self, data: bytes) -> tuple[list[Any], tuple[tuple[str, str], ...], OpenRows]:
+        """Return many lines, the unknown fields that they may have, and what makes rows of them.
+
+        Unknown are the fields that earlier lines have had: attributes of the struct, and keys.
+
+        Any ValueError means that the lines have to be read one by one.
+        """
+        opened = self._opened
+        return opened.decode_lines(data), opened.names, opened.rows
+
+    def _read_any(self, opened: "_Opened", line: bytes) -> tuple[Any, dict[str, Raw], OpenRows]:
+        """Read a line whose other fields are not those that were learned, and learn them."""
+        event = opened.decode_any(line)
+        fields = _data_of(line).data if self.is_enveloped else _fields_of(line)
+        names = fields.keys() - self._known
+        if not self._special.isdisjoint(names):
+            raise ValueError(names)
+        known = {name for _, name in opened.names}
+        if len(known) < _MOST_LEARNED:
+            fresh = sorted(name for name in names - known if len(name) <= _LONGEST_LEARNED)
+            if fresh:
+                learned = [*known, *fresh[: _MOST_LEARNED - len(known)]]
+                self._opened = _opened(self._event, opened.shape, learned, opened.rows)
+        return event, {name: fields[name] for name in sorted(names)}, opened.rows
+
+    @cached_property
+    def _opened(self) -> "_Opened":
+        shape = Shape(enveloped=self.is_enveloped, wide=True, open=True)
+        return _opened(self._event, shape, (), open_rows(self._event, shape))
+
+    def is_right(self, line: Any, folder: str, events: Mapping[str, EventType]) -> bool:
+        """Tell whether a decoded line is of this event type, by what it says itself and by its folder."""
+        if line.t0 is None:
+            return bool(line.t1 == self.name or (line.t1 is None and folder == self.name))
+        if line.t1 is not None:
+            return False
+        return bool(line.t0 == self.name or (self._takes_type and folder == self.name and line.t0 not in events))
+
+
+def suspect_of(error: Exception) -> str:
+    """Return the top-level key that a wide reader refused a line for, as far as it says."""
+    if isinstance(error, RefusedError):
+        return error.key
+    if not isinstance(error, msgspec.ValidationError):
+        return ""
+    _, at, path = str(error).rpartition("`$.")
+    key = path.removesuffix("`").removeprefix("data.")
+    return key if at and key.isidentifier() else ""
+
+
+class WideReaders:
+    """Finds the wide reader for a line by its first bytes. A wrong guess costs time, and changes nothing."""
+
+    def __init__(self, events: Mapping[str, EventType], marks: Iterable[str]) -> None:
+        keys = tuple(marks)
+        self._readers = {
+            (name, enveloped): WideReader(event, keys, enveloped=enveloped)
+            for name, event in events.items()
+            for enveloped in (False, True)
+        }
+        self._by_folder: dict[str, dict[bytes, WideReader]] = {}
+
+    def by_prefix(self, folder: str) -> dict[bytes, WideReader]:
+        """Return what was found in a folder, by the bytes before the second colon: the type and the next key."""
+        return self._by_folder.setdefault(folder if (folder, False) in self._readers else "", {})
+
+    def meant(self, line: Any, guessed: WideReader, folder: str) -> WideReader | None:
+        """Return the reader that a line, decoded by another one, names itself or by its folder."""
+        named = line.t0 or line.t1 or folder
+        found = self._readers.get((named, guessed.is_enveloped))
+        return found if found is not guessed and not (line.t0 and line.t1) else None
+
+    def guess(self, line: bytes, folder: str) -> WideReader | None:
+        """Return the reader that probably takes `line`, in the folder of an event type."""
+        prefix = line[: line.find(b":", SECOND_COLON)]
+        if head := _HEAD.fullmatch(prefix):
+            enveloped = head[2] == b"data"
+            found = self._readers.get((_text(head[1]), enveloped)) or self._readers.get((folder, enveloped))
+            known = self.by_prefix(folder)
+            if found and len(known) < _MOST_PREFIXES and len(prefix) <= _LONGEST_PREFIX:
+                known[prefix] = found
+            return found
+        enveloped = line.startswith((b'{"data"', b"{ ", b" ")) and _ENVELOPE.match(line) is not None
+        place = line.find(b'type"')
+        if place >= 0:
+            for where in (place, line.rfind(b'type"')):
+                named = _TYPE.match(line, where)
+                if named and (reader := self._readers.get((_text(named[1]), enveloped))):
+                    return reader
+        return self._readers.get((folder, enveloped))
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")

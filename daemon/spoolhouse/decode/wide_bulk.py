@@ -1,0 +1,123 @@
+"""Reading many lines in one call of the JSON decoder, where all are of one type and odd in the same way."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
+from itertools import repeat
+from typing import Any
+
+from spoolhouse.decode.bulk import one_object_a_line
+from spoolhouse.decode.counts import add_counts
+from spoolhouse.decode.decoded import Found, JudgedType
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.origin import Origin
+from spoolhouse.decode.rows import Row
+from spoolhouse.decode.wide import WideReader
+from spoolhouse.events.declaration import EventType
+
+_BLANK = b" \t\r\n"
+_OPEN = b"{"[0]
+_NOTHING: Mapping[str, object] = {}
+
+
+class WideBulk:
+    """Reads a piece by the wide reader of its first line.
+
+    Any ValueError means that its lines have to be read one by one.
+    """
+
+    def __init__(self, wide: WideReader, events: Mapping[str, EventType], origin: Origin) -> None:
+        self._wide = wide
+        self._events = events
+        self._origin = origin
+        self._kind = JudgedType(events[wide.name], origin)
+        self._found = Found()
+        self._notes: list[str] = []
+
+    def read(self, piece: Piece) -> Found:
+        """Return what the piece holds."""
+        first = piece.data[: piece.data.find(b"\n") + 1]
+        try:
+            self._wide.decode(first)
+            is_open = False
+        except ValueError:
+            self._wide.read_open(first)
+            is_open = True
+        rows = self._open_rows(piece) if is_open else self._wide_rows(piece)
+        found = self._found
+        found.rows[self._kind.tables[0]] = rows
+        found.decoded.lines = len(rows)
+        add_counts(found.decoded.converted, Counter(self._notes))
+        if found.is_any_rejected(self._origin):
+            raise ValueError(self._origin)
+        return found
+
+    def _wide_rows(self, piece: Piece) -> list[Row]:
+        origin, kind, decoded = self._origin, self._kind, self._found.decoded
+        events = self._wide.decode_lines(piece.data)
+        (rows,), decoded.mismatched, odd, decoded.converted_lines = self._wide.many_rows(
+            events,
+            self._offsets(piece, len(events)),
+            self._is_right,
+            origin.clock,
+            origin.project,
+            origin.id_prefix,
+            kind.oldest,
+            kind.newest,
+            origin.policy == "reject",
+            self._notes,
+        )
+        if odd:
+            self._found.count_odd(kind, rows)
+        return rows
+
+    def _open_rows(self, piece: Piece) -> list[Row]:
+        """Return the rows of lines with unknown fields, all of which the first line has too."""
+        origin, kind, notes, decoded = self._origin, self._kind, self._notes, self._found.decoded
+        clock, project, prefix, policy = origin.clock, origin.project, origin.id_prefix, origin.unknown
+        events, names, make_row = self._wide.read_open_lines(piece.data)
+        rows: list[Row] = []
+        counts: Counter[str] = Counter()
+        noted = 0
+        for event, offset in zip(events, self._offsets(piece, len(events)), strict=False):
+            if not self._is_right(event):
+                raise ValueError(event)
+            content = event.data if self._wide.is_enveloped else event
+            unknown = {name: value for place, name in names if (value := getattr(content, place)) is not None}
+            if unknown:
+                if policy == "reject":
+                    raise ValueError(unknown)
+                decoded.unknown_lines += 1
+                counts.update(unknown.keys())
+            kept = unknown if policy == "keep" else _NOTHING
+            rows.append(make_row(event, clock, project, prefix, offset, notes, kept, {}))
+            if len(notes) > noted:
+                decoded.converted_lines += 1
+                noted = len(notes)
+        add_counts(decoded.unknown, counts)
+        place, when = kind.project_place, kind.time_place
+        decoded.mismatched = sum(row[place] != project for row in rows)
+        oldest, newest = kind.oldest, kind.newest
+        times: list[Any] = [row[when] for row in rows]
+        if not all(time is not None and oldest <= time < newest for time in times):
+            self._found.count_odd(kind, rows)
+        return rows
+
+    def _is_right(self, event: Any) -> bool:
+        name = self._wide.name
+        return (event.t0 == name and event.t1 is None) or self._wide.is_right(event, self._origin.type, self._events)
+
+    def _offsets(self, piece: Piece, count: int) -> Iterable[int]:
+        """Return where the lines begin. Raises ValueError if they do not have an object each."""
+        if not one_object_a_line(piece.data, count):
+            raise ValueError(count)
+        return _offsets(piece) if self._wide.derives_ids else repeat(0)
+
+
+def _offsets(piece: Piece) -> Iterator[int]:
+    """Yield where the lines begin that are not blank."""
+    offset = piece.offset
+    for line in BytesIO(piece.data):
+        if line[0] == _OPEN or line.strip(_BLANK):
+            yield offset
+        offset += len(line)

@@ -1,0 +1,10 @@
+"""Foreign shapes: how other programs write events, one module each.
+
+A shape is recognized by the keys of a line, and turns the line's object into events of our own types. It knows neither
+tables nor rows: its events go through the same reader as our own lines, with the same conversions and checks.
+"""
+
+from spoolhouse.events.shapes.shape import Shape
+
+SHAPES: tuple[Shape, ...] = ()
+"""In order of precedence: the first one that matches a line reads it."""

@@ -1,0 +1,259 @@
+"""What a line costs to decode, by how it is written: microseconds, and the ratio to clean lines of the same types.
+
+All cases are measured in one run, their rounds interleaved; the fastest round of each counts. No server is needed.
+"""
+
+import gc
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.export.samples import SampleEvents
+
+PIECE_BYTES = 1 << 20
+MOST_LINES = 1 << 14
+ROUNDS = 15
+LEGAL, UNKNOWN, BAD = 2.5, 3.0, 4.0
+"""How many times a clean line a legal line may cost at most, one with unknown fields, one that is rejected."""
+NOW_MS = 1_795_262_400_000
+
+Event = dict[str, Any]
+Change = Callable[[Event], Event]
+
+
+@dataclass(slots=True, kw_only=True)
+class Case:
+    """Lines that are measured."""
+
+    name: str
+    data: bytes
+    clean: str = "clean flat span"
+    """The case that this one is compared with."""
+    most: float = 0.0
+    """The ratio that is wanted; 0: none."""
+    type: str = "span"
+    policy: ProjectPolicy = "warn"
+    lines: int = 0
+    rejected: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def cost(self) -> float:
+        """Microseconds a line."""
+        return min(self.seconds) / self.lines * 1e6
+
+
+def events(kind: str, count: int) -> list[Event]:
+    """Return clean sample events of a type."""
+    sample = SampleEvents(seed=5, now_ms=NOW_MS, traces=count)
+    return [json.loads(line) for line in sample.lines(kind, "p", 0, count)]
+
+
+def dumped(some: Iterable[Event]) -> bytes:
+    """Return events as lines, a piece of them."""
+    lines: list[bytes] = []
+    size = 0
+    for event in some:
+        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        size += len(line)
+        if size > PIECE_BYTES or len(lines) == MOST_LINES:
+            break
+        lines.append(line)
+    return b"".join(lines)
+
+
+def is_model_call(event: Event) -> bool:
+    """Tell whether a span names a model."""
+    return "model" in json.dumps(event.get("attributes"))
+
+
+def enveloped(event: Event) -> Event:
+    """Put the fields below `data`."""
+    tag = "type" if "type" in event else "event_type"
+    return {tag: event[tag], "data": {key: value for key, value in event.items() if key != tag}}
+
+
+def renamed(names: dict[str, str]) -> Change:
+    """Return a change of keys."""
+    return lambda event: {names.get(key, key): value for key, value in event.items()}
+
+
+def timed(write: Callable[[datetime], object]) -> Change:
+    """Return a change of all times."""
+
+    def change(event: Event) -> Event:
+        return {
+            key: write(datetime.fromisoformat(value)) if key in _TIMES and isinstance(value, str) else value
+            for key, value in event.items()
+        }
+
+    return change
+
+
+_TIMES = {"startTime", "endTime", "timestamp", "recordedAt", "recorded_at"}
+_SNAKE = {
+    "traceId": "trace_id", "parentSpanId": "parent_span_id", "projectId": "project_id", "startTime": "start_time",
+    "deploymentId": "deployment_id", "endTime": "end_time", "durationMs": "duration_ms", "recordedAt": "recorded_at",
+}  # fmt: skip
+
+
+def without(*keys: str) -> Change:
+    """Return a change that takes keys away."""
+    return lambda event: {key: value for key, value in event.items() if key not in keys}
+
+
+def plus(**more: object) -> Change:
+    """Return a change that adds or replaces fields."""
+    return lambda event: event | more
+
+
+def now_and_then(change: Change, share: float) -> Change:
+    """Return a change of a share of the events, by chance."""
+    chance = random.Random(7)  # for a benchmark
+    return lambda event: change(event) if chance.random() < share else event
+
+
+def deep(levels: int) -> object:
+    """Return nested objects."""
+    return {"a": deep(levels - 1)} if levels else 1
+
+
+def span_cases(spans: list[Event]) -> Iterator[Case]:
+    """Yield the cases of spans that are no model calls."""
+
+    def of(name: str, change: Change, most: float = LEGAL, **more: Any) -> Case:
+        return Case(name=name, data=dumped(map(change, spans)), most=most, **more)
+
+    yield of("clean flat span", plus(), 0)
+    yield of("enveloped", enveloped)
+    yield of("flat or enveloped at random", now_and_then(enveloped, 0.5))
+    yield of("epoch times in ms", timed(lambda time: int(time.timestamp() * 1000)))
+    yield of("epoch times in s with a fraction", timed(lambda time: time.timestamp()))
+    yield of("digits as text", timed(lambda time: str(int(time.timestamp() * 1000))))
+    yield of("times with an offset", timed(lambda time: time.isoformat().replace("+00:00", "+05:30")))
+    yield of("times without an offset", timed(lambda time: time.replace(tzinfo=None).isoformat()))
+    yield of("snake_case keys", renamed(_SNAKE))
+    yield of("spanId for id", renamed({"id": "spanId"}))
+    yield of("no type, no project", without("type", "projectId"))
+    yield of("type at the end", lambda event: without("type")(event) | {"type": "span"})
+    yield of("type is the span's own", plus(type="agent_run"))
+    yield of("durationMs 12.0", plus(durationMs=12.0))
+    yield of("durationMs 12.5", plus(durationMs=12.5))
+    yield of("durationMs as text", plus(durationMs="12"))
+    yield of("ids as numbers", plus(id=12, traceId=13))
+    yield of("no duration", without("durationMs"))
+    yield of("choices in upper case", lambda event: event | {"kind": "SERVER", "status": "OK"})
+    yield of("choices by other names", plus(kind="SPAN_KIND_SERVER", status="STATUS_CODE_OK"))
+    yield of("choices by near names", plus(status="completed"), UNKNOWN)
+    yield of("one unknown field", plus(color="red"), UNKNOWN)
+    yield of("five unknown fields", plus(color="red", size=3, shape=None, tags=["a"], more={"a": 1}), UNKNOWN)
+    yield of("one unknown field now and then", now_and_then(plus(color="red"), 0.3), UNKNOWN)
+    yield of("project = reject, another project", plus(projectId="q"), policy="reject")
+    yield of("project = reject, now and then another", now_and_then(plus(projectId="q"), 0.1), policy="reject")
+    for share in (0.01, 0.05, 1.0):
+        yield of(f"{share:.0%} bad: fraction for a count", now_and_then(plus(inputTokens=1.5), share), BAD)
+    yield of("all bad: unknown kind", plus(kind="boss"), BAD)
+    yield of("all bad: no trace id", without("traceId"), BAD)
+    yield of("all bad: no such type", plus(type="spam"), BAD, type="")
+    yield Case(name="x on each line", data=b"x\n" * MOST_LINES, most=BAD)
+    cut = b"".join(line[: len(line) // 2] + b"\n" for line in dumped(spans).splitlines())
+    yield Case(name="all bad: cut in the middle", data=cut, most=BAD)
+
+
+def heavy_cases(spans: list[Event]) -> Iterator[Case]:
+    """Yield the cases whose lines are long: each beside its own clean lines."""
+    contents: dict[str, object] = {
+        "escapes": 'a "quoted" line\nand another\t\\ ' * 20,
+        "a long string": "lorem ipsum " * 500,
+        "a wide object": {f"key{number}": number for number in range(200)},
+        "a deep object": deep(100),
+    }
+    for name, content in contents.items():
+        data = dumped(map(plus(attributes={"content": content}), spans))
+        other = dumped(map(plus(attributes={"content": content}, durationMs="1"), spans))
+        yield Case(name=f"clean, {name}", data=data)
+        yield Case(name=f"{name}, number as text", data=other, clean=f"clean, {name}", most=LEGAL)
+
+
+def type_cases() -> Iterator[Case]:
+    """Yield clean lines of each type, and all types mixed."""
+    by_type = {kind: events(kind, 400) for kind in BUILT_IN}
+    for kind, some in by_type.items():
+        clean = f"clean {kind}"
+        yield Case(name=clean, data=dumped(some), type=kind)
+        yield Case(name=f"{kind}, enveloped", data=dumped(map(enveloped, some)), type=kind, clean=clean, most=LEGAL)
+        nameless = without("id", "projectId", "project_id", "type", "event_type", "event_id")
+        if kind not in {"trace", "span"}:
+            lines = dumped(map(nameless, some))
+            yield Case(name=f"{kind}, no id", data=lines, type=kind, clean=clean, most=LEGAL)
+        lines = dumped(map(plus(color="red"), some))
+        yield Case(name=f"{kind}, one unknown field", data=lines, type=kind, clean=clean, most=UNKNOWN)
+    mixed = [event for group in zip(*by_type.values(), strict=True) for event in group]
+    yield Case(name="14 types, each in a run", data=dumped(sorted(mixed, key=_tag)), type="span")
+    yield Case(name="14 types mixed", data=dumped(mixed), clean="14 types, each in a run", most=LEGAL)
+    some = by_type["span"][:200] + by_type["prompt_call"][:200]
+    yield Case(name="span and prompt_call, in runs", data=dumped(some))
+    data = dumped([event for group in zip(some[:200], some[200:], strict=True) for event in group])
+    yield Case(name="span and prompt_call in turn", data=data, clean="span and prompt_call, in runs", most=LEGAL)
+
+
+def _tag(event: Event) -> str:
+    return str(event.get("type") or event.get("event_type"))
+
+
+def run() -> None:
+    """Measure all cases, and print the table."""
+    spans = [event for event in events("span", 3000) if not is_model_call(event)]
+    calls = [event for event in events("span", 3000) if is_model_call(event)]
+    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases()]
+    cases.append(Case(name="spans of model calls", data=dumped(calls)))
+    # Each its own, because a decoder learns what its lines are like.
+    decoders = [LineDecoder(BUILT_IN) for _ in cases]
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for _ in range(ROUNDS):
+            for decoder, case in zip(decoders, cases, strict=True):
+                measure(decoder, case)
+    finally:
+        gc.enable()
+    report(cases)
+
+
+def measure(decoder: LineDecoder, case: Case) -> None:
+    """Decode a case's lines once."""
+    origin = Origin(
+        project="p", policy=case.policy, clock_ms=NOW_MS, type=case.type, file=f"{case.type}/p/{case.name}.jsonl"
+    )
+    piece = Piece(offset=0, data=case.data)
+    start = time.process_time()
+    decoded = decoder.decode(piece, origin)
+    case.seconds.append(time.process_time() - start)
+    case.lines, case.rejected = decoded.lines, len(decoded.rejects)
+
+
+def report(cases: list[Case]) -> None:
+    """Print the table."""
+    print(f"Decoding, {datetime.now(UTC):%Y-%m-%d}: µs a line, and the ratio to clean lines of the same types")
+    by_name = {case.name: case for case in cases}
+    for case in cases:
+        clean = by_name[case.clean].cost
+        wanted = ""
+        if case.most:
+            wanted = f"{case.cost / clean:5.2f}  wanted {case.most:.1f}" + (
+                "" if case.cost <= case.most * clean else "  OVER"
+            )
+        rejected = f"{case.rejected / case.lines:4.0%} rejected" if case.rejected else ""
+        print(f"{case.name:42} {case.cost:6.2f}  {wanted:26} {rejected}")
+
+
+if __name__ == "__main__":
+    run()
