@@ -234,9 +234,20 @@ def test_rows_are_what_was_written(
     assert ingest(getattr(database, driver), tmp_path) == 0
     assert not (tmp_path / "rejected").exists()
     for kind, key in (("span", "span_id"), ("metric", "id"), ("score", "id"), ("feedback", "id")):
-        rows = {row[key]: row for (event, row), _ in drawn if event["type"] == kind}
+        rows = {
+            row[key]: {name: doubled(name, value) for name, value in row.items()}
+            for (event, row), _ in drawn
+            if event["type"] == kind
+        }
         if rows:
-            assert read_back(database, PREFIX + BUILT_IN[kind].table.name, key, rows) == rows
+            found = read_back(database, PREFIX + BUILT_IN[kind].table.name, key, rows)
+            for name, row in rows.items():
+                if row.get("duration_ms", 0) is None and row.get("end_time") is not None:
+                    # Derived from both times, which the table has in whole milliseconds.
+                    row["duration_ms"] = found[name]["duration_ms"]
+                    span = datetime.fromisoformat(str(row["end_time"])) - datetime.fromisoformat(str(row["start_time"]))
+                    assert abs(cast("float", row["duration_ms"]) - span / timedelta(milliseconds=1)) <= 1
+            assert found == rows
 
 
 def read_back(
@@ -252,11 +263,22 @@ def read_back(
     return {row[key]: row for row in made}
 
 
-DOUBLES = frozenset({"value", "normalized_value", "cost_estimate_usd", "hallucination_confidence_score"})
+DOUBLES = frozenset(
+    {
+        "value",
+        "value_number",
+        "duration_ms",
+        "latency_ms",
+        "cost_usd",
+        "normalized_value",
+        "cost_estimate_usd",
+        "hallucination_confidence_score",
+    }
+)
 
 
 def doubled(column: str, value: Any) -> object:
-    """Return a number of a Float64 column as a float: the oracle's JSON writes a large whole one as an integer."""
+    """Return a number of a Float64 column as a float: written or read back, a large whole one may be an integer."""
     if column in DOUBLES and not isinstance(value, str):
         return None if value is None else float(value)
     return [float(one) for one in value] if column == "bucket_boundaries" else value

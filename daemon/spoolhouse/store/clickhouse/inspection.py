@@ -257,7 +257,7 @@ class _TrialTable:
         # An old time would expire at once, by the table's TTL.
         now = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat()
         values = {"id": "a", "project_id": "p", "deployment_id": "", "level": "info", "message": message}
-        values |= {"attributes": "{}", "timestamp": now, "recorded_at": now}
+        values |= {"attributes": "{}", "extra": "{}", "timestamp": now, "recorded_at": now}
         row = json.dumps([values.get(column.name) for column in LOGS.columns]).encode() + b"\n"
         insert = RowsInsert(table=self.name, columns=LOGS.columns, batch_id=self.name, token=self.name, clock_ms=now_ms)
 
