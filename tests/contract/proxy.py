@@ -25,6 +25,8 @@ class Proxy:
         """Bytes that are passed on at once; fewer than a thousand drip, with a pause after each."""
         self.refusing = False
         """Connections are broken off as soon as they are made."""
+        self.cuts = b""
+        """A connection on which the client sends this is broken; empty: none is."""
         self._serving: set[asyncio.Task[None]] = set()
         self._clients: set[asyncio.StreamWriter] = set()
         self._servers: set[asyncio.StreamWriter] = set()
@@ -72,6 +74,8 @@ class Proxy:
                     await asyncio.sleep(_DRIP_PAUSE)
                 if upstream:
                     self.sent += len(data)
+                    if self.cuts and self.cuts in data:
+                        break
                 if open_still and (upstream or not self.deaf.is_set()):
                     try:
                         writer.write(data)

@@ -250,7 +250,12 @@ class Health:
     def is_held(self, scope: str) -> bool:
         """Tell whether `scope` takes nothing, and others do: it waits for a person, or for what is its own to pass."""
         passes = isinstance(self.troubles.get(scope), TransientError | DiskError)
-        return scope in self.holds or (scope in self.troubles and (scope in self._own or not passes))
+        is_own = scope in self._own or scope in self._broken
+        return scope in self.holds or (scope in self.troubles and (is_own or not passes))
+
+    def breaks_off(self, table: str) -> bool:
+        """Tell whether inserts into `table` break off although the server answers a probe."""
+        return table in self._broken
 
     def reasons(self, types: Mapping[str, Collection[str]]) -> list[Trouble]:
         """Say why not all rows are taken; nothing if they are. `types` are the event types of each table."""

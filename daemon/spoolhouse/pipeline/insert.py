@@ -40,6 +40,12 @@ _PASSING_ATTEMPTS = 3
 """How often in a row a table may answer with a transient error, before that counts as the table's own problem."""
 
 
+_LAST_ATTEMPTS = 3
+"""How often in a row, after a stop, no server may answer, before all is left to the next start."""
+_LAST_PAUSE = 0.2
+"""Seconds between these attempts."""
+
+
 class Inserter:
     """The insert stage; its `run` may be started several times, as a pool."""
 
@@ -57,6 +63,8 @@ class Inserter:
         self._stop = stop
         self._is_away = False
         """After a stop: no server answers, and nothing more is tried."""
+        self._unanswered = 0
+        """Last attempts in a row, of all inserters, that had no answer."""
         self._store = store
         self._health = health
         self._options = options
@@ -85,7 +93,8 @@ class Inserter:
             if delivery is not None:
                 return delivery
             # Another inserter releases batches without a signal: with anything held, check now and then.
-            wait = min(_POLL, max(0.0, self._held_batches.due() - time.monotonic())) if self._held_batches else None
+            due = _POLL if is_over else max(0.0, self._held_batches.due() - time.monotonic())
+            wait = min(_POLL, due) if self._held_batches else None
             try:
                 for batch in await batches.receive_many(1, wait):
                     delivery = await self._delivery(batch)
@@ -140,10 +149,13 @@ class Inserter:
                     self._held_batches.hold(delivery, error, time.monotonic())
                     return None
                 if attempt.is_left(error):
-                    self._is_away = True
-                    return None
+                    self._unanswered += 1
+                    # One connection that breaks is no server that is away: the others' batches can still land.
+                    self._is_away = self._unanswered >= _LAST_ATTEMPTS
+                    if self._is_away:
+                        return None
                 delivery.retries.retry_policy = self._options.value.retry
-                pause = delivery.retries.failed(error)
+                pause = _LAST_PAUSE if self._unanswered else delivery.retries.failed(error)
             await attempt.pause(pause, self._health.pause)
         self._drop(delivery)
         return None
@@ -167,6 +179,7 @@ class Inserter:
             await self.bisector.lighten(delivery)
         else:
             delivery.landed()
+            self._unanswered = 0
             self._opened(delivery)
 
     def _is_own(self, delivery: BatchDelivery, error: StoreError) -> bool:
@@ -174,7 +187,9 @@ class Inserter:
 
         Where all tables refuse, each is held by itself after as many attempts: so it need not be known which it is.
         """
-        if not isinstance(error, TransientError) or isinstance(error, UnreachableError) or error.code is None:
+        if isinstance(error, UnreachableError):
+            return self._health.breaks_off(delivery.table)
+        if not isinstance(error, TransientError) or error.code is None:
             return False
         return self._held_batches.is_closed(delivery.table) or delivery.retries.failures + 1 >= _PASSING_ATTEMPTS
 
@@ -192,6 +207,8 @@ class Inserter:
         metrics.RETRIES.labels("none", "transient").inc()
         # The table itself is well: the other server takes its rows.
         self._health.good(delivery.table)
+        # It may have been the one that its table was tried with: another one takes its turn.
+        self._held_batches.drop(delivery)
         self._held_batches.hold(delivery, error, time.monotonic(), place=AWAY)
 
     def _opened(self, delivery: BatchDelivery) -> None:
