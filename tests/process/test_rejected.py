@@ -205,7 +205,7 @@ def test_lines_that_were_replayed_are_left_alone_while_they_are_under_way(databa
     drop(tmp_path, "span", "p", "a.jsonl", b"{bad\n")
     ingest(database, tmp_path)
     replay(database, tmp_path)
-    kill = {"SPOOLHOUSE_TEST_FAILPOINTS": "settle.recorded_lineage=kill"}
+    kill = {"SPOOLHOUSE_TEST_FAILPOINTS": "settle.complete=kill"}
     assert once(database.native_url, tmp_path, env=kill)[0] == -signal.SIGKILL
     assert "still under way" in replay(database, tmp_path, code=1)
     ingest(database, tmp_path)

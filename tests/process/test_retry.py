@@ -31,7 +31,8 @@ def retry(
 def fail(database: Database, spool: Path, content: bytes = b"no archive", name: str = "a.jsonl.gz") -> Path:
     """Have a file end in failed/; return its path there."""
     drop(spool, "span", "p", name, content)
-    code, daemon = once(database.native_url, spool, env=QUICK)
+    # The file is still watched for appended bytes when the daemon ends.
+    code, daemon = once(database.native_url, spool, env={**QUICK, "SPOOLHOUSE_SPOOL__APPEND_WATCH": "60"})
     assert code == 1, daemon.told()
     return spool / "span/p/failed" / name
 
