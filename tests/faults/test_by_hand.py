@@ -71,7 +71,10 @@ def test_grown_in_claimed(oracle: Oracle, place: str, then: str) -> None:
 @pytest.mark.parametrize(("place", "then"), CASES)
 @pytest.mark.parametrize("deed", ["deleted", "truncated"])
 def test_taken_away_in_claimed(oracle: Oracle, place: str, then: str, deed: str) -> None:
-    """What was sent before is there once; what was not is lost, and the loss is said. Nothing is there twice."""
+    """Rows that were sent are there once, and nothing is there twice; the loss of others is reported.
+
+    A shipment of which rows have landed before a crash is held: it waits for its file.
+    """
 
     def act(path: Path) -> None:
         oracle.files.clear()
@@ -82,8 +85,9 @@ def test_taken_away_in_claimed(oracle: Oracle, place: str, then: str, deed: str)
 
     hold_at(oracle, place, act, then=then)
     sent = place not in {"claim.journalled", "insert.before_send"}
-    oracle.check_rows_at_most_once(all_of_them=sent)
-    assert oracle.claimed() == []
+    is_held = place == "insert.answered" and then == "is killed"
+    oracle.check_rows_at_most_once(all_of_them=sent and not is_held)
+    assert is_held or oracle.claimed() == []
 
 
 @pytest.mark.parametrize(("place", "then"), CASES)

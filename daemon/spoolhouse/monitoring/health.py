@@ -101,7 +101,9 @@ class Health:
         (self._own.add if own else self._own.discard)(scope)
         if isinstance(error, UnreachableError) and scope != SERVER:
             self.probe.set()
-            if scope not in self._broken | self.lagging:
+            if scope in self.lagging:
+                return  # no event type waits for it, and the probe reports the server for all
+            if scope not in self._broken:
                 self._unanswered.add(scope)
                 scope = SERVER
         # A copy has no traceback, whose frames would keep what was under way: rows, open files.
