@@ -74,7 +74,7 @@ def log_line(number: int) -> bytes:
     time = f"{MONTHS[number % 4]}-{1 + number % 28:02}T08:30:{number % 60:02}.{number % 1000:03}Z"
     return (
         f'["log-{number}","project-{number % 7}","dep",null,"span-{number}","info","the message of {number}",'
-        f'"{time}","{{\\"n\\": {number}}}","{time}"]\n'
+        f'"{time}","{{\\"n\\": {number}}}","{time}","{{}}"]\n'
     ).encode()
 
 
