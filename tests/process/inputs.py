@@ -85,6 +85,16 @@ def inside(more: bytes) -> Content:
     return lambda p: json.dumps(span(p)).encode()[:-1] + b", " + more + b"}\n"
 
 
+def only(**fields: object) -> Content:
+    """Return a file with nothing but one span with these fields."""
+    return lambda p: json.dumps(span(p, 0, **fields)).encode() + b"\n"
+
+
+def accepted(name: str, content: Content, /, **columns: object) -> Case:
+    """Return a case of one odd line that gives a row with these columns, without a warning."""
+    return Case(name=name, content=content, rows=1, columns=tuple(columns.items()))
+
+
 def rejected(name: str, content: Content, *reasons: str, rows: int = 2) -> Case:
     """Return a case whose bad lines are set aside."""
     return Case(name=name, content=content, rows=rows, reasons=reasons, level="warning")
@@ -107,14 +117,23 @@ CASES = [
     rejected("array", raw(b"[]"), "not_an_object"),
     rejected("null", raw(b"null"), "not_an_object"),
     rejected("no_type", raw(b"{}"), "missing_field"),
-    rejected("unknown_type", line(type="spam"), "unknown_type"),
-    rejected("type_is_no_text", line(type=7), "unknown_type"),
+    rejected("unknown_type", line(type="spam", name=None), "unknown_type"),
+    accepted("type_of_its_own", only(type="spam"), span_type="spam", extra="{}"),
+    accepted("type_is_number", only(type=7), span_type="7"),
+    rejected("type_is_no_text", line(type={"a": 1}), "wrong_type"),
     rejected("missing_field", without("startTime"), "missing_field"),
     rejected("null_field", line(name=None), "missing_field"),
-    rejected("wrong_type", line(name=7), "wrong_type"),
+    rejected("wrong_type", line(durationMs={"a": 1}), "wrong_type"),
     rejected("object_for_text", line(name={"a": 1}), "wrong_type"),
-    rejected("number_as_text", line(durationMs="5"), "wrong_type"),
-    rejected("fraction", line(durationMs=1.5), "wrong_type"),
+    accepted("number_for_text", only(name=7), name="7"),
+    accepted("number_for_id", only(id=7), span_id="7"),
+    accepted("number_as_text", only(durationMs="5"), duration_ms=5),
+    accepted("count_as_text", only(inputTokens="5"), input_tokens=5),
+    rejected("text_for_number", line(durationMs="five"), "wrong_type"),
+    rejected("true_for_number", line(durationMs=True), "wrong_type"),
+    accepted("fraction", only(durationMs=12.5), duration_ms=12.5),
+    rejected("fraction_of_count", line(inputTokens=1.5), "wrong_type"),
+    accepted("unknown_field", only(surprise=[1]), extra='{"surprise":[1]}'),
     rejected("bad_choice", line(kind="spam"), "bad_choice"),
     rejected("bad_time", line(startTime="yesterday"), "bad_time"),
     rejected("impossible_day", line(startTime="2026-02-30T00:00:00Z"), "bad_time"),
@@ -130,7 +149,8 @@ CASES = [
     rejected("raw_nul", raw(b'{"type":"span","name":"\x00"}'), "invalid_json"),
     rejected("deep", inside(b'"extra": ' + b"[" * 10_000 + b"]" * 10_000), "too_deep", rows=0),
     rejected("huge_number", inside(b'"durationMs": 1e400'), "out_of_range", rows=0),
-    rejected("beyond_64_bits", line(durationMs=2**64), "out_of_range"),
+    accepted("large_number", only(durationMs=10**20), duration_ms=10**20),
+    rejected("beyond_64_bits", line(inputTokens=2**64), "out_of_range"),
     rejected("two_bad_lines", lambda p: b"{bad\n" + good(p, 2) + b"[]\n", "invalid_json", "not_an_object"),
     rejected("only_bad_lines", lambda _: b"{bad\n[]\n", "invalid_json", "not_an_object", rows=0),
     rejected("long_line", lambda p: good(p) + b'{"a":"' + b"x" * (100 * MIB) + b'"}\n' + good(p, first=1), "too_long"),
