@@ -6,12 +6,16 @@ that a row that landed twice stays there twice.
 
 import gzip
 import json
+import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.engine import Database, make_tables
@@ -69,7 +73,8 @@ class Oracle:
 
         A server that dies between its log of tokens and its part leaves that: the log is kept.
         """
-        unfinished = f"splitByChar(':', batch_id)[1] NOT IN (SELECT splitByChar(':', batch)[1] FROM {PREFIX}ledger)"
+        planned = ", ".join(f"'{shipment}'" for shipment in self.planned())
+        unfinished = f"splitByChar(':', batch_id)[1] IN ({planned})"
         lost = {"spans": f"toYYYYMM(start_time) = {LAST_MONTH:%Y%m}", "spans_hourly": f"toYYYYMM(hour) = {RECENT:%Y%m}"}
         for table, month in lost.items():
             self.database.query(f"SYSTEM START MERGES {PREFIX}{table}")  # else nothing is deleted, either
@@ -77,6 +82,19 @@ class Oracle:
             assert self.database.query(f"SELECT 1 FROM {PREFIX}{table} WHERE {where} LIMIT 1"), "nothing is under way"
             self.database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
         self.stop_merges()
+
+    def planned(self) -> list[str]:
+        """Return the shipments that the journals have, and no acknowledgement of."""
+        found = []
+        for path in self.spool.glob(".spoolhouse/*/journal.sqlite"):
+            # A copy: opening it would already write to it.
+            with TemporaryDirectory() as folder:
+                for part in path.parent.glob("journal.sqlite*"):
+                    shutil.copy(part, folder)
+                with closing(sqlite3.connect(Path(folder) / path.name)) as journal:
+                    planned = journal.execute("SELECT id FROM shipment WHERE state = 'planned'").fetchall()
+            found += [str(shipment) for (shipment,) in planned]
+        return found
 
     def drop(self, spans: int = 10, *, logs: int = 3, bad: int = 1, project: str = "p", packed: bool = False) -> Path:
         """Drop a file of spans of two months, with logs that strayed into it and bad lines; return its path."""
