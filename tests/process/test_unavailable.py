@@ -11,7 +11,7 @@ from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import NOW, good, span
 
 PREFIX = "mastra_admin_"
-MEMORY = 24 << 20
+MEMORY = 34 << 20
 
 
 @pytest.fixture
