@@ -32,6 +32,8 @@ def test_an_outage_is_said_once_and_in_one_sentence(start_server: StartServer, t
         with Daemon(server.native_url, spool, http="any port", env=manager.environment) as daemon:
             drop_all(spool, "a")
             daemon.wait_for("file_settled", count=4)
+            # The ledger is written a moment later: what it had of the outage would be told of, too.
+            wait_until(lambda: server.query(f"SELECT uniqExact(file) FROM {PREFIX}ledger") == [(4,)])
             server.kill()
             drop_all(spool, "b")
             [said] = daemon.wait_for("clickhouse_unavailable")
