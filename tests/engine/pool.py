@@ -57,6 +57,8 @@ class Pool:
             if _tables(database) != self._made[database.name]:
                 return False
             database.query(f"TRUNCATE ALL TABLES FROM {database.name}")
+            # A test may have stopped them, for all tables or for some: mutations would wait for them without end.
+            database.query("SYSTEM START MERGES")
         except QueryError:  # an older server, or a test that has dropped the database
             return False
         return True
