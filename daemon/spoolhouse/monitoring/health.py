@@ -59,7 +59,7 @@ class Health:
     """Troubles by scope: a table, the server, or a folder of the spool.
 
     `writable` is cleared while one of them may concern all tables: the server as such, the disk, or something
-    transient (the network, too much load). What only a person can mend holds its own table alone; so does something
+    transient (the network, too much load). What only a person can fix holds its own table alone; so does something
     transient that the server has answered one table with for several times.
 
     No answer is the server's trouble, whichever table was asked for, until a probe finds that the server answers. A

@@ -166,7 +166,7 @@ class _Decoding:
             self._round.live.fail(error)
 
     def _broken_off(self) -> Iterator[Lineage]:
-        """Yield up to where a damaged archive was read: nobody else knows, once it is mended, what is still to land."""
+        """Yield up to where a damaged archive was read: nothing else tells what is still to land after a repair."""
         for number, stats in self._stats.items():
             if stats.failure and self._instance.files[number].place.encoding is not layout.Encoding.PLAIN:
                 batch, end = f"{self._shipment.id}:", self._read_to.get(number, 0)

@@ -2,7 +2,7 @@
 
 Promises: what has to be on the disk is tried again until it is, with growing pauses, and so is a read that fails for a
 reason that can pass; no shortage of the machine ever counts as a fault of a file; the trouble is said once and then
-ever less often, with the folder and the mend; nothing new is claimed meanwhile.
+ever less often, with the folder and the hint; nothing new is claimed meanwhile.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ def concerns_all(error: OSError) -> bool:
 
 
 def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskError:
-    """Return what went wrong with something in `folder`, with the mend; `about` says what is to be written there."""
+    """Return what went wrong with something in `folder`, with the hint; `about` says what is to be written there."""
     about = f" ({about})" if about else ""
     if isinstance(error, DiskError):
         return type(error)(error.message + about, hint=error.hint) if about else error
@@ -68,7 +68,7 @@ async def to_its_end(work: Callable[[], T]) -> T:
 
     No thread may go on with a folder whose lock is given up.
     """
-    # With the context, so that long work can tell the pulse that it gets on.
+    # With the context, so that long work can report progress to the heartbeat.
     running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
     try:
         return await asyncio.shield(running)
