@@ -31,7 +31,7 @@ def named_in(tree: ast.AST) -> Iterator[str]:
 STAGES = tuple(
     PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "bisect", "settle", "record", "adopt")
 )
-LANDING = tuple(PACKAGE / "store" / "clickhouse" / "landing" / f"{name}.py" for name in ("repair",))
+LANDING = (PACKAGE / "store" / "clickhouse" / "store.py", PACKAGE / "store" / "clickhouse" / "landing" / "repair.py")
 DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
     for name in (
@@ -52,8 +52,9 @@ WAITS = frozenset({"sleep", "pause", "wait", "receive", "receive_many", "send", 
 HARMLESS = {
     ("claim", "run", "_until_writable"): "waits",
     ("claim", "run", "_is_open"): "waits",
-    ("claim", "_until_writable", "wait"): "waits",
     ("decode", "_keep", "persist"): "does what it is given, which has its places",
+    ("decode", "decode", "next"): "waits",
+    ("decode", "decode", "postpone"): "waits, or hands on in memory",
     ("decode", "_take", "_keep"): "writes rejects, which have their places",
     ("settle", "run", "_try_again"): "settles, which has its places",
     ("decode", "run", "_end_round"): "hands on, in memory; the batch has a place of its own",
@@ -61,23 +62,26 @@ HARMLESS = {
     ("decode", "_take", "drop_long"): "a place is inside, if there is anything to drop",
     ("insert", "run", "_next"): "waits",
     ("insert", "run", "_deliver"): "places are inside, at each step",
-    ("insert", "_send", "_server"): "reads; what follows has a place",
-    ("insert", "_server", "pick"): "reads",
-    ("insert", "_server", "others"): "reads",
-    ("insert", "_server", "require_no_running_attempt"): "reads; what follows has a place",
-    ("insert", "_server", "sync_replica"): "waits for what a replica fetches by itself",
-    ("insert", "_complete", "others"): "reads; what follows has a place",
-    ("insert", "_send", "divide"): "the journal's own places are inside",
-    ("insert", "_deliver", "expect_all_rows"): "waits",
-    ("insert", "_send", "_expect_same_rows"): "the places of staging and tidying are inside",
-    ("insert", "_expect_same_rows", "count_mismatched"): "the places of staging and tidying are inside",
-    ("insert", "_send", "_complete"): "the places of mending are inside",
-    ("insert", "_complete", "repair"): "places are inside, at each step",
+    ("insert", "_deliver", "_land"): "places are inside, at each step",
+    ("insert", "_land", "expect_all_rows"): "waits",
+    ("insert", "_land", "land"): "the places of the store are inside",
+    ("insert", "_land", "divide"): "the journal's own places are inside",
+    ("insert", "_land", "lighten"): "the journal's own places are inside",
+    ("bisect", "divide", "split"): "the journal's own places are inside",
+    ("bisect", "lighten", "split"): "the journal's own places are inside",
+    ("store", "attempt", "_server"): "reads",
+    ("store", "attempt", "require_no_running_attempt"): "reads; what follows has a place",
+    ("store", "attempt", "_expect_same_rows"): "the places of staging are inside",
+    ("store", "attempt", "_complete"): "the places of repair are inside",
+    ("store", "_send", "insert_rows"): "the places before and after it are in attempt",
+    ("store", "_server", "pick"): "reads",
+    ("store", "_server", "others"): "reads",
+    ("store", "_server", "require_no_running_attempt"): "reads; what follows has a place",
+    ("store", "_server", "sync_replica"): "waits for what a replica fetches by itself",
+    ("store", "_complete", "repair"): "places are inside, at each step",
+    ("store", "_complete", "others"): "reads; what follows has a place",
+    ("store", "_expect_same_rows", "count_mismatched"): "the places of staging are inside",
     ("insert", "_next", "_delivery"): "reads the journal",
-    ("insert", "_send", "require_no_running_attempt"): "reads; what follows has a place",
-    ("insert", "_insert", "insert_rows"): "the places before and after it are in _send",
-    ("bisect", "divide", "count"): "waits",
-    ("bisect", "lighten", "count"): "waits",
     ("bisect", "divide", "_halve"): "the journal's own places are inside",
     ("bisect", "lighten", "_halve"): "the journal's own places are inside",
     ("repair", "repair", "stage"): "the places are inside",
@@ -101,10 +105,13 @@ HARMLESS = {
     ("reject_file", "abort", "unlink"): "throws away what has no name yet, and cannot fail",
     ("shipment_pieces", "_segment", "anext"): "reads; the places are inside",
     ("shipment_pieces", "steps", "seek"): "reads",
+    ("shipment_pieces", "_read_once", "work"): "reads; the places are inside",
     ("shipment_pieces", "_decoded", "run_in_executor"): "decodes, in memory",
     ("shipment_reader", "rows", "expected"): "waits",
 }
 """What needs no failpoint, by module, function and call, and why."""
+used: set[tuple[str, str, str]] = set()
+"""Those of it that `effects` has met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +139,10 @@ def effects() -> Iterator[Effect]:
             if not _called(step) & {"reach", "_transaction"}:
                 beside = found[max(0, number - 1) : number + 2]
                 covered = any(_called(other) & {"reach"} for other in beside) or bool(_names(step) & reaching)
-                harmless = any((module, node.name, name) in HARMLESS for name in _names(step))
+                harmless = HARMLESS.keys() & {(module, node.name, name) for name in _names(step)}
+                used.update(harmless)
                 what = f"{module}.{node.name}, line {step.lineno}: {ast.unparse(step)[:80]}"
-                yield Effect(what=what, covered=covered or harmless)
+                yield Effect(what=what, covered=covered or bool(harmless))
 
 
 def _steps(function: ast.AST) -> Iterator[ast.Await | ast.Call]:
@@ -149,9 +157,9 @@ def _steps(function: ast.AST) -> Iterator[ast.Await | ast.Call]:
         elif (
             isinstance(node, ast.Call)
             and _called(node) & (DURABLE | {"reach", "_transaction"})
-            and ast.unparse(node)[:8] != "replace("
+            and not ast.unparse(node).startswith(("replace(", "structs.replace("))
         ):
-            yield node  # a dataclass's `replace` changes nothing
+            yield node  # `replace` of a struct changes nothing
         yield from _steps(node)
 
 

@@ -14,17 +14,6 @@ from tests.faults.life import QUICK, armed, die_at, recover, wait_until
 from tests.faults.oracle import Oracle
 from tests.process.daemon import Daemon, once
 
-TO_THE_FIRST = """
-DROP TABLE part;
-DROP TABLE commits;
-DROP TABLE round;
-DROP TABLE entry;
-ALTER TABLE segment DROP COLUMN readable;
-ALTER TABLE segment DROP COLUMN failure;
-PRAGMA user_version = 1;
-"""
-"""Makes a journal of the first format of one of the newest."""
-
 
 def main_file(instance: Path) -> Path:
     return instance / "journal.sqlite"
@@ -117,17 +106,6 @@ def test_a_journal_of_an_earlier_time_is_held(oracle: Oracle, tmp_path: Path) ->
     assert code == 1
     assert "earlier time" in str(held.events("journal_held")), held.told()
     oracle.check_rows_at_most_once(all_of_them=True)
-
-
-def test_a_journal_of_the_first_format_is_taken_over(oracle: Oracle) -> None:
-    """The daemon was upgraded between a crash and its replay."""
-    die_at(oracle, "insert.answered")
-    [instance] = (oracle.spool / ".spoolhouse").iterdir()
-    with closing(sqlite3.connect(main_file(instance))) as journal:
-        journal.executescript(TO_THE_FIRST)
-    (instance / "journal.sqlite-mark").unlink()
-    recover(oracle)
-    oracle.check()
 
 
 @pytest.mark.parametrize("place", ["insert.answered", "claim.journalled"])

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.faults.places import effects, places
+from tests.faults.places import HARMLESS, effects, places, used
 
 
 def test_every_await_and_every_durable_call_has_a_failpoint() -> None:
@@ -10,6 +10,7 @@ def test_every_await_and_every_durable_call_has_a_failpoint() -> None:
     found = list(effects())
     assert len(found) > 60, "the walk has lost its way"
     assert [effect.what for effect in found if not effect.covered] == []
+    assert sorted(HARMLESS.keys() - used) == [], "exceptions of code that is gone"
 
 
 def test_a_name_is_one_place() -> None:

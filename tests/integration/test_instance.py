@@ -21,7 +21,7 @@ from spoolhouse.errors import JournalError
 from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
-from spoolhouse.spool.journal_formats import FORMAT
+from spoolhouse.spool.journal_schema import FORMAT
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from tests.integration.armed import arm

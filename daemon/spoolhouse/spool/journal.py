@@ -22,8 +22,8 @@ from spoolhouse.errors import JournalError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import journal_entries
 from spoolhouse.spool.journal_errors import FAULTS, meant
-from spoolhouse.spool.journal_formats import FORMAT, SCHEMA, UPGRADES
 from spoolhouse.spool.journal_rollback_guard import RollbackGuard
+from spoolhouse.spool.journal_schema import FORMAT, SCHEMA
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.spool.row_ranges import RowRange, SplitRange
@@ -116,9 +116,7 @@ class Journal:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA foreign_keys = ON")
-        if not create:
-            self._upgrade()
-        else:
+        if create:
             self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
         self._commits = _int(execute("SELECT count FROM commits").fetchone()[0])
         if not create and (lost := self._mark.read() - self._commits) > 0:
@@ -132,17 +130,11 @@ class Journal:
     def _check(self) -> None:
         """Raise `JournalError` for a database that is not ours to read, before anything is written to it."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version != FORMAT and version not in UPGRADES:
+        if version != FORMAT:
             raise JournalError(f"{self._path}: journal format {version}, this version of Spoolhouse reads {FORMAT}")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise JournalError(f"{self._path}: {verdict}")
-
-    def _upgrade(self) -> None:
-        """Convert a journal of an older version of Spoolhouse to the present format, step by step."""
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        for step in range(_int(version), FORMAT):
-            self._database.executescript(f"BEGIN; {UPGRADES[step]} PRAGMA user_version = {step + 1}; COMMIT;")
 
     @contextmanager
     def _transaction(self, step: str) -> "Iterator[sqlite3.Connection]":
