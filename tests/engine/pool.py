@@ -56,9 +56,10 @@ class Pool:
             self._server.query(f"KILL QUERY WHERE current_database = '{database.name}' SYNC")
             if _tables(database) != self._made[database.name]:
                 return False
-            database.query(f"TRUNCATE ALL TABLES FROM {database.name}")
-            # A test may have stopped them, for all tables or for some: mutations would wait for them without end.
+            # A test may have stopped them. First: a table that is truncated while its merges are stopped never merges
+            # again, and mutations of it wait without end.
             database.query("SYSTEM START MERGES")
+            database.query(f"TRUNCATE ALL TABLES FROM {database.name}")
         except QueryError:  # an older server, or a test that has dropped the database
             return False
         return True
