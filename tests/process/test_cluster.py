@@ -196,7 +196,7 @@ async def test_an_insert_into_any_server_is_seen_before_a_rollup_is_filled(shard
         async with asyncio.timeout(30):  # a server lists a query for a moment after it has answered
             for driver in drivers:
                 while await driver.execute(running):
-                    await asyncio.sleep(0)
+                    pass
     finally:
         for driver in drivers:
             await driver.close()
