@@ -134,13 +134,15 @@ class LineByLine:
         self._refused.add(wide)
         try:
             event, unknown, make_rows = wide.read_open(line)
-            if wide.is_right(event, origin.type, self._events) and not (unknown and origin.unknown == "reject"):
+            is_plain = not unknown or (origin.unknown != "reject" and not wide.may_be_foreign(event))
+            if is_plain and wide.is_right(event, origin.type, self._events):
                 kept = unknown if origin.unknown == "keep" else _NOTHING
                 rows = make_rows(event, self._clock, origin.project, self._prefix, offset, notes, kept, originals)
         except RejectedLineError as error:
             # Final, unless the `type` is none of ours: then that is what is wrong with the line. What is wrong in an
             # array is for the lenient reader, which names the element.
-            if error.field and "." not in error.field and (event.t0 is None or event.t0 == wide.name):
+            is_sure = (event.t0 is None or event.t0 == wide.name) and not wide.may_be_foreign(event)
+            if error.field and "." not in error.field and is_sure:
                 raise
         except (ValueError, RecursionError) as error:
             suspect = suspect_of(error)

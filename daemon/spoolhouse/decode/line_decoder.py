@@ -24,7 +24,7 @@ __all__ = (
     "UnknownPolicy", "is_whole_object",
 )  # fmt: skip
 
-DECODER_VERSION = 3
+DECODER_VERSION = 4
 """Counts up with every change to what a line decodes into; a part of a shipment's fingerprint."""
 
 _BLANK = b" \t\r\n"
@@ -48,7 +48,7 @@ class LineDecoder:
         """Prepare the readers of `events`, by their names, and of foreign shapes, in order of precedence."""
         self._events = events
         self._reader = LineReader(events, shapes)
-        self._wide = WideReaders(events, self._reader.marks)
+        self._wide = WideReaders(events, self._reader.marks, self._reader.shared)
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._bulks = {
             (tag, enveloped): Bulk(events, Shape(enveloped=enveloped, tag=tag))

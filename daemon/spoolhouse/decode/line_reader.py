@@ -62,8 +62,11 @@ class LineReader:
         }
         self._names = {name: _names(event) for name, event in events.items()}
         self._shapes = tuple(shapes)
-        self.marks = frozenset(key for shape in self._shapes for key in shape.keys)
-        """Keys that foreign shapes are recognized by."""
+        self.marks = frozenset(key for shape in self._shapes if not shape.is_untyped for key in shape.keys)
+        """Keys that foreign shapes are recognized by, in lines with a type of ours too."""
+        self._marks = self.marks.union(*(shape.keys for shape in self._shapes))
+        self.shared = frozenset(folder for shape in self._shapes if shape.is_untyped for folder in shape.folders)
+        """Folders where a line without a type of ours may be of a foreign shape."""
 
     def read(self, line: bytes, origin: Origin, at: At, suspect: str = "") -> Read:
         """Return the events of one line; raises `RejectedLineError`.
@@ -80,11 +83,12 @@ class LineReader:
     def _read(self, line: bytes, origin: Origin, at: At, suspect: str) -> Read:
         fields = _fields(line)
         notes = Notes()
-        if not self.marks.isdisjoint(fields):
+        if not self._marks.isdisjoint(fields):
             for shape in self._shapes:
                 if (
                     not shape.keys.isdisjoint(fields)
                     and (not shape.folders or origin.type in shape.folders)
+                    and not (shape.is_untyped and self._is_typed(fields))
                     and shape.matches(fields, origin.type)
                 ):
                     events = self._shaped(shape, fields, origin, at, notes)
@@ -115,7 +119,8 @@ class LineReader:
                 here = at._replace(id=f"{at.id}.{number}") if number else at
                 found.append((event.type, reader.rows(event.fields, here, own, unknown, keep=_keeps(origin))))
         except ShapeError as error:
-            raise RejectedLineError(Reason.WRONG_TYPE, error.field, error.detail) from None
+            reason = Reason.MISSING_FIELD if error.is_missing else Reason.WRONG_TYPE
+            raise RejectedLineError(reason, error.field, error.detail) from None
         except msgspec.ValidationError as error:
             raise RejectedLineError(Reason.WRONG_TYPE, "", f"{shape.name}: {error}") from None
         return found
@@ -142,6 +147,10 @@ class LineReader:
         if suspect:
             self._readers[name, enveloped].check(suspect, content)
         return self._readers[name, enveloped].rows(content, at, notes, unknown, keep=_keeps(origin))
+
+    def _is_typed(self, fields: dict[str, Raw]) -> bool:
+        """Tell whether a line names a type of ours."""
+        return any(tag in fields and _text_or_none(fields[tag]) in self._events for tag in TAGS)
 
     def _name(self, fields: dict[str, Raw], folder: str) -> tuple[str, str]:
         """Return the event type of a line, and the `type` that it gives itself if that is none of ours.

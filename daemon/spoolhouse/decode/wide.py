@@ -6,7 +6,7 @@ What neither takes is for the lenient reader.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -73,9 +73,13 @@ def _opened(event: EventType, shape: Shape, names: Iterable[str], rows: OpenRows
 class WideReader:
     """The wide reader of one event type, flat or enveloped; made when it is first used."""
 
-    def __init__(self, event: EventType, marks: Iterable[str], *, enveloped: bool) -> None:
-        """Read `event`. `marks`: keys that foreign shapes are recognized by."""
+    def __init__(self, event: EventType, marks: Iterable[str], *, enveloped: bool, is_shared: bool = False) -> None:
+        """Read `event`. `marks`: keys that foreign shapes are recognized by.
+
+        `is_shared`: lines of a foreign shape may stand in its folder.
+        """
         self.name = event.name
+        self._is_shared = is_shared
         self.gives_one_row = gives_one_row(event)
         self.derives_ids = any(column.fill is Fill.LINE for column in event.parts[0].columns)
         self._event = event
@@ -174,6 +178,10 @@ class WideReader:
         shape = Shape(enveloped=self.is_enveloped, wide=True, open=True)
         return _opened(self._event, shape, (), open_rows(self._event, shape))
 
+    def may_be_foreign(self, line: Any) -> bool:
+        """Tell whether a line that is not clean may be of a foreign shape."""
+        return self._is_shared and self.name not in {line.t0, line.t1}
+
     def is_right(self, line: Any, folder: str, events: Mapping[str, EventType]) -> bool:
         """Tell whether a decoded line is of this event type, by what it says itself and by its folder."""
         if line.t0 is None:
@@ -197,10 +205,10 @@ def suspect_of(error: Exception) -> str:
 class WideReaders:
     """Finds the wide reader for a line by its first bytes. A wrong guess costs time, and changes nothing."""
 
-    def __init__(self, events: Mapping[str, EventType], marks: Iterable[str]) -> None:
+    def __init__(self, events: Mapping[str, EventType], marks: Iterable[str], shared: Collection[str] = ()) -> None:
         keys = tuple(marks)
         self._readers = {
-            (name, enveloped): WideReader(event, keys, enveloped=enveloped)
+            (name, enveloped): WideReader(event, keys, enveloped=enveloped, is_shared=name in shared)
             for name, event in events.items()
             for enveloped in (False, True)
         }

@@ -85,7 +85,7 @@ class WideBulk:
             content = event.data if self._wide.is_enveloped else event
             unknown = {name: value for place, name in names if (value := getattr(content, place)) is not None}
             if unknown:
-                if policy == "reject":
+                if policy == "reject" or self._wide.may_be_foreign(event):
                     raise ValueError(unknown)
                 decoded.unknown_lines += 1
                 counts.update(unknown.keys())

@@ -4,7 +4,8 @@ A shape is recognized by the keys of a line, and turns the line's object into ev
 tables nor rows: its events go through the same reader as our own lines, with the same conversions and checks.
 """
 
+from spoolhouse.events.shapes.json_log import JSON_LOG
 from spoolhouse.events.shapes.shape import Shape
 
-SHAPES: tuple[Shape, ...] = ()
+SHAPES: tuple[Shape, ...] = (JSON_LOG,)
 """In order of precedence: the first one that matches a line reads it."""

@@ -52,13 +52,16 @@ class Shape:
     read: Callable[[Fields, Place], Iterator[ShapedEvent]]
     folders: frozenset[str] = field(default_factory=frozenset)
     """The folders in which the shape is looked for; empty: all."""
+    is_untyped: bool = False
+    """Whether a line that names a type of ours is never of the shape."""
 
 
 class ShapeError(ValueError):
-    """A line of a shape cannot be read. `field` is the JSON key at fault."""
+    """A line of a shape cannot be read. `field` is the JSON key at fault, which may be missing."""
 
-    def __init__(self, field: str, detail: str) -> None:
+    def __init__(self, field: str, detail: str, *, is_missing: bool = False) -> None:
         """Keep the parts; `detail` is one short sentence for a person."""
         super().__init__(f"{field}: {detail}")
         self.field = field
         self.detail = detail
+        self.is_missing = is_missing

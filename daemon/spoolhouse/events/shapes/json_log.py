@@ -1,0 +1,256 @@
+"""A JSON log of any library, in a `log/` folder: a message and a time under one of many keys.
+
+The level, the trace's and the span's id are looked for in the same way. All else goes to `attributes`, each under its
+own key. A line of ours without a type is no such log: see `_is_ours`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.events.shapes import log_levels
+from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedEvent, ShapeError
+
+MESSAGES = ("message", "msg", "event", "body", "log", "textPayload", "@message", "@m", "@mt", "M", "m")
+TIMES = ("timestamp", "time", "ts", "@timestamp", "asctime", "datetime", "t", "@t", "T")
+LEVELS = (
+    "level", "severity", "levelname", "lvl", "log.level", "severityText", "severity_text", "log_level", "loglevel",
+    "@level", "@l", "L", "l", "levelno", "severityNumber", "severity_number",
+)  # fmt: skip
+TRACE_IDS = ("trace_id", "traceId", "traceID", "trace.id", "otelTraceID", "dd.trace_id", "logging.googleapis.com/trace")
+SPAN_IDS = ("span_id", "spanId", "spanID", "span.id", "otelSpanID", "dd.span_id", "logging.googleapis.com/spanId")
+"""Keys in order of precedence. One with a dot may also be a key of an object."""
+
+_OWN = frozenset(key for column in LOGS.columns for key in (*column.keys, *column.aliases) if isinstance(key, str))
+_OUR_MARKS = _OWN - {*MESSAGES, *TIMES, *LEVELS, *TRACE_IDS, *SPAN_IDS, "id"}
+_SECONDS, _NANOS = "timestampSeconds", "timestampNanos"
+_INNER = ("record", "jsonPayload")
+"""Objects with the message in them: of loguru, and of Google Cloud's exported entries."""
+_KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *_INNER, _SECONDS})
+_PYTHON_MARKS = ("levelno", "levelname")
+_TRACE_PATH = "/traces/"
+_QUOTE, _BRACE = b'"{'
+_NUMBERS = frozenset(b"-0123456789")
+_NOTHING: Mapping[str, Raw] = {}
+
+_object_of = msgspec.json.Decoder(dict[str, Raw]).decode
+_text_of = msgspec.json.Decoder(str).decode
+_number_of = msgspec.json.Decoder(int | float).decode
+
+
+def _matches(fields: Fields, _folder: str) -> bool:
+    return not _is_ours(fields)
+
+
+def _is_ours(fields: Fields) -> bool:
+    """Tell whether a line that names no type of ours is a log of ours nevertheless.
+
+    It has a message, a time and a level under our keys, and either no other fields, or one that only we write; or it is
+    an envelope.
+    """
+    if _first(fields.get("data")) == _BRACE and all(key not in fields for key in MESSAGES):
+        return True
+    if not fields.keys() >= {"message", "timestamp", "level"}:
+        return False
+    if _first(fields["message"]) != _QUOTE or not _first(fields["timestamp"]) or not _is_our_level(fields["level"]):
+        return False
+    return fields.keys() <= _OWN or not _OUR_MARKS.isdisjoint(fields)
+
+
+def _is_our_level(value: object) -> bool:
+    first = _first(value)
+    if first == _QUOTE:
+        return log_levels.is_ours(_text_of(value))  # type: ignore[arg-type]  # it is a Raw
+    return first in _NUMBERS and log_levels.is_ours(bytes(value).decode())  # type: ignore[call-overload]  # it is a Raw
+
+
+def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
+    log = _Log(fields)
+    message = log.message()
+    time = log.time()
+    event: dict[str, object] = {
+        "message": message,
+        "timestamp": time,
+        "level": log.level(),
+        "traceId": log.id(TRACE_IDS),
+        "spanId": log.id(SPAN_IDS),
+        "attributes": log.attributes(),
+    }
+    yield ShapedEvent("log", event)
+
+
+JSON_LOG = Shape(name="json_log", keys=_KEYS, matches=_matches, read=_read, folders=frozenset({"log"}), is_untyped=True)
+
+
+class _Log:
+    """One line. What is taken from it goes out of `_rest`."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self._rest: dict[str, Any] = dict(fields)
+        self._inner: Mapping[str, Any] = _NOTHING
+        """The object that the message was found in, if it was not at the top."""
+
+    def message(self) -> object:
+        """Return the message: the first text; else the first value of another kind under a key that only messages have.
+
+        Raises `ShapeError` if there is none.
+        """
+        for key in MESSAGES:
+            if _first(self._fields.get(key)) == _QUOTE:
+                return self._rest.pop(key)
+        for name in _INNER:
+            inner = _as_object(self._fields.get(name))
+            for key in MESSAGES:
+                if _first(inner.get(key)) == _QUOTE:
+                    self._inner = inner
+                    self._rest[name] = {one: value for one, value in inner.items() if one != key}
+                    return inner[key]
+        for key in ("message", "msg"):
+            value = self._fields.get(key)
+            if _first(value):
+                del self._rest[key]
+                return bytes(value).decode()  # type: ignore[call-overload]  # it is a Raw
+        raise ShapeError("message", f"no text under {_listed(MESSAGES[:5])}", is_missing=True)
+
+    def time(self) -> object:
+        """Return the time. Raises `ShapeError` if there is none."""
+        for fields in (self._fields, self._inner):
+            for key in TIMES:
+                value = fields.get(key)
+                first = _first(value)
+                if first == _BRACE:
+                    time = _of_parts(_as_object(value))
+                else:
+                    time = value if first in _NUMBERS or (first == _QUOTE and value != Raw(b'""')) else None
+                if time is not None:
+                    if fields is self._fields:
+                        del self._rest[key]
+                    return time
+        if (time := _of_parts(self._fields, _SECONDS, _NANOS)) is not None:
+            del self._rest[_SECONDS]
+            self._rest.pop(_NANOS, None)
+            return time
+        if any(key in self._fields for key in _PYTHON_MARKS) and _first(self._fields.get("created")) in _NUMBERS:
+            return self._rest.pop("created")
+        raise ShapeError("timestamp", f"no time under {_listed(TIMES[:7])}", is_missing=True)
+
+    def level(self) -> str:
+        """Return the level. Its original stays in the attributes if it means less or more."""
+        for fields in (self._fields, self._inner):
+            for key, value in _present(fields, LEVELS):
+                text: str | None = None
+                first = _first(value)
+                if first == _BRACE:
+                    value = _as_object(value).get("name")  # noqa: PLW2901  # loguru's
+                    first = _first(value)
+                if first == _QUOTE:
+                    text = _text_of(value)
+                    found = log_levels.of_text(text)
+                    if found is not None:
+                        if found[1] and fields is self._fields:
+                            self._take(key)
+                        return found[0]
+                if first in _NUMBERS or (text is not None and text.strip().isdecimal()):
+                    number = _number(text.strip() if text is not None else bytes(value))
+                    if number is not None:
+                        return log_levels.scale(key, self._fields.keys())(number)
+        return log_levels.DEFAULT
+
+    def id(self, keys: Iterable[str]) -> object:
+        """Return a trace's or a span's id; None if there is none, or only zeros."""
+        for fields in (self._fields, self._inner, _as_object(self._inner.get("extra"))):
+            for key, value in _present(fields, keys):
+                first = _first(value)
+                if first == _QUOTE:
+                    text = _text_of(value)
+                    _, path, last = text.rpartition(_TRACE_PATH)
+                    if path and last:
+                        return last
+                    if text.strip("0-"):
+                        if fields is self._fields:
+                            self._take(key)
+                        return value
+                elif first in _NUMBERS and value != Raw(b"0"):
+                    if fields is self._fields:
+                        self._take(key)
+                    return value
+        return self._trace_path() if keys is TRACE_IDS else None
+
+    def _trace_path(self) -> str | None:
+        """Return the id in `projects/…/traces/…` of an entry that Google Cloud has exported."""
+        value = self._fields.get("trace")
+        if _first(value) != _QUOTE:
+            return None
+        _, path, last = _text_of(value).rpartition(_TRACE_PATH)  # type: ignore[arg-type]  # it has a first byte
+        return last if path and last else None
+
+    def attributes(self) -> Mapping[str, object]:
+        """Return all that was not taken. An object called `attributes` is opened, unless that hides something."""
+        inner = _as_object(self._rest.get("attributes"))
+        if inner:
+            others = {key: value for key, value in self._rest.items() if key != "attributes"}
+            if inner.keys().isdisjoint(others):
+                return {**inner, **others}
+        return self._rest
+
+    def _take(self, key: str) -> None:
+        """Take a value away, from an object too."""
+        if self._rest.pop(key, None) is None:
+            name, _, last = key.partition(".")
+            inner = dict(self._rest[name] if isinstance(self._rest[name], dict) else _as_object(self._rest[name]))
+            del inner[last]
+            self._rest[name] = inner
+            if not inner:
+                del self._rest[name]
+
+
+def _present(fields: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the values under keys, also where a key with a dot is that of an object."""
+    for key in keys:
+        value = fields.get(key)
+        if value is None and "." in key:
+            name, _, last = key.partition(".")
+            if name in fields:
+                value = _as_object(fields[name]).get(last)
+        if value is not None:
+            yield key, value
+
+
+def _of_parts(fields: Mapping[str, Any], seconds: str = "seconds", nanos: str = "nanos") -> object:
+    """Return the time of an object with seconds and nanoseconds, or with loguru's `timestamp`; None for another one."""
+    if seconds in fields:
+        whole, part = _digits(fields[seconds]), _digits(fields.get(nanos)) or "0"
+        return f"{whole}.{part:>09}" if whole else None
+    value = fields.get("timestamp")
+    return value if _first(value) in _NUMBERS else None
+
+
+def _digits(value: object) -> str:
+    """Return the digits of a whole number, or of a text; nothing for any other value."""
+    text = bytes(value).decode().strip('"') if isinstance(value, Raw) else ""
+    return text if text.isascii() and text.isdecimal() else ""
+
+
+def _number(text: str | bytes) -> float | None:
+    try:
+        number: float = _number_of(text)
+    except ValueError:
+        return None
+    return number
+
+
+def _first(value: object) -> int:
+    """Return the first byte of a value; 0 if it is absent or null."""
+    return bytes(value)[0] if isinstance(value, Raw) and value != Raw(b"null") else 0
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    return _object_of(value) if isinstance(value, Raw) and _first(value) == _BRACE else {}
+
+
+def _listed(keys: tuple[str, ...]) -> str:
+    return f"{', '.join(keys[:-1])} or {keys[-1]}"

@@ -1,0 +1,93 @@
+"""Levels of logs as libraries write them: by name or by number, and each library has its own numbers."""
+
+import re
+from collections.abc import Callable, KeysView
+
+from spoolhouse.events.builtin import LOGS
+
+_LEVEL = LOGS.column("level")
+DEFAULT = "info"
+"""The level of a log that names none, or one that nobody knows."""
+
+_EXACT = {choice: choice for choice in _LEVEL.choices} | dict(_LEVEL.same)
+_NEAR = {name: choice for name, choice in _LEVEL.near.items() if not name.isdigit()}
+_WITH_OFFSET = re.compile(r"(debug|info|warn|error)[+-]\d{1,9}")
+"""Levels between those of Go's slog."""
+_NAMELESS = re.compile(r"level (\d{1,4})")
+"""Levels of Python's logging that have no name."""
+
+_PYTHON = ((20, "debug"), (30, "info"), (40, "warn"), (50, "error"))
+_PINO = ((30, "debug"), (40, "info"), (50, "warn"), (60, "error"))
+_OTEL = ((9, "debug"), (13, "info"), (17, "warn"), (21, "error"))
+_MOST_OTEL = 24
+
+_PYTHON_KEYS = frozenset({"levelno"})
+_OTEL_KEYS = frozenset({"severityNumber", "severity_number", "SeverityNumber"})
+_PINO_MARKS = frozenset({"pid", "hostname", "v"})
+_PYTHON_MARKS = frozenset(
+    {
+        "levelname", "levelno", "asctime", "logger", "funcName", "lineno", "pathname", "processName", "threadName",
+        "exc_info",
+    }
+)  # fmt: skip
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a name, or the digits of a number, are a level in a line of ours too."""
+    return name.strip().lower() in _EXACT or name.strip().lower() in _LEVEL.near
+
+
+def of_text(text: str) -> tuple[str, bool] | None:
+    """Return the level that a name means, and whether exactly that; None if nobody knows it."""
+    name = text.strip().lower()
+    if name in _EXACT:
+        return _EXACT[name], name == text.lower()
+    if name in _NEAR:
+        return _NEAR[name], False
+    if found := _WITH_OFFSET.fullmatch(name):
+        return found[1], False
+    if found := _NAMELESS.fullmatch(name):
+        return _within(int(found[1]), _PYTHON), False
+    return None
+
+
+def scale(key: str, line: KeysView[str]) -> Callable[[float], str]:
+    """Return how the numbers under a key are read, in a line with these keys.
+
+    Only the line tells: 30 is a warning of Python's logging, and nothing special to pino and bunyan.
+    """
+    if key in _OTEL_KEYS:
+        return _otel
+    if key in _PYTHON_KEYS:
+        return _python
+    if not _PINO_MARKS.isdisjoint(line):
+        return _pino
+    return _otel_or_python if not _PYTHON_MARKS.isdisjoint(line) else _otel_or_pino
+
+
+def _within(number: float, bounds: tuple[tuple[int, str], ...]) -> str:
+    return next((level for bound, level in bounds if number < bound), "fatal")
+
+
+def _otel(number: float) -> str:
+    return _within(number, _OTEL)
+
+
+def _python(number: float) -> str:
+    return _within(number, _PYTHON)
+
+
+def _pino(number: float) -> str:
+    return _within(number, _PINO)
+
+
+def _is_otel(number: float) -> bool:
+    return 0 < number <= _MOST_OTEL and number % 10 != 0
+
+
+def _otel_or_python(number: float) -> str:
+    return _otel(number) if _is_otel(number) else _python(number)
+
+
+def _otel_or_pino(number: float) -> str:
+    return _otel(number) if _is_otel(number) else _pino(number)
