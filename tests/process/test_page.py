@@ -9,7 +9,7 @@ import pytest
 from tests.browser import Browser, Tab, find_browser
 from tests.engine import Database
 from tests.process.daemon import Daemon, drop, lines
-from tests.process.inputs import NOW, good
+from tests.process.inputs import NOW, good, span
 
 PREFIX = "mastra_admin_"
 LOG = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
@@ -24,18 +24,20 @@ def browser() -> Browser:
 
 async def test_the_page_shows_what_happens(browser: Browser, database: Database, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
+    odd = lines([span("p", 2, **{"<b>field": 1})])
     with Daemon(database.http_url, spool, http="any port") as daemon:
         url = str((await asyncio.to_thread(daemon.wait_for, "http_listening"))[0]["url"])
         async with browser.tab(tmp_path / "profile", **PHONE) as tab:
             await tab.open(url)
             await tab.until("document.getElementById('state').textContent === 'running'")
-            drop(spool, "span", "p", HOSTILE, good("p", 3) + b'{"type":"<b>"}\n')
+            drop(spool, "span", "p", HOSTILE, good("p", 2) + odd + b'{"type":"<b>"}\n')
             await tab.until("document.getElementById('files').innerText.includes('onerror')")
             assert HOSTILE in str(await tab.value("document.getElementById('files').innerText"))
             assert await tab.value("document.querySelectorAll('img, b').length") == 0, "names are text"
             assert "unknown_type" in str(await tab.value("document.getElementById('rejects').innerText"))
             landed = "[...document.querySelectorAll('#types tr')].find(r => r.innerText.startsWith('span')).innerText"
-            assert str(await tab.value(landed)).split() == ["span", "3", "1", "1"]
+            figures = str(await tab.value(landed)).split(maxsplit=4)
+            assert figures == ["span", "3", "1", "1", "unknown fields in 1 line: <b>field 1"]
             # Two points of the chart are five seconds apart.
             await tab.until("document.querySelectorAll('svg path.line').length === 2")
             drawn = str(

@@ -1,8 +1,9 @@
 """A report as a table; with --watch the same, live, with rates and the last files and rejected lines."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Literal
 
 from rich.cells import cell_len
@@ -21,6 +22,7 @@ Recent = tuple[int, int]
 """How many of the last files, and of the last rejected lines, are shown."""
 _RECENT: tuple[Recent, ...] = ((6, 6), (3, 3), (1, 1), (1, 0), (0, 0))
 _NOT_TAKEN_SHOWN = 3
+_NAMES_SHOWN = 6
 _BARS = "▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 60
 _WIDE = 160
@@ -130,6 +132,11 @@ def _instance(status: Status, recent: Recent | None, width: int, types: int | No
         yield from _moving(status, recent, width)
     if status.types and types != 0:
         yield Padding(_types(status, types), (0 if recent is None else 1, 0, 0, 2), expand=False)
+        if (types is None or types >= len(status.types)) and (notes := list(_notes(status))):
+            table = _grid()
+            for row in notes:
+                table.add_row(*row)
+            yield Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _add_status(table: Table, status: Status) -> None:
@@ -196,6 +203,25 @@ def _types(status: Status, most: int | None) -> Table:
     if left_out:
         table.add_row(Text(f"and {_counted(left_out, 'type')} more", style="dim"))
     return table
+
+
+def _notes(status: Status) -> Iterable[tuple[str, Text]]:
+    """Yield what is counted of lines that are not written as declared."""
+    for kind in status.types:
+        for what, lines, names in (
+            ("unknown fields", kind.unknown_lines, kind.unknown),
+            ("converted", kind.converted_lines, kind.converted),
+            ("as others write", sum(kind.shapes.values()), kind.shapes),
+        ):
+            if lines:
+                yield what, _line(f"{kind.type}, {_counted(lines, 'line')}: {_most(names)}")
+
+
+def _most(names: Mapping[str, int]) -> str:
+    """Return the most frequent names."""
+    shown_names = [f"{name} {count:,}" for name, count in islice(names.items(), _NAMES_SHOWN)]
+    more = len(names) - len(shown_names)
+    return ", ".join(shown_names) + (f", and {more:,} more" if more else "")
 
 
 def _waits(kind: TypeStatus, reasons: Sequence[Trouble]) -> bool:

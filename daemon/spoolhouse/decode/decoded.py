@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import msgspec
+
 from spoolhouse.decode import times
-from spoolhouse.decode.counts import count_names
+from spoolhouse.decode.counts import LineCounts, count_names
 from spoolhouse.decode.origin import FUTURE_AFTER, Origin
 from spoolhouse.decode.reject import Reason, Reject, RejectedLineError
 from spoolhouse.decode.rows import Row, Rows
@@ -14,29 +16,11 @@ from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import EventType
 
 
-@dataclass(slots=True, kw_only=True)
-class Decoded:
-    """What a piece of lines came to. `rows` is by table; `lines` does not count blank ones."""
+class Decoded(LineCounts, kw_only=True):
+    """What a piece of lines came to. `rows` is by table."""
 
-    rows: dict[str, Rows] = field(default_factory=dict)
-    rejects: list[Reject] = field(default_factory=list)
-    lines: int = 0
-    mismatched: int = 0
-    """Lines whose project is not their folder's."""
-    expired: int = 0
-    """Lines of events that are older than their table keeps them, by the shipment's clock."""
-    future: int = 0
-    """Lines of events that lie more than a day ahead of it."""
-    unknown_lines: int = 0
-    """Lines with fields that no column takes."""
-    unknown: dict[str, int] = field(default_factory=dict)
-    """By field, lines that have it and whose type has no column for it."""
-    converted_lines: int = 0
-    """Lines with values that were converted."""
-    converted: dict[str, int] = field(default_factory=dict)
-    """By field, lines whose value was converted: a number as text, a choice by another name."""
-    shapes: dict[str, int] = field(default_factory=dict)
-    """Lines by foreign shape; those of our own shapes are not counted here."""
+    rows: dict[str, Rows] = msgspec.field(default_factory=dict)
+    rejects: list[Reject] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

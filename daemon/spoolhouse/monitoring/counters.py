@@ -7,10 +7,13 @@ as those of all stages together.
 import time
 from abc import abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from threading import Lock
 from typing import Final, Generic, Literal, TypeVar
+
+from spoolhouse.decode.counts import add_counts
+from spoolhouse.monitoring.logs import shown
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -124,6 +127,24 @@ class Counter(_Plain):
     """A value that only grows."""
 
     kind = "counter"
+
+
+class NameCounter(Counter):
+    """A counter whose last label is a name that producers choose: bounded, whatever they write."""
+
+    def __init__(self, name: str, documentation: str, labelnames: Sequence[str]) -> None:
+        """Declare the metric."""
+        super().__init__(name, documentation, labelnames)
+        self._names: dict[tuple[str, ...], dict[str, int]] = {}
+
+    def count(self, counts: Mapping[str, int], *labels: str) -> None:
+        """Add counts by name. Each combination of the other labels has `MOST_NAMES` names; more count as `other`."""
+        if counts:
+            names = self._names.setdefault(labels, {})
+            for name, more in counts.items():
+                add_counts(names, {shown(name): more})
+            for name, count in names.items():
+                self.labels(*labels, name).set(count)
 
 
 class Gauge(_Plain):

@@ -2,14 +2,14 @@
 
 Stages count batches, files and pieces, never single events. `status_reporter` updates gauges of a state (held tables,
 ages) on each request. A label has few values: declared types and tables, ClickHouse's error codes, our own reasons;
-never text from an event or a file's name.
+never a value of an event or a file's name. Names of fields are bounded.
 """
 
 import sys
 from collections.abc import Mapping
 
 from spoolhouse import __version__
-from spoolhouse.monitoring.counters import Counter, Gauge, Histogram, Labels
+from spoolhouse.monitoring.counters import Counter, Gauge, Histogram, Labels, NameCounter
 
 # Throughput.
 
@@ -40,6 +40,34 @@ ODD_TIMES = Counter(
     "Lines of events that are older than their table's TTL (expired), or more than a day ahead (future), and "
     "that were ingested all the same (spool.expired, spool.future).",
     ["time"],
+)
+
+# Lines that are not written as declared, by the type of their folder. A name has few values: `NameCounter` bounds them.
+
+UNKNOWN_LINES = Counter(
+    "spoolhouse_unknown_field_lines_total",
+    "Lines that landed with fields that no column takes (events.unknown).",
+    ["type"],
+)
+UNKNOWN_FIELDS = NameCounter(
+    "spoolhouse_unknown_fields_total",
+    "Lines with a field that no column takes, by field. 64 fields a type have a name of their own, the rest is other.",
+    ["type", "field"],
+)
+CONVERTED_LINES = Counter(
+    "spoolhouse_converted_lines_total",
+    "Lines that landed with values that were converted: numbers as text, choices by other names.",
+    ["type"],
+)
+CONVERSIONS = NameCounter(
+    "spoolhouse_conversions_total",
+    "Lines with a value that was converted, by field. 64 fields a type have a name of their own, the rest is other.",
+    ["type", "field"],
+)
+SHAPES = NameCounter(
+    "spoolhouse_foreign_lines_total",
+    "Lines that landed and are of a foreign shape, as other programs write them.",
+    ["type", "shape"],
 )
 
 # Backlog: pending and claimed files.

@@ -114,6 +114,16 @@ class TypeStatus(Struct, frozen=True, kw_only=True):
     rejected: int
     files: int
     held: bool
+    unknown_lines: int = 0
+    """Lines with fields that no column takes."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """The same by field, the most frequent first; after 64 of them, the rest is `other`."""
+    converted_lines: int = 0
+    """Lines with values that were converted."""
+    converted: dict[str, int] = field(default_factory=dict)
+    """The same by field."""
+    shapes: dict[str, int] = field(default_factory=dict)
+    """Lines of foreign shapes, by shape."""
 
 
 class Rates(Struct, frozen=True, kw_only=True):

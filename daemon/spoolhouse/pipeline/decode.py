@@ -213,11 +213,7 @@ class _Decoding:
                     await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
             case Read(piece=piece, decoded=decoded, lines_before=lines_before):
                 self._read_to[segment.file] = piece.offset + len(piece.data)
-                stats.lines += decoded.lines
-                stats.mismatched += decoded.mismatched
-                stats.expired += decoded.expired
-                stats.future += decoded.future
-                stats.count_fields(decoded)
+                stats.count(decoded)
                 stats.rejected += len(decoded.rejects)
                 if decoded.rejects:
                     self._recent.rejected(name, lines_before, decoded.rejects)

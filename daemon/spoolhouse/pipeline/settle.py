@@ -259,6 +259,7 @@ class Settler:
             future=stats.future,
             failure=stats.failure or None,
             seconds=seconds,
+            **_notes(stats),
         )
         rows = sum(stats.rows.values())
         self.recent.settled(
@@ -302,3 +303,22 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
         metrics.PROJECT_MISMATCHES.inc(more.mismatched)
         metrics.ODD_TIMES.labels("expired").inc(more.expired)
         metrics.ODD_TIMES.labels("future").inc(more.future)
+        if more.unknown_lines:
+            metrics.UNKNOWN_LINES.labels(shipment.type).inc(more.unknown_lines)
+            metrics.UNKNOWN_FIELDS.count(more.unknown, shipment.type)
+        if more.converted_lines:
+            metrics.CONVERTED_LINES.labels(shipment.type).inc(more.converted_lines)
+            metrics.CONVERSIONS.count(more.converted, shipment.type)
+        metrics.SHAPES.count(more.shapes, shipment.type)
+
+
+def _notes(stats: FileStats) -> Mapping[str, object]:
+    """Return what the log says of lines that are not written as declared: nothing, if there are none."""
+    notes = {
+        "unknown_lines": stats.unknown_lines,
+        "unknown": stats.unknown,
+        "converted_lines": stats.converted_lines,
+        "converted": stats.converted,
+        "shapes": stats.shapes,
+    }
+    return {name: value for name, value in notes.items() if value}

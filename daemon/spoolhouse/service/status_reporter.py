@@ -197,6 +197,11 @@ class StatusReporter:
             for labels, value in values["spoolhouse_lines_total"].items()
         }
         files = _by(values, "spoolhouse_files_total", "type")
+        unknown_lines = _by(values, "spoolhouse_unknown_field_lines_total", "type")
+        converted_lines = _by(values, "spoolhouse_converted_lines_total", "type")
+        unknown = _names_by_type(values, "spoolhouse_unknown_fields_total")
+        converted = _names_by_type(values, "spoolhouse_conversions_total")
+        shapes = _names_by_type(values, "spoolhouse_foreign_lines_total")
         return [
             TypeStatus(
                 type=name,
@@ -205,6 +210,11 @@ class StatusReporter:
                 rejected=round(lines.get((name, "rejected"), 0)),
                 files=files.get(name, 0),
                 held=name in waiting,
+                unknown_lines=unknown_lines.get(name, 0),
+                unknown=unknown.get(name, {}),
+                converted_lines=converted_lines.get(name, 0),
+                converted=converted.get(name, {}),
+                shapes=shapes.get(name, {}),
             )
             for name, event in self.shared.events.items()
         ]
@@ -282,6 +292,15 @@ def _totals() -> _Totals:
 
 def _sum(values: _Values, name: str) -> int:
     return round(sum(values.get(name, {}).values()))
+
+
+def _names_by_type(values: _Values, name: str) -> dict[str, dict[str, int]]:
+    """Return the counts of a metric whose labels are a type and a name: by both, the highest first."""
+    result: dict[str, dict[str, int]] = {}
+    for labels, value in sorted(values.get(name, {}).items(), key=lambda one: -one[1]):
+        (_, kind), (_, named) = labels
+        result.setdefault(kind, {})[named] = round(value)
+    return result
 
 
 def _by(values: _Values, name: str, label: str) -> dict[str, int]:

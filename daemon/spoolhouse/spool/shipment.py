@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from spoolhouse.decode.counts import add_counts
-from spoolhouse.decode.decoded import Decoded
+from spoolhouse.decode.counts import LineCounts
 from spoolhouse.decode.origin import ProjectPolicy, TimePolicy, UnknownPolicy
 
 CHUNK_BYTES = 1 << 20
@@ -160,24 +159,12 @@ def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:
     return [start + (end - start) * part // parts for part in range(1, parts)]
 
 
-class FileStats(Struct, kw_only=True):
+class FileStats(LineCounts, kw_only=True):
     """The counts of a segment's or a file's lines, which may be added up."""
 
-    lines: int = 0
     rejected: int = 0
     left_out: int = 0
     """Rejected lines whose bytes are in the file alone: it is not deleted."""
-    mismatched: int = 0
-    expired: int = 0
-    future: int = 0
-    unknown_lines: int = 0
-    """Lines with fields that no column takes; `unknown` has how many by field."""
-    unknown: dict[str, int] = field(default_factory=dict)
-    converted_lines: int = 0
-    """Lines with values that were converted; `converted` has how many by field."""
-    converted: dict[str, int] = field(default_factory=dict)
-    shapes: dict[str, int] = field(default_factory=dict)
-    """Lines by foreign shape."""
     rows: dict[str, int] = field(default_factory=dict)
     """By table, without its prefix."""
     failure: str = ""
@@ -190,21 +177,9 @@ class FileStats(Struct, kw_only=True):
 
     def add(self, other: "FileStats") -> None:
         """Count `other` in."""
-        self.lines += other.lines
+        self.count(other)
         self.rejected += other.rejected
         self.left_out += other.left_out
-        self.mismatched += other.mismatched
-        self.expired += other.expired
-        self.future += other.future
-        self.count_fields(other)
         for table, count in other.rows.items():
             self.rows[table] = self.rows.get(table, 0) + count
         self.failure = self.failure or other.failure
-
-    def count_fields(self, other: "FileStats | Decoded") -> None:
-        """Count the unknown fields, conversions and shapes of `other` in."""
-        self.unknown_lines += other.unknown_lines
-        self.converted_lines += other.converted_lines
-        add_counts(self.unknown, other.unknown)
-        add_counts(self.converted, other.converted)
-        add_counts(self.shapes, other.shapes)
