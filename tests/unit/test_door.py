@@ -457,3 +457,21 @@ def test_whatever_a_value_is_all_readers_agree_on_the_line(kind: str, folder: st
 
 def without_ids(data: bytes) -> list[list[object]]:
     return [json.loads(row)[1:] for row in data.splitlines()]
+
+
+@pytest.mark.parametrize("key", ["inputTokens", "input_tokens", "durationMs", "duration_ms"])
+@pytest.mark.parametrize("extra", [{}, {"own": 1}], ids=["known", "unknown"])
+def test_a_field_is_called_as_the_line_calls_it(key: str, extra: dict[str, object]) -> None:
+    """By all readers, in rejects and in counts."""
+    for value in ("x", 1.5, True) if "okens" in key else ("x", True):
+        bad = line("span", **{key: value}, **extra)
+        for data in (bad, line("span") + bad, bad * 50, bad * 50 + line("log")):
+            assert {reject.field for reject in decode(data, "span").rejects} == {key}
+    odd = line("span", **{key: "12"}, **extra)
+    for data in (odd, line("span") + odd, odd * 50, odd * 50 + line("log")):
+        assert decode(data, "span").converted == {key: data.count(odd)}
+
+
+def test_an_original_is_kept_under_the_key_of_the_line() -> None:
+    for key in ("metricType", "metric_type"):
+        assert json.loads(row(line("metric", **{key: "summary"}), "metric")["extra"]) == {key: "summary"}

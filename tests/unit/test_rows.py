@@ -635,7 +635,10 @@ def one_by_one(data: bytes, **how: Any) -> Decoded:
         alone = DECODER._encoded(DECODER._line_by_line(piece, origin(**how)), origin(**how))
         assert alone == decode(line, offset=offset, **how)
         slowly = leniently(piece, origin(**how))
-        assert (slowly.rows, len(slowly.rejects)) == (alone.rows, len(alone.rejects)), line
+        assert (slowly.rows, [one.field for one in slowly.rejects]) == (alone.rows, [r.field for r in alone.rejects]), (
+            line
+        )
+        assert (slowly.converted, slowly.unknown) == (alone.converted, alone.unknown), line
         for name, some in alone.rows.items():
             encoded.setdefault(name, []).append(some)
         whole.rejects += [replace(reject, line=reject.line + number) for reject in alone.rejects]

@@ -3,6 +3,7 @@
 Only numbers and the reprs of declared names, keys and defaults go into it.
 """
 
+from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -296,17 +297,25 @@ class Writer:
         for field in fields[1:]:
             self._write(block, f"if {name} is None: {name} = {field}")
             self._write(block, f"elif {field} is not None: raise ValueError")
-        for line in self._conversion(column, name, block):
+        for line in self._conversion(column, name, self._given(column, fields, block), block):
             self._write(block, line)
         return name
 
-    def _conversion(self, column: Column, name: str, block: _Block) -> tuple[str, ...]:
+    def _given(self, column: Column, fields: Sequence[str], block: _Block) -> str:
+        """Return the expression of the key that has the value, where one of the fields of the column has it."""
+        keys = [self._spelt(key, block) for key in self._keys(column)]
+        keys += [repr("type")] * (len(fields) - len(keys))
+        given = keys[-1]
+        for key, field in zip(keys[-2::-1], fields[-2::-1], strict=True):
+            given = f"({key} if {field} is not None else {given})"
+        return given
+
+    def _conversion(self, column: Column, name: str, key: str, block: _Block) -> tuple[str, ...]:
         """Return the lines that turn the value into what a row has, where the struct's type leaves it open."""
         if column.kind is Kind.SCALAR:
             return (f"if {name} is not None: {name} = scalar_of({name})",)
         if not self._wide:
             return ()
-        key = self._spelt(next(iter(self._keys(column)), column.name), block)
         if column.kind is Kind.ANY:
             return (f"if {name} is not None: {name} = any_of({name})",)
         if column.kind in {Kind.TIME, Kind.CHOICE}:
