@@ -102,5 +102,9 @@ class HeldReadError(ReadError):
     """A claimed file can be read less far than before, and has landed in part: it is kept as it is until it can be."""
 
 
+class LeftError(DiskError):
+    """The work is left to the next start, which finds it in the journal: a stop came, and it could not be done."""
+
+
 class LowDiskError(DiskError):
     """The disk is nearly full: claim nothing new, and finish the rest."""

@@ -113,7 +113,7 @@ class _Neighbour:
             options=options,
             now_ms=lambda: NOW_MS,
             progress=Silent(),
-            disk=DiskRetry(Health(), options),
+            disk=DiskRetry(Health(), options, asyncio.Event()),
             wake=asyncio.Event(),
         )  # fmt: skip
         self.stop = asyncio.Event()

@@ -83,7 +83,7 @@ class _Stage:
         self.news_in, self.news = channel(1000)
         self.progress = _Settled()
         self.held: set[str] = set()
-        self.disk = DiskRetry(Health(), self.options)
+        self.disk = DiskRetry(Health(), self.options, asyncio.Event())
         self._watch = watch
 
     @asynccontextmanager

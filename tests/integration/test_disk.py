@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.errors import DiskError, JournalError
+from spoolhouse.errors import DiskError, JournalError, LeftError
 from spoolhouse.monitoring.health import SERVER, Health
 from spoolhouse.monitoring.heartbeat import Heartbeat, beat
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, to_its_end
@@ -45,7 +45,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 async def test_what_the_disk_refuses_is_tried_until_it_is_taken(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with capture_logs() as logs:
-        result = await DiskRetry(health, retrying(0.001, 0.001)).persist(
+        result = await DiskRetry(health, retrying(0.001, 0.001), asyncio.Event()).persist(
             Path("/spool/rejected"), _fails(5, error, tried)
         )
     assert result == "done"
@@ -65,14 +65,33 @@ async def test_nothing_is_claimed_while_the_disk_refuses_and_it_is_said_where_an
             raise FULL
 
     with capture_logs() as logs:
-        await DiskRetry(health, retrying(0.001, 0.001)).persist(Path("/spool/rejected"), work)
+        await DiskRetry(health, retrying(0.001, 0.001), asyncio.Event()).persist(Path("/spool/rejected"), work)
     assert seen == [True, False]
     assert (logs[0]["scope"], logs[0]["error"]) == ("/spool/rejected", "/spool/rejected: No space left on device")
     assert "make room" in logs[0]["hint"]
 
 
+async def test_after_a_stop_nothing_is_waited_for(health: Health) -> None:
+    """Neither a write nor a read."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    disk = DiskRetry(health, retrying(300, 300), stop)
+
+    def work() -> None:
+        loop.call_soon_threadsafe(stop.set)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def read() -> None:
+        work()
+
+    with pytest.raises(LeftError):
+        await disk.persist(Path("/spool"), work)
+    stop.clear()
+    with pytest.raises(LeftError):
+        await disk.read(Path("a.jsonl"), read)
+
+
 async def test_a_run_with_an_end_gives_up(health: Health) -> None:
-    disk = DiskRetry(health, retrying(0.001, 0.001, 0.0))
+    disk = DiskRetry(health, retrying(0.001, 0.001, 0.0), asyncio.Event())
     with pytest.raises(DiskError, match="No space left"):
         await disk.persist(Path("/spool"), _fails(5, FULL, []))
 
@@ -81,7 +100,9 @@ async def test_a_run_with_an_end_gives_up(health: Health) -> None:
 async def test_what_another_try_would_not_change_is_passed_on(error: Exception, health: Health) -> None:
     tried: list[str] = []
     with pytest.raises(type(error)):
-        await DiskRetry(health, retrying(0.001, 0.001)).persist(Path("/spool"), _fails(5, error, tried))
+        await DiskRetry(health, retrying(0.001, 0.001), asyncio.Event()).persist(
+            Path("/spool"), _fails(5, error, tried)
+        )
     assert tried == ["tried"]
     assert health.troubles == {}
 
@@ -131,7 +152,7 @@ async def test_a_cancelled_step_is_finished_first() -> None:
 
 def test_a_read_that_is_cancelled_leaves_no_trouble_behind(health: Health) -> None:
     """Nobody else would end it, as nobody may ever read that file again; another reader of it keeps it."""
-    disk = DiskRetry(health, retrying(300, 300))
+    disk = DiskRetry(health, retrying(300, 300), asyncio.Event())
 
     async def fails() -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

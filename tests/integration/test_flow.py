@@ -349,7 +349,7 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(databas
             id="s", instance="own", type="span", segments=(segment,), clock_ms=0, fingerprint="f", limits=limits
         )
         with ThreadPoolExecutor(1) as executor:
-            disk = DiskRetry(Health(), Current(OPTIONS))
+            disk = DiskRetry(Health(), Current(OPTIONS), asyncio.Event())
             reader = ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk)
             batches_in, batches = channel(2, Batch)
             news_in: Sender[News]
@@ -369,6 +369,7 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(databas
                 disk=disk,
                 recent=RecentActivity(),
                 postponed=postponed,
+                is_left=lambda _: False,
             )
             batch = await batches.receive()
             assert await drained(batch.reopen()) == 10

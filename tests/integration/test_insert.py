@@ -107,7 +107,7 @@ class Stage:
             bisector=RowBisector(
                 instances=instances,
                 options=self.options,
-                disk=DiskRetry(Health(), self.options),
+                disk=DiskRetry(Health(), self.options, asyncio.Event()),
             ),
             progress=Silent(),
             stop=asyncio.Event(),

@@ -1,5 +1,6 @@
 """Reading a segment: whole lines come out, whatever the packing and the damage, in bounded memory."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -357,7 +358,9 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
         shipment = Shipment(
             id="s", instance="own", type="span", segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
         )
-        reader = ShipmentReader({"own": instance}, BUILT_IN, "", executor, DiskRetry(Health(), Current(OPTIONS)))
+        reader = ShipmentReader(
+            {"own": instance}, BUILT_IN, "", executor, DiskRetry(Health(), Current(OPTIONS), asyncio.Event())
+        )
         rejects, found = RejectFile(tmp_path, "s", 0), 0
         tracemalloc.start()
         try:

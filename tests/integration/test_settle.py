@@ -73,7 +73,7 @@ def _settler(
         options=options,
         now_ms=lambda: NOW_MS,
         progress=progress or Silent(),
-        disk=DiskRetry(health or Health(), options),
+        disk=DiskRetry(health or Health(), options, asyncio.Event()),
         wake=asyncio.Event(),
     )
 

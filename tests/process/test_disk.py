@@ -69,19 +69,32 @@ def test_a_disk_that_takes_no_byte_is_waited_for(database: Database, tmp_path: P
     assert files(tmp_path) == ["span/p/processed/first.jsonl", "span/p/processed/second.jsonl"]
 
 
-def test_a_stop_while_the_disk_refuses_ends_in_time(database: Database, tmp_path: Path) -> None:
-    """Out of time, and all is recoverable: what could not be journalled was not sent."""
-    with Daemon(database.native_url, tmp_path, env={**HASTE, "SPOOLHOUSE_SHUTDOWN__GRACE": "1"}) as daemon:
-        daemon.wait_for("started")
-        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+@pytest.mark.parametrize(
+    "place",
+    [
+        "home.claims_synced",
+        "journal.plan",
+        "rejects.write",
+        "rejects.rename",
+        "journal.acknowledge",
+        "journal.moving",
+        "journal.moved",
+        "journal.recorded",
+    ],
+)
+def test_a_stop_does_not_wait_for_a_disk_that_refuses(place: str, database: Database, tmp_path: Path) -> None:
+    """All is recoverable: what could not be journalled was not sent, the journal has the rest for the next start."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5) + BAD)
+    env = {**HASTE, FAILPOINTS: f"{place}@*=ENOSPC", "SPOOLHOUSE_SHUTDOWN__GRACE": "60"}
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("disk_unavailable", attempts=2)
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 75, daemon.told()
-    assert counts(database) == (0, 0)
+        assert daemon.wait(45) == 0, daemon.told()
+        assert not daemon.events("stage_failed")
     code, daemon = once(database.native_url, tmp_path, env=HASTE)
     assert code == 0, daemon.told()
     assert counts(database) == (5, 5)
+    assert rejected(tmp_path) == ["no event"]
     assert files(tmp_path) == ["span/p/processed/a.jsonl"]
 
 

@@ -105,6 +105,26 @@ def test_a_stop_does_not_wait_for_a_read(database: Database, tmp_path: Path) -> 
     assert counts(database) == (ROWS, ROWS)
 
 
+def test_a_stop_does_not_wait_for_a_read_of_what_was_refused(database: Database, tmp_path: Path) -> None:
+    """Decode has read all of it, and the attempt after a refusal cannot."""
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    database.query(f"SYSTEM STOP MERGES {SPANS}")
+    drop(tmp_path, "span", "p", "first.jsonl", good("p", 5))
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    database.query(f"ALTER TABLE {SPANS} MODIFY SETTING parts_to_throw_insert = 1")
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS, first=5))
+    reads = -(-len(good("p", ROWS, first=5)) // 65536)
+    env = {**QUICK, FAILPOINTS: f"read.chunk@{reads + 1}x10000=EIO", "SPOOLHOUSE_SHUTDOWN__GRACE": "60"}
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("clickhouse_unavailable", code=252)
+        daemon.wait_for("disk_unavailable", attempts=2)
+        database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(45) == 0, daemon.told()
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    assert counts(database) == (ROWS + 5, ROWS + 5)
+
+
 @pytest.mark.parametrize("lasts", [False, True])
 def test_a_refused_insert_besides_holds_nothing(lasts: bool, database: Database, tmp_path: Path) -> None:
     """The rows are read again for the next attempt, and are as many as before: to where the file could be read."""

@@ -64,6 +64,15 @@ def _until_gone(path: Path) -> None:
     raise AssertionError(f"{path} is still there")
 
 
+def _until_there(path: Path) -> None:
+    done = threading.Event()
+    for _ in range(400):
+        if path.exists():
+            return
+        done.wait(0.05)
+    raise AssertionError(f"{path} is not there")
+
+
 def _until_recorded(server: LocalServer) -> None:
     """Wait until the ledger has an entry."""
     done = threading.Event()
@@ -164,6 +173,32 @@ def test_what_is_held_is_not_waited_for(flags: tuple[str, ...], database: Databa
     assert code == 0, daemon.told()
     assert database.query(f"SELECT count(), uniqExact(id) FROM {PREFIX}logs") == [(50, 50)]
     assert count(database) == 5
+
+
+def test_a_large_shipment_of_a_held_table_is_not_read_to_its_end(database: Database, tmp_path: Path) -> None:
+    """Decode breaks it off at the stop: nobody takes its rows, and the next start reads it again."""
+    prepare(database, tmp_path / "other")
+    [(create,)] = database.query(f"SHOW CREATE TABLE {PREFIX}spans")
+    database.query(f"DROP TABLE {PREFIX}spans SYNC")
+    rows, here = 80_000, tmp_path / "here"
+    drop(tmp_path / "spool", "span", "p", "a.jsonl", good("p", rows))
+    env = {
+        **LONG,
+        "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "false",
+        "SPOOLHOUSE_SPOOL__MAX_LINE": "64KiB",  # so long is a step, too
+        # More rows than the first block of an insert has: it has failed by then.
+        "SPOOLHOUSE_TEST_FAILPOINTS": f"decode.step@180=wait:{here},decode.step@230=kill",
+    }
+    with Daemon(database.native_url, tmp_path / "spool", env=env) as daemon:
+        daemon.wait_for("table_held", scope=f"{PREFIX}spans")
+        _until_there(here)
+        daemon.signal(signal.SIGTERM)
+        here.unlink()
+        assert daemon.wait() == 0, daemon.told()
+    database.query(str(create))
+    code, daemon = once(database.native_url, tmp_path / "spool")
+    assert code == 0, daemon.told()
+    assert database.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans") == [(rows, rows)]
 
 
 def test_a_ledger_that_is_held_is_not_waited_for(database: Database, tmp_path: Path) -> None:

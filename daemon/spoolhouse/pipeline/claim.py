@@ -17,6 +17,7 @@ from itertools import pairwise
 import structlog
 
 from spoolhouse.decode.line_decoder import is_whole_object
+from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.arrivals import InFlightFiles
@@ -83,7 +84,10 @@ class Claimer:
         """How often a file, or (empty) any file, could not be claimed."""
 
     async def run(self, places: Receiver[Place]) -> None:
-        """Claim what arrives until `places` ends, then pass on what is packed. After a stop nothing is claimed."""
+        """Claim what arrives until `places` ends, then pass on what is packed. After a stop nothing is claimed.
+
+        What is claimed, and could not be journalled before a stop, was never sent: the next start puts it back.
+        """
         arrived: list[Place] = []
         async with self._out, self._news:
             while True:
@@ -97,12 +101,14 @@ class Claimer:
                     self._in_flight.under_way.difference_update(arrived)
                     arrived = []
                     continue
-                if arrived and await self._is_open():
-                    await self._take(arrived)
-                    arrived = []
-                await self._ship(self._instance, list(self.packer.take_due(time.monotonic())))
-                await self._follow_tails()
-            await self._ship(self._instance, list(self.packer.rest()))
+                with contextlib.suppress(LeftError):
+                    if arrived and await self._is_open():
+                        await self._take(arrived)
+                        arrived = []
+                    await self._ship(self._instance, list(self.packer.take_due(time.monotonic())))
+                    await self._follow_tails()
+            with contextlib.suppress(LeftError):
+                await self._ship(self._instance, list(self.packer.rest()))
 
     def _wait(self) -> float:
         dues = [due for due in (self.packer.due(), self._append_watch.next_due()) if due is not None]

@@ -18,6 +18,7 @@ from msgspec import structs
 
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
+from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.recent_activity import RecentActivity
@@ -63,16 +64,21 @@ async def decode(
     disk: DiskRetry,
     recent: RecentActivity,
     postponed: PostponedShipments,
+    is_left: Callable[[str], bool],
 ) -> None:
-    """Decode shipments until there are no more; one of a pool."""
+    """Decode shipments until there are no more; one of a pool. Those that a stop leaves (`is_left`) are broken off."""
     async with batches, news:
         while (item := await postponed.next(shipments)) is not None:
             instance = instances[item.shipment.instance]
-            decoding = _Decoding(item, batches, reader=reader, instance=instance, disk=disk, recent=recent)
+            decoding = _Decoding(
+                item, batches, reader=reader, instance=instance, disk=disk, recent=recent, is_left=is_left
+            )
             try:
                 await decoding.run(news)
             except BrokenOffError as error:
                 await postponed.postpone(item, error, reader.tables(item.shipment))
+            except LeftError as error:
+                log.info("shipment_left", shipment=item.shipment.id, reason=error.message)
             else:
                 postponed.done(item)
 
@@ -111,7 +117,9 @@ class _Decoding:
         instance: Instance,
         disk: DiskRetry,
         recent: RecentActivity,
+        is_left: Callable[[str], bool],
     ) -> None:
+        self._is_left = is_left
         self._item = item
         self._shipment = shipment = item.shipment
         self._batches = batches
@@ -142,11 +150,13 @@ class _Decoding:
                     else:
                         await self._take(*step)
                     reach("decode.step")
+                    if self._is_left(self._shipment.id):
+                        raise LeftError("a batch of it is left to the next start")
             await self._end_round()
             reach("decode.read")
             await self._keep(self._last, self._rejects.finish)
             reach("decode.rejected")
-        except BrokenOffError:
+        except (BrokenOffError, LeftError):
             self._withdraw()
             raise
         finally:

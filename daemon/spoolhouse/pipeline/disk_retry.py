@@ -2,7 +2,8 @@
 
 Promises: what has to be on the disk is tried again until it is, with growing pauses, and so is a read that fails for a
 reason that can pass; no shortage of the machine ever counts as a fault of a file; the trouble is said once and then
-ever less often, with the folder and the hint; nothing new is claimed meanwhile.
+ever less often, with the folder and the hint; nothing new is claimed meanwhile. After a stop there is one more attempt,
+and no wait: what is journalled is the next start's.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import TypeVar
 
-from spoolhouse.errors import DiskError, ReadError, SpoolhouseError
+from spoolhouse.errors import DiskError, LeftError, ReadError, SpoolhouseError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.options import Current, Options
@@ -84,8 +85,9 @@ async def to_its_end(work: Callable[[], T]) -> T:
 class DiskRetry:
     """What the stages write through."""
 
-    def __init__(self, health: Health, options: Current[Options]) -> None:
-        """Report troubles to `health`."""
+    def __init__(self, health: Health, options: Current[Options], stop: asyncio.Event) -> None:
+        """Report troubles to `health`; wait for nothing after `stop`."""
+        self._stop = stop
         self._health = health
         self._options = options
         self._failing: Counter[str] = Counter()
@@ -106,17 +108,14 @@ class DiskRetry:
         """Seconds that a read which fails because of its file is tried again."""
         return self._options.value.disk.read_error_wait
 
-    async def persist(
-        self, folder: Path, work: Callable[[], T], about: str = "", *, stop: asyncio.Event | None = None
-    ) -> T:
+    async def persist(self, folder: Path, work: Callable[[], T], about: str = "") -> T:
         """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
 
         `about` says in a trouble's words what is to be written.
 
         `work` must have changed nothing when it raises OSError or `DiskError`, or be able to go on from there. Raises
-        `DiskError` where the patience of a run with an end is used up, or `stop` is set.
+        `DiskError` where the patience of a run with an end is used up, `LeftError` after a stop.
         """
-        stop = stop or asyncio.Event()
         attempts, since = 0, time.monotonic()
         while True:
             try:
@@ -127,9 +126,11 @@ class DiskRetry:
                 attempts += 1
                 trouble = refusal(folder, error, about)
                 self._health.bad(str(folder), trouble)
-                if self._options.value.retry.is_used_up(since) or stop.is_set():
+                if self._stop.is_set():
+                    raise LeftError(trouble.message, hint=trouble.hint) from error
+                if self._options.value.retry.is_used_up(since):
                     raise trouble from error
-                await heartbeat.idle_until(stop, self._options.value.retry.pause(attempts))
+                await heartbeat.idle_until(self._stop, self._options.value.retry.pause(attempts))
             else:
                 if attempts:
                     self._health.good(str(folder))
@@ -139,7 +140,7 @@ class DiskRetry:
         """Do `work`, which reads the file at `path`, until it succeeds.
 
         Raises its OSError if that will not pass, or has lasted for `read_wait` where it is the file's own. Raises
-        `DiskError` where the patience of a run with an end is used up.
+        `DiskError` where the patience of a run with an end is used up, `LeftError` after a stop.
         """
         failures, since, scope = 0, time.monotonic(), str(path)
         try:
@@ -154,10 +155,11 @@ class DiskRetry:
                     failures += 1
                     trouble = ReadError(f"{path}: {error.strerror or error}", hint=hint_for(error.errno or 0))
                     self._health.bad(scope, trouble)
+                    if self._stop.is_set():
+                        raise LeftError(trouble.message, hint=trouble.hint) from error
                     if error.errno in SHORTAGES and self.retry_policy.is_used_up(since):
                         raise trouble from error
-                    with heartbeat.idle():
-                        await asyncio.sleep(self.retry_policy.pause(failures))
+                    await heartbeat.idle_until(self._stop, self.retry_policy.pause(failures))
                 else:
                     if failures:
                         self._health.good(scope)

@@ -37,6 +37,10 @@ class HeldBatches:
         """Tell whether anything waits, or is being tried."""
         return bool(self._groups or self._free)
 
+    def holds(self, shipment: str) -> bool:
+        """Tell whether a batch of a shipment waits until a table takes rows, or a server is back."""
+        return any(one.batch.shipment.id == shipment for group in self._groups.values() for one in group.deliveries)
+
     def is_closed(self, table: str) -> bool:
         """Tell whether deliveries for `table` have to wait."""
         return table in self._groups

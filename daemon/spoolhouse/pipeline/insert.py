@@ -13,6 +13,7 @@ import structlog
 
 from spoolhouse.errors import (
     AwayError,
+    LeftError,
     RejectedDataError,
     StoreError,
     TooLargeError,
@@ -65,6 +66,8 @@ class Inserter:
         """After a stop: no server answers, and nothing more is tried."""
         self._unanswered = 0
         """Last attempts in a row, of all inserters, that had no answer."""
+        self._left: set[str] = set()
+        """Shipments with a batch that could not be read, or cut up, for a disk that refused after the stop."""
         self._store = store
         self._health = health
         self._options = options
@@ -72,6 +75,12 @@ class Inserter:
         self._progress = progress
         self._held_batches = HeldBatches(options=options)
         """Shared by the pool."""
+
+    def is_left(self, shipment: str) -> bool:
+        """Tell whether a shipment is left to the next start, because a batch of it is."""
+        if not self._stop.is_set():
+            return False
+        return self._is_away or shipment in self._left or self._held_batches.holds(shipment)
 
     def pace(self) -> None:
         """Shorten the waits of held batches to the pauses of options that have just changed."""
@@ -81,8 +90,17 @@ class Inserter:
         """Insert batches until there are no more, and none is held that could be waited for."""
         async with news:
             while (delivery := await self._next(batches)) is not None:
-                if (acknowledged := await self._deliver(delivery)) is not None:
+                try:
+                    acknowledged = await self._deliver(delivery)
+                except LeftError:
+                    self._leave(delivery.batch)
+                    continue
+                if acknowledged is not None:
                     await news.send(acknowledged)
+
+    def _leave(self, batch: Batch) -> None:
+        batch.live.close()
+        self._left.add(batch.shipment.id)
 
     async def _next(self, batches: Receiver[Batch]) -> BatchDelivery | None:
         """Return a held batch whose time has come, or else a new one; None at the end."""
@@ -97,7 +115,11 @@ class Inserter:
             wait = min(_POLL, due) if self._held_batches else None
             try:
                 for batch in await batches.receive_many(1, wait):
-                    delivery = await self._delivery(batch)
+                    try:
+                        delivery = await self._delivery(batch)
+                    except LeftError:
+                        self._leave(batch)
+                        continue
                     if self._is_away:
                         delivery.discard_live()
                         continue

@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from spoolhouse.errors import JournalError, StoreError
+from spoolhouse.errors import JournalError, LeftError, StoreError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
@@ -46,7 +46,7 @@ class LedgerRecorder:
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after entries were journalled, or found in the journal of a dead instance."""
     _deadline: asyncio.Timeout | None = None
-    """None until the stage runs: a stop may come, and the settling end, before it does."""
+    """None unless the stage runs: a stop may come, and the settling end, before it does, and after."""
     _end_at: float | None = None
     _no_more: asyncio.Event = field(default_factory=asyncio.Event)
     """No entry will come any more."""
@@ -64,9 +64,13 @@ class LedgerRecorder:
         try:
             async with self._deadline:
                 await self._write_all()
+        except LeftError:
+            pass
         except TimeoutError:
             if not self._deadline.expired():
                 raise
+        finally:
+            self._deadline = None
         if self.left:
             log.warning("ledger_left", entries=self.left, hint="the journal keeps them: the next start writes them")
 

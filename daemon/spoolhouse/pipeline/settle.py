@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.monitoring.progress import Progress
@@ -164,7 +165,10 @@ class Settler:
                 stats[number].left_out += item.left_out.get(number, 0)
         reach("settle.complete")
         entries = tuple(self._entries(state))
-        await self.disk.persist(instance.folder, partial(instance.acknowledge, shipment, stats, entries))
+        try:
+            await self.disk.persist(instance.folder, partial(instance.acknowledge, shipment, stats, entries))
+        except LeftError:
+            return  # It has landed, as the next start will find.
         self.unwritten.set()
         reach("settle.acknowledged")
         _count(shipment, stats)
@@ -189,7 +193,10 @@ class Settler:
             now_ms=self.now_ms,
         )
         if ready:
-            await self.disk.persist(instance.folder, moves.go_on)
+            try:
+                await self.disk.persist(instance.folder, moves.go_on)
+            except LeftError:
+                return  # The journal knows how far the moves were to go.
             self._note_refusals(instance, moves)
         reach("settle.settled")
         for number in (*again, *moves.grown):

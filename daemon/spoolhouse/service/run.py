@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from spoolhouse.errors import DiskError, SpoolhouseError
+from spoolhouse.errors import DiskError, LeftError, SpoolhouseError
 from spoolhouse.events import registry
 from spoolhouse.monitoring.http import serve
 from spoolhouse.monitoring.progress import Progress, Silent
@@ -108,7 +108,7 @@ class _Run:
             await driver.close()
 
     async def _with_spool(self, driver: Driver, url: str | None) -> int:
-        shared, disk = self.shared, DiskRetry(self.shared.health, self.shared.options)
+        shared, disk = self.shared, DiskRetry(self.shared.health, self.shared.options, self.shared.stop)
         instance = await self._make_instance(url, disk)
         if instance is None:
             log.info("stopped", exit_code=EXIT_OK, files=0, left=0)
@@ -145,16 +145,14 @@ class _Run:
             except (OSError, DiskError) as error:
                 shared.health.bad(str(root), refusal(root, error))
                 self.notifier.ready(self.reporter.line())
-            instance = await disk.persist(root, make, stop=shared.stop)
+            instance = await disk.persist(root, make)
             shared.health.good(str(root))
             return instance
 
         notifying = keep_notifying(self.notifier, shared.heartbeat, self.reporter.line)
         try:
             return await beside(make_or_wait(), notifying)
-        except DiskError:
-            if not shared.stop.is_set():
-                raise
+        except LeftError:
             return None
 
 

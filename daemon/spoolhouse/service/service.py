@@ -142,6 +142,7 @@ class Service:
                         disk=stages.disk,
                         recent=self.shared.recent,
                         postponed=stages.postponed,
+                        is_left=stages.inserter.is_left,
                     )
                     group.create_task(follow(f"decode-{number}", decoding))
                 batches_in.close()
