@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from spoolhouse import failpoints
 from spoolhouse.errors import JournalError
+from spoolhouse.file_names import FileNames
 from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.instance import Claim, Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
@@ -337,7 +338,7 @@ def test_the_longest_name_is_released_beside_itself(spool: Path, instance: Insta
     _drop(spool, name, content=b"2")
     released = instance.release(_place(name))
     assert (spool / released).read_bytes() == b"1"
-    assert layout.encoding(released.name) is not None
+    assert FileNames().take("span", released.name)
 
 
 def test_a_file_is_released_although_its_folder_is_gone(spool: Path, instance: Instance) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import pytest
 from structlog.testing import capture_logs
 
+from spoolhouse.file_names import FileNames
 from spoolhouse.pipeline.options import Current, RetentionPolicy
 from spoolhouse.pipeline.retention import Retention
 from spoolhouse.spool import archive
@@ -42,7 +43,7 @@ def _put(spool: Path, path: str, size: int = 10, *, written: float = -100.0) -> 
 
 def _retention(instance: Instance, *, max_age: float | None = DAY, max_bytes: int | None = None) -> Retention:
     keep = Keep(max_age=max_age, max_bytes=max_bytes)
-    retention_policy = RetentionPolicy(keep=keep, append_watch=60.0, interval=0.01)
+    retention_policy = RetentionPolicy(keep=keep, append_watch=60.0, interval=0.01, names=FileNames())
     return Retention(instance, {instance.id: instance}, Current(replace(OPTIONS, retention=retention_policy)))
 
 
@@ -128,7 +129,7 @@ async def test_what_was_appended_to_stays_while_another_instance_may_have_it_und
 
 async def test_a_file_that_changes_after_the_look_stays(tmp_path: Path) -> None:
     path = _put(tmp_path, "span/p/processed/a.jsonl")
-    (seen,) = archive.archived(tmp_path)
+    (seen,) = archive.archived(tmp_path, FileNames())
     with path.open("ab") as writer:
         writer.write(b"more")
     assert not archive.delete(tmp_path, seen)

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from spoolhouse.file_names import FileNames
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline import arrivals as arrivals_stage
 from spoolhouse.pipeline.arrivals import InFlightFiles, arrivals
@@ -79,7 +81,13 @@ def test_files_are_seen_at_their_place_with_size_and_time(spool: Path) -> None:
 
 
 def test_all_packings_and_all_names_are_seen(spool: Path) -> None:
-    names = ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a b\n.jsonl", os.fsdecode(b"\xff.jsonl"), "-rf.jsonl"]
+    names = [
+        f"a{number}.{name}{packed}"
+        for number, (name, packed) in enumerate(
+            product(("jsonl", "ndjson", "json", "log", "JSON"), ("", ".gz", ".zst", ".bz2", ".xz", ".GZ"))
+        )
+    ]
+    names += ["a.jsonl", "a.json", "a b\n.jsonl", os.fsdecode(b"\xff.jsonl"), "-rf.jsonl"]
     for name in names:
         _drop(spool, f"log/q/{name}")
     found = [item.place.name for item in scan(spool, TYPES, None) if isinstance(item, Seen)]
@@ -232,7 +240,11 @@ class _Stage:
             self.out,
             spool=self.spool,
             types=TYPES,
-            options=Current(replace(OPTIONS, scan=ScanOptions(project_id=None, quiet=QUIET, poll_interval=ENOUGH))),
+            options=Current(
+                replace(
+                    OPTIONS, scan=ScanOptions(project_id=None, names=FileNames(), quiet=QUIET, poll_interval=ENOUGH)
+                )
+            ),
             in_flight=self.in_flight,
             wake=self.wake,
             stop=self.stop,

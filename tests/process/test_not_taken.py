@@ -46,9 +46,9 @@ def test_a_folder_that_cannot_be_read_is_named_and_left_over(database: Database,
 def test_files_of_other_names_are_counted_and_named_once(database: Database, tmp_path: Path) -> None:
     """Hidden and temporary names are a producer's business."""
     for number in range(3):
-        drop(tmp_path, "span", "p", f"{number}.json", good("p"))
+        drop(tmp_path, "span", "p", f"{number}.csv", good("p"))
     drop(tmp_path, "log", "q", "notes.txt", b"x")
-    for name in (".hidden.json", "a.tmp", "a.jsonl.part", "a~"):
+    for name in (".hidden.csv", "a.TMP", "a.jsonl.part", "a~"):
         (tmp_path / "log/q" / name).write_bytes(b"x")
     with Daemon(database.http_url, tmp_path, http="any port") as daemon:
         daemon.wait_for("not_taken", count=2)
@@ -59,12 +59,15 @@ def test_files_of_other_names_are_counted_and_named_once(database: Database, tmp
         assert len(daemon.events("not_taken")) == 2
         assert told.keys() == {str(tmp_path / "span/p"), str(tmp_path / "log/q")}
         assert "3 files" in told[str(tmp_path / "span/p")]
-        assert ".json" in told[str(tmp_path / "span/p")]
+        assert "*.ndjson" in told[str(tmp_path / "span/p")]
         assert "notes.txt" in told[str(tmp_path / "log/q")]
         assert b"\nspoolhouse_not_taken 4.0\n" in daemon.get("/metrics").body
         not_taken = json.dumps(status(tmp_path)["not_taken"])
         assert "3 files" in not_taken
         assert "notes.txt" in not_taken
+        backlog = json.loads(daemon.get("/status").body)["backlog"]
+        assert backlog["not_taken_files"] == 4
+        assert "notes.txt" in json.dumps(backlog["not_taken"])
 
 
 def test_a_spool_beside_its_base_path_is_named(database: Database, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Files are taken from {file-storage-path}/{base-path}/{type}/{project}/ if their
-names end in .jsonl, .jsonl.gz or .jsonl.zst, and end in processed/ beside them.
+names end in .jsonl, .ndjson or .json, or in log/ in .log, each also with .gz,
+.zst, .bz2 or .xz (spool.names), and end in processed/ beside them.
 Lines that are no valid events are kept in rejected/, with the reason. Ctrl-C or
 SIGTERM ends it cleanly, a second one at once; in either case, and after a
 crash, the next start goes on where this one ended. SIGHUP reads the settings
@@ -148,7 +149,7 @@ def _intention(settings: "Settings", *, once: bool) -> str:
     of_project = "" if spool.project_id is None else f" of project {spool.project_id}"
     after = "deleted" if spool.delete_after_process else "moved to processed/ beside them"
     return (
-        f"Ingesting {logs.shown(spool.root)}/{{type}}/{{project}}/*.jsonl{logs.shown(of_project)}\n"
+        f"Ingesting {logs.shown(spool.root)}/{{type}}/{{project}}/{logs.shown(of_project)}\n"
         f"into {clickhouse.url}, database {clickhouse.database}, tables {clickhouse.table_prefix}*.\n"
         f"Files are {after} when their last row is acknowledged.\n"
         + ("It ends when nothing is pending.\n" if once else "It keeps watching; Ctrl-C stops it.\n")

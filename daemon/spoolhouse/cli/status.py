@@ -213,6 +213,7 @@ class Survey:
         return replace(self._last, at=now, paused=pause_flag.paused(self._root), instances=instances)
 
     def _folders(self) -> Report:
+        from spoolhouse.file_names import FileNames  # noqa: PLC0415  # --help needs none of it
         from spoolhouse.pipeline.scan import Ignored, beside, scan  # noqa: PLC0415  # --help needs none of it
         from spoolhouse.spool import inspect  # noqa: PLC0415  # --help needs none of it
 
@@ -220,7 +221,7 @@ class Survey:
         pending, oldest, strange = FileCount(), now, dict[str, None]()
         if (other := beside(self._root, self._spool.base_path, self._types)) is not None:
             strange[printable(f"{other.path}: {other.reason}; {other.hint}")] = None
-        for item in scan(self._root, self._types, self._spool.project_id):
+        for item in scan(self._root, self._types, self._spool.project_id, FileNames(self._spool.names)):
             if isinstance(item, Ignored):
                 if len(strange) < _MOST_NOT_TAKEN:
                     strange[printable(f"{item.path}: {item.reason}")] = None

@@ -103,6 +103,10 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """In the journals, and not in the ledger yet."""
     unmovable_reason: str | None = None
     """Why one of the unmovable files cannot be moved."""
+    not_taken_files: int = 0
+    """Files and folders in the spool that will not be claimed, by the last scan."""
+    not_taken: list[str] = []
+    """The first of them, with their reasons."""
 
 
 class TypeStatus(Struct, frozen=True, kw_only=True):

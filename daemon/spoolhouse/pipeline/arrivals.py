@@ -10,16 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import structlog
 
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.pipeline.channel import Sender
-from spoolhouse.pipeline.options import Current, Options
+from spoolhouse.pipeline.options import Current, Options, ScanOptions
 from spoolhouse.pipeline.round_robin import RoundRobin
 from spoolhouse.pipeline.scan import MOST_READY, Ignored, Seen, StabilityFilter, Stock, scan
+from spoolhouse.spool import layout
 from spoolhouse.spool.layout import Place
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ _FRESH = 1.0
 _SCAN_SHARE = 20
 """How long the files of one scan are passed on before the next scan: at least so many seconds, and so many times as
 long as the scan took. Files that arrive meanwhile get a turn then, whatever the backlog of the others."""
+_MOST_NAMED = 10
 _SCAN_PAUSE = 0.05
 """Seconds between two scans at the least: under a stream of events, one scan serves many of them."""
 
@@ -44,12 +46,20 @@ class InFlightFiles:
     """When the oldest pending file was last written; None if none is pending."""
     waiting: int = 0
     """Pending files, as the last scan saw them."""
+    not_taken: int = 0
+    """Files and folders that the last scan found, and that will not be claimed."""
+    not_taken_named: list[str] = field(default_factory=list)
+    """The first of them, with their reasons, as text that can be printed."""
     unread: int = 0
     """Folders and files that the last scan could not read: pending files may be there."""
 
     def note(self, stock: Stock) -> None:
         """Record the pending files that a scan has counted."""
         self.waiting, self.oldest_ns = stock.files, stock.oldest_ns
+        self.not_taken = stock.not_taken
+        self.not_taken_named = [
+            f"{layout.text(PurePath(item.path))}: {item.reason}" for item in stock.ignored[:_MOST_NAMED]
+        ]
         self.unread = sum(item.unread for item in stock.ignored)
 
 
@@ -75,7 +85,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
             began = time.monotonic()
             quietness.quiet = by.quiet
             in_flight.refused = {place: at for place, at in in_flight.refused.items() if began - at < by.poll_interval}
-            stock = await asyncio.to_thread(_take_stock, spool, types, by.project_id, in_flight, quietness)
+            stock = await asyncio.to_thread(_take_stock, spool, types, by, in_flight, quietness)
             in_flight.note(stock)
             reported = _report(stock.ignored, reported)
             progress.pending(stock.files, stock.bytes)
@@ -97,13 +107,13 @@ async def arrivals(  # the stage's whole surroundings, each used once
 
 
 def _take_stock(
-    spool: Path, types: Collection[str], project_id: str | None, in_flight: InFlightFiles, quietness: StabilityFilter
+    spool: Path, types: Collection[str], by: ScanOptions, in_flight: InFlightFiles, quietness: StabilityFilter
 ) -> Stock:
     """Scan, and keep the complete files that are neither under way nor refused. Blocks on the disk."""
     stock, refused = Stock(), in_flight.refused
 
     def fresh() -> Iterator[Seen]:
-        for file in stock.counted(scan(spool, types, project_id)):
+        for file in stock.counted(scan(spool, types, by.project_id, by.names)):
             if file.place not in refused and file.place not in in_flight.under_way:
                 yield file
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from spoolhouse.file_names import FileNames
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.spool.archive_limits import Keep
 from spoolhouse.spool.disk_space import MinFree
@@ -24,6 +25,7 @@ class ScanOptions:
 
     project_id: str | None
     """Take only this project's files; None is all."""
+    names: FileNames
     quiet: float
     """Seconds for which a file must not have changed."""
     poll_interval: float
@@ -62,6 +64,7 @@ class RetentionPolicy:
     keep: Keep
     append_watch: float
     interval: float
+    names: FileNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ class Retention:
         total = 0
         needed = reject_sources.holders(self._own.spool)
         candidates: list[Archived] = []
-        for file in archive.archived(self._own.spool):
+        for file in archive.archived(self._own.spool, retention_policy.names):
             heartbeat.beat()
             total += file.size
             if now - file.since < retention_policy.append_watch * _MARGIN or file.path in known:

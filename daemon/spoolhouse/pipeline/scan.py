@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spoolhouse.file_names import FileNames, is_passing
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.spool import layout
 from spoolhouse.spool.layout import Place
@@ -18,6 +19,7 @@ from spoolhouse.spool.layout import Place
 MOST_READY = 64_000
 MOST_WATCHED = 20_000
 _MOST_IGNORED = 1000
+_DEFAULT_NAMES = FileNames()
 _OWN_FOLDERS = frozenset({layout.STATE, layout.REJECTED})
 
 
@@ -49,7 +51,9 @@ class Ignored:
     """It cannot be read: there may be pending files in it."""
 
 
-def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterator[Seen | Ignored]:
+def scan(
+    spool: Path, types: Collection[str], project_id: str | None, names: FileNames = _DEFAULT_NAMES
+) -> Iterator[Seen | Ignored]:
     """Yield the pending files and what is ignored. Never descends into archives, never follows a link."""
     for entry in _entries(spool):
         if isinstance(entry, Ignored):
@@ -61,10 +65,10 @@ def scan(spool: Path, types: Collection[str], project_id: str | None) -> Iterato
         elif entry.name not in types:
             yield Ignored(path=entry.path, reason="no such event type")
         else:
-            yield from _scan_type(entry, project_id)
+            yield from _scan_type(entry, project_id, names)
 
 
-def _scan_type(type_folder: os.DirEntry[str], project_id: str | None) -> Iterator[Seen | Ignored]:
+def _scan_type(type_folder: os.DirEntry[str], project_id: str | None, names: FileNames) -> Iterator[Seen | Ignored]:
     for project in _entries(Path(type_folder.path)):
         if isinstance(project, Ignored):
             yield project
@@ -73,24 +77,25 @@ def _scan_type(type_folder: os.DirEntry[str], project_id: str | None) -> Iterato
         elif not project.is_dir(follow_symlinks=False):
             yield Ignored(path=project.path, reason="not at {type}/{project}/")
         elif project_id is None or project.name == project_id:
-            yield from _scan_project(type_folder.name, project)
+            yield from _scan_project(type_folder.name, project, names)
 
 
-def _scan_project(type_name: str, project: os.DirEntry[str]) -> Iterator[Seen | Ignored]:
+def _scan_project(type_name: str, project: os.DirEntry[str], names: FileNames) -> Iterator[Seen | Ignored]:
     others, example = 0, ""
     for entry in _entries(Path(project.path)):
         if isinstance(entry, Ignored):
             yield entry
-        elif layout.encoding(entry.name) is not None:
+        elif names.take(type_name, entry.name):
             yield from _scan_file(type_name, project.name, entry)
         elif entry.is_dir(follow_symlinks=False):
             if entry.name not in {layout.PROCESSED, layout.FAILED} and not entry.name.startswith("."):
                 yield Ignored(path=entry.path, reason="not at {type}/{project}/")
-        elif not layout.is_passing(entry.name):
+        elif not is_passing(entry.name):
             others, example = others + 1, min(example or entry.name, entry.name)
     if others:
         what = "1 file has" if others == 1 else f"{others} files have"
-        reason = f"{what} none of the suffixes {', '.join(layout.SUFFIXES)}: {example}"
+        wanted = " or ".join(names.of_type(type_name)) or "no name"
+        reason = f"{what} another name than {wanted} (spool.names): {example}"
         yield Ignored(path=project.path, reason=reason, count=others)
 
 
@@ -179,6 +184,8 @@ class Stock:
     files: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
+    not_taken: int = 0
+    """Files and folders that will not be claimed."""
     ignored: list[Ignored] = field(default_factory=list)
     ready: list[Seen] = field(default_factory=list)
     """Complete files, the oldest first."""
@@ -187,10 +194,9 @@ class Stock:
 
     def counted(self, found: Iterable[Seen | Ignored]) -> Iterator[Seen]:
         """Count all of `found`, for people and gauges too; yield the pending files."""
-        not_taken = 0
         for item in found:
             if isinstance(item, Ignored):
-                not_taken += item.count
+                self.not_taken += item.count
                 if len(self.ignored) < _MOST_IGNORED:
                     self.ignored.append(item)
                 continue
@@ -200,7 +206,7 @@ class Stock:
             yield item
         metrics.PENDING_FILES.set(self.files)
         metrics.PENDING_BYTES.set(self.bytes)
-        metrics.NOT_TAKEN.set(not_taken)
+        metrics.NOT_TAKEN.set(self.not_taken)
 
     def keep(self, settled: Iterable[Seen], most: int = MOST_READY) -> None:
         """Keep the oldest of `settled`, about as many of each project and type."""
@@ -224,15 +230,21 @@ class Stock:
         return sum(map(len, groups.values()))
 
 
-def has_other_than(places: Collection[Place], spool: Path, types: Collection[str], project_id: str | None) -> bool:
+def has_other_than(
+    places: Collection[Place],
+    spool: Path,
+    types: Collection[str],
+    project_id: str | None,
+    names: FileNames = _DEFAULT_NAMES,
+) -> bool:
     """Tell whether any file is pending but for those at `places`. Blocks on the disk."""
-    return any(isinstance(item, Seen) and item.place not in places for item in scan(spool, types, project_id))
+    return any(isinstance(item, Seen) and item.place not in places for item in scan(spool, types, project_id, names))
 
 
-def counted(spool: Path, types: Collection[str], project_id: str | None) -> Stock:
+def counted(spool: Path, types: Collection[str], project_id: str | None, names: FileNames) -> Stock:
     """Return what a scan finds, and keep none of the files. Blocks on the disk."""
     stock = Stock()
-    deque(stock.counted(scan(spool, types, project_id)), maxlen=0)
+    deque(stock.counted(scan(spool, types, project_id, names)), maxlen=0)
     return stock
 
 

@@ -68,7 +68,7 @@ class Remainder:
     def _bytes(self) -> Iterator[bytes]:
         end, before = 0, b"\n"
         try:
-            for data in content(self.archive, layout.encoding(self.archive.name) or layout.Encoding.PLAIN):
+            for data in content(self.archive, layout.encoding(self.archive.name)):
                 head = data[: max(0, self.start - end)]
                 before = head[-1:] or before
                 end += len(data)
@@ -105,8 +105,7 @@ def remainder_of(archive: Path, ledger: Sequence[LedgerRow]) -> Remainder | None
     if not start:
         return None
     file, claimed_ms, inode = ledger[0].claim
-    name = layout.extended(
-        file.rpartition("/")[2].partition(".jsonl")[0], f".rest-{claimed_ms:x}-{inode:x}-{start}.jsonl"
-    )
+    stem, _ = layout.split(file.rpartition("/")[2])
+    name = layout.extended(stem, f".rest-{claimed_ms:x}-{inode:x}-{start}.jsonl")
     kind, project = archive.parts[-4:-2]
     return Remainder(archive=archive, start=start, place=Place(type=kind, project=project, name=name))

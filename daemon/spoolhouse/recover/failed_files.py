@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
+from spoolhouse.file_names import is_passing
 from spoolhouse.recover.archive_remainder import Remainder, remainder_of
 from spoolhouse.recover.ports import MISSING, LedgerRow
 from spoolhouse.recover.processed_files import ProcessedFiles, one_claim
@@ -46,7 +47,7 @@ class FailedFiles:
     def all(self) -> Iterator[Path]:
         """Yield the files in them, without their reason files. Blocks on the disk. Raises OSError."""
         for entry in settled(self.spool, (layout.FAILED,)):
-            if layout.encoding(entry.name) is not None:
+            if not layout.is_reason(entry.name):
                 yield Path(entry.path)
 
     async def retry(self, path: Path, *, dry_run: bool) -> Retried:
@@ -104,7 +105,7 @@ class FailedFiles:
             status = absolute.lstat()
         except OSError as error:
             raise SpoolError(f"{path}: {error.strerror}") from error
-        if not stat.S_ISREG(status.st_mode) or layout.encoding(relative.name) is None:
+        if not stat.S_ISREG(status.st_mode) or is_passing(relative.name) or layout.is_reason(relative.name):
             raise SpoolError(f"{path}: no file of events")
         return relative, status
 

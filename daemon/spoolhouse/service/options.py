@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from spoolhouse.events.declaration import EventType
+from spoolhouse.file_names import FileNames
 from spoolhouse.pipeline.options import (
     DiskOptions,
     Options,
@@ -22,10 +23,15 @@ from spoolhouse.spool.shipment import Limits, Packing
 def make_options(settings: Settings, events: Mapping[str, EventType], *, once: bool) -> Options:
     """Return the options of all stages."""
     spool, retention = settings.spool, settings.retention
-    days = retention.max_age_days
+    days, names = retention.max_age_days, FileNames(spool.names)
     return Options(
         fingerprint=fingerprint(events, settings.clickhouse.url),
-        scan=ScanOptions(project_id=spool.project_id, quiet=spool.quiet, poll_interval=spool.poll_interval_ms / 1000),
+        scan=ScanOptions(
+            project_id=spool.project_id,
+            names=names,
+            quiet=spool.quiet,
+            poll_interval=spool.poll_interval_ms / 1000,
+        ),
         shipments=_shipments(settings),
         # A run with an end must end: it waits out a restart of the server, or a moment of the disk, not a night.
         retry=RetryPolicy(
@@ -39,6 +45,7 @@ def make_options(settings: Settings, events: Mapping[str, EventType], *, once: b
             keep=Keep(max_age=None if days is None else days * 24 * 3600, max_bytes=retention.max_bytes),
             append_watch=spool.append_watch,
             interval=retention.interval,
+            names=names,
         ),
         delete=spool.delete_after_process,
         append_watch=spool.append_watch,

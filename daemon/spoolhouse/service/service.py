@@ -115,8 +115,8 @@ class Service:
             await asyncio.sleep(self.stages.settings.spool.poll_interval_ms / 1000)
 
     async def _count_backlog(self) -> None:
-        spool = self.stages.settings.spool
-        stock = await asyncio.to_thread(counted, spool.root, self.stages.events.keys(), spool.project_id)
+        spool, by = self.stages.settings.spool, self.stages.options.value.scan
+        stock = await asyncio.to_thread(counted, spool.root, self.stages.events.keys(), by.project_id, by.names)
         self.stages.in_flight.note(stock)
 
     async def _work(self) -> None:

@@ -234,6 +234,8 @@ class StatusReporter:
             unmovable_reason=None
             if stages is None
             else next((one.reason for one in stages.settler.stuck.values()), None),
+            not_taken_files=0 if stages is None else stages.in_flight.not_taken,
+            not_taken=[] if stages is None else stages.in_flight.not_taken_named,
         )
 
     def _claimed_files(self) -> int:

@@ -213,8 +213,8 @@ class Stages:
 
     def has_claimable(self) -> bool:
         """Tell whether the spool holds a file that was not refused a moment ago. Blocks on the disk."""
-        project_id = self.options.value.scan.project_id
-        return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), project_id)
+        by = self.options.value.scan
+        return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), by.project_id, by.names)
 
     def _is_waiting(self, instance: Instance) -> bool:
         """Tell whether an instance has files under way, and none of them gets on as things are."""

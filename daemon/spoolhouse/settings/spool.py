@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ByteSize, Field, field_validator
 
+from spoolhouse import file_names
 from spoolhouse.errors import BadSettingError
 from spoolhouse.settings.base import MIB, YEAR, Group, Live, Reserve, Seconds, Size, number
 
@@ -38,6 +39,10 @@ class SpoolSettings(Group):
     """Policy for an event older than its table's TTL, which ClickHouse would delete silently."""
     future: Live[Literal["trust", "warn", "reject"]] = "warn"
     """Policy for an event that is more than a day in the future: a clock is wrong, or a unit."""
+    names: Live[str] = file_names.DEFAULTS
+    """Names of the files that are taken, in any case: globs apart by spaces, or an array. One with `{type}/` before it
+    is for that type's folder alone. Each name may also end in `.gz`, `.zst`, `.bz2` or `.xz`. Hidden and temporary
+    files are never taken."""
     project_id: Live[str | None] = Field(default=None, examples=["shop"])
     """Ingest only the files of this project."""
     min_free: Live[Reserve] = ByteSize(64 * MIB)
@@ -79,12 +84,27 @@ class SpoolSettings(Group):
             raise ValueError("a relative path without ..")
         return "" if path == "" else str(parts)
 
+    @field_validator("names", mode="before")
+    @classmethod
+    def _check_names(cls, globs: object) -> object:
+        texts = globs.split() if isinstance(globs, str) else globs
+        if not isinstance(texts, list) or not texts or not all(_is_glob(text) for text in texts):
+            raise ValueError(
+                "globs of names, such as *.jsonl, or log/*.log for the files of one type; not of hidden or temporary"
+                f" names ({', '.join(file_names.TEMPORARY)}), which producers still write to"
+            )
+        return " ".join(texts)
+
     @field_validator("project_id")
     @classmethod
     def _check_project(cls, project: str | None) -> str | None:
         if project is not None and (project in {"", ".", ".."} or "/" in project or "\0" in project):
             raise ValueError("a project's id: the name of its folder in the spool")
         return project
+
+
+def _is_glob(text: object) -> bool:
+    return isinstance(text, str) and len(text.split()) == 1 and file_names.is_glob(text)
 
 
 class RetentionSettings(Group):

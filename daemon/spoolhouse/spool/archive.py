@@ -10,16 +10,22 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from spoolhouse.failpoints import reach
+from spoolhouse.file_names import FileNames
 from spoolhouse.spool import fs, layout
 from spoolhouse.spool.archive_limits import Archived
 
+_DEFAULT_NAMES = FileNames()
 
-def archived(spool: Path) -> Iterator[Archived]:
-    """Yield all files of the archive; folders that cannot be listed are skipped."""
+
+def archived(spool: Path, names: FileNames) -> Iterator[Archived]:
+    """Yield all files of the archive whose names are taken, now or by default.
+
+    Folders that cannot be listed are skipped.
+    """
     for kind in _folders(spool):
         for project in _folders(spool / kind):
             for folder in _below(spool, PurePath(kind, project, layout.PROCESSED)):
-                yield from _in(spool, folder)
+                yield from _in(spool, folder, kind, names)
 
 
 def settled(
@@ -65,10 +71,10 @@ def _below(spool: Path, folder: PurePath) -> Iterator[PurePath]:
             yield from _below(spool, folder / name)
 
 
-def _in(spool: Path, folder: PurePath) -> Iterator[Archived]:
+def _in(spool: Path, folder: PurePath, kind: str, names: FileNames) -> Iterator[Archived]:
     with contextlib.suppress(OSError), os.scandir(spool / folder) as entries:
         for entry in entries:
-            if layout.encoding(entry.name) is None:
+            if not names.take(kind, entry.name) and not _DEFAULT_NAMES.take(kind, entry.name):
                 continue
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)

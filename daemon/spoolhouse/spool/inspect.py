@@ -50,7 +50,7 @@ def leftovers(spool: Path) -> Leftovers:
     failed = rejected = FileCount()
     refused: dict[str, str] = {}
     for path, size in _files(spool, depth=3, only=layout.FAILED, refused=refused):
-        if not path.name.endswith(".reason.txt"):
+        if not layout.is_reason(path.name):
             failed = failed.plus(size)
     records = []
     for path, size in _walk(spool / layout.REJECTED, hidden=False, refused=refused):

@@ -1,6 +1,6 @@
 """The names of a spool's folders and files. Pure: nothing here touches a disk.
 
-    {spool}/{type}/{project}/{timestamp}_{id}.jsonl        pending
+    {spool}/{type}/{project}/{timestamp}_{id}.jsonl        pending; see `file_names`
     {spool}/{type}/{project}/processed/…, failed/…         final
     {spool}/rejected/{day}/{shipment}.jsonl                rejected lines
     {spool}/.spoolhouse/paused                             nothing is claimed while it is there
@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePath
 
+from spoolhouse.file_names import COMPRESSED, unpacked
+
 STATE = ".spoolhouse"
 CLAIMED = "claimed"
 REMOVING = "leaving"
@@ -26,7 +28,7 @@ PAUSED = "paused"
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
 ANNOUNCEMENT = "address.json"
-TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".swp", "~")
+REASON_SUFFIX = ".reason.txt"
 
 PENDING_DEPTH = 3
 """The number of parts of a pending file's path below the spool: `{type}/{project}/{name}`."""
@@ -35,29 +37,26 @@ _LONGEST_NAME = 255
 
 
 class Encoding(StrEnum):
-    """The compression of a file, by its suffix."""
+    """The compression of a file, by the end of its name."""
 
     PLAIN = "plain"
     GZIP = "gzip"
     ZSTD = "zstd"
+    BZIP2 = "bzip2"
+    XZ = "xz"
 
 
-SUFFIXES = {".jsonl": Encoding.PLAIN, ".jsonl.gz": Encoding.GZIP, ".jsonl.zst": Encoding.ZSTD}
+_ENCODINGS = dict(zip(COMPRESSED, (Encoding.GZIP, Encoding.ZSTD, Encoding.BZIP2, Encoding.XZ), strict=True))
 
 
-def is_passing(name: str) -> bool:
-    """Return whether a producer uses this name only for a while: hidden, or temporary."""
-    return name.startswith(".") or name.endswith(TEMPORARY_SUFFIXES)
+def encoding(name: str) -> Encoding:
+    """Return the compression of a file of this name. It depends on nothing else: a file is read again as at first."""
+    return _ENCODINGS.get(name[len(unpacked(name)) :].lower(), Encoding.PLAIN)
 
 
-def encoding(name: str) -> Encoding | None:
-    """Return the compression of a file of this name, or None if the name is not accepted."""
-    if is_passing(name):
-        return None
-    for suffix, result in SUFFIXES.items():
-        if name.endswith(suffix) and len(name) > len(suffix):
-            return result
-    return None
+def is_reason(name: str) -> bool:
+    """Return whether a file in `failed/` is the note beside another one."""
+    return name.endswith(REASON_SUFFIX)
 
 
 def text(path: PurePath) -> str:
@@ -80,8 +79,8 @@ class Place:
 
     @property
     def encoding(self) -> Encoding:
-        """Return the file's compression; a name that is not accepted counts as plain."""
-        return encoding(self.name) or Encoding.PLAIN
+        """Return the file's compression."""
+        return encoding(self.name)
 
     def __str__(self) -> str:
         """Return the path as printable text."""
@@ -100,19 +99,24 @@ def numbered(name: str, number: int) -> str:
     """
     if number == 0:
         return name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.endswith(suffix):
-            return extended(name.removesuffix(suffix), f".{number}{suffix}")
-    return extended(name, f".{number}")
+    stem, suffix = split(name)
+    return extended(stem, f".{number}{suffix}")
 
 
 def unnumbered(name: str) -> tuple[str, ...]:
     """Return the names that a file of this name may have been dropped under: its own, and the one without a number."""
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.endswith(suffix):
-            stem, dot, number = name.removesuffix(suffix).rpartition(".")
-            return (name, stem + suffix) if dot and stem and number.isdecimal() else (name,)
-    return (name,)
+    whole, suffix = split(name)
+    stem, dot, number = whole.rpartition(".")
+    return (name, stem + suffix) if dot and stem and number.isdecimal() else (name,)
+
+
+def split(name: str) -> tuple[str, str]:
+    """Return a name's stem, and its suffix with that of the compression: `a` and `.jsonl.gz`. Digits are no suffix."""
+    bare = unpacked(name)
+    stem, dot, suffix = bare.rpartition(".")
+    if not (dot and stem and suffix) or suffix.isdecimal():
+        return bare, name[len(bare) :]
+    return stem, name[len(stem) :]
 
 
 def dropped_at(path: PurePath) -> tuple[Place, ...]:
@@ -144,7 +148,7 @@ def extended(name: str, settle_options: str) -> str:
 
 def reason_name(name: str) -> str:
     """Return the name of the note beside a file in `failed/`."""
-    return extended(name, ".reason.txt")
+    return extended(name, REASON_SUFFIX)
 
 
 def rejected_path(shipment: str, clock_ms: int) -> PurePath:

@@ -98,7 +98,7 @@ def _settled_as(spool: Path, name: str) -> Iterator[Path]:
 
 def _pieces(path: Path, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
     """Yield the bytes of spans, each piece with a flag: it begins a span."""
-    encoding = layout.encoding(path.name) or Encoding.PLAIN
+    encoding = layout.encoding(path.name)
     yield from _from_plain(path, wanted) if encoding is Encoding.PLAIN else _from_packed(path, encoding, wanted)
 
 

@@ -1,5 +1,7 @@
 """Read the bytes of a segment into decoded pieces. Synchronous and CPU-bound: runs in worker threads."""
 
+import bz2
+import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +27,16 @@ MOST_LINES = 1 << 14
 """The most lines of a piece: 64 bytes each of a full chunk. Events are longer; shorter lines are rubbish, and a
 rejected line costs a hundred times its bytes in memory until it is written."""
 
-CORRUPT = (EOFError, zlib.error, zstandard.ZstdError)
+_XZ_MEMORY = 128 << 20
+_SLICE_BYTES = 4096
+"""Bytes that bzip2 and xz give at once, so that an error later in their input takes no more with it than that."""
+
+
+class DamagedError(Exception):
+    """An archive of bzip2, whose library says so by an OSError as of the disk, or of xz is damaged."""
+
+
+CORRUPT = (EOFError, zlib.error, zstandard.ZstdError, DamagedError)
 """Errors of a damaged or truncated archive."""
 
 
@@ -139,7 +150,75 @@ class _Zstd:
             raise EOFError("the zstd stream ends early")
 
 
-_UNPACKERS: dict[Encoding, Callable[[], _Unpack]] = {Encoding.PLAIN: _Plain, Encoding.GZIP: _Gzip, Encoding.ZSTD: _Zstd}
+class _Decompressor(Protocol):
+    """What bzip2 and xz have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Streams:
+    """Streams may follow one another, with zeros between them.
+
+    In a damaged archive, the last 4 KiB of content before the damage are not given.
+    """
+
+    def __init__(self, make: Callable[[], _Decompressor], name: str) -> None:
+        self._make = make
+        self._name = name
+        self._member: _Decompressor | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        found = bytearray()
+        while True:
+            if self._member is None:
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                self._member = self._make()
+            try:
+                found += self._member.decompress(chunk, _SLICE_BYTES)
+            except (OSError, lzma.LZMAError) as error:
+                if found:
+                    yield bytes(found)
+                raise DamagedError(f"the {self._name} stream is damaged: {error}") from error
+            chunk = b""
+            if len(found) >= CHUNK_BYTES:
+                yield bytes(found)
+                found.clear()
+            if self._member.eof:
+                chunk = self._member.unused_data
+                self._member = None
+            elif self._member.needs_input:
+                break
+        if found:
+            yield bytes(found)
+
+    def finish(self) -> None:
+        if self._member is not None:
+            raise EOFError(f"the {self._name} stream ends early")
+
+
+def _bzip2() -> _Unpack:
+    return _Streams(bz2.BZ2Decompressor, "bzip2")
+
+
+def _xz() -> _Unpack:
+    return _Streams(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), "xz")
+
+
+_UNPACKERS: dict[Encoding, Callable[[], _Unpack]] = {
+    Encoding.PLAIN: _Plain,
+    Encoding.GZIP: _Gzip,
+    Encoding.ZSTD: _Zstd,
+    Encoding.BZIP2: _bzip2,
+    Encoding.XZ: _xz,
+}
 
 
 class SegmentReader:

@@ -1,0 +1,52 @@
+"""Names of the files that are taken from the spool. Pure."""
+
+import fnmatch
+import re
+from functools import cache
+
+DEFAULTS = "*.jsonl *.ndjson *.json log/*.log"
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+TEMPORARY = (".tmp", ".part", ".partial", ".swp", "~")
+_OURS = "*.replayed.jsonl *.rest-*.jsonl"
+"""Names of files that `replay` and `retry` drop."""
+
+
+class FileNames:
+    """Globs of names that are taken, apart by spaces; one with `{type}/` before it is for that type's folder alone."""
+
+    def __init__(self, globs: str = DEFAULTS) -> None:
+        """Prepare for the globs."""
+        self._globs = globs
+        self._of_type = cache(self._pattern)
+
+    def take(self, type_name: str, name: str) -> bool:
+        """Tell whether a file of this name is taken in a type's folder, in any case and with any compression."""
+        if is_passing(name):
+            return False
+        lower, matches = name.lower(), self._of_type(type_name).fullmatch
+        return matches(lower) is not None or matches(unpacked(lower)) is not None
+
+    def of_type(self, type_name: str) -> list[str]:
+        """Return the globs for a type's folder."""
+        parts = [glob.rpartition("/") for glob in self._globs.split()]
+        return [name for folder, _, name in parts if folder in {"", type_name}]
+
+    def _pattern(self, type_name: str) -> re.Pattern[str]:
+        globs = [*self.of_type(type_name), *_OURS.split()]
+        return re.compile("|".join(fnmatch.translate(glob.lower()) for glob in globs))
+
+
+def is_passing(name: str) -> bool:
+    """Return whether a producer uses this name only for a while: hidden, or temporary."""
+    return name.startswith(".") or name.lower().endswith(TEMPORARY)
+
+
+def unpacked(name: str) -> str:
+    """Return a name without the end that names its compression."""
+    return name[: name.rindex(".")] if name.lower().endswith(COMPRESSED) else name
+
+
+def is_glob(text: str) -> bool:
+    """Tell whether a text is a glob of names that can be taken, with or without a type's folder."""
+    folder, slash, name = text.rpartition("/")
+    return not ("/" in folder or bool(slash) != bool(folder) or "\0" in text or not name or is_passing(name))
