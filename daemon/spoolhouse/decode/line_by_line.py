@@ -159,7 +159,7 @@ class LineByLine:
 
     def _accept_all(self, read: Read) -> None:
         """Take the rows of all events of a line, or of none."""
-        if len(read.events) == 1:
+        if not read.shape:
             [(name, rows)] = read.events
             self._judge(name, rows, self._found)
         else:
@@ -178,16 +178,18 @@ class LineByLine:
         self._decoded.lines += 1
 
     def _judge(self, name: str, rows: Sequence[list[Row]], found: Found) -> None:
-        """Take the rows of one event, unless a policy rejects it."""
+        """Take the rows of events of one type, unless a policy rejects one of them."""
         kind = self._type(name)
-        row: Any = rows[0][0]
-        mismatched = row[kind.project_place] != self._origin.project
-        if mismatched and self._origin.policy == "reject":
-            raise kind.mismatch()
-        time = row[kind.time_place]
-        if time is not None and not kind.oldest <= time < kind.newest:
-            self._judge_time(kind, time, found)
-        found.decoded.mismatched += mismatched
+        project, oldest, newest = self._origin.project, kind.oldest, kind.newest
+        own: Any
+        for own in rows[0]:
+            if own[kind.project_place] != project:
+                if self._origin.policy == "reject":
+                    raise kind.mismatch()
+                found.decoded.mismatched += 1
+            time = own[kind.time_place]
+            if time is not None and not oldest <= time < newest:
+                self._judge_time(kind, time, found)
         for table, some in zip(kind.tables, rows, strict=True):
             if some:
                 found.rows[table] += some

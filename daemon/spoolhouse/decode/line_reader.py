@@ -11,11 +11,12 @@ from spoolhouse.decode.lenient import At, LenientReader
 from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.reject import Reason, RejectedLineError
 from spoolhouse.decode.rows import Row
+from spoolhouse.decode.shaped_batches import ShapedBatches
 from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import NULL, Notes, json_text
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import EventType, Key
-from spoolhouse.events.shapes.shape import Place, Shape, ShapeError
+from spoolhouse.events.shapes.shape import Place, Shape, ShapedBatch, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _ENVELOPE = "envelope"
@@ -67,6 +68,9 @@ class LineReader:
         self._marks = self.marks.union(*(shape.keys for shape in self._shapes))
         self.shared = frozenset(folder for shape in self._shapes if shape.is_untyped for folder in shape.folders)
         """Folders where a line without a type of ours may be of a foreign shape."""
+        self._batches = ShapedBatches(events)
+        self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
+        """By what a line begins with, the shape that probably has many events of it."""
 
     def read(self, line: bytes, origin: Origin, at: At, suspect: str = "") -> Read:
         """Return the events of one line; raises `RejectedLineError`.
@@ -74,11 +78,27 @@ class LineReader:
         `suspect`: the key that another reader has refused the line for. If it is at fault, no more is read.
         """
         try:
-            return self._read(line, origin, at, suspect)
+            shape = self._heads.get(line[: line.find(b":")])
+            read = self._read_batches(shape, line, origin, at) if shape else None
+            return read or self._read(line, origin, at, suspect)
         except UnicodeDecodeError as error:
             raise RejectedLineError(Reason.INVALID_UNICODE, detail=error.reason) from None
         except RecursionError:
             raise RejectedLineError(Reason.TOO_DEEP, detail="nested too deeply") from None
+
+    def _read_batches(self, shape: Shape, line: bytes, origin: Origin, at: At) -> Read | None:
+        """Return the many events of a line that probably has a foreign shape; None if it has to be read another way."""
+        if shape.batches is None or (shape.folders and origin.type not in shape.folders):
+            return None
+        events: list[tuple[str, list[list[Row]]]] = []
+        notes, number = Notes(), 0
+        try:
+            for batch in shape.batches(line):
+                events.append(self._batch(batch, origin, at, notes, number))
+                number += len(batch.values)
+            return _permitted(Read(events, notes, shape.name), origin)
+        except (ValueError, RecursionError):
+            return None
 
     def _read(self, line: bytes, origin: Origin, at: At, suspect: str) -> Read:
         fields = _fields(line)
@@ -107,9 +127,14 @@ class LineReader:
         self, shape: Shape, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes
     ) -> list[tuple[str, list[list[Row]]]]:
         """Return the events that a foreign shape makes of a line."""
-        found = []
+        found: list[tuple[str, list[list[Row]]]] = []
+        number = 0
         try:
-            for number, event in enumerate(shape.read(fields, Place(origin.type, at.project, at.id))):
+            for event in shape.read(fields, Place(origin.type, at.project, at.id)):
+                if isinstance(event, ShapedBatch):
+                    found.append(self._batch(event, origin, at, notes, number))
+                    number += len(event.values)
+                    continue
                 reader = self._readers.get((event.type, True))
                 if reader is None:
                     raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")
@@ -118,12 +143,23 @@ class LineReader:
                 unknown = dict(event.unknown)
                 here = at._replace(id=f"{at.id}.{number}") if number else at
                 found.append((event.type, reader.rows(event.fields, here, own, unknown, keep=_keeps(origin))))
+                number += 1
         except ShapeError as error:
             reason = Reason.MISSING_FIELD if error.is_missing else Reason.WRONG_TYPE
             raise RejectedLineError(reason, error.field, error.detail) from None
         except msgspec.ValidationError as error:
             raise RejectedLineError(Reason.WRONG_TYPE, "", f"{shape.name}: {error}") from None
         return found
+
+    def _batch(
+        self, batch: ShapedBatch, origin: Origin, at: At, notes: Notes, number: int
+    ) -> tuple[str, list[list[Row]]]:
+        """Return the rows of a batch; `number` events of the line come before it."""
+        notes.converted.extend(batch.converted)
+        for unknown in batch.unknown.values():
+            notes.unknown.extend(unknown)
+        rows = self._batches.rows(batch, at.clock, at.project, at.id, number, keep=_keeps(origin))
+        return batch.type, [rows]
 
     def _own(  # noqa: PLR0917  # a line, and how to read it
         self, name: str, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes, suspect: str

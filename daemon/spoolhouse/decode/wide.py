@@ -213,6 +213,8 @@ class WideReaders:
             for enveloped in (False, True)
         }
         self._by_folder: dict[str, dict[bytes, WideReader]] = {}
+        self._foreign = frozenset(f'{{"{key}"'.encode() for key in keys)
+        """What many lines of foreign shapes begin with."""
 
     def by_prefix(self, folder: str) -> dict[bytes, WideReader]:
         """Return what was found in a folder, by the bytes before the second colon: the type and the next key."""
@@ -227,6 +229,8 @@ class WideReaders:
     def guess(self, line: bytes, folder: str) -> WideReader | None:
         """Return the reader that probably takes `line`, in the folder of an event type."""
         prefix = line[: line.find(b":", SECOND_COLON)]
+        if prefix in self._foreign:
+            return None
         if head := _HEAD.fullmatch(prefix):
             enveloped = head[2] == b"data"
             found = self._readers.get((_text(head[1]), enveloped)) or self._readers.get((folder, enveloped))

@@ -1,0 +1,86 @@
+"""OTLP/JSON: what OpenTelemetry's exporters and the Collector's file exporter write, a document a line.
+
+A line has `resourceSpans`, `resourceLogs` or `resourceMetrics`, or several of these, and gives many rows. The resource
+and the scope of each row stand in its attributes, labels or metadata, as `resource` and `scope`. What no column takes
+is kept in `extra` under the protocol's names.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from spoolhouse.events.shapes.otlp import tolerant
+from spoolhouse.events.shapes.otlp.documents import Message, ResourceLogs, ResourceMetrics, ResourceSpans
+from spoolhouse.events.shapes.otlp.logs import Logs
+from spoolhouse.events.shapes.otlp.metrics import Metrics
+from spoolhouse.events.shapes.otlp.producer import Line
+from spoolhouse.events.shapes.otlp.traces import Spans
+from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedBatch
+
+_SPANS, _LOGS, _METRICS = "resourceSpans", "resourceLogs", "resourceMetrics"
+_KINDS: dict[str, tuple[str, type[Message]]] = {
+    _SPANS: (_SPANS, ResourceSpans), "resource_spans": (_SPANS, ResourceSpans),
+    _LOGS: (_LOGS, ResourceLogs), "resource_logs": (_LOGS, ResourceLogs),
+    _METRICS: (_METRICS, ResourceMetrics), "resource_metrics": (_METRICS, ResourceMetrics),
+}  # fmt: skip
+
+
+class _Document(Message):
+    """A line as most producers write it."""
+
+    resource_spans: Sequence[ResourceSpans] | None = ()
+    resource_logs: Sequence[ResourceLogs] | None = ()
+    resource_metrics: Sequence[ResourceMetrics] | None = ()
+
+
+_document_of = msgspec.json.Decoder(_Document, strict=False).decode
+_any_of = msgspec.json.Decoder().decode
+
+
+def _quick(line: bytes) -> Sequence[ShapedBatch]:
+    """Read a line whose keys are in camelCase, and all known."""
+    document = _document_of(line)
+    return list(_batches(Line(), document.resource_spans, document.resource_logs, document.resource_metrics))
+
+
+def _read(fields: Fields, _place: Place) -> Iterator[ShapedBatch]:
+    """Read any line."""
+    found: dict[str, list[Any]] = {_SPANS: [], _LOGS: [], _METRICS: []}
+    line = Line()
+    for key, value in fields.items():
+        content = _any_of(value) if isinstance(value, Raw) else value
+        if key not in _KINDS:
+            line.unknown |= {} if content is None else {key: content}
+        elif content is not None:
+            name, kind = _KINDS[key]
+            found[name] += tolerant.read(content, kind, key)
+    return _batches(line, *found.values())
+
+
+def _batches(
+    line: Line,
+    spans: Sequence[ResourceSpans] | None,
+    logs: Sequence[ResourceLogs] | None,
+    metrics: Sequence[ResourceMetrics] | None,
+) -> Iterator[ShapedBatch]:
+    if spans:
+        yield from Spans(line).read(spans)
+    if logs:
+        yield from Logs(line).read(logs)
+    if metrics:
+        yield from Metrics(line).read(metrics)
+    if line.converted or line.unknown:
+        # No row has it: it is counted.
+        yield ShapedBatch("log", (), (), {0: line.unknown}, tuple(dict.fromkeys(line.converted)))
+
+
+OTLP = Shape(
+    name="otlp",
+    keys=frozenset(_KINDS),
+    matches=lambda _fields, _folder: True,
+    read=_read,
+    batches=_quick,
+)
+"""Told by its keys alone, in any folder."""

@@ -1,0 +1,308 @@
+"""The messages of OTLP/JSON as structs, whose attributes are the protocol's fields, in the order that producers write.
+
+They are decoded with `strict=False`, so that numbers may be texts, NaN and infinities, too. Whatever else a document
+has is for `tolerant`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+Enum = int | str | None
+"""A value of an enumeration: its number, the digits of it as text, or its name."""
+
+
+class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Any message. A null is an absent value, and so is a zero."""
+
+
+class Top(Message):
+    """A message that repeats, or whose values several rows share: `tolerant` keeps here what it has no field for."""
+
+    unknown: dict[str, Any] | None = msgspec.field(name="?", default=None)
+
+
+class AnyValue(Message):
+    """A value: at most one of these; none of them is a null."""
+
+    string_value: str | None = None
+    int_value: int | None = None
+    double_value: float | None = None
+    bool_value: bool | None = None
+    array_value: "ArrayValue | None" = None
+    kvlist_value: "KeyValueList | None" = None
+    bytes_value: str | None = None
+
+
+class KeyValue(Message):
+    """An attribute."""
+
+    key: str = ""
+    value: AnyValue = msgspec.field(default_factory=AnyValue)
+
+
+class ArrayValue(Message):
+    """A list of values."""
+
+    values: Sequence[AnyValue] | None = ()
+
+
+class KeyValueList(Message):
+    """An object."""
+
+    values: Sequence[KeyValue] | None = ()
+
+
+class Resource(Top):
+    """What produced the telemetry."""
+
+    attributes: Sequence[KeyValue] | None = ()
+    dropped_attributes_count: int | None = None
+    entity_refs: Sequence[Any] | None = ()
+
+
+class Scope(Top):
+    """The library that produced it."""
+
+    name: str | None = None
+    version: str | None = None
+    attributes: Sequence[KeyValue] | None = ()
+    dropped_attributes_count: int | None = None
+
+
+class Status(Message, omit_defaults=True):
+    """How a span ended."""
+
+    message: str | None = None
+    code: Enum = None
+
+
+class Event(Message, omit_defaults=True):
+    """An event of a span."""
+
+    time_unix_nano: int | None = None
+    name: str | None = None
+    attributes: Sequence[KeyValue] | None = ()
+    dropped_attributes_count: int | None = None
+
+
+class Link(Message, omit_defaults=True):
+    """A link from a span to another one."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    trace_state: str | None = None
+    attributes: Sequence[KeyValue] | None = ()
+    dropped_attributes_count: int | None = None
+    flags: int | None = None
+
+
+class Span(Top):
+    """A span."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    trace_state: str | None = None
+    parent_span_id: str | None = None
+    flags: int | None = None
+    name: str | None = None
+    kind: Enum = None
+    start_time_unix_nano: int | None = None
+    end_time_unix_nano: int | None = None
+    attributes: Sequence[KeyValue] | None = ()
+    dropped_attributes_count: int | None = None
+    events: Sequence[Event] | None = ()
+    dropped_events_count: int | None = None
+    links: Sequence[Link] | None = ()
+    dropped_links_count: int | None = None
+    status: Status | None = None
+
+
+class LogRecord(Top):
+    """A log."""
+
+    time_unix_nano: int | None = None
+    observed_time_unix_nano: int | None = None
+    severity_number: Enum = None
+    severity_text: str | None = None
+    body: AnyValue | None = None
+    attributes: Sequence[KeyValue] | None = ()
+    dropped_attributes_count: int | None = None
+    flags: int | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    event_name: str | None = None
+
+
+class Exemplar(Message, omit_defaults=True):
+    """A measurement that a data point is an aggregate of."""
+
+    filtered_attributes: Sequence[KeyValue] | None = ()
+    time_unix_nano: int | None = None
+    as_double: float | None = None
+    as_int: int | None = None
+    span_id: str | None = None
+    trace_id: str | None = None
+
+
+class Point(Top):
+    """What every kind of data point has."""
+
+    attributes: Sequence[KeyValue] | None = ()
+    start_time_unix_nano: int | None = None
+    time_unix_nano: int | None = None
+    exemplars: Sequence[Exemplar] | None = ()
+    flags: int | None = None
+
+
+class NumberPoint(Point):
+    """A data point of a gauge or a sum."""
+
+    as_double: float | None = None
+    as_int: int | None = None
+
+
+class HistogramPoint(Point):
+    """A data point of a histogram with explicit bounds."""
+
+    count: int | None = None
+    sum: float | None = None
+    bucket_counts: Sequence[int] | None = ()
+    explicit_bounds: Sequence[float] | None = ()
+    min: float | None = None
+    max: float | None = None
+
+
+class Buckets(Message, omit_defaults=True):
+    """One side of an exponential histogram."""
+
+    offset: int | None = None
+    bucket_counts: Sequence[int] | None = ()
+
+
+class ExponentialPoint(Point):
+    """A data point of an exponential histogram."""
+
+    count: int | None = None
+    sum: float | None = None
+    scale: int | None = None
+    zero_count: int | None = None
+    positive: Buckets | None = None
+    negative: Buckets | None = None
+    min: float | None = None
+    max: float | None = None
+    zero_threshold: float | None = None
+
+
+class Quantile(Message, omit_defaults=True):
+    """A quantile of a summary."""
+
+    quantile: float | None = None
+    value: float | None = None
+
+
+class SummaryPoint(Point):
+    """A data point of a summary."""
+
+    count: int | None = None
+    sum: float | None = None
+    quantile_values: Sequence[Quantile] | None = ()
+
+
+class Gauge(Message):
+    """Values as they were."""
+
+    data_points: Sequence[NumberPoint] | None = ()
+
+
+class Sum(Message):
+    """Sums of measurements."""
+
+    data_points: Sequence[NumberPoint] | None = ()
+    aggregation_temporality: Enum = None
+    is_monotonic: bool | None = None
+
+
+class Histogram(Message):
+    """Counts of measurements by explicit bounds."""
+
+    data_points: Sequence[HistogramPoint] | None = ()
+    aggregation_temporality: Enum = None
+
+
+class ExponentialHistogram(Message):
+    """Counts of measurements by exponential bounds."""
+
+    data_points: Sequence[ExponentialPoint] | None = ()
+    aggregation_temporality: Enum = None
+
+
+class Summary(Message):
+    """Quantiles, as Prometheus computes them."""
+
+    data_points: Sequence[SummaryPoint] | None = ()
+
+
+class Metric(Top):
+    """An instrument: at most one kind of data."""
+
+    name: str | None = None
+    description: str | None = None
+    unit: str | None = None
+    gauge: Gauge | None = None
+    sum: Sum | None = None
+    histogram: Histogram | None = None
+    exponential_histogram: ExponentialHistogram | None = None
+    summary: Summary | None = None
+    metadata: Sequence[KeyValue] | None = ()
+
+
+class ScopeGroup(Top):
+    """What one scope produced."""
+
+    scope: Scope | None = None
+    schema_url: str | None = None
+
+
+class ScopeSpans(ScopeGroup):
+    """Spans of one scope."""
+
+    spans: Sequence[Span] | None = ()
+
+
+class ScopeLogs(ScopeGroup):
+    """Logs of one scope."""
+
+    log_records: Sequence[LogRecord] | None = ()
+
+
+class ScopeMetrics(ScopeGroup):
+    """Metrics of one scope."""
+
+    metrics: Sequence[Metric] | None = ()
+
+
+class ResourceGroup(Top):
+    """What one resource produced."""
+
+    resource: Resource | None = None
+    schema_url: str | None = None
+
+
+class ResourceSpans(ResourceGroup):
+    """Spans of one resource."""
+
+    scope_spans: Sequence[ScopeSpans] | None = ()
+
+
+class ResourceLogs(ResourceGroup):
+    """Logs of one resource."""
+
+    scope_logs: Sequence[ScopeLogs] | None = ()
+
+
+class ResourceMetrics(ResourceGroup):
+    """Metrics of one resource."""
+
+    scope_metrics: Sequence[ScopeMetrics] | None = ()

@@ -1,0 +1,127 @@
+"""What all rows of one scope share: its resource, itself, and what stands beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from spoolhouse.events.shapes.otlp.documents import Resource, ResourceGroup, Scope, ScopeGroup
+from spoolhouse.events.shapes.otlp.values import encode, plain, texts
+from spoolhouse.events.shapes.shape import Fields, ShapeError
+
+RESOURCE, SCOPE = "resource", "scope"
+"""Where attributes, labels and metadata have them."""
+_EMPTY = len("{}")
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+MOST_REPEATED = 1 << 26
+"""Bytes of resources and scopes that the rows of a line may repeat: a line must not become gigabytes of rows."""
+MOST_RECORDS = 100_000
+"""Spans, logs or data points of a line."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Producer:
+    """What all rows of one scope share."""
+
+    attributes: dict[str, Any]
+    """The attributes of the resource, and the scope."""
+    kept: dict[str, Any]
+    """For `extra`."""
+    unknown: dict[str, Any]
+    """What no field is for."""
+    alone: str
+    """The attributes as JSON: those of a row that has no others."""
+    extra_texts: dict[int, str] = field(default_factory=dict)
+    """The text of `extra` by flags, for records that have nothing else for it."""
+
+    def texts(self, own: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the JSON of each record's attributes, with the resource and the scope, unless it has such keys."""
+        after = f",{self.alone[1:]}" if self.attributes else "}"
+        return [
+            text[:-1] + after
+            if len(text) > _EMPTY and RESOURCE not in one and SCOPE not in one
+            else text
+            if one
+            else self.alone
+            for one, text in zip(own, texts(own), strict=False)
+        ]
+
+    def extra_text(self, kept: dict[str, Any], own: dict[str, Any]) -> str:
+        """Return the text of a record's `extra`; it has the resource and the scope if the attributes cannot."""
+        if RESOURCE in own or SCOPE in own:
+            kept = {**self.kept, **kept}
+            for name, value in self.attributes.items():
+                kept[name] = {**kept.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
+            return _encode_sorted(kept).decode()
+        return _encode_sorted({**self.kept, **kept}).decode() if kept or self.kept else ""
+
+
+@dataclass(slots=True)
+class Line:
+    """What is counted while a line is read."""
+
+    records: int = 0
+    repeated: int = 0
+    converted: list[str] = field(default_factory=list)
+    """Fields whose values no column can express."""
+    unknown: dict[str, Any] = field(default_factory=dict)
+    """What stands at the top of the line and is of no signal: its first row keeps it."""
+
+    def unknown_of(self, producer: Producer, own: Fields | None) -> Fields:
+        """Return what a row has that no field is for."""
+        unknown = {**self.unknown, **producer.unknown, **(own or {})}
+        self.unknown = {}
+        return unknown
+
+    def producer(self, group: ResourceGroup, scoped: ScopeGroup, records: int) -> Producer:
+        """Return what the records of a scope share; raises `ShapeError` if there is too much of it."""
+        self.records += records
+        if self.records > MOST_RECORDS:
+            raise ShapeError("", f"more than {MOST_RECORDS} records")
+        producer = _producer(group, scoped)
+        self.repeated += records * (len(producer.alone) + len(encode((producer.kept, producer.unknown))))
+        if self.repeated > MOST_REPEATED:
+            raise ShapeError(RESOURCE, f"would be repeated in {records} rows, and is too long for that")
+        return producer
+
+
+def _producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
+    resource, scope = group.resource or Resource(), scoped.scope or Scope()
+    attributes: dict[str, Any] = {}
+    if own := plain(resource.attributes):
+        attributes[RESOURCE] = own
+    about = present(name=scope.name or None, version=scope.version or None, attributes=plain(scope.attributes) or None)
+    if about:
+        attributes[SCOPE] = about
+    kept = {
+        RESOURCE: present(
+            schemaUrl=group.schema_url or None,
+            droppedAttributesCount=resource.dropped_attributes_count or None,
+            entityRefs=resource.entity_refs or None,
+        ),
+        SCOPE: present(
+            schemaUrl=scoped.schema_url or None,
+            droppedAttributesCount=scope.dropped_attributes_count or None,
+        ),
+    }
+    unknown: dict[str, Any] = {}
+    for name, message in ((RESOURCE, group), (RESOURCE, resource), (SCOPE, scoped), (SCOPE, scope)):
+        unknown |= {f"{name}.{key}": value for key, value in (message.unknown or {}).items()}
+    return Producer(
+        attributes=attributes,
+        kept={key: value for key, value in kept.items() if value},
+        unknown=unknown,
+        alone=encode(attributes).decode(),
+    )
+
+
+def present(**values: object) -> dict[str, Any]:
+    """Return the values that are not None, by name."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def located(error: ShapeError, names: Sequence[str], where: Sequence[int]) -> ShapeError:
+    """Return an error with the whole path to its field: the places in the arrays of these names."""
+    steps = [f"{name}[{place}]" for name, place in zip(names, where, strict=False)]
+    return ShapeError(".".join(filter(None, (*steps, error.field))), error.detail, is_missing=error.is_missing)

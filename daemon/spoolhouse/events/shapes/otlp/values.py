@@ -1,0 +1,118 @@
+"""Values of OTLP as plain ones: attributes, ids, times, numbers."""
+
+import binascii
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from spoolhouse.events.shapes.otlp.documents import AnyValue, KeyValue
+from spoolhouse.events.shapes.shape import ShapeError
+
+EARLIEST, LATEST = 10**17, 4_102_444_800 * 10**9
+"""Nanoseconds between these are of 1973 to 2099."""
+_BASE64_IDS = {12: 8, 24: 16}
+"""By the length of an id in base64, its bytes: so old encoders wrote ids."""
+_HEX_IDS = frozenset({16, 32})
+_NO_IDS = frozenset({"", "0" * 16, "0" * 32})
+_EXACT = 2**53
+
+from_timestamp = datetime.fromtimestamp
+encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def texts(values: Sequence[object]) -> list[str]:
+    """Return each value's JSON."""
+    return _encode_lines(values).decode().split("\n")
+
+
+def plain(pairs: Sequence[KeyValue] | None) -> dict[str, Any]:
+    """Return attributes as an object. Values of a key that comes more than once become an array."""
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        value = pair.value
+        if (text := value.string_value) is not None:
+            found[pair.key] = text
+        elif (number := value.int_value) is not None:
+            found[pair.key] = number
+        elif (flag := value.bool_value) is not None:
+            found[pair.key] = flag
+        else:
+            found[pair.key] = of_any(value)
+    return found if not pairs or len(found) == len(pairs) else _collected(pairs)
+
+
+def _collected(pairs: Sequence[KeyValue]) -> dict[str, Any]:
+    found: dict[str, list[Any]] = {}
+    for pair in pairs:
+        found.setdefault(pair.key, []).append(of_any(pair.value))
+    return {key: some[0] if len(some) == 1 else some for key, some in found.items()}
+
+
+def of_any(value: AnyValue) -> Any:
+    """Return a value as JSON has it. Bytes are base64, as they were written."""
+    if value.double_value is not None:
+        return written(value.double_value)
+    if value.array_value is not None:
+        return [of_any(one) for one in value.array_value.values or ()]
+    if value.kvlist_value is not None:
+        return plain(value.kvlist_value.values)
+    scalars = value.string_value, value.int_value, value.bool_value, value.bytes_value
+    return next((one for one in scalars if one is not None), None)
+
+
+def written(number: float | None) -> float | str | None:
+    """Return a number as OTLP/JSON writes it: NaN and infinities are text."""
+    if number is None or math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def exact(number: float) -> float:
+    """Return a whole number as it is where a double holds it exactly, and any other one as a float."""
+    return number if -_EXACT <= number <= _EXACT else float(number)
+
+
+def identity(text: str) -> str:
+    """Return an id in hex, in lower case; what is neither hex nor base64 of the right length stays as it is."""
+    if text[-1:] == "=" and (length := _BASE64_IDS.get(len(text))):
+        try:
+            found = binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
+            return text
+        return found.hex() if len(found) == length else text
+    return text.lower() if len(text) in _HEX_IDS else text
+
+
+def identity_or_none(text: str | None) -> str | None:
+    """Return an id; None for one that is absent, empty or nothing but zeros."""
+    return None if text is None or text in _NO_IDS else identity(text)
+
+
+def nanoseconds(time: int | None, field: str) -> int:
+    """Return a time in nanoseconds since 1970; 0 if it is absent. Raises `ShapeError` for no time within reach.
+
+    The magnitude tells the unit, as everywhere.
+    """
+    if not time:
+        return 0
+    for factor in (1, 1000, 10**6, 10**9):
+        if EARLIEST <= time * factor < LATEST:
+            return time * factor
+    raise ShapeError(field, "outside 1973 to 2099")
+
+
+def moment(time: int) -> datetime:
+    """Return a time that is within reach, to the millisecond."""
+    return from_timestamp(time // 1_000_000 / 1000, UTC)
+
+
+def enumeration(**names: str) -> dict[object, str]:
+    """Return what the spellings of an enumeration stand for: its names, their places, and absence for the first."""
+    found: dict[object, str] = {None: next(iter(names.values()))}
+    for place, (name, meaning) in enumerate(names.items()):
+        found |= {place: meaning, str(place): meaning, name: meaning}
+    return found
