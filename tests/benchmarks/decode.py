@@ -16,6 +16,7 @@ from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.export.samples import SampleEvents
+from tests.benchmarks import otlp
 
 PIECE_BYTES = 1 << 20
 MOST_LINES = 1 << 14
@@ -40,6 +41,8 @@ class Case:
     """The ratio that is wanted; 0: none."""
     type: str = "span"
     policy: ProjectPolicy = "warn"
+    per_row: bool = False
+    """Whether it is measured by rows: its lines have many."""
     lines: int = 0
     rejected: int = 0
     seconds: list[float] = field(default_factory=list)
@@ -204,6 +207,16 @@ def type_cases() -> Iterator[Case]:
     yield Case(name="span and prompt_call in turn", data=data, clean="span and prompt_call, in runs", most=LEGAL)
 
 
+def otlp_cases(spans: list[Event]) -> Iterator[Case]:
+    """Yield spans, logs and metrics as OTLP/JSON, in batches of a hundred: by row."""
+    for kind, clean in (("span", "clean flat span"), ("log", "clean log"), ("metric", "clean metric")):
+        some = spans if kind == "span" else events(kind, 1500)
+        for more, most in (({}, LEGAL), ({"color": "red"}, UNKNOWN)):
+            name = f"OTLP, {kind}{', one unknown field' if more else ''}"
+            data = b"".join(otlp.documents(kind, some[:1500], more))
+            yield Case(name=name, data=data, type=kind, clean=clean, most=most, per_row=True)
+
+
 def _tag(event: Event) -> str:
     return str(event.get("type") or event.get("event_type"))
 
@@ -212,7 +225,7 @@ def run() -> None:
     """Measure all cases, and print the table."""
     spans = [event for event in events("span", 3000) if not is_model_call(event)]
     calls = [event for event in events("span", 3000) if is_model_call(event)]
-    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases()]
+    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases(), *otlp_cases(spans)]
     cases.append(Case(name="spans of model calls", data=dumped(calls)))
     # Each its own, because a decoder learns what its lines are like.
     decoders = [LineDecoder(BUILT_IN) for _ in cases]
@@ -238,6 +251,8 @@ def measure(decoder: LineDecoder, case: Case) -> None:
     decoded = decoder.decode(piece, origin)
     case.seconds.append(time.process_time() - start)
     case.lines, case.rejected = decoded.lines, len(decoded.rejects)
+    if case.per_row:
+        case.lines = sum(rows.count for rows in decoded.rows.values())
 
 
 def report(cases: list[Case]) -> None:

@@ -46,7 +46,11 @@ class ShapedBatches:
 
 def _joined(kept: str, unknown: Fields) -> str:
     """Return the text of `extra` with unknown fields."""
-    return values.extra_of({**(_fields_of(kept) if kept else {}), **unknown}, {})
+    if not kept or kept == "{}":
+        return values.extra_of(unknown, {})
+    if any(f'"{key}":' in kept for key in unknown):
+        return values.extra_of({**_fields_of(kept), **unknown}, {})
+    return f"{kept[:-1]},{values.extra_of(unknown, {})[1:]}" if unknown else kept
 
 
 def _compiled(event: EventType, given: Sequence[str]) -> _Rows:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from spoolhouse.events.shapes.otlp import tolerant
+from spoolhouse.events.shapes.otlp.decoder import DocumentDecoder
 from spoolhouse.events.shapes.otlp.documents import Message, ResourceLogs, ResourceMetrics, ResourceSpans
 from spoolhouse.events.shapes.otlp.logs import Logs
 from spoolhouse.events.shapes.otlp.metrics import Metrics
@@ -27,20 +28,12 @@ _KINDS: dict[str, tuple[str, type[Message]]] = {
 }  # fmt: skip
 
 
-class _Document(Message):
-    """A line as most producers write it."""
-
-    resource_spans: Sequence[ResourceSpans] | None = ()
-    resource_logs: Sequence[ResourceLogs] | None = ()
-    resource_metrics: Sequence[ResourceMetrics] | None = ()
-
-
-_document_of = msgspec.json.Decoder(_Document, strict=False).decode
+_document_of = DocumentDecoder().decode
 _any_of = msgspec.json.Decoder().decode
 
 
 def _quick(line: bytes) -> Sequence[ShapedBatch]:
-    """Read a line whose keys are in camelCase, and all known."""
+    """Read a line as most producers write it."""
     document = _document_of(line)
     return list(_batches(Line(), document.resource_spans, document.resource_logs, document.resource_metrics))
 

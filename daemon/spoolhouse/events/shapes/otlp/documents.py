@@ -5,7 +5,7 @@ has is for `tolerant`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -20,7 +20,12 @@ class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True
 class Top(Message):
     """A message that repeats, or whose values several rows share: `tolerant` keeps here what it has no field for."""
 
-    unknown: dict[str, Any] | None = msgspec.field(name="?", default=None)
+    others: dict[str, Any] | None = msgspec.field(name="?", default=None)
+
+    @property
+    def unknown(self) -> dict[str, Any]:
+        """What it has no field for."""
+        return self.others or {}
 
 
 class AnyValue(Message):
@@ -306,3 +311,10 @@ class ResourceMetrics(ResourceGroup):
     """Metrics of one resource."""
 
     scope_metrics: Sequence[ScopeMetrics] | None = ()
+
+
+def message_of(kind: Any) -> type[Message] | None:
+    """Return the message in a type: itself, in an array, or one that may be absent."""
+    if isinstance(kind, type) and issubclass(kind, Message):
+        return kind
+    return next((found for one in get_args(kind) if (found := message_of(one))), None)

@@ -5,11 +5,11 @@ from typing import Any
 
 from spoolhouse.events.choices import LOG_LEVEL
 from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs
-from spoolhouse.events.shapes.otlp.producer import Line, Producer, located
+from spoolhouse.events.shapes.otlp.producer import Batch, Line, located
 from spoolhouse.events.shapes.otlp.values import encode, identity_or_none, moment, nanoseconds, of_any, plain
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
-_LOG = ("trace_id", "span_id", "level", "message", "timestamp", "attributes", "recorded_at")
+_LOG = ("trace_id", "span_id", "level", "message", "timestamp", "recorded_at", "attributes")
 
 _SEVERITIES = {"TRACE": "debug", "DEBUG": "debug", "INFO": "info", "WARN": "warn", "ERROR": "error", "FATAL": "fatal"}
 _NUMBERS = [
@@ -45,23 +45,24 @@ class Logs:
                     where = outer, inner
                     logs = scoped.log_records or ()
                     producer = self._line.producer(group, scoped, len(logs))
-                    own = [plain(log.attributes) for log in logs]
-                    attributes = producer.texts(own)
+                    batch = Batch(producer)
                     for number, log in enumerate(logs):
                         where = outer, inner, number
-                        self._log(log, producer, own[number], attributes[number])
+                        self._log(log, batch)
+                    self._logs += batch.rows()
         except ShapeError as error:
             raise located(error, ("resourceLogs", "scopeLogs", "logRecords"), where) from None
         if self._logs:
             yield ShapedBatch("log", _LOG, self._logs, self._unknown)
 
-    def _log(self, log: LogRecord, producer: Producer, own: dict[str, Any], attributes: str) -> None:
+    def _log(self, log: LogRecord, batch: Batch) -> None:
         """Read one log."""
         time = nanoseconds(log.time_unix_nano, "timeUnixNano")
         observed = nanoseconds(log.observed_time_unix_nano, "observedTimeUnixNano")
         if not (time or observed):
             raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
-        kept: dict[str, Any] = {}
+        producer = batch.producer
+        kept = producer.kept.copy()
         level, message = _level(log, kept), _message(log, kept)
         if log.flags:
             kept["flags"] = log.flags
@@ -69,35 +70,28 @@ class Logs:
             kept["eventName"] = log.event_name
         if log.dropped_attributes_count:
             kept["droppedAttributesCount"] = log.dropped_attributes_count
-        extra = producer.extra_text(kept, own)
-        if producer.unknown or log.unknown or self._line.unknown:
-            self._unknown[len(self._logs)] = self._line.unknown_of(producer, log.unknown)
-        self._logs.append(
-            (
-                identity_or_none(log.trace_id),
-                identity_or_none(log.span_id),
-                level,
-                message,
-                moment(time or observed),
-                attributes,
-                moment(observed) if observed else None,
-                extra,
-            )
-        )
+        if log.unknown or producer.unknown or self._line.unknown:
+            number = len(self._logs) + len(batch.values)
+            self._unknown[number] = self._line.unknown_of(producer, log.unknown)
+        noticed = moment(observed) if observed else None
+        at = moment(time) if time and time != observed else noticed
+        ids = identity_or_none(log.trace_id), identity_or_none(log.span_id)
+        batch.own.append(plain(log.attributes))
+        batch.kept.append(kept)
+        batch.values.append((*ids, level, message, at, noticed))
 
 
 def _level(log: LogRecord, kept: dict[str, Any]) -> str:
     """Return the level. What it does not say of the severity is kept."""
     number, text = log.severity_number, log.severity_text or ""
-    lower = text.lower()
     level = _LEVELS.get(number)
     if level is None:
-        level = _BY_TEXT.get(lower, "info")
+        level = _BY_TEXT.get(text.lower(), "info")
         if number not in _UNSPECIFIED:
             kept["severityNumber"] = number
     elif number != _EXACT[level]:
         kept["severityNumber"] = number
-    if text and lower != level:
+    if text and text.lower() != level:
         kept["severityText"] = text
     return level
 

@@ -6,6 +6,7 @@ where there is no sum. A data point without a value, or with NaN or an infinity,
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from spoolhouse.events.shapes.otlp.documents import (
@@ -16,10 +17,9 @@ from spoolhouse.events.shapes.otlp.documents import (
     NumberPoint,
     Point,
     ResourceMetrics,
-    ScopeMetrics,
     SummaryPoint,
 )
-from spoolhouse.events.shapes.otlp.producer import Line, Producer, located, present
+from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located, present
 from spoolhouse.events.shapes.otlp.values import (
     enumeration,
     exact,
@@ -31,7 +31,7 @@ from spoolhouse.events.shapes.otlp.values import (
 )
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
-_METRIC = ("name", "type", "value", "unit", "timestamp", "labels", "bucket_boundaries", "bucket_counts")
+_METRIC = ("name", "type", "value", "unit", "timestamp", "bucket_boundaries", "bucket_counts", "labels")
 _TEMPORALITIES = enumeration(
     AGGREGATION_TEMPORALITY_UNSPECIFIED="",
     AGGREGATION_TEMPORALITY_DELTA="delta",
@@ -60,105 +60,94 @@ class Metrics:
             for outer, group in enumerate(groups):
                 for inner, scoped in enumerate(group.scope_metrics or ()):
                     where = outer, inner
-                    producer = self._line.producer(group, scoped, _count(scoped))
-                    for number, metric in enumerate(scoped.metrics or ()):
+                    metrics = scoped.metrics or ()
+                    points = sum(len(data.data_points or ()) for metric in metrics for _, data in _data(metric))
+                    batch = Batch(self._line.producer(group, scoped, points))
+                    for number, metric in enumerate(metrics):
                         where = outer, inner, number
-                        _Instrument(metric, producer, self._line, self._metrics, self._unknown).read()
+                        self._metric(metric, batch)
+                    self._metrics += batch.rows()
         except ShapeError as error:
             raise located(error, ("resourceMetrics", "scopeMetrics", "metrics"), where) from None
         if self._metrics:
             yield ShapedBatch("metric", _METRIC, self._metrics, self._unknown)
 
+    def _metric(self, metric: Metric, batch: Batch) -> None:
+        """Read the data points of one metric."""
+        for kind, data in _data(metric):
+            type_, shared = _shared(metric, kind, data, batch.producer)
+            number = 0
+            read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
+            try:
+                for number, point in enumerate(data.data_points or ()):  # noqa: B007  # the error names it
+                    kept = shared.copy()
+                    value, bounds, counts = read(point, kept)
+                    if self._is_any(value, point.flags):
+                        if metric.unknown or point.unknown or batch.producer.unknown or self._line.unknown:
+                            unknown = self._line.unknown_of(batch.producer, {**metric.unknown, **point.unknown})
+                            self._unknown[len(self._metrics) + len(batch.values)] = unknown
+                        time = _about(point, kept)
+                        batch.values.append((name, type_, exact(value), unit, time, bounds, counts))
+                        batch.own.append(plain(point.attributes))
+                        batch.kept.append(kept)
+            except ShapeError as error:
+                raise located(error, (f"{_FIELDS[kind]}.dataPoints",), (number,)) from None
+
+    def _is_any(self, value: float | None, flags: int | None) -> bool:
+        """Tell whether a data point has a value that a row can have; count it, if not."""
+        if value is None or (flags and flags & _NO_VALUE):
+            self._line.converted.append(NO_VALUE)
+            return False
+        if not math.isfinite(value):
+            self._line.converted.append(NOT_FINITE)
+            return False
+        return True
+
 
 def _data(metric: Metric) -> Iterator[tuple[str, Any]]:
     """Yield the kinds of data that a metric has: one, or none."""
-    for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary"):
-        if (data := getattr(metric, kind)) is not None:
-            yield kind, data
+    if metric.gauge is not None:
+        yield "gauge", metric.gauge
+    if metric.sum is not None:
+        yield "sum", metric.sum
+    if metric.histogram is not None:
+        yield "histogram", metric.histogram
+    if metric.exponential_histogram is not None:
+        yield "exponential_histogram", metric.exponential_histogram
+    if metric.summary is not None:
+        yield "summary", metric.summary
 
 
-def _count(scoped: ScopeMetrics) -> int:
-    return sum(len(data.data_points or ()) for metric in scoped.metrics or () for _, data in _data(metric))
+def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[str, dict[str, Any]]:
+    """Return the type of a metric's data points, and what is kept with each of them."""
+    is_rising = kind != "sum" or data.is_monotonic
+    type_, original = _TYPES[kind] if is_rising else ("gauge", "up_down_counter")
+    shared = producer.kept.copy()
+    if original:
+        shared["metricType"] = original
+    if metric.description:
+        shared["description"] = metric.description
+    if metric.metadata:
+        shared["metadata"] = plain(metric.metadata)
+    if kind in _AGGREGATED:
+        given = data.aggregation_temporality
+        if temporality := _TEMPORALITIES.get(given, given):
+            shared["aggregationTemporality"] = temporality
+    return type_, shared
 
 
-class _Instrument:
-    """The data points of one metric."""
-
-    def __init__(
-        self,
-        metric: Metric,
-        producer: Producer,
-        line: Line,
-        out: list[tuple[object, ...]],
-        unknown: dict[int, Fields],
-    ) -> None:
-        self._metric = metric
-        self._producer = producer
-        self._line = line
-        self._out = out
-        self._unknown = unknown
-        self._kept = present(description=metric.description or None, metadata=plain(metric.metadata) or None)
-
-    def read(self) -> None:
-        """Read all data points."""
-        for kind, data in _data(self._metric):
-            field = _FIELDS[kind]
-            type_, original = _TYPES[kind]
-            if kind == "sum" and not data.is_monotonic:
-                type_, original = "gauge", "up_down_counter"
-            shared = {**self._kept, **present(metricType=original)}
-            if kind in {"sum", "histogram", "exponential_histogram"}:
-                temporality = _TEMPORALITIES.get(data.aggregation_temporality)
-                shared |= present(
-                    aggregationTemporality=data.aggregation_temporality if temporality is None else temporality or None
-                )
-            for number, point in enumerate(data.data_points or ()):
-                try:
-                    self._point(point, type_, shared)
-                except ShapeError as error:
-                    raise ShapeError(
-                        f"{field}.dataPoints[{number}].{error.field}", error.detail, is_missing=error.is_missing
-                    ) from None
-
-    def _point(self, point: Any, type_: str, shared: dict[str, Any]) -> None:
-        """Read one data point, if it has a value."""
-        kept = shared.copy()
-        value, bounds, counts = _READERS[point.__class__](point, kept)
-        flags = point.flags or 0
-        if value is None or flags & _NO_VALUE:
-            self._line.converted.append(NO_VALUE)
-            return
-        if not math.isfinite(value):
-            self._line.converted.append(NOT_FINITE)
-            return
-        time = nanoseconds(point.time_unix_nano, "timeUnixNano")
-        if not time:
-            raise ShapeError("timeUnixNano", "required", is_missing=True)
-        if flags:
-            kept["flags"] = flags
-        if start := nanoseconds(point.start_time_unix_nano, "startTimeUnixNano"):
-            kept["startTimeUnixNano"] = str(start)
-        if point.exemplars:
-            kept["exemplars"] = [_plain_exemplar(one) for one in point.exemplars]
-        own = plain(point.attributes)
-        [labels] = self._producer.texts([own])
-        extra = self._producer.extra_text(kept, own)
-        if self._producer.unknown or self._metric.unknown or point.unknown or self._line.unknown:
-            more = {**(self._metric.unknown or {}), **(point.unknown or {})}
-            self._unknown[len(self._out)] = self._line.unknown_of(self._producer, more)
-        self._out.append(
-            (
-                self._metric.name or "",
-                type_,
-                exact(value),
-                self._metric.unit or None,
-                moment(time),
-                labels,
-                bounds,
-                counts,
-                extra,
-            )
-        )
+def _about(point: Point, kept: dict[str, Any]) -> datetime:
+    """Return a data point's time; `kept` takes what every kind of data point has besides."""
+    time = nanoseconds(point.time_unix_nano, "timeUnixNano")
+    if not time:
+        raise ShapeError("timeUnixNano", "required", is_missing=True)
+    if point.flags:
+        kept["flags"] = point.flags
+    if point.start_time_unix_nano:
+        kept["startTimeUnixNano"] = point.start_time_unix_nano
+    if point.exemplars:
+        kept["exemplars"] = [_plain_exemplar(one) for one in point.exemplars]
+    return moment(time)
 
 
 _Value = tuple[float | None, Sequence[float], Sequence[int]]
@@ -223,6 +212,7 @@ def _plain_exemplar(exemplar: Exemplar) -> Exemplar:
     return exemplar
 
 
+_AGGREGATED = frozenset({"sum", "histogram", "exponential_histogram"})
 _FIELDS = {
     "gauge": "gauge", "sum": "sum", "histogram": "histogram", "exponential_histogram": "exponentialHistogram",
     "summary": "summary",
@@ -235,9 +225,10 @@ _TYPES: dict[str, tuple[str, str | None]] = {
     "summary": ("histogram", "summary"),
 }
 """By kind of data, our type, and the original where that does not say it."""
-_READERS: dict[type[Point], Any] = {
-    NumberPoint: _number,
-    HistogramPoint: _histogram,
-    ExponentialPoint: _exponential,
-    SummaryPoint: _summary,
+_READERS: dict[str, Any] = {
+    "gauge": _number,
+    "sum": _number,
+    "histogram": _histogram,
+    "exponential_histogram": _exponential,
+    "summary": _summary,
 }

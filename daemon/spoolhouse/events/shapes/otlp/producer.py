@@ -1,6 +1,6 @@
 """What all rows of one scope share: its resource, itself, and what stands beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,7 @@ from spoolhouse.events.shapes.shape import Fields, ShapeError
 
 RESOURCE, SCOPE = "resource", "scope"
 """Where attributes, labels and metadata have them."""
-_EMPTY = len("{}")
-_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+_sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
 MOST_REPEATED = 1 << 26
 """Bytes of resources and scopes that the rows of a line may repeat: a line must not become gigabytes of rows."""
 MOST_RECORDS = 100_000
@@ -39,22 +38,45 @@ class Producer:
         """Return the JSON of each record's attributes, with the resource and the scope, unless it has such keys."""
         after = f",{self.alone[1:]}" if self.attributes else "}"
         return [
-            text[:-1] + after
-            if len(text) > _EMPTY and RESOURCE not in one and SCOPE not in one
-            else text
-            if one
-            else self.alone
-            for one, text in zip(own, texts(own), strict=False)
+            (text if RESOURCE in one or SCOPE in one else text[:-1] + after) if one else self.alone
+            for one, text in zip(own, texts(own), strict=True)
         ]
 
     def extra_text(self, kept: dict[str, Any], own: dict[str, Any]) -> str:
-        """Return the text of a record's `extra`; it has the resource and the scope if the attributes cannot."""
-        if RESOURCE in own or SCOPE in own:
-            kept = {**self.kept, **kept}
-            for name, value in self.attributes.items():
-                kept[name] = {**kept.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
-            return _encode_sorted(kept).decode()
-        return _encode_sorted({**self.kept, **kept}).decode() if kept or self.kept else ""
+        """Return the text of a record's `extra`."""
+        [text] = self.extras([{**self.kept, **kept}], [own])
+        return text
+
+    def extras(self, kept: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the text of each record's `extra`; it has the resource and the scope if the attributes cannot.
+
+        `kept` begins with what the producer keeps.
+        """
+        if self.attributes:
+            for extra, one in zip(kept, own, strict=True):
+                if RESOURCE in one or SCOPE in one:
+                    for name, value in self.attributes.items():
+                        extra[name] = {**extra.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
+        return texts(kept, _sorted_lines)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records of one scope, before their JSON is encoded for all of them at once."""
+
+    producer: Producer
+    values: list[tuple[object, ...]] = field(default_factory=list)
+    """By record, its columns but for the attributes."""
+    own: list[dict[str, Any]] = field(default_factory=list)
+    """Its attributes."""
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    """What `extra` has of it, and of the producer."""
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """Yield each record's columns, its attributes, and its `extra`."""
+        attributes, extras = self.producer.texts(self.own), self.producer.extras(self.kept, self.own)
+        for values, text, extra in zip(self.values, attributes, extras, strict=True):
+            yield (*values, text, extra)
 
 
 @dataclass(slots=True)
@@ -68,9 +90,9 @@ class Line:
     unknown: dict[str, Any] = field(default_factory=dict)
     """What stands at the top of the line and is of no signal: its first row keeps it."""
 
-    def unknown_of(self, producer: Producer, own: Fields | None) -> Fields:
+    def unknown_of(self, producer: Producer, own: Fields) -> Fields:
         """Return what a row has that no field is for."""
-        unknown = {**self.unknown, **producer.unknown, **(own or {})}
+        unknown = {**self.unknown, **producer.unknown, **own}
         self.unknown = {}
         return unknown
 
@@ -107,7 +129,7 @@ def _producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
     }
     unknown: dict[str, Any] = {}
     for name, message in ((RESOURCE, group), (RESOURCE, resource), (SCOPE, scoped), (SCOPE, scope)):
-        unknown |= {f"{name}.{key}": value for key, value in (message.unknown or {}).items()}
+        unknown |= {f"{name}.{key}": value for key, value in message.unknown.items()}
     return Producer(
         attributes=attributes,
         kept={key: value for key, value in kept.items() if value},

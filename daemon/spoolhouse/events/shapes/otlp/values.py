@@ -2,7 +2,7 @@
 
 import binascii
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +24,9 @@ encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
-def texts(values: Sequence[object]) -> list[str]:
+def texts(values: Sequence[object], encode_lines: Callable[[Any], bytes] = _encode_lines) -> list[str]:
     """Return each value's JSON."""
-    return _encode_lines(values).decode().split("\n")
+    return encode_lines(values).decode().split("\n")[:-1]
 
 
 def plain(pairs: Sequence[KeyValue] | None) -> dict[str, Any]:
@@ -78,17 +78,21 @@ def exact(number: float) -> float:
 
 def identity(text: str) -> str:
     """Return an id in hex, in lower case; what is neither hex nor base64 of the right length stays as it is."""
+    if len(text) in _HEX_IDS:
+        return text if text.islower() else text.lower()
     if text[-1:] == "=" and (length := _BASE64_IDS.get(len(text))):
         try:
             found = binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error:
             return text
         return found.hex() if len(found) == length else text
-    return text.lower() if len(text) in _HEX_IDS else text
+    return text
 
 
 def identity_or_none(text: str | None) -> str | None:
     """Return an id; None for one that is absent, empty or nothing but zeros."""
+    if text and len(text) in _HEX_IDS and text.islower():
+        return text
     return None if text is None or text in _NO_IDS else identity(text)
 
 
@@ -99,7 +103,9 @@ def nanoseconds(time: int | None, field: str) -> int:
     """
     if not time:
         return 0
-    for factor in (1, 1000, 10**6, 10**9):
+    if EARLIEST <= time < LATEST:
+        return time
+    for factor in (1000, 10**6, 10**9):
         if EARLIEST <= time * factor < LATEST:
             return time * factor
     raise ShapeError(field, "outside 1973 to 2099")
