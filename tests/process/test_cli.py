@@ -30,6 +30,7 @@ READ_SETTINGS = (
     "retry",
     "migrate",
     "generate",
+    "types",
     "tables",
     "trace-file",
     "replay",

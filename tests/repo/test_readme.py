@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").glob("*.md")}
 ALL = {"README.md": README, **PAGES}
+FIELDS = re.findall(r"^\|.*\|$", PAGES["docs/event-types.md"], re.MULTILINE)
+"""Rows of tables about events: what stands in them has the form of settings, and is none."""
 
 SPOOL, SAMPLES = "/var/spool/events", "/tmp/try"  # noqa: S108  # as the pages name them; each test has its own
 IN_THE_WAY = {"release"}
@@ -248,7 +250,11 @@ def test_the_prefix_is_explained_where_a_table_is_first_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", sorted({name for text in ALL.values() for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text)})
+    "setting",
+    sorted(
+        {name for text in ALL.values() for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text)}
+        - {name for row in FIELDS for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row)}
+    ),
 )
 def test_settings_exist(setting: str) -> None:
     """All that has a setting's form, but for names of files and of ClickHouse's own tables."""

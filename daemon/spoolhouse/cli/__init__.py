@@ -36,6 +36,7 @@ _COMMANDS = {
     "release": "put back files that dead daemons claimed and never sent",
     "migrate": "create the tables, or bring them up to date",
     "generate": "write sample events into the spool",
+    "types": "list the event types, their fields, and an example of each",
     "tables": "list the tables: engine, rows, size, oldest and newest event",
     "trace-file": "show which rows came from a file, or which files a batch came from",
     "replay": "resubmit rejected lines, or restore rows that ClickHouse has lost",

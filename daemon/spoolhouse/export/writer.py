@@ -57,7 +57,7 @@ class SpoolWriter:
 
     def __init__(
         self,
-        root: Path,
+        root: Path | str,
         *,
         max_bytes: int = MAX_BYTES,
         max_lines: int = MAX_LINES,
@@ -67,7 +67,7 @@ class SpoolWriter:
         """Create no file yet. Raises ValueError for a limit below 1."""
         if max_bytes < 1 or max_lines < 1:
             raise ValueError(f"max_bytes and max_lines must be at least 1, not {max_bytes} and {max_lines}")
-        self._root = root
+        self._root = Path(root)
         self._max_bytes = max_bytes
         self._max_lines = max_lines
         self._clock = clock

@@ -82,7 +82,15 @@ def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
     yield ShapedEvent("log", event)
 
 
-JSON_LOG = Shape(name="json_log", keys=_KEYS, matches=_matches, read=_read, folders=frozenset({"log"}), is_untyped=True)
+JSON_LOG = Shape(
+    name="json_log",
+    keys=_KEYS,
+    matches=_matches,
+    read=_read,
+    folders=frozenset({"log"}),
+    is_untyped=True,
+    about="the JSON logs of any library (structlog, pino, zap, slog, …): logs",
+)
 
 
 class _Log:

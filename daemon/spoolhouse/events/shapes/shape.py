@@ -73,6 +73,8 @@ class Shape:
     """Reads lines that begin with one of `keys`, as `read` does, and faster. Any ValueError: `read` has to."""
     is_untyped: bool = False
     """Whether a line that names a type of ours is never of the shape."""
+    about: str = ""
+    """Who writes it and what it becomes, in a few words for people."""
 
 
 class ShapeError(ValueError):
