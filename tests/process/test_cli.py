@@ -31,13 +31,20 @@ READ_SETTINGS = (
     "migrate",
     "generate",
     "types",
+    "explain",
     "tables",
     "trace-file",
     "replay",
     "verify",
 )
 COMMANDS = (*READ_SETTINGS, "config")
-NEEDED = {"trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "retry": ["--all"], "verify": ["a.jsonl"]}
+NEEDED = {
+    "trace-file": ["a.jsonl"],
+    "replay": ["a.jsonl"],
+    "retry": ["--all"],
+    "verify": ["a.jsonl"],
+    "explain": ["a.jsonl"],
+}
 """What a command cannot do without."""
 SECRET = "hunter2-and-more"
 

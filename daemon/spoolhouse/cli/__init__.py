@@ -37,6 +37,7 @@ _COMMANDS = {
     "migrate": "create the tables, or bring them up to date",
     "generate": "write sample events into the spool",
     "types": "list the event types, their fields, and an example of each",
+    "explain": "show what becomes of the lines of a file, or why they are rejected",
     "tables": "list the tables: engine, rows, size, oldest and newest event",
     "trace-file": "show which rows came from a file, or which files a batch came from",
     "replay": "resubmit rejected lines, or restore rows that ClickHouse has lost",
@@ -67,6 +68,7 @@ exit codes:
    0  done
    1  crashed, or not everything is done
    2  wrong flags
+  66  a file cannot be read (explain)
   69  ClickHouse is unavailable
   75  out of time while stopping; the next start continues
   78  a wrong setting

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from spoolhouse.events.shapes.shape import Shape
 
 _EPILOG = """\
-Types of your own (events.folder) are listed, too.
+Types of your own (events.folder) are listed, too. `spoolhouse explain` shows
+what becomes of the lines of a file.
 
 examples:
   spoolhouse types

@@ -250,7 +250,9 @@ class _Reading:
         self._notes, self._fields = outer, outer_fields
         return tuple(row)
 
-    def _complete(self, number: int, part: RowSource, row: list[Any], fields: Fields) -> None:
+    def _complete(  # noqa: C901  # a branch for each kind of filling
+        self, number: int, part: RowSource, row: list[Any], fields: Fields
+    ) -> None:
         """Derive what the event does not say; raise `RejectedLineError` for what is required and cannot be derived.
 
         Only the event's own row and those of elements have what no column takes: other rows repeat the event's fields.
@@ -275,6 +277,8 @@ class _Reading:
                 raise RejectedLineError(Reason.MISSING_FIELD, json_paths.spelt(column.keys[0]), "required")
             else:
                 row[slot] = self._implied(column) or column.default
+            if self._notes.derived is not None:
+                self._notes.derived.append((self._event, column, row[slot]))
 
     def _extra(self, column: Column) -> object:
         """Return what no column takes, and originals, as JSON text."""
@@ -299,6 +303,8 @@ class _Reading:
             slot = next((slot for slot, one in enumerate(part.columns) if one.name == name), None)
             if slot is not None and row[slot] is _MISSING:
                 row[slot] = value
+                if self._notes.derived is not None:
+                    self._notes.derived.append((self._event, part.columns[slot], value))
 
 
 _NO_OBJECT = "not an object"

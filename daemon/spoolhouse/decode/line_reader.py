@@ -72,15 +72,16 @@ class LineReader:
         self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
         """By what a line begins with, the shape that probably has many events of it."""
 
-    def read(self, line: bytes, origin: Origin, at: At, suspect: str = "") -> Read:
+    def read(self, line: bytes, origin: Origin, at: At, suspect: str = "", *, notes: Notes | None = None) -> Read:
         """Return the events of one line; raises `RejectedLineError`.
 
-        `suspect`: the key that another reader has refused the line for. If it is at fault, no more is read.
+        `suspect`: the key that another reader has refused the line for. If it is at fault, no more is read. `notes`
+        takes what happens to the values, also of a line that is rejected in the end.
         """
         try:
-            shape = self._heads.get(line[: line.find(b":")])
+            shape = self._heads.get(line[: line.find(b":")]) if notes is None else None
             read = self._read_batches(shape, line, origin, at) if shape else None
-            return read or self._read(line, origin, at, suspect)
+            return read or self._read(line, origin, at, suspect, Notes() if notes is None else notes)
         except UnicodeDecodeError as error:
             raise RejectedLineError(Reason.INVALID_UNICODE, detail=error.reason) from None
         except RecursionError:
@@ -100,19 +101,23 @@ class LineReader:
         except (ValueError, RecursionError):
             return None
 
-    def _read(self, line: bytes, origin: Origin, at: At, suspect: str) -> Read:
-        fields = _fields(line)
-        notes = Notes()
+    def shape_of(self, fields: Mapping[str, Raw], folder: str) -> Shape | None:
+        """Return the foreign shape of a line with these fields, in the folder of an event type; None if it has none."""
         if not self._marks.isdisjoint(fields):
             for shape in self._shapes:
                 if (
                     not shape.keys.isdisjoint(fields)
-                    and (not shape.folders or origin.type in shape.folders)
+                    and (not shape.folders or folder in shape.folders)
                     and not (shape.is_untyped and self._is_typed(fields))
-                    and shape.matches(fields, origin.type)
+                    and shape.matches(fields, folder)
                 ):
-                    events = self._shaped(shape, fields, origin, at, notes)
-                    return _permitted(Read(events, notes, shape.name), origin)
+                    return shape
+        return None
+
+    def _read(self, line: bytes, origin: Origin, at: At, suspect: str, notes: Notes) -> Read:
+        fields = _fields(line)
+        if shape := self.shape_of(fields, origin.type):
+            return _permitted(Read(self._shaped(shape, fields, origin, at, notes), notes, shape.name), origin)
         name, given = self._name(fields, origin.type)
         try:
             rows = self._own(name, fields, origin, at, notes, suspect)
@@ -138,7 +143,7 @@ class LineReader:
                 reader = self._readers.get((event.type, True))
                 if reader is None:
                     raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")
-                own = Notes(converted=notes.converted, unknown=notes.unknown)
+                own = Notes(converted=notes.converted, unknown=notes.unknown, derived=notes.derived)
                 own.unknown.extend(event.unknown)
                 unknown = dict(event.unknown)
                 here = at._replace(id=f"{at.id}.{number}") if number else at
@@ -184,7 +189,7 @@ class LineReader:
             self._readers[name, enveloped].check(suspect, content)
         return self._readers[name, enveloped].rows(content, at, notes, unknown, keep=_keeps(origin))
 
-    def _is_typed(self, fields: dict[str, Raw]) -> bool:
+    def _is_typed(self, fields: Mapping[str, Raw]) -> bool:
         """Tell whether a line names a type of ours."""
         return any(tag in fields and _text_or_none(fields[tag]) in self._events for tag in TAGS)
 

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from spoolhouse.decode import times
 from spoolhouse.decode.reject import Reason, RejectedLineError
-from spoolhouse.events.declaration import Column, Kind
+from spoolhouse.events.declaration import Column, EventType, Kind
 
 NULL = Raw(b"null")
 BITS = {Kind.INTEGER: 64, Kind.INTEGER32: 32}
@@ -49,6 +49,8 @@ class Notes:
     """By key, values that the columns cannot express."""
     unknown: list[str] = field(default_factory=list)
     """Keys that no column takes."""
+    derived: list[tuple[EventType, Column, object]] | None = None
+    """If asked for: columns that the event does not say, and what they got."""
 
 
 def json_text(raw: Raw) -> str:

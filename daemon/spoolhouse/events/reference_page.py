@@ -12,6 +12,7 @@ _HEAD = """\
 # Event types
 
 This page is `spoolhouse types --markdown`. A file in `{type}/{project}/` holds one JSON object a line.
+`spoolhouse explain FILE` shows what becomes of the lines of a file, and why one is rejected.
 
 - A line is flat, or has its fields in an envelope: `{"type": "span", "data": {…}}`. `type` (or `event_type`) may be
   absent: then it is the folder's. A `type` that is no event type is a field of the event.

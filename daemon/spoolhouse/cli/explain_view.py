@@ -1,0 +1,161 @@
+"""Explanations of lines, and their sum, as text of 80 columns or wider, and as JSON."""
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from spoolhouse.decode.counts import MOST_NAMES, OTHER, LineCounts
+from spoolhouse.decode.decoded import Decoded
+from spoolhouse.decode.explain import ExplainedRow, Explanation
+from spoolhouse.decode.reject import Reason
+from spoolhouse.monitoring.logs import shown
+
+_WIDEST = 160
+_EMPTY: tuple[object, ...] = ("", "{}", "[]", None, [], ())
+_LABEL = 9
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What all lines come to."""
+
+    prefix: str
+    """Of the tables."""
+    explained: int = 0
+    """Lines that were explained one by one."""
+    counts: LineCounts = field(default_factory=LineCounts)
+    rejected: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    rejects: dict[tuple[str, str], tuple[int, int, str]] = field(default_factory=dict)
+    """By reason and field: lines, the first of them, and its detail."""
+
+    def add(self, decoded: Decoded, before: int) -> None:
+        """Add the lines of a piece, which stands behind `before` lines."""
+        self.counts.count(decoded)
+        self.rejected += len(decoded.rejects)
+        for table, rows in decoded.rows.items():
+            self.rows[self.prefix + table] = self.rows.get(self.prefix + table, 0) + rows.count
+        for reject in decoded.rejects:
+            self._add(reject.reason, reject.field, before + reject.line, reject.detail)
+
+    def add_long(self, line: int) -> None:
+        """Add a line that is longer than a line may be."""
+        self.counts.lines += 1
+        self.rejected += 1
+        self._add(Reason.TOO_LONG, "", line, "longer than spool.max_line")
+
+    def _add(self, reason: Reason, name: str, line: int, detail: str) -> None:
+        key = (reason.value, name)
+        if key not in self.rejects and len(self.rejects) >= MOST_NAMES:
+            key = (OTHER, "")
+        lines, first, first_detail = self.rejects.get(key, (0, line, detail))
+        self.rejects[key] = (lines + 1, first, first_detail)
+
+
+def head(title: str) -> None:
+    """Print what is explained."""
+    print(shown(title))
+
+
+def say_not_taken(names: Sequence[str]) -> None:
+    """Print that the file is not taken under its name; `names` are."""
+    _print("", f"In the spool it is not taken by its name: those that are taken (spool.names) are {', '.join(names)}.")
+
+
+def show(line: Explanation, prefix: str) -> None:
+    """Print what becomes of a line."""
+    kind = line.type if not line.shape else f"{line.shape}, {', '.join(dict.fromkeys(row.type for row in line.rows))}"
+    tables = ", ".join(dict.fromkeys(prefix + row.table for row in line.rows))
+    print()
+    if line.rejected is None:
+        _print(f"line {line.line}: ", f"{kind} → {tables}")
+        for row in line.rows:
+            _show_row(row, prefix if len(line.rows) > 1 else None)
+    else:
+        what = f"{line.rejected.reason}, {line.rejected.field}" if line.rejected.field else line.rejected.reason
+        read_as = f" (read as {line.shape or line.type})" if line.shape or line.type else ""
+        _print(f"line {line.line}: ", f"rejected: {what}: {line.rejected.detail}{read_as}")
+        for hint in line.rejected.hints:
+            _labelled("hint", hint)
+    derived: dict[str, list[str]] = {}
+    for column, source in line.derived.items():
+        derived.setdefault(source, []).append(column)
+    _labelled("derived", "; ".join(f"{', '.join(columns)}: {source}" for source, columns in derived.items()))
+    _labelled("converted", ", ".join(line.converted))
+    names = (f"{name} ({line.meant[name]}?)" if name in line.meant else name for name in line.unknown)
+    _labelled("unknown", ", ".join(names))
+
+
+def sum_up(summary: Summary, limit: int) -> None:
+    """Print what all lines come to."""
+    counts = summary.counts
+    print()
+    landing = counts.lines - summary.rejected
+    lines = "1 line" if counts.lines == 1 else f"{counts.lines:,} lines"
+    _print("", f"{lines}: {landing:,} would land, {summary.rejected:,} would be rejected")
+    if counts.lines > summary.explained:
+        _print("", f"The first {limit:,} are explained above (--limit); these are the counts of all of them.")
+    _labelled("rows", _counted(summary.rows))
+    _labelled("shapes", _counted(counts.shapes))
+    _labelled("converted", _counted(counts.converted))
+    _labelled("unknown", _counted(counts.unknown))
+    for (reason, name), (number, first, detail) in summary.rejects.items():
+        where = f"line {first:,}" if number == 1 else f"{number:,} lines, first line {first:,}"
+        _labelled("rejected", f"{reason}{' ' * bool(name)}{name}: {where}: {detail}")
+
+
+def record(where: Mapping[str, str], lines: Sequence[Explanation], summary: Summary) -> Mapping[str, object]:
+    """Return everything as one JSON object."""
+    for line in lines:
+        for row in line.rows:
+            row.table = summary.prefix + row.table
+    counts = summary.counts
+    return {
+        **where,
+        "lines": msgspec.to_builtins(lines),
+        "summary": {
+            **msgspec.structs.asdict(counts),
+            "rejected": summary.rejected,
+            "rows": summary.rows,
+            "rejects": [
+                {"reason": reason, "field": name, "lines": number, "first_line": first, "detail": detail}
+                for (reason, name), (number, first, detail) in summary.rejects.items()
+            ],
+        },
+    }
+
+
+def _show_row(row: ExplainedRow, prefix: str | None) -> None:
+    """Print the columns of a row that have a value; with a prefix, the name of its table above them."""
+    if prefix is not None:
+        _print("  ", f"{prefix}{row.table}:")
+    values = {column: value for column, value in row.values.items() if value not in _EMPTY}
+    width = max(map(len, values), default=0)
+    for column, value in values.items():
+        text = f"  {column:<{width}}  {shown(str(value))}"
+        print(text if len(text) <= _width() else f"{text[: _width() - 1]}…")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _labelled(label: str, text: str) -> None:
+    """Print a text with a label in front; nothing if there is no text."""
+    if text:
+        _print(f"  {label:<{_LABEL}}  ", text, " " * (_LABEL + 4))
+
+
+def _print(first: str, text: str, indent: str = "  ") -> None:
+    lines: Iterable[str] = textwrap.wrap(
+        shown(text), _width(), initial_indent=first, subsequent_indent=indent, break_on_hyphens=False
+    )
+    for line in lines:
+        print(line)
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, _WIDEST)

@@ -1,0 +1,156 @@
+"""What becomes of a line, and why: the dry run of `spoolhouse explain`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from spoolhouse.decode.lenient import At
+from spoolhouse.decode.line_decoder import LineDecoder
+from spoolhouse.decode.line_reader import LineReader, Read
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.nearest import hints, near_keys
+from spoolhouse.decode.origin import Origin
+from spoolhouse.decode.reject import Reject, RejectedLineError
+from spoolhouse.decode.structs import TAGS
+from spoolhouse.decode.values import Notes
+from spoolhouse.events.declaration import Column, EventType
+from spoolhouse.events.reference import filled
+from spoolhouse.events.shapes.shape import Shape
+
+_fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
+_text_of = msgspec.json.Decoder(str).decode
+
+
+class ExplainedRow(Struct, kw_only=True):
+    """A row that a line becomes."""
+
+    type: str
+    table: str
+    """Without its prefix."""
+    values: dict[str, Any]
+    """By column."""
+
+
+class Rejection(Struct, kw_only=True):
+    """Why a line is rejected."""
+
+    reason: str
+    field: str
+    detail: str
+    hints: list[str] = msgspec.field(default_factory=list)
+    """What would be taken, as sentences."""
+
+
+class Explanation(Struct, kw_only=True):
+    """What becomes of a line."""
+
+    line: int
+    offset: int
+    type: str = ""
+    """The event type that it was read as; of a foreign shape, that of its first event. Empty if that is not known."""
+    shape: str = ""
+    """The foreign shape that it has; empty for ours."""
+    rows: list[ExplainedRow] = msgspec.field(default_factory=list)
+    derived: dict[str, str] = msgspec.field(default_factory=dict)
+    """By column that the line does not say, where its value is from."""
+    converted: list[str] = msgspec.field(default_factory=list)
+    unknown: list[str] = msgspec.field(default_factory=list)
+    """Fields that no column takes."""
+    meant: dict[str, str] = msgspec.field(default_factory=dict)
+    """By unknown field, the known one that it is like."""
+    rejected: Rejection | None = None
+
+
+class Explainer:
+    """Explains lines, one at a time, by the readers that decode them."""
+
+    def __init__(self, events: Mapping[str, EventType], shapes: Sequence[Shape], origin: Origin) -> None:
+        """Explain lines from one place."""
+        self._events = events
+        self._origin = origin
+        self._reader = LineReader(events, shapes)
+        self.decoder = LineDecoder(events, shapes)
+
+    def explain(self, data: bytes, line: int, offset: int) -> Explanation | None:
+        """Return what becomes of a line with its end; None for a blank one."""
+        decoded = self.decoder.decode(Piece(offset=offset, data=data), self._origin)
+        if not decoded.lines:
+            return None
+        result = Explanation(line=line, offset=offset)
+        fields = _fields(data)
+        shape = self._reader.shape_of(fields, self._origin.type)
+        result.shape = "" if shape is None else shape.name
+        result.type = "" if shape is not None else self._type(fields)
+        notes = Notes(derived=[])
+        at = At(self._origin.clock, self._origin.project, f"{self._origin.id_prefix}{offset:012x}")
+        try:
+            read = self._reader.read(data, self._origin, at, notes=notes)
+        except RejectedLineError:
+            read = Read([], notes)
+        result.converted = list(dict.fromkeys(notes.converted))
+        result.unknown = list(dict.fromkeys(notes.unknown))
+        event = self._events.get(result.type)
+        if event is not None:
+            result.meant = near_keys(result.unknown, event)
+        if decoded.rejects:
+            result.rejected = self._rejection(decoded.rejects[0], event, fields)
+            return result
+        result.rows = [*self._rows(read)]
+        result.type = result.type or read.events[0][0]
+        result.derived = _derived(notes)
+        if not result.shape and not any(tag in fields for tag in TAGS):
+            result.derived["type"] = "the folder's"
+        return result
+
+    def _type(self, fields: Mapping[str, Raw]) -> str:
+        """Return the event type that a line of ours names, or its folder's."""
+        for tag in TAGS:
+            try:
+                name = _text_of(fields[tag])
+            except (KeyError, ValueError):
+                continue
+            if name in self._events:
+                return name
+        return self._origin.type if self._origin.type in self._events else ""
+
+    def _rejection(self, reject: Reject, event: EventType | None, fields: Mapping[str, Raw]) -> Rejection:
+        given = [*fields, *_fields(bytes(fields.get("data", b"")))]
+        return Rejection(
+            reason=reject.reason.value,
+            field=reject.field,
+            detail=reject.detail,
+            hints=list(hints(reject, event, given, self._events)),
+        )
+
+    def _rows(self, read: Read) -> list[ExplainedRow]:
+        tables = {part.table.name: part.table for event in self._events.values() for part in event.parts}
+        return [
+            ExplainedRow(
+                type=name,
+                table=table,
+                values=dict(zip((c.name for c in tables[table].columns), msgspec.to_builtins(row), strict=True)),
+            )
+            for name, by_table in read.events
+            for table, rows in zip(self._events[name].tables, by_table, strict=True)
+            for row in rows
+        ]
+
+
+def _derived(notes: Notes) -> dict[str, str]:
+    """Return where the values are from that an event does not say, by column."""
+    found: dict[str, str] = {}
+    derived: list[tuple[EventType, Column, object]] = notes.derived or []
+    for event, column, value in derived:
+        if value not in (None, "") and (source := filled(event, column)):
+            found[column.name] = source
+    return found
+
+
+def _fields(data: bytes) -> dict[str, Raw]:
+    """Return the fields of what should be a JSON object; none if it is not."""
+    try:
+        return _fields_of(data)
+    except (ValueError, RecursionError):
+        return {}

@@ -1,0 +1,119 @@
+"""What would be taken in place of what a line has: the hints of `spoolhouse explain`."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from spoolhouse.decode.reject import Reason, Reject
+from spoolhouse.events.declaration import Column, EventType, Kind
+from spoolhouse.events.reference import KINDS, keys
+
+_TIMES = "ISO-8601, or an epoch number in s, ms, µs or ns"
+_WORDS: Mapping[Kind, str] = {
+    **KINDS,
+    Kind.TIME: _TIMES,
+    Kind.NUMBER: "a number, or text that is one",
+    Kind.INTEGER: "a whole number, or text that is one",
+    Kind.INTEGER32: "a whole number of 32 bits, or text that is one",
+}
+_LIKE_A_TIME = re.compile(r"time|date|stamp|^ts$|_at$|At$")
+_FOR_A_KEY, _FOR_A_SPARE = 0.6, 0.8
+"""How much a key has to be like another one: where one is missing, and where it is only not known."""
+_LISTED = 12
+_HINTS: Mapping[Reason, str] = {
+    Reason.NOT_AN_OBJECT: "a line is one JSON object; each element of an array is a line of its own",
+    Reason.INVALID_JSON: "a line is one JSON object",
+    Reason.TORN: "the last line has no end, and is not whole",
+    Reason.PROJECT_MISMATCH: "the setting spool.project is reject",
+    Reason.EXPIRED: "the setting spool.expired is reject",
+    Reason.FUTURE: "the setting spool.future is reject",
+    Reason.TOO_LONG: "the setting spool.max_line is the limit",
+}
+
+
+def near_keys(unknown: Iterable[str], event: EventType) -> dict[str, str]:
+    """Return the known keys that unknown ones are probably meant to be."""
+    known = {_plain(key): key for key in reversed(_keys(event))}
+    found = {}
+    for key in unknown:
+        if near := difflib.get_close_matches(_plain(key), known, n=1, cutoff=_FOR_A_SPARE):
+            found[key] = known[near[0]]
+    return found
+
+
+def hints(
+    reject: Reject, event: EventType | None, given: Iterable[str], events: Mapping[str, EventType]
+) -> Iterator[str]:
+    """Yield what would be taken, nearest first, as sentences.
+
+    `event` is the type that the line was read as, None if that is not known or it is of a foreign shape; `given` are
+    the line's keys.
+    """
+    if reject.reason in _HINTS:
+        yield _HINTS[reject.reason]
+    elif reject.reason is Reason.UNKNOWN_TYPE:
+        yield from _near_types(reject.detail, events)
+    elif reject.reason is Reason.MISSING_FIELD and reject.field == "type":
+        yield "the folder names the type, or the line does, as type"
+    elif event is None:
+        return
+    elif reject.reason is Reason.MISSING_FIELD:
+        yield from _missing(reject.field, event, list(given))
+    elif reject.reason is Reason.UNKNOWN_FIELD:
+        yield from (f"did you mean {near}?" for near in near_keys([reject.field], event).values())
+    elif column := _column(reject.field, event):
+        yield from _accepted(column, reject)
+
+
+def _missing(field: str, event: EventType, given: list[str]) -> Iterator[str]:
+    column = _column(field, event)
+    looked_for = (field,) if column is None else keys(column)
+    known = set(_keys(event))
+    unknown = {_plain(key): key for key in given if key not in known}
+    near = [
+        unknown[one]
+        for key in looked_for
+        for one in difflib.get_close_matches(_plain(key), unknown, n=1, cutoff=_FOR_A_KEY)
+    ]
+    if column is not None and column.kind is Kind.TIME:
+        near += [key for key in unknown.values() if _LIKE_A_TIME.search(key)]
+    if near:
+        yield f"the line has {near[0]}: write it as {looked_for[0]}"
+    yield f"looked for: {', '.join(looked_for)}"
+
+
+def _near_types(detail: str, events: Mapping[str, EventType]) -> Iterator[str]:
+    named = re.search(r"'(.*?)'", detail)
+    near = difflib.get_close_matches(named[1], events, n=1) if named else []
+    yield f"did you mean {near[0]}?" if near else f"the types are {', '.join(events)}"
+
+
+def _accepted(column: Column, reject: Reject) -> Iterator[str]:
+    if column.kind is Kind.CHOICE:
+        value = re.search(rb'"' + re.escape(reject.field.encode()) + rb'"\s*:\s*"([^"]*)"', reject.raw)
+        names = {**{choice: choice for choice in column.choices}, **column.same, **column.near}
+        near = difflib.get_close_matches(value[1].decode("utf-8", "replace").lower(), names, n=1) if value else []
+        yield from (f"did you mean {one}?" for one in near)
+        others = [name for name in (*column.same, *column.near) if name and not name.isdigit()]
+        if others:
+            more = ", …" if len(others) > _LISTED else ""
+            yield f"also taken: {', '.join(others[:_LISTED])}{more}"
+    else:
+        yield f"taken: {_WORDS[column.kind]}"
+
+
+def _column(field: str, event: EventType) -> Column | None:
+    """Return a column that is read from a key; of an array's element too, as `array[0].key`."""
+    array, dot, inner = field.partition("].")
+    name = inner if dot else field
+    each = array.partition("[")[0] if dot else ""
+    found = (column for part in event.parts if part.each == each for column in part.columns if name in keys(column))
+    return next(found, None)
+
+
+def _keys(event: EventType) -> list[str]:
+    return [key for part in event.parts if not part.each for column in part.columns for key in keys(column)]
+
+
+def _plain(key: str) -> str:
+    return "".join(letter for letter in key.lower() if letter.isalnum())
