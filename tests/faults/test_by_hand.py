@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life import LONG, armed, recover, wait_until
-from tests.faults.oracle import Oracle
-from tests.process.daemon import Daemon
+from tests.faults.oracle import PREFIX, Oracle
+from tests.process.daemon import Daemon, command
 
 PLACES = ("claim.journalled", "insert.before_send", "insert.answered", "settle.acknowledged", "settle.before_move")
 CASES = (
@@ -73,7 +73,7 @@ def test_grown_in_claimed(oracle: Oracle, place: str, then: str) -> None:
 def test_taken_away_in_claimed(oracle: Oracle, place: str, then: str, deed: str) -> None:
     """Rows that were sent are there once, and nothing is there twice; the loss of others is reported.
 
-    A shipment of which rows have landed before a crash is held: it waits for its file.
+    A shipment of which rows have landed before a crash is held: it waits for its file, until a person gives it up.
     """
 
     def act(path: Path) -> None:
@@ -87,7 +87,33 @@ def test_taken_away_in_claimed(oracle: Oracle, place: str, then: str, deed: str)
     sent = place not in {"claim.journalled", "insert.before_send"}
     is_held = place == "insert.answered" and then == "is killed"
     oracle.check_rows_at_most_once(all_of_them=sent and not is_held)
-    assert is_held or oracle.claimed() == []
+    if is_held:
+        give_up(oracle, left=[] if deed == "deleted" else [b""])
+    assert oracle.claimed() == []
+
+
+def give_up(oracle: Oracle, *, left: list[bytes]) -> None:
+    """Give up the shipment that is held; `left` is what is left of its file, and then in failed/."""
+    spool = ("--file-storage-path", str(oracle.spool), "--base-path", "")
+    flags = (*spool, "--clickhouse-url", oracle.database.native_url)
+    planned = oracle.planned()
+    [(rows,)] = oracle.database.query(
+        f"SELECT (SELECT count() FROM {PREFIX}spans) + (SELECT count() FROM {PREFIX}logs)"
+    )
+    assert len(planned) == 1
+    done = command("release", "--give-up", "--dry-run", *flags)
+    assert (done.returncode, oracle.planned()) == (1, planned), done.stderr
+    done = command("release", "--give-up", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"at least {rows} rows" in done.stdout
+    assert oracle.planned() == []
+    recover(oracle)
+    oracle.check_rows_at_most_once(all_of_them=False)
+    kept = sorted(oracle.spool.glob("span/p/failed/*"))
+    assert [path.read_bytes() for path in kept if path.suffix == ".jsonl"] == left
+    reasons = [path.read_text() for path in kept if path.name.endswith(".reason.txt")]
+    assert ["given up" in reason for reason in reasons] == [True] * len(left)
+    assert oracle.database.query(f"SELECT sum(row_count) FROM {PREFIX}ledger FINAL") == [(rows,)]
 
 
 @pytest.mark.parametrize(("place", "then"), CASES)

@@ -77,6 +77,41 @@ def test_a_running_daemon_and_a_damaged_journal_are_left_alone(database: Databas
     assert kept.exists()
 
 
+@pytest.mark.parametrize("place", ["none", "journal.acknowledge", "settle.before_move"])
+def test_a_shipment_whose_file_is_gone_for_good_is_given_up(place: str, database: Database, tmp_path: Path) -> None:
+    """A kill meanwhile changes nothing. Its other file has landed as well, and never lands again."""
+    for number in range(2):
+        drop(tmp_path, "span", "p", f"{number}.jsonl", good("p", 5, first=5 * number))
+    code, daemon = once(database.native_url, tmp_path, env={FAILPOINTS: "insert.answered=kill"})
+    assert code == -signal.SIGKILL, daemon.told()
+    next(path for path in claimed(tmp_path) if path.name == "0.jsonl").unlink()
+    clickhouse = ("--clickhouse-url", database.native_url)
+    give_up = ("release", "--give-up", *flags(tmp_path), *clickhouse)
+    with Daemon(database.native_url, tmp_path) as daemon:
+        [held] = daemon.wait_for("shipment_held", attempts=1)
+        assert "release --give-up" in str(held["hint"])
+        assert "it is running: stop it first" in command(*give_up).stdout
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    if place != "none":
+        assert command(*give_up, env={FAILPOINTS: f"{place}=kill"}).returncode == -signal.SIGKILL
+    if place != "settle.before_move":
+        done = command(*give_up)
+        assert done.returncode == 0, done.stdout
+        assert "span/p/0.jsonl is gone" in done.stdout
+        assert "at least 10 rows of span/p/0.jsonl, span/p/1.jsonl have landed" in done.stdout
+        assert "what is left is in span/p/failed/1.jsonl" in done.stdout
+    once(database.native_url, tmp_path)
+    assert claimed(tmp_path) == []
+    assert (tmp_path / "span/p/failed/1.jsonl").read_bytes() == good("p", 5, first=5)
+    reason = (tmp_path / "span/p/failed/1.jsonl.reason.txt").read_text()
+    assert "given up: span/p/0.jsonl is gone; at least 10 rows" in reason
+    done = command("retry", "--all", *flags(tmp_path), *clickhouse)
+    assert (done.returncode, "would land twice" in done.stdout) == (1, True), done.stdout
+    assert database.query("SELECT count(), uniqExact(span_id) FROM mastra_admin_spans") == [(10, 10)]
+    assert database.query("SELECT sum(lines) FROM mastra_admin_spans_hourly") == [(10,)]
+
+
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     assert command("release", *flags(tmp_path / "none")).returncode == 78
     done = command("release", "nobody", *flags(tmp_path))

@@ -1,7 +1,9 @@
 """`spoolhouse release`: return files that dead instances claimed and never sent to where they were dropped."""
 
 import argparse
+import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
@@ -9,6 +11,8 @@ from spoolhouse.errors import SpoolError
 from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
+    from spoolhouse.recover.give_up import GivenUp
+    from spoolhouse.settings import Settings
     from spoolhouse.spool.release import Released
 
 _EPILOG = """\
@@ -17,13 +21,21 @@ on the same spool does this by itself, and finishes sent files too. Files that
 may have been sent are not released, but counted, with exit code 1. Files of a
 running daemon are not touched.
 
+A shipment is held (shipment_held in the log) if rows of it have landed before
+a crash, and a file of it is gone, or shorter, or unreadable, since then. If
+the file is gone for good, stop the daemons and give the shipment up: what has
+landed stays, what is left of its files is moved to failed/, and the ledger
+table says how many rows have landed, at least.
+
 examples:
   spoolhouse release --file-storage-path /var/spool/events --dry-run
   spoolhouse release --file-storage-path /var/spool/events
+  spoolhouse release --give-up --dry-run
 
 exit codes:
    0  no file is claimed any more
    1  some files stay claimed: they may have been sent, or their daemon runs
+  69  ClickHouse is unavailable (--give-up)
   78  there is no such spool
 """
 
@@ -32,7 +44,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add the command."""
     parser = commands.add_parser(
         "release",
-        usage="spoolhouse release [--dry-run] [INSTANCE …] [options]",
+        usage="spoolhouse release [--give-up] [--dry-run] [INSTANCE …] [options]",
         help="put back files that dead daemons claimed and never sent",
         description="Put back files that dead daemons of a spool claimed and never sent.",
         epilog=_EPILOG,
@@ -40,8 +52,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         allow_abbrev=False,
     )
     parser.add_argument("instances", nargs="*", metavar="INSTANCE", help="folders in .spoolhouse/ (default: all)")
+    parser.add_argument("--give-up", action="store_true", help="give up shipments that wait for a file that is gone")
     parser.add_argument("--dry-run", action="store_true", help="list the files, and change nothing")
     flags.add_spool(parser)
+    flags.add_clickhouse(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
 
@@ -51,10 +65,13 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse.spool import instance_dirs  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.spool.release import release  # noqa: PLC0415  # nor this
 
-    root = flags.spool(flags.settings(options))
+    settings = flags.settings(options)
+    root = flags.spool(settings)
     known = instance_dirs.names(root)
     if unknown := sorted(set(options.instances) - set(known)):
         raise SpoolError(f"{root}: there is no instance {unknown[0]}; there are: {', '.join(known) or 'none'}")
+    if options.give_up:
+        asyncio.run(_give_up(settings, root, options.instances or known, dry_run=options.dry_run))
     kept = 0
     for instance in options.instances or known:
         outcome = release(root, instance, dry_run=options.dry_run)
@@ -63,6 +80,34 @@ def run(options: argparse.Namespace) -> int:
     if not known:
         print("No instance has left anything.", file=sys.stderr)
     return 1 if kept else 0
+
+
+async def _give_up(settings: "Settings", root: Path, instances: list[str], *, dry_run: bool) -> None:
+    from spoolhouse.events import registry  # noqa: PLC0415  # a plain release needs none of it
+    from spoolhouse.events.declaration import tables  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.give_up import give_up  # noqa: PLC0415  # nor this
+    from spoolhouse.service.prepare import open_servers  # noqa: PLC0415  # nor this
+    from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches  # noqa: PLC0415  # nor this
+
+    driver = open_servers(settings)
+    clickhouse, events = settings.clickhouse, registry.load(settings.events.folder)
+    sent = ClickHouseSentBatches(driver=driver, prefix=clickhouse.insert_prefix, shards=clickhouse.shards)
+    try:
+        for instance in instances:
+            async for given_up in give_up(root, instance, sent, tables(events).values(), dry_run=dry_run):
+                _print_given_up(given_up, dry_run=dry_run)
+    finally:
+        await driver.close()
+
+
+def _print_given_up(one: "GivenUp", *, dry_run: bool) -> None:
+    faults = ", ".join(f"{file} is {fault}" for file, fault in one.faults.items())
+    print(shown(f"{'would give' if dry_run else 'gave'} up shipment {one.shipment.id}: {faults}"))
+    batches = ", ".join(f"{rows} in batch {batch}" for batch, rows in one.batches.items())
+    files = ", ".join(one.files)
+    print(shown(f"  at least {one.rows} rows of {files} have landed ({batches}); which ones is not known"))
+    for path in one.kept:
+        print(shown(f"  what is left is in {path}"))
 
 
 def _print(outcome: "Released", *, dry_run: bool) -> None:

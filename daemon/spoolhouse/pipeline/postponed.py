@@ -24,7 +24,10 @@ from spoolhouse.spool.shipment_pieces import Unreadable
 
 _CHECK = 0.5
 """Seconds between two checks of what is due."""
-_HINT = "put the file back as it was, or wait for its disk: the shipment is tried again, also after a restart"
+_HINT = (
+    "put the file back as it was, or wait for its disk: the shipment is tried again, also after a restart; if it is"
+    " gone for good, stop the daemons and run `spoolhouse release --give-up`"
+)
 
 
 class WithdrawnError(TransientError):

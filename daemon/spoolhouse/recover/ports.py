@@ -109,6 +109,16 @@ class Comparison:
     errors: Mapping[str, SpoolError] = field(default_factory=dict)
 
 
+class SentBatches(Protocol):
+    """Tells what the store has of a shipment."""
+
+    async def find(self, shipment: str, tables: Collection[Table], /) -> Mapping[str, int]:
+        """Return the ids of its batches that have rows in any of `tables`, with how many, as far as they are left.
+
+        Raises `StoreError`.
+        """
+
+
 class RecoveryStore(Protocol):
     """A store that knows its ledger, and can restore and compare rows. All methods raise `StoreError`."""
 

@@ -220,14 +220,16 @@ def _free(folder: int, name: str, number: int) -> str:
 def _write_reason(name: str, folder: int, file: JournalledFile) -> None:
     """Write the note beside a file in `failed/`: the reason, and how much of the file landed."""
     reason = layout.reason_name(name)
-    landed = f"{sum(file.stats.rows.values())} rows of it landed, {file.stats.rejected} lines were rejected"
+    rows, rejected = sum(file.stats.rows.values()), file.stats.rejected
+    # A file of a shipment that was given up has neither.
+    landed = f"; {rows} rows of it landed, {rejected} lines were rejected" if file.stats.lines else ""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(reason, dir_fd=folder)  # an old note, or a link that would lead out of the spool
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(reason, flags, 0o666, dir_fd=folder), "w", encoding="utf-8") as note:  # noqa: PTH123  # by descriptor
-            note.write(f"{when} {file.stats.failure}; {landed}; after a repair: spoolhouse retry\n")
+            note.write(f"{when} {file.stats.failure}{landed}; after a repair: spoolhouse retry\n")
         reach("settle.reasoned")
     except OSError as error:
         log.warning("reason_not_written", path=str(file.place), error=error.strerror)
