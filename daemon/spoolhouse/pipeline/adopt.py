@@ -5,6 +5,7 @@ that were claimed but never journalled go back to where they were dropped; a fol
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,10 +58,20 @@ class Adopter:
     """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
     is_waiting: Callable[[Instance], bool] = lambda _: False
     """Tells whether an adopted instance only holds files with which nothing can be done as things are."""
+    may_give_way: Callable[[Instance], bool] = lambda _: False
+    """Tells whether an adopted instance can be closed: nobody works on it, and its files cannot be moved just now."""
+    let_go: Callable[[Instance], None] = lambda _: None
+    """Forgets an instance that is about to be closed."""
     scanned: bool = False
     """A first look is complete: each instance that was there has had its turn, or will have none as things are."""
     is_behind: bool = False
     """Some instances still wait for their turn."""
+    _turns: dict[str, float] = field(default_factory=dict)
+    """When each instance was adopted last, or found to be alive (monotonic)."""
+    _had_turns: bool = False
+    """Each instance has had a turn."""
+    _gave_way: set[str] = field(default_factory=set)
+    """Instances that were closed for others, and are to be adopted again."""
     _unreleased: dict[str, list[Place]] = field(default_factory=dict)
     """Never-journalled files that could not be put back yet, by instance."""
     _told: set[tuple[str, Place]] = field(default_factory=set)
@@ -78,7 +89,9 @@ class Adopter:
                 await heartbeat.idle_until(stop, interval if is_complete else min(_SOON, interval))
 
     def _is_blocked(self) -> bool:
-        """Tell whether the instances that are open give the others no turn as things are, and log it."""
+        """Tell whether no other instance gets a first turn as things are; log it if those that are open prevent it."""
+        if self._had_turns:
+            return True
         adopted = [instance for instance in self.instances.values() if instance is not self.own]
         if not all(map(self.is_waiting, adopted)):
             return False
@@ -87,9 +100,9 @@ class Adopter:
         return True
 
     async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
-        """Adopt what can be adopted, and let go of adopted homes that are empty.
+        """Adopt what can be adopted, and remove adopted instances that are empty.
 
-        Return false if some have to wait until others are let go of: so many must not be open at once.
+        So many must not be open at once: return false if some have to wait until others are done, or give way.
         """
         for instance in [instance for instance in self.instances.values() if instance is not self.own]:
             try:
@@ -103,12 +116,37 @@ class Adopter:
                 self._hold(instance.id, error)
         names = await to_its_end(partial(instance_dirs.names, self.own.spool))
         self.held.intersection_update({*names, *self.instances})  # a person may have taken a folder away
-        for instance_id in names:
-            if instance_id not in self.instances and not stop.is_set():
-                if len(self.instances) > most_open():
-                    return False
-                await self._adopt(instance_id, shipments, news, stop)
-        return True
+        self._turns = {name: self._turns[name] for name in names if name in self._turns}
+        self._gave_way.intersection_update(names)
+        is_complete = True
+        waiting = [name for name in names if name not in self.instances]
+        for instance_id in sorted(waiting, key=lambda name: self._turns.get(name, 0.0)):
+            if stop.is_set():
+                break
+            if len(self.instances) > most_open():
+                is_complete = False
+                if not await self._make_way(at_once=instance_id not in self._turns):
+                    break
+            self._turns[instance_id] = time.monotonic()
+            await self._adopt(instance_id, shipments, news, stop)
+        self._had_turns = all(name in self._turns or name == self.own.id for name in names)
+        return is_complete
+
+    async def _make_way(self, *, at_once: bool) -> bool:
+        """Close the instance that has had the longest turn, and cannot go on; return false if there is none.
+
+        Each keeps its turn for a while, unless another one is to have its first `at_once`.
+        """
+        is_over = time.monotonic() - (0.0 if at_once else self.options.value.retry.cap)
+        for instance_id in sorted(self.instances.keys() & self._turns.keys(), key=lambda name: self._turns[name]):
+            instance = self.instances[instance_id]
+            if self._turns[instance_id] <= is_over and self.may_give_way(instance):
+                del self.instances[instance_id]
+                self._gave_way.add(instance_id)
+                self.let_go(instance)
+                await to_its_end(instance.close)
+                return True
+        return False
 
     async def _adopt(
         self, instance_id: str, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event
@@ -128,14 +166,15 @@ class Adopter:
         self.unwritten.set()
         if instance_id not in self._unreleased:
             self.held.discard(instance_id)
-        log.info(
-            "adopted",
-            instance=instance_id,
-            shipments=len(contents.planned),
-            files=len(contents.files),
-            released=len(actions.release) - len(self._unreleased.get(instance_id, ())),
-        )
-        metrics.ADOPTIONS.inc()
+        if instance_id not in self._gave_way:
+            log.info(
+                "adopted",
+                instance=instance_id,
+                shipments=len(contents.planned),
+                files=len(contents.files),
+                released=len(actions.release) - len(self._unreleased.get(instance_id, ())),
+            )
+            metrics.ADOPTIONS.inc()
         for number in (*actions.settle, *actions.vanished):
             await news.send(Complete(instance=instance, file=number))
         for shipment in contents.planned:

@@ -96,7 +96,9 @@ class LedgerRecorder:
                 await heartbeat.idle_until(self._no_more, _LINGER)
                 continue
             try:
-                if await self._write_some(instance):
+                with instance.in_use():
+                    is_written = await self._write_some(instance)
+                if is_written:
                     retries.succeeded()
             except StoreError as error:
                 self.health.bad(self.table, error)

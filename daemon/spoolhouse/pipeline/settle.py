@@ -124,7 +124,20 @@ class Settler:
             if stuck.due <= now:
                 due.setdefault(instance_id, []).append(number)
         for instance_id, numbers in due.items():
-            await self._settle(self.instances[instance_id], numbers)
+            if instance_id in self.instances:  # it may have had to give way meanwhile
+                await self._settle(self.instances[instance_id], numbers)
+
+    def may_give_way(self, instance: Instance) -> bool:
+        """Tell whether an instance holds nothing but files that cannot be moved for reasons of their own."""
+        stuck = [self.stuck.get((instance.id, number)) for number in instance.files]
+        is_stuck = all(one is not None and not one.disk_is_full for one in stuck)
+        return is_stuck and not instance.unacknowledged and not instance.users
+
+    def let_go(self, instance: Instance) -> None:
+        """Forget the files of an instance that is about to be closed: whoever opens it again tries to move them."""
+        for number in instance.files:
+            del self.stuck[instance.id, number]
+        instance.files = {}
 
     def _note(self, item: Counted | Acknowledged) -> _Open:
         state = self._open.setdefault(item.shipment.id, _Open())
@@ -183,6 +196,10 @@ class Settler:
 
     async def _settle(self, instance: Instance, numbers: list[int]) -> None:
         """Move those files that are covered to their end; hand the others back to be looked at again."""
+        with instance.in_use():
+            await self._settle_in(instance, numbers)
+
+    async def _settle_in(self, instance: Instance, numbers: list[int]) -> None:
         ready, again = await asyncio.to_thread(_sort, instance, numbers)
         reach("settle.sorted")
         moves = Finalizer(

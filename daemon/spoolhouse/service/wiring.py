@@ -130,6 +130,7 @@ class Stages:
             unwritten=self.recorder.unwritten,
             recent=shared.recent,
         )
+        self.adopter.may_give_way, self.adopter.let_go = self.settler.may_give_way, self.settler.let_go
         self.retention = Retention(self.instance, self.instances, self.options)
 
     def _adopter(self) -> Adopter:

@@ -56,6 +56,8 @@ class Instance:
         self.unacknowledged: dict[int, int] = {}
         """By file: the number of planned shipments that cover some of it."""
         self.readings = Readings(journal)
+        self.users = 0
+        """The number of stages that work on it now although none of its shipments is under way."""
         self._lock = lock
         self._numbers = 0
         # Held during each rename: a thread that outlives its cancelled task must not claim after the lock is released.
@@ -121,6 +123,15 @@ class Instance:
             finally:
                 os.close(lock)
             return None
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count as a user: meanwhile it is not closed to give another instance a turn."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
 
     def load(self) -> Contents:
         """Read the journal into memory and return it, without the files that were deleted as intended."""
