@@ -172,7 +172,8 @@ async def guard(
     schema = schema_of(settings, events)
     if isinstance(driver, Replicas):
         await driver.agree(holding_rows(schema), feeds=materialized_views(schema))
-    await expect_same_day(driver, time.time_ns() // 1_000_000)
+    else:
+        await expect_same_day(driver, time.time_ns() // 1_000_000)
     for table, names in (await unguarded(schema, driver)).items():
         where = ", ".join(names)
         holds[table] = OperatorError(

@@ -1,7 +1,7 @@
 """Several servers that hold the same tables: inserts go to one of them, and to another when that is away.
 
 Promises: a statement, and an insert, goes to one server and is not repeated here; a server is used only after its
-tables were seen to be replicas of the others' tables, and it is asked again whenever it was away.
+tables were seen to be replicas of the others' tables, and its clock to be right; both again whenever it was away.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from spoolhouse.monitoring import metrics
 from spoolhouse.store.clickhouse.driver import Driver, OneServer, Parameter, RowsInsert, Servers
 from spoolhouse.store.clickhouse.failover import HostSelector
 from spoolhouse.store.clickhouse.replica_check import READ_ONLY, ReplicaState, check, disagreement, uncounted
+from spoolhouse.store.clickhouse.schema.clock import expect_same_day
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +64,12 @@ class Server:
             self._answered(takes_rows=True)
 
     async def check(self, tables: Collection[str]) -> Mapping[str, ReplicaState]:
-        """Return the state of those of `tables` that the server has, if they take rows."""
+        """Return the state of those of `tables` that the server has, if they take rows.
+
+        Raises `OperatorError` if its clock is days off: batches would be compacted, or look new, at the wrong time.
+        """
         with self._failing():
+            await expect_same_day(self._driver, time.time_ns() // 1_000_000, host=self.name)
             seen = await check(self._driver, tables)
         self._answered(takes_rows=True)
         return seen
@@ -225,6 +230,9 @@ class Replicas:
                 fresh.append(name)
             except UnreachableError as error:
                 silent.append(copy(error))
+            except OperatorError:
+                self._agreed.discard(name)
+                raise
         if not fresh:
             raise copy(silent[0])
         for name in fresh:

@@ -14,12 +14,17 @@ async def server_ms(driver: Driver) -> int:
     return int(str(there))
 
 
-async def expect_same_day(driver: Driver, own_ms: int) -> None:
-    """Raise `OperatorError` if `own_ms`, the time here, is more than a day from the server's. Raises `StoreError`."""
+async def expect_same_day(driver: Driver, own_ms: int, *, host: str = "") -> None:
+    """Raise `OperatorError` if `own_ms`, the time here, is more than a day from the server's. Raises `StoreError`.
+
+    `host` tells which of several servers that is.
+    """
     skew = own_ms - await server_ms(driver)
     if abs(skew) > LARGEST_SKEW_MS:
         days = abs(skew) / LARGEST_SKEW_MS
+        which = f" ({host})" if host else ""
+        order = "ahead of" if skew > 0 else "behind"
         raise OperatorError(
-            f"this machine's clock is {days:.0f} days {'ahead of' if skew > 0 else 'behind'} the ClickHouse server's",
+            f"this machine's clock is {days:.0f} days {order} the ClickHouse server's{which}",
             hint="set the clock that is wrong, and run a time service (chrony, systemd-timesyncd) on both machines",
         )
