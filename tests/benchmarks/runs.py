@@ -67,7 +67,8 @@ def run_daemon(server: LocalServer, url: str, spool: Path, expected: int, *flags
     if process.returncode:
         raise RuntimeError(said.decode(errors="replace")[-2000:])
     records = [json.loads(line) for line in said.splitlines()]
-    seconds = _moment(records, "file_settled", -1) - _moment(records, "started", 0)
+    settled = any(record["event"] == "file_settled" for record in records)
+    seconds = _moment(records, "file_settled" if settled else "stopped", -1) - _moment(records, "started", 0)
     [stopped] = [record for record in records if record["event"] == "stopped"]
     total = " + ".join(f"(SELECT count() FROM {DATABASE}.mastra_admin_{t})" for t in _TABLES)
     landed = server.query(f"SELECT {total}")[0][0]

@@ -36,6 +36,7 @@ DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
     for name in (
         "journal",
+        "claims",
         "instance",
         "instance_dirs",
         "fs",

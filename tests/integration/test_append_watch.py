@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 

@@ -21,7 +21,8 @@ from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.events import EventsSettings
 from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.store.clickhouse.schema.migrate import check

@@ -30,7 +30,8 @@ from spoolhouse.retry import RetryPolicy
 from spoolhouse.service import prepare
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.shipment import Limits, Segment, Shipment

@@ -20,7 +20,8 @@ from spoolhouse import failpoints
 from spoolhouse.errors import JournalError
 from spoolhouse.file_names import FileNames
 from spoolhouse.spool import instance_dirs, layout
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState, JournalledFile
 from spoolhouse.spool.journal_schema import FORMAT
 from spoolhouse.spool.layout import Place
@@ -32,7 +33,8 @@ NOBODY = 65534
 RACER = f"""
 import sys
 from pathlib import Path
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Place
 instance = Instance.create(Path(sys.argv[1]), sys.argv[2])
 places = [Place(type="span", project="p", name=f"{{number}}.jsonl") for number in range({FILES})]

@@ -29,7 +29,8 @@ from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.options import Current
 from spoolhouse.spool import layout
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.reject_file import RejectFile, Source
 from spoolhouse.spool.segment_reader import CORRUPT, LongLine, Read, SegmentReader

@@ -21,7 +21,8 @@ from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.pipeline.settle import Settler
 from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment

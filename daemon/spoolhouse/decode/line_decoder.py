@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import BytesIO
+from itertools import islice
 
 import msgspec
 
@@ -29,6 +30,7 @@ DECODER_VERSION = 4
 
 _BLANK = b" \t\r\n"
 _LONGEST_HEAD = 128
+_MOST_KINDS = 64
 _BULK_FRAMES = 8
 """How much deeper in the stack a line's decoder runs in bulk than alone, at the least."""
 
@@ -49,6 +51,7 @@ class LineDecoder:
         self._events = events
         self._reader = LineReader(events, shapes)
         self._wide = WideReaders(events, self._reader.marks, self._reader.shared)
+        self._kinds: dict[tuple[str, int, str, str], JudgedType] = {}
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._bulks = {
             (tag, enveloped): Bulk(events, Shape(enveloped=enveloped, tag=tag))
@@ -104,7 +107,7 @@ class LineDecoder:
             if not one_object_a_line(data, len(events)):
                 return None
             for name, group in bulk.groups(events):
-                kind = JudgedType(self._events[name], origin)
+                kind = self._judged(name, origin)
                 rows, mismatched, odd = bulk.rows(name)(
                     group, origin.clock, origin.project, kind.oldest, kind.newest, origin.policy == "reject"
                 )
@@ -117,6 +120,16 @@ class LineDecoder:
         except (ValueError, RecursionError):
             return None
         return None if found.is_any_rejected(origin) else found
+
+    def _judged(self, name: str, origin: Origin) -> JudgedType:
+        """Return what is known of an event type: the same for all files of a shipment."""
+        key = name, origin.clock_ms, origin.expired, origin.future
+        kind = self._kinds.get(key)
+        if kind is None:
+            # Replaced, not changed: several threads may use it.
+            kind = JudgedType(self._events[name], origin)
+            self._kinds = {key: kind, **dict(islice(self._kinds.items(), _MOST_KINDS))}
+        return kind
 
     def _wide_bulk(self, piece: Piece, origin: Origin) -> Found | None:
         """Read lines that are all of one type, and of one shape that the strict readers do not take; else None."""

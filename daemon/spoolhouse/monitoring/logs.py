@@ -25,6 +25,8 @@ _FIRST_KEYS = ("timestamp", "level", "event")
 _REPEAT_THEMSELVES = ("asynch", "clickhouse_driver")
 """Libraries that also log the exceptions they raise; we report those ourselves."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 Format = Literal["auto", "json", "console"]
 
 
@@ -99,7 +101,7 @@ class Plain:
             return value if math.isfinite(value) else str(value)
         if isinstance(value, bytes | bytearray | memoryview):
             return self._text(bytes(value).decode("utf-8", "backslashreplace"))
-        if depth < _DEEPEST:
+        if depth < _DEEPEST and not isinstance(value, str):
             if isinstance(value, Mapping):
                 return {self._text(str(key)): self._plain(item, depth + 1) for key, item in value.items()}
             if isinstance(value, list | tuple | set | frozenset):
@@ -109,7 +111,7 @@ class Plain:
     def _text(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return printable(text)
+        return text if text.isascii() else printable(text)
 
 
 def shown(text: str | PurePath) -> str:
@@ -151,7 +153,7 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return json.dumps(event, separators=(",", ":"))
+    return _encode(event)
 
 
 class _Forward(logging.Handler):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -30,6 +30,8 @@ _SCAN_SHARE = 20
 """How long the files of one scan are passed on before the next scan: at least so many seconds, and so many times as
 long as the scan took. Files that arrive meanwhile get a turn then, whatever the backlog of the others."""
 _MOST_NAMED = 10
+_TURN_FILES, _TURN_BYTES = 20, 256 << 10
+"""What a project and type may pass on in one turn, if that is more than one file."""
 _SCAN_PAUSE = 0.05
 """Seconds between two scans at the least: under a stream of events, one scan serves many of them."""
 
@@ -76,7 +78,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
 ) -> None:
     """Pass on complete files until `stop`. Whoever sets `stop` sets `wake` too."""
     quietness = StabilityFilter(options.value.scan.quiet)
-    turns = RoundRobin[Seen](lambda file: file.group)
+    turns = RoundRobin[list[Seen]](lambda turn: turn[0].group)
     reported: Counter[str] = Counter()
     async with out:
         while not stop.is_set():
@@ -92,11 +94,12 @@ async def arrivals(  # the stage's whole surroundings, each used once
             now = time.monotonic()
             old_at = now + max(_FRESH, _SCAN_SHARE * (now - began))
             is_old = False
-            for file in turns.take(stock.ready):
-                if stop.is_set():
-                    return
-                in_flight.under_way.add(file.place)
-                await out.send(file.place)
+            for turn in turns.take(_turns(stock.ready)):
+                for file in turn:
+                    if stop.is_set():
+                        return
+                    in_flight.under_way.add(file.place)
+                    await out.send(file.place)
                 if is_old := time.monotonic() >= old_at:
                     break
             if is_old or (stock.more and len(in_flight.refused) < MOST_READY):
@@ -104,6 +107,20 @@ async def arrivals(  # the stage's whole surroundings, each used once
             due = quietness.due()
             seconds = by.poll_interval if due is None else max(0.0, due - time.monotonic())
             await _pause(wake, seconds)
+
+
+def _turns(files: Iterable[Seen]) -> list[list[Seen]]:
+    """Return the files in turns: several small ones of a folder, because a folder costs as much as some files."""
+    turns: list[list[Seen]] = []
+    room: dict[tuple[str, str], tuple[list[Seen], int]] = {}
+    for file in files:
+        turn, size = room.get(file.group, ([], 0))
+        if not turn or size + file.size > _TURN_BYTES or len(turn) == _TURN_FILES:
+            turn, size = [], 0
+            turns.append(turn)
+        turn.append(file)
+        room[file.group] = turn, size + file.size
+    return turns
 
 
 def _take_stock(

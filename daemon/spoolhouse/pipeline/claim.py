@@ -28,7 +28,8 @@ from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options, ShipmentOptions
 from spoolhouse.spool import fs
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
-from spoolhouse.spool.instance import Claim, Instance
+from spoolhouse.spool.claims import Claim
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import FileState
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.shipment import Pack, Packer, Segment, Shipment, Span, equal_cuts
@@ -134,7 +135,8 @@ class Claimer:
         """Claim files, and ship the packs that they fill."""
         held = {place for place in arrived if self._is_held(place.type)}
         self._in_flight.refused.update(dict.fromkeys(held, time.monotonic()))
-        results = await to_its_end(partial(self._instance.claim, [place for place in arrived if place not in held]))
+        wanted = [place for place in arrived if place not in held] if held else arrived
+        results = await to_its_end(partial(self._instance.claim, wanted))
         taken = [result for _, result in results if isinstance(result, Claim)]
         await self._disk.persist(self._instance.folder, partial(self._instance.sync, taken))
         claims = []
@@ -150,9 +152,14 @@ class Claimer:
         reach("claim.taken")
         self._in_flight.under_way.difference_update(arrived)
         options = self._options.value.shipments
-        spans = await asyncio.to_thread(
-            lambda: [_spans(self._instance, number, 0, claim.size, options) for number, claim in claims]
-        )
+        spans = [_whole(number, claim, options) for number, claim in claims]
+        if not all(spans):
+            spans = await asyncio.to_thread(
+                lambda: [
+                    some or _spans(self._instance, number, 0, claim.size, options)
+                    for some, (number, claim) in zip(spans, claims, strict=True)
+                ]
+            )
         packs: list[Pack] = []
         if empty := [self._instance.files[number] for number, claim in claims if not claim.size]:
             # Also what holds nothing is journalled: its writer may begin after a restart.
@@ -213,11 +220,16 @@ class Claimer:
     async def _follow_tails(self) -> None:
         """Ship what was appended to the files that are watched, and let go of those whose time is over."""
         expired: dict[Instance, list[int]] = {}
-        for watched in self._append_watch.due(_TAILS_AT_ONCE):
-            file = watched.instance.files.get(watched.file)
-            if file is None or watched.instance.unacknowledged.get(watched.file):
-                continue  # Forgotten meanwhile, or settle looks again once the shipment under way is acknowledged.
-            spans, size = await asyncio.to_thread(_appended, watched, self._options.value.shipments)
+        # A file may be forgotten meanwhile; and settle looks again once a shipment under way is acknowledged.
+        due = [
+            watched
+            for watched in self._append_watch.due(_TAILS_AT_ONCE)
+            if watched.file in watched.instance.files and watched.file not in watched.instance.unacknowledged
+        ]
+        options = self._options.value.shipments
+        found = await asyncio.to_thread(lambda: [_appended(watched, options) for watched in due]) if due else ()
+        for watched, (spans, size) in zip(due, found, strict=True):
+            file = watched.instance.files[watched.file]
             reach("claim.tail_looked")
             if spans:
                 # The watch slides: as long as somebody goes on writing, it goes on too.
@@ -265,6 +277,13 @@ def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span
     except OSError as error:
         log.warning("tail_unreadable", path=str(file.place), error=error.strerror)
         return [], 0
+
+
+def _whole(number: int, claim: Claim, options: ShipmentOptions) -> list[Span]:
+    """Return the one span of a claimed file that need not be read to be packed; nothing for others."""
+    if claim.size > options.packing.max_bytes or not (claim.is_ended and claim.place.encoding is Encoding.PLAIN):
+        return []
+    return [Span(file=number, start=0, end=claim.size, weight=claim.size)]
 
 
 def _spans(  # a range of a file, and how to cut it

@@ -321,19 +321,22 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
     """Count a shipment that is acknowledged."""
     metrics.IN_FLIGHT.dec()
     metrics.BYTES.labels(shipment.type).inc(sum(segment.end - segment.start for segment in shipment.segments))
+    total = FileStats()
     for more in stats.values():
-        metrics.LINES.labels(shipment.type, "landed").inc(more.lines - more.rejected)
-        metrics.LINES.labels(shipment.type, "rejected").inc(more.rejected)
-        metrics.PROJECT_MISMATCHES.inc(more.mismatched)
-        metrics.ODD_TIMES.labels("expired").inc(more.expired)
-        metrics.ODD_TIMES.labels("future").inc(more.future)
-        if more.unknown_lines:
-            metrics.UNKNOWN_LINES.labels(shipment.type).inc(more.unknown_lines)
-            metrics.UNKNOWN_FIELDS.count(more.unknown, shipment.type)
-        if more.converted_lines:
-            metrics.CONVERTED_LINES.labels(shipment.type).inc(more.converted_lines)
-            metrics.CONVERSIONS.count(more.converted, shipment.type)
-        metrics.SHAPES.count(more.shapes, shipment.type)
+        total.add(more)
+    metrics.LINES.labels(shipment.type, "landed").inc(total.lines - total.rejected)
+    metrics.LINES.labels(shipment.type, "rejected").inc(total.rejected)
+    metrics.PROJECT_MISMATCHES.inc(total.mismatched)
+    metrics.ODD_TIMES.labels("expired").inc(total.expired)
+    metrics.ODD_TIMES.labels("future").inc(total.future)
+    if total.unknown_lines:
+        metrics.UNKNOWN_LINES.labels(shipment.type).inc(total.unknown_lines)
+        metrics.UNKNOWN_FIELDS.count(total.unknown, shipment.type)
+    if total.converted_lines:
+        metrics.CONVERTED_LINES.labels(shipment.type).inc(total.converted_lines)
+        metrics.CONVERSIONS.count(total.converted, shipment.type)
+    metrics.SHAPES.count(total.shapes, shipment.type)
+
 
 
 def _notes(stats: FileStats) -> Mapping[str, object]:

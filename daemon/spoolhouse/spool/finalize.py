@@ -49,11 +49,12 @@ class Finalizer:
         self._delete = delete
         self._append_watch_ms = append_watch_ms
         self._now_ms = now_ms
-        self._left = list(numbers)
+        self._left = dict.fromkeys(numbers)
         """Files without a target, then files whose target is not journalled, then files to be moved."""
         self._targets: dict[int, PurePath | None] = {}
         self._steps = [self._find_targets, self._tell_journal, self._end_all, self._sync, self._finish]
-        self._folders: set[Path] = set()
+        self._folders: set[Path | str] = set()
+        """Folders whose names have changed."""
         self.done: list[int] = []
         self.grown: list[int] = []
         """Not moved, because there is more to ship."""
@@ -69,22 +70,24 @@ class Finalizer:
     def _find_targets(self) -> None:
         """Choose a free name for each file."""
         targets: dict[int, PurePath | None] = {}
+        spool, unsynced = self._instance.spool, set[Path]()
         for folder, numbers in self._by_folder(self._left).items():
             if folder is None:
                 targets.update(dict.fromkeys(numbers))
                 continue
             try:
-                with fs.opened_folders(self._instance.spool / folder, below=self._instance.spool) as descriptor:
+                with fs.opened_folders(spool / folder, below=spool, unsynced=unsynced) as descriptor:
                     for number in numbers:
                         targets[number] = folder / _free(descriptor, self._instance.files[number].place.name, 0)
             except OSError as error:
                 self.refused.update(dict.fromkeys(numbers, error))
+        fs.sync_folders(unsynced)
         reach("settle.targets")
         self._targets = {number: target for number, target in targets.items() if number not in self.refused}
 
     def _tell_journal(self) -> None:
         self._instance.journal.moving({n: target for n, target in self._targets.items() if target is not None})
-        self._left = list(self._targets)
+        self._left = dict.fromkeys(self._targets)
 
     def _end_all(self) -> None:
         for folder, numbers in self._by_folder(self._left).items():
@@ -96,6 +99,7 @@ class Finalizer:
 
     def _end_in(self, folder: PurePath, numbers: list[int]) -> None:
         """Move files to a folder, which is created again if it disappears meanwhile."""
+        self._folders.add(self._instance.spool / folder)
         while left := [number for number in numbers if number in self._left]:
             try:
                 with fs.opened_folders(self._instance.spool / folder, below=self._instance.spool) as descriptor:
@@ -105,7 +109,8 @@ class Finalizer:
                 continue
             except OSError as error:
                 self.refused.update(dict.fromkeys(left, error))
-                self._left = [number for number in self._left if number not in left]
+                for number in left:
+                    self._left.pop(number, None)
 
     def _try(self, number: int, end: Callable[[JournalledFile], None]) -> None:
         try:
@@ -116,7 +121,7 @@ class Finalizer:
             self.grown.append(number)
         except OSError as error:
             self.refused[number] = error
-        self._left.remove(number)
+        del self._left[number]
 
     def _sync(self) -> None:
         reach("settle.moved")
@@ -135,14 +140,18 @@ class Finalizer:
 
     def _by_folder(self, numbers: Iterable[int]) -> dict[PurePath | None, list[int]]:
         """Group files by their final folder; None is for deleted files."""
-        groups: dict[PurePath | None, list[int]] = {}
+        groups: dict[tuple[str, str, bool] | None, list[int]] = {}
         for number in numbers:
             file = self._instance.files[number]
             failed = bool(file.stats.failure)
             is_needed = failed or file.stats.left_out
-            folder = None if self._delete and not is_needed else layout.final_folder(file.place, failed=failed)
-            groups.setdefault(folder, []).append(number)
-        return groups
+            names = None if self._delete and not is_needed else (file.place.type, file.place.project, failed)
+            groups.setdefault(names, []).append(number)
+        files = self._instance.files
+        return {
+            None if names is None else layout.final_folder(files[some[0]].place, failed=names[2]): some
+            for names, some in groups.items()
+        }
 
     def _end_by_deletion(self, file: JournalledFile) -> None:
         try:
@@ -163,11 +172,11 @@ class Finalizer:
     def _end_by_move(self, file: JournalledFile, folder: int) -> None:
         target = self._targets[file.number]
         assert target is not None  # noqa: S101  # `_by_folder` says so
-        source = self._instance.path(file.number)
+        source = self._instance.location(file.number)
         count = 0
         while True:
             try:
-                self._move(file, source, PurePath(target.name), folder)
+                self._move(file, source, target.name, folder)
             except FileExistsError:
                 # The name was taken meanwhile: journal the next one, then try again.
                 count += 1
@@ -183,25 +192,24 @@ class Finalizer:
                     raise _FolderGoneError from None
                 log.error("file_vanished", path=str(file.place), hint="it was taken out of the claimed folder by hand")
                 file.target = None
-                self._folders.add(source.parent)
+                self._folders.add(source.rpartition("/")[0])
                 return
             break
         reach("settle.renamed")
         file.target = target
-        file.inode = os.stat(target.name, dir_fd=folder, follow_symlinks=False).st_ino
         if file.stats.failure:
             _write_reason(target.name, folder, file)
-        self._folders |= {source.parent, self._instance.spool / target.parent}
+        self._folders.add(source.rpartition("/")[0])
 
-    def _move(self, file: JournalledFile, source: Path, name: PurePath, folder: int) -> None:
+    def _move(self, file: JournalledFile, source: str, name: str, folder: int) -> None:
         """Move one file; raises FileExistsError if the name is taken, and FileNotFoundError if the file is gone.
 
         OSError (EXDEV) if the folder is on another disk: a copy is not the file that its writer still has open.
         """
         if not self._instance.stands(file.number):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(source))
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
         reach("files.move")
-        fs.rename_without_clobber(source, Path(name), target_folder=folder)
+        fs.rename_without_clobber(source, name, target_folder=folder)
         self._instance.leaving.discard(file.number)
 
     @staticmethod
@@ -212,9 +220,9 @@ class Finalizer:
 
 def _free(folder: int, name: str, number: int) -> str:
     """Return the first numbered form of `name`, from `number` on, that is free in the open folder."""
-    while fs.exists(Path(layout.numbered(name, number)), folder=folder):
+    while fs.exists(free := layout.numbered(name, number), folder=folder):
         number += 1
-    return layout.numbered(name, number)
+    return free
 
 
 def _write_reason(name: str, folder: int, file: JournalledFile) -> None:

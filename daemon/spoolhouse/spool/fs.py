@@ -32,7 +32,7 @@ def room(folder: Path) -> FreeSpace:
     return FreeSpace(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path | str) -> None:
     """Make the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -42,31 +42,39 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sync_folders(folders: Iterable[Path]) -> None:
+def sync_folders(folders: Iterable[Path | str]) -> None:
     """Make the names in each of `folders` durable, each once; a missing folder has no names to keep."""
     for folder in set(folders):
         with contextlib.suppress(FileNotFoundError):
             sync_folder(folder)
 
 
-def make_folders(folder: Path, *, below: Path) -> None:
-    """Create `folder` and its parents below `below`, durably. A link on the way is refused: it may lead anywhere."""
-    path = below
-    for part in folder.relative_to(below).parts:
-        path /= part
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            reach("files.make_folder")
-            path.mkdir(exist_ok=True)
-            sync_folder(path.parent)
-            status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
+def make_folders(*folders: Path, below: Path) -> None:
+    """Create each of `folders` and its parents below `below`, durably, with one sync of each folder that got others.
+
+    A link on the way is refused: it may lead anywhere.
+    """
+    changed: dict[Path, None] = {}
+    try:
+        for folder in folders:
+            path = below
+            for part in folder.relative_to(below).parts:
+                path /= part
+                try:
+                    status = path.lstat()
+                except FileNotFoundError:
+                    reach("files.make_folder")
+                    path.mkdir(exist_ok=True)
+                    changed[path.parent] = None
+                    status = path.lstat()
+                if not stat.S_ISDIR(status.st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
+    finally:
+        sync_folders(changed)
 
 
 def rename_without_clobber(
-    source: Path, target: Path, *, folder: int | None = None, target_folder: int | None = None
+    source: Path | str, target: Path | str, *, folder: int | None = None, target_folder: int | None = None
 ) -> None:
     """Rename atomically; raises FileExistsError if `target` exists.
 
@@ -90,7 +98,7 @@ def rename_without_clobber(
     os.rename(source, target, src_dir_fd=folder, dst_dir_fd=target_folder)
 
 
-def exists(path: Path, *, folder: int | None = None) -> bool:
+def exists(path: Path | str, *, folder: int | None = None) -> bool:
     """Return whether the name `path` exists, relative to the open folder `folder`; a dangling link counts."""
     try:
         os.stat(path, dir_fd=folder, follow_symlinks=False)
@@ -99,47 +107,53 @@ def exists(path: Path, *, folder: int | None = None) -> bool:
     return True
 
 
-def open_folder(path: Path, *, folder: int | None = None) -> int:
+def open_folder(path: Path | str, *, folder: int | None = None) -> int:
     """Open a folder, not through a link in its last part, below the open folder `folder` if given."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
 
 
 @contextlib.contextmanager
-def opened_folders(folder: Path, *, below: Path) -> Iterator[int]:
+def opened_folders(folder: Path, *, below: Path, unsynced: set[Path] | None = None) -> Iterator[int]:
     """Open `folder` through no link, and create it and its parents below `below` where they are missing.
+
+    `unsynced` takes the folders that got others; the caller syncs them. Without it this is done here.
 
     An operation relative to the descriptor happens in that folder, even if its name is replaced meanwhile. Raises
     NotADirectoryError for a link, or another entry that is no folder, on the way.
     """
-    descriptor = open_folder(below)
+    descriptor, path = open_folder(below), below
     try:
         for part in folder.relative_to(below).parts:
-            inner = _open_or_make(part, descriptor)
+            inner, is_new = _open_or_make(part, descriptor)
+            if is_new and unsynced is not None:
+                unsynced.add(path)
+            elif is_new:
+                os.fsync(descriptor)
+                reach("files.opened_made")
             os.close(descriptor)
-            descriptor = inner
+            descriptor, path = inner, path / part
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open_or_make(name: str, folder: int) -> int:
+def _open_or_make(name: str, folder: int) -> tuple[int, bool]:
+    """Return the open folder, and whether it was made."""
     try:
         try:
-            return open_folder(Path(name), folder=folder)
+            return open_folder(name, folder=folder), False
         except FileNotFoundError:
             reach("files.make_opened")
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, dir_fd=folder)
-            os.fsync(folder)
-            reach("files.opened_made")
-            return open_folder(Path(name), folder=folder)
+            return open_folder(name, folder=folder), True
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", name) from error
         raise
 
 
-def open_regular(path: Path, *, folder: int | None = None) -> int:
+def open_regular(path: Path | str, *, folder: int | None = None) -> int:
     """Open a regular file for reading, never through a link; return the descriptor.
 
     `path` is relative to the open folder `folder`, if that is given.

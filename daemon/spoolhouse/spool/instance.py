@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import structlog
@@ -20,6 +19,7 @@ from msgspec import structs
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, instance_dirs, layout
+from spoolhouse.spool.claims import Claim, Claiming
 from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.lineage import Entry
@@ -27,16 +27,6 @@ from spoolhouse.spool.read_extents import Readings
 from spoolhouse.spool.shipment import FileStats, Shipment
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A claimed file."""
-
-    place: Place
-    size: int
-    device: int
-    inode: int
 
 
 class Instance:
@@ -165,44 +155,12 @@ class Instance:
         FileNotFoundError: another instance was faster, or the file is gone. FileExistsError: a file of the same name is
         still in flight, and this one has to wait.
         """
-        results: list[tuple[Place, Claim | OSError]] = []
-        for place in places:
-            try:
-                results.append((place, self._claim(place)))
-            except OSError as error:
-                results.append((place, error))
-        return results
-
-    def _claim(self, place: Place) -> Claim:
-        target = self.claimed / place.relative
-        with _pending_folder(self.spool, place) as folder:
-            # An unreadable file stays where it is: nobody would search `failed/` for a missing permission.
-            descriptor = fs.open_regular(Path(place.name), folder=folder)
-            try:
-                serve = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-            with self._still_open():
-                fs.make_folders(target.parent, below=self.folder)
-                reach("home.before_claim")
-                fs.rename_without_clobber(Path(place.name), target, folder=folder)
-            try:
-                reach("home.claimed")
-                status = target.lstat()
-            except OSError:
-                # Only the next start would find it among the claimed files.
-                self.release(place)
-                raise
-        if (status.st_dev, status.st_ino) != (serve.st_dev, serve.st_ino):
-            # Another file, or a link, took the name meanwhile: put it back, to be scanned anew.
-            self.release(place)
-            raise OSError(errno.EAGAIN, "another file took its name", os.fspath(place.relative))
-        return Claim(place=place, size=status.st_size, device=status.st_dev, inode=status.st_ino)
+        return Claiming(self.spool, self.folder, self._still_open, self.release).claim(places)
 
     def sync(self, claims: Iterable[Claim]) -> None:
         """Make claims durable: no journal entry of them may come earlier."""
-        places = [claim.place.relative.parent for claim in claims]
-        fs.sync_folders({root / place for place in places for root in (self.spool, self.claimed)})
+        folders = {(claim.place.type, claim.place.project) for claim in claims}
+        fs.sync_folders(root / kind / project for kind, project in folders for root in (self.spool, self.claimed))
         reach("home.claims_synced")
 
     def add(self, claim: Claim, now_ms: int) -> JournalledFile:
@@ -227,10 +185,14 @@ class Instance:
 
     def path(self, number: int) -> Path:
         """Return the present path of file `number`."""
+        return Path(self.location(number))
+
+    def location(self, number: int) -> str:
+        """Return the same as text, which costs less."""
         file = self.files[number]
         if file.state is FileState.FINAL and file.target is not None:
-            return self.spool / file.target
-        return self._aside(number) if number in self.leaving else self.claimed / file.place.relative
+            return f"{self.spool}/{file.target}"
+        return os.fspath(self._aside(number)) if number in self.leaving else f"{self.claimed}/{file.place.path}"
 
     def _aside(self, number: int) -> Path:
         return self.folder / layout.REMOVING / str(number)
@@ -261,19 +223,27 @@ class Instance:
 
     def open(self, number: int) -> int:
         """Open file `number` for reading; FileNotFoundError if it is gone, even if another file has its name now."""
-        if not self.stands(number):
-            self.rename_back([number])
-        descriptor = fs.open_regular(self.path(number))
+        try:
+            return self._open(number)
+        except OSError:
+            if self.stands(number) or not self.rename_back([number]):
+                raise
+        return self._open(number)
+
+    def _open(self, number: int) -> int:
+        location = self.location(number)
+        descriptor = fs.open_regular(location)
         if os.fstat(descriptor).st_ino != self.files[number].inode:
             os.close(descriptor)
-            raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
         return descriptor
 
     def size(self, number: int) -> int:
         """Return the size of file `number`; FileNotFoundError as in `open`."""
-        status = self.path(number).lstat()
+        location = self.location(number)
+        status = os.lstat(location)
         if status.st_ino != self.files[number].inode:
-            raise FileNotFoundError(errno.ENOENT, "another file has its name", os.fspath(self.path(number)))
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
         return status.st_size
 
     def release(self, place: Place) -> PurePath:
@@ -375,17 +345,3 @@ class Instance:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the instance's folder is closed", os.fspath(self.folder))
             yield
-
-
-@contextlib.contextmanager
-def _pending_folder(spool: Path, place: Place) -> Iterator[int]:
-    """Open the folder of a pending file through no link: a link made after the scan could lead out of the spool."""
-    outer = fs.open_folder(spool / place.type)
-    try:
-        inner = fs.open_folder(Path(place.project), folder=outer)
-        try:
-            yield inner
-        finally:
-            os.close(inner)
-    finally:
-        os.close(outer)

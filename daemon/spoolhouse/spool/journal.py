@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -41,6 +42,8 @@ _READING = frozenset({"load", "cuts", "entries"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
 _BITS = 64
+_stats_of = msgspec.json.Decoder(FileStats).decode
+_limits_of = msgspec.json.Decoder(Limits).decode
 
 
 class FileState(StrEnum):
@@ -190,9 +193,9 @@ class Journal:
             if changed:
                 for number, more in stats.items():
                     (old,) = database.execute("SELECT stats FROM file WHERE number = ?", (number,)).fetchone()
-                    total = FileStats(**json.loads(old))
+                    total = _stats_of(old)
                     total.add(more)
-                    database.execute("UPDATE file SET stats = ? WHERE number = ?", (json.dumps(asdict(total)), number))
+                    database.execute("UPDATE file SET stats = ? WHERE number = ?", (_text(total), number))
                 journal_entries.add(database, entries)
 
     def entries(self, most: int) -> list[tuple[int, Entry]]:
@@ -200,7 +203,7 @@ class Journal:
         with self._transaction("entries") as database:
             try:
                 return journal_entries.first(database, most)
-            except (ValueError, TypeError, KeyError) as error:
+            except ValueError as error:
                 raise JournalError(f"{self._path}: a ledger entry cannot be read: {error}") from error
 
     def recorded(self, last: int) -> None:
@@ -315,7 +318,7 @@ class Journal:
             segments=tuple(Segment(file=file, start=start, end=end) for file, start, end in segments),
             clock_ms=clock_ms,
             fingerprint=fingerprint,
-            limits=Limits(**json.loads(limits)),
+            limits=_limits_of(limits),
             replay=True,
         )
 
@@ -338,7 +341,7 @@ def _file_row(file: JournalledFile) -> tuple[object, ...]:
         file.state.value,
         None if file.target is None else os.fsencode(file.target),
         file.watch_until_ms,
-        json.dumps(asdict(file.stats)),
+        _text(file.stats),
     )
 
 
@@ -354,8 +357,12 @@ def _file(row: tuple[object, ...]) -> JournalledFile:
         state=FileState(str(state)),
         target=None if target is None else PurePath(os.fsdecode(_bytes(target))),
         watch_until_ms=_int(watch_until_ms),
-        stats=FileStats(**json.loads(str(stats))),
+        stats=_stats_of(str(stats)),
     )
+
+
+def _text(value: Struct) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _signed(value: int) -> int:

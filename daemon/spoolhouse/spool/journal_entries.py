@@ -3,13 +3,15 @@
 Entries have numbers that only grow. They leave in their order, so that two numbers say how far the ledger has come.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from spoolhouse.spool.lineage import Entry, Lineage
-from spoolhouse.spool.row_ranges import RowRange
+import msgspec
+
+from spoolhouse.spool.lineage import Entry
+
+_entry_of = msgspec.json.Decoder(Entry).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +36,16 @@ def progress(database: sqlite3.Connection) -> LedgerProgress:
 
 def add(database: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     """Write entries down."""
-    rows = ((json.dumps(asdict(entry)),) for entry in entries)
+    rows = ((msgspec.json.encode(entry).decode(),) for entry in entries)
     database.executemany("INSERT INTO entry (content) VALUES (?)", rows)
 
 
 def first(database: sqlite3.Connection, most: int) -> list[tuple[int, Entry]]:
-    """Return the `most` oldest entries with their numbers. Raises ValueError, TypeError, KeyError."""
+    """Return the `most` oldest entries with their numbers. Raises ValueError."""
     rows = database.execute("SELECT number, content FROM entry ORDER BY number LIMIT ?", (most,))
-    return [(number, _entry(json.loads(content))) for number, content in rows]
+    return [(number, _entry_of(content)) for number, content in rows]
 
 
 def drop(database: sqlite3.Connection, last: int) -> None:
     """Drop the entries up to number `last`."""
     database.execute("DELETE FROM entry WHERE number <= ?", (last,))
-
-
-def _entry(values: dict[str, object]) -> Entry:
-    lineage, parts = values.pop("lineage"), values.pop("parts")
-    if not isinstance(lineage, dict) or not isinstance(parts, list):
-        raise TypeError("not a ledger entry")
-    return Entry(
-        lineage=Lineage(**lineage),
-        parts=tuple(RowRange(**part) for part in parts),
-        **values,  # type: ignore[arg-type]  # as `asdict` wrote them
-    )

@@ -73,9 +73,14 @@ class Place:
     name: str
 
     @property
-    def relative(self) -> PurePath:
+    def path(self) -> str:
         """Return the pending path, relative to the spool."""
-        return PurePath(self.type, self.project, self.name)
+        return f"{self.type}/{self.project}/{self.name}"
+
+    @property
+    def relative(self) -> PurePath:
+        """Return the same as a path that can be taken apart."""
+        return PurePath(self.path)
 
     @property
     def encoding(self) -> Encoding:
@@ -84,7 +89,7 @@ class Place:
 
     def __str__(self) -> str:
         """Return the path as printable text."""
-        return text(self.relative)
+        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
 
 
 def final_folder(place: Place, *, failed: bool) -> PurePath:

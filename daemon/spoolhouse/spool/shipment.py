@@ -159,7 +159,7 @@ def equal_cuts(start: int, end: int, max_bytes: int) -> list[int]:
     return [start + (end - start) * part // parts for part in range(1, parts)]
 
 
-class FileStats(LineCounts, kw_only=True):
+class FileStats(LineCounts, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The counts of a segment's or a file's lines, which may be added up."""
 
     rejected: int = 0

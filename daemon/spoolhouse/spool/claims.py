@@ -1,0 +1,134 @@
+"""Claiming: files are renamed from where they were dropped into an instance's folder. Blocks on the disk.
+
+The files of one folder follow one another: it is opened once for all of them, and each file costs six system calls.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from spoolhouse.failpoints import reach
+from spoolhouse.spool import fs, layout
+from spoolhouse.spool.layout import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A claimed file."""
+
+    place: Place
+    size: int
+    device: int
+    inode: int
+    is_ended: bool = False
+    """Its last byte is a line end, so that its last line is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """Where to claim files."""
+
+    spool: Path
+    folder: Path
+    """The instance's."""
+    still_open: Callable[[], AbstractContextManager[None]]
+    """Keep the folder open for the duration; OSError if it is closed."""
+    release: Callable[[Place], object]
+    """Put a claimed file back."""
+
+    def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
+        """Return a claim or an error for each of `places`."""
+        claimed = self.folder / layout.CLAIMED
+        folders = {_folder(place): claimed / place.type / place.project for place in places}
+        with contextlib.suppress(OSError), self.still_open():
+            # All at once: the folder above them is synced once. What fails here fails again below, for its own files.
+            fs.make_folders(*folders.values(), below=self.folder)
+        results: list[tuple[Place, Claim | OSError]] = []
+        for names, some in groupby(places, _folder):
+            group = list(some)
+            try:
+                with self._opened(group[0], folders[names]) as (pending, target):
+                    results += [(place, self._claim(place, pending, target)) for place in group]
+            except OSError as error:
+                results += [(place, error) for place in group]
+        return results
+
+    @contextlib.contextmanager
+    def _opened(self, place: Place, target: Path) -> Iterator[tuple[int, int]]:
+        """Open the pending folder of `place`, and the folder `target`, which is made if it is missing."""
+        with _pending_folder(self.spool, place) as pending:
+            with self.still_open():
+                fs.make_folders(target, below=self.folder)
+            claimed = fs.open_folder(target)
+            try:
+                yield pending, claimed
+            finally:
+                os.close(claimed)
+
+    def _claim(self, place: Place, pending: int, claimed: int) -> Claim | OSError:
+        """Claim a file out of the open folder `pending` into the open folder `claimed`."""
+        try:
+            # An unreadable file stays where it is: nobody would search `failed/` for a missing permission.
+            descriptor = fs.open_regular(place.name, folder=pending)
+            try:
+                return self._claim_open(place, descriptor, pending, claimed)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            return error
+
+    def _claim_open(self, place: Place, descriptor: int, pending: int, claimed: int) -> Claim:
+        with self.still_open():
+            reach("home.before_claim")
+            fs.rename_without_clobber(place.name, place.name, folder=pending, target_folder=claimed)
+        try:
+            reach("home.claimed")
+            opened = os.fstat(descriptor)
+            named = os.stat(place.name, dir_fd=claimed, follow_symlinks=False)
+        except OSError:
+            # Only the next start would find it among the claimed files.
+            self.release(place)
+            raise
+        if (named.st_dev, named.st_ino) != (opened.st_dev, opened.st_ino):
+            # Another file, or a link, took the name meanwhile: put it back, to be scanned anew.
+            self.release(place)
+            raise OSError(errno.EAGAIN, "another file took its name", place.path)
+        return Claim(
+            place=place,
+            size=named.st_size,
+            device=named.st_dev,
+            inode=named.st_ino,
+            is_ended=_is_ended(descriptor, named.st_size),
+        )
+
+
+def _folder(place: Place) -> tuple[str, str]:
+    return place.type, place.project
+
+
+def _is_ended(descriptor: int, size: int) -> bool:
+    """Tell whether the last byte is a line end. What cannot be read now is not: the claim stage sees to it."""
+    try:
+        reach("claim.look_at_end", size)
+        return size > 0 and os.pread(descriptor, 1, size - 1) == b"\n"
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _pending_folder(spool: Path, place: Place) -> Iterator[int]:
+    """Open the folder of a pending file through no link: a link made after the scan could lead out of the spool."""
+    outer = fs.open_folder(spool / place.type)
+    try:
+        inner = fs.open_folder(place.project, folder=outer)
+        try:
+            yield inner
+        finally:
+            os.close(inner)
+    finally:
+        os.close(outer)
