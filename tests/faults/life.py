@@ -54,7 +54,11 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
 }
 """Where only rows that ClickHouse refuses come by, and with which settings."""
 SEVERAL_ROUNDS: Mapping[str, str] = {"SPOOLHOUSE_BATCH__MAX_ROWS": "10"}
-NEEDS: Mapping[str, Mapping[str, str]] = {"journal.end_round": SEVERAL_ROUNDS, "decode.round_ended": SEVERAL_ROUNDS}
+NEEDS: Mapping[str, Mapping[str, str]] = {
+    "journal.end_round": SEVERAL_ROUNDS,
+    "decode.round_ended": SEVERAL_ROUNDS,
+    "claim.look": {"SPOOLHOUSE_BATCH__MAX_BYTES": "1KiB"},
+}
 """Which other settings lead by a place."""
 DELETING = ("settle.before_deletion", "settle.deleted")
 """Reached only where files are deleted in the end."""
