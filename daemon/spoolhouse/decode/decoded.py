@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import msgspec
 
@@ -50,10 +51,13 @@ class JudgedType:
         self.oldest = times.EARLIEST if origin.expired == "trust" else max(times.EARLIEST, origin.clock - kept)
         self.newest = times.LATEST if origin.future == "trust" else min(times.LATEST, origin.clock + FUTURE_AFTER)
 
+    @cached_property
+    def _project_key(self) -> str:
+        return json_paths.spelt(self.event.column(self.event.project).keys[0])
+
     def mismatch(self) -> RejectedLineError:
         """Return why an event of another project is rejected."""
-        key = json_paths.spelt(self.event.column(self.event.project).keys[0])
-        return RejectedLineError(Reason.PROJECT_MISMATCH, key, "not the project of its folder")
+        return RejectedLineError(Reason.PROJECT_MISMATCH, self._project_key, "not the project of its folder")
 
 
 @dataclass(slots=True, kw_only=True)

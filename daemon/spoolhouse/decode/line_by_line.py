@@ -19,6 +19,8 @@ from spoolhouse.events.declaration import EventType
 _NOTHING: Mapping[str, object] = {}
 _BLANK = b" \t\r\n"
 _DETAIL_LENGTH = 200
+_TRUNCATED = "Input data was truncated"
+"""The JSON decoder's word for a line that ends too early: every reader would say the same."""
 
 
 class LineByLine:
@@ -145,6 +147,8 @@ class LineByLine:
             if error.field and "." not in error.field and is_sure:
                 raise
         except (ValueError, RecursionError) as error:
+            if str(error) == _TRUNCATED:
+                raise RejectedLineError(Reason.INVALID_JSON, detail=_TRUNCATED) from None
             suspect = suspect_of(error)
         if rows is None:
             self._read_leniently(line, offset, suspect)

@@ -135,7 +135,7 @@ class LineDecoder:
         """Read lines that are all of one type, and of one shape that the strict readers do not take; else None."""
         first = piece.data[: piece.data.find(b"\n") + 1]
         wide = self._wide.guess(first, origin.type) if len(piece.data) >= self.few_bytes else None
-        if wide is None or not wide.gives_one_row or self._is_strict(piece.data):
+        if wide is None or self._is_strict(piece.data):
             return None
         try:
             return deep(_BULK_FRAMES, WideBulk(wide, self._events, origin).read, piece)

@@ -26,7 +26,7 @@ that takes the keys whose values were converted → the rows for each table, or 
 ever gives one. A ValueError means that another reader has to read the line."""
 ManyRows = Callable[
     [Sequence[Any], Iterable[int], Callable[[Any], bool], datetime, str, str, datetime, datetime, bool, list[str]],
-    tuple[tuple[list[Row]], int, int, int],
+    tuple[tuple[list[Row], ...], int, int, int],
 ]
 """Wide structs, the offsets of their lines, whether a struct is of this type, and what the others take → what the
 strict function returns, and in how many events values were converted."""
@@ -46,7 +46,7 @@ def wide_rows(event: EventType, shape: Shape) -> WideRows:
 
 
 def many_rows(event: EventType, shape: Shape) -> ManyRows:
-    """Compile the function for many wide structs of an event type that gives one row."""
+    """Compile the function for many wide structs."""
     return cast("ManyRows", _compiled(event, shape))
 
 
@@ -62,8 +62,9 @@ def _compiled(event: EventType, shape: Shape) -> object:
         "datetime": datetime,
         "earliest": times.EARLIEST,
         "latest": times.LATEST,
+        "naive_earliest": times.NAIVE_EARLIEST,
         "time_of": times.from_parsed,
-        "raw_time_of": wide_values.time,
+        "text_time_of": wide_values.time,
         "RefusedError": RefusedError,
         "RejectedLineError": RejectedLineError,
         "missing": Reason.MISSING_FIELD,

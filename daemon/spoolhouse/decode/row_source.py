@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
-from spoolhouse.decode import usage, values, wide_values
+from spoolhouse.decode import times, usage, values, wide_values
 from spoolhouse.decode.structs import Shape, absent
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill, Key, Kind, RowSource
@@ -26,6 +26,11 @@ _CONVERTERS = {Kind.INTEGER: "int", Kind.INTEGER32: "int", Kind.NUMBER: "float",
 def gives_one_row(event: EventType) -> bool:
     """Tell whether each event of the type gives exactly one row."""
     return not event.children
+
+
+def _surely_within(name: str) -> str:
+    """Return a test by the year alone: to compare a time that has an offset takes ten times as long."""
+    return f"{times.EARLIEST.year} < {name}.year < {times.LATEST.year - 1}"
 
 
 class _Block(NamedTuple):
@@ -53,7 +58,7 @@ class Writer:
         self._wide = shape.wide
         self._many = shape.many
         self._open = shape.open
-        self._raw_times = shape.raw_times
+        self._text_times = shape.text_times
         self._is_single = shape.wide and not shape.many and gives_one_row(event)
         self._certain = frozenset[Key]() if shape.wide else json_paths.certain(event, enveloped=shape.enveloped)
         self._lines: list[str] = []
@@ -203,7 +208,9 @@ class Writer:
         is_event_time = block.base == "e" and column.keys == event_time.keys
         if column.kind is Kind.TIME and not is_event_time and not self._wide:
             given = "" if column.required else f"{name} is not None and "
-            self._write(block, f"if {given}not earliest <= {name} < latest: raise ValueError")
+            self._write(
+                block, f"if {given}not {_surely_within(name)} and not earliest <= {name} < latest: raise ValueError"
+            )
         if column.required:
             return name
         if column.kind in ARRAYS:
@@ -328,11 +335,14 @@ class Writer:
         return (f"if {test} and {name} is not None: {name} = {plain}_of({name}, notes, {key}{bits})",)
 
     def _time(self, name: str, key: str) -> tuple[str, ...]:
-        if self._raw_times:
-            return (f"if {name} is not None: {name} = raw_time_of({name}, notes, {key})",)
-        # Most times are datetimes with an offset, which need no more than this.
-        plain = f"{name}.__class__ is datetime and {name}.tzinfo is not None and earliest <= {name} < latest"
-        return (f"if not ({plain}) and {name} is not None: {name} = time_of({name})",)
+        if self._text_times:
+            return (f"if {name} is not None: {name} = text_time_of({name}, notes, {key})",)
+        return (
+            f"if {name}.__class__ is datetime:",
+            f"    if {name}.tzinfo is None: {name} = earliest + ({name} - naive_earliest)",
+            f"    if not {_surely_within(name)}: {name} = time_of({name})",
+            f"elif {name} is not None: {name} = time_of({name})",
+        )
 
     def _choice(self, column: Column, name: str, key: str, block: _Block) -> tuple[str, ...]:
         known, before = f"known_{name}", f"was_{name}"

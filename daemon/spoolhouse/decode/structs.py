@@ -63,8 +63,8 @@ class Shape(NamedTuple):
     """Wide, and takes any other key of the event, and choices that are numbers, too."""
     many: bool = False
     """Wide, and lines are read in bulk."""
-    raw_times: bool = False
-    """Open, and leaves times undecoded, so that they may be digits as text."""
+    text_times: bool = False
+    """Wide, and leaves times as text, which may be digits."""
 
 
 def struct(event: EventType, shape: Shape, others: Sequence[str] | None = None) -> type[msgspec.Struct]:
@@ -128,8 +128,8 @@ def _fields(node: Node, title: str, sure: frozenset[Key], shape: Shape) -> tuple
 
 
 def _type(column: Column, shape: Shape) -> Any:
-    if shape.raw_times and column.kind is Kind.TIME:
-        return Raw
+    if shape.text_times and column.kind is Kind.TIME:
+        return str | int | float
     if shape.open and column.kind is Kind.CHOICE:
         return str | int
     if shape.wide and column.kind in _WIDE:

@@ -24,7 +24,8 @@ SECOND_COLON = 14
 """No line's second colon comes before this, and the first one of `{"event_type":` does."""
 
 _HEAD = re.compile(rb'\s*\{\s*"(?:event_)?type"\s*:\s*"([^"\\]*)"\s*,\s*"([^"\\]*)"\s*')
-_TYPE = re.compile(rb'type"\s*:\s*"([^"\\]*)"')
+_TYPE = re.compile(rb'"(?:event_)?type"\s*:\s*"([^"\\]*)"')
+_QUOTED_TAGS = tuple(b'"%b"' % tag.encode() for tag in TAGS)
 _ENVELOPE = re.compile(rb'\s*\{\s*"data"\s*:\s*\{')
 _MOST_PREFIXES = 256
 _LONGEST_PREFIX = 128
@@ -40,6 +41,13 @@ class _Data(msgspec.Struct, gc=False):
 
 
 _data_of = msgspec.json.Decoder(_Data).decode
+
+
+class ManyLines(NamedTuple):
+    """What reads many lines at once; any ValueError means that they have to be read in another way."""
+
+    decode: Callable[[bytes], list[Any]]
+    rows: ManyRows
 
 
 class _Opened(NamedTuple):
@@ -84,12 +92,13 @@ class WideReader:
         self.derives_ids = any(column.fill is Fill.LINE for column in event.parts[0].columns)
         self._event = event
         self.is_enveloped = enveloped
-        self._time_keys = frozenset(
+        self.time_keys = frozenset(
             json_paths.spelt(key)
             for column in event.parts[0].columns
             if column.kind is Kind.TIME
             for key in json_paths.of_column(column, enveloped=enveloped, wide=True)
         )
+        """Keys of times."""
         self._takes_type = not enveloped and any(column.takes_type for part in event.parts for column in part.columns)
         known = frozenset(json_paths.tree(event, enveloped=enveloped, wide=True).keys())
         self._known = known if enveloped else known.union(TAGS)
@@ -113,14 +122,18 @@ class WideReader:
         return wide_rows(self._event, Shape(enveloped=self.is_enveloped, wide=True))
 
     @cached_property
-    def decode_lines(self) -> Callable[[bytes], list[Any]]:
-        """The decoder of many lines, into what `decode` returns."""
-        return msgspec.json.Decoder(struct(self._event, Shape(enveloped=self.is_enveloped, wide=True))).decode_lines
+    def many(self) -> ManyLines:
+        """What reads many lines as `decode` and `rows` do."""
+        return self._many(text_times=False)
 
     @cached_property
-    def many_rows(self) -> ManyRows:
-        """The function that makes rows of what `decode_lines` returns."""
-        return many_rows(self._event, Shape(enveloped=self.is_enveloped, wide=True, many=True))
+    def many_text_times(self) -> ManyLines:
+        """The same, where times may be digits as text."""
+        return self._many(text_times=True)
+
+    def _many(self, *, text_times: bool) -> ManyLines:
+        shape = Shape(enveloped=self.is_enveloped, wide=True, many=True, text_times=text_times)
+        return ManyLines(msgspec.json.Decoder(struct(self._event, shape)).decode_lines, many_rows(self._event, shape))
 
     def read_open(self, line: bytes) -> tuple[Any, dict[str, Raw], OpenRows]:
         """Return a line that may have any other fields, these by name, in that order, and what makes rows of the line.
@@ -133,11 +146,11 @@ class WideReader:
         except msgspec.ValidationError as error:
             if "unknown field" in str(error):
                 return self._read_any(opened, line)
-            if opened.shape.raw_times or suspect_of(error) not in self._time_keys:
+            if opened.shape.text_times or suspect_of(error) not in self.time_keys:
                 raise
             # From here on the reader takes times that are digits as text, and pays for it.
             names = (name for _, name in opened.names)
-            shape = opened.shape._replace(raw_times=True)
+            shape = opened.shape._replace(text_times=True)
             self._opened = _opened(self._event, shape, names, open_rows(self._event, shape))
             return self.read_open(line)
         content = event.data if self.is_enveloped else event
@@ -239,9 +252,9 @@ class WideReaders:
                 known[prefix] = found
             return found
         enveloped = line.startswith((b'{"data"', b"{ ", b" ")) and _ENVELOPE.match(line) is not None
-        place = line.find(b'type"')
-        if place >= 0:
-            for where in (place, line.rfind(b'type"')):
+        for tag in _QUOTED_TAGS:
+            place = line.find(tag)
+            for where in (place, line.rfind(tag)) if place >= 0 else ():
                 named = _TYPE.match(line, where)
                 if named and (reader := self._readers.get((_text(named[1]), enveloped))):
                     return reader

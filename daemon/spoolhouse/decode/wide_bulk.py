@@ -1,7 +1,7 @@
 """Reading many lines in one call of the JSON decoder, where all are of one type and odd in the same way."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import repeat
 from typing import Any
@@ -12,7 +12,7 @@ from spoolhouse.decode.decoded import Found, JudgedType
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.rows import Row
-from spoolhouse.decode.wide import WideReader
+from spoolhouse.decode.wide import ManyLines, WideReader, suspect_of
 from spoolhouse.events.declaration import EventType
 
 _BLANK = b" \t\r\n"
@@ -36,26 +36,39 @@ class WideBulk:
 
     def read(self, piece: Piece) -> Found:
         """Return what the piece holds."""
-        first = piece.data[: piece.data.find(b"\n") + 1]
-        try:
-            self._wide.decode(first)
-            is_open = False
-        except ValueError:
-            self._wide.read_open(first)
-            is_open = True
-        rows = self._open_rows(piece) if is_open else self._wide_rows(piece)
-        found = self._found
-        found.rows[self._kind.tables[0]] = rows
-        found.decoded.lines = len(rows)
+        first = Piece(offset=piece.offset, data=piece.data[: piece.data.find(b"\n") + 1])
+        origin, found = self._origin, self._found
+        many = self._fitting(first)
+        if many is None:
+            tables: Sequence[list[Row]] = [self._open_rows(piece, first)]
+        else:
+            tables, found.decoded.mismatched, odd, found.decoded.converted_lines = self._rows(many, piece, self._notes)
+            if odd:
+                found.count_odd(self._kind, tables[0])
+        found.rows.update(zip(self._kind.tables, tables, strict=True))
+        found.decoded.lines = len(tables[0])
         add_counts(found.decoded.converted, Counter(self._notes))
-        if found.is_any_rejected(self._origin):
-            raise ValueError(self._origin)
+        if found.is_any_rejected(origin):
+            raise ValueError(origin)
         return found
 
-    def _wide_rows(self, piece: Piece) -> list[Row]:
-        origin, kind, decoded = self._origin, self._kind, self._found.decoded
-        events = self._wide.decode_lines(piece.data)
-        (rows,), decoded.mismatched, odd, decoded.converted_lines = self._wide.many_rows(
+    def _fitting(self, first: Piece) -> ManyLines | None:
+        """Return what reads the first line, if that has no unknown fields."""
+        try:
+            self._wide.decode(first.data)  # alone: the error of many lines does not name the key in this way
+            self._rows(self._wide.many, first, [])
+        except ValueError as error:
+            if suspect_of(error) in self._wide.time_keys:
+                return self._wide.many_text_times
+            if self._wide.gives_one_row:
+                return None
+            raise
+        return self._wide.many
+
+    def _rows(self, many: ManyLines, piece: Piece, notes: list[str]) -> tuple[tuple[list[Row], ...], int, int, int]:
+        events = many.decode(piece.data)
+        origin, kind = self._origin, self._kind
+        return many.rows(
             events,
             self._offsets(piece, len(events)),
             self._is_right,
@@ -65,22 +78,21 @@ class WideBulk:
             kind.oldest,
             kind.newest,
             origin.policy == "reject",
-            self._notes,
+            notes,
         )
-        if odd:
-            self._found.count_odd(kind, rows)
-        return rows
 
-    def _open_rows(self, piece: Piece) -> list[Row]:
+    def _open_rows(self, piece: Piece, first: Piece) -> list[Row]:
         """Return the rows of lines with unknown fields, all of which the first line has too."""
+        self._wide.read_open(first.data)
         origin, kind, notes, decoded = self._origin, self._kind, self._notes, self._found.decoded
         clock, project, prefix, policy = origin.clock, origin.project, origin.id_prefix, origin.unknown
         events, names, make_row = self._wide.read_open_lines(piece.data)
+        own = self._wide.name
         rows: list[Row] = []
         counts: Counter[str] = Counter()
         noted = 0
         for event, offset in zip(events, self._offsets(piece, len(events)), strict=False):
-            if not self._is_right(event):
+            if (event.t0 != own or event.t1 is not None) and not self._is_right(event):
                 raise ValueError(event)
             content = event.data if self._wide.is_enveloped else event
             unknown = {name: value for place, name in names if (value := getattr(content, place)) is not None}
@@ -104,8 +116,7 @@ class WideBulk:
         return rows
 
     def _is_right(self, event: Any) -> bool:
-        name = self._wide.name
-        return (event.t0 == name and event.t1 is None) or self._wide.is_right(event, self._origin.type, self._events)
+        return self._wide.is_right(event, self._origin.type, self._events)
 
     def _offsets(self, piece: Piece, count: int) -> Iterable[int]:
         """Return where the lines begin. Raises ValueError if they do not have an object each."""

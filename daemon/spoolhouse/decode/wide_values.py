@@ -4,19 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
-from msgspec import Raw
 
-from spoolhouse.decode import times
 from spoolhouse.decode.reject import Reason, RefusedError, RejectedLineError
-from spoolhouse.decode.values import choice_of, json_text, number_of_text
+from spoolhouse.decode.times import DATE_DIGITS, INEXACT_FROM, from_parsed, from_text, within_reach
+from spoolhouse.decode.values import choice_of, number_of_text
 from spoolhouse.events.declaration import Column
 
-_QUOTE = '"'
 _LONGEST_INTEGER = 20
 
-_text_of = msgspec.json.Decoder(str).decode
 _integer_of = msgspec.json.Decoder(int).decode
-_time_of = msgspec.json.Decoder(datetime | int | float).decode
 
 
 def spellings(column: Column) -> Mapping[str, str]:
@@ -41,7 +37,7 @@ def integer(value: object, notes: list[str], key: str, bits: int) -> int:
     if isinstance(value, str) and len(value) <= _LONGEST_INTEGER:
         notes.append(key)
         number = _integer_of(value)
-    elif isinstance(value, float) and abs(value) < times.INEXACT_FROM:
+    elif isinstance(value, float) and abs(value) < INEXACT_FROM:
         if not value.is_integer():
             raise RejectedLineError(Reason.WRONG_TYPE, key, "not a whole number")
         number = int(value)
@@ -52,19 +48,17 @@ def integer(value: object, notes: list[str], key: str, bits: int) -> int:
     raise RejectedLineError(Reason.OUT_OF_RANGE, key, f"beyond {bits} bits")
 
 
-def time(raw: Raw, notes: list[str], key: str) -> datetime | None:
-    """Return the time that a JSON value names; None for null. Raises ValueError if it names none."""
-    text = json_text(raw)
-    digits = text[1:-1]
-    if digits.isdigit() and text[0] == _QUOTE and len(digits) != times.DATE_DIGITS:
+def time(value: str | float, notes: list[str], key: str) -> datetime:
+    """Return the time that a text or a number names. Raises ValueError if it names none."""
+    if not isinstance(value, str):
+        return from_parsed(value)
+    if value.isdigit() and len(value) != DATE_DIGITS:
         notes.append(key)
-        return times.from_parsed(int(digits))
+        return from_parsed(int(value))
     try:
-        return times.from_parsed(_time_of(raw))
+        return from_parsed(msgspec.convert(value, datetime))
     except msgspec.ValidationError:
-        if text == "null":
-            return None
-    return times.within_reach(times.from_text(_text_of(raw)))
+        return within_reach(from_text(value))
 
 
 def choice(value: str | int, column: Column, key: str, originals: dict[str, object]) -> str:

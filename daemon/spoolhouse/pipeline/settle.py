@@ -338,7 +338,6 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
     metrics.SHAPES.count(total.shapes, shipment.type)
 
 
-
 def _notes(stats: FileStats) -> Mapping[str, object]:
     """Return what the log says of lines that are not written as declared: nothing, if there are none."""
     notes = {
