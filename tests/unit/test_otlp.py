@@ -449,8 +449,10 @@ def test_fields_that_were_learned_are_read_as_unknown_ones_are() -> None:
     data = b"".join(map(line, some))
     first = LineDecoder(BUILT_IN).decode(Piece(offset=0, data=data), origin("span"))
     assert first.rejects == []
+    snake = line(snaked(spans(span(others={"a": 1}, parent_span_id=SPAN))))
     for _ in range(3):
         again = decode(data)
+        assert [row["extra"] for row in rows(decode(snake), "spans")] == [{"others": {"a": 1}}]
         assert (again.rows, sorted(again.unknown)) == (first.rows, sorted(first.unknown))
     tolerant = decode(b"".join(b" " + line(document) for document in some))
     assert sorted(tolerant.unknown) == sorted(first.unknown)

@@ -61,7 +61,9 @@ class LineDecoder:
 
     def decode(self, piece: Piece, origin: Origin) -> Decoded:
         """Decode `piece`; never raises for what is in it."""
-        found = self._bulk(piece.data, origin) or self._wide_bulk(piece, origin)
+        found = None
+        if not self._wide.is_foreign(piece.data):
+            found = self._bulk(piece.data, origin) or self._wide_bulk(piece, origin)
         return self._encoded(found or self._line_by_line(piece, origin), origin)
 
     def lines_of(self, piece: Piece, origin: Origin, table: str, numbers: Collection[int]) -> Iterator[Line]:

@@ -239,6 +239,10 @@ class WideReaders:
         found = self._readers.get((named, guessed.is_enveloped))
         return found if found is not guessed and not (line.t0 and line.t1) else None
 
+    def is_foreign(self, line: bytes) -> bool:
+        """Tell whether a line begins as many of a foreign shape do."""
+        return line[: line.find(b":", SECOND_COLON)] in self._foreign
+
     def guess(self, line: bytes, folder: str) -> WideReader | None:
         """Return the reader that probably takes `line`, in the folder of an event type."""
         prefix = line[: line.find(b":", SECOND_COLON)]

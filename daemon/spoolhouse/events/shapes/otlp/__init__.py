@@ -21,6 +21,7 @@ from spoolhouse.events.shapes.otlp.traces import Spans
 from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedBatch
 
 _SPANS, _LOGS, _METRICS = "resourceSpans", "resourceLogs", "resourceMetrics"
+_SNAKE = b'{"resource_'
 _KINDS: dict[str, tuple[str, type[Message]]] = {
     _SPANS: (_SPANS, ResourceSpans), "resource_spans": (_SPANS, ResourceSpans),
     _LOGS: (_LOGS, ResourceLogs), "resource_logs": (_LOGS, ResourceLogs),
@@ -28,13 +29,13 @@ _KINDS: dict[str, tuple[str, type[Message]]] = {
 }  # fmt: skip
 
 
-_document_of = DocumentDecoder().decode
+_document_of, _snake_document_of = DocumentDecoder().decode, DocumentDecoder(is_snake=True).decode
 _any_of = msgspec.json.Decoder().decode
 
 
 def _quick(line: bytes) -> Sequence[ShapedBatch]:
     """Read a line as most producers write it."""
-    document = _document_of(line)
+    document = _snake_document_of(line) if line.startswith(_SNAKE) else _document_of(line)
     return list(_batches(Line(), document.resource_spans, document.resource_logs, document.resource_metrics))
 
 

@@ -1,4 +1,4 @@
-"""The decoder of documents whose keys are all in camelCase, also with unknown fields that documents have had before.
+"""The decoder of documents whose keys are all spelt alike, also with unknown fields that documents have had before.
 
 A producer writes the same fields again and again: once an unknown field of a record has been learned, it costs what a
 known one costs.
@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import FieldInfo
 
 from spoolhouse.events.shapes.otlp.documents import (
+    OTHERS,
     ArrayValue,
     KeyValueList,
     Message,
@@ -54,9 +56,10 @@ class _Known(NamedTuple):
 class DocumentDecoder:
     """Decodes documents. What it has learned changes no result."""
 
-    def __init__(self) -> None:
-        """Begin with the protocol's own fields."""
-        self._known = _Known((), msgspec.json.Decoder(Document, strict=False).decode)
+    def __init__(self, *, is_snake: bool = False) -> None:
+        """Decode keys in camelCase, or in snake_case. Begin with the protocol's own fields."""
+        self._is_snake = is_snake
+        self._known = self._with(())
 
     def decode(self, line: bytes) -> Document:
         """Return a line's document. Any ValueError means that another reader has to read it."""
@@ -66,33 +69,36 @@ class DocumentDecoder:
                 return known.decode(line)
             except msgspec.ValidationError as error:
                 unknown = _UNKNOWN.fullmatch(str(error))
-                message = unknown and _at(unknown[2])
-                if (
-                    not (unknown and message)
-                    or len(known.learned) >= _MOST_LEARNED
-                    or len(unknown[1]) > _LONGEST_LEARNED
-                ):
+                message = self._at(unknown[2]) if unknown else None
+                if not (unknown and message) or len(known.learned) >= _MOST_LEARNED:
                     raise
-                learned = (*known.learned, (message, unknown[1]))
-                self._known = _Known(learned, msgspec.json.Decoder(_Variant(learned).of(Document), strict=False).decode)
+                if len(unknown[1]) > _LONGEST_LEARNED:
+                    raise
+                self._known = self._with((*known.learned, (message, unknown[1])))
 
+    def _with(self, learned: _Learned) -> _Known:
+        kind = _Variant(learned, is_snake=self._is_snake).of(Document) if learned or self._is_snake else Document
+        return _Known(learned, msgspec.json.Decoder(kind, strict=False).decode)
 
-def _at(path: str) -> type[Message] | None:
-    """Return the message at a path, if it has room for unknown fields."""
-    message: type[Message] = Document
-    for step in _PLACE.sub("", path).split("."):
-        inner = next((message_of(one.type) for one in msgspec.structs.fields(message) if one.encode_name == step), None)
-        if inner is None:
-            return None
-        message = inner
-    return message if issubclass(message, Top) else None
+    def _at(self, path: str) -> type[Message] | None:
+        """Return the message at a path, if it has room for unknown fields."""
+        message: type[Message] = Document
+        for step in _PLACE.sub("", path).split("."):
+            fields = msgspec.structs.fields(message)
+            kinds = (one.type for one in fields if step == _key(one, is_snake=self._is_snake))
+            inner = message_of(next(kinds, None))
+            if inner is None:
+                return None
+            message = inner
+        return message if issubclass(message, Top) else None
 
 
 class _Variant:
-    """Messages that have more fields."""
+    """Messages that have more fields, or other keys. Arrays and objects in attributes stay as they are."""
 
-    def __init__(self, learned: _Learned) -> None:
+    def __init__(self, learned: _Learned, *, is_snake: bool) -> None:
         self._learned = learned
+        self._is_snake = is_snake
         self._made: dict[type[Message], type[Any]] = {ArrayValue: ArrayValue, KeyValueList: KeyValueList}
 
     def of(self, kind: type[Message]) -> type[Any]:
@@ -100,7 +106,11 @@ class _Variant:
         if kind not in self._made:
             own = [name for message, name in self._learned if message is kind]
             fields = [
-                (one.name, self._type(one.type), msgspec.field(name=one.encode_name, **_default(one)))
+                (
+                    one.name,
+                    self._type(one.type),
+                    msgspec.field(name=_key(one, is_snake=self._is_snake), **_default(one)),
+                )
                 for one in msgspec.structs.fields(kind)
             ]
             fields += [(f"u{place}", Raw, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
@@ -119,7 +129,11 @@ class _Variant:
         return reduce(or_, args) if get_origin(kind) in {Union, UnionType} else Sequence[args[0]]  # type: ignore[valid-type]  # a type
 
 
-def _default(field: Any) -> dict[str, Any]:
+def _key(field: FieldInfo, *, is_snake: bool) -> str:
+    return field.name if is_snake and field.encode_name != OTHERS else field.encode_name
+
+
+def _default(field: FieldInfo) -> dict[str, Any]:
     if field.default_factory is not msgspec.NODEFAULT:
         return {"default_factory": field.default_factory}
     return {"default": field.default}

@@ -5,12 +5,15 @@ has is for `tolerant`.
 """
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 Enum = int | str | None
 """A value of an enumeration: its number, the digits of it as text, or its name."""
+
+OTHERS = "\ue000"
+"""The key of what `tolerant` found no field for: none that a producer writes."""
 
 
 class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -20,7 +23,7 @@ class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True
 class Top(Message):
     """A message that repeats, or whose values several rows share: `tolerant` keeps here what it has no field for."""
 
-    others: dict[str, Any] | None = msgspec.field(name="?", default=None)
+    others: dict[str, Any] | None = msgspec.field(name=OTHERS, default=None)
 
     @property
     def unknown(self) -> dict[str, Any]:
@@ -311,6 +314,16 @@ class ResourceMetrics(ResourceGroup):
     """Metrics of one resource."""
 
     scope_metrics: Sequence[ScopeMetrics] | None = ()
+
+
+M = TypeVar("M", bound=Message)
+
+
+def as_protocol(message: M, kind: type[M]) -> M:
+    """Return a message of a kind whose JSON has the protocol's keys, also if it was decoded with others."""
+    if message.__class__ is kind:
+        return message
+    return kind(**{name: getattr(message, name) for name in kind.__struct_fields__})
 
 
 def message_of(kind: Any) -> type[Message] | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from spoolhouse.events.shapes.otlp.documents import (
+    Buckets,
     Exemplar,
     ExponentialPoint,
     HistogramPoint,
@@ -18,6 +19,7 @@ from spoolhouse.events.shapes.otlp.documents import (
     Point,
     ResourceMetrics,
     SummaryPoint,
+    as_protocol,
 )
 from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located, present
 from spoolhouse.events.shapes.otlp.values import (
@@ -189,9 +191,14 @@ def _exponential(point: ExponentialPoint, kept: dict[str, Any]) -> _Value:
     value = _total(point, kept)
     kept |= present(
         min=written(point.min), max=written(point.max), scale=point.scale or 0, zeroCount=point.zero_count,
-        zeroThreshold=written(point.zero_threshold), positive=point.positive, negative=point.negative,
+        zeroThreshold=written(point.zero_threshold),
+        positive=_plain_buckets(point.positive), negative=_plain_buckets(point.negative),
     )  # fmt: skip
     return value, (), ()
+
+
+def _plain_buckets(buckets: Buckets | None) -> Buckets | None:
+    return None if buckets is None else as_protocol(buckets, Buckets)
 
 
 def _summary(point: SummaryPoint, kept: dict[str, Any]) -> _Value:
@@ -204,7 +211,8 @@ def _summary(point: SummaryPoint, kept: dict[str, Any]) -> _Value:
     return value, (), ()
 
 
-def _plain_exemplar(exemplar: Exemplar) -> Exemplar:
+def _plain_exemplar(given: Exemplar) -> Exemplar:
+    exemplar = as_protocol(given, Exemplar)
     attributes = exemplar.filtered_attributes
     exemplar.filtered_attributes = plain(attributes) if attributes else ()  # type: ignore[assignment]  # is written next
     exemplar.as_double = written(exemplar.as_double)  # type: ignore[assignment]  # is written next

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from spoolhouse.events.declaration import other_case
-from spoolhouse.events.shapes.otlp.documents import Message, Top, message_of
+from spoolhouse.events.shapes.otlp.documents import OTHERS, Message, Top, message_of
 from spoolhouse.events.shapes.shape import ShapeError
 
 
@@ -59,12 +59,12 @@ def _normal(value: object, kind: type[Message], unknown: dict[str, Any]) -> obje
     room = {} if issubclass(kind, Top) else unknown
     for key, one in value.items():
         field = fields.get(key)
-        if field is None or field.key in message or key == "?":
+        if field is None or field.key in message or key == OTHERS:
             room |= {} if one is None else {key: one}
         elif one is not None:
             inner = {}
             message[field.key] = _normal(one, field.message, inner) if field.message else one
             room |= {field.key: inner} if inner else {}
     if room and room is not unknown:
-        message["?"] = room
+        message[OTHERS] = room
     return message

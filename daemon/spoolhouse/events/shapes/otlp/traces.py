@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC
 from typing import Any
 
-from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, Span
+from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, Span, Status, as_protocol
 from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
@@ -133,18 +133,21 @@ def _kept(span: Span) -> dict[str, Any]:
     if span.kind not in _KINDS:
         kept["kind"] = span.kind
     if span.status and (span.status.message or span.status.code not in _STATUS):
-        kept["status"] = span.status
+        kept["status"] = as_protocol(span.status, Status)
     return kept
 
 
 def _plain_events(events: Sequence[Event]) -> Sequence[Event]:
     """Return events with plain attributes, as they are written."""
+    if events[0].__class__ is not Event:
+        events = [as_protocol(event, Event) for event in events]
     for event in events:
         event.attributes = plain(event.attributes) if event.attributes else ()  # type: ignore[assignment]  # see above
     return events
 
 
-def _plain_link(link: Link) -> Link:
+def _plain_link(given: Link) -> Link:
+    link = as_protocol(given, Link)
     link.attributes = plain(link.attributes) if link.attributes else ()  # type: ignore[assignment]  # is written next
     link.trace_id, link.span_id = identity_or_none(link.trace_id), identity_or_none(link.span_id)
     return link
