@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -441,6 +442,7 @@ def test_fields_that_were_learned_are_read_as_unknown_ones_are() -> None:
         spans(span(color="red"), span(shape=[1], color=None, flags=1)),
         log(color={"a": 1}, body={"stringValue": "b"}),
         gauge(color=1.5, asInt=1, kept=True),
+        spans(span(zebra=1, apple=2), span(shape=1, color=2)),
         spans(span(scope="mine"), resource={"color": "blue"}),
         spans(span(**{f"field{number}": number for number in range(100)})),
         spans(span(**{"x" * 100: 1})),
@@ -458,6 +460,105 @@ def test_fields_that_were_learned_are_read_as_unknown_ones_are() -> None:
     assert sorted(tolerant.unknown) == sorted(first.unknown)
     for table in first.rows:
         assert [{**row, "id": ""} for row in rows(tolerant, table)] == [{**row, "id": ""} for row in rows(first, table)]
+
+
+VALUES = [
+    {"stringValue": "a"},
+    {"intValue": "7"},
+    {"boolValue": True},
+    {"doubleValue": "NaN"},
+    {},
+    {"bytesValue": "AP8="},
+]
+PAIRS: list[Any] = [
+    [{"key": "a", "value": value} for value in VALUES[:2]], [{"key": "resource", "value": VALUES[0]}], [], {"a": 1},
+    *([{"key": f"key{number}", "value": value}] for number, value in enumerate(VALUES)),
+]  # fmt: skip
+TIMES = [str(NS), NS, 0, "", "x", 10**18, str(NS // 1000)]
+NUMBERS = [0, 1, "3", -1, 2**60, "1.5", "x", True]
+DOUBLES = [0, 1.5, "2.5", "Infinity", "x", 2**70]
+TEXTS = ["", "text", 3, TRACE, "W47/95gDgQPSabYzgT/GDA=="]
+EVENT = {"timeUnixNano": TIMES, "name": TEXTS, "attributes": PAIRS, "droppedAttributesCount": NUMBERS}
+LINK = {"traceId": TEXTS, "spanId": TEXTS, "traceState": TEXTS, "attributes": PAIRS, "flags": NUMBERS}
+FIELDS: dict[str, dict[str, Any]] = {
+    "span": {
+        "traceId": [TRACE, *TEXTS], "spanId": [SPAN, *TEXTS], "parentSpanId": TEXTS, "name": TEXTS, "kind": NUMBERS,
+        "startTimeUnixNano": TIMES, "endTimeUnixNano": TIMES, "attributes": PAIRS, "events": [EVENT], "links": [LINK],
+        "flags": NUMBERS, "status": {"code": NUMBERS, "message": TEXTS}, "droppedLinksCount": NUMBERS,
+        "color": ["red", {"a": [None]}], "flag_s": [1],
+    },
+    "log": {
+        "timeUnixNano": TIMES, "observedTimeUnixNano": TIMES, "severityNumber": [*NUMBERS, 13], "severityText": TEXTS,
+        "body": [*VALUES, "text"], "attributes": PAIRS, "traceId": TEXTS, "flags": NUMBERS, "eventName": TEXTS,
+        "color": ["red"],
+    },
+    "gauge": {
+        "timeUnixNano": TIMES, "startTimeUnixNano": TIMES, "attributes": PAIRS, "asInt": NUMBERS, "asDouble": DOUBLES,
+        "flags": NUMBERS, "exemplars": [{"asDouble": DOUBLES, "traceId": TEXTS, "filteredAttributes": PAIRS}],
+    },
+    "histogram": {
+        "timeUnixNano": TIMES, "count": NUMBERS, "sum": DOUBLES, "min": DOUBLES, "bucketCounts": [[1, "2"], [-1]],
+        "explicitBounds": [[1.5], ["Infinity"], ["2"]], "color": ["red"],
+    },
+    "exponentialHistogram": {
+        "timeUnixNano": TIMES, "count": NUMBERS, "scale": NUMBERS, "zeroThreshold": DOUBLES,
+        "positive": {"offset": NUMBERS, "bucketCounts": [["1"], []]},
+    },
+}  # fmt: skip
+
+
+def anything(fields: dict[str, Any], random: Random, *, odd: float) -> Json:
+    """A record of which each field is absent, null, as expected (the first value), or odd."""
+    found: Json = {}
+    for name, values in fields.items():
+        match values:
+            case dict():
+                value: Any = anything(values, random, odd=odd)
+            case [dict() as inner] if "color" not in inner and name in {"events", "links", "exemplars"}:
+                value = [anything(inner, random, odd=odd) for _ in range(random.randrange(3))]
+            case _:
+                value = random.choice(values) if random.random() < odd else values[0]
+        if (chance := random.random()) > 0.2:
+            found[name] = value
+        elif chance < 0.05:
+            found[name] = None
+    return found
+
+
+def document(kind: str, records: list[Json]) -> Json:
+    match kind:
+        case "span":
+            return spans(*records)
+        case "log":
+            return {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}
+    return metric(**{kind: {"dataPoints": records}})
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_all_readers_agree_on_any_record(kind: str) -> None:
+    """The fast one, the tolerant one, the one for snake_case, and of a batch of good ones as of each alone."""
+    random, good = Random(5), []
+    for number in range(600):
+        record = anything(FIELDS[kind], random, odd=random.choice([0.0, 0.1, 0.4]))
+        data = line(document(kind, [record]))
+        fast, tolerant, snake = decode(data), decode(b" " + data), decode(line(snaked(document(kind, [record]))))
+        assert fast.lines == 1
+        assert fast.rows == tolerant.rows == snake.rows, data
+        assert (
+            (fast.unknown, fast.converted) == (tolerant.unknown, tolerant.converted) == (snake.unknown, snake.converted)
+        )
+        assert [(one.reason, one.field) for one in fast.rejects] == [
+            (one.reason, one.field) for one in tolerant.rejects
+        ]
+        assert len(fast.rejects) == len(snake.rejects)
+        if fast.rows:
+            good.append((record, fast))
+        assert number < 300 or good, fast.rejects
+    whole = decode(line(document(kind, [record for record, _ in good])))
+    for table, some in whole.rows.items():
+        alone = [row for _, one in good for row in rows(one, table)]
+        assert len(rows(whole, table)) == some.count == len(alone)
+        assert [{**row, "id": ""} for row in rows(whole, table)] == [{**row, "id": ""} for row in alone]
 
 
 def test_what_a_model_call_took_is_in_columns() -> None:

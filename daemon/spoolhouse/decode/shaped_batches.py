@@ -45,7 +45,8 @@ class ShapedBatches:
 
 
 def _joined(kept: str, unknown: Fields) -> str:
-    """Return the text of `extra` with unknown fields."""
+    """Return the text of `extra` with unknown fields, in the order of their names."""
+    unknown = dict(sorted(unknown.items()))
     if not kept or kept == "{}":
         return values.extra_of(unknown, {})
     if any(f'"{key}":' in kept for key in unknown):

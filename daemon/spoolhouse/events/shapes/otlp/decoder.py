@@ -12,7 +12,6 @@ from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Raw
 from msgspec.structs import FieldInfo
 
 from spoolhouse.events.shapes.otlp.documents import (
@@ -31,15 +30,14 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)` - at `\$\.(.*)`", r
 _PLACE = re.compile(r"\[\d+\]")
 _MOST_LEARNED = 24
 _LONGEST_LEARNED = 64
-_NULL = Raw(b"null")
 
 
 class Document(Message):
     """A line."""
 
-    resource_spans: Sequence[ResourceSpans] | None = ()
-    resource_logs: Sequence[ResourceLogs] | None = ()
-    resource_metrics: Sequence[ResourceMetrics] | None = ()
+    resource_spans: Sequence[ResourceSpans] | None = None
+    resource_logs: Sequence[ResourceLogs] | None = None
+    resource_metrics: Sequence[ResourceMetrics] | None = None
 
 
 _Learned = tuple[tuple[type[Message], str], ...]
@@ -113,7 +111,7 @@ class _Variant:
                 )
                 for one in msgspec.structs.fields(kind)
             ]
-            fields += [(f"u{place}", Raw, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
+            fields += [(f"u{place}", Any, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
             self._made[kind] = msgspec.defstruct(
                 kind.__name__, fields, bases=(kind,), namespace=_namespace(own), gc=False, kw_only=True
             )
@@ -145,6 +143,6 @@ def _namespace(own: Sequence[str]) -> dict[str, Any]:
 
     def unknown(self: Any) -> dict[str, Any]:
         found = ((name, getattr(self, place)) for place, name in places)
-        return {name: value for name, value in found if value is not None and value != _NULL}
+        return {name: value for name, value in found if value is not None}
 
     return {"unknown": property(unknown)} if own else {}

@@ -53,21 +53,21 @@ class KeyValue(Message):
 class ArrayValue(Message):
     """A list of values."""
 
-    values: Sequence[AnyValue] | None = ()
+    values: Sequence[AnyValue] | None = None
 
 
 class KeyValueList(Message):
     """An object."""
 
-    values: Sequence[KeyValue] | None = ()
+    values: Sequence[KeyValue] | None = None
 
 
 class Resource(Top):
     """What produced the telemetry."""
 
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
-    entity_refs: Sequence[Any] | None = ()
+    entity_refs: Sequence[Any] | None = None
 
 
 class Scope(Top):
@@ -75,7 +75,7 @@ class Scope(Top):
 
     name: str | None = None
     version: str | None = None
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
 
 
@@ -91,7 +91,7 @@ class Event(Message, omit_defaults=True):
 
     time_unix_nano: int | None = None
     name: str | None = None
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
 
 
@@ -101,7 +101,7 @@ class Link(Message, omit_defaults=True):
     trace_id: str | None = None
     span_id: str | None = None
     trace_state: str | None = None
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
     flags: int | None = None
 
@@ -118,11 +118,11 @@ class Span(Top):
     kind: Enum = None
     start_time_unix_nano: int | None = None
     end_time_unix_nano: int | None = None
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
-    events: Sequence[Event] | None = ()
+    events: Sequence[Event] | None = None
     dropped_events_count: int | None = None
-    links: Sequence[Link] | None = ()
+    links: Sequence[Link] | None = None
     dropped_links_count: int | None = None
     status: Status | None = None
 
@@ -135,7 +135,7 @@ class LogRecord(Top):
     severity_number: Enum = None
     severity_text: str | None = None
     body: AnyValue | None = None
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
     flags: int | None = None
     trace_id: str | None = None
@@ -146,7 +146,7 @@ class LogRecord(Top):
 class Exemplar(Message, omit_defaults=True):
     """A measurement that a data point is an aggregate of."""
 
-    filtered_attributes: Sequence[KeyValue] | None = ()
+    filtered_attributes: Sequence[KeyValue] | None = None
     time_unix_nano: int | None = None
     as_double: float | None = None
     as_int: int | None = None
@@ -157,10 +157,10 @@ class Exemplar(Message, omit_defaults=True):
 class Point(Top):
     """What every kind of data point has."""
 
-    attributes: Sequence[KeyValue] | None = ()
+    attributes: Sequence[KeyValue] | None = None
     start_time_unix_nano: int | None = None
     time_unix_nano: int | None = None
-    exemplars: Sequence[Exemplar] | None = ()
+    exemplars: Sequence[Exemplar] | None = None
     flags: int | None = None
 
 
@@ -176,8 +176,8 @@ class HistogramPoint(Point):
 
     count: int | None = None
     sum: float | None = None
-    bucket_counts: Sequence[int] | None = ()
-    explicit_bounds: Sequence[float] | None = ()
+    bucket_counts: Sequence[int] | None = None
+    explicit_bounds: Sequence[float] | None = None
     min: float | None = None
     max: float | None = None
 
@@ -186,7 +186,7 @@ class Buckets(Message, omit_defaults=True):
     """One side of an exponential histogram."""
 
     offset: int | None = None
-    bucket_counts: Sequence[int] | None = ()
+    bucket_counts: Sequence[int] | None = None
 
 
 class ExponentialPoint(Point):
@@ -215,19 +215,19 @@ class SummaryPoint(Point):
 
     count: int | None = None
     sum: float | None = None
-    quantile_values: Sequence[Quantile] | None = ()
+    quantile_values: Sequence[Quantile] | None = None
 
 
 class Gauge(Message):
     """Values as they were."""
 
-    data_points: Sequence[NumberPoint] | None = ()
+    data_points: Sequence[NumberPoint] | None = None
 
 
 class Sum(Message):
     """Sums of measurements."""
 
-    data_points: Sequence[NumberPoint] | None = ()
+    data_points: Sequence[NumberPoint] | None = None
     aggregation_temporality: Enum = None
     is_monotonic: bool | None = None
 
@@ -235,21 +235,21 @@ class Sum(Message):
 class Histogram(Message):
     """Counts of measurements by explicit bounds."""
 
-    data_points: Sequence[HistogramPoint] | None = ()
+    data_points: Sequence[HistogramPoint] | None = None
     aggregation_temporality: Enum = None
 
 
 class ExponentialHistogram(Message):
     """Counts of measurements by exponential bounds."""
 
-    data_points: Sequence[ExponentialPoint] | None = ()
+    data_points: Sequence[ExponentialPoint] | None = None
     aggregation_temporality: Enum = None
 
 
 class Summary(Message):
     """Quantiles, as Prometheus computes them."""
 
-    data_points: Sequence[SummaryPoint] | None = ()
+    data_points: Sequence[SummaryPoint] | None = None
 
 
 class Metric(Top):
@@ -263,7 +263,7 @@ class Metric(Top):
     histogram: Histogram | None = None
     exponential_histogram: ExponentialHistogram | None = None
     summary: Summary | None = None
-    metadata: Sequence[KeyValue] | None = ()
+    metadata: Sequence[KeyValue] | None = None
 
 
 class ScopeGroup(Top):
@@ -276,19 +276,19 @@ class ScopeGroup(Top):
 class ScopeSpans(ScopeGroup):
     """Spans of one scope."""
 
-    spans: Sequence[Span] | None = ()
+    spans: Sequence[Span] | None = None
 
 
 class ScopeLogs(ScopeGroup):
     """Logs of one scope."""
 
-    log_records: Sequence[LogRecord] | None = ()
+    log_records: Sequence[LogRecord] | None = None
 
 
 class ScopeMetrics(ScopeGroup):
     """Metrics of one scope."""
 
-    metrics: Sequence[Metric] | None = ()
+    metrics: Sequence[Metric] | None = None
 
 
 class ResourceGroup(Top):
@@ -301,19 +301,19 @@ class ResourceGroup(Top):
 class ResourceSpans(ResourceGroup):
     """Spans of one resource."""
 
-    scope_spans: Sequence[ScopeSpans] | None = ()
+    scope_spans: Sequence[ScopeSpans] | None = None
 
 
 class ResourceLogs(ResourceGroup):
     """Logs of one resource."""
 
-    scope_logs: Sequence[ScopeLogs] | None = ()
+    scope_logs: Sequence[ScopeLogs] | None = None
 
 
 class ResourceMetrics(ResourceGroup):
     """Metrics of one resource."""
 
-    scope_metrics: Sequence[ScopeMetrics] | None = ()
+    scope_metrics: Sequence[ScopeMetrics] | None = None
 
 
 M = TypeVar("M", bound=Message)

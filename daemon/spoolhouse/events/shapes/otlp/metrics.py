@@ -214,7 +214,7 @@ def _summary(point: SummaryPoint, kept: dict[str, Any]) -> _Value:
 def _plain_exemplar(given: Exemplar) -> Exemplar:
     exemplar = as_protocol(given, Exemplar)
     attributes = exemplar.filtered_attributes
-    exemplar.filtered_attributes = plain(attributes) if attributes else ()  # type: ignore[assignment]  # is written next
+    exemplar.filtered_attributes = plain(attributes) if attributes else None  # type: ignore[assignment]  # is written next
     exemplar.as_double = written(exemplar.as_double)  # type: ignore[assignment]  # is written next
     exemplar.trace_id, exemplar.span_id = identity_or_none(exemplar.trace_id), identity_or_none(exemplar.span_id)
     return exemplar

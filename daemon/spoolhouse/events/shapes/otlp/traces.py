@@ -142,12 +142,12 @@ def _plain_events(events: Sequence[Event]) -> Sequence[Event]:
     if events[0].__class__ is not Event:
         events = [as_protocol(event, Event) for event in events]
     for event in events:
-        event.attributes = plain(event.attributes) if event.attributes else ()  # type: ignore[assignment]  # see above
+        event.attributes = plain(event.attributes) if event.attributes else None  # type: ignore[assignment]  # see above
     return events
 
 
 def _plain_link(given: Link) -> Link:
     link = as_protocol(given, Link)
-    link.attributes = plain(link.attributes) if link.attributes else ()  # type: ignore[assignment]  # is written next
+    link.attributes = plain(link.attributes) if link.attributes else None  # type: ignore[assignment]  # is written next
     link.trace_id, link.span_id = identity_or_none(link.trace_id), identity_or_none(link.span_id)
     return link
