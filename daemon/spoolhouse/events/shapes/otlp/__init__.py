@@ -18,9 +18,12 @@ from spoolhouse.events.shapes.otlp.logs import Logs
 from spoolhouse.events.shapes.otlp.metrics import Metrics
 from spoolhouse.events.shapes.otlp.producer import Line
 from spoolhouse.events.shapes.otlp.traces import Spans
-from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedBatch
+from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedBatch, ShapeError
 
 _SPANS, _LOGS, _METRICS = "resourceSpans", "resourceLogs", "resourceMetrics"
+_LONG, _MOST_OBJECTS = 1 << 20, 500_000
+"""Bytes of a line that is looked at before it is decoded, and how many objects it may have: an empty one takes 2 bytes
+there, and a hundred in memory."""
 _SNAKE = b'{"resource_'
 _KINDS: dict[str, tuple[str, type[Message]]] = {
     _SPANS: (_SPANS, ResourceSpans), "resource_spans": (_SPANS, ResourceSpans),
@@ -33,8 +36,14 @@ _document_of, _snake_document_of = DocumentDecoder().decode, DocumentDecoder(is_
 _any_of = msgspec.json.Decoder().decode
 
 
+def _check(data: bytes) -> None:
+    if len(data) > _LONG and data.count(b"{") > _MOST_OBJECTS:
+        raise ShapeError("", f"more than {_MOST_OBJECTS} objects")
+
+
 def _quick(line: bytes) -> Sequence[ShapedBatch]:
     """Read a line as most producers write it."""
+    _check(line)
     document = _snake_document_of(line) if line.startswith(_SNAKE) else _document_of(line)
     return list(_batches(Line(), document.resource_spans, document.resource_logs, document.resource_metrics))
 
@@ -44,6 +53,8 @@ def _read(fields: Fields, _place: Place) -> Iterator[ShapedBatch]:
     found: dict[str, list[Any]] = {_SPANS: [], _LOGS: [], _METRICS: []}
     line = Line()
     for key, value in fields.items():
+        if isinstance(value, Raw):
+            _check(bytes(value))
         content = _any_of(value) if isinstance(value, Raw) else value
         if key not in _KINDS:
             line.unknown |= {} if content is None else {key: content}

@@ -78,10 +78,12 @@ class Metrics:
         """Read the data points of one metric."""
         for kind, data in _data(metric):
             type_, shared = _shared(metric, kind, data, batch.producer)
-            number = 0
+            points, number = data.data_points or (), 0
+            if len(points) > 1:
+                self._line.repeat((metric.name, metric.unit, shared, metric.unknown), len(points), "")
             read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
             try:
-                for number, point in enumerate(data.data_points or ()):  # noqa: B007  # the error names it
+                for number, point in enumerate(points):  # noqa: B007  # the error names it
                     kept = shared.copy()
                     value, bounds, counts = read(point, kept)
                     if self._is_any(value, point.flags):

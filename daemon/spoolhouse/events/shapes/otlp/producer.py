@@ -14,7 +14,7 @@ RESOURCE, SCOPE = "resource", "scope"
 """Where attributes, labels and metadata have them."""
 _sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
 MOST_REPEATED = 1 << 26
-"""Bytes of resources and scopes that the rows of a line may repeat: a line must not become gigabytes of rows."""
+"""Bytes of resources, scopes and metrics that a line's rows may repeat: a line must not become gigabytes of rows."""
 MOST_RECORDS = 100_000
 """Spans, logs or data points of a line."""
 
@@ -102,10 +102,14 @@ class Line:
         if self.records > MOST_RECORDS:
             raise ShapeError("", f"more than {MOST_RECORDS} records")
         producer = _producer(group, scoped)
-        self.repeated += records * (len(producer.alone) + len(encode((producer.kept, producer.unknown))))
-        if self.repeated > MOST_REPEATED:
-            raise ShapeError(RESOURCE, f"would be repeated in {records} rows, and is too long for that")
+        self.repeat((producer.attributes, producer.kept, producer.unknown), records, RESOURCE)
         return producer
+
+    def repeat(self, values: Sequence[object], rows: int, name: str) -> None:
+        """Count what several rows have alike; raises `ShapeError` if there is too much of it."""
+        self.repeated += rows * len(encode(values))
+        if self.repeated > MOST_REPEATED:
+            raise ShapeError(name, f"would be repeated in {rows} rows, and is too long for that")
 
 
 def _producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
