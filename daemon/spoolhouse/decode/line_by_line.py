@@ -163,9 +163,8 @@ class LineByLine:
 
     def _accept_all(self, read: Read) -> None:
         """Take the rows of all events of a line, or of none."""
-        if not read.shape:
-            [(name, rows)] = read.events
-            self._judge(name, rows, self._found)
+        if len(read.events) == 1 and len(read.events[0][1][0]) == 1:
+            self._judge(*read.events[0], self._found)
         else:
             mismatched = self._decoded.mismatched
             trial = Found()

@@ -87,5 +87,6 @@ OTLP = Shape(
     matches=lambda _fields, _folder: True,
     read=_read,
     batches=_quick,
+    about="OTLP/JSON of OpenTelemetry's exporters and the Collector: spans, traces of root spans, logs, metrics",
 )
 """Told by its keys alone, in any folder."""
