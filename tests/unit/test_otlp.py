@@ -657,10 +657,12 @@ def test_ten_thousand_spans_of_a_line_stay_within_memory() -> None:
          "is too long"),
         (metric(description="x" * 1000, sum={"dataPoints": [{"asInt": 1, "timeUnixNano": NS}] * 80_000}),
          "is too long"),
+        (spans(*[span()] * 1000, resource={"attributes": [{"key": "a", "value": {"stringValue": "x" * 15_000}}]}),
+         "is too long"),
         (spans(*[{}] * 600_000), "more than 500000 objects"),
         (spans(*[span()] * 100_001), "more than 100000 records"),
     ],
-    ids=["a long resource", "a long description", "many objects", "many records"],
+    ids=["a long resource", "a long one for its line", "a long description", "many objects", "many records"],
 )  # fmt: skip
 def test_a_line_does_not_become_gigabytes_of_rows(document: Json, detail: str) -> None:
     [reject] = decode(line(document)).rejects

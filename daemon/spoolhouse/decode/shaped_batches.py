@@ -35,7 +35,9 @@ class ShapedBatches:
         some = batch.values
         if keep and batch.unknown:
             some = [
-                (*value[:-1], _joined(str(value[-1]), batch.unknown[place])) if place in batch.unknown else value
+                (*value[:-1], _joined(cast("str", value[-1]), batch.unknown[place]))
+                if place in batch.unknown
+                else value
                 for place, value in enumerate(some)
             ]
         key = batch.type, batch.columns
@@ -46,7 +48,7 @@ class ShapedBatches:
 
 def _joined(kept: str, unknown: Fields) -> str:
     """Return the text of `extra` with unknown fields, in the order of their names."""
-    unknown = dict(sorted(unknown.items()))
+    unknown = dict(sorted(unknown.items())) if len(unknown) > 1 else unknown
     if not kept or kept == "{}":
         return values.extra_of(unknown, {})
     if any(f'"{key}":' in kept for key in unknown):

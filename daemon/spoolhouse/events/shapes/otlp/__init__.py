@@ -24,6 +24,8 @@ _SPANS, _LOGS, _METRICS = "resourceSpans", "resourceLogs", "resourceMetrics"
 _LONG, _MOST_OBJECTS = 1 << 20, 500_000
 """Bytes of a line that is looked at before it is decoded, and how many objects it may have: an empty one takes 2 bytes
 there, and a hundred in memory."""
+_AROUND = 1024
+"""Bytes of a line around what its keys hold, at the most."""
 _SNAKE = b'{"resource_'
 _KINDS: dict[str, tuple[str, type[Message]]] = {
     _SPANS: (_SPANS, ResourceSpans), "resource_spans": (_SPANS, ResourceSpans),
@@ -45,13 +47,14 @@ def _quick(line: bytes) -> Sequence[ShapedBatch]:
     """Read a line as most producers write it."""
     _check(line)
     document = _snake_document_of(line) if line.startswith(_SNAKE) else _document_of(line)
-    return list(_batches(Line(), document.resource_spans, document.resource_logs, document.resource_metrics))
+    return list(_batches(Line(len(line)), document.resource_spans, document.resource_logs, document.resource_metrics))
 
 
 def _read(fields: Fields, _place: Place) -> Iterator[ShapedBatch]:
     """Read any line."""
     found: dict[str, list[Any]] = {_SPANS: [], _LOGS: [], _METRICS: []}
-    line = Line()
+    # Not shorter than the line: so whatever `_quick` takes is taken here, too.
+    line = Line(_AROUND + sum(len(bytes(value)) for value in fields.values() if isinstance(value, Raw)))
     for key, value in fields.items():
         if isinstance(value, Raw):
             _check(bytes(value))

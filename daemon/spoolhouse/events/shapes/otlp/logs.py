@@ -70,9 +70,9 @@ class Logs:
             kept["eventName"] = log.event_name
         if log.dropped_attributes_count:
             kept["droppedAttributesCount"] = log.dropped_attributes_count
-        if log.unknown or producer.unknown or self._line.unknown:
-            number = len(self._logs) + len(batch.values)
-            self._unknown[number] = self._line.unknown_of(producer, log.unknown)
+        unknown = log.unknown
+        if unknown or producer.unknown or self._line.unknown:
+            self._unknown[len(self._logs) + len(batch.values)] = self._line.unknown_of(producer, unknown)
         noticed = moment(observed) if observed else None
         at = moment(time) if time and time != observed else noticed
         ids = identity_or_none(log.trace_id), identity_or_none(log.span_id)

@@ -81,14 +81,16 @@ class Metrics:
             points, number = data.data_points or (), 0
             if len(points) > 1:
                 self._line.repeat((metric.name, metric.unit, shared, metric.unknown), len(points), "")
+            more = metric.unknown
             read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
             try:
                 for number, point in enumerate(points):  # noqa: B007  # the error names it
                     kept = shared.copy()
                     value, bounds, counts = read(point, kept)
                     if self._is_any(value, point.flags):
-                        if metric.unknown or point.unknown or batch.producer.unknown or self._line.unknown:
-                            unknown = self._line.unknown_of(batch.producer, {**metric.unknown, **point.unknown})
+                        unknown = {**more, **point.unknown} if more else point.unknown
+                        if unknown or batch.producer.unknown or self._line.unknown:
+                            unknown = self._line.unknown_of(batch.producer, unknown)
                             self._unknown[len(self._metrics) + len(batch.values)] = unknown
                         time = _about(point, kept)
                         batch.values.append((name, type_, exact(value), unit, time, bounds, counts))

@@ -15,6 +15,8 @@ RESOURCE, SCOPE = "resource", "scope"
 _sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
 MOST_REPEATED = 1 << 26
 """Bytes of resources, scopes and metrics that a line's rows may repeat: a line must not become gigabytes of rows."""
+_TIMES_REPEATED = 64
+"""How many times its own length a line may repeat."""
 MOST_RECORDS = 100_000
 """Spans, logs or data points of a line."""
 
@@ -83,6 +85,8 @@ class Batch:
 class Line:
     """What is counted while a line is read."""
 
+    size: int
+    """Its length."""
     records: int = 0
     repeated: int = 0
     converted: list[str] = field(default_factory=list)
@@ -92,6 +96,8 @@ class Line:
 
     def unknown_of(self, producer: Producer, own: Fields) -> Fields:
         """Return what a row has that no field is for."""
+        if not (self.unknown or producer.unknown):
+            return own
         unknown = {**self.unknown, **producer.unknown, **own}
         self.unknown = {}
         return unknown
@@ -108,7 +114,7 @@ class Line:
     def repeat(self, values: Sequence[object], rows: int, name: str) -> None:
         """Count what several rows have alike; raises `ShapeError` if there is too much of it."""
         self.repeated += rows * len(encode(values))
-        if self.repeated > MOST_REPEATED:
+        if self.repeated > min(MOST_REPEATED, _TIMES_REPEATED * self.size):
             raise ShapeError(name, f"would be repeated in {rows} rows, and is too long for that")
 
 

@@ -97,8 +97,9 @@ class Spans:
         extra = producer.extra_texts.get(span.flags or 0) if is_plain else producer.extra_text(_kept(span), own)
         if extra is None:
             extra = producer.extra_texts[span.flags or 0] = producer.extra_text(_kept(span), own)
-        if producer.unknown or span.unknown or self._line.unknown:
-            self._unknown[len(self._spans)] = self._line.unknown_of(producer, span.unknown)
+        unknown = span.unknown
+        if unknown or producer.unknown or self._line.unknown:
+            self._unknown[len(self._spans)] = self._line.unknown_of(producer, unknown)
         name = span.name or ""
         self._spans.append((
             span_id, trace_id, parent, name, kind or "internal", status or "unset", began, ended, took,
