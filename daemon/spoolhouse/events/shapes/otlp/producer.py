@@ -15,8 +15,8 @@ RESOURCE, SCOPE = "resource", "scope"
 _sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
 MOST_REPEATED = 1 << 26
 """Bytes of resources, scopes and metrics that a line's rows may repeat: a line must not become gigabytes of rows."""
-_TIMES_REPEATED = 64
-"""How many times its own length a line may repeat."""
+_TIMES_REPEATED = 20
+"""How many times its own length a line may repeat: the rows of a piece of lines have to fit into one insert."""
 MOST_RECORDS = 100_000
 """Spans, logs or data points of a line."""
 
