@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from spoolhouse.decode.counts import MOST_NAMES, OTHER
 from tests.engine import Database
 from tests.process.daemon import Daemon, command, drop, lines, once
-from tests.process.inputs import good, span
+from tests.process.inputs import NOW, good, span
 
 ODD = lines(
     [
@@ -48,6 +48,19 @@ def test_they_are_in_the_log_the_metrics_and_the_status(database: Database, tmp_
         seen = command("status", "--file-storage-path", str(tmp_path), "--base-path", "").stdout
         assert "span, 2 lines: userName 2, host 1" in seen
         assert "span, 3 lines: durationMs 2, kind 2" in seen
+
+
+def test_lines_of_other_programs_are_counted_by_their_shape(database: Database, tmp_path: Path) -> None:
+    logs = lines([{"time": NOW.isoformat(), "msg": "m", "level": 30}] * 3)
+    with Daemon(database.http_url, tmp_path, http="any port") as daemon:
+        drop(tmp_path, "log", "p", "a.jsonl", logs)
+        [record] = daemon.wait_for("file_settled")
+        assert record["shapes"] == {"json_log": 3}
+        assert series(daemon, "spoolhouse_foreign_lines_total") == {("log", "json_log"): 3}
+        [kind] = [one for one in json.loads(daemon.get("/status").body)["types"] if one["type"] == "log"]
+        assert kind["shapes"] == {"json_log": 3}
+        seen = command("status", "--file-storage-path", str(tmp_path), "--base-path", "").stdout
+        assert "as others write  log, 3 lines: json_log 3" in seen
 
 
 def test_clean_lines_are_not_counted_and_say_nothing(database: Database, tmp_path: Path) -> None:

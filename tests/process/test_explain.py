@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,15 +76,16 @@ def test_a_line_of_ours_with_what_was_derived_converted_and_unknown(tmp_path: Pa
         ("span", {"startTime": START, "kind": "servre"}, "bad_choice", "kind", "did you mean server?"),
         ("", {"type": "spam", "startTime": START}, "unknown_type", "type", "did you mean span?"),
         ("", {"startTime": START}, "missing_field", "type", "the folder names the type, or the line does"),
+        ("json_log", {"msg": "m", "created_at": START}, "missing_field", "timestamp", "the line has created_at"),
     ],
 )
 def test_a_rejected_line_with_the_nearest_that_would_be_taken(  # noqa: PLR0917  # a case
     tmp_path: Path, kind: str, event: dict[str, Any], reason: str, field: str, hint: str
 ) -> None:
     bare = {key: value for key, value in SPAN.items() if key != "startTime"}
-    full = (dict(example(BUILT_IN["log"])) if kind == "log" else bare) | event
+    full = {"span": bare, "": bare, "log": dict(example(BUILT_IN["log"])), "json_log": {}}[kind] | event
     path = write(tmp_path, {key: value for key, value in full.items() if value is not ...})
-    flags = ["--type", kind] if kind else []
+    flags = ["--type", kind.removeprefix("json_")] if kind else []
     found = explained(path, *flags, code=1)
     [line] = found["lines"]
     assert (line["rejected"]["reason"], line["rejected"]["field"], line["rows"]) == (reason, field, [])
@@ -124,16 +126,25 @@ def test_it_says_what_the_daemon_does(database: Database, tmp_path: Path) -> Non
     assert [(row["level"], row["id"], row["attributes"])] == landed
 
 
-@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst", ".xz"])
 def test_compressed_files_and_long_ones_are_summed_up(tmp_path: Path, ending: str) -> None:
     content = lines([SPAN | {"id": f"s{n}"} for n in range(3000)] + [{"id": 1}])
-    packed = {"": content, ".gz": gzip.compress(content), ".zst": zstandard.compress(content)}[ending]
+    packed = {
+        "": content,
+        ".gz": gzip.compress(content),
+        ".zst": zstandard.compress(content),
+        ".xz": lzma.compress(content),
+    }[ending]
     path = tmp_path / f"a.jsonl{ending}"
     path.write_bytes(packed)
     found = explained(path, "--type", "span", "--project", "p", "--limit", "2", code=1)
     assert [line["line"] for line in found["lines"]] == [1, 2]
     assert (found["summary"]["lines"], found["summary"]["rejected"]) == (3001, 1)
     assert found["summary"]["rejects"][0]["first_line"] == 3001
+    by_content = subprocess.run(
+        [SCRIPT, "explain", "-", "--type", "span", "--json"], input=packed, capture_output=True, check=False, timeout=60
+    )
+    assert json.loads(by_content.stdout)["summary"]["lines"] == 3001
     seen = text(path, "--type", "span", "--limit", "2")
     assert "line 2: " in seen
     assert "line 3: " not in seen
@@ -148,6 +159,14 @@ def test_a_model_call_is_told_to_be_derived(tmp_path: Path) -> None:
         "model",
         "input_tokens",
     }
+
+
+def test_a_line_of_many_rows_shows_the_first_ones(tmp_path: Path) -> None:
+    event = dict(example(BUILT_IN["tool_call"])) | {"tool_calls": [{"tool_name": f"t{n}"} for n in range(5000)]}
+    path = write(tmp_path, event)
+    assert "and 4,996 more rows" in text(path)
+    [line] = explained(path)["lines"]
+    assert len(line["rows"]) == 5002
 
 
 def test_standard_input_and_a_closed_pipe(tmp_path: Path) -> None:
@@ -203,4 +222,5 @@ def test_settings_count(tmp_path: Path) -> None:
 
 def test_a_name_that_the_daemon_does_not_take_is_said(tmp_path: Path) -> None:
     path = write(tmp_path, SPAN, name="a.txt")
-    assert "is not taken by its name" in text(path, "--type", "span")
+    assert "The spool takes no file of this name, but *.jsonl" in text(path, "--type", "span")
+    assert "takes no file" not in text(write(tmp_path, SPAN, name="a.NDJSON"), "--type", "span")

@@ -35,7 +35,7 @@ first lines is explained; all of them are summed up.
 
 examples:
   spoolhouse explain /var/spool/events/span/shop/a.jsonl
-  zcat old.json.gz | spoolhouse explain - --type log --limit 3
+  tail -n 3 app.log | spoolhouse explain - --type log
   spoolhouse explain a.jsonl --json | jq .summary
 
 exit codes:
@@ -64,6 +64,8 @@ class _Input:
     """None: standard input."""
     origin: "Origin"
     max_line: int
+    taken: list[str] | None
+    """The names that are taken in its folder, if its own is none of them."""
 
     @property
     def title(self) -> str:
@@ -85,7 +87,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("path", metavar="FILE", help="a file, also .gz, .zst, .bz2 or .xz; - is standard input")
+    parser.add_argument("path", metavar="FILE", help="a file, also a compressed one; - is standard input")
     parser.add_argument("--type", metavar="NAME", help="the event type whose folder it is in")
     parser.add_argument("--project", metavar="NAME", help="the project whose folder it is in")
     parser.add_argument(
@@ -110,10 +112,7 @@ def run(options: argparse.Namespace) -> int:
     summary = explain_view.Summary(prefix=settings.clickhouse.insert_prefix)
     lines: list[Explanation] = []
     if not options.json:
-        explain_view.head(given.title)
-        names = FileNames(settings.spool.names)
-        if given.path is not None and given.origin.type and not names.take(given.origin.type, given.path.name):
-            explain_view.say_not_taken(names.of_type(given.origin.type))
+        explain_view.head(given.title, given.taken)
     failure = ""
     try:
         for explanation in _explained(given, explainer, options.limit, summary):
@@ -127,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         where = {"file": given.title.partition(",")[0], "type": given.origin.type, "project": given.origin.project}
         print(json.dumps(explain_view.record(where, lines, summary), indent=2))
     else:
-        explain_view.sum_up(summary, options.limit)
+        explain_view.sum_up(summary)
     if failure:
         sys.stdout.flush()
         print(f"spoolhouse: {shown(failure)}", file=sys.stderr)
@@ -155,7 +154,10 @@ def _input(options: argparse.Namespace, settings: "Settings", events: "Mapping[s
         file=f"{kind}/{project}/{name}",
         unknown=settings.events.unknown,
     )
-    return _Input(path=path, origin=origin, max_line=settings.spool.max_line)
+    names = FileNames(settings.spool.names)
+    is_taken = path is None or names.take(kind, path.name)
+    taken = None if is_taken else names.of_type(kind)
+    return _Input(path=path, origin=origin, max_line=settings.spool.max_line, taken=taken)
 
 
 def _place(path: Path, events: "Mapping[str, EventType]") -> "Place | None":
@@ -217,15 +219,15 @@ def _steps(given: _Input, explainer: "Explainer") -> "Iterator[Read | LongLine]"
 
 
 def _encoding(path: Path | None, first: bytes) -> "Encoding":
-    """Return the compression of a file by its name, or by its first bytes if the name says nothing."""
+    """Return the compression of a file by its name, as the daemon does; of standard input by its first bytes."""
     from spoolhouse.spool.layout import Encoding, encoding  # noqa: PLC0415  # --help needs none of this
 
-    if path is not None and (found := encoding(path.name)) is not Encoding.PLAIN:
-        return found
-    begins = {
+    if path is not None:
+        return encoding(path.name)
+    marks = {
         b"\x1f\x8b": Encoding.GZIP,
         b"\x28\xb5\x2f\xfd": Encoding.ZSTD,
         b"BZh": Encoding.BZIP2,
         b"\xfd7zXZ": Encoding.XZ,
     }
-    return next((found for magic, found in begins.items() if first.startswith(magic)), Encoding.PLAIN)
+    return next((found for mark, found in marks.items() if first.startswith(mark)), Encoding.PLAIN)

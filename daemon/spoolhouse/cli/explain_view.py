@@ -16,6 +16,7 @@ from spoolhouse.monitoring.logs import shown
 _WIDEST = 160
 _EMPTY: tuple[object, ...] = ("", "{}", "[]", None, [], ())
 _LABEL = 9
+_ROWS_SHOWN = 6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,14 +56,11 @@ class Summary:
         self.rejects[key] = (lines + 1, first, first_detail)
 
 
-def head(title: str) -> None:
-    """Print what is explained."""
+def head(title: str, taken: Sequence[str] | None) -> None:
+    """Print what is explained; `taken`: the names that the spool takes, if this is none of them."""
     print(shown(title))
-
-
-def say_not_taken(names: Sequence[str]) -> None:
-    """Print that the file is not taken under its name; `names` are."""
-    _print("", f"In the spool it is not taken by its name: those that are taken (spool.names) are {', '.join(names)}.")
+    if taken is not None:
+        _print("", f"The spool takes no file of this name, but {', '.join(taken)}, also compressed (spool.names).")
 
 
 def show(line: Explanation, prefix: str) -> None:
@@ -72,8 +70,10 @@ def show(line: Explanation, prefix: str) -> None:
     print()
     if line.rejected is None:
         _print(f"line {line.line}: ", f"{kind} → {tables}")
-        for row in line.rows:
+        for row in line.rows[:_ROWS_SHOWN]:
             _show_row(row, prefix if len(line.rows) > 1 else None)
+        if len(line.rows) > _ROWS_SHOWN:
+            _print("  ", f"and {len(line.rows) - _ROWS_SHOWN:,} more rows")
     else:
         what = f"{line.rejected.reason}, {line.rejected.field}" if line.rejected.field else line.rejected.reason
         read_as = f" (read as {line.shape or line.type})" if line.shape or line.type else ""
@@ -89,7 +89,7 @@ def show(line: Explanation, prefix: str) -> None:
     _labelled("unknown", ", ".join(names))
 
 
-def sum_up(summary: Summary, limit: int) -> None:
+def sum_up(summary: Summary) -> None:
     """Print what all lines come to."""
     counts = summary.counts
     print()
@@ -97,7 +97,7 @@ def sum_up(summary: Summary, limit: int) -> None:
     lines = "1 line" if counts.lines == 1 else f"{counts.lines:,} lines"
     _print("", f"{lines}: {landing:,} would land, {summary.rejected:,} would be rejected")
     if counts.lines > summary.explained:
-        _print("", f"The first {limit:,} are explained above (--limit); these are the counts of all of them.")
+        _print("", f"Explained above: the first {summary.explained:,} (--limit). These are the counts of all lines.")
     _labelled("rows", _counted(summary.rows))
     _labelled("shapes", _counted(counts.shapes))
     _labelled("converted", _counted(counts.converted))

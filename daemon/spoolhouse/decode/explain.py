@@ -117,6 +117,7 @@ class Explainer:
 
     def _rejection(self, reject: Reject, event: EventType | None, fields: Mapping[str, Raw]) -> Rejection:
         given = [*fields, *_fields(bytes(fields.get("data", b"")))]
+        event = event or self._events.get(self._origin.type)
         return Rejection(
             reason=reject.reason.value,
             field=reject.field,

@@ -46,7 +46,7 @@ class LineByLine:
         by_prefix = self._wide.by_prefix(self._origin.type)
         folder, project, clock, prefix = self._origin.type, self._origin.project, self._clock, self._prefix
         refused = self._refused
-        offset = piece.offset
+        offset, taken = piece.offset, 0
         notes: list[str] = []
         judged: dict[str, tuple[int, int, datetime, datetime, list[Row]]] = {}
         for number, line in enumerate(BytesIO(piece.data), 1):
@@ -78,8 +78,9 @@ class LineByLine:
                         self._one(wide, line, number, offset, rows, notes)
                 else:
                     out.append(rows)
-                    self._decoded.lines += 1
+                    taken += 1
             offset += len(line)
+        self._decoded.lines += taken
 
     def _about(self, name: str) -> tuple[int, int, datetime, datetime, list[Row]]:
         kind = self._type(name)

@@ -46,8 +46,8 @@ def hints(
 ) -> Iterator[str]:
     """Yield what would be taken, nearest first, as sentences.
 
-    `event` is the type that the line was read as, None if that is not known or it is of a foreign shape; `given` are
-    the line's keys.
+    `event` is the type that the line was read as, or its folder's; None if neither is known. `given` are the line's
+    keys.
     """
     if reject.reason in _HINTS:
         yield _HINTS[reject.reason]
@@ -58,14 +58,15 @@ def hints(
     elif event is None:
         return
     elif reject.reason is Reason.MISSING_FIELD:
-        yield from _missing(reject.field, event, list(given))
+        yield from _missing(reject.field, event, list(given), is_listed=reject.detail != "required")
     elif reject.reason is Reason.UNKNOWN_FIELD:
         yield from (f"did you mean {near}?" for near in near_keys([reject.field], event).values())
     elif column := _column(reject.field, event):
         yield from _accepted(column, reject)
 
 
-def _missing(field: str, event: EventType, given: list[str]) -> Iterator[str]:
+def _missing(field: str, event: EventType, given: list[str], *, is_listed: bool) -> Iterator[str]:
+    """Yield what the line has in place of a field; `is_listed`: the reject lists the keys already."""
     column = _column(field, event)
     looked_for = (field,) if column is None else keys(column)
     known = set(_keys(event))
@@ -79,7 +80,8 @@ def _missing(field: str, event: EventType, given: list[str]) -> Iterator[str]:
         near += [key for key in unknown.values() if _LIKE_A_TIME.search(key)]
     if near:
         yield f"the line has {near[0]}: write it as {looked_for[0]}"
-    yield f"looked for: {', '.join(looked_for)}"
+    if not is_listed:
+        yield f"looked for: {', '.join(looked_for)}"
 
 
 def _near_types(detail: str, events: Mapping[str, EventType]) -> Iterator[str]:
