@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.shapes import SHAPES
 from tests.engine import Database
 from tests.process.daemon import command, drop, once
 
@@ -33,6 +34,15 @@ def test_a_field_is_told_with_its_keys_its_choices_and_its_column() -> None:
     assert "one of debug, info, warn, error, fatal" in text
     assert "warn: also warning" in text
     assert "traceId: text, absent: NULL → trace_id" in text
+
+
+def test_lines_of_other_programs_are_listed() -> None:
+    text, page = command("types", env=OWN).stdout, command("types", "--markdown", env=OWN).stdout
+    listed = json.loads(command("types", "--json", env=OWN).stdout)["shapes"]
+    assert [shape["name"] for shape in listed] == [shape.name for shape in SHAPES]
+    for shape in SHAPES:
+        assert f"\n  {shape.name} " in text
+        assert f"\n| {shape.name} |" in page
 
 
 def test_a_name_that_is_none_is_told_with_the_nearest() -> None:

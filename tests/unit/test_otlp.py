@@ -667,3 +667,12 @@ def test_ten_thousand_spans_of_a_line_stay_within_memory() -> None:
 def test_a_line_does_not_become_gigabytes_of_rows(document: Json, detail: str) -> None:
     [reject] = decode(line(document)).rejects
     assert detail in reject.detail
+
+
+def test_extra_does_not_depend_on_the_lines_before() -> None:
+    """A process that has read other lines must make the same rows of a line, in a replay above all."""
+    names = ("zulu", "alfa", "mike", "a,b")
+    for first in names:
+        decode(line(spans(span(**{first: 1}))))
+        found = rows(decode(line(spans(span(**dict.fromkeys(names, 1))))), "spans")
+        assert [list(row["extra"]) for row in found] == [sorted(names)]

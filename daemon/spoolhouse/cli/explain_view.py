@@ -65,8 +65,9 @@ def head(title: str, taken: Sequence[str] | None) -> None:
 
 def show(line: Explanation, prefix: str) -> None:
     """Print what becomes of a line."""
-    kind = line.type if not line.shape else f"{line.shape}, {', '.join(dict.fromkeys(row.type for row in line.rows))}"
-    tables = ", ".join(dict.fromkeys(prefix + row.table for row in line.rows))
+    types = dict.fromkeys(row.type for row in line.rows)
+    kind = ", ".join([line.shape, *types]) if line.shape else line.type
+    tables = ", ".join(dict.fromkeys(prefix + row.table for row in line.rows)) or "no row"
     print()
     if line.rejected is None:
         _print(f"line {line.line}: ", f"{kind} → {tables}")
@@ -96,7 +97,7 @@ def sum_up(summary: Summary) -> None:
     landing = counts.lines - summary.rejected
     lines = "1 line" if counts.lines == 1 else f"{counts.lines:,} lines"
     _print("", f"{lines}: {landing:,} would land, {summary.rejected:,} would be rejected")
-    if counts.lines > summary.explained:
+    if counts.lines > summary.explained > 0:
         _print("", f"Explained above: the first {summary.explained:,} (--limit). These are the counts of all lines.")
     _labelled("rows", _counted(summary.rows))
     _labelled("shapes", _counted(counts.shapes))

@@ -80,9 +80,8 @@ class Explainer:
             return None
         result = Explanation(line=line, offset=offset)
         fields = _fields(data)
-        shape = self._reader.shape_of(fields, self._origin.type)
-        result.shape = "" if shape is None else shape.name
-        result.type = "" if shape is not None else self._type(fields)
+        result.shape = self._shape(fields)
+        result.type = "" if result.shape else self._type(fields)
         notes = Notes(derived=[])
         at = At(self._origin.clock, self._origin.project, f"{self._origin.id_prefix}{offset:012x}")
         try:
@@ -98,11 +97,19 @@ class Explainer:
             result.rejected = self._rejection(decoded.rejects[0], event, fields)
             return result
         result.rows = [*self._rows(read)]
-        result.type = result.type or read.events[0][0]
+        result.type = result.type or next((name for name, _ in read.events), "")
         result.derived = _derived(notes)
         if not result.shape and not any(tag in fields for tag in TAGS):
             result.derived["type"] = "the folder's"
         return result
+
+    def _shape(self, fields: Mapping[str, Raw]) -> str:
+        """Return the name of the foreign shape of a line; empty if it has none, or cannot be told."""
+        try:
+            shape = self._reader.shape_of(fields, self._origin.type)
+        except (ValueError, RecursionError):
+            return ""
+        return "" if shape is None else shape.name
 
     def _type(self, fields: Mapping[str, Raw]) -> str:
         """Return the event type that a line of ours names, or its folder's."""

@@ -1,0 +1,60 @@
+"""An explanation is what the decoder does, also of damaged lines of all kinds."""
+
+import json
+from pathlib import Path
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, composite
+
+from spoolhouse.decode.explain import Explainer
+from spoolhouse.decode.line_decoder import Origin
+from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.examples import example
+from spoolhouse.events.shapes import SHAPES
+
+SAMPLES = Path(__file__).parents[1] / "producers" / "samples"
+LINES = [json.dumps(example(event)).encode() for event in BUILT_IN.values()]
+LINES += [b'{"level":"\xff","message":"m","timestamp":1}', b'{"data":"\xff"}', b'{"resourceLogs":[]}', b""]
+LINES += [line for path in sorted(SAMPLES.glob("*.jsonl")) for line in path.read_bytes().splitlines() if line.strip()]
+ORIGINS = {
+    folder: Origin(project="p", policy="warn", clock_ms=1_795_262_400_000, type=folder, file=f"{folder}/p/a.jsonl")
+    for folder in ("", "span", "log", "metric")
+}
+EXPLAINERS = {folder: Explainer(BUILT_IN, SHAPES, origin) for folder, origin in ORIGINS.items()}
+DAMAGE = [b"", b"{", b"}", b'"', b"\\", b"\xff", b"null", b",", b":", b"[", b"1e999", b"\0", b"\\ud800", b" ", b"data"]
+
+
+@composite
+def damaged(draw: DrawFn) -> bytes:
+    """A line of a producer, and then some bytes of it changed, cut out or put in."""
+    data = draw(st.sampled_from(LINES))
+    for _ in range(draw(st.integers(0, 2))):
+        place, cut = draw(st.integers(0, len(data))), draw(st.sampled_from([0, 0, 1, 2, 9]))
+        data = data[:place] + draw(st.sampled_from(DAMAGE)) + data[place + cut :]
+    return data.replace(b"\n", b"") + draw(st.sampled_from([b"\n", b"\r\n", b""]))
+
+
+@given(damaged(), st.sampled_from([*ORIGINS]))
+@settings(max_examples=500, deadline=None)
+def test_it_is_what_the_decoder_does(data: bytes, folder: str) -> None:
+    origin, explainer = ORIGINS[folder], EXPLAINERS[folder]
+    decoded = explainer.decoder.decode(Piece(offset=7, data=data), origin)
+    found = explainer.explain(data, 1, 7)
+    if not decoded.lines:
+        assert found is None
+        return
+    assert found is not None
+    rows: dict[str, list[object]] = {}
+    for row in found.rows:
+        rows.setdefault(row.table, []).append(json.loads(msgspec.json.encode(list(row.values.values()))))
+    assert rows == {table: list(map(json.loads, some.data.splitlines())) for table, some in decoded.rows.items()}
+    assert [(one.reason, one.field, one.detail) for one in decoded.rejects] == (
+        [(found.rejected.reason, found.rejected.field, found.rejected.detail)] if found.rejected else []
+    )
+    if not decoded.rejects:
+        assert {found.shape: 1} == (decoded.shapes or {"": 1})
+        assert {key[:80] for key in found.converted} == decoded.converted.keys()
+        assert {key[:80] for key in found.unknown} == decoded.unknown.keys()
