@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,18 @@ Shards = tuple[LocalServer, LocalServer]
 @pytest.fixture
 def shards(start_server: StartServer) -> Shards:
     """Two servers that know of each other as the cluster `two`; their ports are known only once they run."""
-    first, second = start_server(), start_server()
+    return joined(start_server(), start_server())
+
+
+def joined(first: LocalServer, second: LocalServer) -> Shards:
     for server in (first, second):
-        server.config = Config(
+        server.config = replace(
+            server.config,
             server={
                 f"remote_servers/two/shard_{number}/replica/{key}": value
                 for number, shard in enumerate((first, second))
                 for key, value in (("host", "127.0.0.1"), ("port", shard.endpoint.tcp_port))
-            }
+            },
         )
     for server in (first, second):
         server.restart()
@@ -108,6 +113,44 @@ def test_each_line_once(shards: Shards, tmp_path: Path, *, distributed: bool) ->
     if distributed:
         spread = f"SELECT trace_id FROM {DATABASE}.mastra_admin_spans GROUP BY trace_id HAVING uniq(_shard_num) > 1"
         assert first.query(spread) == []
+
+
+@pytest.mark.parametrize("refusing", ["both", "one"])
+def test_a_batch_that_shards_have_no_memory_for_is_cut_if_none_has_any_of_it(
+    refusing: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    """A shard that has some knows it by the token of the whole: then it is repeated whole. Killed between two parts."""
+    custom_codes = Config(profiles={"default": {"allow_custom_error_code_in_throwif": 1}})
+    shards = joined(start_server(custom_codes), start_server(custom_codes))
+    env = environment(distributed=True)
+    for server in shards:
+        assert command("migrate", env={**env, "SPOOLHOUSE_CLICKHOUSE__URL": server.native_url}).returncode == 0
+    local, most = f"{DATABASE}.mastra_admin_local_spans", 2000
+    poor = shards if refusing == "both" else shards[1:]
+    for server in poor:
+        refuse = f"NOT throwIf(blockSize() > {most}, 'no memory', toInt16(241))"
+        server.query(f"ALTER TABLE {local} ADD CONSTRAINT poor CHECK {refuse}")
+    rows = 6 * most
+    drop(tmp_path, "span", "p", "a.jsonl", lines([span("p", number) for number in range(rows)]))
+    url = shards[0].native_url
+    if refusing == "both":
+        kill = {"SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered@2=kill"}
+        with Daemon(url, tmp_path, "--no-migrate", env={**env, **kill}) as daemon:
+            assert daemon.wait(40) == -signal.SIGKILL, daemon.told()
+            assert daemon.events("batch_divided")
+    with Daemon(url, tmp_path, "--no-migrate", env=env) as daemon:
+        if refusing == "one":
+            daemon.wait_for("table_held", code=241, attempts=8)
+            assert not daemon.events("batch_divided")
+            poor[0].query(f"ALTER TABLE {local} DROP CONSTRAINT poor")
+        daemon.wait_for("file_settled")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    spans = f"{DATABASE}.mastra_admin_spans"
+    assert shards[0].query(f"SELECT count(), uniqExact(span_id) FROM {spans}") == [(rows, rows)]
+    batches = shards[0].query(f"SELECT uniqExact(batch_id) > 1, uniqExact(_shard_num) FROM {spans}")
+    assert batches == [(refusing == "both", 2)]
+    assert shards[0].query(f"SELECT sum(count) FROM {DATABASE}.mastra_admin_spans_hourly_stats") == [(rows,)]
 
 
 async def test_each_shard_drops_a_batch_that_is_repeated(shards: Shards) -> None:

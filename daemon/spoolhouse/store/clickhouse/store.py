@@ -140,8 +140,10 @@ class _Landing:
                 await self._complete(server, found)
                 return None
             # No attempt runs, and nothing of it is there: so it may be cut up. One that has met a view is there.
-            if memory.shortages >= _SHORTAGES and not memory.in_view and batch.may_be_cut:
+            if self._wants_less:
                 return TooLargeError("the server has no memory for the batch")
+        elif self._wants_less and await self._is_nowhere(server):
+            return TooLargeError("the servers have no memory for the batch")
         insert = self._insert()
         try:
             reach("insert.before_send")
@@ -179,6 +181,20 @@ class _Landing:
         """
         is_known = self.servers.are_several and not self.batch.shipment.replay
         return None if is_known else self.shards
+
+    @property
+    def _wants_less(self) -> bool:
+        """Tell whether a smaller batch is to be asked for, if nothing of this one is there."""
+        return self.memory.shortages >= _SHORTAGES and not self.memory.in_view and self.batch.may_be_cut
+
+    async def _is_nowhere(self, server: Driver) -> bool:
+        """Tell whether no shard has anything of a batch that went through Distributed tables.
+
+        A shard that has some knows it by its token: then only the same rows may be sent, for the other shards.
+        Raises `TransientError` while an attempt still runs on one of them.
+        """
+        await require_no_running_attempt(server, [self.batch.id], prefix=self.prefix, shards=self.shards)
+        return not await self._find(server)
 
     def _insert(self) -> RowsInsert:
         lost = self.memory.lost_tokens

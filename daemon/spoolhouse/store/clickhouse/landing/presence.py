@@ -81,9 +81,10 @@ async def require_no_running_attempt(
         running = await driver.execute(
             # An embedded engine gives its queries ids of its own; the batch's stands in the text of its insert.
             # This very question names it, too; its queries on other shards are no initial queries.
-            f"SELECT 1 FROM {processes} WHERE is_initial_query AND "  # noqa: S608  # a name from the settings
-            "(has({queries:Array(String)}, query_id) OR (position(query, 'system.processes') = 0"
-            " AND arrayExists(name -> position(query, name) > 0, {named:Array(String)})))",
+            # What an insert through a Distributed table does there is known by its initial id.
+            f"SELECT 1 FROM {processes} WHERE has({{queries:Array(String)}}, initial_query_id) OR (is_initial_query"  # noqa: S608  # a name from the settings
+            " AND position(query, 'system.processes') = 0"
+            " AND arrayExists(name -> position(query, name) > 0, {named:Array(String)}))",
             {"queries": [insert_query_id(one) for one in batch_ids], "named": named},
         )
     except OperatorError as error:
