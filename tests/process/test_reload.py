@@ -183,6 +183,23 @@ def test_a_shipment_is_read_again_by_the_declarations_that_it_was_first_read_by(
     assert found == [("", 5000, 5000), ("south", 1, 1)]
 
 
+def test_a_pause_under_way_is_shortened(database: Database, tmp_path: Path, file: Path) -> None:
+    """It would last half a minute at least."""
+    storage, spans = tmp_path / "spool", "mastra_admin_spans"
+    file.write_text("[retry]\nfirst = 300\ncap = 300\n")
+    with Daemon(database.native_url, storage, "--config", str(file)) as daemon:
+        drop(storage, "span", "p", "a.jsonl", good("p", 1))
+        daemon.wait_for("file_settled")
+        database.query(f"SYSTEM STOP MERGES {spans}")
+        database.query(f"ALTER TABLE {spans} MODIFY SETTING parts_to_throw_insert = 1")
+        drop(storage, "span", "p", "b.jsonl", good("p", 1, first=1))
+        daemon.wait_for("clickhouse_unavailable", code=252)
+        database.query(f"ALTER TABLE {spans} RESET SETTING parts_to_throw_insert")
+        file.write_text("[retry]\nfirst = 0.1\ncap = 0.2\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for("file_settled", path="span/p/b.jsonl", timeout=25)
+
+
 def test_systemd_hears_of_it(database: Database, tmp_path: Path, file: Path) -> None:
     manager = Manager(tmp_path / "notify")
     try:

@@ -133,7 +133,7 @@ class Health:
         if self._outage:
             self._outage = False
             self._unanswered.clear()
-            self._end_pauses()
+            self.end_pauses()
         elif isinstance(error, UnreachableError):
             for scope in self._unanswered:
                 self.troubles[scope], self._since[scope] = error, self._since[SERVER]
@@ -144,10 +144,11 @@ class Health:
 
     def stopping(self) -> None:
         """Record that a stop was asked for: nobody waits for a next attempt any more."""
-        self._end_pauses()
+        self.end_pauses()
         self.probe.set()
 
-    def _end_pauses(self) -> None:
+    def end_pauses(self) -> None:
+        """End all pauses before next attempts: their reason is gone, or they have another length now."""
         self._back.set()
         self._back = asyncio.Event()
 

@@ -111,7 +111,7 @@ class Adopter:
                     del self.instances[instance.id]
                     reach("adopt.empty")
                     await to_its_end(instance.remove)
-                    log.info("adopted_home_done", instance=instance.id)
+                    log.info("adopted_instance_done", instance=instance.id)
             except (SpoolhouseError, OSError) as error:
                 self._hold(instance.id, error)
         names = await to_its_end(partial(instance_dirs.names, self.own.spool))

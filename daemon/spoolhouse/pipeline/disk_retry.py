@@ -55,7 +55,7 @@ def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskEr
     about = f" ({about})" if about else ""
     if isinstance(error, DiskError):
         return type(error)(error.message + about, hint=error.hint) if about else error
-    hint = _MENDS.get(error.errno or 0, "mend it; it is tried again")
+    hint = _MENDS.get(error.errno or 0, "fix it; it is tried again")
     return DiskError(f"{folder}: {error.strerror or error}{about}", hint=hint)
 
 

@@ -186,9 +186,12 @@ class Stages:
         """Put other settings and event types in force; return the names of the types that changed."""
         changed = sorted(name for name in events.keys() | self.events if events.get(name) != self.events.get(name))
         registry.replace(self.events, events)
+        old_retry = self.options.value.retry
         self.shared.reload(settings)
         retry = self.options.value.retry
         self.inserter.pace()
+        if retry != old_retry:
+            self.health.end_pauses()
         self.store.pace(first=retry.first, cap=retry.cap)
         self.store.fingerprint = self.options.value.fingerprint
         if changed:

@@ -125,8 +125,7 @@ class Journal:
         if not create and (lost := self._mark.read() - self._commits) > 0:
             raise JournalError(f"{self._path}: it is of an earlier time, what was written last ({lost}) is lost")
         self.ledger = journal_entries.progress(self._database)
-        if not create:
-            self._mark.write(self._commits, self.ledger)
+        self._mark.write(self._commits, self.ledger)
         (number,) = execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
         return _int(number)
 

@@ -17,7 +17,9 @@ _DIGITS = 20
 
 
 class RollbackGuard:
-    """The number of commits. Written after each of them and never synced: it may be older than the journal, not newer.
+    """The number of commits. Written after each of them, and synced: it may be older than the journal, not newer.
+
+    Its name is made durable with that of the journal: both are made before the folder is synced.
 
     It is a witness, not a record: if it is missing or cannot be written, the journal is believed.
     """
@@ -44,9 +46,11 @@ class RollbackGuard:
     def write(self, commits: int, ledger: LedgerProgress) -> None:
         """Say that there were so many commits, and how far the ledger has come."""
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o600)
             try:
                 numbers = (commits, ledger.journalled, ledger.written)
                 os.pwrite(descriptor, b" ".join(b"%0*d" % (_DIGITS, number) for number in numbers) + b"\n", 0)
+                os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)

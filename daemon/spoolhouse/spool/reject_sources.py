@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from spoolhouse.errors import SpoolError
@@ -90,7 +90,16 @@ def _named_in(path: Path) -> Iterator[str]:
 
 
 def _settled_as(spool: Path, name: str) -> Iterator[Path]:
-    """Yield the settled files that may have been dropped as `name` ({type}/{project}/{name})."""
+    """Yield the settled files that may have been dropped as `name` ({type}/{project}/{name}).
+
+    First those that kept their name: the folders, which may hold very many files, are not listed for them.
+    """
+    place = PurePath(name)
+    if not any(part.startswith(".") for part in place.parts):
+        for folder in (layout.PROCESSED, layout.FAILED):
+            path = spool / place.parent / folder / place.name
+            if path.is_file():
+                yield path
     for entry in settled(spool, (layout.PROCESSED, layout.FAILED), {name.rpartition("/")[0]}):
         if name in map(str, layout.dropped_at(Path(entry.path).relative_to(spool))):
             yield Path(entry.path)
