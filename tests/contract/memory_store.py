@@ -1,5 +1,6 @@
 """A store in memory, with transactions: the smallest thing that the pipeline can land rows in."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from spoolhouse.errors import OperatorError, RejectedDataError, TransientError, UnreachableError
@@ -24,6 +25,17 @@ class MemoryStore:
     def name(self, table: Table) -> str:
         """Return the table's name."""
         return table.name
+
+    async def may_refuse(self, tables: Collection[Table]) -> bool:
+        """Tell whether there is a row to refuse."""
+        return bool(self.refused and tables)
+
+    async def check(self, batch: BatchToLand) -> None:
+        """Raise `RejectedDataError` for a row that would be refused."""
+        async with batch.rows() as pieces:
+            async for rows in pieces:
+                if self.refused and self.refused in rows.data:
+                    raise RejectedDataError("a row is refused", code=2)
 
     async def land(self, batch: BatchToLand) -> None:
         """Store all rows, or none."""

@@ -46,6 +46,9 @@ class Stand(Protocol):
     def count(self, table: Table) -> tuple[int, int]:
         """Return how many rows a table holds, and how many different ones."""
 
+    def others(self) -> list[str]:
+        """Return the tables besides the one of logs."""
+
 
 @dataclass(slots=True)
 class InMemory:
@@ -78,6 +81,9 @@ class InMemory:
     def count(self, table: Table) -> tuple[int, int]:
         lines = [line for batch in self.store.tables[table.name].values() for line in batch]
         return len(lines), len(set(lines))
+
+    def others(self) -> list[str]:
+        return [name for name in self.store.tables if name != "logs"]
 
 
 @dataclass(slots=True)
@@ -135,6 +141,9 @@ class OnServer:
             f"SELECT count(), uniqExact(({', '.join(table.order_by)})) FROM {table.name}"
         )
         return rows, different
+
+    def others(self) -> list[str]:
+        return [name for (name,) in self.place.query("SHOW TABLES") if name != "logs"]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tests.contract.conftest import server_place
 from tests.contract.place import SCHEMES, connected
 from tests.contract.proxy import proxy_to
 from tests.contract.stores import InMemory, OnServer, Stand, rows_of
-from tests.contract.tables import CLOCK_MS
+from tests.contract.tables import CLOCK_MS, create_table
 from tests.engine import Database
 
 TABLE = replace(LOGS, rollups=())
@@ -103,6 +103,42 @@ async def test_a_refused_row_leaves_nothing_of_its_batch(stand: Stand) -> None:
     stand.refuse("")
     await stand.store.land(one)
     assert stand.count(TABLE) == (2 * COUNT, 2 * COUNT)
+
+
+async def test_a_check_refuses_what_landing_would(stand: Stand) -> None:
+    """And leaves nothing, in the table or beside it."""
+    one, other = batch("a"), batch("b", first=COUNT)
+    assert not await stand.store.may_refuse([TABLE])
+    await stand.store.check(one)
+    stand.refuse(f"the message of {COUNT - 1}")
+    assert await stand.store.may_refuse([TABLE])
+    for _ in range(2):
+        with pytest.raises(RejectedDataError, match=r"refused|constraint") as failure:
+            await stand.store.check(one)
+        assert failure.value.code
+        assert "mend_" not in failure.value.message
+    await stand.store.check(other)
+    assert stand.count(TABLE) == (0, 0)
+    assert not stand.others()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "MODIFY COLUMN message LowCardinality(String)",
+        "ADD COLUMN more UInt8 MATERIALIZED toUInt8(message)",
+        "ADD COLUMN more UInt8 DEFAULT throwIf(message = 'x')",
+    ],
+)
+async def test_a_table_that_is_not_as_declared_may_refuse_rows(database: Database, change: str) -> None:
+    async with connected(database.native_url) as driver:
+        store = ClickHouseStore(driver, prefix="", fingerprint="f")
+        database.query(create_table(TABLE, TABLE.name))
+        database.query("ALTER TABLE logs ADD COLUMN plain String")
+        assert not await store.may_refuse([TABLE])
+        database.query(f"ALTER TABLE logs {change}")
+        assert await store.may_refuse([TABLE])
+        assert not await store.may_refuse([OTHER])
 
 
 async def test_what_passes_is_tried_again(stand: Stand) -> None:

@@ -24,7 +24,7 @@ from spoolhouse.pipeline.bisect import RowBisector
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
-from spoolhouse.pipeline.messages import Acknowledged, Batch, News
+from spoolhouse.pipeline.messages import Acknowledged, Batch, LinePlace, News, Round
 from spoolhouse.pipeline.options import Current, Options, RejectLimits
 from spoolhouse.retry import RetryPolicy
 from spoolhouse.service import prepare
@@ -35,6 +35,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
+from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
 from spoolhouse.store.clickhouse.store import ClickHouseStore
 from tests.engine import Database
 from tests.integration.default_options import OPTIONS
@@ -103,6 +104,7 @@ class Stage:
         )
         self.inserter = Inserter(
             ClickHouseStore(driver, prefix=PREFIX, fingerprint=self.fingerprint),
+            sent=ClickHouseSentBatches(driver=driver, prefix=PREFIX, shards=None),
             options=self.options,
             health=self.health,
             bisector=RowBisector(
@@ -135,11 +137,18 @@ class Stage:
                 yield (
                     Segment(file=1, start=0, end=1),
                     0,
-                    Line(line=number + 1, offset=number, raw=b"{}", row=number, nth=0),
+                    Line(line=number + 1, offset=number, raw=b"{}", row=number),
                 )
+
+        async def locate_rows(
+            places: Collection[LinePlace],
+        ) -> AsyncGenerator[tuple[LinePlace, str, RowRange]]:
+            for file, number in sorted(places):
+                yield (file, number), table.name, RowRange(first=number, end=number + 1)
 
         live_in, live = channel(1, Rows)
         count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        common = Round(tables=[table], locate_rows=locate_rows, batches=asyncio.get_running_loop().create_future())
 
         async def decode() -> None:
             """Hand the rows over as decode does: the count is known once all are taken, or nobody takes them."""
@@ -148,18 +157,21 @@ class Stage:
                     await live_in.send(rows)
             live_in.close()
             count.set_result(sum(rows.count for rows in content))
+            common.batches.set_result((batch,))
 
-        self.decoding = asyncio.create_task(decode())
-        return Batch(
+        batch = Batch(
             id=f"{shipment.id}:{table.name}",
             shipment=shipment,
             table=table,
             round_number=0,
+            round=common,
             live=live,
             reopen=reopen,
             locate=locate,
             count=count,
         )
+        self.decoding = asyncio.create_task(decode())
+        return batch
 
 
 async def until(happens: Callable[[], bool]) -> None:

@@ -303,19 +303,6 @@ def test_of_a_long_line_only_so_much_is_kept(rejects: RejectFile, tmp_path: Path
     assert sum("raw_file" in record for record in _records(tmp_path)) == len(kept) < 10
 
 
-def test_a_refused_row_that_has_no_room_keeps_its_number(rejects: RejectFile, tmp_path: Path) -> None:
-    small = Source(place=_source("a").place, stored=1)
-    refused = [
-        replace(_reject(b"y" * 40_000, line=number, offset=number * 40_001), batch="b:t", row=number, nth=0)
-        for number in range(1, 4)
-    ]
-    assert rejects.add(small, 0, refused) == 2
-    rejects.finish()
-    assert [(record["row"], record["line"], "raw" in record) for record in _records(tmp_path)] == [
-        (1, 1, True), (2, 2, False), (3, 3, False),
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_is_left_out_is_recorded_once_although_the_disk_refused(
     count: int, rejects: RejectFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

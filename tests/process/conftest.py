@@ -10,7 +10,7 @@ WITH_TABLES = {
     "test_clock", "test_crash", "test_crash_tables", "test_descriptors", "test_disk", "test_gate", "test_held",
     "test_hostile_names", "test_http", "test_not_taken", "test_notify", "test_outage", "test_read_errors",
     "test_rejected", "test_release", "test_replay", "test_retention", "test_retry", "test_status", "test_stop",
-    "test_terminal", "test_watch",
+    "test_terminal", "test_watch", "test_whole_lines",
 }  # fmt: skip
 """Modules whose subject begins when the tables are there."""
 

@@ -380,11 +380,13 @@ def test_the_rows_of_a_line_lead_back_to_it() -> None:
     piece = Piece(offset=50, data=data)
     where = origin("log")
     found = list(NOTES.lines_of(piece, where, "metrics", [1, 2, 3]))
-    assert [(one.line, one.offset, one.row, one.nth) for one in found] == [
-        (2, 50 + len(line("metric")), 1, 0),
-        (2, 50 + len(line("metric")), 2, 1),
-        (3, 50 + len(data) - len(line("metric")), 3, 0),
+    assert [(one.line, one.offset, one.row) for one in found] == [
+        (2, 50 + len(line("metric")), 1),
+        (2, 50 + len(line("metric")), 2),
+        (3, 50 + len(data) - len(line("metric")), 3),
     ]
+    assert NOTES.decode(piece, where).may_share_lines
+    assert not NOTES.decode(Piece(offset=0, data=line("metric") * 2), where).may_share_lines
 
 
 def test_a_shape_that_does_not_match_a_line_leaves_it_alone() -> None:

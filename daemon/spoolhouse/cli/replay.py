@@ -21,8 +21,7 @@ _EPILOG = """\
 No line lands twice, however often the command is run. The ledger says which
 rows came from a file; a table, rollup and month that has nothing of a batch
 gets the rows of that batch again. Rejected lines are removed from rejected/
-and dropped into the spool again, for the daemon to ingest. A row that
-ClickHouse had refused is inserted by the command itself.
+and dropped into the spool again, for the daemon to ingest.
 
 examples:
   spoolhouse replay /var/spool/events/span/shop/processed/*.jsonl --dry-run
@@ -136,7 +135,7 @@ async def _replay_rejected(
                     if chosen := await asyncio.to_thread(one.selected, selection):
                         asked += chosen
                         is_complete = one.shipment in complete and not await asyncio.to_thread(one.is_under_way)
-                        all_done &= await _replay_one(files, one, selection, dry_run, chosen if is_complete else 0)
+                        all_done &= await _replay_one(one, selection, dry_run, chosen if is_complete else 0)
                 except (SpoolError, OSError) as error:
                     print(shown(f"left alone: {describe(error)}"))
                     all_done = False
@@ -148,27 +147,21 @@ async def _replay_rejected(
 
 
 async def _replay_one(
-    files: "ProcessedFiles",
     rejects: "RejectsFile",
     selection: "Selection",
     dry_run: bool,  # noqa: FBT001  # a flag as it came
     lines: int,
 ) -> bool:
     """Replay the selected `lines` of a rejects file, 0 while its shipment is under way; return whether all are done."""
-    from spoolhouse.recover.refused_rows import restore_refused  # noqa: PLC0415  # --help needs none of this
-
     if not lines:
         print(shown(f"{rejects.path}: left alone: its shipment is still under way"))
         return False
     if dry_run:
         print(shown(f"{rejects.path}: {lines} lines would go"))
         return True
-    done, refusals = await restore_refused(files, rejects, selection)
-    await asyncio.to_thread(rejects.drop_again, selection, done)
+    await asyncio.to_thread(rejects.drop_again, selection)
     for reason, count in sorted(rejects.dropped.items()):
         print(shown(f"{rejects.path}: {count} lines, {reason}"))
     for message, count in rejects.lost.items():
         print(shown(f"{rejects.path}: {count} lines stay: {message}"))
-    for message, count in refusals.items():
-        print(shown(f"{rejects.path}: {count} rows are refused as before: {message}"))
-    return not refusals and not rejects.lost
+    return not rejects.lost

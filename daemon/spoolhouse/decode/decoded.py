@@ -23,6 +23,11 @@ class Decoded(LineCounts, kw_only=True):
     rows: dict[str, Rows] = msgspec.field(default_factory=dict)
     rejects: list[Reject] = msgspec.field(default_factory=list)
 
+    @property
+    def may_share_lines(self) -> bool:
+        """Whether several rows may be of one line. A line of a foreign shape may have any number of rows, also none."""
+        return bool(self.shapes) or sum(rows.count for rows in self.rows.values()) > self.lines - len(self.rejects)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -33,8 +38,6 @@ class Line:
     raw: bytes
     row: int
     """The row's number among those of its table in the piece."""
-    nth: int
-    """The row's number among those of its table that the line gave."""
 
 
 class JudgedType:

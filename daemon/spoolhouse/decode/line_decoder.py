@@ -67,18 +67,23 @@ class LineDecoder:
         return self._encoded(found or self._line_by_line(piece, origin), origin)
 
     def lines_of(self, piece: Piece, origin: Origin, table: str, numbers: Collection[int]) -> Iterator[Line]:
-        """Yield the line of `piece` that gave each of the rows of `table` with these numbers (from 0, in order).
+        """Yield the line of `piece` that gave each of the rows of `table` with these numbers (from 0, in order)."""
+        rows = 0
+        for line, (offset, data, counts) in enumerate(self.counts_by_line(piece, origin), start=1):
+            count = counts.get(table, 0)
+            for row in (number for number in numbers if rows <= number < rows + count):
+                yield Line(line=line, offset=offset, raw=data.removesuffix(b"\n").removesuffix(b"\r"), row=row)
+            rows += count
+
+    def counts_by_line(self, piece: Piece, origin: Origin) -> Iterator[tuple[int, bytes, Mapping[str, int]]]:
+        """Yield the offset and the bytes of each line, and how many rows it gives, by table.
 
         Each line is decoded alone: it gives the same rows in any company.
         """
-        offset, rows = piece.offset, 0
-        for line, data in enumerate(BytesIO(piece.data), start=1):
-            found = self.decode(Piece(offset=offset, data=data), origin).rows.get(table)
-            count = 0 if found is None else found.count
-            for nth in (number - rows for number in numbers if rows <= number < rows + count):
-                raw = data.removesuffix(b"\n").removesuffix(b"\r")
-                yield Line(line=line, offset=offset, raw=raw, row=rows + nth, nth=nth)
-            rows += count
+        offset = piece.offset
+        for data in BytesIO(piece.data):
+            decoded = self.decode(Piece(offset=offset, data=data), origin)
+            yield offset, data, {table: rows.count for table, rows in decoded.rows.items()}
             offset += len(data)
 
     def _encoded(self, found: Found, origin: Origin) -> Decoded:

@@ -69,5 +69,4 @@ class Reject:
     raw: bytes
     batch: str = ""
     row: int = 0
-    nth: int = 0
-    """Of a row that ClickHouse refused: its batch, its number there, and its number among the line's own rows."""
+    """Of a row that ClickHouse refused: its batch, and its number there."""

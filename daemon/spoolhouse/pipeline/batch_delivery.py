@@ -3,7 +3,7 @@
 Whether something of it may have landed already is the store's to know (`BatchToLand.memory`).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -85,6 +85,10 @@ class BatchDelivery:
     """The table's full name."""
     retries: Retries
     state: Whole | Split | Landed = field(default_factory=Whole)
+    before_end: Callable[[Batch], Awaitable[None]]
+    """Called when all rows are read, before the end of the insert; an error of it abandons the insert."""
+    checks: int = 0
+    """Of how many checks of its round the result was taken up."""
     waits: bool = False
     """It was put aside until a server is back, while others go on."""
     is_live: bool = True
@@ -156,14 +160,27 @@ class BatchDelivery:
         if self.is_live and self.part is None:
             self.is_live = False
             try:
-                yield self.batch.live
+                async with aclosing(self._checked(self.batch.live)) as rows:
+                    yield rows
             finally:
                 self.batch.live.close()
             return
         self.discard_live()
-        again = self.batch.reopen() if self.part is None else _only(self.batch.reopen(), self.part)
-        async with aclosing(again) as rows:
+        async with opened_part(self.batch, self.part) as again, aclosing(self._checked(again)) as rows:
             yield rows
+
+    async def _checked(self, rows: AsyncIterator[Rows]) -> AsyncGenerator[Rows]:
+        async for piece in rows:
+            yield piece
+        await self.before_end(self.batch)
+
+
+@asynccontextmanager
+async def opened_part(batch: Batch, part: RowRange | None) -> AsyncGenerator[AsyncIterator[Rows]]:
+    """Open the rows of a part of a batch, or all of them, from its files."""
+    again = batch.reopen() if part is None else _only(batch.reopen(), part)
+    async with aclosing(again) as rows:
+        yield rows
 
 
 async def _only(rows: AsyncGenerator[Rows], part: RowRange) -> AsyncGenerator[Rows]:

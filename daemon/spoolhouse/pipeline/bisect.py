@@ -2,11 +2,11 @@
 
 A part that was cut off has an id, and so a token, of its own. The journal has a cut before anything is sent under the
 new ids, and the old id is never used again: a crash between two halves doubles nothing, even if the store accepts the
-row by then.
+row by then. (Where lines may have several rows, `whole_lines` finds the refused ones before anything lands.)
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,11 +25,24 @@ from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.reject_file import RejectFile, Source
 from spoolhouse.spool.row_ranges import SplitRange
+from spoolhouse.spool.shipment import Shipment
 
 log = structlog.get_logger(__name__)
 
 _FEW_ROWS = 2000
 """A smaller part is not cut for want of memory: the memory that it needs is not that of its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What of a batch is refused, by file number."""
+
+    rows: Counter[int] = field(default_factory=Counter)
+    """Rows that do not land."""
+    lines: Counter[int] = field(default_factory=Counter)
+    """Lines that are rejected for them, as far as they have their record here."""
+    left_out: Counter[int] = field(default_factory=Counter)
+    """Those of the lines whose bytes could not be kept in `rejected/`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +66,7 @@ class RowBisector:
         """
         batch, state, limits = delivery.batch, await delivery.split(), self.options.value.reject_limits
         if state.stopped == limits:
-            raise self._fault(delivery, error)
+            raise self.fault(delivery.table, error)
         part = state.pending[0]
         if part.rows > 1:
             await self._halve(delivery, state)
@@ -66,7 +79,7 @@ class RowBisector:
             await keep(partial(journal.reconsider, batch.id))
             # What is sent next keeps its id: the journal knows of no other.
             delivery.state = state.reconsider(limits)
-            raise self._fault(delivery, error)
+            raise self.fault(delivery.table, error)
         refusal = f"ClickHouse code {error.code}: {error.message}"
         await keep(partial(journal.refuse, batch.shipment.id, batch.id, part, refusal))
         log.warning("row_refused", batch=batch.id, row=part.first, code=error.code, error=error.message)
@@ -91,54 +104,61 @@ class RowBisector:
         await self.disk.persist(instance.folder, cut)
         delivery.become(state.halve())
 
-    def _fault(self, delivery: BatchDelivery, error: RejectedDataError) -> OperatorError:
+    async def leave_out(self, shipment: Shipment, batches: Mapping[str, Iterable[SplitRange]]) -> None:
+        """Cut several batches up, so that they leave out lines. Nothing of these lines may have landed."""
+        instance = self.instances[shipment.instance]
+        await self.disk.persist(instance.folder, partial(instance.journal.leave_out, shipment.id, batches))
+
+    def fault(self, table: str, error: RejectedDataError) -> OperatorError:
+        """Return why no row of a batch is rejected."""
         return OperatorError(
-            f"too many rows of {delivery.table} are refused, beyond reject.max_ratio: {error.message}",
+            f"too many rows of {table} are refused, beyond reject.max_ratio: {error.message}",
             code=error.code,
             hint="correct the table; or raise reject.max_ratio, to reject them all",
         )
 
-    async def reject(self, batch: Batch, refused: Sequence[SplitRange]) -> tuple[dict[int, int], dict[int, int]]:
-        """Write the refused rows' lines to `rejected/`, durably.
+    async def reject(self, batch: Batch, refused: Sequence[SplitRange]) -> Refused:
+        """Write the refused rows' lines to `rejected/`, durably; return how many there are.
 
-        Return how many there are of each file, by number, and how many of these could not be kept there.
         Raises `OperatorError` if they are not found there any more: then nothing is written.
         """
+        result = Refused()
         if not refused:
-            return {}, {}
+            return result
         instance = self.instances[batch.shipment.instance]
-        refusals = {cut.part.first: cut.refusal for cut in refused}
-        counts, left_out = Counter[int](), Counter[int]()
+        refusals = {cut.part.first: cut for cut in refused}
         # Its own file: the shipment's is written anew by each replay, which knows of these only in the end.
         keep = partial(self.disk.persist, instance.spool / layout.REJECTED, about="rows that ClickHouse refused")
         file = RejectFile(instance.spool, batch.id.replace(":", "."), batch.shipment.clock_ms)
         try:
             async with aclosing(batch.locate(refusals)) as lines:
                 async for segment, lines_before, line in lines:
+                    result.rows[segment.file] += 1
+                    if refusals[line.row].follows:
+                        continue
                     reject = Reject(
                         line=line.line,
                         offset=line.offset,
                         reason=Reason.REFUSED,
                         field="",
-                        detail=refusals[line.row],
+                        detail=refusals[line.row].refusal,
                         raw=line.raw,
                         batch=batch.id,
                         row=line.row,
-                        nth=line.nth,
                     )
                     place = instance.files[segment.file].place
                     source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
                     file.least = self.disk.least
-                    left_out[segment.file] += await keep(partial(file.add, source, lines_before, [reject]))
+                    result.left_out[segment.file] += await keep(partial(file.add, source, lines_before, [reject]))
                     self.recent.rejected(str(place), lines_before, [reject])
-                    counts[segment.file] += 1
-            if counts.total() != len(refusals):
+                    result.lines[segment.file] += 1
+            if result.rows.total() != len(refusals):
                 raise OperatorError(
-                    f"of {len(refusals)} rows that ClickHouse refused, {counts.total()} were found in their files",
+                    f"of {len(refusals)} rows that ClickHouse refused, {result.rows.total()} were found in their files",
                     hint="a claimed file was taken or changed, or cannot be read just now: put it back",
                 )
             await keep(file.finish)
             reach("poison.rejected")
         finally:
             file.abort()
-        return dict(counts), dict(left_out)
+        return result

@@ -24,7 +24,7 @@ from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
 from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.messages import Batch, Counted, News
+from spoolhouse.pipeline.messages import Batch, Counted, News, Round
 from spoolhouse.pipeline.postponed import BrokenOffError, Decodable, PostponedShipments, WithdrawnError
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
@@ -42,7 +42,7 @@ _READ_AHEAD = 3
 """Pieces of a batch that wait for its insert: enough that reading and sending overlap, little enough to hold."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Round:
     """The batches of one round while they are handed over."""
 
@@ -52,6 +52,8 @@ class _Round:
     live_count: "asyncio.Future[int] | None" = None
     own_rows: int = 0
     side: dict[str, list[Rows]] = field(default_factory=dict)
+    common: Round
+    batches: list[Batch] = field(default_factory=list)
 
 
 async def decode(
@@ -127,7 +129,7 @@ class _Decoding:
         self._instance = instance
         self._disk = disk
         self._recent = recent
-        self._round = _Round()
+        self._round = self._new_round(0)
         self._count = 0
         self._lineage = _Lineages()
         self._stats = {segment.file: FileStats() for segment in shipment.segments}
@@ -137,6 +139,14 @@ class _Decoding:
         self._last = ""
         """The file that was read last."""
         self._rejects = RejectFile(instance.spool, shipment.id, shipment.clock_ms)
+
+    def _new_round(self, number: int) -> _Round:
+        common = Round(
+            tables=self._reader.tables(self._shipment),
+            locate_rows=partial(self._reader.locate_rows, self._shipment, number),
+            batches=asyncio.get_running_loop().create_future(),
+        )
+        return _Round(number=number, common=common)
 
     async def run(self, news: Sender[News]) -> None:
         """Send the batches, write the rejects, and tell settle how many batches and what of each file there was."""
@@ -171,8 +181,9 @@ class _Decoding:
             # What was sent of it may not be gone yet.
             self._item.shipment = structs.replace(self._shipment, replay=True)
             error = WithdrawnError(f"shipment {self._shipment.id} cannot be read on, and is put aside")
-            self._round.live_count.set_exception(error)
-            self._round.live_count.exception()  # whoever asks for it is told; if nobody does, that is no fault
+            for known in (self._round.live_count, self._round.common.batches):
+                known.set_exception(error)
+                known.exception()  # whoever asks for it is told; if nobody does, that is no fault
             self._round.live.fail(error)
 
     def _broken_off(self) -> Iterator[Lineage]:
@@ -225,6 +236,7 @@ class _Decoding:
                 self._read_to[segment.file] = piece.offset + len(piece.data)
                 stats.count(decoded)
                 stats.rejected += len(decoded.rejects)
+                self._round.common.may_share_lines |= decoded.may_share_lines
                 if decoded.rejects:
                     self._recent.rejected(name, lines_before, decoded.rejects)
                     add = partial(self._rejects.add, source, lines_before, decoded.rejects)
@@ -264,7 +276,7 @@ class _Decoding:
         if self._round.live is None:
             self._round.live, receiver = channel(_READ_AHEAD, Rows)
             self._round.live_count = asyncio.get_running_loop().create_future()
-            await self._send_batch(table, receiver, self._round.live_count)
+            await self._send(self._batch(table, receiver, self._round.live_count))
         self._round.own_rows += rows.count
         if not self._round.live_dropped:
             try:
@@ -279,39 +291,45 @@ class _Decoding:
             self._round.live.close()
         if self._round.live_count is not None:
             self._round.live_count.set_result(self._round.own_rows)
+        sides = []
         for table, pieces in self._round.side.items():
-            if self._is_sent:
-                self._count += 1
-                continue
             sender, receiver = channel(len(pieces), Rows)
             for rows in pieces:
                 await sender.send(rows)
             sender.close()
             count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             count.set_result(sum(rows.count for rows in pieces))
-            await self._send_batch(table, receiver, count)
-        self._round = _Round(number=self._round.number + 1)
+            sides.append(self._batch(table, receiver, count))
+        # Before they are handed over: the inserts may all wait for a round to end.
+        self._round.common.batches.set_result(tuple(self._round.batches))
+        for batch in sides:
+            await self._send(batch)
+        self._round = self._new_round(self._round.number + 1)
 
     @property
     def _is_sent(self) -> bool:
         """Whether this round was handed over before the shipment was put aside."""
         return self._round.number < self._item.sent_rounds
 
-    async def _send_batch(self, table: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> None:
+    def _batch(self, table: str, live: Receiver[Rows], count: "asyncio.Future[int]") -> Batch:
+        batch = Batch(
+            id=self._shipment.batch_id(table, self._round.number),
+            shipment=self._shipment,
+            table=self._reader.table(self._shipment, table),
+            round_number=self._round.number,
+            round=self._round.common,
+            live=live,
+            locate=partial(self._reader.locate, self._shipment, table, self._round.number),
+            reopen=partial(self._reader.rows, self._shipment, table, self._round.number, count),
+            count=count,
+        )
+        self._round.batches.append(batch)
+        return batch
+
+    async def _send(self, batch: Batch) -> None:
         self._count += 1
         if self._is_sent:
-            live.close()
+            batch.live.close()
             return
         reach("decode.batch")
-        await self._batches.send(
-            Batch(
-                id=self._shipment.batch_id(table, self._round.number),
-                shipment=self._shipment,
-                table=self._reader.table(self._shipment, table),
-                round_number=self._round.number,
-                live=live,
-                locate=partial(self._reader.locate, self._shipment, table, self._round.number),
-                reopen=partial(self._reader.rows, self._shipment, table, self._round.number, count),
-                count=count,
-            )
-        )
+        await self._batches.send(batch)

@@ -30,7 +30,8 @@ from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.held_batches import AWAY, HeldBatches
 from spoolhouse.pipeline.messages import Acknowledged, Batch, News
 from spoolhouse.pipeline.options import Current, Options
-from spoolhouse.pipeline.ports import Store
+from spoolhouse.pipeline.ports import SentBatches, Store
+from spoolhouse.pipeline.whole_lines import UncheckedError, WholeLines
 from spoolhouse.retry import Attempt, Retries
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ class Inserter:
         self,
         store: Store,
         *,
+        sent: SentBatches,
         health: Health,
         options: Current[Options],
         bisector: RowBisector,
@@ -72,6 +74,7 @@ class Inserter:
         self._health = health
         self._options = options
         self.bisector = bisector
+        self._whole_lines = WholeLines(store=store, sent=sent, bisector=bisector)
         self._progress = progress
         self._held_batches = HeldBatches(options=options)
         """Shared by the pool."""
@@ -138,6 +141,7 @@ class Inserter:
             batch=batch,
             table=self._store.name(batch.table),
             retries=Retries(retry_policy=self._options.value.retry),
+            before_end=self._whole_lines.before_end,
         )
         if batch.shipment.replay:
             delivery.resume(await self.bisector.cuts(batch))
@@ -191,15 +195,22 @@ class Inserter:
 
     async def _land(self, delivery: BatchDelivery) -> None:
         """Land the whole batch or its next part, or cut it up. Raises `StoreError`, but not for a refused row."""
-        await delivery.expect_all_rows()
         try:
-            await self._store.land(delivery.to_land)
+            async with self._whole_lines.sending(delivery):
+                if isinstance(delivery.state, Landed):
+                    return  # nothing is left of it
+                await delivery.expect_all_rows()
+                await self._store.land(delivery.to_land)
+        except UncheckedError:
+            delivery.discard_live()
         except RejectedDataError as error:
             metrics.RETRIES.labels(str(error.code), "data").inc()
-            await self.bisector.divide(delivery, error)
+            if not await self._whole_lines.refused(delivery.batch, error):
+                await self.bisector.divide(delivery, error)
         except TooLargeError:
             await self.bisector.lighten(delivery)
         else:
+            delivery.batch.round.landed.add(delivery.batch.id)
             delivery.landed()
             self._unanswered = 0
             self._opened(delivery)
@@ -248,7 +259,7 @@ class Inserter:
     async def _conclude(self, delivery: BatchDelivery, state: Landed) -> Acknowledged:
         """Reject the rows that the store refused, and return the acknowledgement of the others."""
         batch = delivery.batch
-        refused, left_out = await self.bisector.reject(batch, state.refused)
+        refused = await self.bisector.reject(batch, state.refused)
         reach("insert.acknowledged")
         with heartbeat.idle():
             rows = await batch.count - len(state.refused)
@@ -260,6 +271,7 @@ class Inserter:
             batch=batch.id,
             table=batch.table.name,
             parts=state.parts,
-            refused=refused,
-            left_out=left_out,
+            refused=refused.rows,
+            rejected=refused.lines,
+            left_out=refused.left_out,
         )

@@ -13,6 +13,50 @@ from spoolhouse.spool.lineage import Lineage
 from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.shipment import FileStats, Segment, Shipment
 
+LinePlace = tuple[int, int]
+"""The number of a line's file, and its first byte in the file's content."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Round:
+    """What the batches of one round of a shipment share: all rows of a line are in the same round."""
+
+    tables: Collection[Table]
+    """All tables that it may have rows for."""
+    locate_rows: Callable[[Collection[LinePlace]], AsyncGenerator[tuple[LinePlace, str, RowRange]]]
+    """Find the rows of lines: each line's, by table, as numbers in the table's batch."""
+    batches: "asyncio.Future[tuple[Batch, ...]]"
+    """Its batches, once it is decoded to its end for the first time. Raises `WithdrawnError`."""
+    may_share_lines: bool = False
+    """Some line may have several rows; known once the batches are."""
+    checks: int = 0
+    """How often it was checked: what of it is sent after that leaves out the lines that the store refuses."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a batch begins to be sent, and while lines are left out."""
+    landed: set[str] = field(default_factory=set)
+    """The batches that this process has landed, or parts of."""
+    was_sent: bool = False
+    """A batch was sent, if not with success."""
+    unsent: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no batch is being sent."""
+    _sending: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with nothing sent."""
+        self.unsent.set()
+
+    def begin_sending(self) -> None:
+        """Count a batch that is being sent from now on."""
+        self.was_sent = True
+        self.unsent.clear()
+        self._sending += 1
+
+    def end_sending(self) -> None:
+        """Count it no more."""
+        self._sending -= 1
+        if not self._sending:
+            self.unsent.set()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -22,6 +66,7 @@ class Batch:
     shipment: Shipment
     table: Table
     round_number: int
+    round: Round
     live: Receiver[Rows]
     reopen: Callable[[], AsyncGenerator[Rows]]
     locate: Callable[[Collection[int]], AsyncGenerator[tuple[Segment, int, Line]]]
@@ -48,8 +93,8 @@ class Counted:
 class Acknowledged:
     """ClickHouse has a batch, but for the rows that it refuses.
 
-    `parts` are the row ranges of a batch that was cut up; `refused` counts the rejected lines by file number, and
-    `left_out` those whose bytes are in the file alone.
+    `parts` are the row ranges of a batch that was cut up. By file number, `refused` counts the rows that did not land,
+    `rejected` the lines that are rejected for it here, and `left_out` those whose bytes are in the file alone.
     """
 
     shipment: Shipment
@@ -57,6 +102,7 @@ class Acknowledged:
     table: str
     parts: tuple[RowRange, ...] = ()
     refused: Mapping[int, int] = field(default_factory=dict)
+    rejected: Mapping[int, int] = field(default_factory=dict)
     left_out: Mapping[int, int] = field(default_factory=dict)
 
 

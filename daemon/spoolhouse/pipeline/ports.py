@@ -1,5 +1,6 @@
 """What the pipeline needs from the outside, as Protocols."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from spoolhouse.events.declaration import Table
@@ -28,3 +29,19 @@ class Store(Protocol):
         - `TooLargeError`: a smaller batch may land, and nothing of this one has. Only with `may_be_cut`.
         - `OperatorError`: a person has to change something. Hold the table, and try again now and then.
         """
+
+    async def may_refuse(self, tables: Collection[Table]) -> bool:
+        """Tell whether any of these tables may refuse a row that decode accepts. Raises `StoreError`."""
+
+    async def check(self, batch: BatchToLand) -> None:
+        """Raise `RejectedDataError` if a row of a batch would be refused. Nothing of it lands.
+
+        Raises `StoreError` if that cannot be told now.
+        """
+
+
+class SentBatches(Protocol):
+    """Tells what the store has of a shipment."""
+
+    async def find(self, shipment: str, tables: Collection[Table], /) -> Collection[str]:
+        """Return the ids of its batches that have rows in any of `tables`. Raises `StoreError`."""

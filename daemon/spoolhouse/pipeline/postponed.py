@@ -10,13 +10,13 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from spoolhouse.errors import DiskError, HeldReadError, ReadError, StoreError, TransientError
 from spoolhouse.events.declaration import Table
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.channel import Receiver
 from spoolhouse.pipeline.disk_retry import DiskRetry, hint_for
+from spoolhouse.pipeline.ports import SentBatches
 from spoolhouse.spool.fs import LASTING, SHORTAGES
 from spoolhouse.spool.read_extents import Position
 from spoolhouse.spool.shipment import Shipment
@@ -32,13 +32,6 @@ _HINT = (
 
 class WithdrawnError(TransientError):
     """Decode takes a batch back before all of its rows are known: nothing of it may land, and it comes again."""
-
-
-class SentBatches(Protocol):
-    """Tells what the store has of a shipment."""
-
-    async def find(self, shipment: str, tables: Collection[Table], /) -> Collection[str]:
-        """Return the ids of its batches that have rows in any of `tables`. Raises `StoreError`."""
 
 
 class BrokenOffError(Exception):

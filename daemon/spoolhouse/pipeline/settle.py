@@ -174,7 +174,7 @@ class Settler:
         instance = self.instances[shipment.instance]
         for item in state.acknowledged:
             for number, refused in item.refused.items():
-                stats[number].refuse(item.table, refused)
+                stats[number].refuse(item.table, refused, item.rejected.get(number, 0))
                 stats[number].left_out += item.left_out.get(number, 0)
         reach("settle.complete")
         entries = tuple(self._entries(state))

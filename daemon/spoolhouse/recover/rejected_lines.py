@@ -2,8 +2,8 @@
 
 The selected lines are first gathered in `rejected/.replay/{rejects file}.{its hash}/`, at their paths in the spool.
 Then the rejects file is replaced by one with the other lines: from then on the gathered files are only renamed. The
-hash tells a later run whether an interrupted one came so far. A row that the store alone refused is not dropped again,
-since its line may have brought other rows: it is restored under its own number in its batch.
+hash tells a later run whether an interrupted one came so far. That nothing of a rejected line has landed, also if the
+store alone refused a row of it, is the pipeline's promise.
 """
 
 import glob
@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from spoolhouse.decode.reject import Reason
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, layout, reject_sources, replay_origins
@@ -72,8 +71,8 @@ class RejectsFile:
         """Return how many lines are selected."""
         return sum(record.lines for record in self.records() if selection.has(record))
 
-    def drop_again(self, selection: Selection, restored: frozenset[tuple[str, int]]) -> None:
-        """Drop the selected lines into the spool, and remove `restored` rows (by batch and row) from the file."""
+    def drop_again(self, selection: Selection) -> None:
+        """Drop the selected lines into the spool, and remove them from the file."""
         gathered = self._gathered()
         with ExitStack() as stack:
             outputs: dict[PurePath, _Output] = {}
@@ -81,11 +80,7 @@ class RejectsFile:
             left = 0
             done = []
             for record, line in read_lines(self.path):
-                if record.refused in restored:
-                    self.dropped[Reason.REFUSED] += 1
-                elif (
-                    selection.has(record) and record.refused is None and (content := self._content(record)) is not None
-                ):
+                if selection.has(record) and (content := self._content(record)) is not None:
                     place = self._place(record, gathered.name)
                     if place not in outputs:
                         outputs[place] = _Output(self.spool, gathered, place, stack)

@@ -160,6 +160,7 @@ class Stages:
     def _inserter(self) -> Inserter:
         return Inserter(
             self.store,
+            sent=self.postponed.sent,
             options=self.options,
             health=self.health,
             bisector=RowBisector(

@@ -228,15 +228,27 @@ class Journal:
         with self._transaction("cut") as database:
             database.execute("DELETE FROM part WHERE batch = ? AND first = ?", (batch, whole.first))
             database.executemany(
-                "INSERT INTO part VALUES (?, ?, ?, '', ?)", [(batch, part.first, part.end, shipment) for part in parts]
+                "INSERT INTO part VALUES (?, ?, ?, '', 0, ?)",
+                [(batch, part.first, part.end, shipment) for part in parts],
             )
 
     def refuse(self, shipment: str, batch: str, part: RowRange, refusal: str) -> None:
         """Record that ClickHouse refuses the one row of `part`, and its message."""
         with self._transaction("refuse") as database:
             database.execute(
-                "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)", (batch, part.first, part.end, refusal, shipment)
+                "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, 0, ?)",
+                (batch, part.first, part.end, refusal, shipment),
             )
+
+    def leave_out(self, shipment: str, batches: Mapping[str, Iterable[SplitRange]]) -> None:
+        """Record the parts of several batches, at once: they leave out all rows of some lines."""
+        with self._transaction("leave_out") as database:
+            for batch, cuts in batches.items():
+                database.execute("DELETE FROM part WHERE batch = ?", (batch,))
+                database.executemany(
+                    "INSERT INTO part VALUES (?, ?, ?, ?, ?, ?)",
+                    [(batch, cut.part.first, cut.part.end, cut.refusal, int(cut.follows), shipment) for cut in cuts],
+                )
 
     def reconsider(self, batch: str) -> None:
         """Record that the refused rows of a batch are to be sent once more."""
@@ -246,9 +258,12 @@ class Journal:
     def cuts(self, batch: str) -> tuple[SplitRange, ...]:
         """Return the parts of a split batch, in order; none for a whole one."""
         with self._transaction("cuts") as database:
-            rows = database.execute("SELECT first, end, refusal FROM part WHERE batch = ? ORDER BY first", (batch,))
+            rows = database.execute(
+                "SELECT first, end, refusal, follows FROM part WHERE batch = ? ORDER BY first", (batch,)
+            )
             return tuple(
-                SplitRange(part=RowRange(first=first, end=end), refusal=refusal) for first, end, refusal in rows
+                SplitRange(part=RowRange(first=first, end=end), refusal=refusal, follows=bool(follows))
+                for first, end, refusal, follows in rows
             )
 
     def moving(self, targets: Mapping[int, PurePath]) -> None:

@@ -1,6 +1,6 @@
 """The journal's tables."""
 
-FORMAT = 5
+FORMAT = 6
 """Journals of another format are refused. A released format is never changed: a later version converts from it."""
 SCHEMA = """
 CREATE TABLE file (
@@ -21,6 +21,7 @@ CREATE TABLE segment (
 CREATE INDEX segment_file ON segment (file);
 CREATE TABLE part (
     batch TEXT NOT NULL, first INTEGER NOT NULL, end INTEGER NOT NULL, refusal TEXT NOT NULL,
+    follows INTEGER NOT NULL,
     shipment TEXT NOT NULL REFERENCES shipment (id) ON DELETE CASCADE, PRIMARY KEY (batch, first)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX part_shipment ON part (shipment);

@@ -174,22 +174,16 @@ class RejectFile:
         self._write_ended()
         lines = [self._placed(lines_before + reject.line, reject) for reject in rejects]
         allowance = self._allowance
-        bare, left_out = 0, list[_Line]()
+        left_out = list[_Line]()
 
         def kept() -> Iterator[Record]:
-            nonlocal allowance, bare
+            nonlocal allowance
             for run in _runs(lines):
                 record = self._record(run)
                 size = len(_encoded(record))
                 if size <= allowance:
                     allowance -= size
                     yield record
-                elif run[0].reject.batch:
-                    # Replay finds it by the number of its row: it shares no record.
-                    alone = _LeftOut(record=self._head(run[0]))
-                    alone.add(run[0])
-                    bare += 1
-                    yield alone.finished()
                 else:
                     left_out.extend(run)
 
@@ -197,7 +191,7 @@ class RejectFile:
         self._allowance = allowance
         for line in left_out:
             self._shared(line).add(line)
-        return bare + len(left_out)
+        return len(left_out)
 
     def add_long_part(self, source: Source, data: bytes, most: int) -> None:
         """Add a part of a line that is too long to be held; of all its parts at most `most` bytes are kept."""
@@ -299,7 +293,7 @@ class RejectFile:
         record: Record = {"file": line.file, "line": line.line, "offset": line.offset, "time": self._time}
         record |= {"reason": reject.reason.value, "field": reject.field, "detail": reject.detail}
         if reject.batch:
-            record |= {"batch": reject.batch, "row": reject.row, "nth": reject.nth}
+            record |= {"batch": reject.batch, "row": reject.row}
         return record if line.file == self._source.file else record | {"replayed": self._source.file}
 
     def _record(self, run: Sequence[_Line]) -> Record:

@@ -1,10 +1,10 @@
 """The records of rejected lines in `rejected/{day}/{shipment}.jsonl`, one JSON object a line.
 
 `file`, `line` (from 1), `offset` (bytes into the file's content), `time` (of the shipment), `reason`, `field`, `detail`
-and the original bytes, as `raw` if they are UTF-8, else as `raw_base64`. A row that ClickHouse refused has its `batch`,
-its number there as `row`, and as `nth` its number among the rows of its line. Many short neighbours with the same
-reason share a record: `lines` is their number, and `raw` holds them with line ends between them. Lines of a replayed
-file, `replayed`, have the file and the line of their first place.
+and the original bytes, as `raw` if they are UTF-8, else as `raw_base64`. A line with a row that ClickHouse refused
+has that row's `batch`, and its number there as `row`. Many short neighbours with the same reason share a record:
+`lines` is their number, and `raw` holds them with line ends between them. Lines of a replayed file, `replayed`, have
+the file and the line of their first place.
 
 The kept bytes of a file's lines are in proportion to the file's size on the disk. Lines beyond that, and lines over
 `spool.max_line`, are not kept: in their records, one for many lines of one reason, `spans` is their position in the
@@ -19,9 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from spoolhouse.decode.reject import Reason
 from spoolhouse.errors import SpoolError
-from spoolhouse.spool import reject_sources
 from spoolhouse.spool.line_spans import spans_of
 
 
@@ -43,14 +41,6 @@ class RejectRecord(msgspec.Struct, frozen=True, kw_only=True):
     spans: str | None = None
     batch: str | None = None
     row: int | None = None
-    nth: int | None = None
-
-    @property
-    def refused(self) -> tuple[str, int] | None:
-        """The batch and the number in it of a row that ClickHouse has refused; None for a rejected line."""
-        if self.reason != Reason.REFUSED or self.batch is None or self.row is None:
-            return None
-        return self.batch, self.row
 
     def kept(self) -> bytes | None:
         """Return the bytes that the record itself keeps, without the last line end; None if it keeps none."""
@@ -82,8 +72,6 @@ def read_lines(path: Path) -> Iterator[tuple[RejectRecord, bytes]]:
 def _check(record: RejectRecord) -> None:
     """Raise ValueError for a record that lacks a field, or has a damaged one."""
     _, _, _ = record.file.split("/")
-    if record.reason == Reason.REFUSED and (record.refused is None or record.nth is None):
-        raise ValueError("a refused row needs its batch, its row there, and its number in its line")
     if record.sha256 is None:
         if record.raw is None and record.raw_base64 is None:
             raise ValueError("neither the bytes of the lines nor their hash")
@@ -94,9 +82,3 @@ def _check(record: RejectRecord) -> None:
             raise ValueError("a hash without the place of the lines")
         if spans:
             deque(spans_of(spans), maxlen=0)
-
-
-def bytes_of(spool: Path, record: RejectRecord) -> bytes:
-    """Return the bytes of a record's lines, which must not be many, from any place. Raises `SpoolError`, OSError."""
-    kept = record.kept()
-    return kept if kept is not None else b"".join(reject_sources.find(spool, record).lines())

@@ -1,7 +1,7 @@
 """The parts of a split batch: ranges of its rows that are sent, checked and refused on their own."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from spoolhouse.decode.rows import Rows
@@ -36,6 +36,8 @@ class SplitRange:
     part: RowRange
     refusal: str = ""
     """ClickHouse's message about its one row, which it refuses; empty for rows that land, or may yet."""
+    follows: bool = False
+    """ClickHouse refuses another row of the same line: this one does not land either, and that one has the record."""
 
 
 def cover(parts: Iterable[RowRange], total: int) -> bool:
@@ -46,6 +48,23 @@ def cover(parts: Iterable[RowRange], total: int) -> bool:
             return False
         end = part.end
     return end == total
+
+
+def leave_out(cuts: Iterable[SplitRange], rows: Mapping[int, SplitRange]) -> tuple[SplitRange, ...]:
+    """Return the parts of a batch without some of its rows, which are given by number, each as a part of its own."""
+    parts: list[SplitRange] = []
+    left = sorted(rows, reverse=True)
+    for cut in sorted(cuts, key=lambda one: one.part):
+        at, end = cut.part.first, cut.part.end
+        while left and left[-1] < at:
+            left.pop()  # left out before
+        while not cut.refusal and left and left[-1] < end:
+            row = left.pop()
+            parts += [SplitRange(part=RowRange(first=at, end=row))] * (at < row)
+            parts.append(rows[row])
+            at = row + 1
+        parts += [replace(cut, part=RowRange(first=at, end=end))] * (at < end)
+    return tuple(parts)
 
 
 def whole_of(batch_id: str) -> str:

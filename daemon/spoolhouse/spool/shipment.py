@@ -170,10 +170,10 @@ class FileStats(LineCounts, kw_only=True, omit_defaults=True, forbid_unknown_fie
     failure: str = ""
     """Why the file cannot be read to its end, empty if it can; the whole lines before the fault have landed."""
 
-    def refuse(self, table: str, count: int) -> None:
-        """Count rows that ClickHouse refused for good as rejected. A line may have several rows."""
-        self.rows[table] -= count
-        self.rejected = min(self.lines, self.rejected + count)
+    def refuse(self, table: str, rows: int, lines: int) -> None:
+        """Count rows that do not land after all, and the rejected lines among whose rows ClickHouse refused one."""
+        self.rows[table] -= rows
+        self.rejected += lines
 
     def add(self, other: "FileStats") -> None:
         """Count `other` in."""

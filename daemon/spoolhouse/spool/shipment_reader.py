@@ -1,7 +1,7 @@
 """Read a shipment's files into decoded pieces and rounds, the same way each time."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -15,6 +15,7 @@ from spoolhouse.monitoring import heartbeat
 from spoolhouse.spool.declaration_versions import DeclarationVersions
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.read_extents import Position
+from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.segment_reader import LongLine, Read
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_pieces import PatientDisk, Segments, Step, Taken, Unreadable
@@ -225,6 +226,30 @@ class ShipmentReader:
                         for line in decoder.lines_of(read.piece, origin, table, wanted):
                             yield step[0], read.lines_before, replace(line, row=before + line.row)
                     before += count
+
+    async def locate_rows(
+        self, shipment: Shipment, round_number: int, lines: Collection[tuple[int, int]]
+    ) -> AsyncGenerator[tuple[tuple[int, int], str, RowRange]]:
+        """Yield the rows of some lines in the batches of a round, by line (its file, and its first byte) and table."""
+        before: Counter[str] = Counter()
+        current = 0
+        async with aclosing(self.steps(shipment)) as steps:
+            async for step in steps:
+                if isinstance(step, RoundEnd):
+                    current += 1
+                elif isinstance(step[1], Unreadable):
+                    self._expect_known(shipment, *step, is_decoded=True)
+                elif current == round_number and isinstance(read := step[1], Read):
+                    segment, start, end = step[0], read.piece.offset, read.piece.offset + len(read.piece.data)
+                    if any(file == segment.file and start <= offset < end for file, offset in lines):
+                        origin, first = self._segments.origin(shipment, segment), before.copy()
+                        for offset, _, counts in self.versions.of(shipment).decoder.counts_by_line(read.piece, origin):
+                            for table, count in counts.items():
+                                if (segment.file, offset) in lines:
+                                    rows = RowRange(first=first[table], end=first[table] + count)
+                                    yield (segment.file, offset), table, rows
+                                first[table] += count
+                    before.update({table: rows.count for table, rows in read.decoded.rows.items()})
 
     def _expect_known(self, shipment: Shipment, segment: Segment, end: Step, *, is_decoded: bool) -> None:
         """Raise `StoreError` for a segment that ends now where it did not before: half a batch must not pass for all.

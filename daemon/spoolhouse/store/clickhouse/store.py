@@ -5,6 +5,7 @@ without a clean answer, and on every replay, the batch is looked up, and only th
 """
 
 import time
+from collections.abc import Collection
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -19,13 +20,20 @@ from spoolhouse.errors import (
     UnreachableError,
 )
 from spoolhouse.events.declaration import Table
-from spoolhouse.events.naming import Shards
+from spoolhouse.events.naming import LOCAL, Shards
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert, Servers
 from spoolhouse.store.clickhouse.landing.counted_rows import CountedRows
-from spoolhouse.store.clickhouse.landing.presence import Found, find, objects, require_no_running_attempt
+from spoolhouse.store.clickhouse.landing.presence import (
+    Found,
+    find,
+    objects,
+    require_no_running_attempt,
+    staging_name,
+)
+from spoolhouse.store.clickhouse.landing.refusal import may_refuse
 from spoolhouse.store.clickhouse.landing.repair import Repairer
 from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
 from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched
@@ -110,6 +118,39 @@ class ClickHouseStore:
                 return
             # A copy: an error and a frame that keeps it would keep each other, and what the attempt has opened.
             raise copy(refusal)
+
+    async def may_refuse(self, tables: Collection[Table]) -> bool:
+        """Tell whether any of these tables may refuse a row; see `pipeline.ports.Store`."""
+        return await may_refuse(await self._servers.pick(), tables, prefix=self._own_prefix)
+
+    async def check(self, batch: BatchToLand) -> None:
+        """Put a batch into a copy of its table, which is dropped after; see `pipeline.ports.Store`.
+
+        A process that is killed leaves the copy to the next attempt to land the batch: that drops it.
+        """
+        repairer = Repairer(driver=await self._servers.pick(), prefix=self._own_prefix, shards=self._shards)
+        insert = RowsInsert(
+            table=self._own_prefix + batch.table.name,
+            columns=batch.table.columns,
+            batch_id=batch.id,
+            token=batch.id,
+            clock_ms=batch.shipment.clock_ms,
+        )
+        try:
+            async with batch.rows() as rows:
+                await repairer.stage(batch.table, insert, rows)
+        except RejectedDataError as error:
+            message = error.message.replace(staging_name(batch.id, prefix=self._own_prefix), insert.table)
+            raise RejectedDataError(message, code=error.code, hint=error.hint) from None
+        finally:
+            await repairer.drop_staging(batch.id)
+
+    @property
+    def _own_prefix(self) -> str:
+        """The prefix of the tables that hold rows, also where inserts go to Distributed tables."""
+        if self._shards is not None and self._shards.through:
+            return self._shards.prefix + LOCAL
+        return self._prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,192 @@
+"""A line that becomes rows of several tables lands whole, or is rejected whole: whichever of its rows is refused."""
+
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolhouse.failpoints import VARIABLE
+from tests.engine import Database
+from tests.process.daemon import Daemon, command, drop, lines, once
+
+PREFIX = "mastra_admin_"
+NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
+TABLES = ("events", "tool_calls", "agent_steps")
+REFUSED = "tool_name != 'bad'"
+
+
+def prompt(number: int, *tools: str) -> dict[str, Any]:
+    """Return an event with a row in `events` and one in `tool_calls` for each tool."""
+    return {
+        "event_type": "prompt_call", "event_id": f"e{number}", "project_id": "p", "run_id": "r", "timestamp": NOW,
+        "prompt": "?", "model": "m", "latency_ms": 1,
+        "tool_calls": [{"tool_name": tool, "latency_ms": 2} for tool in tools],
+    }  # fmt: skip
+
+
+def step(number: int, name: str) -> dict[str, Any]:
+    """Return an event with a row in `events` and one in `agent_steps`."""
+    return {
+        "event_type": "agent_step", "event_id": f"e{number}", "project_id": "p", "run_id": "r", "timestamp": NOW,
+        "step_number": 1, "step_name": name, "step_type": "reasoning",
+    }  # fmt: skip
+
+
+EVENTS = [
+    prompt(0, "a", "b"),
+    prompt(1, "a", "bad", "b"),
+    step(2, "s"),
+    prompt(3),
+    prompt(4, "bad", "bad"),
+    prompt(5, "c"),
+    step(6, "last"),
+]
+GOOD, BAD = [0, 2, 3, 5, 6], [1, 4]
+
+
+@contextmanager
+def refusing(database: Database, table: str, check: str) -> Iterator[None]:
+    """Let a table refuse rows that decode accepts."""
+    database.query(f"ALTER TABLE {PREFIX}{table} ADD CONSTRAINT no CHECK {check}")
+    yield
+    database.query(f"ALTER TABLE {PREFIX}{table} DROP CONSTRAINT no")
+
+
+def landed(database: Database, table: str) -> list[tuple[str, int]]:
+    """Return the events that have rows in a table, and how many each; a row that landed twice counts twice."""
+    found = database.query(f"SELECT event_id, count() FROM {PREFIX}{table} GROUP BY event_id ORDER BY event_id")
+    return [(str(name), int(str(count))) for name, count in found]
+
+
+def expect(database: Database, numbers: list[int]) -> None:
+    """Fail unless exactly the rows of these events are there, each once, and the rollups count them once."""
+    chosen = [EVENTS[number] for number in numbers]
+    assert landed(database, "events") == sorted((event["event_id"], 1) for event in chosen)
+    tools = [(event["event_id"], len(event["tool_calls"])) for event in chosen if event.get("tool_calls")]
+    assert landed(database, "tool_calls") == sorted(tools)
+    steps = [(event["event_id"], 1) for event in chosen if event["event_type"] == "agent_step"]
+    assert landed(database, "agent_steps") == sorted(steps)
+    ((counted,),) = database.query(f"SELECT sum(total_events) FROM {PREFIX}project_summary")
+    assert counted == len(chosen)
+
+
+def records(spool: Path) -> list[Mapping[str, Any]]:
+    """Return the records of rejected lines, by their line."""
+    found = [json.loads(line) for path in spool.glob("rejected/*/*.jsonl") for line in path.read_bytes().splitlines()]
+    return sorted(found, key=lambda record: record["line"])
+
+
+def ask(name: str, database: Database, spool: Path, *arguments: str | Path, code: int = 0) -> str:
+    """Run another command on the spool, which must end with `code`; return what it said."""
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(spool), "--base-path", "")
+    done = command(name, *map(str, arguments), *where)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def is_staged(database: Database) -> bool:
+    return bool(database.query("SHOW TABLES LIKE '%mend%'"))
+
+
+@pytest.mark.parametrize("url", ["native_url", "http_url"])
+@pytest.mark.parametrize(
+    ("table", "check"),
+    [("tool_calls", REFUSED), ("events", "event_id NOT IN ('e1', 'e4')")],
+    ids=["a child row", "the event's own row"],
+)
+def test_a_refused_row_takes_its_line_with_it(
+    database: Database, tmp_path: Path, table: str, check: str, url: str
+) -> None:
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+    with refusing(database, table, check):
+        code, daemon = once(getattr(database, url), tmp_path)
+        assert code == 0, daemon.told()
+    expect(database, GOOD)
+    assert [(record["line"], record["reason"]) for record in records(tmp_path)] == [(2, "refused"), (5, "refused")]
+    assert [json.loads(record["raw"]) for record in records(tmp_path)] == [EVENTS[number] for number in BAD]
+    (settled,) = daemon.events("file_settled")
+    assert (settled["lines"], settled["rejected"]) == (7, 2)
+    assert settled["rows"] == {"events": 5, "tool_calls": 3, "agent_steps": 2}
+    assert not is_staged(database)
+    file = tmp_path / "prompt_call/p/processed/a.jsonl"
+    assert ask("verify", database, tmp_path, file) == "rows: 10 there\n"
+    assert "brought back" not in ask("replay", database, tmp_path, file)
+    expect(database, GOOD)
+    ask("replay", database, tmp_path, "--rejected")
+    assert once(database.native_url, tmp_path)[0] == 0
+    expect(database, list(range(7)))
+    assert not records(tmp_path)
+
+
+def test_a_line_that_is_refused_again_keeps_its_place(database: Database, tmp_path: Path) -> None:
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+    with refusing(database, "tool_calls", REFUSED):
+        for _ in range(2):
+            assert once(database.native_url, tmp_path)[0] == 0
+            expect(database, GOOD)
+            found = [(record["file"], record["line"], record["reason"]) for record in records(tmp_path)]
+            assert found == [("prompt_call/p/a.jsonl", 2, "refused"), ("prompt_call/p/a.jsonl", 5, "refused")]
+            ask("replay", database, tmp_path, "--rejected")
+    assert once(database.native_url, tmp_path)[0] == 0
+    expect(database, list(range(7)))
+
+
+def expect_whole(database: Database, spool: Path) -> list[int]:
+    """Fail unless each line has landed whole, once, or is rejected whole, once; return those that are rejected."""
+    rejected = [json.loads(record["raw"])["event_id"] for record in records(spool)]
+    expect(database, [number for number, event in enumerate(EVENTS) if event["event_id"] not in rejected])
+    assert len(rejected) == len(set(rejected))
+    assert not is_staged(database)
+    return [int(name.removeprefix("e")) for name in rejected]
+
+
+STEPS = [
+    "insert.before_send", "insert.sending", "native.block_sent", "mend.before_staging",
+    "mend.staged@1", "mend.staged@2", "mend.tidied@4", "mend.tidied@5", "journal.leave_out", "insert.before_send@2",
+    "insert.answered@1", "insert.answered@2", "insert.answered@4", "poison.rejected", "insert.acknowledged@1",
+    "insert.acknowledged@2", "insert.acknowledged@3", "settle.complete", "settle.acknowledged",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["still refused", "taken by then"])
+@pytest.mark.parametrize("place", STEPS)
+def test_killed_while_lines_are_left_out(database: Database, tmp_path: Path, place: str, allowed: bool) -> None:
+    """Also if the table takes by the next start what it refused: what the journal leaves out stays out."""
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+    with refusing(database, "tool_calls", REFUSED):
+        with Daemon(database.native_url, tmp_path, env={VARIABLE: f"{place}=kill"}) as daemon:
+            assert daemon.wait() == -signal.SIGKILL, daemon.told()
+        if not allowed:
+            assert once(database.native_url, tmp_path)[0] == 0
+    if allowed:
+        assert once(database.native_url, tmp_path)[0] == 0
+    assert expect_whole(database, tmp_path) in ([BAD, []] if allowed else [BAD])
+
+
+@pytest.mark.parametrize("place", ["insert.answered@1", "insert.answered@2", "insert.acknowledged@1"])
+def test_rows_that_are_refused_after_others_of_their_lines_have_landed_are_held(
+    database: Database, tmp_path: Path, place: str
+) -> None:
+    """A table begins to refuse them between a crash and the next start: no line is torn, and none is lost."""
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+    with Daemon(database.native_url, tmp_path, env={VARIABLE: f"{place}=kill"}) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    there = {table for table in TABLES if landed(database, table)}
+    assert there
+    with refusing(database, "tool_calls", REFUSED):
+        flags = {"SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.2"}
+        with Daemon(database.native_url, tmp_path, env=flags) as daemon:
+            if "tool_calls" in there:
+                daemon.wait_for("file_settled")
+            else:
+                (held, *_) = daemon.wait_for("clickhouse_unavailable")
+                assert "lines of which other rows have landed" in str(held["error"])
+                database.query(f"ALTER TABLE {PREFIX}tool_calls DROP CONSTRAINT no")
+                daemon.wait_for("file_settled")
+                database.query(f"ALTER TABLE {PREFIX}tool_calls ADD CONSTRAINT no CHECK 1")
+    assert expect_whole(database, tmp_path) == []
