@@ -52,6 +52,8 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "journal.reconsider": {"SPOOLHOUSE_REJECT__MAX_RATIO": "0", "SPOOLHOUSE_REJECT__MIN_ROWS": "1"},
     "poison.rejected": {},
 }
+LEFT_OUT = ("journal.leave_out", "lines.")
+"""Where only refused lines of several rows come by."""
 """Where only rows that ClickHouse refuses come by, and with which settings."""
 SEVERAL_ROUNDS: Mapping[str, str] = {"SPOOLHOUSE_BATCH__MAX_ROWS": "10"}
 NEEDS: Mapping[str, Mapping[str, str]] = {
@@ -96,6 +98,8 @@ def lead_to(oracle: Oracle, place: str) -> bool:
         oracle.rename_claimed()
     if place in REFUSED:
         oracle.drop_refused()
+    if place.startswith(LEFT_OUT):
+        oracle.drop_left_out()
     if place.startswith("files."):
         # It has no folder for settled files yet.
         oracle.drop(2, project=f"p{len(oracle.files)}")

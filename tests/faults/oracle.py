@@ -53,6 +53,8 @@ class Oracle:
     files: list[Dropped] = field(default_factory=list)
     spans: list[Row] = field(default_factory=list)
     logs: list[Row] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    """The ids of agent events, each with rows for two tables."""
     bad: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     """Rejected lines, by the place where their file was dropped."""
     _number: int = 0
@@ -61,11 +63,12 @@ class Oracle:
         """Make the schema, so that no daemon needs to, and let no merge hide a double."""
         make_tables(self.database)
         self.database.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT refused CHECK message != '{REFUSED}'")
+        self.database.query(f"ALTER TABLE {PREFIX}tool_calls ADD CONSTRAINT refused CHECK tool_name != '{REFUSED}'")
         self.stop_merges()
 
     def stop_merges(self) -> None:
         """Let no merge hide a double; again after each restart of the server."""
-        for table in ("spans", "logs", "spans_hourly", "logs_hourly"):
+        for table in ("spans", "logs", "spans_hourly", "logs_hourly", "events", "tool_calls"):
             self.database.query(f"SYSTEM STOP MERGES {PREFIX}{table}")
 
     def lose_parts(self) -> None:
@@ -129,6 +132,26 @@ class Oracle:
         content = self.lines(name, 2, logs=3) + b"".join(line + b"\n" for line in refused) + self.lines(name, 2, logs=1)
         self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
         return self.files[-1].path
+
+    def drop_left_out(self) -> Path:
+        """Drop a file with agent events among its lines; ClickHouse refuses the last tool call of some."""
+        self._number += 1
+        name = f"{self._number:05}.jsonl"
+        prompts = [self._prompt("t"), self._prompt(REFUSED), self._prompt("t"), self._prompt(REFUSED)]
+        self.bad.update((f"span/p/{name}", line) for line in (prompts[1], prompts[3]))
+        content = self.lines(name, 2, logs=2) + b"".join(line + b"\n" for line in prompts) + self.lines(name, 2)
+        self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
+        return self.files[-1].path
+
+    def _prompt(self, last_tool: str) -> bytes:
+        name = f"e{self._next()}"
+        if last_tool != REFUSED:
+            self.prompts.append(name)
+        event = {
+            "type": "prompt_call", "event_id": name, "project_id": "p", "run_id": "r", "prompt": "?", "model": "m",
+            "timestamp": RECENT.isoformat(), "tool_calls": [{"tool_name": "t"}, {"tool_name": last_tool}],
+        }  # fmt: skip
+        return json.dumps(event).encode()
 
     def put(self, path: Path, name: str) -> None:
         """Write a file straight to `path`, in nobody's way; its name in the end will be another one."""
@@ -241,6 +264,9 @@ class Oracle:
         )
         assert_same(spans, self.spans, "rows of spans")
         assert_same(self.database.query(f"SELECT id, project_id, message FROM {PREFIX}logs"), self.logs, "rows of logs")
+        prompts = [(name,) for name in self.prompts]
+        assert_same(self.database.query(f"SELECT event_id FROM {PREFIX}events"), prompts, "rows of events")
+        assert_same(self.database.query(f"SELECT event_id FROM {PREFIX}tool_calls"), prompts * 2, "rows of tool calls")
 
     def check_rollups(self) -> None:
         """Each valid line is counted once in its hour."""

@@ -29,7 +29,8 @@ def named_in(tree: ast.AST) -> Iterator[str]:
 
 
 STAGES = tuple(
-    PACKAGE / "pipeline" / f"{name}.py" for name in ("claim", "decode", "insert", "bisect", "settle", "record", "adopt")
+    PACKAGE / "pipeline" / f"{name}.py"
+    for name in ("claim", "decode", "insert", "bisect", "whole_lines", "settle", "record", "adopt")
 )
 LANDING = (PACKAGE / "store" / "clickhouse" / "store.py", PACKAGE / "store" / "clickhouse" / "landing" / "repair.py")
 DISK = tuple(
@@ -85,6 +86,27 @@ HARMLESS = {
     ("insert", "_next", "_delivery"): "reads the journal",
     ("bisect", "divide", "_halve"): "the journal's own places are inside",
     ("bisect", "lighten", "_halve"): "the journal's own places are inside",
+    ("insert", "_land", "refused"): "the places are inside",
+    ("whole_lines", "sending", "_is_unchecked"): "reads",
+    ("whole_lines", "sending", "_leave_out"): "the places are inside",
+    ("whole_lines", "sending", "cuts"): "reads the journal",
+    ("whole_lines", "before_end", "batches"): "waits",
+    ("whole_lines", "refused", "batches"): "waits",
+    ("whole_lines", "refused", "_leave_out"): "the places are inside",
+    ("whole_lines", "_is_unchecked", "may_refuse"): "reads",
+    ("whole_lines", "_leave_out", "batches"): "waits",
+    ("whole_lines", "_leave_out", "_landed"): "reads",
+    ("whole_lines", "_leave_out", "_rows_of"): "reads",
+    ("whole_lines", "_leave_out", "_refused_rows"): "the places are inside",
+    ("whole_lines", "_landed", "find"): "reads",
+    ("whole_lines", "_cuts", "count"): "waits",
+    ("whole_lines", "_cuts", "cuts"): "reads the journal",
+    ("whole_lines", "_rows_of", "batches"): "waits",
+    ("whole_lines", "_refused_rows", "_cuts"): "reads the journal",
+    ("store", "may_refuse", "may_refuse"): "reads",
+    ("store", "check", "pick"): "reads",
+    ("store", "check", "stage"): "the places are inside",
+    ("store", "check", "replace"): "of text",
     ("repair", "repair", "stage"): "the places are inside",
     ("repair", "repair", "_can_tell"): "reads",
     ("repair", "_can_tell", "server_ms"): "reads",

@@ -13,6 +13,7 @@ import pytest
 from spoolhouse.failpoints import VARIABLE
 from tests.engine import Database
 from tests.process.daemon import Daemon, command, drop, lines, once
+from tests.process.inputs import span
 
 PREFIX = "mastra_admin_"
 NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
@@ -190,3 +191,23 @@ def test_rows_that_are_refused_after_others_of_their_lines_have_landed_are_held(
                 daemon.wait_for("file_settled")
                 database.query(f"ALTER TABLE {PREFIX}tool_calls ADD CONSTRAINT no CHECK 1")
     assert expect_whole(database, tmp_path) == []
+
+
+def test_a_table_that_refuses_too_much_holds_the_lines_that_have_rows_in_it(database: Database, tmp_path: Path) -> None:
+    """And no other table, although rows for it were in the same shipment; all of it lands once that is corrected."""
+    flags = {
+        "SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.2", "SPOOLHOUSE_REJECT__MIN_ROWS": "1",
+    }  # fmt: skip
+    drop(tmp_path, "span", "p", "mixed.jsonl", lines([*EVENTS, span("p", 1)]))
+    held = f"{PREFIX}tool_calls"
+    database.query(f"ALTER TABLE {held} ADD CONSTRAINT no CHECK tool_name = ''")
+    with Daemon(database.native_url, tmp_path, env=flags) as daemon:
+        daemon.wait_for("table_held", scope=held)
+        drop(tmp_path, "span", "p", "spans.jsonl", lines([span("p", 2)]))
+        daemon.wait_for("file_settled", path="span/p/spans.jsonl")
+        assert {record["scope"] for record in daemon.events("table_held")} == {held}
+        assert not landed(database, "events")
+        database.query(f"ALTER TABLE {held} DROP CONSTRAINT no")
+        daemon.wait_for("file_settled", path="span/p/mixed.jsonl")
+    assert expect_whole(database, tmp_path) == []
+    assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(2,)]

@@ -89,6 +89,8 @@ class BatchDelivery:
     """Called when all rows are read, before the end of the insert; an error of it abandons the insert."""
     checks: int = 0
     """Of how many checks of its round the result was taken up."""
+    held_at: str = ""
+    """The table, or the place, that it was held at last."""
     waits: bool = False
     """It was put aside until a server is back, while others go on."""
     is_live: bool = True

@@ -31,6 +31,12 @@ log = structlog.get_logger(__name__)
 
 _FEW_ROWS = 2000
 """A smaller part is not cut for want of memory: the memory that it needs is not that of its rows."""
+TOO_MANY_HINT = "correct the table; or raise reject.max_ratio, to reject them all"
+
+
+def too_many(table: str, error: RejectedDataError) -> str:
+    """Return why no row of a batch is rejected."""
+    return f"too many rows of {table} are refused, beyond reject.max_ratio: {error.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class RowBisector:
         """
         batch, state, limits = delivery.batch, await delivery.split(), self.options.value.reject_limits
         if state.stopped == limits:
-            raise self.fault(delivery.table, error)
+            raise OperatorError(too_many(delivery.table, error), code=error.code, hint=TOO_MANY_HINT)
         part = state.pending[0]
         if part.rows > 1:
             await self._halve(delivery, state)
@@ -79,7 +85,7 @@ class RowBisector:
             await keep(partial(journal.reconsider, batch.id))
             # What is sent next keeps its id: the journal knows of no other.
             delivery.state = state.reconsider(limits)
-            raise self.fault(delivery.table, error)
+            raise OperatorError(too_many(delivery.table, error), code=error.code, hint=TOO_MANY_HINT)
         refusal = f"ClickHouse code {error.code}: {error.message}"
         await keep(partial(journal.refuse, batch.shipment.id, batch.id, part, refusal))
         log.warning("row_refused", batch=batch.id, row=part.first, code=error.code, error=error.message)
@@ -108,14 +114,6 @@ class RowBisector:
         """Cut several batches up, so that they leave out lines. Nothing of these lines may have landed."""
         instance = self.instances[shipment.instance]
         await self.disk.persist(instance.folder, partial(instance.journal.leave_out, shipment.id, batches))
-
-    def fault(self, table: str, error: RejectedDataError) -> OperatorError:
-        """Return why no row of a batch is rejected."""
-        return OperatorError(
-            f"too many rows of {table} are refused, beyond reject.max_ratio: {error.message}",
-            code=error.code,
-            hint="correct the table; or raise reject.max_ratio, to reject them all",
-        )
 
     async def reject(self, batch: Batch, refused: Sequence[SplitRange]) -> Refused:
         """Write the refused rows' lines to `rejected/`, durably; return how many there are.

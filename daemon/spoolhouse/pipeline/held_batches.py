@@ -46,11 +46,14 @@ class HeldBatches:
         return table in self._groups
 
     def hold(self, delivery: BatchDelivery, error: StoreError, now: float, *, place: str | None = None) -> None:
-        """Hold a delivery that met `error`, in its table's group, or at `place`, which keeps no table closed.
+        """Hold a delivery that met `error`, in its table's group, or at `place`: another table, or `AWAY`.
 
         Raises `GivenUpError` once the patience of a run with an end is used up.
         """
         name = delivery.table if place is None else place
+        if delivery.held_at not in {"", name}:
+            self._drop_at(delivery.held_at)
+        delivery.held_at = name
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = _Group(retries=Retries(retry_policy=self.options.value.retry))
@@ -66,16 +69,20 @@ class HeldBatches:
 
     def join(self, delivery: BatchDelivery) -> None:
         """Hold a delivery whose table is closed."""
+        delivery.held_at = delivery.table
         self._groups[delivery.table].deliveries.append(delivery)
 
     def drop(self, delivery: BatchDelivery) -> None:
         """Let another one be tried in place of a delivery that was taken, and is withdrawn: it says nothing."""
-        for name in (delivery.table, AWAY):
-            group = self._groups.get(name)
-            if group is not None and group.due == math.inf:
-                group.due = 0.0
-                if not group.deliveries:
-                    del self._groups[name]
+        for name in {delivery.table, AWAY, delivery.held_at}:
+            self._drop_at(name)
+
+    def _drop_at(self, name: str) -> None:
+        group = self._groups.get(name)
+        if group is not None and group.due == math.inf:
+            group.due = 0.0
+            if not group.deliveries:
+                del self._groups[name]
 
     def open(self, place: str) -> None:
         """Release all that wait for a table, or for a server."""

@@ -31,7 +31,7 @@ from spoolhouse.pipeline.held_batches import AWAY, HeldBatches
 from spoolhouse.pipeline.messages import Acknowledged, Batch, News
 from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.pipeline.ports import SentBatches, Store
-from spoolhouse.pipeline.whole_lines import UncheckedError, WholeLines
+from spoolhouse.pipeline.whole_lines import RoundError, UncheckedError, WholeLines
 from spoolhouse.retry import Attempt, Retries
 
 log = structlog.get_logger(__name__)
@@ -169,10 +169,11 @@ class Inserter:
                     return None
                 self._let_others_go(delivery)
                 own = self._is_own(delivery, error)
-                self._health.bad(delivery.table, error, own=own)
+                table = error.table if isinstance(error, RoundError) else delivery.table
+                self._health.bad(table, error, own=own)
                 if own or not isinstance(error, TransientError):
                     # It streams nothing now, so it costs no memory to speak of.
-                    self._held_batches.hold(delivery, error, time.monotonic())
+                    self._held_batches.hold(delivery, error, time.monotonic(), place=table)
                     return None
                 if attempt.is_left(error):
                     self._unanswered += 1
@@ -248,6 +249,11 @@ class Inserter:
         """Report that a table takes rows; release the batches that waited for it, or for the same server."""
         self._health.landed(delivery.table)
         self._held_batches.open(delivery.table)
+        if delivery.held_at not in {"", AWAY, delivery.table}:
+            # Its round was held for another table, which refuses no more than may be left out.
+            self._health.good(delivery.held_at)
+            self._held_batches.open(delivery.held_at)
+            delivery.held_at = ""
         self._let_others_go(delivery)
 
     def _let_others_go(self, delivery: BatchDelivery) -> None:

@@ -16,25 +16,39 @@ from functools import partial
 import structlog
 
 from spoolhouse.errors import OperatorError, RejectedDataError, TransientError
+from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.pipeline.batch_delivery import BatchDelivery, opened_part
-from spoolhouse.pipeline.bisect import RowBisector
+from spoolhouse.pipeline.bisect import TOO_MANY_HINT, RowBisector, too_many
 from spoolhouse.pipeline.messages import Batch, LinePlace
 from spoolhouse.pipeline.ports import SentBatches, Store
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.row_ranges import RowRange, SplitRange, leave_out, whole_of
 
 log = structlog.get_logger(__name__)
+_CORRECT = "correct the table: what is left of these lines lands then"
 
 
 class UncheckedError(TransientError):
     """A batch must not be sent to its end: its round has to be checked first. Nothing of it has landed."""
 
 
+class RoundError(OperatorError):
+    """The batches of a round are held until `table` is corrected: lines that they share have rows in it."""
+
+    # `table` has a default, because an exception is copied by its message.
+    def __init__(self, message: str, *, table: str = "", code: int | None = None, hint: str = _CORRECT) -> None:
+        """Take what is wrong, and the table's full name."""
+        super().__init__(message, code=code, hint=hint)
+        self.table = table
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Culprit:
     """The first row of a line that is refused: the line's record is written for it."""
 
+    table: str
+    """Its full name."""
     batch: str
     row: int
     refusal: str
@@ -74,6 +88,7 @@ class WholeLines:
         with heartbeat.idle():
             await batch.round.batches
         if await self._is_unchecked(batch):
+            reach("lines.unchecked")
             raise UncheckedError(f"batch {batch.id} waits until the lines that it shares are checked", ambiguous=True)
 
     async def refused(self, batch: Batch, error: RejectedDataError) -> bool:
@@ -87,12 +102,9 @@ class WholeLines:
             return False
         async with batch.round.lock:
             if not await self._leave_out(batch):
-                raise OperatorError(
-                    f"{self.store.name(batch.table)} refuses rows that a copy of it takes, or that others in the batch"
-                    f" have landed beside: {error.message}",
-                    code=error.code,
-                    hint="correct the table: what is left of these lines lands then",
-                )
+                table = self.store.name(batch.table)
+                message = f"{table} refuses rows that a copy of it takes, or of a batch that has landed in part"
+                raise RoundError(f"{message}: {error.message}", table=table, code=error.code)
         return True
 
     async def _is_unchecked(self, batch: Batch) -> bool:
@@ -112,19 +124,21 @@ class WholeLines:
                 refused = await self._refused_rows(one)
                 async with aclosing(one.locate(refused)) as lines:
                     async for segment, _, line in lines:
-                        culprit = _Culprit(batch=one.id, row=line.row, refusal=refused.pop(line.row))
+                        culprit = _Culprit(
+                            table=self.store.name(one.table), batch=one.id, row=line.row, refusal=refused.pop(line.row)
+                        )
                         culprits.setdefault((segment.file, line.offset), culprit)
                 _expect_found(len(refused))
         if culprits:
             rows = await self._rows_of(batch, culprits)
             if torn := sorted(landed & rows.keys()):
-                raise OperatorError(
-                    f"rows are refused of lines of which other rows have landed, in {torn[0]}: "
-                    + next(iter(culprits.values())).refusal,
-                    hint="correct the table: what is left of these lines lands then",
-                )
+                first = next(iter(culprits.values()))
+                message = f"rows are refused of lines of which other rows have landed, in {torn[0]}: {first.refusal}"
+                raise RoundError(message, table=first.table)
             cuts = {one.id: leave_out(await self._cuts(one), rows[one.id]) for one in batches if one.id in rows}
+            reach("lines.refused")
             await self.bisector.leave_out(batch.shipment, cuts)
+            reach("lines.left_out")
             for culprit in culprits.values():
                 log.warning("row_refused", batch=culprit.batch, row=culprit.row, error=culprit.refusal)
         common.checks += 1
@@ -157,6 +171,7 @@ class WholeLines:
         while unknown:
             heartbeat.beat()
             part = unknown.popleft()
+            reach("lines.check")
             try:
                 await self.store.check(
                     BatchToLand(
@@ -169,7 +184,10 @@ class WholeLines:
                     continue
                 refused[part.first] = f"ClickHouse code {error.code}: {error.message}"
                 if len(refused) > max(limits.min_rows, (len(refused) + taken) * limits.max_ratio):
-                    raise self.bisector.fault(self.store.name(batch.table), error) from error
+                    table = self.store.name(batch.table)
+                    raise RoundError(
+                        too_many(table, error), table=table, code=error.code, hint=TOO_MANY_HINT
+                    ) from error
             else:
                 taken += part.rows
         return refused
