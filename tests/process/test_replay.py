@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,6 +238,47 @@ def test_refused_lines_come_back_after_the_mend(database: Database, tmp_path: Pa
     assert not rejects.exists()
     assert once(database.native_url, tmp_path)[0] == 0
     assert landed(database) == (4, 4, 4)
+
+
+def test_a_line_that_is_dropped_again_has_the_id_of_its_first_place(database: Database, tmp_path: Path) -> None:
+    """Where its id is derived, it is as if it had never been rejected; and so after it was rejected again."""
+
+    def log(project: str, number: int) -> dict[str, object]:
+        return {
+            "type": "log",
+            "projectId": project,
+            "level": "info",
+            "message": f"m{number}",
+            "timestamp": NOW.isoformat(),
+        }
+
+    content = lines([log("p", 0), log("q", 1), log("q", 2), log("p", 3), log("q", 4), log("p", 5)])
+    other = lines([log("q", 6), log("p", 7)])
+    expected = tmp_path / "expected"
+    for spool in (tmp_path / "spool", expected):
+        drop(spool, "log", "p", "x.jsonl", content)
+        drop(spool, "log", "p", "y.jsonl", other)
+    spool = tmp_path / "spool"
+
+    def landed_ids() -> list[tuple[Any, ...]]:
+        return database.query(f"SELECT message, id FROM {PREFIX}logs ORDER BY message")
+
+    assert once(database.native_url, expected)[0] == 0
+    ids = landed_ids()
+    assert len(dict(ids)) == len({name for _, name in ids}) == 8
+    database.query(f"TRUNCATE TABLE {PREFIX}logs")
+    for _ in range(2):
+        assert once(database.native_url, spool, env=STRICT)[0] == 0
+        assert len(landed_ids()) == 4
+        replay(database, spool, "--rejected")
+    assert once(database.native_url, spool)[0] == 0
+    assert landed_ids() == ids
+    replay(database, spool, "--rejected")  # forgets what it needs no more
+    replayed = sorted((spool / "log/p/processed").glob("*.replayed.jsonl"), key=lambda path: path.stat().st_mtime)
+    assert verify(database, spool, *replayed[-1:], code=0) == {"there": 4}
+    database.query(f"TRUNCATE TABLE {PREFIX}logs")
+    assert "brought back" in replay(database, spool, replayed[-1])
+    assert landed_ids() == [row for row in ids if row[0] in {"m1", "m2", "m4", "m6"}]
 
 
 def verify(database: Database, spool: Path, *arguments: str | Path, code: int) -> Counter[str]:

@@ -1,6 +1,7 @@
 """JSONL bytes to canonical rows and rejects."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
 from itertools import islice
 
@@ -11,7 +12,7 @@ from spoolhouse.decode.decoded import Decoded, Found, JudgedType, Line
 from spoolhouse.decode.line_by_line import LineByLine
 from spoolhouse.decode.line_reader import LineReader, is_whole_object
 from spoolhouse.decode.line_splitter import Piece
-from spoolhouse.decode.origin import FUTURE_AFTER, Origin, ProjectPolicy, TimePolicy, UnknownPolicy
+from spoolhouse.decode.origin import FUTURE_AFTER, FirstPlaces, Origin, ProjectPolicy, TimePolicy, UnknownPolicy
 from spoolhouse.decode.rows import Rows
 from spoolhouse.decode.structs import TAGS, Shape, Tag
 from spoolhouse.decode.wide import WideReaders
@@ -61,10 +62,33 @@ class LineDecoder:
 
     def decode(self, piece: Piece, origin: Origin) -> Decoded:
         """Decode `piece`; never raises for what is in it."""
+        if origin.first_places is not None:
+            return self._decode_replayed(piece, origin, origin.first_places)
         found = None
         if not self._wide.is_foreign(piece.data):
             found = self._bulk(piece.data, origin) or self._wide_bulk(piece, origin)
         return self._encoded(found or self._line_by_line(piece, origin), origin)
+
+    def _decode_replayed(self, piece: Piece, origin: Origin, places: FirstPlaces) -> Decoded:
+        """Decode each run of lines as if it stood where it stood first; rejected lines stay where they are."""
+        whole, rows = Decoded(), dict[str, list[Rows]]()
+        start, lines = 0, 0
+        for end, file, offset in places.runs(piece.offset, piece.offset + len(piece.data)):
+            data = piece.data[start : end - piece.offset]
+            first = replace(origin, file=file or origin.file, first_places=None)
+            decoded = self.decode(Piece(offset=offset, data=data), first)
+            for reject in decoded.rejects:
+                reject.line += lines
+                reject.offset += piece.offset + start - offset
+            whole.count(decoded)
+            whole.rejects += decoded.rejects
+            for table, some in decoded.rows.items():
+                rows.setdefault(table, []).append(some)
+            start, lines = end - piece.offset, lines + data.count(b"\n")
+        for table, pieces in rows.items():
+            data = b"".join(some.data for some in pieces)
+            whole.rows[table] = Rows(data=data, count=sum(some.count for some in pieces))
+        return whole
 
     def lines_of(self, piece: Piece, origin: Origin, table: str, numbers: Collection[int]) -> Iterator[Line]:
         """Yield the line of `piece` that gave each of the rows of `table` with these numbers (from 0, in order)."""

@@ -1,9 +1,10 @@
 """What decides how a line is read besides its bytes."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 ProjectPolicy = Literal["trust", "warn", "reject"]
 """What happens to an event whose project is not its folder's; `trust` does not count it."""
@@ -18,6 +19,16 @@ FUTURE_AFTER = timedelta(days=1)
 """How far a producer's clock may go ahead."""
 
 _HASH_CHARACTERS = 20
+
+
+class FirstPlaces(Protocol):
+    """Where the lines of a replayed file stood first."""
+
+    def runs(self, start: int, end: int) -> Iterator[tuple[int, str, int]]:
+        """Yield the whole lines from byte `start` to `end` in runs: the end of each, its first file and offset there.
+
+        The file is empty where it is unknown.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +46,8 @@ class Origin:
     file: str = ""
     """The file's name when it was dropped: `{type}/{project}/{name}`. Ids that a line lacks are derived from it."""
     unknown: UnknownPolicy = "keep"
+    first_places: FirstPlaces | None = None
+    """Of a replayed file: where its lines stood when they were rejected. Ids are derived from there."""
 
     @property
     def clock(self) -> datetime:

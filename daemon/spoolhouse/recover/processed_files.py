@@ -18,6 +18,7 @@ from spoolhouse.settings import Settings
 from spoolhouse.spool import fs, layout, ledger_lag
 from spoolhouse.spool.archive import settled
 from spoolhouse.spool.layout import Encoding, Place
+from spoolhouse.spool.replay_origins import first_places
 from spoolhouse.spool.row_ranges import RowRange, overlap
 from spoolhouse.spool.segment_reader import CORRUPT, Read, SegmentReader
 from spoolhouse.spool.shipment import CHUNK_BYTES
@@ -52,6 +53,7 @@ class ProcessedFiles:
             type=place.type,
             file=str(place),
             unknown=self.unknown,
+            first_places=first_places(self.spool, place),
         )
 
     async def sync_ledger(self) -> None:

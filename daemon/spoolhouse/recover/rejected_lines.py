@@ -208,15 +208,17 @@ def finish_earlier(spool: Path) -> int:
 
 
 def forget_origins(spool: Path) -> None:
-    """Delete the origins of lines whose file is settled: the records of its rejected lines hold them by now."""
+    """Delete the origins of lines whose file is not kept: its lines are read no more."""
     root = spool / layout.REJECTED / replay_origins.FOLDER
     for path in sorted(root.rglob(f"*{replay_origins.SUFFIX}")):
         place = path.relative_to(root)
         # In this order, a file that is claimed in between is seen.
         pending = os.path.lexists(spool / place)
+        settled = [place.parent / folder / place.name for folder in (layout.PROCESSED, layout.FAILED)]
         gathered = next((spool / layout.REJECTED / GATHERED).glob(f"*/{glob.escape(os.fspath(place))}"), None)
         claimed = layout.state_folder(spool).glob(f"*/{layout.CLAIMED}/{glob.escape(os.fspath(place))}")
-        if not pending and gathered is None and next(claimed, None) is None:
+        is_waiting = pending or gathered is not None or next(claimed, None) is not None
+        if not is_waiting and not any(os.path.lexists(spool / one) for one in settled):
             path.unlink(missing_ok=True)
 
 

@@ -24,6 +24,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.spool.declaration_versions import DeclarationVersions
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Encoding
+from spoolhouse.spool.replay_origins import first_places
 from spoolhouse.spool.segment_reader import CORRUPT, MOST_LINES, LongLine, Read, SegmentReader
 from spoolhouse.spool.shipment import CHUNK_BYTES, Extent, Segment, Shipment
 
@@ -158,8 +159,8 @@ class Segments:
 
     def origin(self, shipment: Shipment, segment: Segment) -> Origin:
         """Return the context that the lines of a segment are judged by, besides their declarations."""
-        place = self._instances[shipment.instance].files[segment.file].place
-        limits = shipment.limits
+        instance, limits = self._instances[shipment.instance], shipment.limits
+        place = instance.files[segment.file].place
         return Origin(
             project=place.project,
             policy=limits.project,
@@ -169,6 +170,7 @@ class Segments:
             type=place.type,
             file=str(place),
             unknown=limits.unknown,
+            first_places=first_places(instance.spool, place),
         )
 
     def _segment_reader(self, shipment: Shipment, segment: Segment, *, numbered: bool) -> SegmentReader:
