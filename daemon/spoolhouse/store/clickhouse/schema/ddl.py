@@ -4,6 +4,7 @@ All text in them comes from declarations and settings, never from an event.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from msgspec import Struct, field
@@ -15,7 +16,11 @@ Database = str | None
 """The database that qualifies a name; None leaves names unqualified, for a script that runs in any database."""
 
 MARK = "spoolhouse"
-"""Views carry `{MARK} {fingerprint}` as their comment, which reveals a changed definition."""
+"""Views carry `{MARK} {fingerprint}` as their comment, which reveals a changed definition.
+
+A view that shows a later version of its rollup than the first adds ` v{version}`.
+"""
+_SHOWN = re.compile(rf"{MARK} [0-9a-f]+ v(\d+)")
 
 
 def qualified(database: Database, name: str) -> str:
@@ -128,6 +133,12 @@ class TableDefinition(Struct, frozen=True, kw_only=True):
         )
 
 
+def shown_version(comment: str) -> int:
+    """Return the version of the rollup that a live view shows, given its comment."""
+    found = _SHOWN.fullmatch(comment)
+    return int(found[1]) if found else 1
+
+
 class ViewDefinition(Struct, frozen=True, kw_only=True):
     """A view, or, with a `target`, a materialized view that inserts into a table."""
 
@@ -137,11 +148,14 @@ class ViewDefinition(Struct, frozen=True, kw_only=True):
     """Identifies this definition on any server: the same for a qualified and a bare SELECT."""
     target: str | None = None
     on_cluster: str = ""
+    version: int = 1
+    """Of a view to read: the version of its rollup."""
 
     @property
     def comment(self) -> str:
         """The mark that identifies this definition on a live view."""
-        return f"{MARK} {hashlib.sha256(self.fingerprint.encode()).hexdigest()[:16]}"
+        shown = f" v{self.version}" if self.version > 1 else ""
+        return f"{MARK} {hashlib.sha256(self.fingerprint.encode()).hexdigest()[:16]}{shown}"
 
     def create(self, database: Database, *, replace: bool = False) -> str:
         """Return the CREATE statement; unless `replace`, it does nothing where the name is taken."""

@@ -16,7 +16,14 @@ from spoolhouse.store.clickhouse.schema.backfill_sql import (
     waiting,
 )
 from spoolhouse.store.clickhouse.schema.cluster import DistributedDefinition
-from spoolhouse.store.clickhouse.schema.ddl import MARK, Database, TableDefinition, ViewDefinition, placed
+from spoolhouse.store.clickhouse.schema.ddl import (
+    MARK,
+    Database,
+    TableDefinition,
+    ViewDefinition,
+    placed,
+    shown_version,
+)
 from spoolhouse.store.clickhouse.schema.drift import make_way, table_steps
 from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveTable
 from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal, Step
@@ -56,6 +63,15 @@ class _EventTable:
         self._live = live
         self._database = database
         self._table = live.get(event.table.name)
+        self._rollups = [rollup for rollup in event.rollups if not self._is_superseded(rollup)]
+
+    def _is_superseded(self, rollup: RollupDefinition) -> bool:
+        """Tell whether the database is that of a later version of Spoolhouse, which has built the rollup anew.
+
+        It counts what this version inserts, too: daemons of both may run for a while, and start in any order.
+        """
+        view = self._live.get(rollup.view.name)
+        return view is not None and shown_version(view.comment) > rollup.rollup.version
 
     def steps(self) -> Iterator[Step]:
         """Yield the steps, in order."""
@@ -63,12 +79,12 @@ class _EventTable:
         if _blocked(own):
             yield from own
             return
-        targets = [list(self._target(rollup)) for rollup in self._event.rollups]
+        targets = [list(self._target(rollup)) for rollup in self._rollups]
         for target in targets:
             yield from target
         yield from own
         # The materialized view right after its table, so that as little as possible is inserted uncounted.
-        sound = [r for r, target in zip(self._event.rollups, targets, strict=True) if not _blocked(target)]
+        sound = [r for r, target in zip(self._rollups, targets, strict=True) if not _blocked(target)]
         for rollup in sound:
             yield from self._materialized_view(rollup)
         for declared in self._event.distributed:

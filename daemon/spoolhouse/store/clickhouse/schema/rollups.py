@@ -102,6 +102,7 @@ def _view(rollup: Rollup, *, target: TableDefinition, database: Database, prefix
         select=readable_select(rollup, keys=group_keys(rollup), target=qualified(database, figures_name)),
         fingerprint=f"{bare}\n{types}",
         on_cluster=target.on_cluster,
+        version=rollup.version,
     )
 
 
