@@ -211,3 +211,78 @@ def test_a_table_that_refuses_too_much_holds_the_lines_that_have_rows_in_it(data
         daemon.wait_for("file_settled", path="span/p/mixed.jsonl")
     assert expect_whole(database, tmp_path) == []
     assert database.query(f"SELECT count() FROM {PREFIX}spans") == [(2,)]
+
+
+def otlp_logs(*bodies: str) -> dict[str, Any]:
+    """Return a line of a collector: one row in `logs` for each record, none in any other table."""
+    records = [
+        {"timeUnixNano": str(int(datetime.fromisoformat(NOW).timestamp()) * 10**9), "body": {"stringValue": body}}
+        for body in bodies
+    ]
+    return {"resourceLogs": [{"resource": {}, "scopeLogs": [{"scope": {}, "logRecords": records}]}]}
+
+
+def otlp_spans(trace: str, *names: str) -> dict[str, Any]:
+    """Return a line with a root span, which also makes a trace, and its children."""
+    nanos = int(datetime.fromisoformat(NOW).timestamp()) * 10**9
+    spans = [
+        {
+            "traceId": trace * 32, "spanId": f"{number + 1:016x}", "name": name, "kind": 2,
+            **({"parentSpanId": f"{1:016x}"} if number else {}),
+            "startTimeUnixNano": str(nanos), "endTimeUnixNano": str(nanos + 5_000_000),
+        }
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    return {"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": spans}]}]}
+
+
+FOREIGN = [
+    otlp_spans("a", "root", "child"),
+    otlp_logs("one", "two", "three"),
+    otlp_spans("b", "root", "bad", "child"),
+    otlp_logs("four", "bad", "five"),
+    span("p", 1),
+    otlp_spans("c", "root"),
+]
+
+
+def foreign(database: Database) -> dict[str, list[str]]:
+    """Return what has landed of foreign lines; what landed twice is there twice."""
+    columns = {"spans": "name", "traces": "trace_id", "logs": "message"}
+    return {
+        table: sorted(str(value) for (value,) in database.query(f"SELECT {column} FROM {PREFIX}{table}"))
+        for table, column in columns.items()
+    }
+
+
+@pytest.mark.parametrize("place", ["", "lines.unchecked", "mend.staged@2", "journal.leave_out", "insert.answered@2"])
+def test_a_foreign_line_of_many_rows_lands_whole_or_not_at_all(database: Database, tmp_path: Path, place: str) -> None:
+    """Lines of logs among spans; rows of one table, and of several; with a crash."""
+    drop(tmp_path, "span", "p", "a.jsonl", lines(FOREIGN))
+    with refusing(database, "spans", "name != 'bad'"), refusing(database, "logs", "message != 'bad'"):
+        if place:
+            with Daemon(database.native_url, tmp_path, env={VARIABLE: f"{place}=kill"}) as daemon:
+                assert daemon.wait() == -signal.SIGKILL, daemon.told()
+        code, daemon = once(database.native_url, tmp_path)
+        assert code == 0, daemon.told()
+    own = str(span("p", 1)["name"])
+    assert foreign(database) == {
+        "spans": sorted(["root", "child", own, "root"]), "traces": ["a" * 32, "c" * 32],
+        "logs": ["one", "three", "two"],
+    }  # fmt: skip
+    assert [(record["line"], record["reason"]) for record in records(tmp_path)] == [(3, "refused"), (4, "refused")]
+    (counted,) = database.query(f"SELECT (SELECT sum(count) FROM {PREFIX}traces_hourly_stats)")
+    assert counted == (2,)
+    assert not is_staged(database)
+    file = tmp_path / "span/p/processed/a.jsonl"
+    assert ask("verify", database, tmp_path, file) == "rows: 9 there\n"
+    database.query(f"TRUNCATE TABLE {PREFIX}logs")
+    database.query(f"TRUNCATE TABLE {PREFIX}traces")
+    assert "brought back" in ask("replay", database, tmp_path, file)
+    assert ask("verify", database, tmp_path, file) == "rows: 9 there\n"
+    ask("replay", database, tmp_path, "--rejected")
+    assert once(database.native_url, tmp_path)[0] == 0
+    assert {table: len(found) for table, found in foreign(database).items()} == {"spans": 7, "traces": 3, "logs": 6}
+    assert not records(tmp_path)
+    for path in (tmp_path / "span/p/processed").iterdir():
+        assert "missing" not in ask("verify", database, tmp_path, path)
