@@ -217,6 +217,30 @@ def otlp_cases(spans: list[Event]) -> Iterator[Case]:
             yield Case(name=name, data=data, type=kind, clean=clean, most=most, per_row=True)
 
 
+def log_cases() -> Iterator[Case]:
+    """Yield logs as other libraries write them, each beside clean logs of ours."""
+    logs = events("log", 4000)
+    ecs = renamed({"timestamp": "@timestamp", "level": "log.level", "traceId": "trace.id", "spanId": "span.id"})
+    bare = without("type", "projectId", "deploymentId", "attributes")
+    ways: dict[str, Change] = {
+        "pino": lambda event: {
+            "level": 30, "time": NOW_MS, "pid": 4, "hostname": "h", "traceId": event.get("traceId"),
+            "req": event["attributes"], "msg": event["message"],
+        },
+        "structlog": lambda event: {
+            **event["attributes"], "event": event["message"], "level": event["level"], "timestamp": event["timestamp"],
+        },
+        "zap": lambda event: {"level": "info", "ts": NOW_MS / 1000, "caller": "a.go:3", "msg": event["message"]},
+        "ECS": lambda event: ecs(bare(event)) | {"log": {"logger": "a", "origin": event["attributes"]}},
+        "without a time": lambda event: {"level": "info", "caller": "a.go:3", "msg": event["message"]},
+    }  # fmt: skip
+    for name, way in ways.items():
+        most = BAD if name == "without a time" else UNKNOWN
+        yield Case(name=f"log, {name}", data=dumped(map(way, logs)), type="log", clean="clean log", most=most)
+    data = dumped(way(event) for event, way in zip(logs, list(ways.values())[:4] * 1000, strict=True))
+    yield Case(name="log, four libraries in turn", data=data, type="log", clean="clean log", most=UNKNOWN)
+
+
 def _tag(event: Event) -> str:
     return str(event.get("type") or event.get("event_type"))
 
@@ -225,7 +249,7 @@ def run() -> None:
     """Measure all cases, and print the table."""
     spans = [event for event in events("span", 3000) if not is_model_call(event)]
     calls = [event for event in events("span", 3000) if is_model_call(event)]
-    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases(), *otlp_cases(spans)]
+    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases(), *otlp_cases(spans), *log_cases()]
     cases.append(Case(name="spans of model calls", data=dumped(calls)))
     # Each its own, because a decoder learns what its lines are like.
     decoders = [LineDecoder(BUILT_IN) for _ in cases]

@@ -6,12 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
+from spoolhouse.decode.lenient import At
 from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin
+from spoolhouse.decode.line_reader import LineReader
 from spoolhouse.decode.line_splitter import Piece
-from spoolhouse.decode.reject import Reason
+from spoolhouse.decode.log_lines import COLUMNS as QUICK_COLUMNS
+from spoolhouse.decode.reject import Reason, RejectedLineError
 from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.shapes import SHAPES
 from spoolhouse.events.shapes.json_log import LEVELS, MESSAGES, SPAN_IDS, TIMES, TRACE_IDS
 
 SAMPLES = Path(__file__).parents[1] / "producers" / "samples"
@@ -161,6 +166,84 @@ def test_each_line_of_a_producer_is_read_and_nothing_of_it_is_lost(name: str) ->
             else:
                 assert kept[path] == value, line
         assert kept.keys() - {""} <= dict(leaves(fields)).keys()
+
+
+# Lines of which a plan is known, lines without one and lines that the line reader reads give the same
+
+HOSTILE = [
+    "null", "true", "0", "-1", "1.5", "1e3", "1e400", "9" * 400, '""', '"0"', '" "', '"x"', '"a\\u0062"', '"\\ud800"',
+    "{}", "[]", '{"id":"i"}', '{"level":"warn"}', '{"name":"error","no":40}', '{"seconds":1773480413}',
+    '{"message":"inner"}', "30", '"30"', '"INFO+2"', '"gold"', '"Level 35"', '"projects/p/traces/1f"', '"/traces/"',
+    '"a/traces/b/traces/c"', "1773480413", "1773480413589", "1773480413589793238", '"1773480413"',
+    '"2026-03-14 09:26:53,589"', '"2026-03-14T09:26:53+0000"', '"2026-03-14T09:26:53.589793838Z"', '"20260314"',
+    '"1969-12-31T00:00:00Z"', '"9999-01-01,00"', '"log"', '"http"', '"\\u0000"',
+]  # fmt: skip
+PLAIN: list[dict[str, Any]] = [
+    {"level": "info", "time": TIME, "msg": "m", "trace_id": "a", "span_id": "b", "n": 1},
+    {"level": 30, "time": 1773480413589, "pid": 1, "hostname": "h", "msg": "m"},
+    {"severity": "NOTICE", "message": "m", "timestamp": TIME, "logging.googleapis.com/trace": "projects/p/traces/1f"},
+    {"levelname": "INFO", "asctime": "2026-03-14 09:26:53,589", "message": "m", "name": "x", "log": {"a": 1}},
+    {"@timestamp": TIME, "log.level": "info", "message": "m", "trace": {"id": "a"}, "event": {"kind": "x"}},
+    {"text": "t", "record": {"message": "m", "time": {"timestamp": 1773480413.5}, "extra": {"trace_id": "a"}}},
+    {"level": "info", "message": "m", "timestamp": TIME, "service": "s"},
+    {"msg": "m", "ts": 1773480413.5, "id": 5, "body": 1},
+]
+MORE = [
+    "type",
+    "event_type",
+    "data",
+    "attributes",
+    "projectId",
+    "levelno",
+    "dd",
+    "trace",
+    "span",
+    "v",
+    "logger",
+    "created",
+]
+
+
+READER = LineReader(BUILT_IN, SHAPES)
+
+
+def reader_row(line: bytes) -> object:
+    """What the line reader makes of a line alone: its row and its shape, or why it is rejected."""
+    where = Origin(project="p", policy="warn", clock_ms=1_795_262_400_000, type="log", file="log/p/a.jsonl")
+    try:
+        read = READER.read(line, where, At(where.clock, "p", "id"))
+    except RejectedLineError as error:
+        return error.reason, error.field, error.detail[:200]
+    [(name, [[row]])] = read.events
+    return name, json.loads(msgspec.json.encode(row))[1:], read.shape
+
+
+@pytest.mark.parametrize("plain", PLAIN, ids=lambda plain: next(iter(plain)) + str(len(plain)))
+def test_all_ways_to_read_a_log_agree(plain: dict[str, Any]) -> None:
+    decoder = LineDecoder(BUILT_IN)
+    where = Origin(project="p", policy="warn", clock_ms=1_795_262_400_000, type="log", file="log/p/a.jsonl")
+    good = json.dumps(plain).encode() + b"\n"
+    for key in (*plain, *MORE):
+        for value in HOSTILE:
+            fields = {**{name: json.dumps(one) for name, one in plain.items()}, key: value}
+            line = b"{%b}\n" % ",".join(f'"{name}":{one}' for name, one in fields.items()).encode()
+            expected = reader_row(line)
+            for data, place in ((line, 0), (good + line + good, 1)):
+                decoded = decoder.decode(Piece(offset=0, data=data), where)
+                if decoded.rejects:
+                    [reject] = decoded.rejects
+                    assert (reject.reason, reject.field, reject.detail) == expected, line
+                    assert (reject.line, reject.raw) == (place + 1, line[:-1])
+                    continue
+                [(table, made)] = decoded.rows.items()
+                found = json.loads(made.data.splitlines()[place])[1:]
+                assert (table, found) == (f"{expected[0]}s", expected[1]), line  # type: ignore[index]  # a row
+                others = data.count(b"\n") - 1
+                assert decoded.shapes.get("json_log", 0) == others + bool(expected[2]), line  # type: ignore[index]  # a row
+
+
+def test_the_columns_of_a_quick_row_are_those_of_the_table() -> None:
+    assert tuple(COLUMNS) == QUICK_COLUMNS
 
 
 @pytest.mark.parametrize("key", MESSAGES)

@@ -82,6 +82,10 @@ class LineByLine:
             offset += len(line)
         self._decoded.lines += taken
 
+    def read_leniently(self, line: bytes, number: int, offset: int) -> None:
+        """Read one line that no wide reader takes."""
+        self._one(None, line, number, offset, None, [])
+
     def _about(self, name: str) -> tuple[int, int, datetime, datetime, list[Row]]:
         kind = self._type(name)
         return kind.project_place, kind.time_place, kind.oldest, kind.newest, self._found.rows[kind.tables[0]]

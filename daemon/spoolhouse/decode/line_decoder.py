@@ -12,6 +12,7 @@ from spoolhouse.decode.decoded import Decoded, Found, JudgedType, Line
 from spoolhouse.decode.line_by_line import LineByLine
 from spoolhouse.decode.line_reader import LineReader, is_whole_object
 from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.log_lines import LogReader
 from spoolhouse.decode.origin import FUTURE_AFTER, FirstPlaces, Origin, ProjectPolicy, TimePolicy, UnknownPolicy
 from spoolhouse.decode.rows import Rows
 from spoolhouse.decode.structs import TAGS, Shape, Tag
@@ -53,6 +54,7 @@ class LineDecoder:
         self._reader = LineReader(events, shapes)
         self._wide = WideReaders(events, self._reader.marks, self._reader.shared)
         self._kinds: dict[tuple[str, int, str, str], JudgedType] = {}
+        self._logs = LogReader(events, self._reader.marks)
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._bulks = {
             (tag, enveloped): Bulk(events, Shape(enveloped=enveloped, tag=tag))
@@ -199,5 +201,6 @@ class LineDecoder:
 
     def _line_by_line(self, piece: Piece, origin: Origin) -> Found:
         found = Found()
-        LineByLine(self._events, self._wide, self._reader, origin, found).read(piece)
+        lines = LineByLine(self._events, self._wide, self._reader, origin, found)
+        self._logs.read(piece, origin, lines, found)
         return found

@@ -83,7 +83,9 @@ class WideBulk:
 
     def _open_rows(self, piece: Piece, first: Piece) -> list[Row]:
         """Return the rows of lines with unknown fields, all of which the first line has too."""
-        self._wide.read_open(first.data)
+        event, unknown, _ = self._wide.read_open(first.data)
+        if unknown and self._wide.may_be_foreign(event):
+            raise ValueError(unknown)  # before all are decoded
         origin, kind, notes, decoded = self._origin, self._kind, self._notes, self._found.decoded
         clock, project, prefix, policy = origin.clock, origin.project, origin.id_prefix, origin.unknown
         events, names, make_row = self._wide.read_open_lines(piece.data)

@@ -4,8 +4,8 @@ The level, the trace's and the span's id are looked for in the same way. All els
 own key. A line of ours without a type is no such log: see `_is_ours`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -24,6 +24,10 @@ TRACE_IDS = ("trace_id", "traceId", "traceID", "trace.id", "otelTraceID", "dd.tr
 SPAN_IDS = ("span_id", "spanId", "spanID", "span.id", "otelSpanID", "dd.span_id", "logging.googleapis.com/spanId")
 """Keys in order of precedence. One with a dot may also be a key of an object."""
 
+_FIRST_STEPS: Mapping[tuple[str, ...], frozenset[str]] = {
+    keys: frozenset(step for key in keys for step in (key, key.partition(".")[0]))
+    for keys in (LEVELS, TRACE_IDS, SPAN_IDS)
+}
 _OWN = frozenset(key for column in LOGS.columns for key in (*column.keys, *column.aliases) if isinstance(key, str))
 _OUR_MARKS = _OWN - {*MESSAGES, *TIMES, *LEVELS, *TRACE_IDS, *SPAN_IDS, "id"}
 _SECONDS, _NANOS = "timestampSeconds", "timestampNanos"
@@ -31,8 +35,12 @@ _INNER = ("record", "jsonPayload")
 """Objects with the message in them: of loguru, and of Google Cloud's exported entries."""
 _KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *_INNER, _SECONDS})
 _PYTHON_MARKS = ("levelno", "levelname")
+_REQUIRED = frozenset({"message", "timestamp", "level"})
+_TYPES = frozenset({"type", "event_type", "data"})
+_COMPLEX = frozenset({"trace", "span", "dd", "attributes"})
+"""Keys whose values decide how a line is read."""
 _TRACE_PATH = "/traces/"
-_QUOTE, _BRACE = b'"{'
+_QUOTE, _BRACE, _NULL = b'"{n'
 _NUMBERS = frozenset(b"-0123456789")
 _NOTHING: Mapping[str, Raw] = {}
 
@@ -53,7 +61,7 @@ def _is_ours(fields: Fields) -> bool:
     """
     if _first(fields.get("data")) == _BRACE and all(key not in fields for key in MESSAGES):
         return True
-    if not fields.keys() >= {"message", "timestamp", "level"}:
+    if not _REQUIRED.issubset(fields):
         return False
     if _first(fields["message"]) != _QUOTE or not _first(fields["timestamp"]) or not _is_our_level(fields["level"]):
         return False
@@ -67,7 +75,8 @@ def _is_our_level(value: object) -> bool:
     return first in _NUMBERS and log_levels.is_ours(bytes(value).decode())  # type: ignore[call-overload]  # it is a Raw
 
 
-def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
+def read(fields: Fields, _place: Place | None = None) -> Iterator[ShapedEvent]:
+    """Yield the log of a line, if it has a message and a time."""
     log = _Log(fields)
     message = log.message()
     time = log.time()
@@ -82,11 +91,65 @@ def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
     yield ShapedEvent("log", event)
 
 
+class Plan(NamedTuple):
+    """Where lines with certain keys have what. Each value has to be looked at nevertheless."""
+
+    message: str
+    time: str
+    level: str
+    """Empty: the lines have none."""
+    trace_id: str
+    span_id: str
+    """Empty: the lines have none."""
+    scale: Callable[[float], str]
+    """How a level is read that is a number."""
+
+
+def may_be_ours(keys: Collection[str]) -> bool:
+    """Tell whether lines with these keys may be logs of ours, or of a type that they name."""
+    if not _TYPES.isdisjoint(keys):
+        return True
+    return _REQUIRED.issubset(keys) and (_OWN.issuperset(keys) or not _OUR_MARKS.isdisjoint(keys))
+
+
+def plan(fields: Fields) -> Plan | None:
+    """Return the plan for lines with the keys of this one; None if their values decide, too."""
+    if may_be_ours(fields) or not _COMPLEX.isdisjoint(fields):
+        return None
+    log = _Log(fields)
+    try:
+        log.message()
+        log.time()
+    except ShapeError:
+        return None
+    log.level()
+    found = log.keys
+    ids = [[key for key in keys if key in fields] for keys in (TRACE_IDS, SPAN_IDS)]
+    if not found.keys() >= {"message", "time"} or any(len(some) > 1 for some in ids):
+        return None
+    for role, keys in (("message", MESSAGES), ("time", TIMES)):
+        if any(key in fields for key in keys[: keys.index(found[role])]):
+            return None
+    level = found.get("level", "")
+    earlier = LEVELS[: LEVELS.index(level)] if level else LEVELS
+    if any(key in fields for key in earlier) or ("log.level" in earlier and "log" in fields):
+        return None
+    trace_id, span_id = (next(iter(some), "") for some in ids)
+    return Plan(
+        message=found["message"],
+        time=found["time"],
+        level=level,
+        trace_id=trace_id,
+        span_id=span_id,
+        scale=log_levels.scale(level, fields.keys()),
+    )
+
+
 JSON_LOG = Shape(
     name="json_log",
     keys=_KEYS,
     matches=_matches,
-    read=_read,
+    read=read,
     folders=frozenset({"log"}),
     is_untyped=True,
     about="the JSON logs of any library (structlog, pino, zap, slog, …): logs",
@@ -101,6 +164,8 @@ class _Log:
         self._rest: dict[str, Any] = dict(fields)
         self._inner: Mapping[str, Any] = _NOTHING
         """The object that the message was found in, if it was not at the top."""
+        self.keys: dict[str, str] = {}
+        """Under which key of the line the message, the time and the level were found."""
 
     def message(self) -> object:
         """Return the message: the first text; else the first value of another kind under a key that only messages have.
@@ -108,7 +173,8 @@ class _Log:
         Raises `ShapeError` if there is none.
         """
         for key in MESSAGES:
-            if _first(self._fields.get(key)) == _QUOTE:
+            if key in self._fields and _first(self._fields[key]) == _QUOTE:
+                self.keys["message"] = key
                 return self._rest.pop(key)
         for name in _INNER:
             inner = _as_object(self._fields.get(name))
@@ -129,6 +195,8 @@ class _Log:
         for fields in (self._fields, self._inner):
             for key in TIMES:
                 value = fields.get(key)
+                if value is None:
+                    continue
                 first = _first(value)
                 if first == _BRACE:
                     time = _of_parts(_as_object(value))
@@ -136,6 +204,8 @@ class _Log:
                     time = value if first in _NUMBERS or (first == _QUOTE and value != Raw(b'""')) else None
                 if time is not None:
                     if fields is self._fields:
+                        if first != _BRACE:
+                            self.keys["time"] = key
                         del self._rest[key]
                     return time
         if (time := _of_parts(self._fields, _SECONDS, _NANOS)) is not None:
@@ -150,6 +220,8 @@ class _Log:
         """Return the level. Its original stays in the attributes if it means less or more."""
         for fields in (self._fields, self._inner):
             for key, value in _present(fields, LEVELS):
+                if key in fields:
+                    self.keys.setdefault("level", key)
                 text: str | None = None
                 first = _first(value)
                 if first == _BRACE:
@@ -168,7 +240,7 @@ class _Log:
                         return log_levels.scale(key, self._fields.keys())(number)
         return log_levels.DEFAULT
 
-    def id(self, keys: Iterable[str]) -> object:
+    def id(self, keys: tuple[str, ...]) -> object:
         """Return a trace's or a span's id; None if there is none, or only zeros."""
         for fields in (self._fields, self._inner, _as_object(self._inner.get("extra"))):
             for key, value in _present(fields, keys):
@@ -216,8 +288,10 @@ class _Log:
                 del self._rest[name]
 
 
-def _present(fields: Mapping[str, Any], keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
+def _present(fields: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """Yield the values under keys, also where a key with a dot is that of an object."""
+    if _FIRST_STEPS[keys].isdisjoint(fields):
+        return
     for key in keys:
         value = fields.get(key)
         if value is None and "." in key:
@@ -253,7 +327,8 @@ def _number(text: str | bytes) -> float | None:
 
 def _first(value: object) -> int:
     """Return the first byte of a value; 0 if it is absent or null."""
-    return bytes(value)[0] if isinstance(value, Raw) and value != Raw(b"null") else 0
+    first = bytes(value)[0] if isinstance(value, Raw) else 0
+    return 0 if first == _NULL else first
 
 
 def _as_object(value: object) -> dict[str, Any]:

@@ -32,6 +32,15 @@ _PYTHON_MARKS = frozenset(
 )  # fmt: skip
 
 
+def of_json(text: str, numbers: Callable[[float], str]) -> tuple[str, bool] | None:
+    """Return the level that a JSON text or number means, and whether exactly that; None for others, and for escapes."""
+    if "\\" in text:
+        return None
+    if text.startswith('"'):
+        return of_text(text[1:-1])
+    return (numbers(float(text)), False) if text.isascii() and text.isdecimal() else None
+
+
 def is_ours(name: str) -> bool:
     """Tell whether a name, or the digits of a number, are a level in a line of ours too."""
     return name.strip().lower() in _EXACT or name.strip().lower() in _LEVEL.near
