@@ -54,6 +54,7 @@ WAITS = frozenset({"sleep", "pause", "wait", "receive", "receive_many", "send", 
 HARMLESS = {
     ("claim", "run", "_until_writable"): "waits",
     ("claim", "run", "_is_open"): "waits",
+    ("claim", "_follow_tails", "_follow"): "ships or forgets, which have their places",
     ("decode", "_keep", "persist"): "does what it is given, which has its places",
     ("decode", "decode", "next"): "waits",
     ("decode", "decode", "postpone"): "waits, or hands on in memory",

@@ -24,7 +24,7 @@ from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.journal_files import JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
@@ -308,8 +308,8 @@ async def test_a_file_in_processed_is_watched_on(spool: Path) -> None:
         await neighbour.look()
         await neighbour.look()
         assert instance_dirs.names(spool) == ["dead", "own"]
-        (watched,) = neighbour.instances["dead"].files.values()
-        assert watched.state is FileState.FINAL
+        (watched,) = neighbour.instances["dead"].settled.values()
+        assert watched.target == PROCESSED
         assert neighbour.append_watch.next_due() is not None
 
 

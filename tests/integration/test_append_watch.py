@@ -13,7 +13,7 @@ import pytest
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 
 FIRST_LOOK = 0.1

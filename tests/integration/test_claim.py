@@ -25,7 +25,7 @@ from spoolhouse.pipeline.options import Current, ShipmentOptions
 from spoolhouse.pipeline.settle import Settler
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Packer, Packing, Shipment
 from tests.integration.default_options import OPTIONS
@@ -152,7 +152,7 @@ class _Stage:
 
     async def expired(self) -> None:
         """Wait until no file is watched any more."""
-        while self.instance.files:  # noqa: ASYNC110  # nothing tells of it but the list itself
+        while self.instance.files or self.instance.settled:  # noqa: ASYNC110  # nothing tells of it but the list itself
             await asyncio.sleep(0.01)
 
 

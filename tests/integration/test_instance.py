@@ -22,7 +22,7 @@ from spoolhouse.file_names import FileNames
 from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.journal_schema import FORMAT
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment

@@ -16,7 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from spoolhouse.errors import JournalError
-from spoolhouse.spool.journal import FileState, Journal, JournalledFile
+from spoolhouse.spool.journal import Journal
+from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.journal_schema import FORMAT
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
@@ -37,7 +38,8 @@ CHILD = """
 import sys
 from pathlib import Path, PurePath
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
-from spoolhouse.spool.journal import Journal, JournalledFile
+from spoolhouse.spool.journal import Journal
+from spoolhouse.spool.journal_files import JournalledFile
 from spoolhouse.spool.layout import Place
 place = Place(type="span", project="p", name="a.jsonl")
 file = JournalledFile(number=1, place=place, device=2, inode=3, planned_to=9, claimed_ms=4, stats=FileStats())

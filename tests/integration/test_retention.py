@@ -16,7 +16,7 @@ from spoolhouse.pipeline.retention import Retention
 from spoolhouse.spool import archive
 from spoolhouse.spool.archive_limits import Keep
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats
 from tests.integration.armed import arm

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from structlog.testing import capture_logs
@@ -23,7 +23,7 @@ from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
 from tests.integration.armed import arm
@@ -142,7 +142,7 @@ async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, ins
     (file,) = instance.journal.load().files
     assert (file.state, file.watch_until_ms) == (FileState.FINAL, NOW_MS + WATCH_MS)
     assert file.stats == FileStats(lines=3, rejected=1, rows={"spans": 2})
-    assert instance.files == {1: file}
+    assert (instance.files, [*instance.settled]) == ({}, [1])
     assert instance.unacknowledged == {}
     assert instance.path(1) == spool / "span/p/processed/a.jsonl"
     assert settler.wake.is_set()
@@ -166,7 +166,8 @@ async def test_a_file_in_two_shipments_waits_for_both(spool: Path, instance: Ins
     assert _files(spool) == {}
     await _settle(settler, _counted(first))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
-    assert instance.files[number].stats.lines == 6
+    (file,) = instance.journal.load().files
+    assert file.stats.lines == 6
 
 
 async def test_the_files_of_a_shipment_move_together(spool: Path, instance: Instance) -> None:
@@ -189,7 +190,8 @@ async def test_a_name_that_is_taken_gets_a_number(spool: Path, instance: Instanc
     (processed / "a.2.jsonl").mkdir()
     await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance))))
     assert _files(spool) == {"span/p/processed/a.jsonl": b"old", "span/p/processed/a.3.jsonl": b"{}\n"}
-    assert instance.journal.load().files == (instance.files[1],)
+    (file,) = instance.journal.load().files
+    assert file.target == PurePath(instance.settled[1].target) == PurePath("span/p/processed/a.3.jsonl")
 
 
 async def test_the_longest_name_gets_a_number_too(spool: Path, instance: Instance) -> None:
@@ -464,7 +466,7 @@ async def test_the_target_folder_may_go_away_between_look_and_rename(
     _at(monkeypatch, "files.move", lambda: shutil.rmtree(spool / "span"))
     await _settle(_settler(instance), _counted(shipment))
     assert (processed / "a.jsonl").read_bytes() == b"{}\n"
-    assert instance.files[1].state is FileState.FINAL
+    assert [file.state for file in instance.journal.load().files] == [FileState.FINAL]
 
 
 async def test_a_target_folder_that_becomes_a_link_leads_nowhere(
@@ -513,7 +515,7 @@ async def test_a_folder_on_another_disk_is_refused_and_said(
     """Nothing is copied: the file stays claimed until `processed/` is where a rename leads to."""
     shipment = _plan(instance, "s", _claim(instance))
     arm(monkeypatch, "files.move@1=EXDEV")
-    settler = _settler(instance, options=retrying(0.001, 0.001))
+    settler = _settler(instance, options=retrying(0.2, 0.2))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
     (said,) = [entry for entry in logs if entry["event"] == "file_not_moved"]

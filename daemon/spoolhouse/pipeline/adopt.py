@@ -24,7 +24,8 @@ from spoolhouse.spool import descriptor_limit, instance_dirs, recovery
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.file_locations import fact
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import Contents, FileState
+from spoolhouse.spool.journal import Contents
+from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Shipment
 
@@ -171,7 +172,7 @@ class Adopter:
                 "adopted",
                 instance=instance_id,
                 shipments=len(contents.planned),
-                files=len(contents.files),
+                files=len(contents.files) + len(contents.settled),
                 released=len(actions.release) - len(self._unreleased.get(instance_id, ())),
             )
             metrics.ADOPTIONS.inc()
@@ -251,10 +252,13 @@ class Adopter:
                 appended.add((instance.id, number))
             keep = grown or file.watch_until_ms > now or instance.unacknowledged.get(number)
             (watched if keep else expired).append(number)
+        reopened = instance.grown(instance.settled.values())
+        instance.reopen(reopened)
+        expired += [number for number, file in instance.settled.items() if file.watch_until_ms <= now]
         reach("adopt.watched")
-        instance.journal.forget(expired)
-        for number in expired:
-            del instance.files[number]
-        self.append_watch.grown |= appended
+        instance.forget(expired)
+        watched += reopened
+        self.append_watch.grown |= appended | {(instance.id, number) for number in reopened}
+        self.append_watch.watch_settled(instance, list(instance.settled.values()))
         for number in watched:
             self.append_watch.watch(instance, number)

@@ -27,10 +27,10 @@ from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_
 from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options, ShipmentOptions
 from spoolhouse.spool import fs
-from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
+from spoolhouse.spool.append_watch import AppendWatch, WatchedFile, WatchedGroup
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.shipment import Pack, Packer, Segment, Shipment, Span, equal_cuts
 
@@ -219,39 +219,66 @@ class Claimer:
 
     async def _follow_tails(self) -> None:
         """Ship what was appended to the files that are watched, and let go of those whose time is over."""
-        expired: dict[Instance, list[int]] = {}
         # A file may be forgotten meanwhile; and settle looks again once a shipment under way is acknowledged.
         due = [
             watched
             for watched in self._append_watch.due(_TAILS_AT_ONCE)
             if watched.file in watched.instance.files and watched.file not in watched.instance.unacknowledged
         ]
+        group = self._append_watch.settled_due()
+        if not due and group is None:
+            return
         options = self._options.value.shipments
-        found = await asyncio.to_thread(lambda: [_appended(watched, options) for watched in due]) if due else ()
+        found, grown = await asyncio.to_thread(
+            lambda: (
+                [_appended(watched, options) for watched in due],
+                group.instance.grown(group.files) if group else [],
+            )
+        )
+        reach("claim.tail_looked")
+        if group is not None:
+            await self._follow_settled(group, grown)
         for watched, (spans, size) in zip(due, found, strict=True):
-            file = watched.instance.files[watched.file]
-            reach("claim.tail_looked")
-            if spans:
-                # The watch slides: as long as somebody goes on writing, it goes on too.
-                file.watch_until_ms = self._now_ms() + self._options.value.append_watch_ms
-                await self._ship(watched.instance, list(_packed(self.packer, file.place.type, spans, alone=True)))
-            elif size > file.planned_to:
-                self._append_watch.again(watched, soon=size != watched.size)
-            elif file.state is not FileState.FINAL:
-                await self._news.send(Complete(instance=watched.instance, file=watched.file))
-            elif self._now_ms() < file.watch_until_ms:
-                self._append_watch.again(watched, soon=False)
-            else:
-                expired.setdefault(watched.instance, []).append(watched.file)
-            if spans or size <= file.planned_to:
-                self._append_watch.grown.discard((watched.instance.id, watched.file))
-            watched.size = size
-        for instance, numbers in expired.items():
-            # First the journal: an instance without files in memory may be removed at any moment.
-            await self._disk.persist(instance.folder, partial(instance.journal.forget, numbers))
-            reach("claim.tail_forgotten")
-            for number in numbers:
-                instance.files.pop(number, None)
+            await self._follow(watched, spans, size)
+
+    async def _follow(self, watched: WatchedFile, spans: list[Span], size: int) -> None:
+        """Ship what was appended to a file, watch on, or let go of it."""
+        instance, number = watched.instance, watched.file
+        file = instance.files.get(number)
+        if file is None:
+            return  # settled meanwhile
+        if spans:
+            # The watch slides: as long as somebody goes on writing, it goes on too.
+            file.watch_until_ms = self._now_ms() + self._options.value.append_watch_ms
+            await self._ship(instance, list(_packed(self.packer, file.place.type, spans, alone=True)))
+        elif size > file.planned_to:
+            self._append_watch.again(watched, soon=size != watched.size)
+        elif file.state is not FileState.FINAL:
+            await self._news.send(Complete(instance=instance, file=number))
+        elif self._now_ms() < file.watch_until_ms:
+            self._append_watch.again(watched, soon=False)
+        else:
+            await self._forget(instance, [number])
+        if spans or size <= file.planned_to:
+            self._append_watch.grown.discard((instance.id, number))
+        watched.size = size
+
+    async def _follow_settled(self, group: WatchedGroup, grown: list[int]) -> None:
+        """Watch those one by one that have grown; let go of the others once their time is over."""
+        instance = group.instance
+        if grown:
+            await self._disk.persist(instance.folder, partial(instance.reopen, grown))
+            for number in grown:
+                self._append_watch.watch(instance, number)
+            group.files = [file for file in group.files if file.number in instance.settled]
+        if any(self._now_ms() < file.watch_until_ms for file in group.files):
+            self._append_watch.settled_again(group)
+        elif group.files:
+            await self._forget(instance, [file.number for file in group.files])
+
+    async def _forget(self, instance: Instance, numbers: list[int]) -> None:
+        await self._disk.persist(instance.folder, partial(instance.forget, numbers))
+        reach("claim.tail_forgotten")
 
 
 def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span], int]:
@@ -260,7 +287,9 @@ def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span
     Bytes ship once two looks saw the same size. A last line without its end waits for `torn_after` seconds, then it
     ships as it is (and is rejected as torn).
     """
-    file = watched.instance.files[watched.file]
+    file = watched.instance.files.get(watched.file)
+    if file is None:
+        return [], 0
     try:
         size = watched.instance.size(watched.file)
         if size <= file.planned_to:

@@ -53,7 +53,12 @@ class Retention:
         """Delete what is superfluous of the oldest files, and say so; return true if there may be more."""
         retention_policy = self._options.value.retention
         known = {
-            str(file.target) for instance in list(self._instances.values()) for file in list(instance.files.values())
+            str(target)
+            for instance in list(self._instances.values())
+            for target in (
+                *[file.target for file in list(instance.files.values())],
+                *[file.target for file in list(instance.settled.values())],
+            )
         }
         chosen: list[Archived] = []
         try:

@@ -29,7 +29,7 @@ from spoolhouse.spool import layout
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.finalize import Finalizer
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.lineage import Entry, Lineage
 from spoolhouse.spool.shipment import FileStats, Shipment
 
@@ -104,7 +104,8 @@ class Settler:
             for item in items:
                 heartbeat.beat()
                 if isinstance(item, Complete):
-                    await self._settle(item.instance, [item.file])
+                    if item.file in item.instance.files:
+                        await self._settle(item.instance, [item.file])
                 elif self._note(item).is_complete:
                     complete.append(self._open.pop(item.shipment.id))
             for state in complete:
@@ -131,7 +132,7 @@ class Settler:
         """Tell whether an instance holds nothing but files that cannot be moved for reasons of their own."""
         stuck = [self.stuck.get((instance.id, number)) for number in instance.files]
         is_stuck = all(one is not None and not one.disk_is_full for one in stuck)
-        return is_stuck and not instance.unacknowledged and not instance.users
+        return is_stuck and not instance.settled and not instance.unacknowledged and not instance.users
 
     def let_go(self, instance: Instance) -> None:
         """Forget the files of an instance that is about to be closed: whoever opens it again tries to move them."""
@@ -221,13 +222,17 @@ class Settler:
             self.append_watch.watch(instance, number)
         if moves.done:
             self.wake.set()
+        settled = []
         for number in moves.done:
             file = instance.files[number]
             self._tell(file)
             if file.target is None or self.options.value.append_watch_ms == 0:
                 del instance.files[number]
-            else:
+            elif number in instance.unacknowledged:
                 self.append_watch.watch(instance, number)
+            else:
+                settled.append(instance.settle(number))
+        self.append_watch.watch_settled(instance, settled)
 
     def _note_refusals(self, instance: Instance, moves: Finalizer) -> None:
         """Remember which files are to be tried again, and when; say so ever less often."""

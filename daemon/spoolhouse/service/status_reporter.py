@@ -32,7 +32,7 @@ from spoolhouse.monitoring.status_model import (
 )
 from spoolhouse.service.shared import Shared
 from spoolhouse.service.wiring import Stages
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 
 _TICK = 1.0
 _RATE_TICKS = 10

@@ -30,7 +30,7 @@ from spoolhouse.service.shared import Shared
 from spoolhouse.settings import Settings
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader

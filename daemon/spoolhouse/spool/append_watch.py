@@ -3,12 +3,13 @@
 import heapq
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState, SettledFile
 
+_GROUP = 2000
 _LOOKS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between two checks of a file, the last one repeated: most files never grow, and there may be many."""
 
@@ -27,12 +28,23 @@ class WatchedFile:
     looks: int = field(compare=False, default=0)
 
 
+@dataclass(slots=True, kw_only=True, order=True)
+class WatchedGroup:
+    """Files that were settled together, and are checked together."""
+
+    due: float
+    instance: Instance = field(compare=False)
+    files: Sequence[SettledFile] = field(compare=False)
+    looks: int = field(compare=False, default=0)
+
+
 class AppendWatch:
     """The files that may still grow. Settle and adoption add files, claim checks them; safe to call from any thread."""
 
     def __init__(self) -> None:
         """Begin without files."""
         self._heap: list[WatchedFile] = []
+        self._groups: list[WatchedGroup] = []
         self._watched: set[tuple[str, int]] = set()
         """The files in the heap: each is watched once."""
         self.grown: set[tuple[str, int]] = set()
@@ -56,6 +68,28 @@ class AppendWatch:
                 self._watched.add((watched.instance.id, watched.file))
                 heapq.heappush(self._heap, watched)
 
+    def watch_settled(self, instance: Instance, files: Sequence[SettledFile]) -> None:
+        """Check files in their final place, together."""
+        for first in range(0, len(files), _GROUP):
+            group = files[first : first + _GROUP]
+            with self._lock:
+                heapq.heappush(
+                    self._groups, WatchedGroup(due=time.monotonic() + _LOOKS[0], instance=instance, files=group)
+                )
+
+    def settled_again(self, group: WatchedGroup) -> None:
+        """Check a group again, each time a little later."""
+        group.looks += 1
+        group.due = time.monotonic() + _LOOKS[min(group.looks, len(_LOOKS) - 1)]
+        with self._lock:
+            heapq.heappush(self._groups, group)
+
+    def settled_due(self) -> WatchedGroup | None:
+        """Take out and return a group that is due."""
+        with self._lock:
+            is_due = self._groups and self._groups[0].due <= time.monotonic()
+            return heapq.heappop(self._groups) if is_due else None
+
     def due(self, limit: int) -> list[WatchedFile]:
         """Take out and return up to `limit` files that are due."""
         now = time.monotonic()
@@ -70,7 +104,7 @@ class AppendWatch:
     def next_due(self) -> float | None:
         """Return the time of the next check; None without files."""
         with self._lock:
-            return self._heap[0].due if self._heap else None
+            return min((heap[0].due for heap in (self._heap, self._groups) if heap), default=None)
 
     def waiting(self) -> Iterator[tuple[Instance, int]]:
         """Yield the files that need a check before their move: a torn line may still be completed."""

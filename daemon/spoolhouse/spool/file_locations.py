@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.recovery import FileFact
 

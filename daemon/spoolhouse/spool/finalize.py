@@ -17,7 +17,7 @@ import structlog
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, layout
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState, JournalledFile
+from spoolhouse.spool.journal_files import FileState, JournalledFile
 
 log = structlog.get_logger(__name__)
 

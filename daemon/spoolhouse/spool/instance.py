@@ -20,7 +20,8 @@ from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.claims import Claim, Claiming
-from spoolhouse.spool.journal import Contents, FileState, Journal, JournalledFile
+from spoolhouse.spool.journal import Contents, Journal
+from spoolhouse.spool.journal_files import FileState, JournalledFile, SettledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.spool.read_extents import Readings
@@ -43,6 +44,8 @@ class Instance:
         self.journal = journal
         self.files: dict[int, JournalledFile] = {}
         """The journal's state of each file, kept in step with it."""
+        self.settled: dict[int, SettledFile] = {}
+        """The files that are only watched for appended bytes."""
         self.unacknowledged: dict[int, int] = {}
         """By file: the number of planned shipments that cover some of it."""
         self.readings = Readings(journal)
@@ -97,7 +100,7 @@ class Instance:
         try:
             journal = Journal(folder / layout.JOURNAL, instance, create=False)
             try:
-                journal.load()  # an unreadable journal is reported here, not half-way
+                journal.load(())  # an unreadable journal is reported here, not half-way
             except SpoolhouseError:
                 journal.close()
                 raise
@@ -125,7 +128,7 @@ class Instance:
 
     def load(self) -> Contents:
         """Read the journal into memory and return it, without the files that were deleted as intended."""
-        contents = self.journal.load()
+        contents = self.journal.load(())
         deleted = [file.number for file in contents.files if file.state is FileState.FINAL and file.target is None]
         if deleted:
             self.journal.forget(deleted)
@@ -137,12 +140,13 @@ class Instance:
         for file in contents.files:
             file.device = device
         self.files = {file.number: file for file in contents.files}
+        self.settled = {file.number: file for file in contents.settled}
         self.readings.load(contents)
         self.leaving = set()
         for path in instance_dirs.walk(self.folder / layout.REMOVING):
             if path.name.isdecimal() and int(path.name) in self.files:
                 self.leaving.add(int(path.name))
-        self._numbers = max(self.files, default=0)
+        self._numbers = max((*self.files, *self.settled), default=0)
         self.unacknowledged = {}
         for shipment in contents.planned:
             for number in {segment.file for segment in shipment.segments}:
@@ -189,13 +193,54 @@ class Instance:
 
     def location(self, number: int) -> str:
         """Return the same as text, which costs less."""
-        file = self.files[number]
+        file = self.files.get(number)
+        if file is None:
+            return f"{self.spool}/{self.settled[number].target}"
         if file.state is FileState.FINAL and file.target is not None:
             return f"{self.spool}/{file.target}"
         return os.fspath(self._aside(number)) if number in self.leaving else f"{self.claimed}/{file.place.path}"
 
     def _aside(self, number: int) -> Path:
         return self.folder / layout.REMOVING / str(number)
+
+    def settle(self, number: int) -> SettledFile:
+        """Keep of a final file what watching it takes, and return that."""
+        file = self.files[number]
+        self.settled[number] = settled = SettledFile(
+            number=number,
+            target=os.fspath(file.target or ""),
+            inode=file.inode,
+            planned_to=file.planned_to,
+            watch_until_ms=file.watch_until_ms,
+        )
+        del self.files[number]
+        return settled
+
+    def grown(self, files: Iterable[SettledFile]) -> list[int]:
+        """Return the numbers of those files that have bytes which no shipment covers."""
+        return [file.number for file in files if self._size_of(file) > file.planned_to]
+
+    def _size_of(self, file: SettledFile) -> int:
+        try:
+            status = os.lstat(f"{self.spool}/{file.target}")
+        except OSError:
+            return 0  # gone, or to be seen next time
+        return status.st_size if status.st_ino == file.inode else 0
+
+    def reopen(self, numbers: Sequence[int]) -> None:
+        """Read settled files that have grown from the journal again."""
+        wanted = frozenset(numbers)
+        for file in self.journal.load(wanted).files:
+            if file.number in wanted:
+                self.files[file.number] = file
+                self.settled.pop(file.number, None)
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Drop files that are watched no more. First the journal: without files in memory the folder may be removed."""
+        self.journal.forget(numbers)
+        for number in numbers:
+            self.files.pop(number, None)
+            self.settled.pop(number, None)
 
     def move_to_removing(self, number: int) -> Path:
         """Set a claimed file aside, under its number, durably; return its path.
@@ -242,7 +287,7 @@ class Instance:
         """Return the size of file `number`; FileNotFoundError as in `open`."""
         location = self.location(number)
         status = os.lstat(location)
-        if status.st_ino != self.files[number].inode:
+        if status.st_ino != (self.files.get(number) or self.settled[number]).inode:
             raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
         return status.st_size
 
@@ -312,6 +357,7 @@ class Instance:
         folders = (self.claimed, self.folder / layout.REMOVING)
         return (
             not self.files
+            and not self.settled
             and not self.journal.ledger.unwritten
             and not any(any(instance_dirs.walk(folder)) for folder in folders)
         )

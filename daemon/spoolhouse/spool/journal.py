@@ -9,9 +9,8 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,11 @@ from msgspec.structs import asdict
 
 from spoolhouse.errors import JournalError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import journal_entries
+from spoolhouse.spool import journal_entries, journal_files
 from spoolhouse.spool.journal_errors import FAULTS, meant
+from spoolhouse.spool.journal_files import JournalledFile, SettledFile, integer
 from spoolhouse.spool.journal_rollback_guard import RollbackGuard
 from spoolhouse.spool.journal_schema import FORMAT, SCHEMA
-from spoolhouse.spool.layout import Place
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.spool.row_ranges import RowRange, SplitRange
 from spoolhouse.spool.shipment import Extent, FileStats, Limits, Segment, Shipment
@@ -41,40 +40,15 @@ DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
 _READING = frozenset({"load", "cuts", "entries"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
-_BITS = 64
-_stats_of = msgspec.json.Decoder(FileStats).decode
 _limits_of = msgspec.json.Decoder(Limits).decode
-
-
-class FileState(StrEnum):
-    """The state of a file."""
-
-    CLAIMED = "claimed"
-    MOVING = "moving"
-    FINAL = "final"
-
-
-class JournalledFile(Struct, kw_only=True):
-    """One file in the journal."""
-
-    number: int
-    place: Place
-    device: int
-    inode: int
-    planned_to: int
-    """Bytes from the start that shipments cover."""
-    claimed_ms: int
-    state: FileState = FileState.CLAIMED
-    target: PurePath | None = None
-    """Its present or coming place, relative to the spool."""
-    watch_until_ms: int = 0
-    stats: FileStats
 
 
 class Contents(Struct, frozen=True, kw_only=True):
     """All that a journal holds. `planned` is in the order of planning; `open_files` have a planned shipment."""
 
     files: tuple[JournalledFile, ...]
+    settled: tuple[SettledFile, ...] = ()
+    """Final files, where they were asked for apart from the others."""
     planned: tuple[Shipment, ...]
     extents: dict[tuple[str, int, int], Extent]
     """The early ends of segments, by shipment, file and start."""
@@ -121,13 +95,13 @@ class Journal:
         execute("PRAGMA foreign_keys = ON")
         if create:
             self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        self._commits = _int(execute("SELECT count FROM commits").fetchone()[0])
+        self._commits = integer(execute("SELECT count FROM commits").fetchone()[0])
         if not create and (lost := self._mark.read() - self._commits) > 0:
             raise JournalError(f"{self._path}: it is of an earlier time, what was written last ({lost}) is lost")
         self.ledger = journal_entries.progress(self._database)
         self._mark.write(self._commits, self.ledger)
         (number,) = execute("SELECT coalesce(max(number), 0) FROM shipment").fetchone()
-        return _int(number)
+        return integer(number)
 
     def _check(self) -> None:
         """Raise `JournalError` for a database that is not ours to read, before anything is written to it."""
@@ -169,7 +143,7 @@ class Journal:
                 "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (number) DO UPDATE SET planned_to = excluded.planned_to,"
                 " watch_until_ms = excluded.watch_until_ms",
-                [_file_row(file) for file in files],
+                [journal_files.row(file) for file in files],
             )
             for shipment in shipments:
                 self._shipments += 1
@@ -192,9 +166,9 @@ class Journal:
             if changed:
                 for number, more in stats.items():
                     (old,) = database.execute("SELECT stats FROM file WHERE number = ?", (number,)).fetchone()
-                    total = _stats_of(old)
+                    total = journal_files.stats_of(old)
                     total.add(more)
-                    database.execute("UPDATE file SET stats = ? WHERE number = ?", (_text(total), number))
+                    database.execute("UPDATE file SET stats = ? WHERE number = ?", (journal_files.text(total), number))
                 journal_entries.add(database, entries)
 
     def entries(self, most: int) -> list[tuple[int, Entry]]:
@@ -299,11 +273,15 @@ class Journal:
             )
             database.execute(_FORGET_SHIPMENTS)
 
-    def load(self) -> Contents:
-        """Return all that is recorded."""
+    def load(self, numbers: Collection[int] | None = None) -> Contents:
+        """Return all that is recorded.
+
+        With `numbers`, the files that nothing is left to do for are apart from the others, except those.
+        """
         with self._transaction("load") as database:
             try:
-                files = tuple(_file(row) for row in database.execute("SELECT * FROM file ORDER BY number"))
+                files = tuple(journal_files.all_or_open(database, numbers))
+                settled = () if numbers is None else tuple(journal_files.settled(database))
                 rows = database.execute(
                     "SELECT id, type, clock_ms, fingerprint, limits FROM shipment WHERE state = 'planned'"
                     " ORDER BY number"
@@ -319,7 +297,9 @@ class Journal:
             except (ValueError, TypeError) as error:
                 raise JournalError(f"{self._path}: what it holds cannot be read: {error}") from error
         open_files = frozenset(segment.file for shipment in planned for segment in shipment.segments)
-        return Contents(files=files, planned=planned, extents=extents, round_ends=rounds, open_files=open_files)
+        return Contents(
+            files=files, settled=settled, planned=planned, extents=extents, round_ends=rounds, open_files=open_files
+        )
 
     def _shipment(  # noqa: PLR0917  # one parameter a column of the row
         self, database: sqlite3.Connection, name: str, kind: str, clock_ms: int, fingerprint: str, limits: str
@@ -340,55 +320,3 @@ class Journal:
         """Close the database, after any call that still runs in another thread."""
         with self._lock:
             self._database.close()
-
-
-def _file_row(file: JournalledFile) -> tuple[object, ...]:
-    return (
-        file.number,
-        file.place.type,
-        os.fsencode(file.place.project),
-        os.fsencode(file.place.name),
-        _signed(file.device),
-        _signed(file.inode),
-        file.planned_to,
-        file.claimed_ms,
-        file.state.value,
-        None if file.target is None else os.fsencode(file.target),
-        file.watch_until_ms,
-        _text(file.stats),
-    )
-
-
-def _file(row: tuple[object, ...]) -> JournalledFile:
-    number, kind, project, name, device, inode, planned_to, claimed_ms, state, target, watch_until_ms, stats = row
-    return JournalledFile(
-        number=_int(number),
-        place=Place(type=str(kind), project=os.fsdecode(_bytes(project)), name=os.fsdecode(_bytes(name))),
-        device=_int(device) % 2**_BITS,
-        inode=_int(inode) % 2**_BITS,
-        planned_to=_int(planned_to),
-        claimed_ms=_int(claimed_ms),
-        state=FileState(str(state)),
-        target=None if target is None else PurePath(os.fsdecode(_bytes(target))),
-        watch_until_ms=_int(watch_until_ms),
-        stats=_stats_of(str(stats)),
-    )
-
-
-def _text(value: Struct) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _signed(value: int) -> int:
-    """Return a 64-bit number as SQLite takes it: merged and network file systems use the highest bit, too."""
-    return value - 2**_BITS if value >= 2 ** (_BITS - 1) else value
-
-
-def _int(value: object) -> int:
-    assert isinstance(value, int)  # noqa: S101  # the table is STRICT
-    return value
-
-
-def _bytes(value: object) -> bytes:
-    assert isinstance(value, bytes)  # noqa: S101  # the table is STRICT
-    return value

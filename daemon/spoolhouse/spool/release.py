@@ -10,7 +10,7 @@ from spoolhouse.errors import SpoolhouseError
 from spoolhouse.spool import instance_dirs, layout, recovery
 from spoolhouse.spool.file_locations import fact
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal import FileState
+from spoolhouse.spool.journal_files import FileState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
