@@ -120,7 +120,7 @@ AS SELECT
     sum(`lines`) AS `count`
 FROM `d`.`p_logs_hourly_v2`
 GROUP BY `project_id`, `deployment_id`, `hour`, `level`
-COMMENT 'spoolhouse 2ba42e91186703a9';
+COMMENT 'spoolhouse 2ba42e91186703a9 v2';
 
 -- p_local_logs_hourly_feed: - materialized view of an earlier version; its target stays
 DROP VIEW IF EXISTS `d`.`p_local_logs_hourly_feed` ON CLUSTER `main`;
