@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy
@@ -24,6 +25,9 @@ ROUNDS = 15
 LEGAL, UNKNOWN, BAD = 2.5, 3.0, 4.0
 """How many times a clean line a legal line may cost at most, one with unknown fields, one that is rejected."""
 NOW_MS = 1_795_262_400_000
+SAMPLES = Path(__file__).parents[1] / "producers" / "samples"
+_LONG = 2048
+"""Bytes of a line that is not compared with clean ones of a third of that."""
 
 Event = dict[str, Any]
 Change = Callable[[Event], Event]
@@ -185,6 +189,25 @@ def heavy_cases(spans: list[Event]) -> Iterator[Case]:
         yield Case(name=f"{name}, number as text", data=other, clean=f"clean, {name}", most=LEGAL)
 
 
+def mastra_cases() -> Iterator[Case]:
+    """Yield what real packages of Mastra printed: a root span is two rows."""
+    lines = [line for path in sorted(SAMPLES.glob("mastra_*.jsonl")) for line in path.read_bytes().splitlines()]
+    some = [json.loads(line) for line in lines if len(line) < _LONG]
+    spans = [event for event in some if "exportedSpan" in event]
+
+    def colored(event: Event) -> Event:
+        return {key: value | {"color": "red"} if isinstance(value, dict) else value for key, value in event.items()}
+
+    yield Case(name="Mastra, by row", data=dumped(some * 20), most=LEGAL, per_row=True)
+    yield Case(name="Mastra's spans, by row", data=dumped(spans * 20), most=LEGAL, per_row=True)
+    yield Case(
+        name="Mastra, one unknown field, by row", data=dumped(map(colored, some * 20)), most=UNKNOWN, per_row=True
+    )
+    own = [event for event in events("span", 2 * len(spans)) if not is_model_call(event)]
+    both = [event for pair in zip(spans, own, strict=False) for event in pair]
+    yield Case(name="Mastra's spans and ours in turn, by row", data=dumped(both * 10), most=LEGAL, per_row=True)
+
+
 def type_cases() -> Iterator[Case]:
     """Yield clean lines of each type, and all types mixed."""
     by_type = {kind: events(kind, 400) for kind in BUILT_IN}
@@ -249,7 +272,8 @@ def run() -> None:
     """Measure all cases, and print the table."""
     spans = [event for event in events("span", 3000) if not is_model_call(event)]
     calls = [event for event in events("span", 3000) if is_model_call(event)]
-    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases(), *otlp_cases(spans), *log_cases()]
+    shapes = [*otlp_cases(spans), *log_cases(), *mastra_cases()]
+    cases = [*span_cases(spans), *heavy_cases(spans), *type_cases(), *shapes]
     cases.append(Case(name="spans of model calls", data=dumped(calls)))
     # Each its own, because a decoder learns what its lines are like.
     decoders = [LineDecoder(BUILT_IN) for _ in cases]

@@ -357,4 +357,4 @@ def merged(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, 
     for key, value in other.items():
         old = both.get(key)
         both[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return dict(sorted(both.items()))
+    return both

@@ -1,6 +1,6 @@
 """The lines of one piece, each read on its own by the fastest reader that takes it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -12,12 +12,15 @@ from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.reject import Reason, Reject, RejectedLineError
 from spoolhouse.decode.rows import Row
+from spoolhouse.decode.shaped_lines import ShapedLines
 from spoolhouse.decode.wide import SECOND_COLON, WideReader, WideReaders, suspect_of
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import EventType
 
 _NOTHING: Mapping[str, object] = {}
 _BLANK = b" \t\r\n"
+_CHUNK = 1 << 16
+"""Bytes of lines of a foreign shape that are decoded together: one of another shape costs so many their advantage."""
 _DETAIL_LENGTH = 200
 _TRUNCATED = "Input data was truncated"
 """The JSON decoder's word for a line that ends too early: every reader would say the same."""
@@ -37,20 +40,37 @@ class LineByLine:
         self._decoded = found.decoded
         self._clock = origin.clock
         self._prefix = origin.id_prefix
+        self._shaped = ShapedLines(events, reader, origin, found)
         self._types: dict[str, JudgedType] = {}
         self._refused: set[WideReader] = set()
         """Wide readers that did not take their last line: the next one probably goes the same way."""
 
     def read(self, piece: Piece) -> None:
         """Read all lines."""
+        shape = self._shaped.shape_of(piece.data)
+        number = 1
+        for some in (piece,) if shape is None else _pieces(piece):
+            decoded = None if shape is None else self._shaped.decoded(shape, some.data)
+            if shape is None or decoded is None:
+                self._read_each(some, number)
+            else:
+                for here, line, offset in self._shaped.rest(shape, some, number, decoded):
+                    self._one(None, line, here, offset, None, [])
+            number += some.data.count(b"\n")
+
+    def _read_each(self, piece: Piece, first: int) -> None:  # noqa: C901, PLR0912  # calls cost more than what they would do
         by_prefix = self._wide.by_prefix(self._origin.type)
         folder, project, clock, prefix = self._origin.type, self._origin.project, self._clock, self._prefix
-        refused = self._refused
+        refused, take, heads = self._refused, self._shaped.take, self._shaped.heads
         offset, taken = piece.offset, 0
         notes: list[str] = []
         judged: dict[str, tuple[int, int, datetime, datetime, list[Row]]] = {}
-        for number, line in enumerate(BytesIO(piece.data), 1):
-            wide = by_prefix.get(line[: line.find(b":", SECOND_COLON)]) or self._wide.guess(line, folder)
+        for number, line in enumerate(BytesIO(piece.data), first):
+            head = line[: line.find(b":", SECOND_COLON)]
+            if head in heads and take(heads[head], line, offset):
+                offset += len(line)
+                continue
+            wide = by_prefix.get(head) or self._wide.guess(line, folder)
             rows: Any = None
             if wide is not None and wide not in refused:
                 try:
@@ -214,3 +234,13 @@ class LineByLine:
             if self._origin.future == "reject":
                 raise RejectedLineError(Reason.FUTURE, key, "more than a day ahead of the time of ingest")
             found.decoded.future += 1
+
+
+def _pieces(piece: Piece) -> Iterator[Piece]:
+    """Yield a piece in smaller ones."""
+    data = piece.data
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + _CHUNK) + 1 or len(data)
+        yield Piece(offset=piece.offset + start, data=data[start:end])
+        start = end

@@ -27,7 +27,7 @@ __all__ = (
     "UnknownPolicy", "is_whole_object",
 )  # fmt: skip
 
-DECODER_VERSION = 4
+DECODER_VERSION = 5
 """Counts up with every change to what a line decodes into; a part of a shipment's fingerprint."""
 
 _BLANK = b" \t\r\n"

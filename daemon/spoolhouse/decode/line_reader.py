@@ -12,11 +12,12 @@ from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.reject import Reason, RejectedLineError
 from spoolhouse.decode.rows import Row
 from spoolhouse.decode.shaped_batches import ShapedBatches
+from spoolhouse.decode.shaped_rows import ShapedRows
 from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import NULL, Notes, json_text
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import EventType, Key
-from spoolhouse.events.shapes.shape import Place, Shape, ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Place, Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _ENVELOPE = "envelope"
@@ -71,6 +72,16 @@ class LineReader:
         self._batches = ShapedBatches(events)
         self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
         """By what a line begins with, the shape that probably has many events of it."""
+        self.shaped_rows = ShapedRows(events)
+
+    def heads(self, folder: str) -> Mapping[bytes, Shape]:
+        """Return what lines in the folder of an event type begin with, and the shape that then probably reads them."""
+        return {
+            head: shape
+            for shape in self._shapes
+            if not shape.folders or folder in shape.folders
+            for head in shape.heads
+        }
 
     def read(self, line: bytes, origin: Origin, at: At, suspect: str = "", *, notes: Notes | None = None) -> Read:
         """Return the events of one line; raises `RejectedLineError`.
@@ -140,14 +151,10 @@ class LineReader:
                     found.append(self._batch(event, origin, at, notes, number))
                     number += len(event.values)
                     continue
-                reader = self._readers.get((event.type, True))
-                if reader is None:
+                if event.type not in self._events:
                     raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")
-                own = Notes(converted=notes.converted, unknown=notes.unknown, derived=notes.derived)
-                own.unknown.extend(event.unknown)
-                unknown = dict(event.unknown)
                 here = at._replace(id=f"{at.id}.{number}") if number else at
-                found.append((event.type, reader.rows(event.fields, here, own, unknown, keep=_keeps(origin))))
+                found.append((event.type, self._rows_of(event, here, notes, keep=_keeps(origin))))
                 number += 1
         except ShapeError as error:
             reason = Reason.MISSING_FIELD if error.is_missing else Reason.WRONG_TYPE
@@ -165,6 +172,21 @@ class LineReader:
             notes.unknown.extend(unknown)
         rows = self._batches.rows(batch, at.clock, at.project, at.id, number, keep=_keeps(origin))
         return batch.type, [rows]
+
+    def _rows_of(self, event: ShapedEvent, at: At, notes: Notes, *, keep: bool) -> list[list[Row]]:
+        """Return the rows of an event that a foreign shape made; raises `RejectedLineError`."""
+        notes.unknown.extend(event.unknown)
+        if notes.derived is None:
+            try:
+                return [[self.shaped_rows.row(event, at.clock, at.project, at.id, keep=keep)]]
+            except (ValueError, RecursionError):
+                pass
+        own = Notes(converted=notes.converted, originals=dict(event.kept), unknown=notes.unknown, derived=notes.derived)
+        try:
+            return self._readers[event.type, True].rows(event.fields, at, own, dict(event.unknown), keep=keep)
+        except RejectedLineError as error:
+            error.field = event.names.get(error.field, error.field)
+            raise
 
     def _own(  # noqa: PLR0917  # a line, and how to read it
         self, name: str, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes, suspect: str

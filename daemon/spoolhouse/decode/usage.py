@@ -80,6 +80,14 @@ def of_attributes(attributes: str, span_type: str = "") -> Usage:
     if MARK not in attributes:
         return NONE
     try:
+        # One of these is in each key of the first two conventions: cheaper than to decode the attributes in vain.
+        if (
+            "gen_ai." not in attributes
+            and "llm." not in attributes
+            and "embedding." not in attributes
+            and "openinference." not in attributes
+        ):
+            return _of_mastra(attributes) if span_type in COUNTED_TYPES else NONE
         found = _read(attributes, _decode, _Attributes)
         model = found.response_model or found.request_model or found.llm_model or found.embedding_model
         provider = found.provider_name or found.system or found.llm_provider or found.llm_system
@@ -91,18 +99,28 @@ def of_attributes(attributes: str, span_type: str = "") -> Usage:
         if (cost := found.cost) is None:
             cost = found.llm_cost
         if span_type in COUNTED_TYPES:
-            own = _read(attributes, _decode_mastra, _MastraAttributes)
-            tokens, costs = own.usage or _MastraUsage(), own.cost_context or _MastraCost()
-            model = model or own.model or costs.model
-            provider = provider or own.provider or costs.provider
-            inputs = tokens.input_tokens if inputs is None else inputs
-            outputs = tokens.output_tokens if outputs is None else outputs
-            cost = costs.estimated_cost if cost is None else cost
+            _, own_model, own_provider, own_inputs, own_outputs, own_cost = _of_mastra(attributes)
+            model = model or own_model
+            provider = provider or own_provider
+            inputs = own_inputs if inputs is None else inputs
+            outputs = own_outputs if outputs is None else outputs
+            cost = own_cost if cost is None else cost
     except (ValueError, RecursionError):
         return NONE
     if not model and inputs is None and outputs is None and cost is None:
         return NONE
     return found.llm_kind or found.operation, model, provider, inputs, outputs, cost
+
+
+def _of_mastra(attributes: str) -> Usage:
+    own = _read(attributes, _decode_mastra, _MastraAttributes)
+    model, provider, inputs, outputs, cost = own.model, own.provider, None, None, None
+    if (tokens := own.usage) is not None:
+        inputs, outputs = tokens.input_tokens, tokens.output_tokens
+    if (costs := own.cost_context) is not None:
+        cost = costs.estimated_cost
+        model, provider = model or costs.model, provider or costs.provider
+    return "", model, provider, inputs, outputs, cost
 
 
 def _read(attributes: str, decode: Any, kind: type[msgspec.Struct]) -> Any:

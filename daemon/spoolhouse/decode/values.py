@@ -35,7 +35,8 @@ _floats_of = msgspec.json.Decoder(list[float]).decode
 _texts_of = msgspec.json.Decoder(list[str]).decode
 _list_of = msgspec.json.Decoder(list[Raw]).decode
 _time_of = msgspec.json.Decoder(datetime).decode
-_encode_extra = msgspec.json.Encoder().encode
+encode_extra = msgspec.json.Encoder(order="sorted").encode
+"""Whichever reader reads a line, the fields of `extra` are in the order of their names."""
 _encode = msgspec.json.encode
 
 
@@ -122,10 +123,8 @@ def choice_of(name: str, column: Column, key: str = "") -> tuple[str, bool]:
 
 
 def extra_of(unknown: Mapping[str, object], originals: Mapping[str, object]) -> str:
-    """Return the text of `extra`: fields that no column takes, in the order of their names, and originals."""
-    if originals:
-        unknown = dict(sorted({**unknown, **originals}.items()))
-    return _encode_extra(unknown).decode()
+    """Return the text of `extra`: fields that no column takes, and originals, in the order of their names."""
+    return encode_extra({**unknown, **originals} if originals else unknown).decode()
 
 
 def read(value: object, column: Column, key: str, notes: Notes) -> object:

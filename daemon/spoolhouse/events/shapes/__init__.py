@@ -5,8 +5,9 @@ tables nor rows: its events go through the same reader as our own lines, with th
 """
 
 from spoolhouse.events.shapes.json_log import JSON_LOG
+from spoolhouse.events.shapes.mastra import MASTRA
 from spoolhouse.events.shapes.otlp import OTLP
 from spoolhouse.events.shapes.shape import Shape
 
-SHAPES: tuple[Shape, ...] = (OTLP, JSON_LOG)
+SHAPES: tuple[Shape, ...] = (MASTRA, OTLP, JSON_LOG)
 """In order of precedence: the first one that matches a line reads it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 Fields = Mapping[str, object]
 """By JSON key, a value: a `msgspec.Raw` (JSON that is not decoded yet) or a Python value."""
@@ -17,10 +17,65 @@ class ShapedEvent(NamedTuple):
     """By the type's own keys, as inside an envelope; None and a JSON null are absence.
 
     A value may be of any type that a producer of ours might write: an id may be a number, a time digits. A column of
-    any JSON takes a `Raw` byte for byte, and encodes a Python value.
+    any JSON takes a `Raw` byte for byte, and encodes a Python value. Fastest is an event whose values are as the row
+    has them (text, aware times, choices by our names), and that has the same keys in the same order as others.
     """
     unknown: Fields = {}  # noqa: RUF012  # nobody changes it
-    """What the shape has no field for: kept in `extra`, counted by name."""
+    """What the shape has no field for: counted by name, and kept in `extra` unless `events.unknown` says otherwise."""
+    kept: Fields = {}  # noqa: RUF012  # nobody changes it
+    """What the shape knows, and no column takes: always kept in `extra`."""
+    names: Mapping[str, str] = {}  # nobody changes it
+    """By a key of ours, the line's own name of the field: for people to read why a line is rejected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Form:
+    """What events of one kind are made of, so that a function can be compiled for them."""
+
+    type: str
+    """The event type's name."""
+    fields: Mapping[str, str]
+    """By the type's own key, the attribute of the struct that has the value."""
+    derived: tuple[str, ...] = ()
+    """The type's own keys of values that come besides the struct."""
+    kept: tuple[str, ...] = ()
+    """Attributes that no column takes: always kept in `extra`, where they are not None."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """By a key of ours, the line's own name of a value, where `fields` does not have it."""
+
+
+FormedEvent = tuple[Form, Any, tuple[object, ...], Fields]
+"""One event of ours whose values are attributes of a struct: its form, the struct, the derived values, and what the
+shape has no field for. A plain tuple, because there may be one for each line."""
+
+
+def shaped(event: FormedEvent) -> ShapedEvent:
+    """Return the same event by its fields."""
+    form, struct, derived, unknown = event
+    fields = {key: getattr(struct, name) for key, name in form.fields.items()}
+    return ShapedEvent(
+        form.type,
+        fields | dict(zip(form.derived, derived, strict=True)),
+        unknown,
+        {name: value for name in form.kept if (value := getattr(struct, name)) is not None},
+        {**form.fields, **form.names},
+    )
+
+
+class QuickReader(Protocol):
+    """Reads most lines of a shape, and faster than `Shape.read`. A ValueError means that this has to read a line."""
+
+    def decode(self, line: bytes) -> Any:
+        """Return what `events` takes."""
+        ...
+
+    def decode_lines(self, data: bytes) -> list[Any]:
+        """Return the same of many lines, or raise a ValueError for all of them."""
+        ...
+
+    def events(self, decoded: Any) -> Sequence[FormedEvent]:
+        """Return all events of a line, the same that `Shape.read` yields."""
+        ...
 
 
 class ShapedBatch(NamedTuple):
@@ -75,6 +130,9 @@ class Shape:
     """Whether a line that names a type of ours is never of the shape."""
     about: str = ""
     """Who writes it and what it becomes, in a few words for people."""
+    heads: frozenset[bytes] = field(default_factory=frozenset)
+    """What lines that `quick` reads begin with, up to their second colon, wherever they stand."""
+    quick: QuickReader | None = None
 
 
 class ShapeError(ValueError):

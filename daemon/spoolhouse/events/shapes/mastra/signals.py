@@ -1,0 +1,139 @@
+"""Logs, metrics, scores and feedback of Mastra's bus."""
+
+from typing import Any
+
+import msgspec
+
+from spoolhouse.events.shapes.mastra.payload import (
+    Payload,
+    Time,
+    first,
+    is_given,
+    is_object,
+    object_of,
+    same,
+    text_or_none,
+)
+from spoolhouse.events.shapes.shape import Fields, Form, FormedEvent
+
+
+def _logs(_type: str, log: Any, unknown: Fields) -> list[FormedEvent]:
+    trace, span = log.traceId, log.spanId
+    if not (is_given(trace) and is_given(span)):
+        context = _context(log)
+        trace, span = first(trace, context.traceId), first(span, context.spanId)
+    return [(_LOG, log, (trace, span), unknown)]
+
+
+def _metrics(_type: str, metric: Any, unknown: Fields) -> list[FormedEvent]:
+    return [(_METRIC, metric, (), unknown)]
+
+
+def _scores(_type: str, score: Any, unknown: Fields) -> list[FormedEvent]:
+    name = score.scorerName if is_given(score.scorerName) else score.scorerId
+    return [(_SCORE, score, (name, *_about(score, None)), unknown)]
+
+
+def _feedback(_type: str, feedback: Any, unknown: Fields) -> list[FormedEvent]:
+    source = first(first(feedback.feedbackSource, feedback.source), "")
+    user = first(feedback.feedbackUserId, feedback.userId)
+    return [(_FEEDBACK, feedback, (source, *_about(feedback, user)), unknown)]
+
+
+def _about(payload: Any, user: object) -> tuple[object, ...]:
+    """Return what a score or feedback says of the run that it is about, by `_ABOUT`; its own fields come first."""
+    context = _context(payload)
+    return (
+        first(payload.traceId, context.traceId),
+        first(payload.spanId, context.spanId),
+        first(user, context.userId),
+        first(payload.experimentId, context.experimentId),
+        context.organizationId,
+        context.environment,
+        context.serviceName,
+    )
+
+
+_ABOUT = ("traceId", "spanId", "userId", "experiment", "organizationId", "environment", "serviceName")
+"""Keys of ours."""
+_CORRELATED = ("traceId", "spanId", "userId", "experimentId", "organizationId", "environment", "serviceName")
+_Context = msgspec.defstruct("_Context", [(key, str | None, None) for key in _CORRELATED], gc=False)
+_context_of = msgspec.json.Decoder(_Context).decode
+_NO_CONTEXT = _Context()
+
+
+def _context(payload: Any) -> Any:
+    """Return what the correlation context has as text; the rest of it is in `extra` alone."""
+    raw = payload.correlationContext
+    if raw is None:
+        return _NO_CONTEXT
+    try:
+        return _context_of(raw)
+    except msgspec.ValidationError:
+        fields = object_of(raw) if is_object(raw) else {}
+        return _Context(**{key: text_or_none(fields.get(key)) for key in _CORRELATED})
+
+
+LOG = Payload(
+    key="log",
+    read=_logs,
+    required={"timestamp": Time, "level": str, "message": str},
+    optional={"logId": str, "traceId": str, "spanId": str},
+    others=("correlationContext", "data", "metadata", "tags"),
+)
+_LOG = Form(
+    type="log",
+    fields={"id": "logId", "attributes": "data", **same("level", "message", "timestamp")},
+    derived=("traceId", "spanId"),
+    kept=("correlationContext", "metadata", "tags"),
+)
+METRIC = Payload(
+    key="metric",
+    read=_metrics,
+    required={"timestamp": Time, "name": str, "value": int | float},
+    optional={"metricId": str},
+    others=("correlationContext", "costContext", "labels", "metadata", "spanId", "traceId"),
+)
+_METRIC = Form(
+    type="metric",
+    fields={"id": "metricId", **same("name", "value", "timestamp", "labels")},
+    kept=("correlationContext", "costContext", "metadata", "spanId", "traceId"),
+)
+SCORE = Payload(
+    key="score",
+    read=_scores,
+    required={"timestamp": Time, "score": int | float},
+    optional=dict.fromkeys(("scoreId", "scorerId", "scorerName", "reason", "traceId", "spanId", "experimentId"), str),
+    others=(
+        "correlationContext", "metadata", "scoreSource", "scoreTraceId", "scorerVersion", "source", "targetEntityType",
+    ),
+)  # fmt: skip
+_SCORE = Form(
+    type="score",
+    fields={"id": "scoreId", "score": "score", "reason": "reason", **same("timestamp", "metadata")},
+    derived=("scorerName", *_ABOUT),
+    kept=(
+        "correlationContext", "scoreSource", "scoreTraceId", "scorerId", "scorerVersion", "source", "targetEntityType",
+    ),
+    names={"value": "score", "name": "scorerName", "experiment": "experimentId"},
+)  # fmt: skip
+FEEDBACK = Payload(
+    key="feedback",
+    read=_feedback,
+    required={"timestamp": Time, "feedbackType": str},
+    optional=dict.fromkeys(
+        (
+            "comment", "experimentId", "feedbackId", "feedbackSource", "feedbackUserId", "source", "spanId", "traceId",
+            "userId",
+        ),
+        str,
+    ),
+    others=("correlationContext", "metadata", "sourceId", "value"),
+)  # fmt: skip
+_FEEDBACK = Form(
+    type="feedback",
+    fields={"id": "feedbackId", **same("feedbackType", "value", "comment", "timestamp", "metadata")},
+    derived=("source", *_ABOUT),
+    kept=("correlationContext", "source", "sourceId", "userId"),
+    names={"source": "feedbackSource", "userId": "feedbackUserId", "experiment": "experimentId"},
+)
