@@ -153,6 +153,37 @@ def test_a_batch_that_shards_have_no_memory_for_is_cut_if_none_has_any_of_it(
     assert shards[0].query(f"SELECT sum(count) FROM {DATABASE}.mastra_admin_spans_hourly_stats") == [(rows,)]
 
 
+@pytest.mark.parametrize("distributed", [False, True], ids=["local", "distributed"])
+def test_a_line_of_several_rows_lands_whole_or_not_at_all(shards: Shards, tmp_path: Path, *, distributed: bool) -> None:
+    """Although the shards that have its rows refuse some of them."""
+    env = environment(distributed=distributed)
+    for server in shards:
+        done = command("migrate", env={**env, "SPOOLHOUSE_CLICKHOUSE__URL": server.native_url})
+        assert done.returncode == 0, done.stderr
+        server.query(f"ALTER TABLE {DATABASE}.mastra_admin_local_tool_calls ADD CONSTRAINT no CHECK tool_name != 'bad'")
+    event = {"event_type": "prompt_call", "project_id": "p", "timestamp": NOW.isoformat(), "prompt": "?", "model": "m"}
+    bad = {3, 17}
+    events = [
+        {
+            **event, "event_id": f"e{number}", "run_id": f"r{number}",
+            "tool_calls": [{"tool_name": "good"}, {"tool_name": "bad" if number in bad else "fine"}],
+        }
+        for number in range(30)
+    ]  # fmt: skip
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(events))
+    code, daemon = once(shards[0].native_url, tmp_path, env=env)
+    assert code == 0, daemon.told()
+    good = len(events) - len(bad)
+    for table, rows in (("events", good), ("tool_calls", 2 * good)):
+        found = f"SELECT count(), uniqExact(event_id) FROM {DATABASE}.mastra_admin_{table}"
+        assert shards[1].query(found) == [(rows, good)]
+    assert shards[1].query(f"SELECT sum(total_events) FROM {DATABASE}.mastra_admin_project_summary") == [(good,)]
+    [rejected] = tmp_path.glob("rejected/*/*.jsonl")
+    assert {json.loads(line)["line"] - 1 for line in rejected.read_text().splitlines()} == bad
+    for server in shards:
+        assert not server.query(f"SHOW TABLES FROM {DATABASE} LIKE '%mend%'")
+
+
 async def test_each_shard_drops_a_batch_that_is_repeated(shards: Shards) -> None:
     schema = declare(database="default", prefix="", tables=(LOGS,), cluster=Cluster(name="two", keeper=False))
     urls = {"native": [server.native_url for server in shards], "http": [server.http_url for server in shards]}
