@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 class Instance:
     """A locked instance folder."""
 
-    def __init__(self, spool: Path, instance: str, lock: int, journal: Journal) -> None:
+    def __init__(
+        self, spool: Path, instance: str, lock: int, journal: Journal, contents: Contents | None = None
+    ) -> None:
         """Use `create` or `adopt` instead."""
         self.spool = spool
         self.id = instance
@@ -51,6 +53,8 @@ class Instance:
         self.readings = Readings(journal)
         self.users = 0
         """The number of stages that work on it now although none of its shipments is under way."""
+        self._contents = contents
+        """What was read at the adoption, until `load` takes it."""
         self._lock = lock
         self._numbers = 0
         # Held during each rename: a thread that outlives its cancelled task must not claim after the lock is released.
@@ -100,11 +104,11 @@ class Instance:
         try:
             journal = Journal(folder / layout.JOURNAL, instance, create=False)
             try:
-                journal.load(())  # an unreadable journal is reported here, not half-way
+                contents = journal.load(())  # an unreadable journal is reported here, not half-way
             except SpoolhouseError:
                 journal.close()
                 raise
-            return cls(spool, instance, lock, journal)
+            return cls(spool, instance, lock, journal, contents)
         except DiskError:
             os.close(lock)
             raise
@@ -128,7 +132,7 @@ class Instance:
 
     def load(self) -> Contents:
         """Read the journal into memory and return it, without the files that were deleted as intended."""
-        contents = self.journal.load(())
+        contents, self._contents = self._contents or self.journal.load(()), None
         deleted = [file.number for file in contents.files if file.state is FileState.FINAL and file.target is None]
         if deleted:
             self.journal.forget(deleted)
