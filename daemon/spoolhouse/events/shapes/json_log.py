@@ -34,7 +34,7 @@ _SECONDS, _NANOS = "timestampSeconds", "timestampNanos"
 _INNER = ("record", "jsonPayload")
 """Objects with the message in them: of loguru, and of Google Cloud's exported entries."""
 _KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *_INNER, _SECONDS})
-_PYTHON_MARKS = ("levelno", "levelname")
+_PYTHON_MARKS = frozenset({"levelno", "levelname"})
 _REQUIRED = frozenset({"message", "timestamp", "level"})
 _TYPES = frozenset({"type", "event_type", "data"})
 _COMPLEX = frozenset({"trace", "span", "dd", "attributes"})
@@ -47,6 +47,14 @@ _NOTHING: Mapping[str, Raw] = {}
 _object_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _text_of = msgspec.json.Decoder(str).decode
 _number_of = msgspec.json.Decoder(int | float).decode
+
+
+def _listed(keys: tuple[str, ...]) -> str:
+    return f"{', '.join(keys[:-1])} or {keys[-1]}"
+
+
+_NO_MESSAGE = f"no text under {_listed(MESSAGES[:5])}"
+_NO_TIME = f"no time under {_listed(TIMES[:7])}"
 
 
 def _matches(fields: Fields, _folder: str) -> bool:
@@ -188,7 +196,7 @@ class _Log:
             if _first(value):
                 del self._rest[key]
                 return bytes(value).decode()  # type: ignore[call-overload]  # it is a Raw
-        raise ShapeError("message", f"no text under {_listed(MESSAGES[:5])}", is_missing=True)
+        raise ShapeError("message", _NO_MESSAGE, is_missing=True)
 
     def time(self) -> object:
         """Return the time. Raises `ShapeError` if there is none."""
@@ -208,13 +216,13 @@ class _Log:
                             self.keys["time"] = key
                         del self._rest[key]
                     return time
-        if (time := _of_parts(self._fields, _SECONDS, _NANOS)) is not None:
+        if _SECONDS in self._fields and (time := _of_parts(self._fields, _SECONDS, _NANOS)) is not None:
             del self._rest[_SECONDS]
             self._rest.pop(_NANOS, None)
             return time
-        if any(key in self._fields for key in _PYTHON_MARKS) and _first(self._fields.get("created")) in _NUMBERS:
+        if not _PYTHON_MARKS.isdisjoint(self._fields) and _first(self._fields.get("created")) in _NUMBERS:
             return self._rest.pop("created")
-        raise ShapeError("timestamp", f"no time under {_listed(TIMES[:7])}", is_missing=True)
+        raise ShapeError("timestamp", _NO_TIME, is_missing=True)
 
     def level(self) -> str:
         """Return the level. Its original stays in the attributes if it means less or more."""
@@ -333,7 +341,3 @@ def _first(value: object) -> int:
 
 def _as_object(value: object) -> dict[str, Any]:
     return _object_of(value) if isinstance(value, Raw) and _first(value) == _BRACE else {}
-
-
-def _listed(keys: tuple[str, ...]) -> str:
-    return f"{', '.join(keys[:-1])} or {keys[-1]}"
