@@ -84,7 +84,8 @@ class Adopter:
             while not stop.is_set():
                 is_complete = await self.look(shipments, news, stop)
                 self.scanned = self.scanned or is_complete or self._is_blocked()
-                self.is_behind = not is_complete
+                if not stop.is_set():  # else the look was broken off
+                    self.is_behind = not is_complete
                 reach("adopt.looked")
                 interval = self.options.value.adopt_interval
                 await heartbeat.idle_until(stop, interval if is_complete else min(_SOON, interval))
@@ -119,19 +120,18 @@ class Adopter:
         self.held.intersection_update({*names, *self.instances})  # a person may have taken a folder away
         self._turns = {name: self._turns[name] for name in names if name in self._turns}
         self._gave_way.intersection_update(names)
-        is_complete = True
         waiting = [name for name in names if name not in self.instances]
         for instance_id in sorted(waiting, key=lambda name: self._turns.get(name, 0.0)):
             if stop.is_set():
                 break
-            if len(self.instances) > most_open():
-                is_complete = False
-                if not await self._make_way(at_once=instance_id not in self._turns):
-                    break
+            is_full = len(self.instances) > most_open()
+            if is_full and not await self._make_way(at_once=instance_id not in self._turns):
+                break
             self._turns[instance_id] = time.monotonic()
             await self._adopt(instance_id, shipments, news, stop)
         self._had_turns = all(name in self._turns or name == self.own.id for name in names)
-        return is_complete
+        closed = [name for name in names if name not in self.instances]
+        return self._had_turns and not self._gave_way.intersection(closed)
 
     async def _make_way(self, *, at_once: bool) -> bool:
         """Close the instance that has had the longest turn, and cannot go on; return false if there is none.

@@ -54,6 +54,11 @@ class LedgerRecorder:
     _unreadable: set[str] = field(default_factory=set)
 
     @property
+    def is_refused(self) -> bool:
+        """Tell whether the ledger refused the last entries, and is to be tried again later."""
+        return self._is_pausing
+
+    @property
     def left(self) -> int:
         """Return how many entries the ledger does not have yet."""
         return sum(instance.journal.ledger.unwritten for instance in list(self.instances.values()))

@@ -130,7 +130,7 @@ class Stages:
             unwritten=self.recorder.unwritten,
             recent=shared.recent,
         )
-        self.adopter.may_give_way, self.adopter.let_go = self.settler.may_give_way, self.settler.let_go
+        self.adopter.may_give_way, self.adopter.let_go = self._may_give_way, self.settler.let_go
         self.retention = Retention(self.instance, self.instances, self.options)
 
     def _adopter(self) -> Adopter:
@@ -220,6 +220,10 @@ class Stages:
         """Tell whether the spool holds a file that was not refused a moment ago. Blocks on the disk."""
         by = self.options.value.scan
         return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), by.project_id, by.names)
+
+    def _may_give_way(self, instance: Instance) -> bool:
+        """Tell whether an instance cannot go on just now: its files cannot be moved, or the ledger refuses."""
+        return self.settler.may_give_way(instance) and (bool(instance.files) or self.recorder.is_refused)
 
     def _is_waiting(self, instance: Instance) -> bool:
         """Tell whether an instance has files under way, and none of them gets on as things are."""
