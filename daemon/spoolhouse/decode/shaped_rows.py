@@ -62,9 +62,8 @@ class ShapedRows:
                 f"[{', '.join(writer.given.values())}] = values",
             )
             make = self._functions[keys] = writer.function(head)
-        extra = values.encode_extra(event.kept).decode() if event.kept else "{}"
-        if keep and event.unknown:
-            extra = _joined(extra, event.unknown)
+        kept = {**event.kept, **event.unknown} if keep else event.kept
+        extra = values.encode_extra(kept).decode() if kept else "{}"
         return make(event.fields.values(), clock, project, line_id, extra)
 
     def formed(self, form: Form) -> FormFunction:
@@ -83,16 +82,15 @@ class ShapedRows:
                 *(f"{writer.given[key]} = e.{name}" for key, name in form.fields.items()),
                 f"[{', '.join(writer.given[key] for key in form.derived)}] = derived",
                 f"extra = encode(Kept({', '.join(f'e.{name}' for name in kept)})).decode()",
-                "if unknown: extra = joined(extra, unknown)",
+                f"if unknown: extra = joined(({' '.join(f'({name!r}, e.{name}),' for name in kept)}), unknown)",
             )
             function = self._forms[form] = writer.function(head)
         return function
 
 
-def _joined(kept: str, unknown: Fields) -> str:
-    """Return `extra`: first what is always kept."""
-    text = values.encode_extra(unknown).decode()
-    return text if kept == "{}" else f"{kept[:-1]},{text[1:]}"
+def _joined(kept: Iterable[tuple[str, object]], unknown: Fields) -> str:
+    """Return `extra` in the order of the names, as the lenient reader writes it: a row is the same whoever reads it."""
+    return values.encode_extra({**{name: value for name, value in kept if value is not None}, **unknown}).decode()
 
 
 def _is_within_reach(time: datetime) -> bool:
