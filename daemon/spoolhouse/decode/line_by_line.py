@@ -169,7 +169,7 @@ class LineByLine:
         except RejectedLineError as error:
             # Final, unless the `type` is none of ours: then that is what is wrong with the line. What is wrong in an
             # array is for the lenient reader, which names the element.
-            is_sure = (event.t0 is None or event.t0 == wide.name) and not wide.may_be_foreign(event)
+            is_sure = (event.t0 is None or event.t0 == wide.name) and not wide.is_untyped(event)
             if error.field and "." not in error.field and is_sure:
                 raise
         except (ValueError, RecursionError) as error:

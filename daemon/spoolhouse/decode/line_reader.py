@@ -67,8 +67,8 @@ class LineReader:
         self.marks = frozenset(key for shape in self._shapes if not shape.is_untyped for key in shape.keys)
         """Keys that foreign shapes are recognized by, in lines with a type of ours too."""
         self._marks = self.marks.union(*(shape.keys for shape in self._shapes))
-        self.shared = frozenset(folder for shape in self._shapes if shape.is_untyped for folder in shape.folders)
-        """Folders where a line without a type of ours may be of a foreign shape."""
+        self.shared = {folder: shape.ours for shape in self._shapes if shape.is_untyped for folder in shape.folders}
+        """Folders where a line without a type of ours may be of a foreign shape, and keys that such a line has not."""
         self._batches = ShapedBatches(events)
         self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
         """By what a line begins with, the shape that probably has many events of it."""

@@ -81,13 +81,17 @@ def _opened(event: EventType, shape: Shape, names: Iterable[str], rows: OpenRows
 class WideReader:
     """The wide reader of one event type, flat or enveloped; made when it is first used."""
 
-    def __init__(self, event: EventType, marks: Iterable[str], *, enveloped: bool, is_shared: bool = False) -> None:
+    def __init__(
+        self, event: EventType, marks: Iterable[str], *, enveloped: bool, ours: Collection[str] | None = None
+    ) -> None:
         """Read `event`. `marks`: keys that foreign shapes are recognized by.
 
-        `is_shared`: lines of a foreign shape may stand in its folder.
+        `ours`: lines of a foreign shape may stand in its folder, but none with one of these keys.
         """
         self.name = event.name
-        self._is_shared = is_shared
+        names = json_paths.tree(event, enveloped=enveloped, wide=True).names()
+        self._is_shared = ours is not None and not enveloped
+        self._ours = tuple(names[key] for key in ours or () if key in names)
         self.gives_one_row = gives_one_row(event)
         self.derives_ids = any(column.fill is Fill.LINE for column in event.parts[0].columns)
         self._event = event
@@ -192,7 +196,11 @@ class WideReader:
         return _opened(self._event, shape, (), open_rows(self._event, shape))
 
     def may_be_foreign(self, line: Any) -> bool:
-        """Tell whether a line that is not clean may be of a foreign shape."""
+        """Tell whether a line with unknown fields may be of a foreign shape."""
+        return self.is_untyped(line) and all(getattr(line, name) is None for name in self._ours)
+
+    def is_untyped(self, line: Any) -> bool:
+        """Tell whether a line that is refused may be of a foreign shape."""
         return self._is_shared and self.name not in {line.t0, line.t1}
 
     def is_right(self, line: Any, folder: str, events: Mapping[str, EventType]) -> bool:
@@ -218,10 +226,12 @@ def suspect_of(error: Exception) -> str:
 class WideReaders:
     """Finds the wide reader for a line by its first bytes. A wrong guess costs time, and changes nothing."""
 
-    def __init__(self, events: Mapping[str, EventType], marks: Iterable[str], shared: Collection[str] = ()) -> None:
+    def __init__(
+        self, events: Mapping[str, EventType], marks: Iterable[str], shared: Mapping[str, Collection[str]]
+    ) -> None:
         keys = tuple(marks)
         self._readers = {
-            (name, enveloped): WideReader(event, keys, enveloped=enveloped, is_shared=name in shared)
+            (name, enveloped): WideReader(event, keys, enveloped=enveloped, ours=shared.get(name))
             for name, event in events.items()
             for enveloped in (False, True)
         }

@@ -71,7 +71,10 @@ def _is_ours(fields: Fields) -> bool:
         return True
     if not _REQUIRED.issubset(fields):
         return False
-    if _first(fields["message"]) != _QUOTE or not _first(fields["timestamp"]) or not _is_our_level(fields["level"]):
+    message = _first(fields["message"])
+    if message != _QUOTE and message not in _NUMBERS:
+        return False
+    if not _first(fields["timestamp"]) or not _is_our_level(fields["level"]):
         return False
     return fields.keys() <= _OWN or not _OUR_MARKS.isdisjoint(fields)
 
@@ -160,6 +163,7 @@ JSON_LOG = Shape(
     read=read,
     folders=frozenset({"log"}),
     is_untyped=True,
+    ours=_OUR_MARKS,
     about="the JSON logs of any library (structlog, pino, zap, slog, …): logs",
 )
 

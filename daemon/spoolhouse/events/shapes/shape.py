@@ -128,6 +128,8 @@ class Shape:
     """Reads lines that begin with one of `keys`, as `read` does, and faster. Any ValueError: `read` has to."""
     is_untyped: bool = False
     """Whether a line that names a type of ours is never of the shape."""
+    ours: frozenset[str] = frozenset()
+    """Keys of ours: a clean line that has one of them is not of an untyped shape."""
     about: str = ""
     """Who writes it and what it becomes, in a few words for people."""
     heads: frozenset[bytes] = field(default_factory=frozenset)
