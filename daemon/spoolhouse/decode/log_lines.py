@@ -60,7 +60,8 @@ class LogReader:
 
     def __init__(self, events: Mapping[str, EventType], marks: Collection[str]) -> None:
         """Read logs, if `events` has them as they are built in. `marks`: keys of foreign shapes that come before."""
-        self.marks = frozenset(marks)
+        self.marks = frozenset(marks) - JSON_LOG.keys
+        """Keys that no JSON log has. Lines of foreign shapes with another one name a type."""
         log = events.get("log")
         self.event = log if log is not None and log.table is LOGS else None
         self.plans: dict[tuple[str, ...], _Known | None] = {}
