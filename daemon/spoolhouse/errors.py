@@ -9,6 +9,14 @@ class BadSettingError(SpoolhouseError):
     """A setting is wrong: name it, touch nothing, exit 78."""
 
 
+class BadRequestError(SpoolhouseError):
+    """A question cannot be asked like that: it says what is accepted. Nothing was sent to the store; exit 2."""
+
+
+class QuestionTooLargeError(SpoolhouseError):
+    """A question would cost more than any may."""
+
+
 def describe(error: Exception) -> str:
     """Return an error as one line for a person: an OSError with the file's name, and whom to run as."""
     if not isinstance(error, OSError):

@@ -16,7 +16,7 @@ from spoolhouse.errors import RejectedDataError
 from spoolhouse.events.builtin import LOGS, METRICS
 from spoolhouse.events.declaration import Rollup, Table, Tally
 from spoolhouse.events.naming import target_name
-from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
+from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert, Setting
 from spoolhouse.store.clickhouse.drivers.connect import connect
 from spoolhouse.store.clickhouse.schema import backfill, backfill_sql
 from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
@@ -242,9 +242,14 @@ class Overtaken:
         await self.driver.ping()
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
-        rows = await self.driver.execute(sql, parameters, query_id=query_id)
+        rows = await self.driver.execute(sql, parameters, query_id=query_id, settings=settings)
         if sql == self.after and self.times:
             self.times -= 1
             await self.overtake()

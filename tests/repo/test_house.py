@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "settings": {"events", "store"},
     "monitoring": {"decode", "settings"},
     "spool": {"events", "decode", "monitoring"},
-    "store": {"events", "decode", "monitoring", "spool", "recover", "doctor", "retry"},
+    "store": {"events", "decode", "monitoring", "spool", "recover", "doctor", "query", "retry"},
+    "query": {"events", "store"},
     "export": {"events", "decode", "spool"},
     "pipeline": {"events", "decode", "monitoring", "spool", "retry"},
     "recover": {"events", "decode", "monitoring", "settings", "spool"},
@@ -34,6 +35,7 @@ MAY_IMPORT = {
         "pipeline",
         "recover",
         "doctor",
+        "query",
         "service",
     },
     "retry": {"monitoring"},
@@ -81,6 +83,13 @@ def test_a_store_knows_only_the_ports_of_recovery_and_the_doctor() -> None:
         for path in (PACKAGE / "store").rglob("*.py")
     }
     assert {path: modules for path, modules in found.items() if modules} == {}
+
+
+def test_of_the_query_side_only_connect_knows_a_store() -> None:
+    found = [
+        name(path) for path in (PACKAGE / "query").rglob("*.py") if path.stem != "connect" and "store" in rooms(path)
+    ]
+    assert found == []
 
 
 def test_decode_and_events_are_pure() -> None:

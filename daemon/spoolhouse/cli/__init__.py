@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from spoolhouse import __version__
-from spoolhouse.errors import BadSettingError, SpoolError, SpoolhouseError, StoreError, describe
+from spoolhouse.errors import BadRequestError, BadSettingError, SpoolError, SpoolhouseError, StoreError, describe
 from spoolhouse.service import runtime_tuning
 
 OK = 0
 FAILED = 1
+BAD_REQUEST = 2
 UNAVAILABLE = 69
 BAD_SETTING = 78
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 _CODES = (
+    (BadRequestError, BAD_REQUEST),
     (BadSettingError, BAD_SETTING),
     # The spool's folder is a setting: a wrong one, or not ready.
     (SpoolError, BAD_SETTING),
@@ -43,9 +45,23 @@ _COMMANDS = {
     "replay": "resubmit rejected lines, or restore rows that ClickHouse has lost",
     "retry": "move files of failed/ back to where they were dropped",
     "verify": "compare processed files with ClickHouse, row by row",
+    "traces": "list traces",
+    "trace": "show one trace: its spans as a waterfall, logs, scores and feedback",
+    "spans": "list spans",
+    "logs": "list log records",
+    "metrics": "list measurements",
+    "scores": "list scores",
+    "feedback": "list feedback",
+    "events": "list the events of agents",
+    "runs": "list the runs of agents, or show one",
+    "figures": "count, sum, rate, percentiles: by group and by interval",
+    "values": "list the names, labels, services, models … that occur",
+    "sql": "run a SELECT of your own",
 }
 """The help of each command. A command's module is imported on demand: imports are most of its cost."""
-_MODULES = {"resume": "pause", "trace-file": "trace_file"}
+_MODULES = {"resume": "pause", "trace-file": "trace_file"} | dict.fromkeys(
+    ("traces", "spans", "logs", "metrics", "scores", "feedback", "events"), "lists"
+)
 """Modules that are not named like their command; `pause` adds both of its own."""
 
 _EPILOG = """\

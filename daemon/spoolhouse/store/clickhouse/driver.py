@@ -10,7 +10,8 @@ from spoolhouse.events.declaration import Column
 ONE_BLOCK_ROWS = 1 << 30
 """Far above the largest batch: all rows of an insert are gathered into one block, which is what a token covers."""
 
-Parameter = str | int | float | Sequence[str]
+Parameter = str | int | float | Sequence[str] | Sequence[int]
+Setting = str | int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,18 @@ class Driver(Protocol):
         """Return once the server answers a trivial query."""
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows, with Python values.
 
         Values are written `{name:Type}` in `sql` (ClickHouse's own form, as `{id:String}`) and bound, never pasted.
         A `query_id` is a lock: a server refuses one that runs already (code 216). An embedded engine needs none.
+        `settings`, of `query_settings.OPTIONAL`: those that the server knows, and lets the user change, hold for it.
         """
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:

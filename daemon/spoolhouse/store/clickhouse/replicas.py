@@ -16,7 +16,7 @@ import structlog
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.monitoring import metrics
-from spoolhouse.store.clickhouse.driver import Driver, OneServer, Parameter, RowsInsert, Servers
+from spoolhouse.store.clickhouse.driver import Driver, OneServer, Parameter, RowsInsert, Servers, Setting
 from spoolhouse.store.clickhouse.failover import HostSelector
 from spoolhouse.store.clickhouse.replica_check import READ_ONLY, ReplicaState, check, disagreement, uncounted
 from spoolhouse.store.clickhouse.schema.clock import expect_same_day
@@ -47,11 +47,16 @@ class Server:
         self._answered()
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
         with self._failing():
-            rows = await self._driver.execute(sql, parameters, query_id=query_id)
+            rows = await self._driver.execute(sql, parameters, query_id=query_id, settings=settings)
         self._answered()
         return rows
 
@@ -150,10 +155,15 @@ class Replicas:
         await (await self.pick()).ping()
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
-        return await (await self.pick()).execute(sql, parameters, query_id=query_id)
+        return await (await self.pick()).execute(sql, parameters, query_id=query_id, settings=settings)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Insert all of `rows`; see `Driver`."""
@@ -298,10 +308,15 @@ class FirstThatAnswers:
         await (await self._driver()).ping()
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
-        return await (await self._driver()).execute(sql, parameters, query_id=query_id)
+        return await (await self._driver()).execute(sql, parameters, query_id=query_id, settings=settings)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Insert all of `rows`; see `Driver`."""

@@ -22,8 +22,8 @@ from clickhouse_driver.result import QueryInfo
 
 from spoolhouse.errors import StoreError, TransientError
 from spoolhouse.store.clickhouse import codes
+from spoolhouse.store.clickhouse.driver import Setting
 from spoolhouse.store.clickhouse.drivers import result_types
-from spoolhouse.store.clickhouse.drivers.query_settings import Setting
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
 from spoolhouse.store.clickhouse.quoting import identifier

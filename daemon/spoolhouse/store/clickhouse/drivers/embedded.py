@@ -19,11 +19,10 @@ from typing import IO, Any, TypeVar
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
 from spoolhouse.store.clickhouse import codes
-from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert
+from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert, Setting
 from spoolhouse.store.clickhouse.drivers import query_settings, result_types
 from spoolhouse.store.clickhouse.drivers.blocks import next_piece
 from spoolhouse.store.clickhouse.drivers.parameters import bind
-from spoolhouse.store.clickhouse.drivers.query_settings import Setting
 from spoolhouse.store.clickhouse.drivers.statements import embedded_insert
 from spoolhouse.store.clickhouse.drivers.url import Address
 from spoolhouse.store.clickhouse.quoting import identifier, literal
@@ -62,9 +61,13 @@ class EmbeddedDriver:
         parameters: Mapping[str, Parameter] | None = None,
         *,
         query_id: str = "",  # noqa: ARG002  # several users would need a lock; here there is one
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
-        """Run one statement, without a FORMAT of its own, and return its rows, as `result_types` describes them."""
-        return await self._in_thread(partial(self._ask, bind(sql, parameters or {})))
+        """Run one statement, without a FORMAT of its own, and return its rows, as `result_types` describes them.
+
+        `settings` hold for the session's later statements, too: `readonly` cannot be taken back.
+        """
+        return await self._in_thread(partial(self._ask, bind(sql, parameters or {}), settings))
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Write `rows` to a file beside the tables, then insert it; see `Driver`.
@@ -107,8 +110,10 @@ class EmbeddedDriver:
                 running.result()
             raise
 
-    def _ask(self, sql: str) -> list[tuple[object, ...]]:
+    def _ask(self, sql: str, settings: Mapping[str, Setting] | None = None) -> list[tuple[object, ...]]:
         self._open()
+        if settings:
+            self._query(f"SET {_rendered(query_settings.for_reading(self._known, settings))}")
         answer = self._query(sql)
         if not answer:
             return []
@@ -139,7 +144,7 @@ class EmbeddedDriver:
             raise _refusal(error) from None
         try:
             self._query(f"USE {identifier(self._address.database)}")
-            names = bind(query_settings.KNOWN_SQL, {"names": query_settings.NAMES})
+            names = bind(query_settings.KNOWN_SQL, query_settings.KNOWN_PARAMETERS)
             self._known = frozenset(name for (name,) in json.loads(self._query(names))["data"])
             self._query(f"SET {_rendered(query_settings.for_reading(self._known))}")
         except BaseException:

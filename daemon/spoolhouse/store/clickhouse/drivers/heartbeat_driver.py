@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, Mapping
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.monitoring import heartbeat
-from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
+from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert, Setting
 
 
 class HeartbeatDriver:
@@ -23,10 +23,15 @@ class HeartbeatDriver:
         heartbeat.beat()
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
-        rows = await self._driver.execute(sql, parameters, query_id=query_id)
+        rows = await self._driver.execute(sql, parameters, query_id=query_id, settings=settings)
         heartbeat.beat()
         return rows
 

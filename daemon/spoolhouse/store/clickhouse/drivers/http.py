@@ -14,11 +14,10 @@ from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, UnreachableError
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse import codes
-from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert, insert_query_id
+from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert, Setting, insert_query_id
 from spoolhouse.store.clickhouse.drivers import query_settings, result_types
 from spoolhouse.store.clickhouse.drivers.blocks import next_piece
 from spoolhouse.store.clickhouse.drivers.parameters import posted
-from spoolhouse.store.clickhouse.drivers.query_settings import Setting
 from spoolhouse.store.clickhouse.drivers.statements import http_insert
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Compressor, Transport, compressor
 from spoolhouse.store.clickhouse.drivers.url import Address
@@ -72,12 +71,17 @@ class HttpDriver:
         await self.execute("SELECT 1")
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement, without a FORMAT of its own, and return its rows, as `result_types` describes them."""
         known = await self._settings_known()
         name = {"query_id": query_id} if query_id else {}
-        return await self._ask(sql, {**posted(parameters or {}), **query_settings.for_reading(known), **name})
+        return await self._ask(sql, {**posted(parameters or {}), **query_settings.for_reading(known, settings), **name})
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Stream `rows` into one atomic insert; see `Driver`."""
@@ -108,7 +112,7 @@ class HttpDriver:
 
     async def _settings_known(self) -> frozenset[str]:
         if self._known is None:
-            names = posted({"names": query_settings.NAMES})
+            names = posted(query_settings.KNOWN_PARAMETERS)
             self._known = frozenset(str(name) for (name,) in await self._ask(query_settings.KNOWN_SQL, names))
         return self._known
 

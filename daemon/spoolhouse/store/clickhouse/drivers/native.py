@@ -7,11 +7,10 @@ from typing import Protocol
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.failpoints import reach
-from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert, insert_query_id
+from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert, Setting, insert_query_id
 from spoolhouse.store.clickhouse.drivers import query_settings
 from spoolhouse.store.clickhouse.drivers.blocks import Blocks
 from spoolhouse.store.clickhouse.drivers.parameters import bind
-from spoolhouse.store.clickhouse.drivers.query_settings import Setting
 from spoolhouse.store.clickhouse.drivers.statements import native_insert
 from spoolhouse.store.clickhouse.drivers.transport import Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
@@ -71,13 +70,18 @@ class NativeDriver:
         await self.execute("SELECT 1")
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement and return its rows, as `result_types` describes them."""
         bound = bind(sql, parameters or {})
         async with self._connection() as connection:
             known = await self._settings_known(connection)
-            return await connection.ask(bound, query_settings.for_reading(known), query_id)
+            return await connection.ask(bound, query_settings.for_reading(known, settings), query_id)
 
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Stream `rows` into one atomic insert; see `Driver`."""
@@ -134,6 +138,6 @@ class NativeDriver:
 
     async def _settings_known(self, connection: NativeConnection) -> frozenset[str]:
         if self._known is None:
-            sql = bind(query_settings.KNOWN_SQL, {"names": query_settings.NAMES})
+            sql = bind(query_settings.KNOWN_SQL, query_settings.KNOWN_PARAMETERS)
             self._known = frozenset(str(name) for (name,) in await connection.ask(sql, {}))
         return self._known

@@ -2,9 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from spoolhouse.store.clickhouse.driver import ONE_BLOCK_ROWS, RowsInsert
-
-Setting = str | int
+from spoolhouse.store.clickhouse.driver import ONE_BLOCK_ROWS, Parameter, RowsInsert, Setting
 
 _READ_SETTINGS: Mapping[str, Setting] = {
     # All of these are the server's defaults, so that a read-only user (readonly = 1) may send them too.
@@ -76,15 +74,33 @@ _INSERT_SETTINGS: Mapping[str, Setting] = {
     "input_format_json_throw_on_bad_escape_sequence": 1,
 }
 
-NAMES: tuple[str, ...] = tuple(sorted({*_INSERT_SETTINGS, "insert_deduplication_token"}))
+OPTIONAL = frozenset(
+    {
+        "max_partitions_per_insert_block",
+        # For questions of people.
+        "readonly",
+        "max_execution_time",
+        "max_memory_usage",
+        "max_result_rows",
+        "max_query_size",
+        "cancel_http_readonly_queries_on_client_close",
+        "do_not_merge_across_partitions_select_final",
+        "use_skip_indexes_if_final",
+        "use_skip_indexes_if_final_exact_mode",
+    }
+)
+"""Settings that are left out where a profile limits them or makes them read-only."""
+
+NAMES: tuple[str, ...] = tuple(sorted({*_INSERT_SETTINGS, "insert_deduplication_token", *OPTIONAL}))
 """All settings that depend on the server's version: the names to query in `system.settings`."""
 
 KNOWN_SQL = """\
 SELECT name FROM system.settings WHERE name IN {names:Array(String)}
-AND NOT (name = 'max_partitions_per_insert_block' AND (readonly OR isNotNull(min) OR isNotNull(max)))
+AND NOT (has({optional:Array(String)}, name) AND (readonly OR isNotNull(min) OR isNotNull(max)))
 SETTINGS limit = 0, offset = 0"""
 """Select the names of `NAMES` to send. An older server refuses a statement over an unknown setting, and any server over
-one that the profile makes read-only; the optional one is left out then."""
+one that the profile makes read-only; the optional ones are left out then."""
+KNOWN_PARAMETERS: Mapping[str, Parameter] = {"names": NAMES, "optional": sorted(OPTIONAL)}
 
 
 def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]:
@@ -93,6 +109,6 @@ def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]
     return {name: value for name, value in chosen.items() if name in known}
 
 
-def for_reading(known: Collection[str]) -> dict[str, Setting]:
-    """Return the settings of any other statement that the server knows."""
-    return {name: value for name, value in _READ_SETTINGS.items() if name in known}
+def for_reading(known: Collection[str], more: Mapping[str, Setting] | None = None) -> dict[str, Setting]:
+    """Return the settings of any other statement, and `more`, that the server knows."""
+    return {name: value for name, value in {**_READ_SETTINGS, **(more or {})}.items() if name in known}

@@ -1,0 +1,75 @@
+"""`spoolhouse traces`, `spans`, `logs`, `metrics`, `scores`, `feedback`, `events`: lists, page by page."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from spoolhouse.cli import asking
+
+if TYPE_CHECKING:
+    from spoolhouse.query import Query
+
+_EXAMPLES = {
+    "traces": "  spoolhouse traces --project shop --status error --since 2h\n"
+    "  spoolhouse traces --project shop --order=-duration_ms --limit 10\n",
+    "spans": "  spoolhouse spans --project shop --kind client --min 500\n",
+    "logs": "  spoolhouse logs --project shop --level error --words 'payment failed'\n",
+    "metrics": "  spoolhouse metrics --project shop --name requests --label region=eu\n",
+    "scores": "  spoolhouse scores --project shop --name accuracy --max 0.5\n",
+    "feedback": "  spoolhouse feedback --project shop --type rating --json\n",
+    "events": "  spoolhouse events --project shop --type prompt_call --model gpt-4o-mini\n",
+}
+_ONE = {"traces": "traces", "logs": "log records", "metrics": "measurements", "events": "the events of agents"}
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands."""
+    from spoolhouse.query.questions import Op  # noqa: PLC0415  # only these commands need it
+    from spoolhouse.query.requests import LISTS, ListQuestion  # noqa: PLC0415  # nor this
+    from spoolhouse.query.signals import SIGNALS  # noqa: PLC0415  # nor this
+
+    for name, kind in LISTS.items():
+        parser = asking.add(commands, name, f"{name} --project NAME", f"list {_ONE.get(name, name)}", _EXAMPLES[name])
+        asking.add_scope(parser)
+        group = parser.add_argument_group("filters")
+        for field in kind.__struct_fields__:
+            if field not in ListQuestion.__struct_fields__:
+                asking.add_filter(group, field, several=SIGNALS[name].filters[field][1] is Op.EQ)
+        asking.add_label(group)
+        group = parser.add_argument_group("page")
+        group.add_argument("--limit", type=int, default=50, metavar="N", help="1 to 1000 (default: 50)")
+        group.add_argument("--cursor", metavar="TEXT", help="go on where the page before has ended")
+        group.add_argument("--order", default="-time", metavar="NAME", help="--order=-NAME: largest first; -time")
+        parser.set_defaults(run=run, name=name)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one page; return the exit code."""
+    return asking.run(options, lambda query: _page(options, query))
+
+
+async def _page(options: argparse.Namespace, query: "Query") -> int:
+    from spoolhouse.cli import show  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.query.requests import request  # noqa: PLC0415  # nor this
+
+    asked = {**asking.scope(options), **asking.filters(options), "limit": options.limit, "order": options.order}
+    page = await query.page(options.name, request(options.name, asked), cursor=options.cursor)
+    if options.json:
+        asking.print_lines(page.lines)
+    else:
+        show.records(options.name, page.records)
+    if page.cursor is not None:
+        asking.say(f"there are more; go on with --cursor {page.cursor}")
+    elif not page.records and not options.json:
+        await _why_none(options, query)
+    return 0
+
+
+async def _why_none(options: argparse.Namespace, query: "Query") -> None:
+    """Say that nothing was found; and where there are spans and no traces, that they have none."""
+    scope = asking.scope(options)
+    if options.name == "traces" and not asking.filters(options):
+        spans = [one async for one in query.spans(**scope, limit=1, light=True)]
+        if spans:
+            asking.say("no traces, but spans: their producer writes no trace events; see `spoolhouse spans`")
+            return
+    asking.say(f"no {options.name} there")

@@ -1,0 +1,229 @@
+"""Answers for people: tables, and the waterfall of a trace. Colours on a terminal only, and not under NO_COLOR."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from spoolhouse.monitoring.logs import shown
+from spoolhouse.query.records import FiguresAnswer, Span, TraceView
+
+Justify = Literal["left", "right"]
+
+_WIDE = 160
+"""Columns where no terminal says how many there are."""
+_LONGEST = 200
+_EMPTY: tuple[object, ...] = (None, "", {}, [])
+_COLOURS = {
+    "error": "red", "fatal": "red", "timeout": "red", "assertion_failed": "red", "warn": "yellow", "warning": "yellow",
+    "ok": "green", "success": "green", "debug": "dim",
+}  # fmt: skip
+_COLUMNS: Mapping[str, Sequence[tuple[str, str, Justify]]] = {
+    "traces": (
+        ("time", "start_time", "left"), ("duration", "duration_ms", "right"), ("status", "status", "left"),
+        ("name", "name", "left"), ("trace", "trace_id", "left"),
+    ),
+    "spans": (
+        ("time", "start_time", "left"), ("duration", "duration_ms", "right"), ("status", "status", "left"),
+        ("kind", "kind", "left"), ("name", "name", "left"), ("span", "span_id", "left"),
+        ("trace", "trace_id", "left"),
+    ),
+    "logs": (("time", "timestamp", "left"), ("level", "level", "left"), ("message", "message", "left")),
+    "metrics": (
+        ("time", "timestamp", "left"), ("name", "name", "left"), ("value", "value", "right"), ("unit", "unit", "left"),
+        ("labels", "labels", "left"),
+    ),
+    "scores": (
+        ("time", "timestamp", "left"), ("name", "name", "left"), ("value", "value", "right"),
+        ("trace", "trace_id", "left"), ("comment", "comment", "left"),
+    ),
+    "feedback": (
+        ("time", "timestamp", "left"), ("type", "feedback_type", "left"), ("value", "value", "right"),
+        ("source", "source", "left"), ("trace", "trace_id", "left"), ("comment", "comment", "left"),
+    ),
+    "events": (
+        ("time", "timestamp", "left"), ("type", "event_type", "left"), ("status", "status", "left"),
+        ("latency", "latency_ms", "right"), ("model", "model", "left"), ("step", "step_name", "left"),
+        ("cost $", "cost_estimate_usd", "right"), ("run", "run_id", "left"), ("event", "event_id", "left"),
+    ),
+    "runs": (
+        ("start", "start_time", "left"), ("end", "end_time", "left"), ("events", "events", "right"),
+        ("errors", "errors", "right"), ("tokens in", "tokens_input", "right"), ("out", "tokens_output", "right"),
+        ("cost $", "cost_usd", "right"), ("models", "models", "left"), ("run", "run_id", "left"),
+    ),
+}  # fmt: skip
+"""By list: the head, the field, and its side."""
+
+
+def console() -> Console:
+    """Return what is printed to."""
+    made = Console(highlight=False, soft_wrap=False)
+    return made if made.is_terminal else Console(highlight=False, width=_WIDE)
+
+
+def records(name: str, found: Sequence[Any]) -> None:
+    """Print the records of a list; a column that is empty in all of them is left out."""
+    if not found:
+        return
+    columns = [one for one in _COLUMNS[name] if any(getattr(record, one[1]) not in _EMPTY for record in found)]
+    rows = [[_cell(field, getattr(record, field)) for _, field, _ in columns] for record in found]
+    _print([(head, side) for head, _, side in columns], rows)
+
+
+def table(heads: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[object]]) -> None:
+    """Print any rows."""
+    _print(heads, [[_cell("", value) for value in row] for row in rows])
+
+
+def figures(answer: FiguresAnswer) -> None:
+    """Print figures, a row for each group and interval."""
+    if not answer.rows:
+        return
+    first = answer.rows[0]
+    heads: list[tuple[str, Justify]] = [("time", "left")] if first.time is not None else []
+    heads += [(name, "left") for name in first.by]
+    heads += [(name, "right") for name in first.values]
+    if first.change is not None:
+        heads += [(f"{name} change", "right") for name in first.values]
+    rows = []
+    for one in answer.rows:
+        row = [] if one.time is None else [_cell("", one.time)]
+        row += [_cell("", value) for value in one.by.values()]
+        row += [_cell("value", value) for value in one.values.values()]
+        row += [Text("-" if value is None else f"{value:+.1f} %") for value in (one.change or {}).values()]
+        rows.append(row)
+    _print(heads, rows)
+
+
+def trace(found: TraceView, *, logs: bool) -> None:
+    """Print a trace: what it is, its waterfall, what was said of it."""
+    out = console()
+    if found.trace is not None:
+        one = found.trace
+        head = Text.assemble(
+            (shown(one.name), "bold"), "  ", _cell("status", one.status), "  ", _cell("duration_ms", one.duration_ms),
+            "  ", _cell("start_time", one.start_time),
+        )  # fmt: skip
+        out.print(head, overflow="ellipsis", no_wrap=True)
+    else:
+        out.print(Text("no trace event, but its spans:"))
+    if found.spans:
+        out.print(waterfall(found.spans, out.width))
+    for name, some in (("scores", found.scores), ("feedback", found.feedback), ("logs", found.logs if logs else [])):
+        if some:
+            out.print(Text(f"\n{name}", "bold"))
+            records(name, some)
+
+
+def waterfall(spans: Sequence[Span], width: int) -> Table:
+    """Return the spans as a tree, each with a bar where it was in time."""
+    start = min(span.start_time for span in spans)
+    end = max(span.end_time or span.start_time for span in spans)
+    total = max((end - start).total_seconds(), 0.001)
+    wide = max(min(width // 3, 60), 10)
+    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1, 0, 0))
+    made.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    made.add_column(no_wrap=True, justify="right")
+    made.add_column(no_wrap=True, width=wide)
+    made.expand = True
+    for depth, span in tree(spans):
+        failed = span.status == "error"
+        name = Text("  " * min(depth, 20), overflow="ellipsis")
+        name.append("✗ " if failed else "", "red")
+        name.append_text(_safe(span.name))
+        first = int((span.start_time - start).total_seconds() / total * wide)
+        last = int(((span.end_time or span.start_time) - start).total_seconds() / total * wide)
+        first = min(first, wide - 1)
+        bar = " " * first + "━" * max(min(last, wide) - first, 1)
+        made.add_row(name, _cell("duration_ms", span.duration_ms), Text(bar, "red" if failed else "cyan"))
+    return made
+
+
+def tree(spans: Sequence[Span]) -> list[tuple[int, Span]]:
+    """Return the spans, each below its parent, by start; one whose parent is missing, or in a cycle, is a root."""
+    ids = {span.span_id for span in spans}
+    children: dict[str | None, list[Span]] = {}
+    for span in spans:
+        parent = span.parent_span_id if span.parent_span_id in ids and span.parent_span_id != span.span_id else None
+        children.setdefault(parent, []).append(span)
+    found: list[tuple[int, Span]] = []
+    seen: set[str] = set()
+    stack = [(0, span) for span in reversed(children.get(None, []))]
+    left = list(spans)
+    while stack or left:
+        if not stack:
+            span = left.pop(0)
+            if span.span_id not in seen:
+                stack.append((0, span))
+            continue
+        depth, span = stack.pop()
+        if span.span_id in seen:
+            continue
+        seen.add(span.span_id)
+        found.append((depth, span))
+        stack += [(depth + 1, child) for child in reversed(children.get(span.span_id, []))]
+    return found
+
+
+def _print(heads: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[Text]]) -> None:
+    out = console()
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, (head, side) in enumerate(heads):
+        is_last = place == len(heads) - 1
+        made.add_column(
+            Text(shown(head)), justify=side, no_wrap=not is_last, overflow="ellipsis" if not is_last else "fold"
+        )
+    for row in rows:
+        made.add_row(*row)
+    out.print(made)
+
+
+def _cell(field: str, value: object) -> Text:
+    """Return a value as it is shown."""
+    if value is None or value == "":
+        return Text("-", "dim")
+    if isinstance(value, datetime):
+        return Text(f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03}")
+    if isinstance(value, bool):
+        return Text(str(value).lower())
+    if isinstance(value, int | float):
+        return Text(
+            duration(value)
+            if field in {"duration_ms", "latency_ms"}
+            else f"{value:,.6g}"
+            if isinstance(value, float)
+            else f"{value:,}"
+        )
+    if isinstance(value, dict | list):
+        value = ", ".join(map(str, value)) if isinstance(value, list) else _pairs(value)
+    text = str(value)
+    return _safe(text, _COLOURS.get(text, "") if field in {"status", "level"} else "")
+
+
+def _pairs(value: Mapping[str, object]) -> str:
+    return " ".join(
+        f"{key}={one if isinstance(one, str) else msgspec.json.encode(one).decode()}" for key, one in value.items()
+    )
+
+
+def _safe(text: str, style: str = "") -> Text:
+    """Return text that can neither control the terminal nor push other columns about."""
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    safe = shown(cut)
+    if any(unicodedata.bidirectional(character) in {"R", "AL", "AN"} for character in safe):
+        # Isolated, so that text from right to left stays within its column.
+        safe = f"\u2068{safe}\u2069"
+    return Text(safe, style)
+
+
+def duration(ms: float) -> str:
+    """Return a duration in the unit that people would take."""
+    for unit, size in (("h", 3_600_000), ("min", 60_000), ("s", 1000)):
+        if abs(ms) >= size:
+            return f"{ms / size:.1f} {unit}"
+    return f"{ms:.0f} ms" if abs(ms) >= 1 or not ms else f"{ms * 1000:.0f} µs"

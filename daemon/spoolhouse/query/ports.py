@@ -1,0 +1,36 @@
+"""What the query side needs of a store."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from spoolhouse.events.declaration import Table
+from spoolhouse.query.questions import Aggregate, Condition, Distinct, Listed, Listing, Lookup, Row, Window
+
+
+class Reader(Protocol):
+    """Answers questions from the rows of a store. It needs no right but to read.
+
+    Every answer counts on the newest version of each row. Limits of time, memory and rows raise a `StoreError`; a
+    cancelled call ends the store's work on it, too.
+    """
+
+    async def page(self, listing: Listing) -> Listed:
+        """Return one page of a listing."""
+
+    async def lookup(self, lookup: Lookup) -> list[Row]:
+        """Return rows by their ids."""
+
+    async def count(self, table: Table, where: Condition, window: Window) -> int:
+        """Return how many rows fulfil a condition."""
+
+    async def aggregate(self, aggregate: Aggregate) -> list[Row]:
+        """Return figures."""
+
+    async def distinct(self, distinct: Distinct) -> list[str]:
+        """Return different values."""
+
+    async def sql(self, text: str, limit: int) -> tuple[Sequence[str], list[Row]]:
+        """Run a statement of the user's own, which may only read; return the names of its columns, and its rows."""
+
+    async def close(self) -> None:
+        """Close all connections."""

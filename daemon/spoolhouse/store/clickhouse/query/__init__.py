@@ -1,0 +1,1 @@
+"""Questions to ClickHouse: `dialect` renders them, `reader` asks them."""

@@ -1,0 +1,181 @@
+"""Asks ClickHouse. Lists go in two steps: narrow keys without FINAL, then exactly those rows with it.
+
+FINAL over an open range reads and merges every column of all its rows; a plain read counts versions that are
+superseded. The first step finds where the rows may be, the second decides.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from spoolhouse.errors import BadRequestError, QuestionTooLargeError, StoreError
+from spoolhouse.events.declaration import Table
+from spoolhouse.query.questions import (
+    Aggregate,
+    Condition,
+    Distinct,
+    Listed,
+    Listing,
+    Lookup,
+    Position,
+    Row,
+    Window,
+)
+from spoolhouse.store.clickhouse.driver import Driver, Setting
+from spoolhouse.store.clickhouse.drivers.connect import connect
+from spoolhouse.store.clickhouse.failover import urls_of
+from spoolhouse.store.clickhouse.query import dialect, figures
+from spoolhouse.store.clickhouse.quoting import identifier
+from spoolhouse.store.clickhouse.replicas import FirstThatAnswers
+
+SECONDS = 15
+_SETTINGS: dict[str, Setting] = {
+    "readonly": 1,
+    "max_execution_time": SECONDS,
+    "max_memory_usage": 2 << 30,
+    "max_result_rows": 100_000,
+    "max_query_size": 4 << 20,
+    "cancel_http_readonly_queries_on_client_close": 1,
+    # A row's versions have one time, and so one partition.
+    "do_not_merge_across_partitions_select_final": 1,
+    # An index over a column that a newer version may have changed must not hide that version.
+    "use_skip_indexes_if_final": 1,
+    "use_skip_indexes_if_final_exact_mode": 1,
+}
+_LIMITS = {
+    158: "it reads too many rows", 159: f"it takes longer than {SECONDS} seconds",
+    160: f"it would take longer than {SECONDS} seconds", 241: "it needs too much memory on the server",
+    307: "it reads too many bytes", 396: "its answer has too many rows",
+}  # fmt: skip
+_STEPS_MS = tuple(hours * 3_600_000 for hours in (1, 6, 24, 7 * 24, 30 * 24))
+"""How far a list looks back at first, until its page is full."""
+_MORE = 10
+"""Candidates beyond what is wanted: some of them are superseded."""
+_PLAIN = re.compile(r"(LowCardinality\()?(Nullable\()?(String|Float32|Float64|Bool|U?Int\d+|Date|Date32)\)*")
+
+
+def open_reader(
+    url: str, *, username: str | None, password: str | None, database: str | None, table_prefix: str
+) -> "ClickHouseReader":
+    """Return the reader of the server, or of the first that answers, in `url`. Raises `BadSettingError`."""
+    made = [connect(one, username=username, password=password, database=database) for one in urls_of(url)]
+    return ClickHouseReader(made[0] if len(made) == 1 else FirstThatAnswers(made), table_prefix)
+
+
+class ClickHouseReader:
+    """Answers questions over one driver; it sends SELECT alone."""
+
+    def __init__(self, driver: Driver, prefix: str) -> None:
+        """`prefix` stands before the names of tables; the driver is closed with the reader."""
+        self._driver = driver
+        self._prefix = prefix
+
+    async def page(self, listing: Listing) -> Listed:
+        """Return one page of a listing."""
+        wanted = listing.limit + 1  # one more, which says whether there are more
+        rows: list[tuple[Position, Row]] = []
+        for window in [listing.window] if listing.column or listing.offset else _windows(listing):
+            position = rows[-1][0] if rows else listing.after
+            step = replace(listing, window=window)
+            while True:
+                asked = wanted - len(rows) + _MORE
+                found = await self._keys(step, position, asked)
+                rows += await self._verified(step, found)
+                if len(rows) >= wanted or len(found) < asked or listing.offset:
+                    break
+                position = found[-1][1]
+            if len(rows) >= wanted:
+                break
+        kept = rows[: listing.limit]
+        return Listed(rows=[row for _, row in kept], next=kept[-1][0] if len(rows) > len(kept) else None)
+
+    async def _keys(self, listing: Listing, position: Position | None, limit: int) -> list[tuple[int, Position]]:
+        rows: list[Any] = await self._ask(*dialect.candidates(self._prefix, listing, position, limit))
+        last = len(listing.ids) + 2
+        return [
+            (row[0], Position(time_ms=row[1], ids=tuple(row[2:last]), value=row[last] if listing.column else None))
+            for row in rows
+        ]
+
+    async def _verified(self, listing: Listing, found: Sequence[tuple[int, Position]]) -> list[tuple[Position, Row]]:
+        """Return those candidates whose newest version fulfils the listing, in their order."""
+        if not found:
+            return []
+        hashes, times = [key for key, _ in found], [position.time_ms for _, position in found]
+        rows = await self._ask(*dialect.verified(self._prefix, listing, hashes, times))
+        by_hash = {row[0]: row[1:] for row in rows}
+        return [(position, by_hash[key]) for key, position in found if key in by_hash]
+
+    async def lookup(self, lookup: Lookup) -> list[Row]:
+        """Return rows by their ids."""
+        return await self._ask(*dialect.looked_up(self._prefix, lookup))
+
+    async def count(self, table: Table, where: Condition, window: Window) -> int:
+        """Return how many rows fulfil a condition."""
+        [[number]] = await self._ask(*dialect.counted(self._prefix, table, where, window))
+        return int(number)  # type: ignore[arg-type]  # a count
+
+    async def aggregate(self, aggregate: Aggregate) -> list[Row]:
+        """Return figures."""
+        return await self._ask(*figures.rendered(self._prefix, aggregate))
+
+    async def distinct(self, distinct: Distinct) -> list[str]:
+        """Return different values."""
+        return [str(value) for (value,) in await self._ask(*dialect.distinct(self._prefix, distinct))]
+
+    async def sql(self, text: str, limit: int) -> tuple[Sequence[str], list[Row]]:
+        """Run a SELECT of the user's own; return the names of its columns, and its rows."""
+        inner = f"(\n{text.strip().rstrip(';')}\n)"
+        made = dialect.Statement(self._prefix)
+        described = await self._ask(f"DESCRIBE TABLE {inner}", made)
+        names = [str(row[0]) for row in described]
+        if not names:
+            raise BadRequestError("sql: a SELECT is accepted")
+        shown = ", ".join(
+            identifier(str(name)) if _PLAIN.fullmatch(str(kind)) else f"toString({identifier(str(name))})"
+            for name, kind, *_ in described
+        )
+        rows = await self._ask(f"SELECT {shown} FROM {inner} LIMIT {limit:d}", made)
+        return names, rows
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._driver.close()
+
+    async def _ask(self, sql: str, made: dialect.Statement) -> list[Row]:
+        try:
+            # The server's own limit comes first, unless the user may not set it.
+            async with asyncio.timeout(SECONDS + 5):
+                return await self._driver.execute(sql, made.values, settings=_SETTINGS)  # type: ignore[return-value]  # values of the columns' kinds
+        except TimeoutError:
+            why = _LIMITS[159]
+        except StoreError as error:
+            if error.code not in _LIMITS:
+                raise
+            why = _LIMITS[error.code]
+        raise QuestionTooLargeError(f"the question is too large: {why}; ask for a shorter time, or with more filters")
+
+
+def _windows(listing: Listing) -> Iterator[Window]:
+    """Yield the parts of a listing's window, in its order, each as long as those before it, or longer."""
+    since, until = listing.window.since_ms, listing.window.until_ms
+    if listing.after is not None and listing.descending:
+        until = min(until, listing.after.time_ms + 1)
+    elif listing.after is not None:
+        since = max(since, listing.after.time_ms)
+    start = until if listing.descending else since
+    for step in _STEPS_MS:
+        if since >= until:
+            return
+        if listing.descending:
+            edge = max(since, start - step)
+            yield Window(since_ms=edge, until_ms=until)
+            until = edge
+        else:
+            edge = min(until, start + step)
+            yield Window(since_ms=since, until_ms=edge)
+            since = edge
+    if since < until:
+        yield Window(since_ms=since, until_ms=until)
