@@ -1,6 +1,6 @@
 """Ways to a store: the one place of the query side that knows which stores there are."""
 
-from spoolhouse.query.client import Query
+from spoolhouse.query.aliases import Client
 from spoolhouse.query.sync import SyncQuery
 
 DEFAULT_PREFIX = "mastra_admin_"
@@ -13,7 +13,7 @@ def connect(
     password: str | None = None,
     database: str | None = None,
     table_prefix: str = DEFAULT_PREFIX,
-) -> Query:
+) -> Client:
     """Return what asks the store at `url`, which is as the setting `clickhouse.url`; use it with `async with`.
 
     The user needs no right but SELECT. Raises `BadSettingError`.
@@ -21,7 +21,7 @@ def connect(
     # The store imports the questions of this package.
     from spoolhouse.store.clickhouse.query.reader import open_reader  # noqa: PLC0415  # see above
 
-    return Query(open_reader(url, username=username, password=password, database=database, table_prefix=table_prefix))
+    return Client(open_reader(url, username=username, password=password, database=database, table_prefix=table_prefix))
 
 
 def connect_sync(
