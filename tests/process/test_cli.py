@@ -36,6 +36,11 @@ READ_SETTINGS = (
     "trace-file",
     "replay",
     "verify",
+    "traces",
+    "trace",
+    "figures",
+    "sql",
+    "delete",
 )
 COMMANDS = (*READ_SETTINGS, "config")
 NEEDED = {
@@ -45,6 +50,13 @@ NEEDED = {
     "verify": ["a.jsonl"],
     "explain": ["a.jsonl"],
 }
+COMMANDS = (
+    *READ_SETTINGS, "config", "spans", "logs", "metrics", "scores", "feedback", "events", "runs", "values"
+)  # fmt: skip
+NEEDED = {
+    "trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "retry": ["--all"], "verify": ["a.jsonl"], "trace": ["t"],
+    "figures": ["span"], "sql": ["SELECT 1"], "delete": ["traces", "t", "--project", "p"],
+}  # fmt: skip
 """What a command cannot do without."""
 SECRET = "hunter2-and-more"
 

@@ -57,6 +57,7 @@ _COMMANDS = {
     "figures": "count, sum, rate, percentiles: by group and by interval",
     "values": "list the names, labels, services, models … that occur",
     "sql": "run a SELECT of your own",
+    "delete": "delete traces with all that belongs to them, scores or feedback",
 }
 """The help of each command. A command's module is imported on demand: imports are most of its cost."""
 _MODULES = {"resume": "pause", "trace-file": "trace_file"} | dict.fromkeys(

@@ -22,6 +22,13 @@ until ClickHouse merges the two. Times are UTC.
 examples:
   spoolhouse tables --clickhouse-url http://localhost:8123
   spoolhouse tables --json | jq '.[] | select(.rows > 0) | .table'
+  spoolhouse tables --check
+
+exit codes:
+   0  done
+   1  with --check: a table or view is missing
+  69  ClickHouse is unavailable
+  78  a wrong setting
 """
 
 _HEAD = ("table", "engine", "rows", "on disk", "oldest", "newest")
@@ -35,7 +42,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add the command."""
     parser = commands.add_parser(
         "tables",
-        usage="spoolhouse tables [--json] [options]",
+        usage="spoolhouse tables [--json] [--check] [options]",
         help="list the tables: engine, rows, size, oldest and newest event",
         description="List our tables: engine, rows, bytes on disk, oldest and newest event.",
         epilog=_EPILOG,
@@ -43,6 +50,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print an array of objects, sizes in bytes")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a table or view is missing, and name it")
     flags.add_clickhouse(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
@@ -59,6 +67,10 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.writelines(f"{line}\n" for line in _fitting(rows, settings.clickhouse.table_prefix, width))
         if all(row.engine is None for row in rows):
             print("None of them exists: `spoolhouse migrate` creates them.", file=sys.stderr)
+    missing = [row.table for row in rows if row.engine is None]
+    if options.check and missing:
+        print(f"missing: {', '.join(missing)}; `spoolhouse migrate` creates them", file=sys.stderr)
+        return 1
     return 0
 
 

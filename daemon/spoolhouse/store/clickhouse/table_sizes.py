@@ -12,7 +12,13 @@ from spoolhouse.store.clickhouse.schema.render import Schema, object_names
 from spoolhouse.store.clickhouse.typed_rows import typed
 
 _TABLES = """
-SELECT name, engine, total_rows, total_bytes FROM system.tables
+SELECT name, engine, total_rows, total_bytes, columns FROM system.tables
+LEFT JOIN (
+    SELECT table AS name, groupArray(column) AS columns FROM (
+        SELECT table, name AS column FROM system.columns
+        WHERE database = {database:String} AND has({names:Array(String)}, table) ORDER BY table, position
+    ) GROUP BY table
+) AS of_table USING (name)
 WHERE database = {database:String} AND has({names:Array(String)}, name)
 """
 
@@ -28,6 +34,7 @@ class TableSize:
     bytes_on_disk: int | None = None
     oldest: str | None = None
     newest: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 class _Row(msgspec.Struct, array_like=True, frozen=True):
@@ -35,6 +42,7 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     engine: str
     rows: int | None
     size: int | None
+    columns: tuple[str, ...]
 
 
 async def table_sizes(schema: Schema, driver: Driver) -> list[TableSize]:
@@ -61,4 +69,7 @@ async def _size(
         table, column = qualified(database, name), identifier(times[name])
         sql = f"SELECT toString(min({column})), toString(max({column})) FROM {table}"  # noqa: S608  # declared names
         [(oldest, newest)] = typed(await driver.execute(sql), tuple[str, str])
-    return TableSize(table=name, engine=row.engine, rows=row.rows, bytes_on_disk=row.size, oldest=oldest, newest=newest)
+    return TableSize(
+        table=name, engine=row.engine, rows=row.rows, bytes_on_disk=row.size, oldest=oldest, newest=newest,
+        columns=row.columns,
+    )  # fmt: skip

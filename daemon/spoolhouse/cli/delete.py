@@ -1,0 +1,75 @@
+"""`spoolhouse delete`: deletes traces with all that belongs to them, scores or feedback, for privacy."""
+
+import argparse
+import asyncio
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from spoolhouse.cli import asking, flags
+from spoolhouse.monitoring.logs import shown
+
+if TYPE_CHECKING:
+    from spoolhouse.store.clickhouse.query.deletion import Deleted
+
+_EPILOG = """\
+The rows are gone from the tables when the command ends; deleting what is not
+there is harmless. Figures in rollups stay. The files that brought the rows
+still hold the bytes, in processed/ or rejected/: the command names them, and
+a replay of one brings the rows back.
+
+examples:
+  spoolhouse delete traces 4bf92f3577b34da6a3ce929d0e0e4736 --project shop
+  spoolhouse delete scores s1 s2 --project shop --json
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    kinds = ("traces", "scores", "feedback")
+    parser = commands.add_parser(
+        "delete",
+        usage="spoolhouse delete WHAT ID … --project NAME [options]",
+        help="delete traces with all that belongs to them, scores or feedback",
+        description="Delete traces with their spans, logs, scores and feedback; or scores alone.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("what", choices=kinds, metavar="WHAT", help=", ".join(kinds))
+    parser.add_argument("ids", nargs="+", metavar="ID", help="up to 1000 ids")
+    parser.add_argument("--project", required=True, metavar="NAME", help="the project, required")
+    parser.add_argument("--json", action="store_true", help="print an object")
+    flags.add_clickhouse(parser)
+    flags.add_general(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Delete; return the exit code."""
+    deleted = asyncio.run(_delete(options))
+    if options.json:
+        print(json.dumps(asdict(deleted)))
+        return 0
+    print("deleted: " + ", ".join(f"{count} rows of {table}" for table, count in deleted.rows.items()))
+    if deleted.files:
+        asking.say("their bytes are still in these files, in processed/ or rejected/ beside them:")
+        for file in deleted.files:
+            asking.say(f"  {shown(file)}")
+    return 0
+
+
+async def _delete(options: argparse.Namespace) -> "Deleted":
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.store.clickhouse.query.deletion import delete  # noqa: PLC0415  # nor this
+
+    settings = flags.settings(options)
+    driver = open_driver(settings)
+    try:
+        schema = schema_of(settings, load(settings.events.folder))
+        return await delete(
+            driver, schema, settings.clickhouse.table_prefix, options.what, project=options.project, ids=options.ids
+        )
+    finally:
+        await driver.close()
