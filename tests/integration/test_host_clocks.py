@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from spoolhouse.errors import OperatorError, UnreachableError
-from spoolhouse.store.clickhouse.driver import Driver, Parameter
+from spoolhouse.store.clickhouse.driver import Driver, Parameter, Setting
 from spoolhouse.store.clickhouse.drivers.connect import connect
 from spoolhouse.store.clickhouse.drivers.heartbeat_driver import HeartbeatDriver
 from spoolhouse.store.clickhouse.failover import HostSelector
@@ -18,7 +18,12 @@ class Behind(HeartbeatDriver):
     """A real server whose clock is 40 days behind."""
 
     async def execute(
-        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, query_id: str = ""
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        query_id: str = "",
+        settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         """Run one statement by that clock."""
         return await super().execute(sql.replace("now64(3)", "now64(3) - INTERVAL 40 DAY"), parameters)

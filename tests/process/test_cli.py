@@ -42,21 +42,20 @@ READ_SETTINGS = (
     "sql",
     "delete",
 )
-COMMANDS = (*READ_SETTINGS, "config")
+COMMANDS = (
+    *READ_SETTINGS, "config", "spans", "logs", "metrics", "scores", "feedback", "events", "runs", "values"
+)  # fmt: skip
 NEEDED = {
     "trace-file": ["a.jsonl"],
     "replay": ["a.jsonl"],
     "retry": ["--all"],
     "verify": ["a.jsonl"],
     "explain": ["a.jsonl"],
+    "trace": ["t"],
+    "figures": ["span"],
+    "sql": ["SELECT 1"],
+    "delete": ["traces", "t", "--project", "p"],
 }
-COMMANDS = (
-    *READ_SETTINGS, "config", "spans", "logs", "metrics", "scores", "feedback", "events", "runs", "values"
-)  # fmt: skip
-NEEDED = {
-    "trace-file": ["a.jsonl"], "replay": ["a.jsonl"], "retry": ["--all"], "verify": ["a.jsonl"], "trace": ["t"],
-    "figures": ["span"], "sql": ["SELECT 1"], "delete": ["traces", "t", "--project", "p"],
-}  # fmt: skip
 """What a command cannot do without."""
 SECRET = "hunter2-and-more"
 

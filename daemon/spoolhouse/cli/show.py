@@ -205,6 +205,13 @@ def _cell(field: str, value: object) -> Text:
     return _safe(text, _COLOURS.get(text, "") if field in {"status", "level"} else "")
 
 
+def number(value: float) -> str:
+    """Return a number with six digits that count, and groups of three."""
+    if isinstance(value, int) or 1e6 <= abs(value) < 1e15:  # noqa: PLR2004  # six digits, and what a double holds
+        return f"{value:,.0f}"
+    return f"{value:,.6g}"
+
+
 def _pairs(value: Mapping[str, object]) -> str:
     return " ".join(
         f"{key}={one if isinstance(one, str) else msgspec.json.encode(one).decode()}" for key, one in value.items()
