@@ -1,5 +1,6 @@
 """Answers for people: tables, and the waterfall of a trace. Colours on a terminal only, and not under NO_COLOR."""
 
+import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -61,9 +62,10 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, Justify]]] = {
 
 
 def console() -> Console:
-    """Return what is printed to."""
-    made = Console(highlight=False, soft_wrap=False)
-    return made if made.is_terminal else Console(highlight=False, width=_WIDE)
+    """Return what is printed to; under NO_COLOR it has no escape sequences at all, not even bold ones."""
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    made = Console(highlight=False, color_system=colours)
+    return made if made.is_terminal else Console(highlight=False, color_system=None, width=_WIDE)
 
 
 def records(name: str, found: Sequence[Any]) -> None:
