@@ -14,6 +14,7 @@ from pathlib import Path
 from spoolhouse.export.samples import SampleEvents
 from tests.benchmarks import decode
 from tests.benchmarks.files import FilesBench
+from tests.benchmarks.query import QueryBench
 from tests.benchmarks.runs import Run, restock, run_daemon, run_engine, run_latency
 from tests.engine import LocalServer, find_engine
 
@@ -57,10 +58,11 @@ def median(runs: Sequence[Run]) -> Run:
 class Bench:
     """The server, the stock of files, and the table."""
 
-    def __init__(self, server: LocalServer, root: Path, scale: float) -> None:
+    def __init__(self, server: LocalServer, root: Path, scale: float, rows: int) -> None:
         self.server = server
         self.root = root
         self.scale = scale
+        self.rows = rows
         self.spool = root / "spool"
         self.native = server.native_url + "/bench"
         self.http = server.http_url + "/bench"
@@ -142,8 +144,18 @@ class Bench:
         ]
         print(f"(d) 1 000 events into a quiet spool: queryable after {statistics.median(taken):.2f} s (wanted: 2)")
 
+    def query(self) -> None:
+        """Questions."""
+        QueryBench(self.server, self.rows).run()
 
-BENCHES = {"a": Bench.one_large_file, "files": Bench.small_files, "c": Bench.backlog, "d": Bench.latency}
+
+BENCHES = {
+    "a": Bench.one_large_file,
+    "files": Bench.small_files,
+    "c": Bench.backlog,
+    "d": Bench.latency,
+    "query": Bench.query,
+}
 
 
 def main() -> None:
@@ -152,6 +164,7 @@ def main() -> None:
     choices = [*BENCHES, "decode"]
     parser.add_argument("names", nargs="*", choices=[*choices, []], help=f"{', '.join(choices)}; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="how many times as many files `files` has")
+    parser.add_argument("--rows", type=int, default=3 * MILLION, help="spans that `query` has (30000000 is a month)")
     arguments = parser.parse_args()
     names = arguments.names or choices
     if "decode" in names:
@@ -163,7 +176,7 @@ def main() -> None:
         server = LocalServer(find_engine(lambda text: print(text, file=sys.stderr)), Path(folder, "server"))
         server.start()
         try:
-            bench = Bench(server, Path(folder), arguments.scale)
+            bench = Bench(server, Path(folder), arguments.scale, arguments.rows)
             for name in names:
                 BENCHES[name](bench)
         finally:

@@ -420,6 +420,21 @@ CASES: dict[str, tuple[Ask, Any]] = {
 }
 
 
+def _by_hour(using: str) -> Ask:
+    return lambda q: _figures(
+        q.figures("trace", project="shop", **hours(4), every="1h", of=("count", "errors", "p50"), using=using)
+    )
+
+
+CASES |= {
+    f"M6 by interval, from {using}": (
+        _by_hour(using),
+        [{"count": count, "errors": errors, "p50": 30_000.0 if count else None} for count, errors in by_hour(4)],
+    )
+    for using in ("rows", "rollup")
+}
+
+
 async def _over(made: Awaitable[list[Any]]) -> Any:
     for one in await made:
         yield one

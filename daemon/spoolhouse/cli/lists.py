@@ -1,7 +1,9 @@
 """`spoolhouse traces`, `spans`, `logs`, `metrics`, `scores`, `feedback`, `events`: lists, page by page."""
 
 import argparse
-from typing import TYPE_CHECKING
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
 
 from spoolhouse.cli import asking
 
@@ -18,6 +20,8 @@ _EXAMPLES = {
     "feedback": "  spoolhouse feedback --project shop --type rating --json\n",
     "events": "  spoolhouse events --project shop --type prompt_call --model gpt-4o-mini\n",
 }
+_POLL = 1.0
+"""Seconds between two looks at what has landed."""
 _ONE = {"traces": "traces", "logs": "log records", "metrics": "measurements", "events": "the events of agents"}
 
 
@@ -39,7 +43,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         group.add_argument("--limit", type=int, default=50, metavar="N", help="1 to 1000 (default: 50)")
         group.add_argument("--cursor", metavar="TEXT", help="go on where the page before has ended")
         group.add_argument("--order", default="-time", metavar="NAME", help="--order=-NAME: largest first; -time")
-        parser.set_defaults(run=run, name=name)
+        if name == "logs":
+            group.add_argument("--follow", action="store_true", help="go on with what lands, until Ctrl-C")
+        parser.set_defaults(run=run, name=name, follow=False)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,6 +58,8 @@ async def _page(options: argparse.Namespace, query: "Query") -> int:
     from spoolhouse.query.requests import request  # noqa: PLC0415  # nor this
 
     asked = {**asking.scope(options), **asking.filters(options), "limit": options.limit, "order": options.order}
+    if options.follow:
+        return await _follow(options, query, asked)
     page = await query.page(options.name, request(options.name, asked), cursor=options.cursor)
     if options.json:
         asking.print_lines(page.lines)
@@ -62,6 +70,32 @@ async def _page(options: argparse.Namespace, query: "Query") -> int:
     elif not page.records and not options.json:
         await _why_none(options, query)
     return 0
+
+
+async def _follow(options: argparse.Namespace, query: "Query", asked: dict[str, Any]) -> int:
+    """Print the last page, oldest first, and then what lands."""
+    from spoolhouse.cli import show  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.query.requests import request  # noqa: PLC0415  # nor this
+
+    def print_all(records: list[Any], lines: list[bytes]) -> None:
+        if options.json:
+            asking.print_lines(lines)
+        else:
+            show.records(options.name, records)
+        sys.stdout.flush()
+
+    following = request(options.name, {**asked, "limit": 100, "order": "time"})
+    # First: what lands while the page is read must not be missed.
+    delta = await query.delta(options.name, following)
+    page = await query.page(options.name, request(options.name, asked))
+    print_all(page.records[::-1], page.lines[::-1])
+    shown = {record.id for record in page.records}
+    while True:
+        delta = await query.delta(options.name, following, after=delta.cursor)
+        fresh = [place for place, record in enumerate(delta.records) if record.id not in shown]
+        print_all([delta.records[place] for place in fresh], [delta.lines[place] for place in fresh])
+        if not delta.has_more:
+            await asyncio.sleep(_POLL)
 
 
 async def _why_none(options: argparse.Namespace, query: "Query") -> None:

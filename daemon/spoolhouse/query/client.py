@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.events.agent import TOOL_CALLS
-from spoolhouse.query import conditions, cursor, plan, requests, results
+from spoolhouse.query import conditions, cursor, plan, requests, results, tail
 from spoolhouse.query.ports import Reader
 from spoolhouse.query.questions import Compare, Condition, Field, Lookup, Op, Row
 from spoolhouse.query.records import (
+    Delta,
     Event,
     Feedback,
     FiguresAnswer,
@@ -32,6 +34,8 @@ from spoolhouse.query.signals import EVENTS, FEEDBACK, LISTS, LOGS, SCORES, SPAN
 Project = str | AllProjects
 R = TypeVar("R", bound=Record)
 
+MOST_DELTA = 100
+"""Records of a delta."""
 MOST_SPANS = 10_000
 """Of a trace."""
 _ONE = "spans"
@@ -130,6 +134,36 @@ class Query:
             records=results.records(asked.table, asked.columns, listed.rows, calls, cut=asked.previews),
             cursor=None if listed.next is None else cursor.to_text(mark, asked.window, listed.next),
             lines=[] if question.light else results.lines(LISTS[name], asked.columns, listed.rows, calls),
+        )
+
+    async def delta(
+        self, name: str, request: ListQuestion | None = None, /, *, after: str | None = None, **filters: Any
+    ) -> Delta[Any]:
+        """Return what has landed since the delta whose cursor is `after`; without one nothing, and where "now" is.
+
+        Records come in the order of their times, up to `limit` (100 at most); the order and the window of the request
+        count for nothing else. What happened a day ago, or waited more than ten minutes to land, is not followed.
+        """
+        question = requests.request(name, {"limit": 10, **filters}) if request is None else request
+        plan.check_limit(question.limit, MOST_DELTA)
+        now = self._now_ms()
+        asked = plan.followed(name, question, now)
+        mark = cursor.fingerprint(f"{name} delta", question)
+        since = tail.begin(mark, now, ()) if after is None else tail.from_text(after, mark)
+        found = await self._reader.arrived(asked.table, asked.where, asked.window, since.since_ms)
+        if after is None:
+            return Delta(records=[], cursor=tail.to_text(tail.begin(mark, now, found)))
+        seen = tail.chosen(since, found)
+        if not seen.pending:
+            return Delta(records=[], cursor=tail.to_text(tail.delivered(seen, None)))
+        listed = await self._reader.page(replace(asked, batches=tuple(seen.pending), after=seen.position))
+        calls = await self._calls(asked.columns, listed.rows, question.project) if name == EVENTS.name else {}
+        left = any(batch not in seen.pending and batch not in seen.batches for batch, _ in found)
+        return Delta(
+            records=results.records(asked.table, asked.columns, listed.rows, calls),
+            cursor=tail.to_text(tail.delivered(seen, listed.next)),
+            has_more=listed.next is not None or left,
+            lines=results.lines(LISTS[name], asked.columns, listed.rows, calls),
         )
 
     async def _calls(

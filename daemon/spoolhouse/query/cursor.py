@@ -3,11 +3,14 @@
 import base64
 import binascii
 import hashlib
+from typing import TypeVar
 
 import msgspec
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.query.questions import Position, Window
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _VERSION = 1
 _SUM = 8
@@ -24,10 +27,6 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
     ids: tuple[str | int, ...]
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Content).decode
-
-
 def fingerprint(name: str, question: msgspec.Struct) -> bytes:
     """Return what tells one list from another: all that was asked, but for the size of its pages."""
     plain = {key: value for key, value in msgspec.to_builtins(question, enc_hook=str).items() if key != "limit"}
@@ -36,7 +35,7 @@ def fingerprint(name: str, question: msgspec.Struct) -> bytes:
 
 def to_text(mark: bytes, window: Window, position: Position) -> str:
     """Return the cursor of a list whose fingerprint is `mark`."""
-    content = _encode(
+    return encoded(
         _Content(
             version=_VERSION,
             fingerprint=mark,
@@ -47,21 +46,11 @@ def to_text(mark: bytes, window: Window, position: Position) -> str:
             ids=position.ids,
         )
     )
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()[:_SUM] + content).decode().rstrip("=")
 
 
 def from_text(text: object, mark: bytes, ids: int) -> tuple[Window, Position]:
     """Return the window and the position; raises `BadRequestError` for a cursor that is none of this list."""
-    if not isinstance(text, str) or len(text) > _LONGEST:
-        raise BadRequestError("that is no cursor; take it from the page before")
-    try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        checksum, content = data[:_SUM], data[_SUM:]
-        if hashlib.sha256(content).digest()[:_SUM] != checksum:
-            raise ValueError("checksum")
-        found = _decode(content)
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise BadRequestError("the cursor is damaged; take it from the page before, whole") from None
+    found = decoded(text, _Content)
     if found.version != _VERSION:
         raise BadRequestError("the cursor is of another version of Spoolhouse; begin with the first page")
     if found.fingerprint != mark or len(found.ids) != ids:
@@ -70,3 +59,22 @@ def from_text(text: object, mark: bytes, ids: int) -> tuple[Window, Position]:
         Window(since_ms=found.since_ms, until_ms=found.until_ms),
         Position(value=found.value, time_ms=found.time_ms, ids=found.ids),
     )
+
+
+def encoded(content: msgspec.Struct) -> str:
+    """Return a struct as text, with a checksum."""
+    data = msgspec.msgpack.encode(content)
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()[:_SUM] + data).decode().rstrip("=")
+
+
+def decoded(text: object, kind: type[T]) -> T:
+    """Return the struct that a text holds; raises `BadRequestError` for a text that is damaged, or of another kind."""
+    if not isinstance(text, str) or len(text) > _LONGEST:
+        raise BadRequestError("that is no cursor; take it from the page before")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if hashlib.sha256(data[_SUM:]).digest()[:_SUM] != data[:_SUM]:
+            raise ValueError("checksum")
+        return msgspec.msgpack.decode(data[_SUM:], type=kind)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        raise BadRequestError("the cursor is damaged; take it from the page before, whole") from None

@@ -75,6 +75,21 @@ def listing(name: str, question: ListQuestion, now_ms: int, *, offset: int = 0) 
     )
 
 
+def followed(name: str, question: ListQuestion, now_ms: int) -> Listing:
+    """Return a list of all that may land now, in the order of time: of events up to a day old."""
+    signal = LISTS[name]
+    period = Window(since_ms=now_ms - DAY_MS, until_ms=now_ms + DAY_MS)
+    return Listing(
+        table=signal.table,
+        where=of_question(question, signal, filters_of(question), period.since_ms),
+        window=period,
+        descending=False,
+        limit=question.limit,
+        ids=signal.ids if isinstance(question.project, str) else (*signal.ids, "project_id"),
+        columns=columns_of(signal.table),
+    )
+
+
 def after(first: Listing, found: Window, position: Position) -> Listing:
     """Return the page of a list that comes after a position, of the list's own window."""
     return replace(first, window=found, after=position)

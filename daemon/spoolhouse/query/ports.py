@@ -17,6 +17,9 @@ class Reader(Protocol):
     async def page(self, listing: Listing) -> Listed:
         """Return one page of a listing."""
 
+    async def arrived(self, table: Table, where: Condition, window: Window, since_ms: int) -> list[tuple[str, int]]:
+        """Return the batches of rows that were ingested since then, with the time in ms."""
+
     async def lookup(self, lookup: Lookup) -> list[Row]:
         """Return rows by their ids."""
 

@@ -117,6 +117,8 @@ class Listing:
     """Rows to leave out first."""
     ids: tuple[str, ...]
     """The columns that tell rows of one time apart."""
+    batches: tuple[str, ...] = ()
+    """Only rows whose newest version came with one of these; none: all."""
     columns: tuple[str, ...]
     previews: frozenset[str] = frozenset()
     """Columns of which the first characters are wanted alone."""

@@ -274,6 +274,17 @@ class Page(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
         return self.cursor is not None
 
 
+class Delta(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """What has landed since the delta before."""
+
+    records: list[R]
+    cursor: str
+    """What to give for what lands later."""
+    has_more: bool = False
+    """More has landed already."""
+    lines: list[bytes] = []
+
+
 class TraceView(msgspec.Struct, frozen=True, kw_only=True):
     """A trace with all that belongs to it."""
 

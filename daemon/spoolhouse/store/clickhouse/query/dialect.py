@@ -63,6 +63,10 @@ class Statement:
             parts += [f"{time} >= {self.time(window.since_ms)}", f"{time} < {self.time(window.until_ms)}"]
         return " AND ".join(parts)
 
+    def of_batches(self, listing: Listing) -> str:
+        """Return the further condition that rows came with some batches."""
+        return f" AND batch_id IN {self.bind(listing.batches, 'Array(String)')}" if listing.batches else ""
+
     def condition(self, table: Table, condition: Condition) -> str:
         """Return a condition, in brackets where it needs them."""
         match condition:
@@ -160,7 +164,7 @@ def candidates(prefix: str, listing: Listing, position: Position | None, limit: 
     """
     made = Statement(prefix)
     newest = bool(listing.column) or listing.offset > 0
-    where = made.where(listing.table, listing.where, listing.window)
+    where = made.where(listing.table, listing.where, listing.window) + made.of_batches(listing)
     if position is not None:
         where += f" AND {made.after(listing, position)}"
     way = "DESC" if listing.descending else "ASC"
@@ -190,11 +194,19 @@ def verified(prefix: str, listing: Listing, hashes: Sequence[int], times: Sequen
     columns = [key_hash(table), *(_shown(table.column(name), listing) for name in listing.columns)]
     sql = (
         f"SELECT {', '.join(columns)} FROM {made.table(table, newest=True)} "
-        f"WHERE {made.where(table, listing.where, bounds)} "
+        f"WHERE {made.where(table, listing.where, bounds)}{made.of_batches(listing)} "
         f"AND {time} IN (SELECT fromUnixTimestamp64Milli(arrayJoin({distinct}), 'UTC')) "
         f"AND {key_hash(table)} IN (SELECT arrayJoin({keys}))"
     )
     return sql, made
+
+
+def arrived(prefix: str, table: Table, where: Condition, window: Window, since_ms: int) -> tuple[str, Statement]:
+    """Return the statement for the batches of rows that were ingested since then."""
+    made = Statement(prefix)
+    wanted = f"{made.where(table, where, window)} AND ingested_at >= {made.time(since_ms)}"
+    columns = "batch_id, toUnixTimestamp64Milli(max(ingested_at))"
+    return f"SELECT {columns} FROM {made.table(table, newest=False)} WHERE {wanted} GROUP BY batch_id", made
 
 
 def key_hash(table: Table) -> str:

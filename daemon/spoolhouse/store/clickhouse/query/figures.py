@@ -28,7 +28,7 @@ def rendered(prefix: str, asked: Aggregate) -> tuple[str, Statement]:
     else:
         shown = list(groups)
         figures = [_of_parts(asked, asked.rollup, one) for one in asked.figures]
-        text = f"FROM ({_parts(made, prefix, asked, asked.rollup)})"
+        text = f"FROM ({_parts(made, prefix, asked, asked.rollup, ' '.join(figures))})"
     shown += [f"{figure} AS f{number}" for number, figure in enumerate(figures)]
     names = {one.name: f"f{number}" for number, one in enumerate(asked.figures)}
     having = [f"{names[name]} {SIGNS[op]} {made.bind(value, 'Float64')}" for name, op, value in asked.having]
@@ -46,7 +46,7 @@ def rendered(prefix: str, asked: Aggregate) -> tuple[str, Statement]:
 
 def _bucket(ms: str, every_ms: int) -> str:
     """Return the start of the interval that a time is in: floored to the epoch, whatever the server's zone."""
-    return f"intDiv({ms}, {every_ms:d}) * {every_ms:d}"
+    return f"intDiv(toInt64({ms}), {every_ms:d}) * {every_ms:d}"
 
 
 def _seconds(asked: Aggregate) -> float:
@@ -123,12 +123,16 @@ def _of_parts(asked: Aggregate, rollup: Rollup, figure: Figure) -> str:
     return _OF_PARTS[figure.measured].format(failed=_failed(figure), seconds=_seconds(asked), **names)
 
 
-def _parts(made: Statement, prefix: str, asked: Aggregate, rollup: Rollup) -> str:
-    """Return the rollup's rows for the whole hours, and the same aggregates of the rows at the edges."""
+def _parts(made: Statement, prefix: str, asked: Aggregate, rollup: Rollup, figures: str) -> str:
+    """Return the rollup's rows for the whole hours, and the same aggregates of the rows at the edges.
+
+    `figures` is what is computed of them: of the aggregates only those that occur there are read.
+    """
     table = asked.table
     grain = GRAIN_MS[rollup.grain]
     first, last = whole(asked.window, grain)
-    columns = [one for one in aggregates.aggregates(table, rollup) if one.column != aggregates.LAST_INGESTED_AT]
+    every = aggregates.aggregates(table, rollup)
+    columns = [one for one in every if one.column == aggregates.LINES or identifier(one.column) in figures]
     keys = [*rollup.keys, *rollup.trailing_keys]
     time = identifier(rollup.grain.value)
     start = f"{time} >= {_of_grain(made, first, rollup.grain)} AND {time} < {_of_grain(made, last, rollup.grain)}"

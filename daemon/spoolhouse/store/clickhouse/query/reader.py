@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from spoolhouse.errors import BadRequestError, QuestionTooLargeError, StoreError
+from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeError, RejectedDataError, StoreError
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.questions import (
     Aggregate,
@@ -108,6 +108,11 @@ class ClickHouseReader:
         by_hash = {row[0]: row[1:] for row in rows}
         return [(position, by_hash[key]) for key, position in found if key in by_hash]
 
+    async def arrived(self, table: Table, where: Condition, window: Window, since_ms: int) -> list[tuple[str, int]]:
+        """Return the batches of rows that were ingested since then, with the time in ms."""
+        rows: list[Any] = await self._ask(*dialect.arrived(self._prefix, table, where, window, since_ms))
+        return [(batch, ms) for batch, ms in rows]
+
     async def lookup(self, lookup: Lookup) -> list[Row]:
         """Return rows by their ids."""
         return await self._ask(*dialect.looked_up(self._prefix, lookup))
@@ -129,7 +134,10 @@ class ClickHouseReader:
         """Run a SELECT of the user's own; return the names of its columns, and its rows."""
         inner = f"(\n{text.strip().rstrip(';')}\n)"
         made = dialect.Statement(self._prefix)
-        described = await self._ask(f"DESCRIBE TABLE {inner}", made)
+        try:
+            described = await self._ask(f"DESCRIBE TABLE {inner}", made)
+        except (OperatorError, RejectedDataError) as error:
+            raise BadRequestError(f"sql: {error.message}") from None
         names = [str(row[0]) for row in described]
         if not names:
             raise BadRequestError("sql: a SELECT is accepted")
