@@ -9,8 +9,9 @@ From the top down, which is the direction of all imports:
 - `service/`: the process: stages from settings, task groups, signals, reload
 - `doctor/`: checks of settings, spool and server
 - `recover/`: rows, lines and files that are sent once more, on request
+- `query/`: questions about what has landed: requests, plan, records (no SQL)
 - `pipeline/`: one module for each stage, and what stages share
-- `store/`: ClickHouse: drivers, landing of batches, schema
+- `store/`: ClickHouse: drivers, landing of batches, schema, SQL of questions
 - `spool/`: folders, files, locks, the journal, shipments
 - `settings/`: every setting, its default, its reason
 - `monitoring/`: logs, metrics, health, status, HTTP

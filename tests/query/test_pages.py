@@ -165,6 +165,46 @@ def test_a_page_may_have_another_size_than_the_one_before(database: Database) ->
     assert asyncio.run(sizes()) == [2, 7]
 
 
+@pytest.mark.parametrize("url", ["native_url", "http_url"])
+def test_the_largest_page_and_long_ids(url: str, database: Database) -> None:
+    insert(database, [row(n, time=BASE - timedelta(seconds=n)) for n in range(1100)])
+    insert(database, [row(0, id="x" * 60_000, time=BASE + timedelta(seconds=n)) for n in range(3)])
+
+    async def pages() -> list[int]:
+        async with connect(getattr(database, url)) as q:
+            request = Traces(project="shop", limit=1000, **WINDOW)
+            first = await q.page("traces", request)
+            rest = await q.page("traces", request, cursor=first.cursor)
+            small = [one async for one in q.traces(project="shop", limit=2, since=BASE, until=WINDOW["until"])]
+            return [len(first.records), len(rest.records), len(small)]
+
+    assert asyncio.run(pages()) == [1000, 103, 4]
+
+
+def test_lists_are_whole_while_new_versions_land(database: Database) -> None:
+    """Each row once, in its order, whatever is delivered again meanwhile."""
+    rows = [row(n, time=BASE - timedelta(seconds=n // 3)) for n in range(300)]
+    insert(database, rows)
+    wanted = [one.id for one in sorted(rows, key=lambda one: (one.time, one.id), reverse=True)]
+
+    async def read() -> int:
+        landing = asyncio.create_task(asyncio.to_thread(again))
+        times = 0
+        async with client(database) as q:
+            while not landing.done():
+                found = [one.trace_id async for one in q.traces(project="shop", limit=40, status="ok", **WINDOW)]
+                assert found == wanted
+                times += 1
+        await landing
+        return times
+
+    def again() -> None:
+        for version in range(1, 9):
+            insert(database, [row(n, time=BASE - timedelta(seconds=n // 3), recorded=version) for n in range(300)])
+
+    assert asyncio.run(read()) > 0
+
+
 def test_the_same_without_asyncio(database: Database) -> None:
     insert(database, [row(n) for n in range(9)])
     with connect_sync(database.http_url) as q:

@@ -136,7 +136,7 @@ def test_another_projects_rows_are_missing_rows(database: Database) -> None:
 
 READER = Config(
     users=(
-        User(name="reader", password="r", profile="reader", grants=("GRANT SELECT ON *.*",)),
+        User(name="reader", password="r", profile="reader", grants=("GRANT SELECT ON test_*.*",)),
         User(name="limited", password="l", profile="limited", grants=("GRANT SELECT ON *.*",)),
     ),
     profiles={"reader": {"readonly": 1}, "limited": {"max_rows_to_read": 10, "limit": 1}},

@@ -82,6 +82,7 @@ OPTIONAL = frozenset(
         "max_execution_time",
         "max_memory_usage",
         "max_result_rows",
+        "max_result_bytes",
         "max_query_size",
         "cancel_http_readonly_queries_on_client_close",
         "do_not_merge_across_partitions_select_final",

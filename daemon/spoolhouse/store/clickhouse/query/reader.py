@@ -36,6 +36,8 @@ _SETTINGS: dict[str, Setting] = {
     "max_execution_time": SECONDS,
     "max_memory_usage": 2 << 30,
     "max_result_rows": 100_000,
+    # The answer is in this process's memory, too.
+    "max_result_bytes": 512 << 20,
     "max_query_size": 4 << 20,
     "cancel_http_readonly_queries_on_client_close": 1,
     # A row's versions have one time, and so one partition.
@@ -47,7 +49,7 @@ _SETTINGS: dict[str, Setting] = {
 _LIMITS = {
     158: "it reads too many rows", 159: f"it takes longer than {SECONDS} seconds",
     160: f"it would take longer than {SECONDS} seconds", 241: "it needs too much memory on the server",
-    307: "it reads too many bytes", 396: "its answer has too many rows",
+    307: "it reads too many bytes", 396: "its answer is too large",
 }  # fmt: skip
 _STEPS_MS = tuple(hours * 3_600_000 for hours in (1, 6, 24, 7 * 24, 30 * 24))
 """How far a list looks back at first, until its page is full."""
