@@ -133,6 +133,9 @@ def test_settings_carry_the_token_and_leave_out_what_is_unknown() -> None:
     assert sent["insert_deduplication_token"] == INSERT.batch_id
     assert query_settings.for_insert(INSERT, {"async_insert"}) == {"async_insert": 0}
     assert query_settings.for_reading({"async_insert"}) == {}
+    skipping = {"use_skip_indexes_if_final": 1, "use_skip_indexes_if_final_exact_mode": 1}
+    assert query_settings.for_reading({*skipping}, skipping) == skipping
+    assert query_settings.for_reading({"use_skip_indexes_if_final"}, skipping) == {}
 
 
 async def pieces_of(data: bytes, cuts: list[int]) -> AsyncGenerator[Rows]:

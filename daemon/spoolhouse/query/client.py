@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.events.agent import TOOL_CALLS
@@ -32,13 +32,11 @@ from spoolhouse.query.requests import AllProjects, Figures, ListQuestion, Values
 from spoolhouse.query.signals import EVENTS, FEEDBACK, LISTS, LOGS, SCORES, SPANS, STEPS, TRACES, Signal
 
 Project = str | AllProjects
-R = TypeVar("R", bound=Record)
 
 MOST_DELTA = 100
 """Records of a delta."""
 MOST_SPANS = 10_000
 """Of a trace."""
-_ONE = "spans"
 
 
 def _now_ms() -> int:

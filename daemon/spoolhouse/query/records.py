@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from spoolhouse.events.declaration import Column, Kind, Table
+from spoolhouse.events.declaration import Kind, Table
 from spoolhouse.query.questions import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -341,8 +341,3 @@ def record(table: Table, names: Sequence[str], row: Row, *, cut: frozenset[str] 
 def columns_of(table: Table) -> tuple[str, ...]:
     """Return the columns that producers fill, in their order."""
     return tuple(column.name for column in table.columns)
-
-
-def is_json(column: Column) -> bool:
-    """Tell whether a column holds JSON as text."""
-    return column.kind is Kind.JSON

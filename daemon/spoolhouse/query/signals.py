@@ -4,7 +4,7 @@ A filter is named the same everywhere: in requests, as a keyword, and as a flag 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from spoolhouse.events import agent, builtin
 from spoolhouse.events.declaration import Table
@@ -215,7 +215,6 @@ class Discovery:
     signal: Signal = SPANS
     keys: bool = False
     by_key: bool = False
-    others: tuple[Signal, ...] = field(default=())
 
 
 VALUES: Mapping[str, Discovery] = {

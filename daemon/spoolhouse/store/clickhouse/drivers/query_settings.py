@@ -110,6 +110,11 @@ def for_insert(insert: RowsInsert, known: Collection[str]) -> dict[str, Setting]
     return {name: value for name, value in chosen.items() if name in known}
 
 
+_NEEDS = {"use_skip_indexes_if_final": "use_skip_indexes_if_final_exact_mode"}
+"""A setting that gives right answers only together with another one, which older servers do not know."""
+
+
 def for_reading(known: Collection[str], more: Mapping[str, Setting] | None = None) -> dict[str, Setting]:
     """Return the settings of any other statement, and `more`, that the server knows."""
-    return {name: value for name, value in {**_READ_SETTINGS, **(more or {})}.items() if name in known}
+    chosen = {**_READ_SETTINGS, **(more or {})}
+    return {name: value for name, value in chosen.items() if name in known and _NEEDS.get(name, name) in known}
