@@ -137,9 +137,10 @@ def test_another_projects_rows_are_missing_rows(database: Database) -> None:
 READER = Config(
     users=(
         User(name="reader", password="r", profile="reader", grants=("GRANT SELECT ON test_*.*",)),
+        User(name="second", password="r", profile="second", grants=("GRANT SELECT ON test_*.*",)),
         User(name="limited", password="l", profile="limited", grants=("GRANT SELECT ON *.*",)),
     ),
-    profiles={"reader": {"readonly": 1}, "limited": {"max_rows_to_read": 10, "limit": 1}},
+    profiles={"reader": {"readonly": 1}, "second": {"readonly": 2}, "limited": {"max_rows_to_read": 10, "limit": 1}},
 )
 
 
@@ -151,11 +152,12 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 
 @pytest.mark.parametrize("scheme", ["clickhouse", "clickhouse+aioch", "http"])
-def test_a_user_who_may_only_read_is_enough(scheme: str, reading: LocalServer) -> None:
+@pytest.mark.parametrize("user", ["reader", "second"])
+def test_a_user_who_may_only_read_is_enough(scheme: str, user: str, reading: LocalServer) -> None:
     with Database.new(reading) as database:
         make_tables(database)
         insert(database, [row(n) for n in range(5)])
-        url = reading.endpoint.url(scheme, database.name, user="reader", password="r")
+        url = reading.endpoint.url(scheme, database.name, user=user, password="r")
         page = ask(url, lambda q: q.page("traces", project="shop", limit=3, **WINDOW))
         assert (len(page.records), page.truncated) == (3, True)
         assert ask(url, lambda q: q.figures("trace", project="shop", **WINDOW)).rows[0].values == {"count": 5}
