@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spoolhouse.errors import BadRequestError
+from spoolhouse.errors import BadRequestError, BadSettingError
 from spoolhouse.query import ALL_PROJECTS, Logs, Traces, connect, connect_sync
 from spoolhouse.query.aliases import Client
 from tests.engine import Database
@@ -212,3 +212,7 @@ def test_the_same_without_asyncio(database: Database) -> None:
         assert len(q.page("traces", project="shop", limit=2, **WINDOW).records) == 2
         first = next(q.traces(project="shop", limit=2, **WINDOW))
         assert q.get_trace("shop", first.trace_id) == first
+        assert q.capabilities["tracing"] == {"supported": True}
+        assert "list_traces" in dir(q)
+    with pytest.raises(BadSettingError):
+        connect_sync("ftp://nowhere")

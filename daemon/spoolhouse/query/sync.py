@@ -26,9 +26,13 @@ class SyncQuery:
             self._end()
             raise
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return the method of `Query` that is called so."""
+    def __getattr__(self, name: str) -> Any:
+        """Return what `Query` has under that name: a method that waits for its answer, or a plain value."""
+        if name.startswith("_"):
+            raise AttributeError(name)
         method = getattr(self._query, name)
+        if not callable(method):
+            return method
 
         def call(*arguments: Any, **named: Any) -> Any:
             found = method(*arguments, **named)
