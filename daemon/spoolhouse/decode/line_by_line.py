@@ -23,8 +23,7 @@ _CHUNK = 1 << 16
 """Bytes of lines of a foreign shape that are decoded together: one of another shape costs so many their advantage."""
 _DETAIL_LENGTH = 200
 _TRUNCATED = "Input data was truncated"
-_INVALID_AT = "JSON is malformed: invalid character (byte {})"
-"""The JSON decoder's words for a line that is cut off, with its line end inside of a text: every reader says them."""
+"""The JSON decoder's word for a line that ends too early: every reader would say the same."""
 
 
 class LineByLine:
@@ -173,8 +172,8 @@ class LineByLine:
             if error.field and "." not in error.field and is_sure:
                 raise
         except (ValueError, RecursionError) as error:
-            if (detail := str(error)) in {_TRUNCATED, _INVALID_AT.format(len(line) - 1)}:
-                raise RejectedLineError(Reason.INVALID_JSON, detail=detail) from None
+            if str(error) == _TRUNCATED:
+                raise RejectedLineError(Reason.INVALID_JSON, detail=_TRUNCATED) from None
             suspect = suspect_of(error)
         if rows is None:
             self._read_leniently(line, offset, suspect)
