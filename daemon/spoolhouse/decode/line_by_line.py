@@ -172,7 +172,8 @@ class LineByLine:
             if error.field and "." not in error.field and is_sure:
                 raise
         except (ValueError, RecursionError) as error:
-            if str(error) == _TRUNCATED:
+            # Of a line that ends like an object, it may be the error of a value in it.
+            if str(error) == _TRUNCATED and not line.rstrip(_BLANK).endswith(b"}"):
                 raise RejectedLineError(Reason.INVALID_JSON, detail=_TRUNCATED) from None
             suspect = suspect_of(error)
         if rows is None:
