@@ -114,6 +114,37 @@ def test_appended_bytes_are_ingested(database: Database, tmp_path: Path) -> None
     assert (tmp_path / "span" / "p" / "processed" / "a.jsonl").read_bytes() == good("p", 15)
 
 
+def test_a_file_that_is_begun_anew_is_ingested(database: Database, tmp_path: Path) -> None:
+    """Its writer truncates it after the claim, when it holds a torn line alone, and writes on when it has been moved.
+
+    It is in the journal by then: else nobody could ship what is appended, before or after a restart.
+    """
+    path = drop(tmp_path, "span", "p", "a.jsonl", b'{"type": "sp')
+    done, looked = threading.Event(), tmp_path / "looked"
+    with path.open("r+b") as writer:
+        env = {"SPOOLHOUSE_SPOOL__TORN_AFTER": "60", "SPOOLHOUSE_TEST_FAILPOINTS": f"claim.tail_looked=wait:{looked}"}
+        with Daemon(database.native_url, tmp_path, env=env) as daemon:
+            for _ in range(200):
+                if looked.exists():
+                    break
+                done.wait(0.1)
+            writer.truncate(0)
+            looked.unlink()
+            daemon.wait_for("file_settled", bytes=0)
+            writer.write(good("p", 5))
+            writer.flush()
+            for _ in range(100):
+                if totals(database)[0] == 5:
+                    break
+                done.wait(0.1)
+            daemon.kill()
+        assert totals(database) == (5, 5, 5), daemon.told()
+        writer.write(good("p", 5, first=5))
+        writer.flush()
+        assert once(database.native_url, tmp_path)[0] == 0
+    assert totals(database) == (10, 10, 10)
+
+
 def test_delete_after_process(database: Database, tmp_path: Path) -> None:
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 10))
     code, daemon = once(database.native_url, tmp_path, "--delete-after-process")

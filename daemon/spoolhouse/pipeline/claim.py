@@ -254,6 +254,9 @@ class Claimer:
         elif size > file.planned_to:
             self._append_watch.again(watched, soon=size != watched.size)
         elif file.state is not FileState.FINAL:
+            if not file.planned_to:
+                # It held a torn line alone, and was truncated: its writer may begin anew, also after a restart.
+                await self._disk.persist(instance.folder, partial(instance.journal.plan, [file], []))
             await self._news.send(Complete(instance=instance, file=number))
         elif self._now_ms() < file.watch_until_ms:
             self._append_watch.again(watched, soon=False)
