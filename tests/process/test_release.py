@@ -1,6 +1,9 @@
 """`spoolhouse release`: what was never sent goes back, what may have been sent stays; a running daemon is let be."""
 
+import gzip
+import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +113,33 @@ def test_a_shipment_whose_file_is_gone_for_good_is_given_up(place: str, database
     assert (done.returncode, "would land twice" in done.stdout) == (1, True), done.stdout
     assert database.query("SELECT count(), uniqExact(span_id) FROM mastra_admin_spans") == [(10, 10)]
     assert database.query("SELECT sum(lines) FROM mastra_admin_spans_hourly") == [(10,)]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_shipment_whose_file_was_cut_before_it_was_read_is_not_given_up(
+    name: str, database: Database, tmp_path: Path
+) -> None:
+    """Where its content ends is in the journal: a daemon lands what is left of it, and holds nothing."""
+    kept, cut = good("p", 5), good("p", 5, first=5)
+    if name.endswith(".gz"):
+        kept, cut = gzip.compress(kept), gzip.compress(cut)
+    drop(tmp_path, "span", "p", name, kept + cut)
+    here, pause = tmp_path / "here", threading.Event()
+    places = f"claim.journalled=wait:{here},insert.answered=kill"
+    with Daemon(database.native_url, tmp_path, env={FAILPOINTS: places}) as daemon:
+        while not here.exists():
+            assert not daemon.has_ended(), daemon.told()
+            pause.wait(0.05)
+        [path] = claimed(tmp_path)
+        os.truncate(path, len(kept))
+        here.unlink()
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    done = command("release", "--give-up", *flags(tmp_path), "--clickhouse-url", database.native_url)
+    assert "gave up" not in done.stdout
+    code, daemon = once(database.native_url, tmp_path)
+    failure = f"shorter by {len(cut)} bytes than when it was claimed"
+    assert (code, len(daemon.events("file_settled", failure=failure))) == (1, 1), daemon.told()
+    assert database.query("SELECT count() FROM mastra_admin_spans") == [(5,)]
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

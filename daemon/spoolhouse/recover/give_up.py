@@ -5,6 +5,7 @@ files is moved to `failed/`, with the reason. Which of their lines have landed i
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from spoolhouse.spool.finalize import Finalizer
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Encoding
 from spoolhouse.spool.lineage import Entry, Lineage
+from spoolhouse.spool.segment_reader import CORRUPT, content
 from spoolhouse.spool.shipment import CHUNK_BYTES, FileStats, Segment, Shipment
 
 _UNKNOWN = 1 << 62
@@ -86,27 +88,51 @@ def _numbers(shipment: Shipment) -> set[int]:
 
 def _faults(instance: Instance, shipment: Shipment) -> dict[str, str]:
     """Return why files of a shipment cannot be read up to where it covers them. Blocks on the disk."""
-    found = ((str(instance.files[one.file].place), _fault(instance, one)) for one in shipment.segments)
+    found = ((str(instance.files[one.file].place), _fault(instance, shipment, one)) for one in shipment.segments)
     return {file: fault for file, fault in found if fault}
 
 
-def _fault(instance: Instance, segment: Segment) -> str:
+def _fault(instance: Instance, shipment: Shipment, segment: Segment) -> str:
+    """Return why a segment cannot be read up to its end: the one that is known, where it was found to end early."""
+    extent = instance.readings.extent(shipment.id, segment)
+    encoding = instance.files[segment.file].place.encoding
+    start, end = segment.start, segment.end if extent is None else extent.end
     try:
-        descriptor = instance.open(segment.file)
-        try:
-            at = segment.start
-            while at < segment.end:
-                chunk = os.pread(descriptor, min(CHUNK_BYTES, segment.end - at), at)
-                if not chunk:
-                    return f"shorter by {segment.end - at} bytes"
-                at += len(chunk)
-        finally:
-            os.close(descriptor)
+        if extent is None or encoding is Encoding.PLAIN:
+            return _missing(end - start - sum(map(len, _stored(instance, segment.file, start, end))))
+        return _missing(end - _unpacked_bytes(instance.path(segment.file), encoding, end))
     except FileNotFoundError:
         return "gone"
     except OSError as error:
         return f"unreadable ({error.strerror})"
-    return ""
+
+
+def _missing(count: int) -> str:
+    return f"shorter by {count} bytes" if count > 0 else ""
+
+
+def _stored(instance: Instance, file: int, start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a file in a range, as far as it has them."""
+    if start >= end:
+        return  # of a file that was gone at once there is nothing to be read
+    descriptor = instance.open(file)
+    try:
+        while start < end and (chunk := os.pread(descriptor, min(CHUNK_BYTES, end - start), start)):
+            yield chunk
+            start += len(chunk)
+    finally:
+        os.close(descriptor)
+
+
+def _unpacked_bytes(path: Path, encoding: Encoding, most: int) -> int:
+    """Count the bytes of content that an archive gives, up to `most`."""
+    count = 0
+    with contextlib.suppress(*CORRUPT):
+        for data in content(path, encoding) if most else ():
+            count += len(data)
+            if count >= most:
+                break
+    return count
 
 
 def _settle(instance: Instance, given_up: GivenUp) -> list[str]:
