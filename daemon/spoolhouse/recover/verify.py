@@ -11,7 +11,7 @@ from spoolhouse.recover.ports import BatchRows, LedgerRow, RowDiff
 from spoolhouse.recover.processed_files import ProcessedFiles, one_claim
 
 _FILES_AT_ONCE = 100
-"""Each of them is an insert into a staging table, and at least one part there."""
+"""Their names are one parameter of a statement."""
 _ROWS_AT_ONCE = 500_000
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from spoolhouse.decode.rows import Rows
-from spoolhouse.events.declaration import Column
+from spoolhouse.events.declaration import Column, Kind
 
 ONE_BLOCK_ROWS = 1 << 30
 """Far above the largest batch: all rows of an insert are gathered into one block, which is what a token covers."""
+
+BATCH_ID = Column(name="batch_id", kind=Kind.TEXT)
+"""The column of each table that says which batch brought a row."""
 
 Parameter = str | int | float | Sequence[str] | Sequence[int]
 Setting = str | int
@@ -22,7 +25,7 @@ class RowsInsert:
     """The table's full name (prefix included), in the connection's database; from declarations, never from data."""
     columns: tuple[Column, ...]
     batch_id: str
-    """Stored in each row."""
+    """Stored in each row, unless `columns` ends with `BATCH_ID`: then each row has its own."""
     token: str
     """The deduplication token: the batch id, but for a batch whose first token was lost."""
     clock_ms: int

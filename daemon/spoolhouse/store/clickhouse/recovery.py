@@ -1,12 +1,11 @@
 """Recovery in ClickHouse: the ledger's rows, lost rows restored partition by partition, and rows compared.
 
-Rows to compare are put into a table of their own, each batch under an id of its own, and compared with the real one in
-one statement: a dozen statements for each file took far longer than its rows.
+Rows to compare are put into a table of their own, many batches at once, and compared with the real one in one
+statement: a dozen statements for each file took far longer than its rows.
 """
 
-import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.events.ledger import LEDGER
@@ -17,6 +16,7 @@ from spoolhouse.store.clickhouse.landing.presence import find, objects, partitio
 from spoolhouse.store.clickhouse.landing.repair import Repaired, Repairer
 from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
 from spoolhouse.store.clickhouse.landing.row_diff import compare
+from spoolhouse.store.clickhouse.landing.staged_batches import staged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,22 +88,9 @@ class Recovery:
         ids = [batch.id for batch in batches]
         await require_no_running_attempt(self.driver, ids, prefix=repairer.prefix, shards=repairer.shards)
         await sync_replica(self.driver, [repairer.prefix + table.name])
-        errors: dict[str, SpoolError] = {}
-        # Of this run alone: another process may compare the same batches.
-        run = secrets.token_hex(16)
-        try:
-            own = await repairer.staging(table, run)
-            for batch in batches:
-                insert = self._insert(batch)
-                try:
-                    staged = replace(insert, batch_id=f"{insert.batch_id}/{run}")
-                    await repairer.stage_more(own, staged, batch.rows())
-                except SpoolError as error:
-                    errors[batch.id] = error
-            found = await compare(repairer, table, own)
-        finally:
-            await repairer.drop_staging(run)
-        return Comparison(diffs={batch.removesuffix(f"/{run}"): diffs for batch, diffs in found.items()}, errors=errors)
+        async with staged(self.driver, batches, prefix=repairer.prefix) as own:
+            diffs = await compare(repairer, table, own.name)
+        return Comparison(diffs=diffs, errors=own.errors)
 
     def _insert(self, batch: BatchRows) -> RowsInsert:
         return RowsInsert(

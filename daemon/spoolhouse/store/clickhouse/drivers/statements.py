@@ -6,7 +6,7 @@ All text in the SQL comes from declarations, never from events; it is escaped al
 from collections.abc import Iterable
 
 from spoolhouse.events.declaration import Column, Kind
-from spoolhouse.store.clickhouse.driver import RowsInsert
+from spoolhouse.store.clickhouse.driver import BATCH_ID, RowsInsert
 from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 STORED_TYPES = {
@@ -84,14 +84,19 @@ def structure(insert: RowsInsert) -> str:
 
 
 def _head(insert: RowsInsert) -> str:
-    names = ", ".join(identifier(column.name) for column in insert.columns)
-    return f"INSERT INTO {identifier(insert.table)} ({names}, ingested_at, batch_id)"
+    names = ", ".join((*(identifier(column.name) for column in insert.columns), *_constants(insert)))
+    return f"INSERT INTO {identifier(insert.table)} ({names})"
 
 
 def _values(insert: RowsInsert, taken: Iterable[str]) -> str:
-    """Return the selected expressions: the row's values, then the two columns that are constant in a batch."""
-    clock = f"fromUnixTimestamp64Milli(toInt64({insert.clock_ms}), 'UTC')"
-    return ", ".join((*taken, clock, literal(insert.batch_id)))
+    """Return the selected expressions: the row's values, then the columns that are constant in a batch."""
+    return ", ".join((*taken, *_constants(insert).values()))
+
+
+def _constants(insert: RowsInsert) -> dict[str, str]:
+    """Return the value of each column that is the same for all rows."""
+    clock = {"ingested_at": f"fromUnixTimestamp64Milli(toInt64({insert.clock_ms}), 'UTC')"}
+    return clock if BATCH_ID in insert.columns else {**clock, BATCH_ID.name: literal(insert.batch_id)}
 
 
 def _taken(column: Column, element: str) -> str:

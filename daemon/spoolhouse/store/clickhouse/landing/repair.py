@@ -94,15 +94,9 @@ class Repairer:
 
     async def stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
         """Return the name of a new table that holds the rows, and nothing but them."""
-        own = await self.staging(table, insert.batch_id)
-        await self.stage_more(own, insert, rows)
-        return own
-
-    async def staging(self, table: Table, batch_id: str) -> str:
-        """Return the name of a new table for rows of `table`; it goes with `tidy` of the same id."""
-        own = staging_name(batch_id, prefix=self.prefix)
+        own = staging_name(insert.batch_id, prefix=self.prefix)
         # What an attempt that was killed has left may hold a part of them.
-        await self.drop_staging(batch_id)
+        await self.drop_staging(insert.batch_id)
         await self.driver.execute(
             # Of an engine that collapses nothing: rollups count lines.
             f"CREATE TABLE {identifier(own)} AS {identifier(self.prefix + table.name)} ENGINE = MergeTree"
@@ -111,14 +105,10 @@ class Repairer:
             f" TTL {table_definition(table, prefix=self.prefix).ttl.sql()}"
             " SETTINGS max_number_of_merges_with_ttl_in_pool = 0, fsync_after_insert = 1, fsync_part_directory = 1"
         )
-        return own
-
-    async def stage_more(self, own: str, insert: RowsInsert, rows: AsyncIterator[Rows]) -> None:
-        """Put rows into a table that `staging` has made."""
-        staged = replace(insert, table=own, token=own)
         reach("mend.before_staging")
-        await self.driver.insert_rows(staged, rows)
+        await self.driver.insert_rows(replace(insert, table=own, token=own), rows)
         reach("mend.staged")
+        return own
 
     async def _partitions(self, own: str) -> frozenset[str]:
         found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(own)}")  # noqa: S608  # a name of ours

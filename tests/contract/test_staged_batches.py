@@ -1,0 +1,52 @@
+"""Rows of many batches in one table: each has the id of its batch, however few inserts bring them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+import pytest
+
+from spoolhouse.decode.rows import Rows
+from spoolhouse.errors import SpoolError
+from spoolhouse.events.builtin import LOGS
+from spoolhouse.recover.ports import BatchRows
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.landing import staged_batches
+from spoolhouse.store.clickhouse.landing.staged_batches import staged
+from tests.contract.place import Place
+from tests.contract.tables import CLOCK_MS, create_table, encoded, log_pieces, stream
+
+_LOG = ["id", "p", "", None, None, "info", ']\n"]\\\n,[', "2026-01-01T00:00:00Z", "{}", "2026-01-01T00:00:00Z", "{}"]
+
+
+def batch(name: str, rows: Callable[[], AsyncIterator[Rows]]) -> BatchRows:
+    return BatchRows(table=LOGS, landed_as=name, id=name, clock_ms=CLOCK_MS, rows=rows)
+
+
+async def broken_off(pieces: Sequence[Rows]) -> AsyncIterator[Rows]:
+    for piece in pieces:
+        yield piece
+    raise SpoolError("cannot be read on")
+
+
+@pytest.mark.parametrize("limit", [1, 64, 32 << 20])
+async def test_each_row_is_staged_with_its_batch(
+    limit: int, driver: Driver, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also next to one that cannot be read to its end, and wherever an insert ends."""
+    monkeypatch.setattr(staged_batches, "_INSERT_BYTES", limit)
+    await driver.execute(create_table(LOGS, "logs"))
+    odd = 'it\'s \\ a "batch"]'
+    batches = [
+        batch("first", partial(stream, log_pieces(30, per_piece=10))),
+        batch("empty", partial(stream, [])),
+        batch("broken", partial(broken_off, log_pieces(4, first=100))),
+        batch(odd, partial(stream, [encoded([_LOG])])),
+        batch("last", partial(stream, log_pieces(2))),
+    ]
+    async with staged(driver, batches, prefix="") as own:
+        found = place.query(f"SELECT batch_id, count(), sum(id LIKE 'log-%') FROM {own.name} GROUP BY 1 ORDER BY 2")
+        assert found[0] == (odd, 1, 0)
+        assert found[1:] == [("last", 2, 2), ("broken", 4, 4), ("first", 30, 30)]
+        assert place.query(f"SELECT message FROM {own.name} WHERE id = 'id'") == [(_LOG[6],)]
+        assert {name: str(error) for name, error in own.errors.items()} == {"broken": "cannot be read on"}
+    assert place.query("SHOW TABLES LIKE '%mend%'") == []
