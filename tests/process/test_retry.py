@@ -122,8 +122,8 @@ def test_what_might_land_twice_is_left_alone(act: Callable[[Path], str], databas
     assert rows(database) == ((6, 6) if act in {_cut, _changed} else (0, 0))
 
 
-def test_a_plain_file_of_which_rows_landed_is_left_alone(database: Database, tmp_path: Path) -> None:
-    """An error of the disk in the middle of it, say: what stands behind that, a person has to drop."""
+def test_a_file_that_was_read_to_its_end_is_left_alone(database: Database, tmp_path: Path) -> None:
+    """A person has moved it."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 3))
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
     assert code == 0, daemon.told()
@@ -132,7 +132,7 @@ def test_a_plain_file_of_which_rows_landed_is_left_alone(database: Database, tmp
     (tmp_path / "span/p/processed/a.jsonl").rename(path)
     code, told = retry(database, tmp_path, "--all")
     assert code == 1
-    assert "3 rows from bytes 0 to" in told
+    assert "not known" in told
     assert path.exists()
 
 
@@ -174,6 +174,65 @@ def test_the_rest_of_a_mended_archive_lands(bad_lines: str, suffix: str, databas
     where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
     verified = command("verify", *map(str, path.parents[1].glob("processed/*")), *where)
     assert (verified.returncode, verified.stdout) == (0, f"rows: {900 + landed} there\n")
+
+
+UNREADABLE = {
+    **QUICK,
+    "SPOOLHOUSE_RETRY__FIRST": "0.05",
+    "SPOOLHOUSE_RETRY__CAP": "0.1",
+    "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3",
+    "SPOOLHOUSE_SPOOL__MAX_LINE": "64KiB",
+    "SPOOLHOUSE_TEST_FAILPOINTS": "read.chunk@+131072=EIO",
+}
+"""No file can be read beyond its first two pieces."""
+
+
+@pytest.mark.parametrize("landed", [0, 5])
+def test_the_rest_of_a_plain_file_lands(landed: int, database: Database, tmp_path: Path) -> None:
+    """A disk that is well again: nothing that was read before lands, or is rejected, a second time."""
+    content = good("p", landed) + b"no event\n" * 20_000 + good("p", 50, first=5)
+    drop(tmp_path, "span", "p", "a.jsonl", content)
+    code, daemon = once(database.native_url, tmp_path, env=UNREADABLE)
+    assert code == 1, daemon.told()
+    path = tmp_path / "span/p/failed/a.jsonl"
+    assert rows(database) == (landed, landed)
+    assert 14_000 < int(str(rejected(tmp_path))) < 15_000
+    code, told = retry(database, tmp_path, path)
+    assert code == 0, told
+    assert told.endswith(".jsonl: the lines of span/p/processed/a.jsonl that had not landed\n")
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert rows(database) == (landed + 50, landed + 50)
+    assert rejected(tmp_path) == 20_000
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    verified = command("verify", *map(str, tmp_path.glob("span/p/processed/*")), *where)
+    assert (verified.returncode, verified.stdout) == (0, f"rows: {landed + 50} there\n")
+
+
+def test_a_plain_file_of_which_nothing_was_read_goes_back(database: Database, tmp_path: Path) -> None:
+    """Under its own name, also if it was cut into several shipments."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 2000))
+    env = {**UNREADABLE, "SPOOLHOUSE_TEST_FAILPOINTS": "read.chunk@*=EIO", "SPOOLHOUSE_BATCH__MAX_BYTES": "128KiB"}
+    code, daemon = once(database.native_url, tmp_path, env=env)
+    assert code == 1, daemon.told()
+    assert rows(database) == (0, 0)
+    assert retry(database, tmp_path, "--all") == (0, "back to span/p/a.jsonl\n")
+    code, daemon = once(database.native_url, tmp_path, env=QUICK)
+    assert code == 0, daemon.told()
+    assert rows(database) == (2000, 2000)
+
+
+def test_a_file_in_several_shipments_is_left_alone(database: Database, tmp_path: Path) -> None:
+    """The first one was read: behind a damage in its middle, others may have been, too."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 2000))
+    code, daemon = once(database.native_url, tmp_path, env={**UNREADABLE, "SPOOLHOUSE_BATCH__MAX_BYTES": "128KiB"})
+    assert code == 1, daemon.told()
+    before = rows(database)
+    assert before != (0, 0)
+    code, told = retry(database, tmp_path, "--all")
+    assert (code, "not known" in told) == (1, True)
+    assert (tmp_path / "span/p/failed/a.jsonl").exists()
+    assert rows(database) == before
 
 
 @pytest.mark.parametrize("is_ingested", [False, True])

@@ -21,12 +21,11 @@ the disk; the file beside it says why. Repair it there first, or put a repaired
 copy in its place. It is then moved back to where it was dropped, and a daemon
 claims it as any other file.
 
-No line lands twice: the ledger table says which lines have landed. If lines of
-an archive have landed, only the lines behind the damage go back, as a file of
-their own, and the archive is moved to processed/. A file is left alone, with
-the reason, if it is not known which of its lines have landed, if a daemon may
-be shipping it, or if rows of it have landed and it is not an archive. Run the
-command as the daemon's user.
+No line lands, or is rejected, twice: the ledger table says how far a file was
+read. If any of it was, only the lines behind the damage go back, as a file of
+their own, and the file itself is moved to processed/. A file is left alone,
+with the reason, if it is not known which of its lines have landed, or if a
+daemon may be shipping it. Run the command as the daemon's user.
 
 examples:
   spoolhouse retry /var/spool/events/span/shop/failed/a.jsonl.gz

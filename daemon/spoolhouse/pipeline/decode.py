@@ -133,8 +133,8 @@ class _Decoding:
         self._count = 0
         self._lineage = _Lineages()
         self._stats = {segment.file: FileStats() for segment in shipment.segments}
-        self._read_to: dict[int, int] = {}
-        """Up to where the lines of each file have landed or were rejected."""
+        self._read: dict[int, tuple[int, int]] = {}
+        """The bytes of each file whose lines have landed or were rejected, up to the first that could not be read."""
         self._long_bytes = 0
         self._last = ""
         """The file that was read last."""
@@ -171,7 +171,7 @@ class _Decoding:
             raise
         finally:
             self._rejects.abort()
-        lineage = (*self._lineage.all(), *self._broken_off())
+        lineage = (*self._lineage.all(), *self._readings())
         await news.send(Counted(shipment=self._shipment, batches=self._count, stats=self._stats, lineage=lineage))
 
     def _withdraw(self) -> None:
@@ -186,12 +186,18 @@ class _Decoding:
                 known.exception()  # whoever asks for it is told; if nobody does, that is no fault
             self._round.live.fail(error)
 
-    def _broken_off(self) -> Iterator[Lineage]:
-        """Yield up to where a damaged archive was read: nothing else tells what is still to land after a repair."""
+    def _readings(self) -> Iterator[Lineage]:
+        """Yield up to where files without a row, and damaged files, were read: the rows do not tell it."""
+        with_rows = {lineage.file for lineage in self._lineage.all()}
         for number, stats in self._stats.items():
-            if stats.failure and self._instance.files[number].place.encoding is not layout.Encoding.PLAIN:
-                batch, end = f"{self._shipment.id}:", self._read_to.get(number, 0)
-                yield Lineage(batch=batch, table="", file=number, start=0, end=end, first=0, rows=0)
+            if stats.failure or number not in with_rows:
+                batch, (start, end) = f"{self._shipment.id}:", self._read.get(number, (0, 0))
+                yield Lineage(batch=batch, table="", file=number, start=start, end=end, first=0, rows=0)
+
+    def _read_to(self, segment: Segment, end: int) -> None:
+        """Note that a segment was read to byte `end` of its file's content."""
+        if not self._stats[segment.file].failure:
+            self._read[segment.file] = self._read[segment.file][0], end
 
     async def _keep(self, file: str, work: Callable[[], T]) -> T:
         """Write rejected lines of `file`, however long that takes: none is to vanish because a disk is full."""
@@ -207,6 +213,8 @@ class _Decoding:
         place = self._instance.files[segment.file].place
         source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
         name = self._last = str(place)
+        first = segment.start if place.encoding is layout.Encoding.PLAIN else 0
+        self._read.setdefault(segment.file, (first, first))
         match step:
             case Unreadable(failure=failure):
                 self._long_bytes = 0
@@ -222,7 +230,7 @@ class _Decoding:
             case LongLine(part=part, line=line):
                 self._long_bytes += len(part.data)
                 if part.last:
-                    self._read_to[segment.file] = part.offset + self._long_bytes + 1
+                    self._read_to(segment, part.offset + self._long_bytes + 1)
                     self._long_bytes = 0
                     await self._keep(name, partial(self._rejects.end_long, source, line, part.offset))
                     stats.lines += 1
@@ -233,7 +241,7 @@ class _Decoding:
                     most = self._shipment.limits.max_line
                     await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
             case Read(piece=piece, decoded=decoded, lines_before=lines_before):
-                self._read_to[segment.file] = piece.offset + len(piece.data)
+                self._read_to(segment, piece.offset + len(piece.data))
                 stats.count(decoded)
                 stats.rejected += len(decoded.rejects)
                 self._round.common.may_share_lines |= decoded.may_share_lines

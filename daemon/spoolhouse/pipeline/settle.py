@@ -30,7 +30,7 @@ from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.finalize import Finalizer
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, JournalledFile
-from spoolhouse.spool.lineage import Entry, Lineage
+from spoolhouse.spool.lineage import Entry
 from spoolhouse.spool.shipment import FileStats, Shipment
 
 log = structlog.get_logger(__name__)
@@ -154,10 +154,7 @@ class Settler:
         shipment = state.counted.shipment
         instance = self.instances[shipment.instance]
         parts = {item.batch: item.parts for item in state.acknowledged}
-        # Of a file without a valid line, too, the ledger says that it was here, and that it is done with.
-        without = set(state.counted.stats) - {lineage.file for lineage in state.counted.lineage}
-        nothing = [Lineage(batch=f"{shipment.id}:", table="", file=n, start=0, end=0, first=0, rows=0) for n in without]
-        for lineage in (*state.counted.lineage, *nothing):
+        for lineage in state.counted.lineage:
             file = instance.files[lineage.file]
             yield Entry(
                 lineage=lineage,

@@ -16,13 +16,13 @@ from pathlib import Path, PurePath
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 from spoolhouse.file_names import is_passing
-from spoolhouse.recover.archive_remainder import Remainder, remainder_of
 from spoolhouse.recover.ports import MISSING, LedgerRow
 from spoolhouse.recover.processed_files import ProcessedFiles, one_claim
+from spoolhouse.recover.remainder import Remainder, remainder_of
 from spoolhouse.recover.verify import verify
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.archive import settled
-from spoolhouse.spool.layout import Encoding, Place
+from spoolhouse.spool.layout import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,23 +64,21 @@ class FailedFiles:
         _expect_known(path, ledger)
         await asyncio.to_thread(self._expect_nothing_under_way, path, status, ledger)
         folder = relative.parent.parent
-        if layout.encoding(relative.name) is Encoding.PLAIN:
-            _expect_nothing_landed(path, ledger)
-        elif (rest := remainder_of(self.spool / relative, ledger)) is not None:
+        if (rest := remainder_of(self.spool / relative, ledger)) is not None:
             dropped = await self._drop(rest, dry_run=dry_run)
             file = await asyncio.to_thread(self._move, relative, folder / layout.PROCESSED, dry_run)
             return Retried(file=file, rest=rest.place.relative if dropped else None)
         return Retried(file=await asyncio.to_thread(self._move, relative, folder, dry_run))
 
     async def _drop(self, rest: Remainder, *, dry_run: bool) -> bool:
-        """Drop the remainder of an archive into the spool; return false if it is empty, or was dropped before."""
-        async for verified in verify(self.files, [rest.archive]):
+        """Drop the remainder of a file into the spool; return false if it is empty, or was dropped before."""
+        async for verified in verify(self.files, [rest.file]):
             if verified.error is not None:
                 raise verified.error
             for batch, diff in ((batch, diff) for batch, diffs in verified.batches for diff in diffs):
                 if diff.verdict == MISSING:
                     raise SpoolError(
-                        f"{rest.archive}: {diff.rows} rows of {batch.table.name} in the first {rest.start} bytes of"
+                        f"{rest.file}: {diff.rows} rows of {batch.table.name} in the first {rest.start} bytes of"
                         " its content, which have landed, are missing in ClickHouse: either it is another file now,"
                         " or run `spoolhouse replay` first, which brings them back"
                     )
@@ -152,14 +150,4 @@ def _expect_known(path: Path, ledger: list[LedgerRow]) -> None:
         raise SpoolError(
             f"{path}: the ledger does not know it, so it is not known which of its lines have landed;"
             " if none has, drop it into the spool again"
-        )
-
-
-def _expect_nothing_landed(path: Path, ledger: list[LedgerRow]) -> None:
-    rows = sum(line.rows for line in ledger)
-    if rows:
-        start, end = min(line.start for line in ledger if line.rows), max(line.end for line in ledger if line.rows)
-        raise SpoolError(
-            f"{path}: {rows} rows from bytes {start} to {end} of it have landed, and would land twice;"
-            f" drop its other lines as a file of their own (`spoolhouse trace-file` shows which have landed)"
         )

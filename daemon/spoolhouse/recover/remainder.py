@@ -1,7 +1,7 @@
-"""The remainder of a repaired archive: the lines behind its damage, dropped once, as a file of their own.
+"""The remainder of a repaired file: the lines behind its damage, dropped once, as a file of their own.
 
-The ledger says up to where an archive was read. The rest is dropped under a name that is derived from this claim of the
-archive: a run that was interrupted finds it pending, claimed, or in the ledger when it is repeated.
+The ledger says up to where a damaged file was read. The rest is dropped under a name that is derived from this claim of
+the file: a run that was interrupted finds it pending, claimed, or in the ledger when it is repeated.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from spoolhouse.spool.segment_reader import CORRUPT, content
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remainder:
-    """The bytes from `start` on of an archive's content, and where they go. Methods block on the disk."""
+    """The bytes from `start` on of a file's content, and where they go. Methods block on the disk."""
 
-    archive: Path
+    file: Path
     start: int
     place: Place
 
@@ -43,7 +43,7 @@ class Remainder:
     def drop(self, spool: Path) -> bool:
         """Write it to its place in the spool; return false if it is empty. Raises OSError.
 
-        Raises `SpoolError`, with nothing done, if the archive cannot be read to its end, or is another file now.
+        Raises `SpoolError`, with nothing done, if the file cannot be read to its end, or is another file now.
         """
         hidden, name = Path(f".{self.place.name}.tmp"), Path(self.place.name)
         with fs.opened_folders(spool / self.place.relative.parent, below=spool) as folder:
@@ -68,20 +68,20 @@ class Remainder:
     def _bytes(self) -> Iterator[bytes]:
         end, before = 0, b"\n"
         try:
-            for data in content(self.archive, layout.encoding(self.archive.name)):
+            for data in content(self.file, layout.encoding(self.file.name)):
                 head = data[: max(0, self.start - end)]
                 before = head[-1:] or before
                 end += len(data)
                 yield data[len(head) :]
         except OSError as error:
-            raise SpoolError(f"{self.archive}: {error.strerror}") from error
+            raise SpoolError(f"{self.file}: {error.strerror}") from error
         except CORRUPT as error:
             raise SpoolError(
-                f"{self.archive}: bytes 0 to {self.start} of its content have landed, or are in {layout.REJECTED}/;"
+                f"{self.file}: bytes 0 to {self.start} of its content have landed, or are in {layout.REJECTED}/;"
                 f" the rest cannot be read ({error}): repair it, or put a repaired copy in its place"
             ) from error
         if end < self.start or before != b"\n":
-            raise SpoolError(f"{self.archive}: no line starts at byte {self.start} of its content any more")
+            raise SpoolError(f"{self.file}: no line starts at byte {self.start} of its content any more")
 
 
 def _exists(path: Path) -> bool:
@@ -92,20 +92,23 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def remainder_of(archive: Path, ledger: Sequence[LedgerRow]) -> Remainder | None:
-    """Return the remainder of an archive in `failed/`; None if nothing of it was ever read.
+def remainder_of(path: Path, ledger: Sequence[LedgerRow]) -> Remainder | None:
+    """Return the remainder of a file in `failed/`; None if nothing of it was ever read.
 
     Raises `SpoolError` if the ledger does not tell where it starts.
     """
-    if len({line.batch.partition(":")[0] for line in ledger}) > 1:
-        raise SpoolError(
-            f"{archive}: it was written to while it was shipped; it is not known which of its lines have landed"
-        )
-    start = max(line.end for line in ledger)
-    if not start:
+    if all(line.end <= line.start for line in ledger):
         return None
+    breaks = [line.end for line in ledger if not line.table]
+    # In several shipments, lines behind the damage may have landed, too.
+    if len({line.batch.partition(":")[0] for line in ledger}) > 1 or max(line.end for line in ledger) not in breaks:
+        raise SpoolError(
+            f"{path}: it is not known which of its lines have landed: it came in several shipments, or no damage of it"
+            " is in the ledger (`spoolhouse trace-file` shows which rows have); drop the others as a file of their own"
+        )
+    start = max(breaks)
     file, claimed_ms, inode = ledger[0].claim
     stem, _ = layout.split(file.rpartition("/")[2])
     name = layout.extended(stem, f".rest-{claimed_ms:x}-{inode:x}-{start}.jsonl")
-    kind, project = archive.parts[-4:-2]
-    return Remainder(archive=archive, start=start, place=Place(type=kind, project=project, name=name))
+    kind, project = path.parts[-4:-2]
+    return Remainder(file=path, start=start, place=Place(type=kind, project=project, name=name))
