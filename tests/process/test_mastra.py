@@ -40,7 +40,7 @@ def payloads(content: bytes) -> list[tuple[str, Event]]:
 
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_every_line_lands_from_any_folder(database: Database, tmp_path: Path, is_reversed: bool) -> None:
-    """In any order, too: of a span that ended the end stays."""
+    """In any order, too: of a span that ended the end stays, and it is counted once."""
     expected: Counter[tuple[str, str]] = Counter()
     ends: set[tuple[str, str, str]] = set()
     assert len(FILES) == len(FOLDERS)
@@ -64,6 +64,8 @@ def test_every_line_lands_from_any_folder(database: Database, tmp_path: Path, is
         assert {(table, *row) for row in database.query(sql)} == {end for end in ends if end[0] == table}
         distinct, rows = database.query(f"SELECT uniqExact(project_id, {key}), count() FROM {PREFIX}{table} FINAL")[0]
         assert distinct == rows
+        [(counted,)] = database.query(f"SELECT sum(count) FROM {PREFIX}{table}_hourly_stats")
+        assert counted == sum(end[0] == table for end in ends)
 
 
 def test_the_end_stays_whichever_file_lands_last(database: Database, tmp_path: Path) -> None:

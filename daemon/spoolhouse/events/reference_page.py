@@ -21,6 +21,8 @@ This page is `spoolhouse types --markdown`. A file in `{type}/{project}/` holds 
 - A time is ISO-8601, with any precision and offset (UTC where it has none), or an epoch number in s, ms, µs or ns, also
   as text. Numbers may be text, and text may be a number. Choices are taken in any case.
 - `null` is absence. **Required** is what cannot be derived: without it the line is rejected.
+- Hourly figures count lines, of traces and spans those that have an end: one that is written at its start, at updates
+  and at its end is counted once. A root span of a foreign shape counts its trace in the same way.
 
 Tables have the prefix `clickhouse.table_prefix`, by default `mastra_admin_`. Each also has `ingested_at`, `batch_id`.
 """
