@@ -113,7 +113,7 @@ async def test_failing_view_is_never_the_rows_fault(driver: Driver, place: Place
     with pytest.raises(OperatorError, match="view") as refusal:
         await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(10)))
     assert (refusal.value.code, refusal.value.ambiguous) == (6, True)
-    # Mended, the same batch goes on, and lands in both.
+    # Fixed, the same batch goes on, and lands in both.
     await driver.execute("DROP VIEW view")
     await driver.execute("CREATE MATERIALIZED VIEW view TO target AS SELECT length(message) AS number FROM logs")
     await driver.insert_rows(insert_of(LOGS, "logs", BATCH), stream(log_pieces(10)))

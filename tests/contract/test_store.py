@@ -116,7 +116,7 @@ async def test_a_check_refuses_what_landing_would(stand: Stand) -> None:
         with pytest.raises(RejectedDataError, match=r"refused|constraint") as failure:
             await stand.store.check(one)
         assert failure.value.code
-        assert "mend_" not in failure.value.message
+        assert "staging_" not in failure.value.message
     await stand.store.check(other)
     assert stand.count(TABLE) == (0, 0)
     assert not stand.others()

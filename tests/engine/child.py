@@ -59,7 +59,7 @@ def survive_clients(library: str) -> None:
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:  # noqa: PTH123  # it imports little, to start fast
         offset = content.find(KILLING_HANDLER)
     if offset < 0:
-        sys.exit("this engine has no KillingErrorHandler: see what it does when a client breaks off, and mend child.py")
+        sys.exit("this engine has no KillingErrorHandler: see what it does when a client breaks off, and fix child.py")
     memory = ctypes.string_at(tables.start, len(tables))
     # Type information is three words: the kind of class, its name, and the base's type information.
     [name] = places(memory, constants.start + offset)

@@ -21,7 +21,7 @@ ALWAYS: Mapping[str, Scalar] = {
     "wait_end_of_query": 1,  # an error after the first rows must be an error, not half an answer
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_quote_denormals": 1,  # 'inf' and 'nan' as strings, where null would hide them
-    "output_format_json_validate_utf8": 0,  # the tests compare what is stored, not a mended copy
+    "output_format_json_validate_utf8": 0,  # the tests compare what is stored, not a fixed copy
     "date_time_output_format": "simple",
 }
 

@@ -44,7 +44,7 @@ def replicate(library: str, http_port: int, write: Write) -> None:
     """Make the library, which is not running yet, a server that replicas can fetch from; `write` changes its code."""
     start = loaded_at(library)
     if ctypes.string_at(start + BUILD_AT, len(BUILD)) != BUILD:
-        sys.exit("replication is supplied to one build of the library: put a `clickhouse` binary on PATH, or mend this")
+        sys.exit("replication is supplied to one build of the library: put a `clickhouse` binary on PATH, or fix this")
     ctypes.memmove(start + SERVER_ID, uuid.uuid4().bytes, 16)
     write(start + CREDENTIALS, b"\x48\xb8" + word(nobody()) + b"\x31\xd2" + RETURN)  # mov rax, …; xor edx, edx
     write(start + SCHEME, returning("http"))

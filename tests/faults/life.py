@@ -31,18 +31,18 @@ QUICK = {
 """A quick start and small waits: what a fault hits is a place, not a moment."""
 
 AFTER: Mapping[str, str] = {
-    "home.before_release": "home.claimed",
-    "home.released": "home.claimed",
-    "home.before_removal": "home.claimed",
-    "home.removing": "home.claimed",
-    "home.emptied": "home.claimed",
-    "journal.load": "home.claimed",
+    "instance.before_release": "instance.claimed",
+    "instance.released": "instance.claimed",
+    "instance.before_removal": "instance.claimed",
+    "instance.removing": "instance.claimed",
+    "instance.emptied": "instance.claimed",
+    "journal.load": "instance.claimed",
     "adopt.": "insert.answered",
-    "insert.looked": "insert.answered",
+    "insert.checked": "insert.answered",
     "journal.cuts": "insert.answered",
     "adopt.moved": "settle.synced",
-    "home.before_renaming_back": "insert.answered",
-    "mend.": "settle.complete",
+    "instance.before_renaming_back": "insert.answered",
+    "repair.": "settle.complete",
 }
 """Where an instance must have died before, for the next one to come by a place."""
 
@@ -50,7 +50,7 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "journal.cut": {},
     "journal.refuse": {},
     "journal.reconsider": {"SPOOLHOUSE_REJECT__MAX_RATIO": "0", "SPOOLHOUSE_REJECT__MIN_ROWS": "1"},
-    "poison.rejected": {},
+    "bisect.rejected": {},
 }
 LEFT_OUT = ("journal.leave_out", "lines.")
 """Where only refused lines of several rows come by."""
@@ -59,14 +59,14 @@ SEVERAL_ROUNDS: Mapping[str, str] = {"SPOOLHOUSE_BATCH__MAX_ROWS": "10"}
 NEEDS: Mapping[str, Mapping[str, str]] = {
     "journal.end_round": SEVERAL_ROUNDS,
     "decode.round_ended": SEVERAL_ROUNDS,
-    "claim.look": {"SPOOLHOUSE_BATCH__MAX_BYTES": "1KiB"},
+    "claim.find_lines": {"SPOOLHOUSE_BATCH__MAX_BYTES": "1KiB"},
 }
 """Which other settings lead by a place."""
 DELETING = ("settle.before_deletion", "settle.deleted")
 """Reached only where files are deleted in the end."""
 
 LIFE = (
-    "home.claimed", "home.claims_synced", "claim.packed", "claim.journalled", "read.small", "decode.step",
+    "instance.claimed", "instance.claims_synced", "claim.packed", "claim.journalled", "read.small", "decode.step",
     "insert.before_send", "insert.sending", "native.all_sent", "insert.answered", "insert.acknowledged",
     "settle.complete", "settle.acknowledged", "settle.targets", "settle.before_move", "settle.renamed", "settle.moved",
     "settle.synced", "settle.recorded",
@@ -87,14 +87,14 @@ def url_for(oracle: Oracle, place: str) -> str:
 def lead_to(oracle: Oracle, place: str) -> bool:
     """Do what makes the next instance come by `place`; tell whether another one had to die for that."""
     first = AFTER.get(place) or AFTER.get(place.partition(".")[0] + ".")
-    if place.startswith("mend."):
+    if place.startswith("repair."):
         # A file is a shipment: once this one is acknowledged there is something of it to lose.
         oracle.drop(12)
         run_into(oracle, "settle.complete", "kill")
         oracle.lose_parts()
     elif first:
         die_at(oracle, first)
-    if place == "home.before_renaming_back":
+    if place == "instance.before_renaming_back":
         oracle.rename_claimed()
     if place in REFUSED:
         oracle.drop_refused()

@@ -33,7 +33,7 @@ DISK = [
     if not place.startswith("read.") and place not in {"journal.load", *DELETING, *REFUSED}
 ]
 SOME = [
-    "home.before_claim", "home.claimed", "journal.plan", "journal.cuts", "rejects.write", "rejects.rename",
+    "instance.before_claim", "instance.claimed", "journal.plan", "journal.cuts", "rejects.write", "rejects.rename",
     "journal.acknowledge", "journal.moving", "files.move", "settle.moved", "journal.moved",
 ]  # fmt: skip
 
@@ -66,7 +66,7 @@ def small_disk(place: Path) -> Iterator[Path]:
         yield Path(f"/proc/{holder.pid}/root{place}")
 
 
-FULL_AT = ("home.before_claim", "journal.plan", "rejects.write", "journal.acknowledge", "settle.targets")
+FULL_AT = ("instance.before_claim", "journal.plan", "rejects.write", "journal.acknowledge", "settle.targets")
 
 
 @pytest.mark.parametrize("place", FULL_AT)

@@ -15,7 +15,7 @@ CASES = (
     list(product(LIFE, ("kill", "term", "ENOSPC")))
     if LONG
     else [
-        ("home.claimed", "kill"),
+        ("instance.claimed", "kill"),
         ("insert.sending", "term"),
         ("insert.answered", "kill"),
         ("journal.moved", "ENOSPC"),

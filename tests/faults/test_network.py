@@ -12,7 +12,7 @@ from tests.faults.oracle import PREFIX, Oracle
 from tests.process.daemon import Daemon
 
 IMPATIENT = {"SPOOLHOUSE_CLICKHOUSE__TIMEOUT": "0.7", "SPOOLHOUSE_CLICKHOUSE__CONNECT_TIMEOUT": "0.7"}
-PLACES = ("home.claimed", "insert.before_send", "insert.sending", "{driver}", "insert.answered", "adopt.loaded")
+PLACES = ("instance.claimed", "insert.before_send", "insert.sending", "{driver}", "insert.answered", "adopt.loaded")
 SENT = {"native": "native.all_sent", "http": "http.piece_sent"}
 
 

@@ -45,7 +45,7 @@ SHORTENS = {
     "EIO that lasts": Shortens(traps=f"read.chunk@+{WHOLE}=EIO", readable=WHOLE),
     "EIO that passes": Shortens(traps="read.chunk@3x4=EIO,read.count@1x2=EIO", lasts=False),
     "EMFILE": Shortens(
-        traps="read.open@1x2=EMFILE,read.chunk@3x3=EMFILE,claim.look_at_end@1x2=EMFILE,claim.look@1x2=EMFILE",
+        traps="read.open@1x2=EMFILE,read.chunk@3x3=EMFILE,claim.check_end@1x2=EMFILE,claim.find_lines@1x2=EMFILE",
         lasts=False,
     ),
     "truncated": Shortens(traps="read.chunk@3=wait:{here}", readable=CUT),

@@ -12,7 +12,14 @@ from tests.faults.oracle import LAST_MONTH, PREFIX, RECENT, Oracle
 from tests.process.daemon import Daemon, Record
 
 DRIVERS = ("native_url", "http_url")
-PLACES = ("home.claimed", "insert.before_send", "insert.sending", "insert.answered", "settle.complete", "adopt.loaded")
+PLACES = (
+    "instance.claimed",
+    "insert.before_send",
+    "insert.sending",
+    "insert.answered",
+    "settle.complete",
+    "adopt.loaded",
+)
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ pytestmark = pytest.mark.timeout(300)
 EACH = [
     place
     for place in places()
-    if place not in {*DELETING, *REFUSED} and not place.startswith(("mend.", "replay.", "archive."))
+    if place not in {*DELETING, *REFUSED} and not place.startswith(("repair.", "replay.", "archive."))
 ]
-SOME = ["home.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
+SOME = ["instance.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
 """Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""
 
 
@@ -74,7 +74,7 @@ def test_a_stopped_process_keeps_its_lock(oracle: Oracle, tmp_path: Path, some: 
         with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, "stop")) as stopped:
             stopped.wait_until_frozen()
             oracle.drop()
-            watching = {**QUICK, VARIABLE: f"adopt.looked@3=wait:{scanned}"}
+            watching = {**QUICK, VARIABLE: f"adopt.scanned@3=wait:{scanned}"}
             with Daemon(oracle.database.native_url, oracle.spool, env=watching) as other:
                 other.wait_for("started")
                 wait_until(scanned.exists)

@@ -245,7 +245,7 @@ async def test_a_file_ends_once_whatever_moment_its_instance_died_at(crash: str,
 
 
 @pytest.mark.parametrize("crash", CRASHES)
-async def test_an_adopted_home_is_removed_once_it_is_empty(crash: str, spool: Path) -> None:
+async def test_an_adopted_instance_is_removed_once_it_is_empty(crash: str, spool: Path) -> None:
     _died_at(spool, crash)
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
@@ -417,7 +417,7 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
     assert set(_files(spool)) == {"span/p/processed/good.jsonl"}
 
 
-async def test_a_home_that_died_at_birth_is_removed(spool: Path) -> None:
+async def test_a_instance_that_died_at_birth_is_removed(spool: Path) -> None:
     (layout.state_folder(spool) / "dead").mkdir(parents=True)
     with closing(_Neighbour(spool)) as neighbour:
         await neighbour.look()
@@ -481,7 +481,7 @@ async def test_what_cannot_go_back_is_tried_at_each_look_and_told_once(spool: Pa
     assert _files(spool) == {PENDING: b"{}\n"}
 
 
-async def test_a_journal_that_is_mended_is_held_no_more(spool: Path) -> None:
+async def test_a_journal_that_is_fixed_is_held_no_more(spool: Path) -> None:
     dead = _Died(spool)
     dead.plan("s", dead.claim())
     dead.die()

@@ -1,4 +1,4 @@
-"""The claim stage, with a real home; settle is real too where a file has to come to its end."""
+"""The claim stage, with a real instance; settle is real too where a file has to come to its end."""
 
 import asyncio
 import gzip

@@ -139,7 +139,7 @@ def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path:
         return await asyncio.gather(*(_verdicts(used, path) for _ in range(4)))
 
     assert asyncio.run(several()) == [{"there": 3000}] * 4
-    assert not database.query("SHOW TABLES LIKE '%mend%'")
+    assert not database.query("SHOW TABLES LIKE '%staging%'")
 
 
 async def _verdicts(used: Settings, path: Path) -> dict[str, int]:

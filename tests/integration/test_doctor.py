@@ -37,7 +37,7 @@ USERS = Config(
             name="maker", password="p", grants=("GRANT SELECT, INSERT, CREATE TABLE ON *.*", "GRANT TABLE ENGINE ON *")
         ),
         User(
-            name="mender",
+            name="repairer",
             password="p",
             grants=(
                 "GRANT SELECT, INSERT, CREATE TABLE, DROP TABLE, ALTER DELETE ON *.*",
@@ -177,8 +177,10 @@ async def test_rights_are_missing(of_guarded: Database, spool: Path) -> None:
     assert (probe.level, "CREATE TABLE" in probe.hint) == (Level.FAULT, True)
 
 
-@pytest.mark.parametrize(("user", "may"), [("maker", False), ("mender", True)])
-async def test_the_rights_to_mend_a_batch_are_told(of_guarded: Database, spool: Path, user: str, *, may: bool) -> None:
+@pytest.mark.parametrize(("user", "may"), [("maker", False), ("repairer", True)])
+async def test_the_rights_to_repair_a_batch_are_told(
+    of_guarded: Database, spool: Path, user: str, *, may: bool
+) -> None:
     await prepared(of_guarded, spool)
     findings = await found(settings_of(as_user(of_guarded, user), spool, migrate=False))
     levels = {finding.level for finding in findings if finding.subject == "rights"}
@@ -214,8 +216,8 @@ async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, sp
 
 async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
-    async with open_store(settings_of(as_user(of_guarded, "mender"), spool, migrate=False)) as one:
-        for several, lacking in ((False, []), (True, ["mender lacks SYSTEM SYNC REPLICA"])):
+    async with open_store(settings_of(as_user(of_guarded, "repairer"), spool, migrate=False)) as one:
+        for several, lacking in ((False, []), (True, ["repairer lacks SYSTEM SYNC REPLICA"])):
             store = replace(one, needs=structs.replace(one.needs, several=several))
             faults = [finding async for finding in rights.examine(store) if finding.level is Level.FAULT]
             assert [fault.what.partition(" on ")[0] for fault in faults] == lacking

@@ -86,7 +86,7 @@ async def test_tables_that_are_there_are_changed_and_stay_so(database: Database)
 
 
 async def test_nothing_is_claimed_while_it_is_not_so(database: Database) -> None:
-    """Without `clickhouse.migrate` only a person can mend it; until then a deleted file could take its rows along."""
+    """Without `clickhouse.migrate` only a person can fix it; until then a deleted file could take its rows along."""
     await prepare_with(settings_of(database))
     with pytest.raises(OperatorError, match=r"clickhouse\.durable.*mastra_admin_logs") as refusal:
         await prepare_with(settings_of(database, durable=True, migrate=False))

@@ -209,7 +209,7 @@ def forbid(database: Database, rows: str) -> None:
 
 
 def allow(database: Database) -> None:
-    """Mend what `forbid` has done."""
+    """Undo what `forbid` has done."""
     database.query(f"ALTER TABLE {PREFIX}spans DROP CONSTRAINT forbidden")
 
 
@@ -255,7 +255,7 @@ async def test_whatever_is_missing_of_a_batch_is_brought_back(
         await stage.deliver(content)
         assert counted(stage.database) == (5, 5, 5)
     assert not stage.database.query(
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%mend%'"
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%staging%'"
     )
 
 
@@ -289,7 +289,7 @@ async def test_a_replay_of_what_landed_changes_nothing(stage: Stage) -> None:
     with capture_logs() as logs:
         for _ in range(3):
             await stage.deliver([spans(5)])
-    assert not [entry for entry in logs if entry["event"] in {"token_without_rows", "partition_mended"}]
+    assert not [entry for entry in logs if entry["event"] in {"token_without_rows", "partition_repaired"}]
     assert counted(stage.database) == (5, 5, 5)
 
 
@@ -310,7 +310,7 @@ async def test_a_row_that_clickhouse_refuses_harms_no_other(stage: Stage, bad: l
 
 
 async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage) -> None:
-    """The complaint is mended while the daemon is down: the batch is not sent as one, half of it has landed."""
+    """The complaint is fixed while the daemon is down: the batch is not sent as one, half of it has landed."""
     forbid(stage.database, "span_id = 's6'")
     driver_dies = asyncio.create_task(stage.deliver([spans(4), spans(4, first=4)]))
     await until(lambda: bool(stage.instance.journal.cuts("shipment:spans")) and counted(stage.database)[0] != 0)
@@ -326,7 +326,7 @@ async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage)
 
 
 async def test_a_batch_that_is_bad_throughout_is_held(stage: Stage) -> None:
-    """Somebody has deployed a wrong schema: nothing is rejected, and all of it lands once that is mended."""
+    """Somebody has deployed a wrong schema: nothing is rejected, and all of it lands once that is fixed."""
     stage.min_rows = 2
     forbid(stage.database, "span_id != ''")
     delivering = asyncio.create_task(stage.deliver([spans(50)]))
@@ -390,7 +390,7 @@ async def test_a_batch_that_was_refused_as_a_whole_before_the_crash_ends(stage: 
 
 
 async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
-    """What it lacks cannot be mended from here: the batch is held until its token has brought the view its rows."""
+    """What it lacks cannot be fixed from here: the batch is held until its token has brought the view its rows."""
     window = "SETTINGS non_replicated_deduplication_window = 1000"
     stage.database.query(f"CREATE TABLE foreign (id String) ENGINE = MergeTree ORDER BY id {window}")
     stage.database.query("CREATE TABLE may (fail UInt8) ENGINE = Memory")
@@ -456,7 +456,7 @@ async def test_few_bad_rows_beside_many_good_ones_are_no_fault(stage: Stage) -> 
     assert counted(stage.database) == (190, 190, 190)
 
 
-async def test_a_mended_part_knows_when_it_expires(stage: Stage) -> None:
+async def test_a_fixed_part_knows_when_it_expires(stage: Stage) -> None:
     content = [spans(3), spans(2, age=40)]
     await stage.deliver(content)
     lose(stage.database, "spans", f"toDate(start_time) = toDate('{start(40):%Y-%m-%d}')")

@@ -121,7 +121,7 @@ def _as_nobody(folder: Path) -> Iterator[None]:
         libc.setfsuid(0)
 
 
-def test_a_new_home_is_locked_empty_and_in_the_list(spool: Path, instance: Instance) -> None:
+def test_a_new_instance_is_locked_empty_and_in_the_list(spool: Path, instance: Instance) -> None:
     assert instance_dirs.names(spool) == ["own"]
     assert instance.is_empty()
     assert Instance.adopt(spool, "own") is None
@@ -351,7 +351,7 @@ def test_a_file_is_released_although_its_folder_is_gone(spool: Path, instance: I
     assert (spool / "span/p/a.jsonl").exists()
 
 
-def test_a_closed_home_claims_nothing_and_releases_nothing(spool: Path, instance: Instance) -> None:
+def test_a_closed_instance_claims_nothing_and_releases_nothing(spool: Path, instance: Instance) -> None:
     """A thread may outlive the task that was waiting for it, and its daemon's lock."""
     _claim(instance, "mine.jsonl")
     place = _drop(spool)
@@ -449,7 +449,7 @@ def test_removal_deletes_no_file_that_came_since(spool: Path, instance: Instance
         assert again.listing() == [_place()]
 
 
-def test_a_claim_that_goes_on_while_the_home_is_removed_loses_no_file(spool: Path) -> None:
+def test_a_claim_that_goes_on_while_the_instance_is_removed_loses_no_file(spool: Path) -> None:
     """A stage crashes, its task is cancelled, but the thread that claims for it is still at work."""
     for turn in range(10):
         instance = Instance.create(spool, f"own-{turn}")
@@ -529,7 +529,7 @@ def test_a_name_that_changes_hands_after_the_look_is_given_back(
     path = spool / place.relative
 
     def swap(name: str, _byte: int | None = None) -> None:
-        if name == "home.before_claim":
+        if name == "instance.before_claim":
             path.rename(path.with_name("before.tmp"))
             if kind == "file":
                 path.write_bytes(b"another")
@@ -548,7 +548,7 @@ def test_a_name_that_changes_hands_after_the_look_is_given_back(
     assert path.with_name("before.tmp").read_bytes() == b"{}\n"
 
 
-@pytest.mark.parametrize("place", ["home.locked", "home.journal_made", "files.sync_folder", "home.made"])
+@pytest.mark.parametrize("place", ["instance.locked", "instance.journal_made", "files.sync_folder", "instance.made"])
 def test_a_birth_that_the_disk_refuses_leaves_nothing_and_can_be_tried_again(
     place: str, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

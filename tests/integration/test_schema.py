@@ -41,7 +41,7 @@ DRIFTS = {
     "days of a TTL": "ALTER TABLE mastra_admin_logs MODIFY TTL toDateTime(timestamp) + INTERVAL 5 DAY",
     "a fold": "ALTER TABLE mastra_admin_traces_hourly MODIFY TTL toDateTime(hour) + INTERVAL 730 DAY",
 }
-"""What a database may lose, each mended by adding it again."""
+"""What a database may lose, each fixed by adding it again."""
 
 REFUSED = {
     "a type": "ALTER TABLE mastra_admin_traces MODIFY COLUMN duration_ms Nullable(Int32)",

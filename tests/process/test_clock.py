@@ -75,7 +75,7 @@ def test_a_batch_that_the_server_has_folded_is_not_counted_again(database: Datab
     wait_until(lambda: is_compacted(database))
     assert database.query(f"SELECT sum(lines), count() FROM {HOURLY} WHERE project_id = 'p'") == [(8, 1)], "folded"
     switch.unlink()
-    env["SPOOLHOUSE_TEST_FAILPOINTS"] = f"insert.looked=wait:{marker}"
+    env["SPOOLHOUSE_TEST_FAILPOINTS"] = f"insert.checked=wait:{marker}"
     with Daemon(database.native_url, storage, prelude=behind(40, switch), env=env) as daemon:
         deadline = time.monotonic() + 60
         while not marker.exists():

@@ -181,7 +181,7 @@ def test_a_line_of_several_rows_lands_whole_or_not_at_all(shards: Shards, tmp_pa
     [rejected] = tmp_path.glob("rejected/*/*.jsonl")
     assert {json.loads(line)["line"] - 1 for line in rejected.read_text().splitlines()} == bad
     for server in shards:
-        assert not server.query(f"SHOW TABLES FROM {DATABASE} LIKE '%mend%'")
+        assert not server.query(f"SHOW TABLES FROM {DATABASE} LIKE '%staging%'")
 
 
 async def test_each_shard_drops_a_batch_that_is_repeated(shards: Shards) -> None:

@@ -72,7 +72,7 @@ def test_a_disk_that_takes_no_byte_is_waited_for(database: Database, tmp_path: P
 @pytest.mark.parametrize(
     "place",
     [
-        "home.claims_synced",
+        "instance.claims_synced",
         "journal.plan",
         "rejects.write",
         "rejects.rename",
@@ -131,10 +131,10 @@ def test_a_run_with_an_end_waits_for_a_while_and_exits_1(database: Database, tmp
 
 
 PLACES = [
-    "home.locked",
-    "home.journal_made",
-    "home.before_claim",
-    "home.claims_synced",
+    "instance.locked",
+    "instance.journal_made",
+    "instance.before_claim",
+    "instance.claims_synced",
     "journal.plan",
     "journal.acknowledge",
     "journal.moving",

@@ -33,7 +33,7 @@ def test_held_alone_and_looked_at_again(database: Database, tmp_path: Path) -> N
     assert database.query("SELECT id FROM theirs") == [("l",)]
 
 
-def test_a_table_that_differs_is_held_alone_until_it_is_mended(database: Database, tmp_path: Path) -> None:
+def test_a_table_that_differs_is_held_alone_until_it_is_fixed(database: Database, tmp_path: Path) -> None:
     command("migrate", env={"SPOOLHOUSE_CLICKHOUSE__URL": database.native_url})
     database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message Nullable(String)")
     database.query("DROP VIEW mastra_admin_spans_hourly_stats")

@@ -59,7 +59,7 @@ def test_no_command_obeys_a_name(database: Database, tmp_path: Path) -> None:
 def test_nor_where_it_was_claimed(database: Database, tmp_path: Path) -> None:
     spool = ("--file-storage-path", tmp_path, "--base-path", "")
     drop(tmp_path, "span", "p", f"{NASTY}.jsonl", good("p", 3))
-    env = {"SPOOLHOUSE_TEST_FAILPOINTS": "home.claimed=kill"}
+    env = {"SPOOLHOUSE_TEST_FAILPOINTS": "instance.claimed=kill"}
     assert once(database.native_url, tmp_path, env=env)[0] == -signal.SIGKILL
     seen("release", "--dry-run", *spool, code=0)
     seen("release", *spool, code=0)

@@ -141,7 +141,7 @@ def test_an_idle_daemon_sees_the_server_go_and_come(start_server: StartServer, t
         assert readiness(daemon)[0] == 200
 
 
-def test_a_held_table_is_named_with_its_mend(database: Database, tmp_path: Path) -> None:
+def test_a_held_table_is_named_with_its_hint(database: Database, tmp_path: Path) -> None:
     env = {"SPOOLHOUSE_RETRY__CAP": "1"}
     with Daemon(database.http_url, tmp_path, env=env, http="any port") as daemon:
         daemon.wait_for("started")

@@ -89,7 +89,7 @@ def test_a_server_that_is_down_is_a_status_and_no_failed_start(start_server: Sta
         with Daemon(server.native_url, tmp_path / "spool", env=environment):
             manager.wait_for("READY", "1")
             waiting = manager.wait_for("STATUS", "ClickHouse has not answered since ")
-            assert "clickhouse.url" in waiting["STATUS"], "the mend"
+            assert "clickhouse.url" in waiting["STATUS"], "the fix"
             for _ in range(10):
                 manager.wait_for("WATCHDOG", "1")
             server.restart()
@@ -166,7 +166,7 @@ def test_a_repair_of_many_months_is_no_stuck_stage(database: Database, tmp_path:
         assert daemon.wait() == -signal.SIGKILL, daemon.told()
     # The rollup has it, so that the batch is found; its rows are to be brought back, month by month.
     database.query("TRUNCATE TABLE mastra_admin_deployments")
-    slow = {**environment, **impatient, "SPOOLHOUSE_TEST_FAILPOINTS": f"mend.attached@*=wait:{marker}"}
+    slow = {**environment, **impatient, "SPOOLHOUSE_TEST_FAILPOINTS": f"repair.attached@*=wait:{marker}"}
     with Daemon(database.native_url, storage, env=slow) as daemon:
         for _ in range(MONTHS):
             slowed(daemon, marker, 0.2)

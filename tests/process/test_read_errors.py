@@ -38,8 +38,8 @@ def counts(database: Database) -> object:
         "read.open@1x3=EMFILE",
         "read.small@1x2=EIO,read.open@1x2=ENFILE",
         "read.count@1x3=EIO",
-        "claim.look_at_end=EMFILE,claim.look@1x3=EMFILE",
-        "claim.look_at_end=EIO,claim.look@1x3=EIO",
+        "claim.check_end=EMFILE,claim.find_lines@1x3=EMFILE",
+        "claim.check_end=EIO,claim.find_lines@1x3=EIO",
     ],
 )
 def test_what_passes_is_waited_for(traps: str, database: Database, tmp_path: Path) -> None:

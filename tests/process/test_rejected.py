@@ -147,7 +147,7 @@ def test_rejected_lines_wait_for_room_and_name_their_file(database: Database, tm
     """What must stay free on the disk stays free, also of lines of a file that was claimed before."""
     spool, config, hang = tmp_path / "spool", tmp_path / "config.toml", tmp_path / "hang"
     config.write_text("[spool]\nmin_free = 0\n")
-    env = {**HASTE, "SPOOLHOUSE_TEST_FAILPOINTS": f"home.claims_synced=wait:{hang}"}
+    env = {**HASTE, "SPOOLHOUSE_TEST_FAILPOINTS": f"instance.claims_synced=wait:{hang}"}
     with Daemon(database.native_url, spool, "--config", str(config), env=env) as daemon:
         daemon.wait_for("started")
         drop(spool, "span", "p", "a.jsonl", good("p", 3) + b"x\n")

@@ -27,7 +27,7 @@ def claimed(spool: Path) -> list[Path]:
 
 def test_what_was_never_sent_goes_back(database: Database, tmp_path: Path) -> None:
     path = drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
-    code, daemon = once(database.native_url, tmp_path, env={FAILPOINTS: "home.claimed=kill"})
+    code, daemon = once(database.native_url, tmp_path, env={FAILPOINTS: "instance.claimed=kill"})
     assert code == -signal.SIGKILL, daemon.told()
     assert not path.exists()
     done = command("release", "--dry-run", *flags(tmp_path))

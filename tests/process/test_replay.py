@@ -219,7 +219,7 @@ def test_lines_of_a_shipment_under_way_are_left_alone(database: Database, tmp_pa
     assert rejects.read_bytes() == before
 
 
-def test_refused_lines_come_back_after_the_mend(database: Database, tmp_path: Path) -> None:
+def test_refused_lines_come_back_after_the_hint(database: Database, tmp_path: Path) -> None:
     code, _ = once(database.native_url, tmp_path)  # makes the tables
     assert code == 0
     database.query(f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT no CHECK NOT endsWith(span_id, '2')")
@@ -312,7 +312,7 @@ def test_each_row_is_verified(database: Database, tmp_path: Path) -> None:
         "b": {"there": 3, "superseded": 1, "different": 1},
         "c": {"there": 5},
     }
-    assert not database.query("SHOW TABLES LIKE '%mend%'")
+    assert not database.query("SHOW TABLES LIKE '%staging%'")
     verify(database, tmp_path, "--since", "yesterday", code=2)
 
 
@@ -349,7 +349,7 @@ def test_many_files_are_verified_together(database: Database, tmp_path: Path) ->
     assert sum(one["rows"] for one in told if one.get("verdict") == "there") == 2 * (count - 1) - 1
     assert int(str(after)) - int(str(before)) < count // 2
     assert b"files verified" in shown
-    assert not database.query("SHOW TABLES LIKE '%mend%'")
+    assert not database.query("SHOW TABLES LIKE '%staging%'")
 
 
 async def test_files_since_then_are_found_in_one_pass(

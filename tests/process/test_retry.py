@@ -1,4 +1,4 @@
-"""`spoolhouse retry`: what failed goes back once it is mended, unless a line of it would land twice."""
+"""`spoolhouse retry`: what failed goes back once it is fixed, unless a line of it would land twice."""
 
 import gzip
 import json
@@ -38,9 +38,9 @@ def fail(database: Database, spool: Path, content: bytes = b"no archive", name: 
 
 
 def hint(path: Path, content: bytes) -> None:
-    """Put a mended copy in the place of a file."""
-    path.with_name(".mended").write_bytes(content)
-    path.with_name(".mended").replace(path)
+    """Put a fixed copy in the place of a file."""
+    path.with_name(".fixed").write_bytes(content)
+    path.with_name(".fixed").replace(path)
 
 
 def rows(database: Database) -> object:
@@ -48,7 +48,7 @@ def rows(database: Database) -> object:
     return database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}")[0]
 
 
-def test_a_mended_file_goes_back_and_lands(database: Database, tmp_path: Path) -> None:
+def test_a_fixed_file_goes_back_and_lands(database: Database, tmp_path: Path) -> None:
     path = fail(database, tmp_path)
     hint(path, gzip.compress(good("p", 5)))
     code, told = retry(database, tmp_path, "--all", "--dry-run")
@@ -78,7 +78,7 @@ def test_a_kill_in_between_leaves_the_file_in_one_place(database: Database, tmp_
 
 
 def test_a_file_that_is_as_it_was_goes_back_and_fails_again(database: Database, tmp_path: Path) -> None:
-    """A disk that is well again needs no mend of the file: one that still cannot be read comes back with a new note."""
+    """A disk that is well again needs no fix of the file: one that still cannot be read comes back with a new note."""
     path = fail(database, tmp_path)
     assert retry(database, tmp_path, path)[0] == 0
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
@@ -144,7 +144,7 @@ def rejected(spool: Path) -> object:
 
 @pytest.mark.parametrize("bad_lines", ["none", "before the damage", "alone before the damage"])
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
-def test_the_rest_of_a_mended_archive_lands(bad_lines: str, suffix: str, database: Database, tmp_path: Path) -> None:
+def test_the_rest_of_a_fixed_archive_lands(bad_lines: str, suffix: str, database: Database, tmp_path: Path) -> None:
     """From its damage on, and nothing of it twice: neither rows, nor rejected lines, more of them than a piece has."""
     landed = 0 if bad_lines.startswith("alone") else 5
     bad = 0 if bad_lines == "none" else 20_000

@@ -73,7 +73,7 @@ def test_a_reload_in_the_midst_of_the_start_kills_nobody(database: Database, tmp
 
 def test_a_reload_while_the_spool_is_made_kills_nobody(database: Database, tmp_path: Path) -> None:
     here = tmp_path / "here"
-    env = {"SPOOLHOUSE_TEST_FAILPOINTS": f"home.locked=wait:{here}"}
+    env = {"SPOOLHOUSE_TEST_FAILPOINTS": f"instance.locked=wait:{here}"}
     with Daemon(database.native_url, tmp_path / "spool", env=env, from_a_terminal=True) as daemon:
         until(here.exists)
         daemon.signal(signal.SIGHUP)

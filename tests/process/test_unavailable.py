@@ -1,4 +1,4 @@
-"""ClickHouse cannot be used: one clear line with the setting and the mend, files where they were, `--once` exits 69."""
+"""ClickHouse cannot be used: one clear line with the setting and the fix, files where they were, `--once` exits 69."""
 
 import signal
 from collections.abc import Mapping
@@ -213,7 +213,7 @@ def test_many_months_in_one_file_land(database: Database, tmp_path: Path) -> Non
     assert code == 0, daemon.told()
 
 
-def test_a_view_that_would_count_a_repeat_twice_holds_its_table_until_it_is_mended(
+def test_a_view_that_would_count_a_repeat_twice_holds_its_table_until_it_is_fixed(
     database: Database, tmp_path: Path
 ) -> None:
     """Somebody's own view on our table, into a target that remembers no tokens."""

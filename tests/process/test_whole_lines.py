@@ -91,7 +91,7 @@ def ask(name: str, database: Database, spool: Path, *arguments: str | Path, code
 
 
 def is_staged(database: Database) -> bool:
-    return bool(database.query("SHOW TABLES LIKE '%mend%'"))
+    return bool(database.query("SHOW TABLES LIKE '%staging%'"))
 
 
 @pytest.mark.parametrize("url", ["native_url", "http_url"])
@@ -147,10 +147,10 @@ def expect_whole(database: Database, spool: Path) -> list[int]:
 
 
 STEPS = [
-    "insert.before_send", "insert.sending", "native.block_sent", "mend.before_staging",
-    "mend.staged@1", "mend.staged@2", "mend.tidied@4", "mend.tidied@5", "journal.leave_out", "insert.before_send@2",
-    "insert.answered@1", "insert.answered@2", "insert.answered@4", "poison.rejected", "insert.acknowledged@1",
-    "insert.acknowledged@2", "insert.acknowledged@3", "settle.complete", "settle.acknowledged",
+    "insert.before_send", "insert.sending", "native.block_sent", "repair.before_staging", "repair.staged@1",
+    "repair.staged@2", "repair.staging_dropped@4", "repair.staging_dropped@5", "journal.leave_out",
+    "insert.before_send@2", "insert.answered@1", "insert.answered@2", "insert.answered@4", "bisect.rejected",
+    "insert.acknowledged@1", "insert.acknowledged@2", "insert.acknowledged@3", "settle.complete", "settle.acknowledged",
 ]  # fmt: skip
 
 
@@ -255,7 +255,7 @@ def foreign(database: Database) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("place", ["", "lines.unchecked", "mend.staged@2", "journal.leave_out", "insert.answered@2"])
+@pytest.mark.parametrize("place", ["", "lines.unchecked", "repair.staged@2", "journal.leave_out", "insert.answered@2"])
 def test_a_foreign_line_of_many_rows_lands_whole_or_not_at_all(database: Database, tmp_path: Path, place: str) -> None:
     """Lines of logs among spans; rows of one table, and of several; with a crash."""
     drop(tmp_path, "span", "p", "a.jsonl", lines(FOREIGN))

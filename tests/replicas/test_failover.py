@@ -315,26 +315,26 @@ def forgotten(server: LocalServer, table: str) -> bool:
     return True
 
 
-def test_what_a_rollup_lacks_is_mended_and_replicated(pair: Pair, tmp_path: Path) -> None:
+def test_what_a_rollup_lacks_is_fixed_and_replicated(pair: Pair, tmp_path: Path) -> None:
     first, _ = pair.servers
-    fill(tmp_path, "mended", 0)
+    fill(tmp_path, "fixed", 0)
     with Daemon(
         pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered=kill"}, http="any port"
     ) as daemon:
         assert daemon.wait() == -signal.SIGKILL
     first.query(f"TRUNCATE TABLE {pair.database}.mastra_admin_spans_hourly SETTINGS alter_sync = 2")
     with Daemon(
-        pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "mend.staged=kill"}, http="any port"
+        pair.native_url, tmp_path, env={**ENV, "SPOOLHOUSE_TEST_FAILPOINTS": "repair.staged=kill"}, http="any port"
     ) as killed:
         assert killed.wait() == -signal.SIGKILL
     # It goes on at the other server, and leaves nothing on this one.
     other_way = f"clickhouse://{pair.names[1]},{pair.names[0]}/{pair.database}"
     code, heir = once(other_way, tmp_path, env=ENV)
     assert code == 0, heir.told()
-    assert heir.events("partition_mended")
+    assert heir.events("partition_repaired")
     for server in pair.servers:
-        assert pair.landed(server, "mended") == (LINES, LINES, LINES)
-        left = f"SELECT name FROM system.tables WHERE database = '{pair.database}' AND name LIKE '%mend%'"
+        assert pair.landed(server, "fixed") == (LINES, LINES, LINES)
+        left = f"SELECT name FROM system.tables WHERE database = '{pair.database}' AND name LIKE '%staging%'"
         assert server.query(left) == []
 
 

@@ -46,7 +46,7 @@ def test_unknown_code_is_the_operators(code: int) -> None:
     assert refusal.code == code
 
 
-def test_each_meaning_has_a_reason_and_an_operator_has_a_mend() -> None:
+def test_each_meaning_has_a_reason_and_an_operator_has_a_hint() -> None:
     for code, meaning in CODES.items():
         assert meaning.reason, code
         assert meaning.hint or meaning.decision is not OperatorError, code
@@ -89,7 +89,7 @@ def test_error_of_a_view_that_passes_stays_transient() -> None:
         (452, "clickhouse.username"),
     ],
 )
-def test_mend_names_the_setting(code: int, words: str) -> None:
+def test_the_hint_names_the_setting(code: int, words: str) -> None:
     assert words in error(code, "").hint
 
 

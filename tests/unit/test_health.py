@@ -20,7 +20,7 @@ def test_nothing_is_writable_before_the_server_has_answered() -> None:
     assert health.writable.is_set()
 
 
-def test_what_only_a_person_can_mend_holds_its_table_alone() -> None:
+def test_what_only_a_person_can_fix_holds_its_table_alone() -> None:
     health = Health()
     health.bad("spans", DENIED)
     assert not health.writable.is_set(), "nothing is known of the server yet"
@@ -103,7 +103,7 @@ def test_scopes_are_counted_apart() -> None:
 
 
 @pytest.mark.parametrize(("error", "level", "hint"), [(DOWN, "warning", None), (DENIED, "error", "grant INSERT")])
-def test_what_only_a_person_can_mend_is_an_error(
+def test_what_only_a_person_can_fix_is_an_error(
     error: TransientError | OperatorError, level: str, hint: str | None
 ) -> None:
     with capture_logs() as logs:

@@ -315,7 +315,7 @@ def test_a_shorter_ttl_is_lengthened(name: str) -> None:
     assert f"toIntervalDay({days})" in statement
 
 
-def test_a_fold_that_forgets_a_figure_is_mended() -> None:
+def test_a_fold_that_forgets_a_figure_is_fixed() -> None:
     full = LIVE["traces_hourly"].engine_full.replace("lines = sum(lines),", "")
     (statement,) = _changed("traces_hourly", engine_full=full).statements
     assert "MODIFY TTL" in statement

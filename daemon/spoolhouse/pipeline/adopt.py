@@ -58,25 +58,25 @@ class Adopter:
     held: set[str] = field(default_factory=set)
     """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
     is_waiting: Callable[[Instance], bool] = lambda _: False
-    """Tells whether an adopted instance only holds files with which nothing can be done as things are."""
+    """Tells whether no file of an adopted instance can be processed at the moment."""
     may_give_way: Callable[[Instance], bool] = lambda _: False
-    """Tells whether an adopted instance can be closed: nobody works on it, and its files cannot be moved just now."""
+    """Tells whether an adopted instance can be closed: no stage works on it, and its files cannot be moved now."""
     let_go: Callable[[Instance], None] = lambda _: None
     """Forgets an instance that is about to be closed."""
     scanned: bool = False
-    """A first look is complete: each instance that was there has had its turn, or will have none as things are."""
+    """The first scan is complete: each dead instance that it found has been adopted, or cannot be adopted now."""
     is_behind: bool = False
-    """Some instances still wait for their turn."""
+    """Some instances still wait to be adopted."""
     _turns: dict[str, float] = field(default_factory=dict)
-    """When each instance was adopted last, or found to be alive (monotonic)."""
+    """When each instance was last adopted, or last seen alive (monotonic)."""
     _had_turns: bool = False
-    """Each instance has had a turn."""
+    """Each instance has been adopted at least once."""
     _gave_way: set[str] = field(default_factory=set)
-    """Instances that were closed for others, and are to be adopted again."""
+    """Instances that were closed to make room for others, and will be adopted again."""
     _unreleased: dict[str, list[Place]] = field(default_factory=dict)
-    """Never-journalled files that could not be put back yet, by instance."""
-    _told: set[tuple[str, Place]] = field(default_factory=set)
-    """Of which of them it was said."""
+    """Files without a journal entry that could not be released yet, by instance."""
+    _logged: set[tuple[str, Place]] = field(default_factory=set)
+    """The unreleased files that have been logged."""
 
     async def run(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> None:
         """Adopt now and at each interval, until `stop`."""
@@ -84,9 +84,9 @@ class Adopter:
             while not stop.is_set():
                 is_complete = await self.look(shipments, news, stop)
                 self.scanned = self.scanned or is_complete or self._is_blocked()
-                if not stop.is_set():  # else the look was broken off
+                if not stop.is_set():  # else the scan was broken off
                     self.is_behind = not is_complete
-                reach("adopt.looked")
+                reach("adopt.scanned")
                 interval = self.options.value.adopt_interval
                 await heartbeat.idle_until(stop, interval if is_complete else min(_SOON, interval))
 
@@ -186,13 +186,13 @@ class Adopter:
             reach("adopt.replayed")
 
     def _hold(self, instance_id: str, error: Exception) -> None:
-        """Leave a folder that cannot be worked with as it is; say so once, and look again each time."""
+        """Leave an unusable instance as it is; log it once, and check it again at each scan."""
         if instance_id not in self.held:
             self.held.add(instance_id)
             log.error("journal_held", instance=instance_id, error=str(error), hint="its claimed files are kept as is")
 
     def _recover(self, instance: Instance) -> tuple[Contents, recovery.Recovery[Place]]:
-        """Decide, and carry out what needs no other stage; whatever fails, nobody has the home. Blocks on the disk."""
+        """Decide, and do the part that needs no other stage. A failure unlocks the instance. Blocks on the disk."""
         try:
             contents = instance.load()
             if unknown := {shipment.type for shipment in contents.planned} - set(self.types):
@@ -218,7 +218,7 @@ class Adopter:
         return contents, actions
 
     def _release(self, instance: Instance, places: Iterable[Place]) -> None:
-        """Put files back to where they were dropped; those that cannot be are tried again at the next look."""
+        """Move files back to where they were dropped; one that cannot be moved is tried again at the next scan."""
         left = []
         for place in places:
             try:
@@ -227,8 +227,8 @@ class Adopter:
                 log.info("file_vanished", path=str(place))
             except OSError as error:
                 left.append(place)
-                if (instance.id, place) not in self._told:
-                    self._told.add((instance.id, place))
+                if (instance.id, place) not in self._logged:
+                    self._logged.add((instance.id, place))
                     hint = "let the daemon's user write to its folder, and see that there is room"
                     log.error("file_not_released", path=str(place), error=error.strerror, hint=hint)
         if left:
@@ -238,7 +238,7 @@ class Adopter:
             self.held.discard(instance.id)
 
     def _watch(self, instance: Instance, numbers: Iterable[int], now: int) -> None:
-        """Watch files in their final place for appended bytes; forget at once those whose time was over unchanged."""
+        """Watch final files for appended bytes; forget the unchanged ones whose watch has ended."""
         watched: list[int] = []
         expired: list[int] = []
         appended: set[tuple[str, int]] = set()

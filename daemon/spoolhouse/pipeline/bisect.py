@@ -156,7 +156,7 @@ class RowBisector:
                     hint="a claimed file was taken or changed, or cannot be read just now: put it back",
                 )
             await keep(file.finish)
-            reach("poison.rejected")
+            reach("bisect.rejected")
         finally:
             file.abort()
         return result

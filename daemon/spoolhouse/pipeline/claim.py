@@ -235,7 +235,7 @@ class Claimer:
                 group.instance.grown(group.files) if group else [],
             )
         )
-        reach("claim.tail_looked")
+        reach("claim.tail_checked")
         if group is not None:
             await self._follow_settled(group, grown)
         for watched, (spans, size) in zip(due, found, strict=True):
@@ -333,7 +333,7 @@ def _spans(  # a range of a file, and how to cut it
     if encoding is not Encoding.PLAIN:
         return [Span(file=number, start=start, end=end, weight=(end - start) * _COMPRESSED_WEIGHT)]
     try:
-        reach("claim.look", end)
+        reach("claim.find_lines", end)
         edges = _edges(instance, number, start, end, options, torn_is_over=torn_is_over)
     except OSError as error:
         if error.errno in fs.SHORTAGES or (error.errno in fs.LASTING and not torn_is_over):

@@ -26,7 +26,7 @@ from spoolhouse.spool.fs import LASTING, SHORTAGES
 
 T = TypeVar("T")
 
-_MENDS = {
+_HINTS = {
     errno.ENOSPC: "make room on its disk (space, or inodes)",
     errno.EDQUOT: "make room, or raise the quota of the daemon's user",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
@@ -55,13 +55,13 @@ def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskEr
     about = f" ({about})" if about else ""
     if isinstance(error, DiskError):
         return type(error)(error.message + about, hint=error.hint) if about else error
-    hint = _MENDS.get(error.errno or 0, "fix it; it is tried again")
+    hint = _HINTS.get(error.errno or 0, "fix it; it is tried again")
     return DiskError(f"{folder}: {error.strerror or error}{about}", hint=hint)
 
 
 def hint_for(number: int) -> str:
     """Return what a person can do about an error of the system; nothing is said of one that nobody knows."""
-    return _MENDS.get(number, "")
+    return _HINTS.get(number, "")
 
 
 async def to_its_end(work: Callable[[], T]) -> T:

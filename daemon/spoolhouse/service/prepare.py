@@ -162,11 +162,11 @@ async def guard(
     events: Mapping[str, EventType],
     refused: Mapping[str, OperatorError],
 ) -> None:
-    """Hold each table that is not as declared (`refused`), or into which a repeated batch would be counted twice.
+    """Hold each table that differs from its declaration (`refused`), or that would count a repeated batch twice.
 
-    Others flow, and a table that is mended is let go of. With a clock that is days off nothing flows: raises
-    `OperatorError`. Somebody may put a view of his own on a table at any time.
-    What is claimed already goes on: a batch in doubt is looked for before it is repeated. Raises `StoreError`.
+    Other tables stay open, and a fixed table is opened again. Called again and again: a view can be added to a table
+    at any time. Batches that were claimed before still land: one in doubt is checked before it is sent again.
+    Raises `OperatorError` if the server's clock is days off, and `StoreError`.
     """
     holds = dict(refused)
     schema = schema_of(settings, events)

@@ -84,10 +84,10 @@ class Claiming:
 
     def _claim_open(self, place: Place, descriptor: int, pending: int, claimed: int) -> Claim:
         with self.still_open():
-            reach("home.before_claim")
+            reach("instance.before_claim")
             fs.rename_without_clobber(place.name, place.name, folder=pending, target_folder=claimed)
         try:
-            reach("home.claimed")
+            reach("instance.claimed")
             opened = os.fstat(descriptor)
             named = os.stat(place.name, dir_fd=claimed, follow_symlinks=False)
         except OSError:
@@ -114,7 +114,7 @@ def _folder(place: Place) -> tuple[str, str]:
 def _is_ended(descriptor: int, size: int) -> bool:
     """Tell whether the last byte is a line end. What cannot be read now is not: the claim stage sees to it."""
     try:
-        reach("claim.look_at_end", size)
+        reach("claim.check_end", size)
         return size > 0 and os.pread(descriptor, 1, size - 1) == b"\n"
     except OSError:
         return False

@@ -67,15 +67,15 @@ class Instance:
         folder = layout.state_folder(spool) / instance
         lock = instance_dirs.lock_new(folder, spool)
         try:
-            reach("home.locked")
+            reach("instance.locked")
             fs.sync_folder(folder.parent)
             journal = Journal(folder / layout.JOURNAL, instance, create=True)
-            reach("home.journal_made")
+            reach("instance.journal_made")
             fs.sync_folder(folder)
             # Made last: once it exists, the journal is durable.
             (folder / layout.CLAIMED).mkdir()
             fs.sync_folder(folder)
-            reach("home.made")
+            reach("instance.made")
         except BaseException:
             # Nothing is claimed yet, so nothing may be left: the next try uses the same name.
             with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ class Instance:
         """Make claims durable: no journal entry of them may come earlier."""
         folders = {(claim.place.type, claim.place.project) for claim in claims}
         fs.sync_folders(root / kind / project for kind, project in folders for root in (self.spool, self.claimed))
-        reach("home.claims_synced")
+        reach("instance.claims_synced")
 
     def add(self, claim: Claim, now_ms: int) -> JournalledFile:
         """Give a claimed file its number. The journal gets it with the first shipment of it."""
@@ -304,12 +304,12 @@ class Instance:
             while True:
                 name = layout.numbered(place.name, number)
                 try:
-                    reach("home.before_release")
+                    reach("instance.before_release")
                     fs.rename_without_clobber(source, Path(name), target_folder=descriptor)
                 except FileExistsError:
                     number += 1
                     continue
-                reach("home.released")
+                reach("instance.released")
                 fs.sync_folder(source.parent)
                 os.fsync(descriptor)
                 return place.relative.with_name(name)
@@ -336,7 +336,7 @@ class Instance:
                     # The file in its place was never claimed: it is one more file.
                     fs.rename_without_clobber(target, target.with_name(layout.numbered(file.place.name, file.number)))
                 fs.make_folders(target.parent, below=self.folder)
-                reach("home.before_renaming_back")
+                reach("instance.before_renaming_back")
                 fs.rename_without_clobber(self.claimed / path, target)
             fs.sync_folders([target.parent, (self.claimed / path).parent])
             log.warning("file_renamed_back", path=str(file.place), found=os.fspath(path))

@@ -23,7 +23,7 @@ def lock_new(folder: Path, spool: Path) -> int:
     fs.make_folders(folder.parent, below=spool)
     fs.check_locks_lock(folder.parent)
     for _ in range(_BIRTHS):
-        reach("home.before_making")
+        reach("instance.before_making")
         folder.mkdir(exist_ok=True)
         try:
             lock = fs.lock(folder / layout.LOCK)
@@ -52,7 +52,7 @@ def delete(folder: Path) -> None:
 
     A neighbour that comes in between finds no journal and no claimed file, and finishes the work.
     """
-    reach("home.before_removal")
+    reach("instance.before_removal")
     try:
         for name in (layout.REMOVING, layout.CLAIMED):
             for root, _, _ in os.walk(folder / name, topdown=False):
@@ -60,10 +60,10 @@ def delete(folder: Path) -> None:
     except OSError:
         return
     for path in sorted(folder.iterdir(), key=lambda path: path.name == layout.LOCK):
-        reach("home.removing")
+        reach("instance.removing")
         with contextlib.suppress(OSError):
             path.unlink()
-    reach("home.emptied")
+    reach("instance.emptied")
     with contextlib.suppress(OSError):
         folder.rmdir()
     fs.sync_folder(folder.parent)

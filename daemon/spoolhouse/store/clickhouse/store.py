@@ -277,7 +277,7 @@ class _Landing:
 
     async def _find(self, server: Driver) -> Found:
         found = await find(server, self.batch.table, [self.batch.id], prefix=self.prefix, shards=self._elsewhere)
-        reach("insert.looked")
+        reach("insert.checked")
         return found
 
     async def _complete(self, server: Driver, found: Found, partitions: set[str] | None = None) -> None:

@@ -97,7 +97,7 @@ async def require_no_running_attempt(
 
 def staging_name(batch_id: str, *, prefix: str) -> str:
     """Return the name of the table in which a batch is repaired."""
-    return f"{prefix}mend_{hashlib.sha256(batch_id.encode()).hexdigest()[:16]}"
+    return f"{prefix}staging_{hashlib.sha256(batch_id.encode()).hexdigest()[:16]}"
 
 
 def partitions_of(rows: Rows, table: Table) -> set[str]:

@@ -74,7 +74,7 @@ class Repairer:
                     await self._feed(table, rollup, own, partition)
                     repaired.append(Repaired(table=target, partition=partition))
         for one in repaired:
-            log.warning("partition_mended", batch=insert.batch_id, table=one.table, partition=one.partition)
+            log.warning("partition_repaired", batch=insert.batch_id, table=one.table, partition=one.partition)
         return tuple(repaired)
 
     async def _can_tell(self, insert: RowsInsert) -> bool:
@@ -84,13 +84,13 @@ class Repairer:
         """
         if await server_ms(self.driver) - insert.clock_ms < (COMPACT_DAYS - 1) * DAY * 1000:
             return True
-        log.warning("rollups_not_told", batch=insert.batch_id, days=COMPACT_DAYS, hint="they are left as they are")
+        log.warning("rollups_not_checked", batch=insert.batch_id, days=COMPACT_DAYS, hint="they are left as they are")
         return False
 
     async def drop_staging(self, batch_id: str) -> None:
         """Drop the table that a killed repair has left, if there is one. Raises `StoreError`."""
         await self.driver.execute(f"DROP TABLE IF EXISTS {identifier(staging_name(batch_id, prefix=self.prefix))} SYNC")
-        reach("mend.tidied")
+        reach("repair.staging_dropped")
 
     async def stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
         """Return the name of a new table that holds the rows, and nothing but them."""
@@ -105,9 +105,9 @@ class Repairer:
             f" TTL {table_definition(table, prefix=self.prefix).ttl.sql()}"
             " SETTINGS max_number_of_merges_with_ttl_in_pool = 0, fsync_after_insert = 1, fsync_part_directory = 1"
         )
-        reach("mend.before_staging")
+        reach("repair.before_staging")
         await self.driver.insert_rows(replace(insert, table=own, token=own), rows)
-        reach("mend.staged")
+        reach("repair.staged")
         return own
 
     async def _partitions(self, own: str) -> frozenset[str]:
@@ -135,7 +135,7 @@ class Repairer:
             # A partition's id is digits, from the server; a parameter cannot stand here.
             f"ALTER TABLE {identifier(real)} ATTACH PARTITION ID '{int(partition)}' FROM {identifier(own)}"
         )
-        reach("mend.attached")
+        reach("repair.attached")
 
     async def _feeds(self, table: Table, rollup: Rollup, own: str, partition: str) -> bool:
         """Tell whether the partition's rows come to any figures that the rollup keeps."""
@@ -152,7 +152,7 @@ class Repairer:
             _where(partition),
             query_id=backfill_id(definition.target.name),
         )
-        reach("mend.fed")
+        reach("repair.rollup_filled")
 
 
 def _partition_of(own: str, *, and_where: str = "1") -> str:

@@ -20,7 +20,7 @@ _SYSTEM = (
     "tables", "columns", "parts", "settings", "merge_tree_settings", "data_skipping_indices", "mutations", "databases",
     "disks", "processes", "replicas", "replication_queue",
 )  # fmt: skip
-SAMPLE = "mend_0"
+SAMPLE = "staging_0"
 """Stands for names that are made on demand."""
 
 
