@@ -29,7 +29,7 @@ class LedgerRow:
     claimed_ms: int
     batch: str
     table: str
-    """Without the prefix; empty for a file without a valid line, and where a damaged archive broke off."""
+    """Without the prefix; empty for how far a file without a row, or a damaged one, was read."""
     start: int
     end: int
     """A byte range of the file; of a compressed file, of its content."""
