@@ -131,7 +131,7 @@ class _Neighbour:
         news: Receiver[News]
         news_in, news = channel(1000)
         async with shipments_in, adopted_in:
-            while not await self.adopter.look(shipments_in, adopted_in, self.stop):
+            while not await self.adopter.look(shipments_in, adopted_in, self.stop) and not self.stop.is_set():
                 pass
         async for item in adopted:
             assert isinstance(item, Complete)

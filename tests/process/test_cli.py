@@ -372,6 +372,7 @@ class TestTables:
         done = spoolhouse("tables", "--json", env=env)
         assert (done.returncode, done.stderr) == (0, "")
         rows = {row["table"]: row for row in json.loads(done.stdout)}
+        assert {"id", "message", "extra"} <= set(rows["mastra_admin_logs"].pop("columns"))
         assert rows["mastra_admin_logs"] == {
             "table": "mastra_admin_logs",
             "engine": "ReplacingMergeTree",
