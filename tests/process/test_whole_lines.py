@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -191,6 +192,36 @@ def test_rows_that_are_refused_after_others_of_their_lines_have_landed_are_held(
                 daemon.wait_for("file_settled")
                 database.query(f"ALTER TABLE {PREFIX}tool_calls ADD CONSTRAINT no CHECK 1")
     assert expect_whole(database, tmp_path) == []
+
+
+def test_a_part_that_has_landed_is_not_sent_again_when_another_one_is_refused(
+    database: Database, tmp_path: Path
+) -> None:
+    """A table that refuses more after the check holds the rest, until its token log may have forgotten the part."""
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+    here, held = tmp_path / "here", f"{PREFIX}tool_calls"
+    flags = {
+        "SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.2", "SPOOLHOUSE_WORKERS__INSERTERS": "1",
+        VARIABLE: f"insert.answered@4=wait:{here}",
+    }  # fmt: skip
+    with refusing(database, "tool_calls", REFUSED), Daemon(database.native_url, tmp_path, env=flags) as daemon:
+        daemon.wait_for("row_refused", count=2)
+        while not here.exists():
+            assert not daemon.has_ended(), daemon.told()
+            threading.Event().wait(0.05)
+        assert landed(database, "tool_calls") == [("e0", 2)]
+        database.query(f"ALTER TABLE {held} ADD CONSTRAINT more CHECK tool_name != 'c'")
+        here.unlink()
+        daemon.wait_for("table_held", scope=held)
+        database.query(f"ALTER TABLE {held} MODIFY SETTING non_replicated_deduplication_window = 1")
+        database.query(f"INSERT INTO {held} (event_id, tool_name) VALUES ('other', 'x')")
+        database.query(f"ALTER TABLE {held} MODIFY SETTING non_replicated_deduplication_window = 10000")
+        daemon.wait_for("table_held", count=len(daemon.events("table_held")) + 2)
+        assert not daemon.events("table_released")
+        database.query(f"ALTER TABLE {held} DROP CONSTRAINT more")
+        daemon.wait_for("file_settled")
+    database.query(f"ALTER TABLE {held} DELETE WHERE event_id = 'other' SETTINGS mutations_sync = 1")
+    assert expect_whole(database, tmp_path) == BAD
 
 
 def test_a_table_that_refuses_too_much_holds_the_lines_that_have_rows_in_it(database: Database, tmp_path: Path) -> None:

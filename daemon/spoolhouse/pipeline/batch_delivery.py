@@ -55,6 +55,11 @@ class Split:
             return replace(self, pending=(*first, *halves, *rest))
         return replace(self, pending=(*halves, *first, *rest))
 
+    def is_cut_as(self, cuts: Sequence[SplitRange]) -> bool:
+        """Tell whether these are its parts: those that are sent, and the refused rows."""
+        sent, refused = {*self.pending, *self.landed}, {cut.part for cut in self.refused}
+        return (sent, refused) == ({c.part for c in cuts if not c.refusal}, {c.part for c in cuts if c.refusal})
+
     def covers(self, total: int) -> bool:
         """Tell whether the parts are all rows of a batch of `total` rows, each once."""
         return cover([*self.pending, *self.landed, *(cut.part for cut in self.refused)], total)
@@ -120,8 +125,11 @@ class BatchDelivery:
         self.become(self.state.land() if isinstance(self.state, Split) else Landed())
 
     def resume(self, cuts: Sequence[SplitRange]) -> None:
-        """Go on with the parts that an earlier process has made of the batch; none: it is whole."""
-        if cuts:
+        """Go on with the parts that the journal has of the batch; none: it is whole.
+
+        Where these are its parts already, what is known of them stays: which have landed, and which may have.
+        """
+        if cuts and not (isinstance(self.state, Split) and self.state.is_cut_as(cuts)):
             self.discard_live()
             pending = tuple(cut.part for cut in cuts if not cut.refusal)
             self.become(Split(pending=pending, refused=tuple(cut for cut in cuts if cut.refusal)))
