@@ -145,6 +145,23 @@ def test_a_file_that_is_begun_anew_is_ingested(database: Database, tmp_path: Pat
     assert totals(database) == (10, 10, 10)
 
 
+def test_a_file_with_the_name_and_the_inode_of_one_that_was_taken_away_is_no_tail_of_it(
+    database: Database, tmp_path: Path
+) -> None:
+    """File systems give the inode of a deleted file to the next one; the first file is still watched by then."""
+    processed, done = tmp_path / "span/p/processed/a.jsonl", threading.Event()
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 5))
+    with Daemon(database.native_url, tmp_path) as daemon:
+        daemon.wait_for("file_settled")
+        second = processed.rename(tmp_path / "span/p/.second.tmp")  # for sure the same inode
+        second.write_bytes(good("p", 10, first=5))
+        second.rename(tmp_path / "span/p/a.jsonl")
+        daemon.wait_for("file_settled", count=2)
+        for _ in range(60):
+            done.wait(0.1)
+            assert totals(database)[0] <= 15
+
+
 def test_delete_after_process(database: Database, tmp_path: Path) -> None:
     drop(tmp_path, "span", "p", "a.jsonl", good("p", 10))
     code, daemon = once(database.native_url, tmp_path, "--delete-after-process")

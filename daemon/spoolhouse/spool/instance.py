@@ -222,14 +222,15 @@ class Instance:
 
     def grown(self, files: Iterable[SettledFile]) -> list[int]:
         """Return the numbers of those files that have bytes which no shipment covers."""
-        return [file.number for file in files if self._size_of(file) > file.planned_to]
-
-    def _size_of(self, file: SettledFile) -> int:
-        try:
-            status = os.lstat(f"{self.spool}/{file.target}")
-        except OSError:
-            return 0  # gone, or to be seen next time
-        return status.st_size if status.st_ino == file.inode else 0
+        grown: dict[int, int] = {}
+        for file in files:
+            with contextlib.suppress(OSError):  # gone, or to be seen next time
+                if self.size(file.number) > file.planned_to:
+                    grown[file.inode] = file.number
+        # A file system gives the inode of a deleted file to a new one: it belongs to the last that was claimed with it.
+        known: list[JournalledFile | SettledFile] = [*self.settled.values(), *self.files.values()] if grown else []
+        replaced = {one.inode for one in known if one.number > grown.get(one.inode, one.number)}
+        return [number for inode, number in grown.items() if inode not in replaced]
 
     def reopen(self, numbers: Sequence[int]) -> None:
         """Read settled files that have grown from the journal again."""
