@@ -8,13 +8,15 @@ import lzma
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,7 @@ from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.layout import Encoding, Place
 from spoolhouse.spool.reject_file import RejectFile, Source
+from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.segment_reader import CORRUPT, LongLine, Read, SegmentReader
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
@@ -395,26 +398,34 @@ def test_a_last_line_without_its_end_is_a_line_if_it_is_whole(tmp_path: Path) ->
     assert (result.rows, result.reasons) == (["0"], [Reason.TORN])
 
 
+def _shipment(instance: Instance, kind: str, contents: Sequence[bytes]) -> Shipment:
+    """Return a shipment of new claimed files."""
+    segments = []
+    for number, content in enumerate(contents):
+        place = Place(type=kind, project="p", name=f"{number}.jsonl")
+        path = instance.spool / place.relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        ((_, claim),) = instance.claim([place])
+        assert isinstance(claim, Claim)
+        segments.append(Segment(file=instance.add(claim, 0).number, start=0, end=len(content)))
+    limits = Limits(max_rows=10_000, max_insert_bytes=MIB, side_bytes=MIB, max_line=16 * MIB, project="trust")
+    return Shipment(
+        id="s", instance="own", type=kind, segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
+    )
+
+
+def _reader(instance: Instance, executor: ThreadPoolExecutor) -> ShipmentReader:
+    disk = DiskRetry(Health(), Current(OPTIONS), asyncio.Event())
+    return ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk)
+
+
 @pytest.mark.parametrize("files", [1, 20])
 async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: Path) -> None:
     """A chunk holds many of them, and all are rejected: only some are held at once."""
     content = b"x\n" * (100_000 // files)
     with closing(Instance.create(tmp_path, "own")) as instance, ThreadPoolExecutor(1) as executor:
-        segments = []
-        for number in range(files):
-            place = Place(type="span", project="p", name=f"{number}.jsonl")
-            (tmp_path / place.relative).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / place.relative).write_bytes(content)
-            ((_, claim),) = instance.claim([place])
-            assert isinstance(claim, Claim)
-            segments.append(Segment(file=instance.add(claim, 0).number, start=0, end=len(content)))
-        limits = Limits(max_rows=1000, max_insert_bytes=MIB, side_bytes=MIB, max_line=16 * MIB, project="trust")
-        shipment = Shipment(
-            id="s", instance="own", type="span", segments=tuple(segments), clock_ms=0, fingerprint="f", limits=limits
-        )
-        reader = ShipmentReader(
-            {"own": instance}, BUILT_IN, "", executor, DiskRetry(Health(), Current(OPTIONS), asyncio.Event())
-        )
+        shipment, reader = _shipment(instance, "span", [content] * files), _reader(instance, executor)
         rejects, found = RejectFile(tmp_path, "s", 0), 0
         tracemalloc.start()
         try:
@@ -431,3 +442,29 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
     assert peak < 16 * MIB
     kept = tmp_path / layout.rejected_path("s", 0)
     assert kept.stat().st_size < 4 * len(content) * files  # nothing else runs
+
+
+@pytest.mark.parametrize("ask", ["locate", "locate_rows"])
+async def test_the_event_loop_goes_on_while_lines_are_found(ask: str, tmp_path: Path) -> None:
+    """Each line of a piece is decoded alone then, and many rows may have been refused."""
+    content, times = _lines(6000), list[float]()
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            times.append(time.monotonic())
+
+    with closing(Instance.create(tmp_path, "own")) as instance, ThreadPoolExecutor(1) as executor:
+        shipment = _shipment(instance, "log", [content])
+        reader = _reader(instance, executor)
+        table, ticking = BUILT_IN["log"].table.name, asyncio.create_task(tick())
+        times.append(time.monotonic())
+        if ask == "locate":
+            found = [line.raw async for _, _, line in reader.locate(shipment, table, 0, range(6000))]
+            assert found == content.splitlines()
+        else:
+            rows = [part async for _, name, part in reader.locate_rows(shipment, 0, {(1, 0)}) if name == table]
+            assert rows == [RowRange(first=0, end=1)]
+        times.append(time.monotonic())
+        ticking.cancel()
+    assert max(later - earlier for earlier, later in pairwise(times)) < (times[-1] - times[0]) / 2

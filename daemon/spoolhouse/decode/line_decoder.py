@@ -94,10 +94,10 @@ class LineDecoder:
 
     def lines_of(self, piece: Piece, origin: Origin, table: str, numbers: Collection[int]) -> Iterator[Line]:
         """Yield the line of `piece` that gave each of the rows of `table` with these numbers (from 0, in order)."""
-        rows = 0
+        rows, wanted = 0, frozenset(numbers)
         for line, (offset, data, counts) in enumerate(self.counts_by_line(piece, origin), start=1):
             count = counts.get(table, 0)
-            for row in (number for number in numbers if rows <= number < rows + count):
+            for row in (number for number in range(rows, rows + count) if number in wanted):
                 yield Line(line=line, offset=offset, raw=data.removesuffix(b"\n").removesuffix(b"\r"), row=row)
             rows += count
 

@@ -221,11 +221,15 @@ class ShipmentReader:
                     count = 0 if rows is None else rows.count
                     wanted = [number - before for number in numbers if before <= number < before + count]
                     if wanted:
-                        origin = self._segments.origin(shipment, step[0])
-                        decoder = self.versions.of(shipment).decoder
-                        for line in decoder.lines_of(read.piece, origin, table, wanted):
+                        for line in await asyncio.to_thread(self._lines_of, shipment, step[0], read, table, wanted):
                             yield step[0], read.lines_before, replace(line, row=before + line.row)
                     before += count
+
+    def _lines_of(
+        self, shipment: Shipment, segment: Segment, read: Read, table: str, numbers: Collection[int]
+    ) -> list[Line]:
+        origin, decoder = self._segments.origin(shipment, segment), self.versions.of(shipment).decoder
+        return list(decoder.lines_of(read.piece, origin, table, numbers))
 
     async def locate_rows(
         self, shipment: Shipment, round_number: int, lines: Collection[tuple[int, int]]
@@ -242,14 +246,18 @@ class ShipmentReader:
                 elif current == round_number and isinstance(read := step[1], Read):
                     segment, start, end = step[0], read.piece.offset, read.piece.offset + len(read.piece.data)
                     if any(file == segment.file and start <= offset < end for file, offset in lines):
-                        origin, first = self._segments.origin(shipment, segment), before.copy()
-                        for offset, _, counts in self.versions.of(shipment).decoder.counts_by_line(read.piece, origin):
+                        first = before.copy()
+                        for offset, counts in await asyncio.to_thread(self._counts_of, shipment, segment, read):
                             for table, count in counts.items():
                                 if (segment.file, offset) in lines:
                                     rows = RowRange(first=first[table], end=first[table] + count)
                                     yield (segment.file, offset), table, rows
                                 first[table] += count
                     before.update({table: rows.count for table, rows in read.decoded.rows.items()})
+
+    def _counts_of(self, shipment: Shipment, segment: Segment, read: Read) -> list[tuple[int, Mapping[str, int]]]:
+        origin, decoder = self._segments.origin(shipment, segment), self.versions.of(shipment).decoder
+        return [(offset, counts) for offset, _, counts in decoder.counts_by_line(read.piece, origin)]
 
     def _expect_known(self, shipment: Shipment, segment: Segment, end: Step, *, is_decoded: bool) -> None:
         """Raise `StoreError` for a segment that ends now where it did not before: half a batch must not pass for all.
