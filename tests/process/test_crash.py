@@ -122,7 +122,7 @@ def test_a_file_that_is_begun_anew_is_ingested(database: Database, tmp_path: Pat
     path = drop(tmp_path, "span", "p", "a.jsonl", b'{"type": "sp')
     done, looked = threading.Event(), tmp_path / "looked"
     with path.open("r+b") as writer:
-        env = {"SPOOLHOUSE_SPOOL__TORN_AFTER": "60", "SPOOLHOUSE_TEST_FAILPOINTS": f"claim.tail_looked=wait:{looked}"}
+        env = {"SPOOLHOUSE_SPOOL__TORN_AFTER": "60", "SPOOLHOUSE_TEST_FAILPOINTS": f"claim.tail_checked=wait:{looked}"}
         with Daemon(database.native_url, tmp_path, env=env) as daemon:
             for _ in range(200):
                 if looked.exists():
