@@ -130,7 +130,7 @@ class Settler:
 
     def may_give_way(self, instance: Instance) -> bool:
         """Tell whether an instance holds nothing but files that cannot be moved for reasons of their own."""
-        stuck = [self.stuck.get((instance.id, number)) for number in instance.files]
+        stuck = [self.stuck.get((instance.id, number)) for number in list(instance.files)]
         is_stuck = all(one is not None and not one.disk_is_full for one in stuck)
         return is_stuck and not instance.settled and not instance.unacknowledged and not instance.users
 

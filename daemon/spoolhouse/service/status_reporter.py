@@ -242,7 +242,8 @@ class StatusReporter:
         """Count the claimed files that are not settled: there may be many, so the less often the longer it takes."""
         now = time.monotonic()
         if self.stages is not None and now >= self._claimed[0]:
-            states = [file.state for instance in self.stages.instances.values() for file in instance.files.values()]
+            instances = list(self.stages.instances.values())
+            states = [file.state for instance in instances for file in list(instance.files.values())]
             count = len(states) - states.count(FileState.FINAL)
             self._claimed = (now + _COUNT_SHARE * (time.monotonic() - now), count)
         return self._claimed[1]

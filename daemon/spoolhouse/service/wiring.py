@@ -228,7 +228,7 @@ class Stages:
     def _is_waiting(self, instance: Instance) -> bool:
         """Tell whether an instance has files under way, and none of them gets on as things are."""
         held = self.settler.stuck.keys() | self.postponed.held()
-        files = [file.number for file in instance.files.values() if file.state is not FileState.FINAL]
+        files = [file.number for file in list(instance.files.values()) if file.state is not FileState.FINAL]
         return bool(files) and all((instance.id, number) in held for number in files)
 
     def is_unsettled(self) -> bool:

@@ -323,7 +323,7 @@ class Instance:
         """
         lost = {self.files[n].inode: self.files[n] for n in numbers if n not in self.leaving and not self.stands(n)}
         lost = {inode: file for inode, file in lost.items() if file.state is not FileState.FINAL}
-        known = {file.place.relative for file in self.files.values() if file.inode not in lost}
+        known = {file.place.relative for file in list(self.files.values()) if file.inode not in lost}
         found = False
         for path in instance_dirs.walk(self.claimed) if lost else ():
             status = (self.claimed / path).lstat()
