@@ -170,6 +170,21 @@ def test_killed_while_lines_are_left_out(database: Database, tmp_path: Path, pla
     assert expect_whole(database, tmp_path) in ([BAD, []] if allowed else [BAD])
 
 
+@pytest.mark.parametrize("place", ["repair.before_staging", "repair.staged"])
+def test_a_check_that_is_killed_after_lines_were_left_out_leaves_no_table(
+    database: Database, tmp_path: Path, place: str
+) -> None:
+    """Although the next start lands parts, and checks nothing: the table takes all rows by then."""
+    drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+    with refusing(database, "tool_calls", REFUSED):
+        for where in ("lines.left_out", place):
+            with Daemon(database.native_url, tmp_path, env={VARIABLE: f"{where}=kill"}) as daemon:
+                assert daemon.wait() == -signal.SIGKILL, daemon.told()
+        assert is_staged(database)
+    assert once(database.native_url, tmp_path)[0] == 0
+    assert expect_whole(database, tmp_path) == BAD
+
+
 @pytest.mark.parametrize("place", ["insert.answered@1", "insert.answered@2", "insert.acknowledged@1"])
 def test_rows_that_are_refused_after_others_of_their_lines_have_landed_are_held(
     database: Database, tmp_path: Path, place: str

@@ -24,6 +24,7 @@ from spoolhouse.events.naming import LOCAL, Shards
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.spool.batch import BatchToLand
+from spoolhouse.spool.row_ranges import whole_of
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert, Servers
 from spoolhouse.store.clickhouse.landing.counted_rows import CountedRows
 from spoolhouse.store.clickhouse.landing.presence import (
@@ -293,11 +294,13 @@ class _Landing:
             never_landed = bool(self.memory.lost_tokens) and not found
             async with batch.rows() as rows:
                 await repairer.repair(batch.table, self._insert(), rows, found, never_landed=never_landed)
-        await repairer.drop_staging(batch.id)
-        if batch.shipment.replay:
-            # A process that was killed may have begun a repair on another server.
-            for other in await self.servers.others(server):
-                await replace(repairer, driver=other).drop_staging(batch.id)
+        if not batch.shipment.replay:
+            await repairer.drop_staging(batch.id)
+        else:
+            # A process that was killed may have begun a repair on another server, or a check of the batch as a whole.
+            for one in (server, *await self.servers.others(server)):
+                for name in {batch.id, whole_of(batch.id)}:
+                    await replace(repairer, driver=one).drop_staging(name)
 
     async def _expect_same_rows(self, server: Driver, found: Found) -> None:
         """Raise `OperatorError` if another version sent other rows under this id: presence proves nothing then."""
