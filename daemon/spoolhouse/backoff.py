@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""How long to wait before the next try, and how often to report failures that go on."""
 
 
 def delay(attempt: int, *, first: float, cap: float, fraction: float) -> float:
@@ -9,3 +9,8 @@ def delay(attempt: int, *, first: float, cap: float, fraction: float) -> float:
     """
     ceiling = min(cap, first * 2.0 ** min(attempt - 1, 60))
     return max(min(first, cap) / 10, ceiling * fraction)
+
+
+def is_reported(times: int) -> bool:
+    """Return whether something that has happened so many times in a row is logged: the 1st, 2nd, 4th, 8th … time."""
+    return times & (times - 1) == 0

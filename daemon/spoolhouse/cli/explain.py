@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
+from spoolhouse.clock import now_ms
 from spoolhouse.errors import describe
 from spoolhouse.file_names import FileNames
 from spoolhouse.monitoring.logs import shown
@@ -148,7 +148,7 @@ def _input(options: argparse.Namespace, settings: "Settings", events: "Mapping[s
         type=kind,
         project=project or _NO_PROJECT,
         policy=settings.spool.project if project else "trust",
-        clock_ms=time.time_ns() // 1_000_000,
+        clock_ms=now_ms(),
         expired=settings.spool.expired,
         future=settings.spool.future,
         file=f"{kind}/{project}/{name}",

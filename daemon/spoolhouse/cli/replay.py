@@ -83,10 +83,10 @@ def run(options: argparse.Namespace) -> int:
 
 async def _replay_files(settings: "Settings", paths: Sequence[Path], dry_run: bool) -> int:  # noqa: FBT001  # a flag as it came
     from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.rejected_lines import lock_replays  # noqa: PLC0415  # nor this
 
     code = 0
-    locked = await asyncio.to_thread(lock, await asyncio.to_thread(flags.spool, settings))
+    locked = await asyncio.to_thread(lock_replays, await asyncio.to_thread(flags.spool, settings))
     try:
         async with open_files(settings) as files:
             for path in paths:
@@ -117,10 +117,10 @@ async def _replay_rejected(
     dry_run: bool,  # noqa: FBT001  # a flag as it came
 ) -> int:
     from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.recover.rejected_lines import Selection, all_rejects, finish_earlier, lock  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.rejected_lines import Selection, all_rejects, finish_earlier, lock_replays  # noqa: PLC0415  # nor this
 
     root = await asyncio.to_thread(flags.spool, settings)
-    locked = await asyncio.to_thread(lock, root)
+    locked = await asyncio.to_thread(lock_replays, root)
     all_done, count, asked = True, 0, 0
     try:
         if not dry_run and (count := await asyncio.to_thread(finish_earlier, root)):

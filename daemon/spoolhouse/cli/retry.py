@@ -69,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
 async def _retry(settings: "Settings", paths: list[Path], *, dry_run: bool) -> int:
     from spoolhouse.cli.recovery import open_files  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.recover.failed_files import FailedFiles  # noqa: PLC0415  # nor this
-    from spoolhouse.recover.rejected_lines import lock  # noqa: PLC0415  # nor this
+    from spoolhouse.recover.rejected_lines import lock_replays  # noqa: PLC0415  # nor this
 
     spool = await asyncio.to_thread(flags.spool, settings)
-    locked = await asyncio.to_thread(lock, spool)
+    locked = await asyncio.to_thread(lock_replays, spool)
     code = 0
     try:
         async with open_files(settings) as files:

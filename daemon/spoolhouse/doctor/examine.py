@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from spoolhouse.clock import now_ms
 from spoolhouse.doctor import daemons, folders, probe, rights, server
 from spoolhouse.doctor import settings as of_settings
-from spoolhouse.doctor.finding import Finding, fault, good, now_ms, warning
+from spoolhouse.doctor.finding import Finding, fault, good, warning
 from spoolhouse.doctor.ports import InspectedStore
 from spoolhouse.errors import BadSettingError, StoreError
 from spoolhouse.settings import Settings

@@ -1,6 +1,5 @@
 """Findings: what is wrong, why it matters, and the fix."""
 
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,8 +48,3 @@ def unknown(subject: str, error: StoreError, *, level: Level = Level.WARNING) ->
     """Return a finding of a question that the server refused; `level` depends on how much the answer is needed."""
     what, hint = f"could not be checked: {error.message}", error.hint or "see the message"
     return Finding(subject=subject, level=level, what=what, why="a fault would not be seen", hint=hint)
-
-
-def now_ms() -> int:
-    """Return the wall clock, in ms since 1970."""
-    return time.time_ns() // 1_000_000

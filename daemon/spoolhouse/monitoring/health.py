@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from spoolhouse.backoff import is_reported
 from spoolhouse.errors import (
     DiskError,
     HeldReadError,
@@ -171,7 +172,7 @@ class Health:
             if now >= past.again:
                 past.again = now + (now - self._since[scope])
         else:
-            is_due = past.attempts & (past.attempts - 1) == 0
+            is_due = is_reported(past.attempts)
         if is_due:
             say = log.warning if isinstance(error, TransientError) else log.error
             summary = {} if scope != SERVER or outage is None else {"summary": outage}

@@ -3,10 +3,10 @@
 The bytes of a rejected line are not kept here: they are in `rejected/`, behind the permissions of the spool.
 """
 
-import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from spoolhouse.clock import now_ms
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.monitoring import metrics
 from spoolhouse.monitoring.status_model import RecentFile, RecentReject
@@ -47,6 +47,6 @@ class RecentActivity:
                 reason=reason.value,
                 field=field[:_LONGEST_DETAIL],
                 detail=detail[:_LONGEST_DETAIL],
-                at_ms=time.time_ns() // 1_000_000,
+                at_ms=now_ms(),
             )
         )

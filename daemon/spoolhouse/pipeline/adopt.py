@@ -12,11 +12,11 @@ from functools import partial
 
 import structlog
 
+from spoolhouse.clock import now_ms
 from spoolhouse.errors import JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.channel import Sender
-from spoolhouse.pipeline.clock import now_ms
 from spoolhouse.pipeline.disk_retry import to_its_end
 from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 import structlog
 
+from spoolhouse.backoff import is_reported
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.pipeline.channel import Sender
@@ -146,7 +147,7 @@ def _report(ignored: list[Ignored], reported: Counter[str]) -> Counter[str]:
     seen = Counter({item.path: reported[item.path] + 1 for item in ignored})
     for item in ignored:
         times = seen[item.path]
-        if times == 1 or (item.hint and times & (times - 1) == 0):
+        if times == 1 or (item.hint and is_reported(times)):
             log.warning("not_taken", path=item.path, reason=item.reason, **({"hint": item.hint} if item.hint else {}))
     return seen
 

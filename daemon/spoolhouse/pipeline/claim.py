@@ -16,13 +16,13 @@ from itertools import pairwise
 
 import structlog
 
+from spoolhouse.clock import now_ms
 from spoolhouse.decode.line_decoder import is_whole_object
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver, Sender
-from spoolhouse.pipeline.clock import now_ms
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end
 from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options, ShipmentOptions

@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from spoolhouse.clock import now_ms
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
@@ -21,7 +22,6 @@ from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.monitoring.status_model import RecentFile
 from spoolhouse.pipeline.channel import Receiver
-from spoolhouse.pipeline.clock import now_ms
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal
 from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
 from spoolhouse.pipeline.options import Current, Options

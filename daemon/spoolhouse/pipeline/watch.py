@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 import watchfiles
 
-from spoolhouse.backoff import delay
+from spoolhouse.backoff import delay, is_reported
 from spoolhouse.spool import layout
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
                 )
             except Exception as error:  # noqa: BLE001  # a hint that fails, however it does, may end no daemon
                 failures = 1 if time.monotonic() - began > _LONGEST_PAUSE else failures + 1
-                if failures & (failures - 1) == 0:
+                if is_reported(failures):
                     log.warning("watch_unavailable", error=str(error), hint=_hint(error), attempts=failures)
                 # What failed was a change; what changes before the next watch is found when that begins.
                 wake.set()

@@ -124,19 +124,9 @@ class FailedFiles:
             fs.opened_folders(below / relative.parent, below=below) as failed,
             fs.opened_folders(below / target, below=below) as pending,
         ):
-            number = 0
-            while fs.exists(Path(layout.numbered(relative.name, number)), folder=pending):
-                number += 1
             if dry_run:
-                return target / layout.numbered(relative.name, number)
-            while True:
-                name = layout.numbered(relative.name, number)
-                try:
-                    fs.rename_without_clobber(Path(relative.name), Path(name), folder=failed, target_folder=pending)
-                except FileExistsError:
-                    number += 1
-                    continue
-                break
+                return target / fs.free_name(relative.name, pending)
+            name = fs.rename_to_free_name(relative.name, Path(relative.name), folder=failed, target_folder=pending)
             reach("replay.retried")
             os.fsync(pending)
             with contextlib.suppress(FileNotFoundError):

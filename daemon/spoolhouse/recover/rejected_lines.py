@@ -179,7 +179,7 @@ def all_rejects(spool: Path) -> list[RejectsFile]:
     return [RejectsFile(spool=spool, path=Path(entry.path)) for entry in found if entry.name.endswith(".jsonl")]
 
 
-def lock(spool: Path) -> int:
+def lock_replays(spool: Path) -> int:
     """Lock the spool against other replays; close the descriptor to unlock. Raises `SpoolError` if another one runs."""
     folder = layout.state_folder(spool)
     fs.make_folders(folder, below=spool)
@@ -228,14 +228,7 @@ def drop_gathered(spool: Path, gathered: Path) -> int:
     for path in sorted(path for path in gathered.rglob("*") if path.is_file()):
         folder = spool / path.relative_to(gathered).parent
         fs.make_folders(folder, below=spool)
-        number = 0
-        while True:
-            try:
-                fs.rename_without_clobber(path, folder / layout.numbered(path.name, number))
-            except FileExistsError:
-                number += 1
-                continue
-            break
+        fs.rename_to_free_name(path, folder / path.name)
         reach("replay.dropped")
         fs.sync_folders([path.parent, folder])
         count += 1

@@ -1,7 +1,6 @@
 """What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from types import MappingProxyType
 import structlog
 
 from spoolhouse.backoff import delay
+from spoolhouse.clock import now_ms
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.events.declaration import EventType
 from spoolhouse.monitoring import heartbeat
@@ -173,7 +173,7 @@ async def guard(
     if isinstance(driver, Replicas):
         await driver.agree(holding_rows(schema), feeds=materialized_views(schema))
     else:
-        await expect_same_day(driver, time.time_ns() // 1_000_000)
+        await expect_same_day(driver, now_ms())
     for table, names in (await unguarded(schema, driver)).items():
         where = ", ".join(names)
         holds[table] = OperatorError(

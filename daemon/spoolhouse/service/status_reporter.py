@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from spoolhouse import __version__
+from spoolhouse.clock import now_ms
 from spoolhouse.monitoring import metrics
 from spoolhouse.monitoring.counters import Counter, Gauge, Labels
 from spoolhouse.monitoring.logs import HIDDEN, printable
@@ -74,7 +75,7 @@ class StatusReporter:
     def __post_init__(self) -> None:
         """Begin to measure."""
         self.prefix = self.shared.settings.clickhouse.insert_prefix
-        self._started_ms = time.time_ns() // 1_000_000
+        self._started_ms = now_ms()
         for name, event in self.shared.events.items():
             # A series that is not there before its first event hides that event from rate().
             metrics.LINES.labels(name, "landed")
@@ -145,7 +146,7 @@ class StatusReporter:
             pid=os.getpid(),
             host=socket.gethostname(),
             spool=printable(self.shared.settings.spool.root),
-            at_ms=time.time_ns() // 1_000_000,
+            at_ms=now_ms(),
             started_ms=self._started_ms,
             readiness=readiness,
             liveness=liveness,
@@ -267,7 +268,7 @@ class StatusReporter:
             seconds = max(now.at - before.at, 1e-3)
             self._points.append(
                 RatePoint(
-                    at_ms=time.time_ns() // 1_000_000,
+                    at_ms=now_ms(),
                     rows=round((now.rows - before.rows) / seconds, 1),
                     bytes=round((now.bytes - before.bytes) / seconds, 1),
                     pending_files=_value(metrics.PENDING_FILES),

@@ -78,7 +78,7 @@ class Finalizer:
             try:
                 with fs.opened_folders(spool / folder, below=spool, unsynced=unsynced) as descriptor:
                     for number in numbers:
-                        targets[number] = folder / _free(descriptor, self._instance.files[number].place.name, 0)
+                        targets[number] = folder / fs.free_name(self._instance.files[number].place.name, descriptor)
             except OSError as error:
                 self.refused.update(dict.fromkeys(numbers, error))
         fs.sync_folders(unsynced)
@@ -180,7 +180,7 @@ class Finalizer:
             except FileExistsError:
                 # The name was taken meanwhile: journal the next one, then try again.
                 count += 1
-                target = target.with_name(_free(folder, file.place.name, count))
+                target = target.with_name(fs.free_name(file.place.name, folder, count))
                 self._instance.journal.moving({file.number: target})
                 self._targets[file.number] = target
                 continue
@@ -216,13 +216,6 @@ class Finalizer:
     def _refuse_growth(file: JournalledFile, size: int) -> None:
         if size > file.planned_to and not file.stats.failure:
             raise _GrownError
-
-
-def _free(folder: int, name: str, number: int) -> str:
-    """Return the first numbered form of `name`, from `number` on, that is free in the open folder."""
-    while fs.exists(free := layout.numbered(name, number), folder=folder):
-        number += 1
-    return free
 
 
 def _write_reason(name: str, folder: int, file: JournalledFile) -> None:

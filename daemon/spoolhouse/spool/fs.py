@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
+from spoolhouse.spool import layout
 from spoolhouse.spool.disk_space import FreeSpace
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
@@ -96,6 +97,28 @@ def rename_without_clobber(
     if exists(target, folder=target_folder):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
     os.rename(source, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+
+
+def rename_to_free_name(
+    source: Path | str, target: Path, *, folder: int | None = None, target_folder: int | None = None
+) -> str:
+    """Rename as `rename_without_clobber` does, with a number in the name if `target` exists; return the name."""
+    number = 0
+    while True:
+        name = layout.numbered(target.name, number)
+        try:
+            rename_without_clobber(source, target.with_name(name), folder=folder, target_folder=target_folder)
+        except FileExistsError:
+            number += 1
+        else:
+            return name
+
+
+def free_name(name: str, folder: int, number: int = 0) -> str:
+    """Return the first numbered form of `name`, from `number` on, that is free in the open folder."""
+    while exists(free := layout.numbered(name, number), folder=folder):
+        number += 1
+    return free
 
 
 def exists(path: Path | str, *, folder: int | None = None) -> bool:

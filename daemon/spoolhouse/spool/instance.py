@@ -300,20 +300,13 @@ class Instance:
         """Put a claimed file that was never journalled back to its pending place; return its name there."""
         source = self.claimed / place.relative
         folder = self.spool / place.relative.parent
-        number = 0
         with self._still_open(), fs.opened_folders(folder, below=self.spool) as descriptor:
-            while True:
-                name = layout.numbered(place.name, number)
-                try:
-                    reach("instance.before_release")
-                    fs.rename_without_clobber(source, Path(name), target_folder=descriptor)
-                except FileExistsError:
-                    number += 1
-                    continue
-                reach("instance.released")
-                fs.sync_folder(source.parent)
-                os.fsync(descriptor)
-                return place.relative.with_name(name)
+            reach("instance.before_release")
+            name = fs.rename_to_free_name(source, Path(place.name), target_folder=descriptor)
+            reach("instance.released")
+            fs.sync_folder(source.parent)
+            os.fsync(descriptor)
+        return place.relative.with_name(name)
 
     def rename_back(self, numbers: Iterable[int]) -> bool:
         """Undo renames of these files within `claimed/` by other programs; return true if there were any.

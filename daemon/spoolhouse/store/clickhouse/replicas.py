@@ -13,6 +13,7 @@ from copy import copy
 
 import structlog
 
+from spoolhouse.clock import now_ms
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.monitoring import metrics
@@ -74,7 +75,7 @@ class Server:
         Raises `OperatorError` if its clock is days off: batches would be compacted, or look new, at the wrong time.
         """
         with self._failing():
-            await expect_same_day(self._driver, time.time_ns() // 1_000_000, host=self.name)
+            await expect_same_day(self._driver, now_ms(), host=self.name)
             seen = await check(self._driver, tables)
         self._answered(takes_rows=True)
         return seen

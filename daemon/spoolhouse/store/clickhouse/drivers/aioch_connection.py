@@ -9,9 +9,9 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from aioch import Client
@@ -20,30 +20,26 @@ from clickhouse_driver.block import ColumnOrientedBlock, RowOrientedBlock
 from clickhouse_driver.errors import Error, ServerException, UnexpectedPacketFromServerError, UnknownTypeError
 from clickhouse_driver.result import QueryInfo
 
-from spoolhouse.errors import StoreError, TransientError
-from spoolhouse.store.clickhouse import codes
 from spoolhouse.store.clickhouse.driver import Setting
-from spoolhouse.store.clickhouse.drivers import result_types
+from spoolhouse.store.clickhouse.drivers.native_connection import Answer, NativeConnection
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
-from spoolhouse.store.clickhouse.quoting import identifier
 
 T = TypeVar("T")
 
-_UNKNOWN_TYPE = 50
-_WRONG_PORT = 217
-_BROKEN = (OSError, EOFError, Error, struct.error, IndexError, UnicodeDecodeError, ValueError)
-"""Errors that clickhouse-driver raises when a conversation breaks off; a closed socket is a ValueError."""
 
+class AiochConnection(NativeConnection):
+    """A connection whose calls run in a thread of its own."""
 
-class AiochConnection:
-    """A connection for one task at a time. It is dropped after any exception."""
+    server_error = ServerException
+    unknown_type = UnknownTypeError
+    unexpected_packet = UnexpectedPacketFromServerError
+    broken = (OSError, EOFError, Error, struct.error, IndexError, UnicodeDecodeError, ValueError)
+    """A closed socket is a ValueError."""
 
     def __init__(self, address: Address, transport: Transport, tls: ssl.SSLContext | None) -> None:
         """Prepare a connection, through `tls` if the address is secure. An event loop must be running."""
-        self._where = address.shown
-        self._database = address.database
-        self._transport = transport
+        super().__init__(address, transport)
         compression = transport.compression
         blocking = BlockingClient(
             host=address.host,
@@ -69,27 +65,6 @@ class AiochConnection:
         self._sample: Any = None
         """The columns of the input, as the server named them."""
 
-    async def open(self) -> None:
-        """Connect, log in, and select the database: in two steps, for the reason that `AsynchConnection.open` gives."""
-        try:
-            with self._failing(ambiguous=False):
-                async with asyncio.timeout(self._transport.connect_timeout):
-                    await self._in_thread(self._connect)
-        except TransientError as error:
-            if isinstance(error.__cause__, UnexpectedPacketFromServerError):
-                raise codes.error(_WRONG_PORT, f"{self._where} is no native port of ClickHouse") from error
-            raise
-        await self.ask(f"USE {identifier(self._database)}", {})
-
-    async def is_alive(self) -> bool:
-        """Return whether an idle connection still answers."""
-        try:
-            with self._failing(ambiguous=False):
-                alive: bool = await self._in_thread(self._connection.ping)
-        except StoreError:
-            return False
-        return alive
-
     def drop(self) -> None:
         """Close the connection at once; a thread that is using it gets an error."""
         connected: socket.socket | None = self._connection.socket
@@ -100,12 +75,6 @@ class AiochConnection:
         # Queued: a thread that is still connecting has no socket to shut down yet.
         self._thread.submit(self._connection.disconnect)
         self._thread.shutdown(wait=False)
-
-    async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
-        """Run one statement and return its rows."""
-        with self._failing(ambiguous=True):
-            columns, data = await self._in_thread(lambda: self._ask(sql, settings, query_id))
-        return result_types.rows((kind for _, kind in columns), data)
 
     async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
         """Send the INSERT; return when the server waits for its rows. If this fails, nothing has landed."""
@@ -126,15 +95,21 @@ class AiochConnection:
         result: T = await self._aioch.run_in_executor(work)
         return result
 
+    async def _connect(self) -> None:
+        # Not connect(): it replaces the cause (an untrusted certificate, for one) by an error of its own.
+        connect = self._connection._init_connection  # noqa: SLF001  # see above
+        await self._in_thread(lambda: connect(*self._connection.hosts[0]))
+
+    async def _ping(self) -> bool:
+        alive: bool = await self._in_thread(self._connection.ping)
+        return alive
+
+    async def _ask(self, sql: str, settings: Mapping[str, Setting], query_id: str) -> Answer:
+        return await self._in_thread(lambda: self._answer(sql, settings, query_id))
+
     # The methods below run in the thread.
 
-    def _connect(self) -> None:
-        # Not connect(): it replaces the cause (an untrusted certificate, for one) by an error of its own.
-        self._connection._init_connection(*self._connection.hosts[0])  # noqa: SLF001  # see above
-
-    def _ask(
-        self, sql: str, settings: Mapping[str, Setting], query_id: str
-    ) -> tuple[Sequence[tuple[str, str]], list[Sequence[object]]]:
+    def _answer(self, sql: str, settings: Mapping[str, Setting], query_id: str) -> Answer:
         data: list[Sequence[object]] = []
         columns: Sequence[tuple[str, str]] = ()
         self._begin(sql, settings, query_id)
@@ -177,14 +152,3 @@ class AiochConnection:
         poll = select.poll()
         poll.register(connected, select.POLLIN)
         return bool(poll.poll(0))
-
-    @contextmanager
-    def _failing(self, *, ambiguous: bool) -> Generator[None]:
-        try:
-            yield
-        except ServerException as error:
-            raise codes.error(error.code or 0, error.message) from None
-        except UnknownTypeError as error:
-            raise codes.error(_UNKNOWN_TYPE, str(error)) from None
-        except _BROKEN as error:
-            raise codes.unreachable(self._where, error, ambiguous=ambiguous) from error

@@ -7,8 +7,7 @@ timeouts are not used either: they rest on `asyncio.wait_for`, which loses cance
 import asyncio
 import ssl
 import struct
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asynch.errors import (
@@ -21,21 +20,13 @@ from asynch.proto.block import ColumnOrientedBlock, RowOrientedBlock
 from asynch.proto.connection import Connection
 from asynch.proto.result import QueryInfo
 
-from spoolhouse.errors import StoreError, TransientError
 from spoolhouse.failpoints import reach
-from spoolhouse.store.clickhouse import codes
 from spoolhouse.store.clickhouse.driver import Setting
-from spoolhouse.store.clickhouse.drivers import result_types
+from spoolhouse.store.clickhouse.drivers.native_connection import Answer, NativeConnection
 from spoolhouse.store.clickhouse.drivers.transport import Compression, Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
-from spoolhouse.store.clickhouse.quoting import identifier
 
 _READ_AHEAD = 1 << 16
-_UNKNOWN_TYPE = 50
-_WRONG_PORT = 217
-_BROKEN = (OSError, EOFError, ClickHouseException, struct.error, IndexError, UnicodeDecodeError)
-"""Errors that asynch raises when a conversation breaks off, in mid-packet too; TimeoutError is an OSError."""
-
 _END: Any = RowOrientedBlock()
 """The empty block, which ends the rows."""
 
@@ -51,14 +42,18 @@ class _Connection(Connection):
         return self._tls
 
 
-class AsynchConnection:
-    """A connection for one task at a time. It is dropped after any exception."""
+class AsynchConnection(NativeConnection):
+    """A connection on the event loop."""
+
+    server_error = ServerException
+    unknown_type = UnknownTypeError
+    unexpected_packet = UnexpectedPacketFromServerError
+    broken = (OSError, EOFError, ClickHouseException, struct.error, IndexError, UnicodeDecodeError)
+    """It may break off in mid-packet, too. TimeoutError is an OSError."""
 
     def __init__(self, address: Address, transport: Transport, tls: ssl.SSLContext | None) -> None:
         """Prepare a connection, through `tls` if the address is secure."""
-        self._where = address.shown
-        self._database = address.database
-        self._connect_timeout = transport.connect_timeout
+        super().__init__(address, transport)
         self._timeout = transport.timeout
         compression = transport.compression
         # Any: asynch's stubs lack most of the methods used here.
@@ -80,31 +75,6 @@ class AsynchConnection:
         self._sample: object = None
         """The columns of the input, as the server named them."""
 
-    async def open(self) -> None:
-        """Connect, log in, and select the database.
-
-        In two steps: with a missing database the login would fail without a usable error.
-        """
-        try:
-            with self._failing(ambiguous=False):
-                async with asyncio.timeout(self._connect_timeout):
-                    await self._connection.connect()
-        except TransientError as error:
-            if isinstance(error.__cause__, UnexpectedPacketFromServerError):
-                raise codes.error(_WRONG_PORT, f"{self._where} is no native port of ClickHouse") from error
-            raise
-        await self.ask(f"USE {identifier(self._database)}", {})
-
-    async def is_alive(self) -> bool:
-        """Return whether an idle connection still answers."""
-        try:
-            with self._failing(ambiguous=False):
-                async with asyncio.timeout(self._connect_timeout):
-                    alive: bool = await self._connection.ping()
-        except StoreError:
-            return False
-        return alive
-
     def drop(self) -> None:
         """Close the connection at once, without waiting; data that is not acknowledged is abandoned."""
         connection = self._connection
@@ -112,19 +82,6 @@ class AsynchConnection:
             # Not close(): it would first send the buffered data, to a server that may never read it.
             connection.writer.writer.transport.abort()
         connection.reset_state()
-
-    async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
-        """Run one statement and return its rows."""
-        data: list[Sequence[object]] = []
-        columns: Sequence[tuple[str, str]] = ()
-        with self._failing(ambiguous=True):
-            await self._begin(sql, settings, query_id)
-            while packet := await self._packet():
-                block = getattr(packet, "block", None)
-                if block is not None:
-                    columns = columns or block.columns_with_types
-                    data += block.get_rows()
-        return result_types.rows((kind for _, kind in columns), data)
 
     async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
         """Send the INSERT; return when the server waits for its rows. If this fails, nothing has landed."""
@@ -148,7 +105,26 @@ class AsynchConnection:
             while await self._packet():
                 pass
 
-    async def _begin(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> None:
+    async def _connect(self) -> None:
+        await self._connection.connect()
+
+    async def _ping(self) -> bool:
+        async with asyncio.timeout(self._transport.connect_timeout):
+            alive: bool = await self._connection.ping()
+        return alive
+
+    async def _ask(self, sql: str, settings: Mapping[str, Setting], query_id: str) -> Answer:
+        data: list[Sequence[object]] = []
+        columns: Sequence[tuple[str, str]] = ()
+        await self._begin(sql, settings, query_id)
+        while packet := await self._packet():
+            block = getattr(packet, "block", None)
+            if block is not None:
+                columns = columns or block.columns_with_types
+                data += block.get_rows()
+        return columns, data
+
+    async def _begin(self, sql: str, settings: Mapping[str, Setting], query_id: str) -> None:
         self._connection.make_query_settings(settings)
         self._connection.last_query = QueryInfo(None)
         self._connection.is_query_executing = True
@@ -180,14 +156,3 @@ class AsynchConnection:
             raise ConnectionResetError("the server closed the connection")
         buffered.buffer, buffered.position, buffered.current_buffer_size = bytearray(piece), 0, len(piece)
         return True
-
-    @contextmanager
-    def _failing(self, *, ambiguous: bool) -> Generator[None]:
-        try:
-            yield
-        except ServerException as error:
-            raise codes.error(error.code or 0, error.message) from None
-        except UnknownTypeError as error:
-            raise codes.error(_UNKNOWN_TYPE, str(error)) from None
-        except _BROKEN as error:
-            raise codes.unreachable(self._where, error, ambiguous=ambiguous) from error

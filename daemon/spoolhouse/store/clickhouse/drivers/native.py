@@ -3,46 +3,17 @@
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse.driver import Parameter, RowsInsert, Setting, insert_query_id
 from spoolhouse.store.clickhouse.drivers import query_settings
 from spoolhouse.store.clickhouse.drivers.blocks import Blocks
+from spoolhouse.store.clickhouse.drivers.native_connection import NativeConnection
 from spoolhouse.store.clickhouse.drivers.parameters import bind
 from spoolhouse.store.clickhouse.drivers.statements import native_insert
 from spoolhouse.store.clickhouse.drivers.transport import Transport
 from spoolhouse.store.clickhouse.drivers.url import Address
-
-
-class NativeConnection(Protocol):
-    """A connection for one task at a time. It is dropped after any exception.
-
-    Its methods raise the subclasses of `StoreError`, classified; `ambiguous` where a statement may have been executed.
-    """
-
-    async def open(self) -> None:
-        """Connect, log in, and select the database."""
-
-    async def is_alive(self) -> bool:
-        """Return whether the connection still answers after a time without use."""
-
-    def drop(self) -> None:
-        """Close the connection at once, without waiting; data that is not acknowledged is abandoned."""
-
-    async def ask(self, sql: str, settings: Mapping[str, Setting], query_id: str = "") -> list[tuple[object, ...]]:
-        """Run one statement and return its rows."""
-
-    async def begin_insert(self, sql: str, query_id: str, settings: Mapping[str, Setting]) -> None:
-        """Send an INSERT, and return when the server waits for its rows."""
-
-    async def send(self, parts: list[bytes]) -> None:
-        """Send a block of one column, whose values are `parts`."""
-
-    async def finish_insert(self) -> None:
-        """Send the end of the rows, and return when the server has acknowledged them."""
-
 
 Make = Callable[[Address, Transport, ssl.SSLContext | None], NativeConnection]
 

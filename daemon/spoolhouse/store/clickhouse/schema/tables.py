@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from spoolhouse.events.declaration import ARRAYS, Column, Kind, Table
+from spoolhouse.store.clickhouse.drivers.statements import STORED_TYPES
 from spoolhouse.store.clickhouse.quoting import literal
 from spoolhouse.store.clickhouse.schema.ddl import ColumnDefinition, IndexDefinition, TableDefinition, Ttl
 
@@ -29,26 +30,12 @@ queries.
 A merge is not synced. It need not be: the parts that it replaces stay on the disk for minutes (`old_parts_lifetime`).
 """
 
-TIME_TYPE = "DateTime64(3, 'UTC')"
+TIME_TYPE = STORED_TYPES[Kind.TIME]
 TIME_CODEC = "Delta(8), ZSTD(1)"
 TEXT_CODEC = "ZSTD(1)"
 BATCH_TYPE = "LowCardinality(String)"
 
 _BATCH_BLOOM = 0.01
-_TYPES: Mapping[Kind, str] = {
-    Kind.TEXT: "String",
-    Kind.SCALAR: "String",
-    Kind.ANY: "String",
-    Kind.BOOLEAN: "Bool",
-    Kind.INTEGER: "Int64",
-    Kind.INTEGER32: "Int32",
-    Kind.NUMBER: "Float64",
-    Kind.TIME: TIME_TYPE,
-    Kind.JSON: "String",
-    Kind.NUMBERS: "Array(Float64)",
-    Kind.COUNTS: "Array(UInt64)",
-    Kind.TEXTS: "Array(String)",
-}
 _TEXTS = frozenset({Kind.TEXT, Kind.SCALAR, Kind.ANY, Kind.JSON})
 
 
@@ -57,7 +44,7 @@ def column_type(column: Column) -> str:
 
     Raises ValueError where ClickHouse has no such type (an array that may be NULL).
     """
-    name = _enum(column.choices) if column.kind is Kind.CHOICE else _TYPES[column.kind]
+    name = _enum(column.choices) if column.kind is Kind.CHOICE else STORED_TYPES[column.kind]
     if column.nullable:
         if column.kind in ARRAYS:
             raise ValueError(f"column {column.name}: an array cannot be NULL in ClickHouse")
