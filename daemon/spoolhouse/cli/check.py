@@ -1,4 +1,4 @@
-"""`spoolhouse check`: checks settings, spool and server, and prints what will fail, with the fix."""
+"""`spoolhouse check`: checks settings, spool and server, and prints problems with their fixes."""
 
 import argparse
 import asyncio
@@ -105,7 +105,7 @@ def _grants(settings: "Settings") -> str:
 
 
 def needs_of(settings: "Settings") -> "Needs":
-    """Return what decides which rights the user needs."""
+    """Return the facts that decide which rights the user needs."""
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.service.prepare import schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.schema.grants import Needs  # noqa: PLC0415  # nor this

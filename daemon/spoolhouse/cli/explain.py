@@ -1,4 +1,4 @@
-"""`spoolhouse explain`: what becomes of the lines of a file. A dry run: it needs no server and no spool."""
+"""`spoolhouse explain`: shows the rows or the rejects of a file's lines. A dry run, without a server and a spool."""
 
 import argparse
 import json
@@ -58,7 +58,7 @@ class _UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Input:
-    """What is explained."""
+    """The lines to explain, and where they come from."""
 
     path: Path | None
     """None: standard input."""
@@ -99,7 +99,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what becomes of the lines; return the exit code."""
+    """Print the result of each line; return the exit code."""
     settings = flags.settings(options)
     from spoolhouse.cli import explain_view  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.decode.explain import Explainer  # noqa: PLC0415  # as above
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _input(options: argparse.Namespace, settings: "Settings", events: "Mapping[str, EventType]") -> _Input:
-    """Return what is to be explained. Raises `BadSettingError` for a type that there is not."""
+    """Return the input. Raises `BadSettingError` for an unknown event type."""
     from spoolhouse.cli.types import known  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.decode.origin import Origin  # noqa: PLC0415  # as above
 

@@ -21,7 +21,7 @@ _ROWS_SHOWN = 6
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What all lines come to."""
+    """The totals of all lines."""
 
     prefix: str
     """Of the tables."""
@@ -57,14 +57,14 @@ class Summary:
 
 
 def head(title: str, taken: Sequence[str] | None) -> None:
-    """Print what is explained; `taken`: the names that the spool takes, if this is none of them."""
+    """Print the title; `taken`: the file names that the spool takes, if this is none of them."""
     print(shown(title))
     if taken is not None:
         _print("", f"The spool takes no file of this name, but {', '.join(taken)}, also compressed (spool.names).")
 
 
 def show(line: Explanation, prefix: str) -> None:
-    """Print what becomes of a line."""
+    """Print the result of a line."""
     types = dict.fromkeys(row.type for row in line.rows)
     kind = ", ".join([line.shape, *types]) if line.shape else line.type
     tables = ", ".join(dict.fromkeys(prefix + row.table for row in line.rows)) or "no row"
@@ -91,7 +91,7 @@ def show(line: Explanation, prefix: str) -> None:
 
 
 def sum_up(summary: Summary) -> None:
-    """Print what all lines come to."""
+    """Print the totals."""
     counts = summary.counts
     print()
     landing = counts.lines - summary.rejected

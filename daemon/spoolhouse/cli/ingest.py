@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace, *, reloads: bool) -> int:
     if not _wants_display(settings):
         reread = (lambda: flags.read(options)) if reloads else None
         return _in_loop(lambda: run.run(settings, once=options.once, reread=reread))
-    # The display tells what goes well. Logs above it are for what does not.
+    # The display shows progress; the logs above it are for problems.
     level = "warning" if settings.log.level == "info" else settings.log.level
     logs.configure(level=level, secrets=settings.secrets())
     from spoolhouse.cli.display import Display  # noqa: PLC0415  # nor does a daemon need rich

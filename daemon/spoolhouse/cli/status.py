@@ -1,4 +1,4 @@
-"""`spoolhouse status`: the status of a spool and its daemons; of one that does not answer, what its folder shows."""
+"""`spoolhouse status`: the status of a spool and its daemons, by their own reports or by their folders."""
 
 import argparse
 import json
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from spoolhouse.spool.inspect import Leftovers
 
 _EPILOG = """\
-Without --url it looks into the spool: for what is pending, claimed, rejected
-and failed there, and for the instances that work on it. Those that answer are
-asked for the rest. An instance that holds its lock and does not get on is
-named, with its process. Where no spool is named either, the daemon that
-listens at http.listen on this machine is asked.
+Without --url it reads the spool: its pending, claimed, rejected and failed
+files, and its instances. It asks the instances that answer for the rest. An
+instance that holds its lock and makes no progress is named, with its process.
+If no spool is named either, it asks the daemon that listens at http.listen on
+this machine.
 
 examples:
   spoolhouse status
@@ -66,7 +66,7 @@ class Report(Struct, frozen=True, kw_only=True):
     paused: str | None
     """Since when, and why; None while it is not."""
     not_taken: list[str]
-    """What lies in the spool and will not be taken, and why."""
+    """Files of the spool that will not be taken, with the reasons."""
     ends: "Leftovers | None"
     instances: list[Status]
 
@@ -149,7 +149,7 @@ def _of_this_machine(settings: "Settings") -> str:
     if settings.http.address is None:
         raise BadSettingError(f"{no_spool}, and http.listen is off; name a spool, or a daemon with --url")
     host, port = settings.http.address
-    # What listens at any address answers at the loopback one.
+    # A daemon that listens at any address answers at the loopback one.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nothing is bound
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     answer = fetch(url)
@@ -161,7 +161,7 @@ def _of_this_machine(settings: "Settings") -> str:
 
 
 def _ask(url: str) -> Report:
-    """Return what one daemon says, without reading any folder."""
+    """Return the report of one daemon, without reading any folder."""
     answer = fetch(url)
     now = time.time()
     if isinstance(answer, Status):
@@ -242,7 +242,7 @@ class Survey:
 
 
 def _asked(instance: Status) -> Status:
-    """Return what an instance says itself, if its folder shows that it runs and it answers."""
+    """Return an instance's own report, if its folder shows that it runs, and it answers."""
     if instance.state != "running":
         return instance
     process = "its process" if instance.pid is None else f"process {instance.pid}"

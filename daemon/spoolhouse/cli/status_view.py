@@ -76,7 +76,7 @@ def picture(
 ) -> RenderableType:
     """Return a report as something to print in `width` columns.
 
-    `recent` adds what moves, and so much of the past; `types` is how many types are shown at most.
+    `recent` adds the rates of its last seconds; at most `types` event types are shown.
     """
     parts: list[RenderableType] = [] if report.spool is None else [_line(report.spool, style="bold")]
     parts.extend(_folder(report))
@@ -186,7 +186,7 @@ def _types(status: Status, most: int | None) -> Table:
     for name in ("landed", "rejected", "files"):
         table.add_column(name, justify="right")
     table.add_column("")
-    # What all types wait for is shown above, once.
+    # A reason that all types share is shown once, above.
     known = [] if status.readiness is None else status.readiness.reasons
     reasons = [reason for reason in known if len(reason.types) < len(status.types)]
     left_out = 0
@@ -206,7 +206,7 @@ def _types(status: Status, most: int | None) -> Table:
 
 
 def _notes(status: Status) -> Iterable[tuple[str, Text]]:
-    """Yield what is counted of lines that are not written as declared."""
+    """Yield the counts of converted and unknown fields, and the like."""
     for kind in status.types:
         for what, lines, names in (
             ("unknown fields", kind.unknown_lines, kind.unknown),
@@ -229,7 +229,7 @@ def _waits(kind: TypeStatus, reasons: Sequence[Trouble]) -> bool:
 
 
 def _moving(status: Status, recent: Recent, width: int) -> Iterable[RenderableType]:
-    """Yield what only a live view has room for."""
+    """Yield the parts of a live view."""
     points = status.history[-_BARS_SHOWN:]
     if points:
         chart = _grid()
@@ -302,7 +302,7 @@ def _grid() -> Table:
 
 
 def _line(text: str, style: str = "") -> Text:
-    """Return what may hold hostile names as one line: no markup, no control character."""
+    """Return a text that may hold hostile names as one line, without markup and control characters."""
     return Text(shown(text), style=style)
 
 

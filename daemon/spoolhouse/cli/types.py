@@ -1,4 +1,4 @@
-"""`spoolhouse types`: what each event type takes, and what becomes of it."""
+"""`spoolhouse types`: the fields of each event type, and their columns."""
 
 import argparse
 import difflib

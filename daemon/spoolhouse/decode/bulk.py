@@ -59,10 +59,10 @@ class Bulk:
 
 
 def deep(frames: int, function: Callable[[S], T], data: S) -> T:
-    """Call `function` that many frames down.
+    """Call `function` that many frames deeper in the stack.
 
-    How deeply nested a line may be depends on how deep in the stack its decoder runs. In bulk it must not take what
-    line by line is refused.
+    The decoder's limit on nesting depends on the depth of the stack. A line that is refused alone must not be taken in
+    bulk.
     """
     return deep(frames - 1, function, data) if frames else function(data)
 
@@ -70,8 +70,8 @@ def deep(frames: int, function: Callable[[S], T], data: S) -> T:
 def one_object_a_line(data: bytes, count: int) -> bool:
     """Tell whether `data`, in which `count` objects were decoded, has one of them on each line that is not blank.
 
-    The decoder does not tell: to it line ends are white space, so that an object may have some in it, and its
-    neighbour may share its line. Inside an object no `{` can follow on a `}`.
+    To the decoder line ends are white space: an object may contain some, and two objects may share a line. Inside an
+    object no `{` can follow on a `}`.
     """
     for line in BytesIO(data):
         if line[0] != _OPEN or line[-2] != _CLOSE:

@@ -1,4 +1,4 @@
-"""Counts of lines; those by a name that producers choose are bounded, whatever they write."""
+"""Counts of lines. Producers choose some of the names that lines are counted by; their number is bounded."""
 
 from collections.abc import Collection, Mapping
 
@@ -6,12 +6,12 @@ from msgspec import Struct, field
 
 MOST_NAMES = 64
 OTHER = "other"
-"""What all further names are counted as."""
+"""The name for all further names."""
 _LONGEST_NAME = 80
 
 
 class LineCounts(Struct, kw_only=True):
-    """What is counted of the lines of a piece, of a file's part, or of a file. `lines` does not count blank ones."""
+    """The counts of a piece, of a file's part, or of a file. `lines` does not count blank ones."""
 
     lines: int = 0
     mismatched: int = 0

@@ -1,4 +1,4 @@
-"""What was made of lines: as callers see it, and on the way there."""
+"""The result of decoding: `Decoded` for callers, `Found` while lines are read."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -18,7 +18,7 @@ from spoolhouse.events.declaration import EventType
 
 
 class Decoded(LineCounts, kw_only=True):
-    """What a piece of lines came to. `rows` is by table."""
+    """The result of a piece of lines. `rows` is by table."""
 
     rows: dict[str, Rows] = msgspec.field(default_factory=dict)
     rejects: list[Reject] = msgspec.field(default_factory=list)
@@ -41,7 +41,7 @@ class Line:
 
 
 class JudgedType:
-    """What has to be known of an event type to judge its rows."""
+    """An event type, with the places and bounds by which the policies for project and time judge its rows."""
 
     def __init__(self, event: EventType, origin: Origin) -> None:
         names = [column.name for column in event.table.columns]
@@ -65,7 +65,7 @@ class JudgedType:
 
 @dataclass(slots=True, kw_only=True)
 class Found:
-    """What was read so far of a piece, before it is encoded."""
+    """The rows and counts of the lines read so far, before the rows are encoded."""
 
     rows: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     decoded: Decoded = field(default_factory=Decoded)

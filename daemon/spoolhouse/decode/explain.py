@@ -1,4 +1,4 @@
-"""What becomes of a line, and why: the dry run of `spoolhouse explain`."""
+"""The dry run of `spoolhouse explain`: the rows of a line, or the reason why it is rejected."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,11 +40,11 @@ class Rejection(Struct, kw_only=True):
     field: str
     detail: str
     hints: list[str] = msgspec.field(default_factory=list)
-    """What would be taken, as sentences."""
+    """Sentences that name values which would be taken."""
 
 
 class Explanation(Struct, kw_only=True):
-    """What becomes of a line."""
+    """The result of one line."""
 
     line: int
     offset: int
@@ -74,7 +74,7 @@ class Explainer:
         self.decoder = LineDecoder(events, shapes)
 
     def explain(self, data: bytes, line: int, offset: int) -> Explanation | None:
-        """Return what becomes of a line with its end; None for a blank one."""
+        """Return the result of a line (given with its line end); None for a blank one."""
         decoded = self.decoder.decode(Piece(offset=offset, data=data), self._origin)
         if not decoded.lines:
             return None
@@ -157,7 +157,7 @@ def _derived(notes: Notes) -> dict[str, str]:
 
 
 def _fields(data: bytes) -> dict[str, Raw]:
-    """Return the fields of what should be a JSON object; none if it is not."""
+    """Return the fields of a JSON object; none if it is no object."""
     try:
         return _fields_of(data)
     except (ValueError, RecursionError):

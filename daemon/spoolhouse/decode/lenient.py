@@ -1,7 +1,7 @@
-"""The lenient reader of an event type: one line at a time, everything that can be interpreted, and what is wrong else.
+"""The lenient reader of an event type: it takes a line if it can be interpreted at all, or says what is wrong with it.
 
 Its input is an object's fields: `Raw` values of a line of ours, or the Python values that a shape made of a foreign
-line. Whatever no column takes goes to `extra`.
+line. Fields without a column go to `extra`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class At(NamedTuple):
     clock: datetime
     project: str
     id: str
-    """What an event without an id is called."""
+    """The id of an event that has none."""
 
 
 class _Value(NamedTuple):
@@ -50,7 +50,7 @@ class _Value(NamedTuple):
 
 @dataclass(slots=True)
 class _Node:
-    """What is read of one JSON object, by key."""
+    """The values and inner objects to read from one JSON object, by key."""
 
     values: dict[str, _Value] = field(default_factory=dict)
     objects: dict[str, "_Node"] = field(default_factory=dict)
@@ -116,8 +116,8 @@ class LenientReader:
     def rows(self, fields: Fields, at: At, notes: Notes, unknown: dict[str, object], *, keep: bool) -> list[list[Row]]:
         """Return the rows of an event by table; raises `RejectedLineError`.
 
-        `unknown` has what is to be kept besides these fields, and takes those that no column takes; `keep`: they go
-        to `extra`. `notes` takes what was converted.
+        `unknown` has further fields to keep, and gets the fields that no column takes; `keep`: they go to `extra`.
+        `notes` gets the conversions.
         """
         return _Reading(self, fields, at, notes, unknown, keep=keep).rows()
 
@@ -253,9 +253,9 @@ class _Reading:
     def _complete(  # noqa: C901  # a branch for each kind of filling
         self, number: int, part: RowSource, row: list[Any], fields: Fields
     ) -> None:
-        """Derive what the event does not say; raise `RejectedLineError` for what is required and cannot be derived.
+        """Derive absent values; raise `RejectedLineError` for a required one that cannot be derived.
 
-        Only the event's own row and those of elements have what no column takes: other rows repeat the event's fields.
+        Unknown fields go to the event's own row and to the rows of elements: other rows repeat the event's fields.
         """
         for slot, column in self._reader.fixed[number]:
             if row[slot] is not _MISSING:
@@ -281,7 +281,7 @@ class _Reading:
                 self._notes.derived.append((self._event, column, row[slot]))
 
     def _extra(self, column: Column) -> object:
-        """Return what no column takes, and originals, as JSON text."""
+        """Return the unknown fields and the originals as JSON text."""
         kept = merged(self._unknown if self._keep else {}, self._notes.originals)
         return values.extra_of(kept, {}) if kept else column.default
 
@@ -311,7 +311,7 @@ _NO_OBJECT = "not an object"
 
 
 def _read(value: object, found: _Value, notes: Notes) -> object:
-    """Return what a row has for a value; raises `RejectedLineError` with its field."""
+    """Return the row's form of a value; raises `RejectedLineError` with its field."""
     try:
         return values.read(value, found.column, found.spelt, notes)
     except RejectedLineError as error:

@@ -27,7 +27,7 @@ _TRUNCATED = "Input data was truncated"
 
 
 class LineByLine:
-    """The lines of one piece, read one by one into what was found."""
+    """Reads the lines of one piece one by one, into `found`."""
 
     def __init__(
         self, events: Mapping[str, EventType], wide: WideReaders, reader: LineReader, origin: Origin, found: Found
@@ -166,8 +166,8 @@ class LineByLine:
                 kept = unknown if origin.unknown == "keep" else _NOTHING
                 rows = make_rows(event, self._clock, origin.project, self._prefix, offset, notes, kept, originals)
         except RejectedLineError as error:
-            # Final, unless the `type` is none of ours: then that is what is wrong with the line. What is wrong in an
-            # array is for the lenient reader, which names the element.
+            # Final, unless the line's `type` is none of ours: then the type is at fault. A fault inside an array is for
+            # the lenient reader, which names the element.
             is_sure = (event.t0 is None or event.t0 == wide.name) and not wide.is_untyped(event)
             if error.field and "." not in error.field and is_sure:
                 raise

@@ -28,7 +28,7 @@ __all__ = (
 )  # fmt: skip
 
 DECODER_VERSION = 5
-"""Counts up with every change to what a line decodes into; a part of a shipment's fingerprint."""
+"""Raised with every change that makes a line decode into other rows; a part of a shipment's fingerprint."""
 
 _BLANK = b" \t\r\n"
 _LONGEST_HEAD = 128
@@ -63,7 +63,7 @@ class LineDecoder:
         }
 
     def decode(self, piece: Piece, origin: Origin) -> Decoded:
-        """Decode `piece`; never raises for what is in it."""
+        """Decode `piece`; never raises because of its content."""
         if origin.first_places is not None:
             return self._decode_replayed(piece, origin, origin.first_places)
         found = None
@@ -155,7 +155,7 @@ class LineDecoder:
         return None if found.is_any_rejected(origin) else found
 
     def _judged(self, name: str, origin: Origin) -> JudgedType:
-        """Return what is known of an event type: the same for all files of a shipment."""
+        """Return an event type with its bounds: the same for all files of a shipment."""
         key = name, origin.clock_ms, origin.expired, origin.future
         kind = self._kinds.get(key)
         if kind is None:

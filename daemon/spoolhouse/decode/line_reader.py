@@ -1,4 +1,4 @@
-"""Reads one line in whatever way it is written: ours or a foreign shape; or explains why nobody can."""
+"""Reads one line of ours or of a foreign shape, however it is written; or explains why it cannot be read."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,14 +21,14 @@ from spoolhouse.events.shapes.shape import Place, Shape, ShapedBatch, ShapedEven
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _ENVELOPE = "envelope"
-"""In `extra`, what stands beside the `data` of an enveloped line."""
+"""In `extra`, the fields beside the `data` of an enveloped line."""
 
 _object_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _text_of = msgspec.json.Decoder(str).decode
 
 
 class Read(NamedTuple):
-    """What a line gave."""
+    """The events of a line."""
 
     events: list[tuple[str, list[list[Row]]]]
     """By event, its type and its rows by table."""
@@ -71,11 +71,11 @@ class LineReader:
         """Folders where a line without a type of ours may be of a foreign shape, and keys that such a line has not."""
         self._batches = ShapedBatches(events)
         self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
-        """By what a line begins with, the shape that probably has many events of it."""
+        """By the first bytes of a line, the shape that probably makes many events of it."""
         self.shaped_rows = ShapedRows(events)
 
     def heads(self, folder: str) -> Mapping[bytes, Shape]:
-        """Return what lines in the folder of an event type begin with, and the shape that then probably reads them."""
+        """Return the shapes that probably read lines in an event type's folder, by the first bytes of the lines."""
         return {
             head: shape
             for shape in self._shapes
@@ -87,7 +87,7 @@ class LineReader:
         """Return the events of one line; raises `RejectedLineError`.
 
         `suspect`: the key that another reader has refused the line for. If it is at fault, no more is read. `notes`
-        takes what happens to the values, also of a line that is rejected in the end.
+        gets the conversions and unknown fields, also of a line that is rejected in the end.
         """
         try:
             shape = self._heads.get(line[: line.find(b":")]) if notes is None else None
@@ -191,7 +191,7 @@ class LineReader:
     def _own(  # noqa: PLR0917  # a line, and how to read it
         self, name: str, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes, suspect: str
     ) -> list[list[Row]]:
-        """Return the rows of a line of ours. A line that names its project at the top is flat, whatever `data` is."""
+        """Return the rows of a line of ours. With a project at its top it is flat, also with an object `data`."""
         names = self._names[name]
         unknown: dict[str, object] = {}
         content = _envelope(fields, names)
@@ -274,7 +274,7 @@ def _keeps(origin: Origin) -> bool:
 
 
 def _permitted(read: Read, origin: Origin) -> Read:
-    """Return what was read, unless the policy rejects its unknown fields."""
+    """Return `read`, unless the policy rejects its unknown fields."""
     if origin.unknown == "reject" and read.notes.unknown:
         raise RejectedLineError(Reason.UNKNOWN_FIELD, read.notes.unknown[0], "no column takes it (events.unknown)")
     return read
@@ -298,7 +298,7 @@ def _fields(line: bytes) -> dict[str, Raw]:
 
 
 def is_whole_object(line: bytes) -> bool:
-    """Tell whether `line` is one complete JSON object, whatever is in it: a last line that only lacks its end."""
+    """Tell whether `line` is one complete JSON object of any content: then a last line only lacks its line end."""
     try:
         msgspec.json.decode(line, type=_Any)
     except RecursionError:
@@ -313,7 +313,7 @@ class _Any(msgspec.Struct, gc=False):
 
 
 def _raise_malformed(line: bytes, error: Exception) -> NoReturn:
-    """Tell a lone surrogate, which is JSON by its grammar but no Unicode, from what is no JSON at all."""
+    """Reject a line that is no JSON, or that has a lone surrogate: JSON by its grammar, but no Unicode."""
     if b"\\u" in line and is_whole_object(_SURROGATE_ESCAPE.sub(rb"\\ufffd", line)):
         raise RejectedLineError(Reason.INVALID_UNICODE, detail="a lone surrogate") from None
     raise RejectedLineError(Reason.INVALID_JSON, detail=str(error)) from None

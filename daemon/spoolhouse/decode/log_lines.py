@@ -1,7 +1,7 @@
 """JSON logs of other libraries, read nearly as fast as logs of ours.
 
-Producers write the same keys again and again: what the keys alone decide is decided once, as a plan. Lines whose values
-decide more than that are for the line reader. Both make the same of a line.
+Producers write the same keys again and again. A plan says under which keys lines with certain keys have their message,
+time, level and ids; it is made once. Lines whose values decide that are for the line reader. Both make the same row.
 """
 
 from collections.abc import Collection, Mapping
@@ -36,7 +36,7 @@ _MOST_LEVELS = 256
 _QUOTE = '"'
 _LONGEST_LEVEL = 64
 _OURS = (b'{"type":', b'{"type" :', b'{"event_type":')
-"""What lines begin with that probably name a type of ours."""
+"""First bytes of lines that probably name a type of ours."""
 COLUMNS = (
     "id", "project_id", "deployment_id", "trace_id", "span_id", "level", "message", "timestamp", "attributes",
     "recorded_at", "extra",
@@ -67,14 +67,14 @@ class LogReader:
         self.plans: dict[tuple[str, ...], _Known | None] = {}
 
     def read(self, piece: Piece, origin: Origin, lines: LineByLine, found: Found) -> None:
-        """Read all lines into what was found; `lines` reads those that are no plain JSON logs."""
+        """Read all lines into `found`; `lines` reads those that are no plain JSON logs."""
         if self.event is None or origin.type not in JSON_LOG.folders:
             lines.read(piece)
         else:
             deep(_FRAMES, _Reading(self, origin, JudgedType(self.event, origin), lines, found).read, piece)
 
     def learn(self, keys: tuple[str, ...], fields: Mapping[str, Raw]) -> _Known | None:
-        """Return what is known of lines with these keys; None if their values decide."""
+        """Return the plan for lines with these keys, and remember it; None if their values decide."""
         if len(keys) > _MOST_KEYS or len(self.plans) >= _MOST_PLANS or not self.marks.isdisjoint(keys):
             return None
         found = plan(fields)
@@ -83,7 +83,7 @@ class LogReader:
 
 
 def _level(found: Plan, levels: dict[str, Level | None], text: str) -> Level | None:
-    """Return what a level's JSON text means, and remember it; None if the line reader has to find that out."""
+    """Return the level that a JSON text means, and remember it; None if the line reader has to decide."""
     level = log_levels.of_json(text, found.scale)
     if len(levels) < _MOST_LEVELS and len(text) < _LONGEST_LEVEL:
         levels[text] = level
@@ -186,7 +186,7 @@ class _Reading:
         )  # fmt: skip
 
     def _planless(self, fields: Mapping[str, Raw], offset: int) -> Row:
-        """Return the row of a line whose values decide where it has what; nothing if it needs more than that."""
+        """Return the row of a line whose values decide which keys count; an empty one leaves it to the line reader."""
         if JSON_LOG.keys.isdisjoint(fields):
             return ()
         [event] = read(fields)

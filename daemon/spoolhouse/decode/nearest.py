@@ -1,4 +1,4 @@
-"""What would be taken in place of what a line has: the hints of `spoolhouse explain`."""
+"""The hints of `spoolhouse explain`: the nearest keys, types and choices that would be taken."""
 
 import difflib
 import re
@@ -44,7 +44,7 @@ def near_keys(unknown: Iterable[str], event: EventType) -> dict[str, str]:
 def hints(
     reject: Reject, event: EventType | None, given: Iterable[str], events: Mapping[str, EventType]
 ) -> Iterator[str]:
-    """Yield what would be taken, nearest first, as sentences.
+    """Yield sentences that name the nearest valid keys, types or choices, nearest first.
 
     `event` is the type that the line was read as, or its folder's; None if neither is known. `given` are the line's
     keys.
@@ -66,7 +66,7 @@ def hints(
 
 
 def _missing(field: str, event: EventType, given: list[str], *, is_listed: bool) -> Iterator[str]:
-    """Yield what the line has in place of a field; `is_listed`: the reject lists the keys already."""
+    """Yield the line's own keys that may stand for a missing field; `is_listed`: the reject lists the keys already."""
     column = _column(field, event)
     looked_for = (field,) if column is None else keys(column)
     known = set(_keys(event))

@@ -1,4 +1,4 @@
-"""What decides how a line is read besides its bytes."""
+"""Where lines come from, and the policies for them: together with its bytes, these decide how a line is read."""
 
 import hashlib
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Origin:
     expired: TimePolicy = "trust"
     future: TimePolicy = "trust"
     type: str = ""
-    """The event type whose folder the file was in: what a line is that names no type."""
+    """The event type whose folder the file was in: the type of a line that names none."""
     file: str = ""
     """The file's name when it was dropped: `{type}/{project}/{name}`. Ids that a line lacks are derived from it."""
     unknown: UnknownPolicy = "keep"
@@ -56,5 +56,5 @@ class Origin:
 
     @property
     def id_prefix(self) -> str:
-        """Return what the derived ids of the file's lines begin with; the line's offset follows, in 12 hex digits."""
+        """Return the start of the ids that are derived for the file's lines; the offset follows, in 12 hex digits."""
         return hashlib.sha256(self.file.encode("utf-8", "surrogateescape")).hexdigest()[:_HASH_CHARACTERS]

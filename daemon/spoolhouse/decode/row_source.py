@@ -19,7 +19,7 @@ _CONVERTED = {
     Kind.NUMBER: "{0}.__class__ is str",
     Kind.TEXT: "{0}.__class__ is not str",
 }
-"""The test for a wide value of the kind that is not yet what a row has."""
+"""By kind, the test for a wide value that has to be converted for a row."""
 _CONVERTERS = {Kind.INTEGER: "int", Kind.INTEGER32: "int", Kind.NUMBER: "float", Kind.TEXT: "str"}
 
 
@@ -34,7 +34,7 @@ def _surely_within(name: str) -> str:
 
 
 class _Block(NamedTuple):
-    """A place in the source: how far it is indented, the object that is read there, and what is settled by then."""
+    """A place in the source: its indentation, the object that is read there, and the expressions known by then."""
 
     depth: int
     base: str
@@ -45,7 +45,7 @@ class _Block(NamedTuple):
     """The key of the array whose elements are read."""
 
     def under(self) -> "_Block":
-        """Return a block below a condition: what is settled in it is so there alone."""
+        """Return a block below a condition; its expressions are valid there alone."""
         return self._replace(depth=self.depth + 1, settled=dict(self.settled))
 
 
@@ -63,8 +63,8 @@ class Writer:
         self._certain = frozenset[Key]() if shape.wide else json_paths.certain(event, enveloped=shape.enveloped)
         self._lines: list[str] = []
         self._call: tuple[str, list[str], str] | None = None
-        """What settles the columns of a model call, in rows that need nothing else for them: attributes, variables,
-        and the expression that they are unpacked from."""
+        """For the columns of a model call that come from attributes alone: the attributes, the variables, and the
+        expression that is unpacked into them."""
         self._numbers = count()
         self.scope: dict[str, object] = {}
         """By name, objects that the source refers to."""
@@ -151,7 +151,7 @@ class Writer:
         return _Block(event.depth + 1, "x", event.node.arrays[part.each], {}, part.each)
 
     def _value(self, part: RowSource, column: Column, block: _Block, row: _Block) -> str:
-        """Return a column's expression in a row, after writing what settles it."""
+        """Return a column's expression in a row, after writing the lines that compute it."""
         if column.fill is Fill.TYPE:
             return repr(self._event.name)
         if column.fill is Fill.POSITION:
@@ -189,7 +189,7 @@ class Writer:
         return block.settled[same]
 
     def _settle(self, part: RowSource, column: Column, block: _Block) -> str:
-        """Write what finds a column's value; return the expression that stands for it."""
+        """Write the lines that find a column's value; return its expression."""
         if column.fill is Fill.NUMBER:
             return self._number(part, column, block)
         if column.kind is Kind.JSON:
@@ -230,7 +230,7 @@ class Writer:
         return repr(json_paths.spelt(key) if block.base == "e" else f"{block.array}.{json_paths.spelt(key)}")
 
     def _derived(self, part: RowSource, column: Column) -> str:
-        """Return what stands for a required value that is absent; nothing if it cannot be derived."""
+        """Return the expression for a required value that is absent; empty if it cannot be derived."""
         if column.name == self._event.project and (
             part.table is self._event.table or column.inherited or not part.each
         ):
@@ -287,7 +287,7 @@ class Writer:
         return json_paths.of_column(column, enveloped=self._enveloped, wide=self._wide)
 
     def _first(self, column: Column, block: _Block, *, once: bool = False) -> str:
-        """Return what holds the column's value, None if it is absent: the first of its keys that has one.
+        """Return the expression of the column's value, of the first of its keys that has one; its value may be None.
 
         It is a variable, but for a field that is read `once`. A line with values under two keys of one column is for
         the lenient reader, which keeps the second.
@@ -318,7 +318,7 @@ class Writer:
         return given
 
     def _conversion(self, column: Column, name: str, key: str, block: _Block) -> tuple[str, ...]:
-        """Return the lines that turn the value into what a row has, where the struct's type leaves it open."""
+        """Return the lines that convert the value for a row, if the struct's type allows several forms."""
         if column.kind is Kind.SCALAR:
             return (f"if {name} is not None: {name} = scalar_of({name})",)
         if not self._wide:
@@ -374,7 +374,7 @@ class Writer:
         return name
 
     def _field(self, key: Key, block: _Block) -> str:
-        """Return what holds the value of a key, after opening the objects on the way to it."""
+        """Return the expression of a key's value, after writing the lines that open the objects on the way."""
         *way, last = json_paths.steps(key)
         base, node = block.base, block.node
         for place, step in enumerate(way):

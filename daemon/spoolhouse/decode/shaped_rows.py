@@ -1,7 +1,7 @@
-"""Rows of events that a foreign shape made, where each value is as a row has it.
+"""Rows of events that a foreign shape made, if no value needs a conversion.
 
 A function is compiled for each set of fields that a shape gives, because a loop over the columns would cost more than
-all the rest. Whatever needs a conversion is for the lenient reader.
+all the rest. Events with other values are for the lenient reader.
 """
 
 from codecs import utf_8_decode
@@ -36,8 +36,8 @@ _Function = Callable[[Iterable[object], datetime, str, str, str], Row]
 """The values of an event's fields, the shipment's clock, the folder's project, the event's derived id, and `extra` →
 the row."""
 FormFunction = Callable[[Any, Iterable[object], Fields, datetime, str, str, int, str], Row]
-"""A struct, derived values, unknown fields, the shipment's clock, the folder's project, and what a derived id is made
-of: the start of derived ids, the line's offset, and what follows → the row."""
+"""A struct, derived values, unknown fields, the shipment's clock, the folder's project, and the parts of a
+derived id (its start, the line's offset, its end) → the row."""
 
 
 class ShapedRows:
@@ -89,7 +89,7 @@ class ShapedRows:
 
 
 def _joined(kept: Iterable[tuple[str, object]], unknown: Fields) -> str:
-    """Return `extra` in the order of the names, as the lenient reader writes it: a row is the same whoever reads it."""
+    """Return `extra` in the order of the names, as the lenient reader writes it."""
     return values.encode_extra({**{name: value for name, value in kept if value is not None}, **unknown}).decode()
 
 
@@ -153,7 +153,7 @@ class _Writer:
         return column.required and not column.fill and column.name != self._event.project
 
     def _checked(self, column: Column, given: str) -> list[str]:
-        """Return the lines that turn a value into what a row has."""
+        """Return the lines that check a value and write it as a row has it."""
         if column.kind is Kind.SCALAR:
             test, written = "", f"scalar_of({given} if {given}.__class__ is Raw else Raw(encode({given})))"
             self._raw[column.name] = f"raw_{given}"

@@ -138,5 +138,5 @@ def _type(column: Column, shape: Shape) -> Any:
 
 
 def absent(node: Node) -> SimpleNamespace:
-    """Return what has the fields of a node's struct, and no values."""
+    """Return an object with the fields of a node's struct, all None."""
     return SimpleNamespace(**dict.fromkeys(node.names().values()))

@@ -76,7 +76,7 @@ def from_epoch(number: float | Decimal) -> datetime:
 def from_parsed(value: datetime | float) -> datetime:
     """Return the time that a JSON decoder's datetime (UTC where it has no offset) or epoch number names.
 
-    Raises `RejectedLineError` (`absurd_time`) outside 1970 to 2099, and for a float that may not be what was written.
+    Raises `RejectedLineError` (`absurd_time`) outside 1970 to 2099, and for a float that may be inexact.
     """
     if isinstance(value, int):
         # By far the most common numbers, within reach by their bounds.
@@ -92,7 +92,7 @@ def from_parsed(value: datetime | float) -> datetime:
 
 
 def within_reach(time: datetime) -> datetime:
-    """Return `time` if it lies in what the tables can hold and expire, from 1970 to 2099; else reject it."""
+    """Return `time` if the tables can hold and expire it (1970 to 2099); else reject it."""
     if not EARLIEST <= time < LATEST:
         raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2099")
     return time

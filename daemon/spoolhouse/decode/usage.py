@@ -1,4 +1,4 @@
-"""What a span's attributes say of a model call: type, model, provider, tokens and cost.
+"""Finds a model call in a span's attributes: type, model, provider, tokens and cost.
 
 Three conventions are read: `gen_ai.*` of OpenTelemetry, `llm.*` of OpenInference, and the attributes of Mastra's spans.
 """
@@ -72,7 +72,7 @@ _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def of_attributes(attributes: str, span_type: str = "") -> Usage:
-    """Return what `attributes`, a JSON text, say of a model call; `span_type` is the span's own, if it has one.
+    """Return the model call in `attributes`, a JSON text; `span_type` is the span's own, if it has one.
 
     Values of odd types are passed over: the attributes themselves are kept whole. Mastra's keys count only for the span
     types that stand for a call.

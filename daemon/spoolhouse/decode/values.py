@@ -1,4 +1,4 @@
-"""From a JSON value to what stands for it in a row, by the column's kind.
+"""From a JSON value to its form in a row, by the column's kind.
 
 A value is a `Raw`, as a line has it, or a Python value, as a shape gives it. Everything that can be interpreted is
 taken; a value that was converted is noted, and kept as it was where the column cannot express it.
@@ -42,7 +42,7 @@ _encode = msgspec.json.encode
 
 @dataclass(slots=True)
 class Notes:
-    """What happened to the values of a line, beyond what its row shows."""
+    """The conversions, originals and unknown fields of a line."""
 
     converted: list[str] = field(default_factory=list)
     """Keys whose values were converted."""
@@ -51,7 +51,7 @@ class Notes:
     unknown: list[str] = field(default_factory=list)
     """Keys that no column takes."""
     derived: list[tuple[EventType, Column, object]] | None = None
-    """If asked for: columns that the event does not say, and what they got."""
+    """On request: the columns that were derived, with their values."""
 
 
 def json_text(raw: Raw) -> str:
@@ -128,7 +128,7 @@ def extra_of(unknown: Mapping[str, object], originals: Mapping[str, object]) -> 
 
 
 def read(value: object, column: Column, key: str, notes: Notes) -> object:
-    """Return what a row has for a value that is not null; raises `RejectedLineError` without its field."""
+    """Return the row's form of a value that is not null; raises `RejectedLineError` without its field."""
     try:
         return _READERS[column.kind](value, column, key, notes)
     except UnicodeDecodeError as error:

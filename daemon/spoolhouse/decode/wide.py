@@ -1,8 +1,8 @@
-"""The wide readers: one line at a time, nearly as fast as in bulk, whatever its neighbours are.
+"""The wide readers: one line at a time, independent of its neighbours, nearly as fast as in bulk.
 
-They take most of what is legal: flat or enveloped, camelCase or snake_case, epoch numbers, numbers as text, lines
+They take most legal lines: flat or enveloped, camelCase or snake_case, epoch numbers, numbers as text, lines
 without a type, a project or an id. The open ones also take unknown fields, digits as times, and choices by near names.
-What neither takes is for the lenient reader.
+Other lines are for the lenient reader.
 """
 
 import re
@@ -44,19 +44,19 @@ _data_of = msgspec.json.Decoder(_Data).decode
 
 
 class ManyLines(NamedTuple):
-    """What reads many lines at once; any ValueError means that they have to be read in another way."""
+    """Reads many lines at once; any ValueError means that they have to be read in another way."""
 
     decode: Callable[[bytes], list[Any]]
     rows: ManyRows
 
 
 class _Opened(NamedTuple):
-    """What reads lines with other fields. Replaced as a whole, because several threads may use it."""
+    """Reads lines with unknown fields. Replaced as a whole, because several threads may use it."""
 
     shape: Shape
     names: tuple[tuple[str, str], ...]
     """The unknown fields that lines have had: attributes of the struct, and keys. A producer writes the same fields
-    again and again: so they cost what a known field costs."""
+    again and again; a learned field costs as much as a known one."""
     decode: Callable[[bytes], Any]
     """The decoder of lines that have no others."""
     decode_lines: Callable[[bytes], list[Any]]
@@ -122,12 +122,12 @@ class WideReader:
 
     @cached_property
     def rows(self) -> WideRows:
-        """The function that makes rows of what `decode` returns."""
+        """The function that makes rows of the structs that `decode` returns."""
         return wide_rows(self._event, Shape(enveloped=self.is_enveloped, wide=True))
 
     @cached_property
     def many(self) -> ManyLines:
-        """What reads many lines as `decode` and `rows` do."""
+        """The same as `decode` and `rows`, for many lines."""
         return self._many(text_times=False)
 
     @cached_property
@@ -140,7 +140,7 @@ class WideReader:
         return ManyLines(msgspec.json.Decoder(struct(self._event, shape)).decode_lines, many_rows(self._event, shape))
 
     def read_open(self, line: bytes) -> tuple[Any, dict[str, Raw], OpenRows]:
-        """Return a line that may have any other fields, these by name, in that order, and what makes rows of the line.
+        """Return a line with any unknown fields: its struct, these fields by name, the function that makes its rows.
 
         Any ValueError means that another reader has to read it.
         """
@@ -166,9 +166,9 @@ class WideReader:
         return event, unknown, opened.rows
 
     def read_open_lines(self, data: bytes) -> tuple[list[Any], tuple[tuple[str, str], ...], OpenRows]:
-        """Return many lines, the unknown fields that they may have, and what makes rows of them.
+        """Return many lines, the unknown fields that they may have, and the function that makes their rows.
 
-        Unknown are the fields that earlier lines have had: attributes of the struct, and keys.
+        An unknown field is given by its attribute of the struct and its key. Only learned ones are taken.
 
         Any ValueError means that the lines have to be read one by one.
         """
@@ -204,7 +204,7 @@ class WideReader:
         return self._is_shared and self.name not in {line.t0, line.t1}
 
     def is_right(self, line: Any, folder: str, events: Mapping[str, EventType]) -> bool:
-        """Tell whether a decoded line is of this event type, by what it says itself and by its folder."""
+        """Tell whether a decoded line is of this event type, by its own tags and by its folder."""
         if line.t0 is None:
             return bool(line.t1 == self.name or (line.t1 is None and folder == self.name))
         if line.t1 is not None:
@@ -237,10 +237,10 @@ class WideReaders:
         }
         self._by_folder: dict[str, dict[bytes, WideReader]] = {}
         self._foreign = frozenset(f'{{"{key}"'.encode() for key in keys)
-        """What many lines of foreign shapes begin with."""
+        """First bytes of many lines of foreign shapes."""
 
     def by_prefix(self, folder: str) -> dict[bytes, WideReader]:
-        """Return what was found in a folder, by the bytes before the second colon: the type and the next key."""
+        """Return the readers found for a folder's lines, by their bytes up to the second colon: type and next key."""
         return self._by_folder.setdefault(folder if (folder, False) in self._readers else "", {})
 
     def meant(self, line: Any, guessed: WideReader, folder: str) -> WideReader | None:

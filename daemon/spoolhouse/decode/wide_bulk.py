@@ -35,7 +35,7 @@ class WideBulk:
         self._notes: list[str] = []
 
     def read(self, piece: Piece) -> Found:
-        """Return what the piece holds."""
+        """Return the rows and counts of the piece."""
         first = Piece(offset=piece.offset, data=piece.data[: piece.data.find(b"\n") + 1])
         origin, found = self._origin, self._found
         many = self._fitting(first)
@@ -53,7 +53,7 @@ class WideBulk:
         return found
 
     def _fitting(self, first: Piece) -> ManyLines | None:
-        """Return what reads the first line, if that has no unknown fields."""
+        """Return the reader for the first line, if that has no unknown fields."""
         try:
             self._wide.decode(first.data)  # alone: the error of many lines does not name the key in this way
             self._rows(self._wide.many, first, [])

@@ -1,4 +1,4 @@
-"""What compiled row functions call for values of a wide struct that are not of the column's own class."""
+"""Called by compiled row functions, for values of a wide struct that are not of the column's own class."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,1 +1,1 @@
-"""What a daemon reports of itself: logs, metrics, health, heartbeat, status, and the HTTP server that shows them."""
+"""A daemon's reports on itself: logs, metrics, health, heartbeat, status, and the HTTP server that shows them."""

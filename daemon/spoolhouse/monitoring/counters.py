@@ -130,7 +130,7 @@ class Counter(_Plain):
 
 
 class NameCounter(Counter):
-    """A counter whose last label is a name that producers choose: bounded, whatever they write."""
+    """A counter whose last label is a name that producers choose; the number of label values is bounded."""
 
     def __init__(self, name: str, documentation: str, labelnames: Sequence[str]) -> None:
         """Declare the metric."""

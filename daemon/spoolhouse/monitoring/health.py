@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 SERVER = "server"
 """The scope of troubles that concern all tables."""
 GUARD = "guard"
-"""The scope of what the guard refuses, such as the clock: it concerns all tables, and no row that lands ends it."""
+"""The scope of the guard's own findings, such as a wrong clock. They concern all tables; a row that lands ends none."""
 GENERAL = frozenset({SERVER, GUARD})
 
 _AGAIN = 60.0
@@ -48,7 +48,7 @@ Complaint = StoreError | DiskError
 
 @dataclass(slots=True, kw_only=True)
 class _Reported:
-    """What the log has of a trouble."""
+    """How a trouble was last logged."""
 
     event: str
     again: float
@@ -59,12 +59,12 @@ class _Reported:
 class Health:
     """Troubles by scope: a table, the server, or a folder of the spool.
 
-    `writable` is cleared while one of them may concern all tables: the server as such, the disk, or something
-    transient (the network, too much load). What only a person can fix holds its own table alone; so does something
-    transient that the server has answered one table with for several times.
+    `writable` is cleared while a trouble may concern all tables: of the server, of the disk, or a transient one (the
+    network, too much load). A trouble that only a person can fix holds its own table alone; so does a transient error
+    that the server has returned for one table several times.
 
-    No answer is the server's trouble, whichever table was asked for, until a probe finds that the server answers. A
-    probe that finds nobody makes it an outage, which only a probe ends.
+    A missing answer counts as the server's trouble, whichever table was asked for, until a probe gets an answer. A
+    probe without an answer begins an outage, and only an answered probe ends the outage.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,7 +77,7 @@ class Health:
         self.lagging: set[str] = set()
         """Tables that are written later, from the journal: no event type waits for them."""
         self._own: set[str] = set()
-        """Tables that refuse for so long what should pass soon that it is taken for theirs alone."""
+        """Tables whose transient errors have lasted so long that they hold these tables alone."""
         self._reported: dict[str, _Reported] = {}
         self._since: dict[str, float] = {}
         self.answered = False
@@ -85,7 +85,7 @@ class Health:
         self.waiting: Callable[[], int] = lambda: 0
         """How many files wait, in the spool and on their way."""
         self.probe = asyncio.Event()
-        """Set for whoever probes the server: somebody had no answer."""
+        """Set when an insert got no answer: the guard then probes the server at once."""
         self._outage = False
         """A probe had no answer either."""
         self._back = asyncio.Event()
@@ -107,7 +107,7 @@ class Health:
             if scope not in self._broken:
                 self._unanswered.add(scope)
                 scope = SERVER
-        # A copy has no traceback, whose frames would keep what was under way: rows, open files.
+        # A copy has no traceback, whose frames would keep rows and open files alive.
         self.troubles[scope] = copy(error)
         self._since.setdefault(scope, self._clock())
         metrics.RETRIES.labels("none" if error.code is None else str(error.code), _kind(error)).inc()
@@ -115,7 +115,7 @@ class Health:
         self._report(scope, error)
 
     def silent(self, error: UnreachableError) -> None:
-        """Record that a probe had no answer: what single tables met is a part of that."""
+        """Record that a probe had no answer; the missing answers of single tables belong to this outage."""
         self._outage = True
         for scope in self._broken:
             if scope in self.holds:
@@ -126,9 +126,9 @@ class Health:
         self.bad(SERVER, error)
 
     def speaks(self) -> None:
-        """Record that a probe was answered: an outage is over, and all who wait for its end may go on.
+        """Record that a probe was answered: an outage is over, and all waiting batches may be tried again.
 
-        Where there was none, what breaks off is a table's own trouble: its pauses grow as those of any other.
+        Without an outage, connections that break off are a trouble of their table, with growing pauses like any other.
         """
         error = self.troubles.get(SERVER)
         if self._outage:
@@ -167,7 +167,7 @@ class Health:
         past.attempts += 1
         outage = self.outage()
         if scope == SERVER and outage is not None:
-            # It is probed often: what counts is how long it lasts.
+            # The server is probed often: reports depend on the duration, not on the number of attempts.
             is_due = past.attempts == 1 or now >= past.again
             if now >= past.again:
                 past.again = now + (now - self._since[scope])
@@ -252,7 +252,7 @@ class Health:
         self._since.pop(scope, None)
 
     def is_held(self, scope: str) -> bool:
-        """Tell whether `scope` takes nothing, and others do: it waits for a person, or for what is its own to pass."""
+        """Tell whether `scope` alone takes no rows: it waits for a person, or for a transient error of its own."""
         passes = isinstance(self.troubles.get(scope), TransientError | DiskError)
         is_own = scope in self._own or scope in self._broken
         return scope in self.holds or (scope in self.troubles and (is_own or not passes))
@@ -297,7 +297,7 @@ class Health:
     def _waiting(
         self, scope: str, error: Complaint, types: Mapping[str, Collection[str]], everything: list[str]
     ) -> list[str]:
-        """Return the event types that wait until `scope` is well: none for a file's own problem, all others go on."""
+        """Return the event types that wait for `scope`; none if the trouble is of a single file."""
         if scope in self.lagging or isinstance(error, ReadError):
             return []
         return sorted(types[scope]) if scope in types and self.is_held(scope) else everything

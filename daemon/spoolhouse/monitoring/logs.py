@@ -1,8 +1,8 @@
 """Logs: one line per event on standard error, JSON unless it is a terminal.
 
 An event's name is a stable snake_case word, its data stands in keys: `log.info("file_settled", path=…, rows=…)`.
-Whatever the data holds (names that are no UTF-8, escape sequences, bytes, NaN, a password), the event is one line,
-moves no cursor, and shows no secret.
+Data may hold names that are no UTF-8, escape sequences, bytes, NaN or a password: the event is still one line, moves
+no cursor, and shows no secret.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What the pipeline reports to a display while the daemon works, as a Protocol.
+"""The Protocol by which the pipeline reports its progress to a display.
 
-Nothing is decided by it, and no method may raise or block.
+No method may raise or block, and none changes the work.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ class Progress(Protocol):
         """Note that ClickHouse acknowledged `rows` more rows of `table` (its full name)."""
 
     def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
-        """Note that a file of `size` bytes is done: where it was dropped, where it is now, and what came of its lines.
+        """Note that a file of `size` bytes is done: its old and new place, its landed rows, its rejected lines.
 
         An empty `destination` says that it was deleted.
         """

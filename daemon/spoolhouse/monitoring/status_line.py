@@ -1,10 +1,10 @@
-"""A daemon's status as one sentence for a person: what `systemctl status` shows."""
+"""A daemon's status as one sentence, for `systemctl status`."""
 
 from spoolhouse.monitoring.status_model import Status, describe
 
 
 def status_line(status: Status) -> str:
-    """Return what matters most first: what is wrong, with a hint; then the numbers."""
+    """Return troubles first, with their hints, then the numbers."""
     return ". ".join([*_troubles(status), _numbers(status)])
 
 

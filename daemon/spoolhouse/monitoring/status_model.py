@@ -1,8 +1,8 @@
 """One struct for a daemon's status: `/status`, the status page, `spoolhouse status` and systemd's STATUS= render it.
 
-The daemon builds it (`service/status_reporter.py`); of one that does not answer, `spool/inspect.py` fills in what its
-folder shows. Fields may be added; one that is there keeps its name and its meaning. Times of the day are ms since 1970,
-spans of time are seconds. Nothing in it is a secret, and nothing in it is the content of an event.
+The daemon builds it (`service/status_reporter.py`); for a daemon that does not answer, `spool/inspect.py` fills in some
+fields from its folder. New fields may be added; existing ones keep their names and meanings. Times of the day are ms
+since 1970, durations are seconds. No field holds a secret, or the content of an event.
 """
 
 from msgspec import Struct, field
@@ -110,7 +110,7 @@ class Backlog(Struct, frozen=True, kw_only=True):
 
 
 class TypeStatus(Struct, frozen=True, kw_only=True):
-    """What came of the files of one event type's folder, since the start; figures are of lines."""
+    """The files of one event type's folder since the start; figures count lines."""
 
     type: str
     table: str
@@ -150,7 +150,7 @@ class RatePoint(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """One daemon at one moment: as it says itself, or as its folder shows it; then what is unknown is None or empty."""
+    """One daemon at one moment, by its own report or by its folder. A field that is unknown is None or empty."""
 
     instance: str | None
     """None from the start until the spool can be used."""
@@ -158,7 +158,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """running, starting, stopping, paused, waiting, held or stuck; from the folder alone also elsewhere, stopped,
     silent, gone or unknown."""
     why: str | None
-    """Why, and what to do, unless the state says all."""
+    """The reason for the state and a hint, if there is more to say."""
     pid: int | None
     host: str | None
     spool: str | None

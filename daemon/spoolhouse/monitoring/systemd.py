@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 _PERIOD = 2.0
 """Seconds between two notifications at the most."""
 _EXTRA = 10.0
-"""Seconds beyond the grace that a stop may take: to close what is open, and to be late."""
+"""Seconds that a stop may take beyond the grace, to close connections and files."""
 _MICRO = 1_000_000
 
 
@@ -55,7 +55,7 @@ class Notifier:
         self._send(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
 
     def stopping(self, grace: float, status: str) -> None:
-        """Report that a stop has begun, which may take `grace` seconds, whatever the unit allows by itself."""
+        """Report that a stop has begun; it may take `grace` seconds, even if the unit allows less."""
         self._send(STOPPING="1", EXTEND_TIMEOUT_USEC=str(round((grace + _EXTRA) * _MICRO)), STATUS=self._new(status))
 
     def alive(self, status: str, *, stuck: bool) -> None:
@@ -71,7 +71,7 @@ class Notifier:
         return shown(status)
 
     def _send(self, **fields: str) -> None:
-        """Send the fields, and what could not be sent before; never waits, so that it can be called from the loop."""
+        """Send the fields, and earlier ones that could not be sent. Never waits, so the event loop can call it."""
         self._unsent.update(fields)
         if self._address is None or not self._unsent:
             return

@@ -1,1 +1,1 @@
-"""The five stages. Alphabetical order is flow order; each stage ends when what feeds it ends."""
+"""The five stages. Alphabetical order is flow order; each stage ends when its input ends."""

@@ -1,4 +1,4 @@
-"""Adoption: takes over what dead instances left, this daemon's own last run included. Not a stage, but one's source.
+"""Adoption: takes over the files of dead instances, also of this daemon's last run. A source of the decode stage.
 
 Promises: a folder is touched only under its lock; its unfinished shipments are replayed exactly as journalled; files
 that were claimed but never journalled go back to where they were dropped; a folder is removed when it is empty.
@@ -31,10 +31,10 @@ from spoolhouse.spool.shipment import Shipment
 
 log = structlog.get_logger(__name__)
 _SOON = 0.5
-"""Seconds until the next look while instances wait for their turn."""
+"""Seconds until the next scan while instances wait to be adopted."""
 _MOST_OPEN = 256
 _DESCRIPTORS = 4
-"""What an open instance costs: its lock, its journal, and the files beside that."""
+"""Descriptors of an open instance: its lock, its journal, and the files beside the journal."""
 
 
 def most_open() -> int:
@@ -56,7 +56,7 @@ class Adopter:
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after an adoption: its journal may hold ledger entries to be written."""
     held: set[str] = field(default_factory=set)
-    """Instances whose folders cannot be worked with, or not to their end; tried again at each look."""
+    """Instances that cannot be adopted, or not completely; tried again at each scan."""
     is_waiting: Callable[[Instance], bool] = lambda _: False
     """Tells whether no file of an adopted instance can be processed at the moment."""
     may_give_way: Callable[[Instance], bool] = lambda _: False
@@ -102,9 +102,9 @@ class Adopter:
         return True
 
     async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
-        """Adopt what can be adopted, and remove adopted instances that are empty.
+        """Adopt dead instances, and remove adopted ones that are empty.
 
-        So many must not be open at once: return false if some have to wait until others are done, or give way.
+        The number of open instances is limited: return false if some have to wait for others.
         """
         for instance in [instance for instance in self.instances.values() if instance is not self.own]:
             try:
@@ -134,9 +134,9 @@ class Adopter:
         return self._had_turns and not self._gave_way.intersection(closed)
 
     async def _make_way(self, *, at_once: bool) -> bool:
-        """Close the instance that has had the longest turn, and cannot go on; return false if there is none.
+        """Close the instance that has been open longest of those without progress; return false if there is none.
 
-        Each keeps its turn for a while, unless another one is to have its first `at_once`.
+        An instance stays open for a while first, unless another one has to be adopted `at_once`.
         """
         is_over = time.monotonic() - (0.0 if at_once else self.options.value.retry.cap)
         for instance_id in sorted(self.instances.keys() & self._turns.keys(), key=lambda name: self._turns[name]):
@@ -180,7 +180,7 @@ class Adopter:
             await news.send(Complete(instance=instance, file=number))
         for shipment in contents.planned:
             if stop.is_set():
-                return  # What is not replayed now is adopted by the next to come.
+                return  # The next instance adopts the rest.
             metrics.IN_FLIGHT.inc()
             await shipments.send(shipment)
             reach("adopt.replayed")

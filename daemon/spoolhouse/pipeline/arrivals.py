@@ -1,7 +1,7 @@
 """Arrivals: which files are complete and may be claimed.
 
 Promises: a path is passed on only if it is a regular file with a name that we take, at `{type}/{project}/`, and quiet:
-its size and mtime have not changed for `quiet` seconds. What is seen but not taken is reported once.
+its size and mtime have not changed for `quiet` seconds. A file that is not taken is reported once.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ log = structlog.get_logger(__name__)
 
 _FRESH = 1.0
 _SCAN_SHARE = 20
-"""How long the files of one scan are passed on before the next scan: at least so many seconds, and so many times as
-long as the scan took. Files that arrive meanwhile get a turn then, whatever the backlog of the others."""
+"""The files of one scan are passed on for at least so many seconds, and so many times as long as the scan took. Then
+the next scan gives new files a turn, also beside a large backlog."""
 _MOST_NAMED = 10
 _TURN_FILES, _TURN_BYTES = 20, 256 << 10
-"""What a project and type may pass on in one turn, if that is more than one file."""
+"""Files and bytes that a project and type may pass on in one turn; one file is always passed on."""
 _SCAN_PAUSE = 0.05
 """Seconds between two scans at the least: under a stream of events, one scan serves many of them."""
 
@@ -77,7 +77,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
     stop: asyncio.Event,
     progress: Progress,
 ) -> None:
-    """Pass on complete files until `stop`. Whoever sets `stop` sets `wake` too."""
+    """Pass on complete files until `stop`. The caller that sets `stop` sets `wake`, too."""
     quietness = StabilityFilter(options.value.scan.quiet)
     turns = RoundRobin[list[Seen]](lambda turn: turn[0].group)
     reported: Counter[str] = Counter()
@@ -140,7 +140,7 @@ def _take_stock(
 
 
 def _report(ignored: list[Ignored], reported: Counter[str]) -> Counter[str]:
-    """Log what is ignored, once as long as it is there; again, ever less often, where a person has to fix it.
+    """Log each ignored file once as long as it is there; again, ever less often, if a person has to fix it.
 
     `reported` counts how often each was seen before; return the new counts.
     """

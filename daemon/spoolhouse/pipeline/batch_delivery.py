@@ -34,11 +34,11 @@ class Split:
     """More rows were refused than these limits allow: while they are in force, the next refusal holds the batch."""
 
     def land(self) -> "Split":
-        """Return what is left after the next part has landed."""
+        """Return the state after the next part has landed."""
         return replace(self, pending=self.pending[1:], landed=(*self.landed, self.pending[0]), stopped=None)
 
     def refuse(self, refusal: str) -> "Split":
-        """Return what is left after the one row of the next part was refused for good."""
+        """Return the state after the only row of the next part was refused for good."""
         refused = SplitRange(part=self.pending[0], refusal=refusal)
         return replace(self, pending=self.pending[1:], refused=(*self.refused, refused))
 
@@ -67,7 +67,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """The store has all rows but those that it refuses; what is left is to reject these, and to acknowledge."""
+    """The store has all rows but the refused ones. These have to be rejected, then the batch is acknowledged."""
 
     landed: tuple[RowRange, ...] = ()
     """The parts of a batch that was cut up."""
@@ -97,11 +97,11 @@ class BatchDelivery:
     held_at: str = ""
     """The table, or the place, that it was held at last."""
     waits: bool = False
-    """It was put aside until a server is back, while others go on."""
+    """It waits for one server, while other batches are sent."""
     is_live: bool = True
     """The rows come from decode as it works; from the second attempt on they are read again."""
     to_land: BatchToLand = field(init=False)
-    """What is sent next."""
+    """The rows to send next."""
 
     def __post_init__(self) -> None:
         """Begin with the batch as a whole."""
@@ -109,11 +109,11 @@ class BatchDelivery:
 
     @property
     def part(self) -> RowRange | None:
-        """What is sent next; None is the batch as a whole."""
+        """The rows to send next; None is the whole batch."""
         return self.state.pending[0] if isinstance(self.state, Split) else None
 
     def become(self, state: Split | Landed) -> None:
-        """Go on with what comes next."""
+        """Enter a state, and prepare the rows to send next."""
         if isinstance(state, Split) and not state.pending:
             state = Landed(landed=state.landed, refused=state.refused)
         self.state = state
@@ -121,7 +121,7 @@ class BatchDelivery:
         self.to_land = self._next_to_land()
 
     def landed(self) -> None:
-        """Go on after what was sent has landed."""
+        """Enter the next state after the sent rows have landed."""
         self.become(self.state.land() if isinstance(self.state, Split) else Landed())
 
     def resume(self, cuts: Sequence[SplitRange]) -> None:
@@ -166,7 +166,7 @@ class BatchDelivery:
 
     @asynccontextmanager
     async def _rows(self) -> AsyncGenerator[AsyncIterator[Rows]]:
-        """Open the rows of what is sent next; in the end all is closed, however far they were read."""
+        """Open the rows to send next; their files are closed in the end, also after a partial read."""
         if self.is_live and self.part is None:
             self.is_live = False
             try:

@@ -41,7 +41,7 @@ def too_many(table: str, error: RejectedDataError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What of a batch is refused, by file number."""
+    """The refused rows of a batch, by file number."""
 
     rows: Counter[int] = field(default_factory=Counter)
     """Rows that do not land."""
@@ -66,9 +66,9 @@ class RowBisector:
         return await self.disk.persist(instance.folder, partial(instance.journal.cuts, batch.id))
 
     async def divide(self, delivery: BatchDelivery, error: RejectedDataError) -> None:
-        """Cut what was refused in two, or refuse its one row. Nothing of it may have landed.
+        """Cut the refused rows in two, or reject a single one. None of them may have landed.
 
-        Raises `OperatorError` if too much of what is known of the batch is refused: then nothing of it is rejected.
+        Raises `OperatorError`, and rejects nothing, if too large a share of the batch's known rows is refused.
         """
         batch, state, limits = delivery.batch, await delivery.split(), self.options.value.reject_limits
         if state.stopped == limits:
@@ -83,7 +83,7 @@ class RowBisector:
         known = refused + sum(landed.rows for landed in state.landed)
         if refused > max(limits.min_rows, known * limits.max_ratio):
             await keep(partial(journal.reconsider, batch.id))
-            # What is sent next keeps its id: the journal knows of no other.
+            # The next part keeps its id: the journal knows no other.
             delivery.state = state.reconsider(limits)
             raise OperatorError(too_many(delivery.table, error), code=error.code, hint=TOO_MANY_HINT)
         refusal = f"ClickHouse code {error.code}: {error.message}"
@@ -92,9 +92,9 @@ class RowBisector:
         delivery.become(state.refuse(refusal))
 
     async def lighten(self, delivery: BatchDelivery) -> None:
-        """Cut what the server has no memory for in two, unless it is small enough to be waited for.
+        """Cut rows in two that the server has no memory for, unless they are few: then wait for memory.
 
-        Nothing of it may have landed.
+        None of them may have landed.
         """
         state = await delivery.split()
         if state.pending[0].rows < _FEW_ROWS:

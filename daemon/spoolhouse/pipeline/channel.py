@@ -1,6 +1,6 @@
 """A bounded channel between tasks that ends when its last sender closes.
 
-`asyncio.Queue` can only be shut down since Python 3.13, and knows nothing of who still has something to say. Here a
+`asyncio.Queue` can only be shut down since Python 3.13, and does not know how many senders are left. Here a
 stage iterates over its receiver; the iteration ends cleanly only when every sender has closed, so that a drain needs
 no flag and a crashed stage (which never closes its sender) does not look like the end of the data.
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class ReceiverGoneError(Exception):
-    """Nobody will ever take what is sent."""
+    """The receiver has closed: nothing that is sent would be received."""
 
 
 class _State(Generic[T]):
@@ -71,13 +71,13 @@ class Sender(Generic[T]):
             self._state.signal()
 
     def fail(self, error: Exception) -> None:
-        """Say that what was sent is no good: the receiver raises `error` instead of giving the rest."""
+        """Make the receiver raise `error` instead of giving the items that wait."""
         self._state.failure = error
         self._state.items.clear()
         self.close()
 
     def _check_open(self) -> None:
-        # Whoever iterates may have seen the end already: what is sent after it would be lost without a word.
+        # The receiver may have seen the end already: a later item would be lost unnoticed.
         if not self._open:
             raise RuntimeError("this sender is closed")
 
@@ -129,7 +129,7 @@ class Receiver(AsyncIterator[T]):
         return items
 
     def close(self) -> None:
-        """Say that nobody will read on; what waits is dropped and senders are told."""
+        """Drop the items that wait; further sends raise `ReceiverGoneError`."""
         self._state.receiver_gone = True
         self._state.items.clear()
         self._state.signal()

@@ -37,7 +37,7 @@ from spoolhouse.spool.shipment import Pack, Packer, Segment, Shipment, Span, equ
 log = structlog.get_logger(__name__)
 
 _COMPRESSED_WEIGHT = 8
-"""What a compressed byte counts for when packing: JSON lines shrink to about an eighth."""
+"""The weight of a compressed byte when packing: JSON lines shrink to about an eighth."""
 _CLAIM_AT_ONCE = 250
 _TAILS_AT_ONCE = 200
 _TICK = 0.25
@@ -65,8 +65,8 @@ class Claimer:
     ) -> None:
         """Claim for `instance`, whose journal gets every shipment before `out` does; `news` goes to settle.
 
-        While `gate` is not set nothing new is claimed; what is claimed goes on.
-        `is_held` tells of an event type whether its table takes no rows.
+        While `gate` is not set, nothing new is claimed, and claimed files are still shipped.
+        `is_held` tells whether the table of an event type takes no rows.
         """
         self._instance = instance
         self._options = options
@@ -85,9 +85,9 @@ class Claimer:
         """How often a file, or (empty) any file, could not be claimed."""
 
     async def run(self, places: Receiver[Place]) -> None:
-        """Claim what arrives until `places` ends, then pass on what is packed. After a stop nothing is claimed.
+        """Claim files until `places` ends, then pass on the packed ones. After a stop nothing is claimed.
 
-        What is claimed, and could not be journalled before a stop, was never sent: the next start puts it back.
+        A file that was claimed and not journalled before a stop was never sent: the next start releases it.
         """
         arrived: list[Place] = []
         async with self._out, self._news:
@@ -162,7 +162,7 @@ class Claimer:
             )
         packs: list[Pack] = []
         if empty := [self._instance.files[number] for number, claim in claims if not claim.size]:
-            # Also what holds nothing is journalled: its writer may begin after a restart.
+            # Empty files are journalled, too: bytes may be appended after a restart.
             await self._disk.persist(self._instance.folder, partial(self._instance.journal.plan, empty, []))
             reach("claim.empty_journalled")
         for (number, claim), some in zip(claims, spans, strict=True):
@@ -218,8 +218,8 @@ class Claimer:
         )
 
     async def _follow_tails(self) -> None:
-        """Ship what was appended to the files that are watched, and let go of those whose time is over."""
-        # A file may be forgotten meanwhile; and settle looks again once a shipment under way is acknowledged.
+        """Ship the bytes that were appended to watched files, and forget files whose watch has ended."""
+        # A file may be forgotten meanwhile; settle checks it again when its last shipment is acknowledged.
         due = [
             watched
             for watched in self._append_watch.due(_TAILS_AT_ONCE)
@@ -242,13 +242,13 @@ class Claimer:
             await self._follow(watched, spans, size)
 
     async def _follow(self, watched: WatchedFile, spans: list[Span], size: int) -> None:
-        """Ship what was appended to a file, watch on, or let go of it."""
+        """Ship the bytes that were appended to a file, keep watching it, or forget it."""
         instance, number = watched.instance, watched.file
         file = instance.files.get(number)
         if file is None:
             return  # settled meanwhile
         if spans:
-            # The watch slides: as long as somebody goes on writing, it goes on too.
+            # The watch is extended as long as the file grows.
             file.watch_until_ms = self._now_ms() + self._options.value.append_watch_ms
             await self._ship(instance, list(_packed(self.packer, file.place.type, spans, alone=True)))
         elif size > file.planned_to:
@@ -287,8 +287,8 @@ class Claimer:
 def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span], int]:
     """Return the spans to ship now, and the file's size; 0 if it is gone. Blocks on the disk.
 
-    Bytes ship once two looks saw the same size. A last line without its end waits for `torn_after` seconds, then it
-    ships as it is (and is rejected as torn).
+    Bytes ship once two checks in a row have found the same size. A last line without its end waits for `torn_after`
+    seconds, then it ships as it is (and is rejected as torn).
     """
     file = watched.instance.files.get(watched.file)
     if file is None:
@@ -321,11 +321,11 @@ def _whole(number: int, claim: Claim, options: ShipmentOptions) -> list[Span]:
 def _spans(  # a range of a file, and how to cut it
     instance: Instance, number: int, start: int, end: int, options: ShipmentOptions, *, torn_is_over: bool = False
 ) -> list[Span]:
-    """Return what of the range can be shipped, as spans of at most a shipment, cut at line ends.
+    """Return the part of the range that can be shipped, as spans of at most a shipment, cut at line ends.
 
-    Left out is a last line that is neither ended nor a whole object; and all of it, to be seen to again, where it
-    cannot be read just now. A file whose disk goes on to fail is left to decode, which waits, and reports it. Blocks on
-    the disk.
+    A last line that is neither ended nor a whole object is left out. Nothing is returned, and the file is checked again
+    later, if it cannot be read at the moment. If its disk keeps failing, all is returned: decode waits, and reports it.
+    Blocks on the disk.
     """
     encoding = instance.files[number].place.encoding
     if start >= end:
@@ -353,7 +353,7 @@ def _edges(  # a range of a file, and how to cut it
         if not torn_is_over:
             end = _whole_lines_end(descriptor, start, end, options.limits.max_line)
         for cut in equal_cuts(start, end, options.packing.max_bytes):
-            # A line may be longer than several parts: what was looked through once is not looked through again.
+            # A line may be longer than several parts: no byte is searched twice.
             if cut > edges[-1]:
                 edge = fs.line_start_at_or_after(descriptor, cut, end)
                 if edge >= end:

@@ -1,6 +1,6 @@
 """The gate before the claim stage: new files are not claimed while the spool is paused or its disk is nearly full.
 
-Promises: what is claimed goes on; the gate is checked every second, and opens by itself.
+Promises: claimed files are still processed; the gate is checked every second, and opens by itself.
 """
 
 import asyncio

@@ -149,7 +149,7 @@ class _Decoding:
         return _Round(number=number, common=common)
 
     async def run(self, news: Sender[News]) -> None:
-        """Send the batches, write the rejects, and tell settle how many batches and what of each file there was."""
+        """Send the batches, write the rejects, and report to settle how many batches there are, with counts by file."""
         try:
             async with aclosing(self._reader.steps(self._shipment, patient=False)) as steps:
                 async for step in steps:
@@ -178,7 +178,7 @@ class _Decoding:
         """Take back the round that is not read to its end; those before it are on their way, and stay there."""
         self._item.sent_rounds = max(self._item.sent_rounds, self._round.number)
         if self._round.live is not None and self._round.live_count is not None:
-            # What was sent of it may not be gone yet.
+            # Insert may still hold its batches.
             self._item.shipment = structs.replace(self._shipment, replay=True)
             error = WithdrawnError(f"shipment {self._shipment.id} cannot be read on, and is put aside")
             for known in (self._round.live_count, self._round.common.batches):
@@ -221,7 +221,7 @@ class _Decoding:
                 if not step.known:
                     at = (self._shipment.segments.index(segment), step.end)
                     self._item.expect_end(self._instance.path(segment.file), step, at, self._round.number, self._disk)
-                # First: whoever reads the shipment once it ends here finds no such line, and would leave its parts.
+                # First: a later read of the shipment ends here, does not find such a line, and would leave its parts.
                 await self._keep(name, self._rejects.drop_long)
                 if not step.known:
                     await self._shorten(segment, step)
@@ -258,7 +258,7 @@ class _Decoding:
     async def _shorten(self, segment: Segment, end: Unreadable) -> None:
         """Let the segment end here for good, before anything of this round can be acknowledged.
 
-        The insert of the round still waits for rows; what has it by then, has what whoever reads the batch again has.
+        The insert of the round still waits for rows, so it has no more rows than a later read of the batch gives.
         """
         extent = Extent(end=end.end, failure=end.failure)
         await self._disk.persist(

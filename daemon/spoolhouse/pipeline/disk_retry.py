@@ -1,9 +1,9 @@
 """The disk under the spool, which may refuse for a while: full, read-only, failing, or a folder of another user.
 
-Promises: what has to be on the disk is tried again until it is, with growing pauses, and so is a read that fails for a
-reason that can pass; no shortage of the machine ever counts as a fault of a file; the trouble is said once and then
-ever less often, with the folder and the hint; nothing new is claimed meanwhile. After a stop there is one more attempt,
-and no wait: what is journalled is the next start's.
+Promises: a write is tried again until it succeeds, with growing pauses, and so is a read that fails for a passing
+reason; no shortage of the machine ever counts as a fault of a file; the trouble is logged once and then ever less
+often, with the folder and a hint; nothing new is claimed meanwhile. After a stop there is one more attempt and no
+wait: the next start continues with the journalled work.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def concerns_all(error: OSError) -> bool:
 
 
 def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskError:
-    """Return what went wrong with something in `folder`, with the hint; `about` says what is to be written there."""
+    """Return an error of something in `folder`, with a hint; `about` names the content that was to be written."""
     about = f" ({about})" if about else ""
     if isinstance(error, DiskError):
         return type(error)(error.message + about, hint=error.hint) if about else error
@@ -60,14 +60,14 @@ def refusal(folder: Path, error: OSError | DiskError, about: str = "") -> DiskEr
 
 
 def hint_for(number: int) -> str:
-    """Return what a person can do about an error of the system; nothing is said of one that nobody knows."""
+    """Return a hint for an error of the system; empty for an unknown one."""
     return _HINTS.get(number, "")
 
 
 async def to_its_end(work: Callable[[], T]) -> T:
     """Run `work` in a worker thread; when cancelled meanwhile, wait for its end first.
 
-    No thread may go on with a folder whose lock is given up.
+    No thread may work in a folder whose lock has been released.
     """
     # With the context, so that long work can report progress to the heartbeat.
     running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
@@ -78,12 +78,12 @@ async def to_its_end(work: Callable[[], T]) -> T:
             await running
         raise
     finally:
-        # What it raised would keep this frame, and this frame it.
+        # The exception would keep this frame alive, and this frame the exception.
         del running
 
 
 class DiskRetry:
-    """What the stages write through."""
+    """Writes to the disk for the stages, with retries."""
 
     def __init__(self, health: Health, options: Current[Options], stop: asyncio.Event) -> None:
         """Report troubles to `health`; wait for nothing after `stop`."""
@@ -95,7 +95,7 @@ class DiskRetry:
 
     @property
     def least(self) -> MinFree:
-        """What rejected lines leave free."""
+        """The free space that rejected lines have to leave."""
         return self._options.value.disk.min_free
 
     @property
@@ -111,9 +111,9 @@ class DiskRetry:
     async def persist(self, folder: Path, work: Callable[[], T], about: str = "") -> T:
         """Run `work`, which writes to `folder`, in a worker thread until the disk takes it.
 
-        `about` says in a trouble's words what is to be written.
+        `about` names the written content for messages.
 
-        `work` must have changed nothing when it raises OSError or `DiskError`, or be able to go on from there. Raises
+        `work` must have changed nothing when it raises OSError or `DiskError`, or be able to continue. Raises
         `DiskError` where the patience of a run with an end is used up, `LeftError` after a stop.
         """
         attempts, since = 0, time.monotonic()

@@ -1,7 +1,7 @@
-"""Held batches: they wait for their table, or for a server that is away, while other batches go on.
+"""Held batches: they wait for their table, or for a server that is down, while other batches are sent.
 
 Of the batches that wait for one table, one is tried now and then; when it lands, the others are released. If it fails,
-another one is tried the next time: a batch with a problem of its own does not keep its table closed.
+another one is tried next: a single bad batch does not keep its table closed.
 """
 
 import math

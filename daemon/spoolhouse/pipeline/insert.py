@@ -1,8 +1,8 @@
 """Insert: hands each batch to the store, until the store has all of it.
 
 Promises: errors that pass are retried until the batch lands, with capped and jittered pauses; a row that the store
-refuses is found and rejected alone; what only a person can fix is held, reported, and tried now and then, while other
-batches go on. After a stop neither that nor a server that is away is waited for: the journal has it for the next start.
+refuses is found and rejected alone; a batch that needs a person is held, reported, and tried now and then, while other
+batches are sent. After a stop the daemon waits for neither a person nor a server: the next start continues.
 """
 
 import asyncio
@@ -148,7 +148,7 @@ class Inserter:
         return delivery
 
     async def _deliver(self, delivery: BatchDelivery) -> Acknowledged | None:
-        """Land what is left of a batch; return once all of it has landed or is rejected; None if it is held."""
+        """Land the rest of a batch; return once all rows have landed or are rejected; None if it is held."""
         while not delivery.batch.is_withdrawn():
             heartbeat.beat()
             attempt = Attempt(self._stop)
@@ -160,7 +160,7 @@ class Inserter:
                 await self._land(delivery)
                 continue
             except StoreError as error:
-                # Not kept beyond this block: with its frames it would keep open what the attempt has opened.
+                # Not kept beyond this block: its frames would keep the files of the attempt open.
                 delivery.discard_live()
                 if delivery.batch.is_withdrawn():
                     continue
@@ -188,7 +188,7 @@ class Inserter:
         return None
 
     def _drop(self, delivery: BatchDelivery) -> None:
-        """Do without a batch that decode has taken back; what it has met is no reason to wait for anybody any more."""
+        """Drop a batch that decode has taken back; its errors hold no table any more."""
         delivery.discard_live()
         self._held_batches.drop(delivery)
         if not self._held_batches.is_closed(delivery.table):

@@ -19,7 +19,7 @@ LinePlace = tuple[int, int]
 
 @dataclass(slots=True, kw_only=True)
 class Round:
-    """What the batches of one round of a shipment share: all rows of a line are in the same round."""
+    """Shared by the batches of one round of a shipment. All rows of a line are in the same round."""
 
     tables: Collection[Table]
     """All tables that it may have rows for."""
@@ -30,7 +30,7 @@ class Round:
     may_share_lines: bool = False
     """Some line may have several rows; known once the batches are."""
     checks: int = 0
-    """How often it was checked: what of it is sent after that leaves out the lines that the store refuses."""
+    """How often it was checked. Batches that are sent after a check leave out the lines that the store refuses."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a batch begins to be sent, and while lines are left out."""
     landed: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""What the settings mean to the stages: one frozen value for all of them, which a reload replaces as a whole."""
+"""The options of all stages, derived from the settings: one frozen value, which a reload replaces."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -42,7 +42,7 @@ class ShipmentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectLimits:
-    """How many refused rows are an accident: `min_rows` of a batch, or `max_ratio` of what is known of it."""
+    """How many refused rows of a batch are rejected: up to `min_rows`, or `max_ratio` of its known rows."""
 
     max_ratio: float
     min_rows: int

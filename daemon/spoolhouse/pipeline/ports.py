@@ -1,4 +1,4 @@
-"""What the pipeline needs from the outside, as Protocols."""
+"""The ports of the pipeline: Protocols that a store implements."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -20,10 +20,10 @@ class Store(Protocol):
     async def land(self, batch: BatchToLand) -> None:
         """Return once all rows of a batch are in the store, each once: in the first attempt, or after any number.
 
-        An attempt that failed may have landed any part of it; the next one has to find out. Errors say what follows:
+        A failed attempt may have landed some of the rows; the next one has to check. Each error asks for a decision:
 
         - `UnreachableError`: no server answers. Wait, then try again.
-        - `AwayError`: this batch waits for one server (it may be there), while others go on.
+        - `AwayError`: this batch waits for one server, which may have it. Send other batches.
         - `TransientError`: the table refuses it for now. Wait, then try again.
         - `RejectedDataError`: a row is refused, and nothing of the batch has landed: it may be cut up.
         - `TooLargeError`: a smaller batch may land, and nothing of this one has. Only with `may_be_cut`.
@@ -41,7 +41,7 @@ class Store(Protocol):
 
 
 class SentBatches(Protocol):
-    """Tells what the store has of a shipment."""
+    """Tells which batches of a shipment the store has."""
 
     async def find(self, shipment: str, tables: Collection[Table], /) -> Collection[str]:
         """Return the ids of its batches that have rows in any of `tables`. Raises `StoreError`."""

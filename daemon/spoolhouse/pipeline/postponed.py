@@ -1,8 +1,8 @@
-"""Shipments whose decoding had to be broken off, until they are decoded again: others go on meanwhile.
+"""Shipments whose decoding was broken off wait here to be decoded again, while others are decoded.
 
-Promises: nothing of a round that was not read to its end is sent as if it were the whole; a shipment of which an
-earlier process may have landed something is not shortened by what cannot be read now, but held as it is journalled; it
-is tried again now and then, and after a restart.
+Promises: no part of a round is sent as if it were the whole round; if an earlier process may have landed rows of a
+shipment, the shipment is held as journalled, not shortened by its unreadable part; it is tried again now and then, and
+after a restart.
 """
 
 import math
@@ -23,7 +23,7 @@ from spoolhouse.spool.shipment import Shipment
 from spoolhouse.spool.shipment_pieces import Unreadable
 
 _CHECK = 0.5
-"""Seconds between two checks of what is due."""
+"""Seconds between two checks for shipments that are due."""
 _HINT = (
     "put the file back as it was, or wait for its disk: the shipment is tried again, also after a restart; if it is"
     " gone for good, stop the daemons and run `spoolhouse release --give-up`"
@@ -37,11 +37,11 @@ class WithdrawnError(TransientError):
 class BrokenOffError(Exception):
     """A shipment cannot be read on.
 
-    `passes`: the read is to be tried again before anything else; else it has to be found out what was sent before.
+    `passes`: the error may pass, so the read is tried again first. Else the store is asked which rows were sent before.
     """
 
     def __init__(self, error: ReadError, round_number: int, *, passes: bool) -> None:
-        """Take what is wrong, and in which round."""
+        """Take the error, and its round."""
         super().__init__(str(error))
         self.error = error
         self.round_number = round_number
@@ -67,7 +67,7 @@ class Decodable:
     failures: int = 0
     due: float = 0.0
     held: bool = False
-    """Nothing goes on with it before its file can be read again."""
+    """It waits until its file can be read again."""
 
     def expect_end(self, path: Path, end: Unreadable, at: Position, round_number: int, disk: DiskRetry) -> None:
         """Return if a file may end here for good. Raises `BrokenOffError`.
@@ -92,7 +92,7 @@ class Decodable:
 
 @dataclass(slots=True, kw_only=True)
 class PostponedShipments:
-    """What waits to be decoded again; shared by the decoders."""
+    """The shipments to decode again; shared by the decoders."""
 
     health: Health
     disk: DiskRetry
@@ -100,7 +100,7 @@ class PostponedShipments:
     _waiting: list[Decodable] = field(default_factory=list)
 
     async def next(self, shipments: Receiver[Shipment]) -> Decodable | None:
-        """Return what is due, or else a new shipment; None once there are no more: the journal has what waits."""
+        """Return a shipment that is due, or a new one; None at the end. The journal keeps those that still wait."""
         while True:
             now = time.monotonic()
             for item in self._waiting:

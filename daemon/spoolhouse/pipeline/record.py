@@ -1,7 +1,7 @@
 """Record: writes the ledger behind the settling. A ledger that refuses stops nothing but itself.
 
-Promises: an entry is in the journal until ClickHouse has it; what is written twice is once in the ledger, whose table
-keeps one of equal entries. One insert at a time; memory holds one batch of entries, however many are left.
+Promises: an entry is in the journal until ClickHouse has it; an entry that is written twice is in the ledger once,
+because its table keeps one of equal rows. One insert at a time; memory holds one batch of entries, however many wait.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class LedgerRecorder:
         return sum(instance.journal.ledger.unwritten for instance in list(self.instances.values()))
 
     async def run(self) -> None:
-        """Write entries as they come. After `end` it writes what is left, unless the ledger refuses that."""
+        """Write entries as they come. After `end`, write the remaining ones, unless the ledger refuses them."""
         self._deadline = asyncio.timeout_at(self._end_at)
         try:
             async with self._deadline:

@@ -1,9 +1,9 @@
-"""Retention: deletes what `processed/` holds beyond its limits, the oldest first. Not a stage; it runs beside them.
+"""Retention: deletes files of `processed/` beyond its limits, the oldest first. It runs beside the stages.
 
-Promises: a file is deleted only if all of it has landed and no instance waits for more of it. Of the files that this
-daemon knows, that is told by their journals. Of those that other instances may know, by the files themselves: what was
-not written to since it was moved holds nothing that was not acknowledged before. A file that alone
-holds rejected lines, as the records in `rejected/` say, is kept as long as they are.
+Promises: a file is deleted only if all of it has landed and no instance watches it for appended bytes. For files of
+this daemon, the journals tell. For files of other instances, their times tell: a file that was not written to since its
+move holds only acknowledged bytes. A file that is the only copy of rejected lines, by the records in `rejected/`, is
+kept as long as these records.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from spoolhouse.spool.instance import Instance
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 10_000
-"""Files that are looked at as the oldest: memory does not grow with the archive."""
+"""The oldest files that are considered at once: memory does not grow with the archive."""
 _HINT = "let the daemon's user delete in processed/, and read rejected/"
 _MARGIN = 2.0
 """How many times as long a file is kept at the least as its writer is waited for."""
 
 
 class Retention:
-    """Deletes what is superfluous, now and then."""
+    """Deletes superfluous files, now and then."""
 
     def __init__(self, own: Instance, instances: Mapping[str, Instance], options: Current[Options]) -> None:
         """Look after the spool of `own`; `instances` are all whose journals are open here."""
@@ -50,7 +50,7 @@ class Retention:
             await heartbeat.idle_until(stop, retention_policy.interval)
 
     async def look(self, now: float) -> bool:
-        """Delete what is superfluous of the oldest files, and say so; return true if there may be more."""
+        """Delete the superfluous ones of the oldest files, and log it; return true if there may be more."""
         retention_policy = self._options.value.retention
         known = {
             str(target)
@@ -83,7 +83,7 @@ class Retention:
         return bool(deleted) and len(chosen) >= _AT_ONCE
 
     def _choose(self, retention_policy: RetentionPolicy, known: set[str], now: float) -> list[Archived]:
-        """Return what is to be deleted, from one walk through the archive. Blocks on the disk."""
+        """Return the files to delete, from one walk through the archive. Blocks on the disk."""
         # Another instance, running or held, may have a tail of a file under way that was written to in the archive.
         alone = set(instance_dirs.names(self._own.spool)) <= set(self._instances)
         total = 0

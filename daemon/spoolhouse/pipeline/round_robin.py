@@ -7,21 +7,20 @@ T = TypeVar("T")
 
 
 class RoundRobin(Generic[T]):
-    """Whose turn it is among groups that come again and again, each with what is left of it and what is new."""
+    """Gives groups their turns over many calls; each call brings the remaining and the new items of all groups."""
 
     def __init__(self, group: Callable[[T], Hashable]) -> None:
-        """Take what tells the group of an item."""
+        """Take the function that returns an item's group."""
         self._group = group
         self._served: dict[Hashable, int] = {}
         """The number of the last turn of each group that still has something."""
         self._turn = 0
 
     def take(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield one item of each group in turn, until all are through, or nobody asks for more.
+        """Yield one item of each group in turn, until all are yielded or the caller stops.
 
-        Who has waited longest is first, whatever was taken in earlier calls; those who are new come in the order of
-        their items, which is kept within a group. So the only item of a group waits for one item of each other group,
-        however many those have, and however few are taken at a time.
+        The group that has waited longest is first, also across calls. New groups come in the order of their items, and
+        a group's items keep their order. So the only item of a group waits for at most one item of each other group.
         """
         groups: dict[Hashable, list[T]] = {}
         for item in items:

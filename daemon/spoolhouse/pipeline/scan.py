@@ -44,7 +44,7 @@ class Ignored:
     path: str
     reason: str
     hint: str = ""
-    """What a person has to do; empty where it may stay as it is."""
+    """The fix, for a person; empty if none is needed."""
     count: int = 1
     """How many files, or folders, it stands for."""
     unread: bool = False
@@ -54,7 +54,7 @@ class Ignored:
 def scan(
     spool: Path, types: Collection[str], project_id: str | None, names: FileNames = _DEFAULT_NAMES
 ) -> Iterator[Seen | Ignored]:
-    """Yield the pending files and what is ignored. Never descends into archives, never follows a link."""
+    """Yield the pending files and the ignored entries. Never descends into archives, never follows a link."""
     for entry in _entries(spool):
         if isinstance(entry, Ignored):
             yield entry
@@ -242,7 +242,7 @@ def has_other_than(
 
 
 def counted(spool: Path, types: Collection[str], project_id: str | None, names: FileNames) -> Stock:
-    """Return what a scan finds, and keep none of the files. Blocks on the disk."""
+    """Return the counts of a scan, without its files. Blocks on the disk."""
     stock = Stock()
     deque(stock.counted(scan(spool, types, project_id, names)), maxlen=0)
     return stock

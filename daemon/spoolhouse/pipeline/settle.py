@@ -1,7 +1,7 @@
 """Settle: moves a file to its final folder once its last batch is acknowledged.
 
-Promises: a file is never moved while bytes of it are not in ClickHouse, and deleted only where that was asked for; what
-cannot be moved as things are is tried again. (How it is moved: `spool/finalize.py`.)
+Promises: a file is never moved while bytes of it are not in ClickHouse, and deleted only if the settings say so; a
+file that cannot be moved is tried again. (`spool/finalize.py` moves it.)
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Stuck:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What the whole run came to, for the exit code."""
+    """The totals of the whole run, for the exit code."""
 
     files: int = 0
     rejected: int = 0
@@ -75,7 +75,7 @@ class Outcome:
 
 @dataclass(slots=True, kw_only=True)
 class Settler:
-    """The settle stage. It is one task: what it does to a journal happens in one order."""
+    """The settle stage. It is one task, so its changes to a journal happen in one order."""
 
     instances: dict[str, Instance]
     append_watch: AppendWatch
@@ -135,7 +135,7 @@ class Settler:
         return is_stuck and not instance.settled and not instance.unacknowledged and not instance.users
 
     def let_go(self, instance: Instance) -> None:
-        """Forget the files of an instance that is about to be closed: whoever opens it again tries to move them."""
+        """Forget the files of an instance that is about to be closed: its next owner moves them."""
         for number in instance.files:
             del self.stuck[instance.id, number]
         instance.files = {}
@@ -149,7 +149,7 @@ class Settler:
         return state
 
     def _entries(self, state: _Open) -> Iterator[Entry]:
-        """Yield what the ledger is to know of a complete shipment."""
+        """Yield the ledger entries of a complete shipment."""
         assert state.counted is not None  # noqa: S101  # it is complete
         shipment = state.counted.shipment
         instance = self.instances[shipment.instance]
@@ -193,7 +193,7 @@ class Settler:
         await self._settle(instance, done)
 
     async def _settle(self, instance: Instance, numbers: list[int]) -> None:
-        """Move those files that are covered to their end; hand the others back to be looked at again."""
+        """Move the files whose bytes are all acknowledged; hand the others back to be checked again."""
         with instance.in_use():
             await self._settle_in(instance, numbers)
 
@@ -257,7 +257,7 @@ class Settler:
             self.disk.took(instance.spool)
 
     def _tell(self, file: JournalledFile) -> None:
-        """Say in one line what became of a file."""
+        """Log a settled file."""
         stats = file.stats
         self.outcome.files += 1
         self.outcome.rejected += stats.rejected
@@ -341,7 +341,7 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
 
 
 def _notes(stats: FileStats) -> Mapping[str, object]:
-    """Return what the log says of lines that are not written as declared: nothing, if there are none."""
+    """Return the counts of converted and unknown fields for the log; empty if there are none."""
     notes = {
         "unknown_lines": stats.unknown_lines,
         "unknown": stats.unknown,

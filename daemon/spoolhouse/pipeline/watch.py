@@ -1,7 +1,7 @@
 """Watching: the system reports changes in the spool, so that files need not wait for the next timed scan.
 
 Promises: only a hint. A system that cannot watch (too few inotify watches, a network file system, a name that the
-library cannot decode) is reported, the scans go on, and watching is tried again.
+library cannot decode) is reported, and watching is tried again; the timed scans do not depend on it.
 """
 
 import asyncio
@@ -40,18 +40,18 @@ async def watch(spool: Path, wake: asyncio.Event, stop: asyncio.Event) -> None:
                 await asyncio.to_thread(
                     _watch, spool, partial(loop.call_soon_threadsafe, wake.set), lambda: stop.is_set() or ended.is_set()
                 )
-            except Exception as error:  # noqa: BLE001  # a hint that fails, however it does, may end no daemon
+            except Exception as error:  # noqa: BLE001  # no failure of a hint may end the daemon
                 failures = 1 if time.monotonic() - began > _LONGEST_PAUSE else failures + 1
                 if is_reported(failures):
                     log.warning("watch_unavailable", error=str(error), hint=_hint(error), attempts=failures)
-                # What failed was a change; what changes before the next watch is found when that begins.
+                # The failure may hide a change. Changes before the next watch are found when it begins.
                 wake.set()
                 pause = delay(failures, first=_FIRST_PAUSE, cap=_LONGEST_PAUSE, fraction=1.0)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await stop.wait()
     finally:
-        # Cancelled, the thread is on its own.
+        # If this task is cancelled, the thread has to end by itself.
         ended.set()
 
 

@@ -38,7 +38,7 @@ class RoundError(OperatorError):
 
     # `table` has a default, because an exception is copied by its message.
     def __init__(self, message: str, *, table: str = "", code: int | None = None, hint: str = _CORRECT) -> None:
-        """Take what is wrong, and the table's full name."""
+        """Take the message, and the table's full name."""
         super().__init__(message, code=code, hint=hint)
         self.table = table
 
@@ -64,9 +64,10 @@ class WholeLines:
 
     @asynccontextmanager
     async def sending(self, delivery: BatchDelivery) -> AsyncGenerator[None]:
-        """Let a batch be sent within the block, without what is left out of it. Raises `StoreError`.
+        """Allow a batch to be sent within the block, without its left-out lines. Raises `StoreError`.
 
-        No line is left out meanwhile. What is to be left out is found first, if that can be done by now.
+        No further line is left out meanwhile. The lines to leave out are found first, if all batches of the
+        round are known.
         """
         common = delivery.batch.round
         async with common.lock:
@@ -94,7 +95,7 @@ class WholeLines:
     async def refused(self, batch: Batch, error: RejectedDataError) -> bool:
         """Leave out the lines of rows that the store has refused, where lines may have several rows; else return false.
 
-        Raises `StoreError`: also where a check does not refuse what the table does.
+        Raises `StoreError`, also if a check accepts a row that the table refuses.
         """
         with heartbeat.idle():
             await batch.round.batches
@@ -114,7 +115,7 @@ class WholeLines:
         return await self.store.may_refuse([one.table for one in common.batches.result()])
 
     async def _leave_out(self, batch: Batch) -> bool:
-        """Check all batches of a round; journal what is left out of each; tell whether anything is."""
+        """Check all batches of a round; journal the lines to leave out of each; tell whether there are any."""
         common = batch.round
         batches = await common.batches
         landed = await self._landed(batch)
@@ -160,7 +161,7 @@ class WholeLines:
         return await self.bisector.cuts(batch) or (whole,)
 
     async def _refused_rows(self, batch: Batch) -> dict[int, str]:
-        """Return the rows of a batch that the store refuses, and what it says. Raises `StoreError`.
+        """Return the rows of a batch that the store refuses, with its messages. Raises `StoreError`.
 
         Larger parts come first: so most is known of the batch before a row counts as refused.
         """

@@ -1,4 +1,4 @@
-"""What stands before the first claim: a driver, a server that answers, and a schema that is up to date and safe."""
+"""Prepare for the first claim: make the driver, wait for the server, bring the schema up to date, check its safety."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ NOTHING_REFUSED: Mapping[str, OperatorError] = MappingProxyType({})
 
 
 class _Told(NoProgress):
-    """What a log should have of a migration that nobody looks at."""
+    """Logs the steps of a migration that runs without a terminal."""
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
         """Log it."""
@@ -55,7 +55,7 @@ class _Told(NoProgress):
 
 
 class DiffersError(OperatorError):
-    """A table, or what counts its rows, is not what is declared, and a migration may not change it."""
+    """A table or one of its rollups differs from its declaration, and a migration may not change it."""
 
 
 def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
@@ -68,7 +68,7 @@ def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
 
 
 def open_servers(settings: Settings) -> Driver:
-    """Return the driver for inserts: where several hosts are named, it goes on with another when one is away.
+    """Return the driver for inserts: if several hosts are named, it fails over from one to another.
 
     Raises `BadSettingError`.
     """
@@ -195,10 +195,10 @@ async def keep_guard(
     stop: asyncio.Event,
     events: Mapping[str, EventType],
 ) -> None:
-    """Look again every `retry.cap`, until the stop; at once when somebody had no answer, and soon while there is none.
+    """Check the server and the tables every `retry.cap` until `stop`; at once and often during an outage.
 
-    An idle daemon inserts nothing: that the server is away, or back, is found out here, by one probe for all. `look`
-    gives the settings in force. Whoever sets `stop` sets `health.probe` too.
+    An idle daemon inserts nothing, so only this probe notices an outage and its end. `look` returns the settings in
+    force. The caller that sets `stop` sets `health.probe`, too.
     """
     failures = 0
     while not stop.is_set():
@@ -208,7 +208,7 @@ async def keep_guard(
             health.probe.clear()
             await driver.ping()
             health.speaks()
-            # Only a migration can tell that what it refused is settled, and go on from there.
+            # Only another run of the migration can find that its refusal is resolved.
             differs = any(isinstance(error, DiffersError) for error in health.holds.values())
             refused = await prepare(settings, driver, events) if differs else NOTHING_REFUSED
             await guard(settings, driver, health, events, refused)
@@ -226,12 +226,12 @@ async def keep_guard(
         soon = delay(failures, first=retry.first, cap=min(retry.cap, _SOON), fraction=1.0)
         with suppress(TimeoutError), heartbeat.idle():
             async with asyncio.timeout(soon if failures else retry.cap):
-                # What fails is probed at its own pace, however many notice.
+                # During an outage the probe keeps its pace, however many callers report the outage.
                 await (stop if failures else health.probe).wait()
 
 
 def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified: bool = True) -> Schema:
-    """Return what should be in the database; `qualified`: every name with it."""
+    """Return the declared schema of the database; `qualified`: its names include the database."""
     clickhouse = settings.clickhouse
     return declare(
         database=clickhouse.database if qualified else None,

@@ -1,7 +1,7 @@
-"""A reload: the settings are read again, and those that can change under a running daemon do.
+"""A reload: the settings are read again, and the live ones change in the running daemon.
 
-What can is marked where it is declared (`Live`); all else needs a restart, and is named. Work that is journalled keeps
-the limits that it was journalled with, and the event types that it was first read by.
+A live setting is declared as `Live`. Any other changed setting is logged, because it needs a restart. A journalled
+shipment keeps the limits and the event types that it was planned with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from spoolhouse.settings.base import RELOADABLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
-    """What came of comparing the settings in force with those that were read."""
+    """The differences between the settings in force and the settings just read."""
 
     settings: Settings
     """In force from now on."""
     taken: Mapping[str, str]
-    """What changed, and its value from now on."""
+    """The live settings that changed, with their new values."""
     needs_restart: Sequence[str]
-    """What differs, and stays as it is until then."""
+    """The changed settings that keep their old value until a restart."""
 
 
 def is_reloadable(name: str) -> bool:
@@ -29,7 +29,7 @@ def is_reloadable(name: str) -> bool:
 
 
 def take_over(old: Settings, fresh: Settings) -> Reloaded:
-    """Return the old settings with what can change replaced by the fresh ones."""
+    """Return the old settings with the live ones taken from `fresh`."""
     differ = [name for name in Settings.names() if _value(old, name) != _value(fresh, name)]
     taken = {name: str(_value(fresh, name)) for name in differ if is_reloadable(name)}
     groups: dict[str, dict[str, object]] = {}

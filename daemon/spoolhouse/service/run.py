@@ -1,4 +1,4 @@
-"""The daemon as a process, from its settings to its exit code: signals, the grace, and what ends it."""
+"""The daemon as a process: signals, the grace period of a stop, and the exit code."""
 
 import asyncio
 import contextlib

@@ -13,8 +13,8 @@ def tune_gc() -> None:
 
 
 def freeze_gc() -> None:
-    """Let no collection look at what is there by now, not even the last one of all. With the above, a start
-    takes a twelfth less (measured).
+    """Exclude all present objects from garbage collection, the one at exit included. Together with `tune_gc`, a start
+    takes a twelfth less time (measured).
     """
     gc.freeze()
 

@@ -109,7 +109,7 @@ class Service:
         return EXIT_LEFT_OVER if shared.once and left else EXIT_OK
 
     async def _keep_counting(self) -> None:
-        """Count what is pending while ClickHouse is awaited: there are no scans yet."""
+        """Count the pending files while the daemon waits for ClickHouse: there are no scans yet."""
         while True:
             await self._count_backlog()
             await asyncio.sleep(self.stages.settings.spool.poll_interval_ms / 1000)
@@ -120,7 +120,7 @@ class Service:
         self.stages.in_flight.note(stock)
 
     async def _work(self) -> None:
-        """Run all stages until a stop, and until what is claimed has been settled."""
+        """Run all stages until a stop, then until the claimed files are settled."""
         stages, channels = self.stages, self.stages.channels
         news_in, batches_in = channels.news_in, channels.batches_in
         workers = stages.settings.workers
@@ -188,7 +188,7 @@ class Service:
             await asyncio.sleep(_IDLE_POLL)
 
     def _attend(self, group: asyncio.TaskGroup) -> None:
-        """Start what a run without an end has besides the stages, until the stop."""
+        """Start the tasks that a daemon has besides its stages (a run with `--once` has none of them)."""
         stages, follow = self.stages, self.shared.heartbeat.follow
         group.create_task(watch(stages.settings.spool.root, stages.wake, self.stop), name="watch")
         group.create_task(follow("gate", stages.gate.run(self.stop)))
@@ -236,7 +236,7 @@ class Service:
             try:
                 fresh = await asyncio.to_thread(self.reread)
                 events = await asyncio.to_thread(registry.load, fresh.events.folder)
-                # While ClickHouse is awaited, the schema is prepared for what is declared when it answers.
+                # At the start, the schema is prepared for the declarations in force when ClickHouse answers.
                 if events != shared.events and shared.health.answered:
                     await prepare_and_guard(shared.settings, stages.driver, shared.health, events)
             except (BadSettingError, StoreError) as error:
@@ -246,7 +246,7 @@ class Service:
             self.notifier.ready(self.reporter.line())
 
     def _take_over(self, fresh: Settings, events: Mapping[str, EventType]) -> None:
-        """Put in force what can change now, and log it."""
+        """Put the live settings in force, and log the changes."""
         old = self.shared.settings
         reloaded = take_over(old, fresh)
         secrets = {*old.secrets(), *fresh.secrets()}

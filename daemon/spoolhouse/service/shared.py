@@ -1,4 +1,4 @@
-"""What all parts of one run share, from its first moment on."""
+"""The objects that all parts of one run share, from its start on."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from spoolhouse.settings import Settings
 
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """Made once, by `run.py`; the parts of a run get it, or what they need of it."""
+    """Made once, by `run.py`, and passed to the parts of the run as a whole or field by field."""
 
     settings: Settings
     """In force; a reload replaces them."""

@@ -1,7 +1,7 @@
 """SIGTERM and SIGINT: the first asks for a clean stop, the second kills. SIGHUP asks for a reload.
 
-What comes before the handlers are there waits for them in the kernel: nothing that is slow at the start is a time in
-which a reload kills, or a stop is no clean one.
+Signals are blocked until the handlers are installed, and delivered then: during a slow start a reload does not kill,
+and a stop is clean.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Builds the status of a running daemon when somebody asks for it. It owns the history of rates, and nothing else.
+"""Builds the status of a running daemon on request. It owns the history of rates, and nothing else.
 
-Counts come from the metrics, states from the parts that have them. Asking is cheap, whatever the backlog.
+Counts come from the metrics, states from the parts that have them. The cost does not depend on the backlog.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ _POINTS = 180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Totals:
-    """What had been done at a moment (monotonic)."""
+    """The totals at a moment (monotonic)."""
 
     at: float
     rows: float

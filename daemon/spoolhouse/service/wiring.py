@@ -89,7 +89,7 @@ class Stages:
     retention: Retention = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make them, each from what stands before it."""
+        """Make the stages, each from the fields above."""
         shared = self.shared
         self.events, self.progress, self.options = shared.events, shared.progress, shared.options
         self.stop, self.wake, self.health = shared.stop, shared.wake, shared.health
@@ -212,7 +212,7 @@ class Stages:
 
     def is_idle(self) -> bool:
         """Tell whether all that was ever claimed, or found in folders of dead instances, is in its final place."""
-        # What arrives while the gate is closed stays in the spool.
+        # Files that arrive while the gate is closed stay in the spool.
         is_claiming = self.in_flight.under_way and self.gate.open.is_set()
         return self.adopter.scanned and not is_claiming and not self.is_unsettled()
 
@@ -222,7 +222,7 @@ class Stages:
         return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), by.project_id, by.names)
 
     def _may_give_way(self, instance: Instance) -> bool:
-        """Tell whether an instance cannot go on just now: its files cannot be moved, or the ledger refuses."""
+        """Tell whether an instance makes no progress: its files cannot be moved, or the ledger refuses its entries."""
         return self.settler.may_give_way(instance) and (bool(instance.files) or self.recorder.is_refused)
 
     def _is_waiting(self, instance: Instance) -> bool:
@@ -241,7 +241,7 @@ class Stages:
         )
 
     def count_unsettled(self) -> int:
-        """Return how many claimed files are not settled: after the end, what the next start goes on with."""
+        """Return how many claimed files are not settled; after the end, the next start continues with them."""
         instances = list(self.instances.values())
         return sum(
             file.state is not FileState.FINAL for instance in instances for file in list(instance.files.values())

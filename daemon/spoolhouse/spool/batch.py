@@ -22,4 +22,4 @@ class BatchToLand:
     may_be_cut: bool = True
     """The stage can cut the batch, so that the store may ask for that with `TooLargeError`."""
     memory: object = None
-    """What the store notes between two attempts, for itself alone."""
+    """The store's own notes between two attempts."""

@@ -46,7 +46,7 @@ class Claiming:
         claimed = self.folder / layout.CLAIMED
         folders = {_folder(place): claimed / place.type / place.project for place in places}
         with contextlib.suppress(OSError), self.still_open():
-            # All at once: the folder above them is synced once. What fails here fails again below, for its own files.
+            # All at once: the folder above them is synced once. An error here recurs below, for its own files.
             fs.make_folders(*folders.values(), below=self.folder)
         results: list[tuple[Place, Claim | OSError]] = []
         for names, some in groupby(places, _folder):
@@ -112,7 +112,7 @@ def _folder(place: Place) -> tuple[str, str]:
 
 
 def _is_ended(descriptor: int, size: int) -> bool:
-    """Tell whether the last byte is a line end. What cannot be read now is not: the claim stage sees to it."""
+    """Tell whether the last byte is a line end; false if it cannot be read now: the claim stage tries again."""
     try:
         reach("claim.check_end", size)
         return size > 0 and os.pread(descriptor, 1, size - 1) == b"\n"

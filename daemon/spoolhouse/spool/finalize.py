@@ -1,8 +1,8 @@
 """Bring claimed files to their end: to `processed/` or `failed/`, or delete them. Blocks on the disk.
 
-Promises: the journal knows of each step before it is taken; a file is never overwritten; whatever moment all of this
-is killed at, a file is afterwards in one place, whole. A file that is to be deleted is first set aside under a name
-that no producer knows, and checked once more: what was appended meanwhile is not lost.
+Promises: each step is journalled before it is taken; no file is overwritten; after a kill at any moment, a file is in
+one place, whole. A file that is to be deleted is first renamed to a name that no producer knows, and checked once more,
+so that bytes appended meanwhile are not lost.
 """
 
 import contextlib

@@ -54,7 +54,7 @@ class Instance:
         self.users = 0
         """The number of stages that work on it now although none of its shipments is under way."""
         self._contents = contents
-        """What was read at the adoption, until `load` takes it."""
+        """The journal's contents as read at the adoption, until `load` returns them."""
         self._lock = lock
         self._numbers = 0
         # Held during each rename: a thread that outlives its cancelled task must not claim after the lock is released.
@@ -208,7 +208,7 @@ class Instance:
         return self.folder / layout.REMOVING / str(number)
 
     def settle(self, number: int) -> SettledFile:
-        """Keep of a final file what watching it takes, and return that."""
+        """Keep only the fields of a final file that its watch needs, and return them."""
         file = self.files[number]
         self.settled[number] = settled = SettledFile(
             number=number,

@@ -158,7 +158,7 @@ class Journal:
                 )
 
     def acknowledge(self, shipment: str, stats: Mapping[int, FileStats], entries: Iterable[Entry] = ()) -> None:
-        """Record that `shipment` is in ClickHouse, what it held of each file, its ledger entries; twice is once."""
+        """Record that `shipment` is in ClickHouse, with its counts by file and its ledger entries. Idempotent."""
         with self._transaction("acknowledge") as database:
             changed = database.execute(
                 "UPDATE shipment SET state = 'acknowledged' WHERE id = ? AND state = 'planned'", (shipment,)

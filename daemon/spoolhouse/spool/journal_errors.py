@@ -1,4 +1,4 @@
-"""What an error of SQLite asks for: to try again, or to leave the journal as it is."""
+"""Classify errors of SQLite: try again, or leave the journal as it is."""
 
 import sqlite3
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
 
 FAULTS = (sqlite3.Error, UnicodeError, OSError)
-"""What a damaged database raises: its own words, too, may quote bytes that are no text. OSError is a failpoint's."""
+"""Errors of a damaged database; its messages, too, may quote bytes that are no text. A failpoint raises OSError."""
 _REFUSALS = frozenset(
     {
         sqlite3.SQLITE_FULL,
@@ -23,7 +23,7 @@ _PRIMARY = 0xFF
 
 
 def meant(path: Path, error: Exception) -> SpoolhouseError:
-    """Return what an error of the database asks for: to try again, or to leave the journal as it is."""
+    """Return the error for the caller's decision: try again, or leave the journal as it is."""
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, OSError) or (code is not None and code & _PRIMARY in _REFUSALS):
         hint = "make room on its disk, and let the daemon's user write there"

@@ -1,4 +1,4 @@
-"""The files of a journal: what is recorded of each, and the rows of its table."""
+"""The files of a journal: their records, and the rows of their table."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class JournalledFile(Struct, kw_only=True):
 
 
 class SettledFile(Struct, frozen=True, kw_only=True, gc=False):
-    """What is kept in memory of a file in its final place, while it is watched: there may be very many."""
+    """A final file that is watched. There may be very many, so little is kept in memory of each."""
 
     number: int
     target: str

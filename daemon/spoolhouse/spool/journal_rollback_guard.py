@@ -1,10 +1,10 @@
 """The journal's number of commits, stored beside it: a journal that is behind has lost its last entries.
 
 SQLite cannot see that. A write-ahead log that was cut off, or a copy of yesterday that was put back, is a sound journal
-of an earlier time; to believe it would be to send again what it does not know of.
+of an earlier time; a daemon that believed it would send the missing shipments again.
 
-Beside the number of commits stands how far the ledger has come: whoever reads the ledger asks here whether it is
-behind, because nobody else can open the journal of a running instance.
+The file also holds the numbers of journalled and of written ledger entries: by them a reader of the ledger knows
+whether the ledger is behind. It cannot open the journal of a running instance.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class RollbackGuard:
             return 0
 
     def ledger(self) -> LedgerProgress:
-        """Return how far the ledger had come at the last commit."""
+        """Return the progress of the ledger at the last commit."""
         try:
             _, journalled, written = map(int, self._path.read_bytes().split())
         except (OSError, ValueError):
@@ -44,7 +44,7 @@ class RollbackGuard:
         return LedgerProgress(journalled=journalled, written=written)
 
     def write(self, commits: int, ledger: LedgerProgress) -> None:
-        """Say that there were so many commits, and how far the ledger has come."""
+        """Store the number of commits, and the progress of the ledger."""
         with contextlib.suppress(OSError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)

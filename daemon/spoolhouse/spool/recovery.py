@@ -1,4 +1,4 @@
-"""Decide what to do with a dead instance's files, from its journal and its folder. Pure."""
+"""Plan the recovery of a dead instance's files, from its journal and its folder. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass

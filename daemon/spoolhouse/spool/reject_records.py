@@ -24,7 +24,7 @@ from spoolhouse.spool.line_spans import spans_of
 
 
 class RejectRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One record: the head of this module says what the fields mean. A field that a record does not have is None."""
+    """One record; the docstring of this module explains the fields. A field that a record does not have is None."""
 
     file: str
     line: int

@@ -151,7 +151,7 @@ class _Zstd:
 
 
 class _Decompressor(Protocol):
-    """What bzip2 and xz have in common."""
+    """The common interface of the bzip2 and xz decompressors."""
 
     @property
     def eof(self) -> bool: ...

@@ -15,7 +15,7 @@ than 4 MiB) and hold the interpreter for about a millisecond."""
 class Limits(Struct, frozen=True, kw_only=True):
     """The limits that decide, besides the bytes and the declarations, how a shipment splits into rows and batches.
 
-    They are journalled with the shipment: a replay must cut the same batches, whatever the settings are by then.
+    They are journalled with the shipment: a replay must cut the same batches, also after the settings have changed.
     """
 
     max_rows: int

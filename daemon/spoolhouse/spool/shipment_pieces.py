@@ -43,7 +43,7 @@ class Unreadable:
     """The end of the last whole line."""
     known: bool = False
     errno: int = 0
-    """What the system said of it; 0 for what it did not."""
+    """The system's error number; 0 if the error is not the system's."""
 
 
 Step = Read | LongLine | Unreadable
@@ -108,8 +108,8 @@ class Segments:
     ) -> AsyncGenerator[tuple[Segment, Step]]:
         """Yield the content of a shipment's segments, in order.
 
-        `numbered`: each piece has the number of lines of its file before it. `patient`: a read that fails for what may
-        pass is tried again; else its segment ends there.
+        `numbered`: each piece has the number of lines of its file before it. `patient`: a read with a passing
+        error is tried again; else its segment ends there.
         """
         for group in _small_together(shipment, self._instances[shipment.instance]):
             if len(group) > 1:

@@ -133,8 +133,8 @@ class ShipmentReader:
     ) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
         """Yield the content of the shipment's segments, in order, and the ends of rounds.
 
-        `numbered`: each piece has the number of lines of its file before it. `patient`: a read that fails for what may
-        pass is tried again; else its segment ends there.
+        `numbered`: each piece has the number of lines of its file before it. `patient`: a read with a passing
+        error is tried again; else its segment ends there.
         """
         own, current = self.own_table(shipment), _Fill()
         at, is_broken = _Position(shipment), False

@@ -1,7 +1,7 @@
 """A JSON log of any library, in a `log/` folder: a message and a time under one of many keys.
 
-The level, the trace's and the span's id are looked for in the same way. All else goes to `attributes`, each under its
-own key. A line of ours without a type is no such log: see `_is_ours`.
+The level, the trace's and the span's id are searched in the same way. All other fields go to `attributes`, under
+their own keys. A line of ours without a type is no such log: see `_is_ours`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -103,7 +103,7 @@ def read(fields: Fields, _place: Place | None = None) -> Iterator[ShapedEvent]:
 
 
 class Plan(NamedTuple):
-    """Where lines with certain keys have what. Each value has to be looked at nevertheless."""
+    """The keys of the message, the time and so on in lines with certain keys. Each value still has to be checked."""
 
     message: str
     time: str
@@ -169,7 +169,7 @@ JSON_LOG = Shape(
 
 
 class _Log:
-    """One line. What is taken from it goes out of `_rest`."""
+    """One line. Fields that are used are removed from `_rest`."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields

@@ -21,16 +21,16 @@ class ShapedEvent(NamedTuple):
     has them (text, aware times, choices by our names), and that has the same keys in the same order as others.
     """
     unknown: Fields = {}  # noqa: RUF012  # nobody changes it
-    """What the shape has no field for: counted by name, and kept in `extra` unless `events.unknown` says otherwise."""
+    """Unknown fields: counted by name, and kept in `extra` unless `events.unknown` says otherwise."""
     kept: Fields = {}  # noqa: RUF012  # nobody changes it
-    """What the shape knows, and no column takes: always kept in `extra`."""
+    """Known fields without a column: always kept in `extra`."""
     names: Mapping[str, str] = {}  # nobody changes it
     """By a key of ours, the line's own name of the field: for people to read why a line is rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Form:
-    """What events of one kind are made of, so that a function can be compiled for them."""
+    """The fields of events of one kind: a function is compiled for each form."""
 
     type: str
     """The event type's name."""
@@ -45,8 +45,8 @@ class Form:
 
 
 FormedEvent = tuple[Form, Any, tuple[object, ...], Fields]
-"""One event of ours whose values are attributes of a struct: its form, the struct, the derived values, and what the
-shape has no field for. A plain tuple, because there may be one for each line."""
+"""One event of ours whose values are attributes of a struct: its form, the struct, the derived values, and the
+unknown fields. A plain tuple, because there may be one for each line."""
 
 
 def shaped(event: FormedEvent) -> ShapedEvent:
@@ -66,7 +66,7 @@ class QuickReader(Protocol):
     """Reads most lines of a shape, and faster than `Shape.read`. A ValueError means that this has to read a line."""
 
     def decode(self, line: bytes) -> Any:
-        """Return what `events` takes."""
+        """Return a decoded line, for `events`."""
         ...
 
     def decode_lines(self, data: bytes) -> list[Any]:
@@ -90,9 +90,9 @@ class ShapedBatch(NamedTuple):
     values: Sequence[tuple[object, ...]]
     """By event, the values of these columns, None for absence; last, the JSON object that `extra` always has, or ""."""
     unknown: Mapping[int, Fields] = {}
-    """By an event's place in the batch, what the shape has no field for."""
+    """By an event's place in the batch, its unknown fields."""
     converted: tuple[str, ...] = ()
-    """What is counted as converted."""
+    """The names that are counted as converted."""
 
 
 class Place(NamedTuple):
@@ -101,10 +101,10 @@ class Place(NamedTuple):
     type: str
     """The folder's event type."""
     project: str
-    """The folder's project: also what an event without a project gets, so that a shape need not name it."""
+    """The folder's project. An event without a project gets it, so that a shape need not give it."""
     id: str
-    """The line's derived id: what an event gets that names none; the n-th event of a line from the second on has
-    `.n` after it."""
+    """The line's derived id, for an event that has none; the n-th event of a line from the second on has `.n` after
+    it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class Shape:
     """Whether a line with these top-level fields, in the folder of this event type, is of the shape."""
     read: Callable[[Fields, Place], Iterator[ShapedEvent | ShapedBatch]]
     folders: frozenset[str] = field(default_factory=frozenset)
-    """The folders in which the shape is looked for; empty: all."""
+    """The folders in which lines may have the shape; empty: all."""
     batches: Callable[[bytes], Sequence[ShapedBatch]] | None = None
     """Reads lines that begin with one of `keys`, as `read` does, and faster. Any ValueError: `read` has to."""
     is_untyped: bool = False
@@ -131,9 +131,9 @@ class Shape:
     ours: frozenset[str] = frozenset()
     """Keys of ours: a clean line that has one of them is not of an untyped shape."""
     about: str = ""
-    """Who writes it and what it becomes, in a few words for people."""
+    """Its producers and the types that it becomes, in a few words for people."""
     heads: frozenset[bytes] = field(default_factory=frozenset)
-    """What lines that `quick` reads begin with, up to their second colon, wherever they stand."""
+    """The bytes up to the second colon of lines that `quick` reads, in any folder."""
     quick: QuickReader | None = None
 
 

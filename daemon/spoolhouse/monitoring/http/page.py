@@ -14,7 +14,7 @@ class Page:
 
     body: bytes
     policy: str
-    """The Content-Security-Policy: names come from producers, and one that looks like a script must stay a name."""
+    """The Content-Security-Policy: producers choose names, and a script in a name must not run."""
 
     @classmethod
     def load(cls) -> Self:

@@ -1,8 +1,8 @@
 """The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
 
-It is bound before the first look at ClickHouse, answers from memory alone, and is no way to harm the daemon: no request
-changes anything, no body is read, there are never more than a few connections, each of which gets a few answers, and
-only whoever asks by a name of its own reads what it says.
+It is bound before the daemon connects to ClickHouse, and answers from memory alone. No client can harm the daemon: no
+request changes anything, no body is read, the connections and the answers for each are limited, and a request is only
+answered if its Host header names this daemon.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _Answered = dict[object, int]
 
 
 class Source(Protocol):
-    """What builds the answers. No method blocks."""
+    """Builds the answers. No method blocks."""
 
     def liveness(self) -> Liveness:
         """Return whether the stages are alive."""
@@ -89,10 +89,10 @@ async def serving(
 
 
 def _limit_connections(runner: web.AppRunner, counts: _Answered) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of each new connection: with too many of them, the oldest is closed for it.
+    """Return the protocol factory for new connections; beyond the limit it closes the oldest connection.
 
-    Answers are short, so whoever holds a connection for long only waits, or means no good. Refusing the new one
-    instead would let him keep a health check out.
+    Answers are short, so an old connection is idle or hostile. If new connections were refused instead, a client could
+    keep a health check out.
     """
     server = runner.server
     if server is None:
@@ -135,7 +135,7 @@ async def _bind(
 
 
 def _quiet_logger() -> logging.Logger:
-    """Return where aiohttp logs faults of ours; what clients send that is no HTTP is no news, however often."""
+    """Return aiohttp's logger for faults of ours; it drops reports of requests that are no HTTP."""
     logger = logging.getLogger(__name__)
     logger.addFilter(_is_ours)
     return logger
@@ -154,7 +154,7 @@ def _url(listener: asyncio.Server) -> str:
 def is_own(host: str, names: Collection[str]) -> bool:
     """Tell whether a Host header means this daemon: an address, localhost, or one of `names` (in lower case).
 
-    Names are what lead a browser here for somebody else's page; that page's own name never is an address.
+    Another site could lead a browser here by a DNS name of its own, but not by an address.
     """
     bare, bracket, port = host.partition("]")
     if bracket:
@@ -171,10 +171,10 @@ def is_own(host: str, names: Collection[str]) -> bool:
 
 
 def _guard(names: Collection[str], counts: _Answered) -> Middleware:
-    """Return what stands before all answers."""
+    """Return the middleware of all answers."""
 
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A health check of a container asks by whatever name, and learns nothing but whether to worry.
+        # A container's health check may use any name; the answer is only whether the daemon is well.
         if request.path == "/livez" or all(is_own(host, names) for host in request.headers.getall("Host", ())):
             return await handler(request)
         text = "This is none of the names that this daemon answers to; http.allowed_hosts can name it.\n"

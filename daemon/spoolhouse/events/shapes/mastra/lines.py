@@ -15,7 +15,7 @@ from spoolhouse.events.shapes.shape import Fields, FormedEvent, Place, Shape, Sh
 _MOST_LEARNED = 24
 _LONGEST_LEARNED = 64
 _BESIDE = "envelope"
-"""In `extra`, what stands beside the payload."""
+"""In `extra`, the fields beside the payload."""
 
 _PAYLOADS = (SPAN, LOG, METRIC, SCORE, FEEDBACK)
 _TYPES = {payload.key: payload for payload in _PAYLOADS if payload is not SPAN} | dict.fromkeys(
@@ -43,7 +43,7 @@ def _decoder(learned: Mapping[str, tuple[str, ...]]) -> _Decoder:
 def _line_struct(
     type_: str, payload: Payload, content: type[msgspec.Struct], learned: Mapping[str, tuple[str, ...]]
 ) -> Any:
-    """Return the struct of a line; its attribute `about` is what `_Lines.events` has to know."""
+    """Return the struct of a line; `_Lines.events` reads its attribute `about`."""
     places = tuple((f"u{place}", key) for place, key in enumerate(learned.get(payload.key, ())))
     how: dict[str, Any] = {"tag_field": "type", "tag": type_, "forbid_unknown_fields": True, "gc": False}
     about = {"about": (type_, payload.read, places)}
@@ -51,7 +51,7 @@ def _line_struct(
 
 
 class _Lines:
-    """Reads most lines, and learns what other fields payloads have: Mastra adds some now and then, to all lines."""
+    """Reads most lines, and learns the new fields that Mastra adds to payloads now and then."""
 
     def __init__(self) -> None:
         self._decoder = _decoder({})
@@ -101,7 +101,7 @@ _LOOSE = {payload.key: msgspec.json.Decoder(payload.struct(exact=False)).decode 
 
 
 def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
-    """Read a line whatever its values are."""
+    """Read a line with values of any type."""
     type_ = _type_of(fields)
     payload = _TYPES[type_]
     content = fields[payload.key]

@@ -1,4 +1,4 @@
-"""Payloads of Mastra's bus: what they have in common."""
+"""The common parts of the payloads of Mastra's bus."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def first(value: object, other: object) -> object:
 
 
 def same(*keys: str) -> dict[str, str]:
-    """Return keys that are also what the struct's attributes are called."""
+    """Return keys that are also the names of the struct's attributes."""
     return dict(zip(keys, keys, strict=True))
 
 

@@ -41,7 +41,7 @@ def _feedback(_type: str, feedback: Any, unknown: Fields) -> list[FormedEvent]:
 
 
 def _about(payload: Any, user: object) -> tuple[object, ...]:
-    """Return what a score or feedback says of the run that it is about, by `_ABOUT`; its own fields come first."""
+    """Return the values of `_ABOUT`: the run that a score or feedback is about. Its own fields come first."""
     context = _context(payload)
     return (
         first(payload.traceId, context.traceId),
@@ -63,7 +63,7 @@ _NO_CONTEXT = _Context()
 
 
 def _context(payload: Any) -> Any:
-    """Return what the correlation context has as text; the rest of it is in `extra` alone."""
+    """Return the texts of the correlation context; its other values are in `extra` alone."""
     raw = payload.correlationContext
     if raw is None:
         return _NO_CONTEXT

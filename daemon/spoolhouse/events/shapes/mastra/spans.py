@@ -50,7 +50,7 @@ def _has_failed(type_: Any, attributes: Raw | None) -> bool:
 def _recorded(type_: str, start: Any, last: Any) -> object:
     """Return the time by which the rows of one span replace each other: the end after updates, these after the start.
 
-    It is what the span itself says of that time, so that it does not matter in which order its lines arrive.
+    It comes from the span itself, so the order in which its lines arrive does not matter.
     """
     if start.__class__ is not datetime or last.__class__ is not datetime:
         start, last = _exact_time(start), _exact_time(last)

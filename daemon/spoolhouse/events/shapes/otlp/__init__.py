@@ -1,8 +1,8 @@
-"""OTLP/JSON: what OpenTelemetry's exporters and the Collector's file exporter write, a document a line.
+"""OTLP/JSON, as OpenTelemetry's exporters and the Collector's file exporter write it: a document a line.
 
 A line has `resourceSpans`, `resourceLogs` or `resourceMetrics`, or several of these, and gives many rows. The resource
-and the scope of each row stand in its attributes, labels or metadata, as `resource` and `scope`. What no column takes
-is kept in `extra` under the protocol's names.
+and the scope of each row stand in its attributes, labels or metadata, as `resource` and `scope`. Other
+fields are kept in `extra` under the protocol's names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedBatch, Sh
 
 _SPANS, _LOGS, _METRICS = "resourceSpans", "resourceLogs", "resourceMetrics"
 _LONG, _MOST_OBJECTS = 1 << 20, 500_000
-"""Bytes of a line that is looked at before it is decoded, and how many objects it may have: an empty one takes 2 bytes
-there, and a hundred in memory."""
+"""A line of so many bytes may not have more objects than this. An empty object takes 2 bytes in the line and a hundred
+in memory."""
 _AROUND = 1024
-"""Bytes of a line around what its keys hold, at the most."""
+"""The most bytes of a line besides the values of its keys."""
 _SNAKE = b'{"resource_'
 _KINDS: dict[str, tuple[str, type[Message]]] = {
     _SPANS: (_SPANS, ResourceSpans), "resource_spans": (_SPANS, ResourceSpans),
@@ -53,7 +53,7 @@ def _quick(line: bytes) -> Sequence[ShapedBatch]:
 def _read(fields: Fields, _place: Place) -> Iterator[ShapedBatch]:
     """Read any line."""
     found: dict[str, list[Any]] = {_SPANS: [], _LOGS: [], _METRICS: []}
-    # Not shorter than the line: so whatever `_quick` takes is taken here, too.
+    # Not shorter than the line: each line that `_quick` takes is taken here, too.
     line = Line(_AROUND + sum(len(bytes(value)) for value in fields.values() if isinstance(value, Raw)))
     for key, value in fields.items():
         if isinstance(value, Raw):

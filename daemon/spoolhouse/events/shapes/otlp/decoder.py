@@ -1,7 +1,6 @@
 """The decoder of documents whose keys are all spelt alike, also with unknown fields that documents have had before.
 
-A producer writes the same fields again and again: once an unknown field of a record has been learned, it costs what a
-known one costs.
+A producer writes the same fields again and again: a learned unknown field costs as much as a known one.
 """
 
 import re
@@ -45,14 +44,14 @@ _Learned = tuple[tuple[type[Message], str], ...]
 
 
 class _Known(NamedTuple):
-    """What is decoded. Replaced as a whole, because several threads may use it."""
+    """The learned fields, and their decoder. Replaced as a whole, because several threads may use it."""
 
     learned: _Learned
     decode: Callable[[bytes], Document]
 
 
 class DocumentDecoder:
-    """Decodes documents. What it has learned changes no result."""
+    """Decodes documents. Learned fields change the speed, not the result."""
 
     def __init__(self, *, is_snake: bool = False) -> None:
         """Decode keys in camelCase, or in snake_case. Begin with the protocol's own fields."""
@@ -138,7 +137,7 @@ def _default(field: FieldInfo) -> dict[str, Any]:
 
 
 def _namespace(own: Sequence[str]) -> dict[str, Any]:
-    """Return what lets a message find its unknown fields."""
+    """Return the property by which a message finds its unknown fields."""
     places = [(f"u{place}", name) for place, name in enumerate(own)]
 
     def unknown(self: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The messages of OTLP/JSON as structs, whose attributes are the protocol's fields, in the order that producers write.
 
-They are decoded with `strict=False`, so that numbers may be texts, NaN and infinities, too. Whatever else a document
-has is for `tolerant`.
+They are decoded with `strict=False`, so that numbers may be texts, NaN and infinities, too. Other
+documents are for `tolerant`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Enum = int | str | None
 """A value of an enumeration: its number, the digits of it as text, or its name."""
 
 OTHERS = "\ue000"
-"""The key of what `tolerant` found no field for: none that a producer writes."""
+"""The key under which `tolerant` puts unknown fields; no producer writes it."""
 
 
 class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -21,13 +21,13 @@ class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True
 
 
 class Top(Message):
-    """A message that repeats, or whose values several rows share: `tolerant` keeps here what it has no field for."""
+    """A message that repeats, or whose values several rows share: `tolerant` keeps its unknown fields here."""
 
     others: dict[str, Any] | None = msgspec.field(name=OTHERS, default=None)
 
     @property
     def unknown(self) -> dict[str, Any]:
-        """What it has no field for."""
+        """Its unknown fields."""
         return self.others or {}
 
 
@@ -63,7 +63,7 @@ class KeyValueList(Message):
 
 
 class Resource(Top):
-    """What produced the telemetry."""
+    """The producer of the telemetry."""
 
     attributes: Sequence[KeyValue] | None = None
     dropped_attributes_count: int | None = None
@@ -155,7 +155,7 @@ class Exemplar(Message, omit_defaults=True):
 
 
 class Point(Top):
-    """What every kind of data point has."""
+    """The common fields of all data points."""
 
     attributes: Sequence[KeyValue] | None = None
     start_time_unix_nano: int | None = None
@@ -267,7 +267,7 @@ class Metric(Top):
 
 
 class ScopeGroup(Top):
-    """What one scope produced."""
+    """The records of one scope."""
 
     scope: Scope | None = None
     schema_url: str | None = None
@@ -292,7 +292,7 @@ class ScopeMetrics(ScopeGroup):
 
 
 class ResourceGroup(Top):
-    """What one resource produced."""
+    """The records of one resource."""
 
     resource: Resource | None = None
     schema_url: str | None = None

@@ -82,7 +82,7 @@ class Logs:
 
 
 def _level(log: LogRecord, kept: dict[str, Any]) -> str:
-    """Return the level. What it does not say of the severity is kept."""
+    """Return the level; `kept` gets the details of the severity."""
     number, text = log.severity_number, log.severity_text or ""
     level = _LEVELS.get(number)
     if level is None:

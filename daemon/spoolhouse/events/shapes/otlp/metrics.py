@@ -1,6 +1,6 @@
 """Metrics of OTLP: each data point is a metric of ours.
 
-The value of a histogram and of a summary is the sum of what was measured, as our own producers write it, or the count
+The value of a histogram and of a summary is the sum of the measured values, as our own producers write it, or the count
 where there is no sum. A data point without a value, or with NaN or an infinity, gives no row: it is counted.
 """
 
@@ -43,7 +43,7 @@ _BITS = 2**63
 _NO_VALUE = 1
 """The flag of a data point that says that there is no value."""
 NO_VALUE, NOT_FINITE = "dataPoints without a value", "dataPoints that are not finite"
-"""What such data points are counted as."""
+"""The names by which such data points are counted."""
 
 
 class Metrics:
@@ -125,7 +125,7 @@ def _data(metric: Metric) -> Iterator[tuple[str, Any]]:
 
 
 def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[str, dict[str, Any]]:
-    """Return the type of a metric's data points, and what is kept with each of them."""
+    """Return the type of a metric's data points, and the fields that are kept with each of them."""
     is_rising = kind != "sum" or data.is_monotonic
     type_, original = _TYPES[kind] if is_rising else ("gauge", "up_down_counter")
     shared = producer.kept.copy()
@@ -143,7 +143,7 @@ def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[s
 
 
 def _about(point: Point, kept: dict[str, Any]) -> datetime:
-    """Return a data point's time; `kept` takes what every kind of data point has besides."""
+    """Return a data point's time; `kept` gets the other common fields."""
     time = nanoseconds(point.time_unix_nano, "timeUnixNano")
     if not time:
         raise ShapeError("timeUnixNano", "required", is_missing=True)
@@ -172,13 +172,13 @@ def _number(point: NumberPoint, kept: dict[str, Any]) -> _Value:
 
 
 def _total(point: HistogramPoint | ExponentialPoint | SummaryPoint, kept: dict[str, Any]) -> float | None:
-    """Return the sum, or else the count. What is said of all measurements is kept."""
+    """Return the sum, or else the count; `kept` gets both."""
     kept |= present(count=point.count, sum=written(point.sum))
     return point.count if point.sum is None else point.sum
 
 
 def _histogram(point: HistogramPoint, kept: dict[str, Any]) -> _Value:
-    """Return what a histogram has. Bounds that are not finite are kept, with their counts."""
+    """Return the value of a histogram. Bounds that are not finite are kept, with their counts."""
     value = _total(point, kept)
     kept |= present(min=written(point.min), max=written(point.max))
     bounds, counts = point.explicit_bounds or (), point.bucket_counts or ()
@@ -191,7 +191,7 @@ def _histogram(point: HistogramPoint, kept: dict[str, Any]) -> _Value:
 
 
 def _exponential(point: ExponentialPoint, kept: dict[str, Any]) -> _Value:
-    """Return what an exponential histogram has: its buckets are kept as they are."""
+    """Return the value of an exponential histogram; its buckets are kept as they are."""
     value = _total(point, kept)
     kept |= present(
         min=written(point.min), max=written(point.max), scale=point.scale or 0, zeroCount=point.zero_count,
@@ -206,7 +206,7 @@ def _plain_buckets(buckets: Buckets | None) -> Buckets | None:
 
 
 def _summary(point: SummaryPoint, kept: dict[str, Any]) -> _Value:
-    """Return what a summary has: its quantiles are kept."""
+    """Return the value of a summary; its quantiles are kept."""
     value = _total(point, kept)
     if point.quantile_values:
         kept["quantileValues"] = [

@@ -1,4 +1,4 @@
-"""What all rows of one scope share: its resource, itself, and what stands beside them."""
+"""The values that all rows of one scope share: of its resource, of the scope, and of the fields beside them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,14 +23,14 @@ MOST_RECORDS = 100_000
 
 @dataclass(slots=True, kw_only=True)
 class Producer:
-    """What all rows of one scope share."""
+    """The values that all rows of one scope share."""
 
     attributes: dict[str, Any]
     """The attributes of the resource, and the scope."""
     kept: dict[str, Any]
     """For `extra`."""
     unknown: dict[str, Any]
-    """What no field is for."""
+    """Unknown fields."""
     alone: str
     """The attributes as JSON: those of a row that has no others."""
     extra_texts: dict[int, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Producer:
     def extras(self, kept: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> list[str]:
         """Return the text of each record's `extra`; it has the resource and the scope if the attributes cannot.
 
-        `kept` begins with what the producer keeps.
+        `kept` begins with the producer's fields.
         """
         if self.attributes:
             for extra, one in zip(kept, own, strict=True):
@@ -72,7 +72,7 @@ class Batch:
     own: list[dict[str, Any]] = field(default_factory=list)
     """Its attributes."""
     kept: list[dict[str, Any]] = field(default_factory=list)
-    """What `extra` has of it, and of the producer."""
+    """Its fields in `extra`, with those of the producer."""
 
     def rows(self) -> Iterator[tuple[object, ...]]:
         """Yield each record's columns, its attributes, and its `extra`."""
@@ -83,7 +83,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Line:
-    """What is counted while a line is read."""
+    """The counts of a line while it is read."""
 
     size: int
     """Its length."""
@@ -92,10 +92,10 @@ class Line:
     converted: list[str] = field(default_factory=list)
     """Fields whose values no column can express."""
     unknown: dict[str, Any] = field(default_factory=dict)
-    """What stands at the top of the line and is of no signal: its first row keeps it."""
+    """Unknown fields at the top of the line: its first row keeps them."""
 
     def unknown_of(self, producer: Producer, own: Fields) -> Fields:
-        """Return what a row has that no field is for."""
+        """Return the unknown fields of a row."""
         if not (self.unknown or producer.unknown):
             return own
         unknown = {**self.unknown, **producer.unknown, **own}
@@ -103,7 +103,7 @@ class Line:
         return unknown
 
     def producer(self, group: ResourceGroup, scoped: ScopeGroup, records: int) -> Producer:
-        """Return what the records of a scope share; raises `ShapeError` if there is too much of it."""
+        """Return the values that the records of a scope share; raises `ShapeError` if they are too large."""
         self.records += records
         if self.records > MOST_RECORDS:
             raise ShapeError("", f"more than {MOST_RECORDS} records")
@@ -112,7 +112,7 @@ class Line:
         return producer
 
     def repeat(self, values: Sequence[object], rows: int, name: str) -> None:
-        """Count what several rows have alike; raises `ShapeError` if there is too much of it."""
+        """Count the bytes that several rows repeat; raises `ShapeError` if there are too many."""
         self.repeated += rows * len(encode(values))
         if self.repeated > min(MOST_REPEATED, _TIMES_REPEATED * self.size):
             raise ShapeError(name, f"would be repeated in {rows} rows, and is too long for that")

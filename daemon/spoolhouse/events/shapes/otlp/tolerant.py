@@ -1,6 +1,6 @@
 """Documents as others spell them: snake_case names, nulls, fields that the protocol does not have.
 
-What has no field is kept with the nearest message that has room for it.
+Unknown fields are kept with the nearest message that has room for them.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class _Field(NamedTuple):
 
 
 def read(values: object, kind: type[Message], where: str) -> list[Any]:
-    """Return an array of messages of a kind; raises `ShapeError` with the path to what is none."""
+    """Return an array of messages of a kind; raises `ShapeError` with the path to a value that is none."""
     unknown: dict[str, Any] = {}
     found = _normal(values, kind, unknown)
     try:
@@ -44,7 +44,7 @@ def _fields(kind: type[Message]) -> Mapping[str, _Field]:
 
 
 def _normal(value: object, kind: type[Message], unknown: dict[str, Any]) -> object:
-    """Return a message, or many, with the protocol's keys; `unknown` takes what has no field, and no room in it."""
+    """Return a message, or many, with the protocol's keys; `unknown` gets the fields without room in it."""
     if isinstance(value, list):
         found = []
         for number, one in enumerate(value):

@@ -117,7 +117,7 @@ def _json(own: dict[str, Any], key: str) -> str | None:
 
 
 def _kept(span: Span) -> dict[str, Any]:
-    """Return what a span has and no column takes."""
+    """Return the fields of a span that no column takes."""
     kept: dict[str, Any] = {}
     if span.flags:
         kept["flags"] = span.flags

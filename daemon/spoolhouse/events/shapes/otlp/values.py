@@ -77,7 +77,7 @@ def exact(number: float) -> float:
 
 
 def identity(text: str) -> str:
-    """Return an id in hex, in lower case; what is neither hex nor base64 of the right length stays as it is."""
+    """Return an id in hex, in lower case; a text that is no hex or base64 of the right length is unchanged."""
     if len(text) in _HEX_IDS:
         return text if text.islower() else text.lower()
     if text[-1:] == "=" and (length := _BASE64_IDS.get(len(text))):
@@ -117,7 +117,7 @@ def moment(time: int) -> datetime:
 
 
 def enumeration(**names: str) -> dict[object, str]:
-    """Return what the spellings of an enumeration stand for: its names, their places, and absence for the first."""
+    """Return the meanings of an enumeration's spellings: its names and their numbers; absence means the first name."""
     found: dict[object, str] = {None: next(iter(names.values()))}
     for place, (name, meaning) in enumerate(names.items()):
         found |= {place: meaning, str(place): meaning, name: meaning}
