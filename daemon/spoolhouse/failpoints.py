@@ -19,7 +19,7 @@ from pathlib import Path
 from spoolhouse.errors import BadSettingError
 
 VARIABLE = "SPOOLHOUSE_TEST_FAILPOINTS"
-_LOOK = 0.005
+_POLL = 0.005
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,4 +100,4 @@ def _act(name: str, does: str) -> None:
 def _wait(path: Path) -> None:
     path.touch()
     while path.exists():
-        time.sleep(_LOOK)
+        time.sleep(_POLL)

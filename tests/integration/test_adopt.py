@@ -121,7 +121,7 @@ class _Neighbour:
         self.shipments: list[Shipment] = []
         self.completed: list[str] = []
 
-    async def look(self) -> None:
+    async def scan(self) -> None:
         """Adopt what there is, and settle it to its end."""
         shipments_in, shipments = channel(1000, Shipment)
         adopted_in: Sender[News]
@@ -131,7 +131,7 @@ class _Neighbour:
         news: Receiver[News]
         news_in, news = channel(1000)
         async with shipments_in, adopted_in:
-            while not await self.adopter.look(shipments_in, adopted_in, self.stop) and not self.stop.is_set():
+            while not await self.adopter.scan(shipments_in, adopted_in, self.stop) and not self.stop.is_set():
                 pass
         async for item in adopted:
             assert isinstance(item, Complete)
@@ -161,7 +161,7 @@ async def test_what_was_claimed_but_not_journalled_goes_back(spool: Path) -> Non
     dead.claim()
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.shipments == []
         assert neighbour.completed == []
     assert _files(spool) == {PENDING: b"{}\n"}
@@ -173,7 +173,7 @@ async def test_what_goes_back_overwrites_nothing(spool: Path) -> None:
     (spool / PENDING).write_bytes(b"second\n")
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
     assert _files(spool) == {PENDING: b"second\n", "span/p/a.1.jsonl": b"first\n"}
 
 
@@ -185,11 +185,11 @@ async def test_what_cannot_go_back_keeps_nobody_from_work(spool: Path) -> None:
     (spool / "span/p").touch()
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert dead.instance.listing() != []
         (spool / "span/p").unlink()
     with closing(_Neighbour(spool, "next")) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
     assert _files(spool) == {PENDING: b"{}\n"}
 
 
@@ -199,7 +199,7 @@ async def test_what_was_planned_is_replayed_as_it_was_and_in_order(spool: Path) 
     planned = [dead.plan("z", first), dead.plan("a", second, first), dead.plan("m", second)]
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.shipments == [structs.replace(shipment, replay=True) for shipment in planned]
     assert set(_files(spool)) == {"span/p/processed/1.jsonl", "span/p/processed/2.jsonl"}
 
@@ -234,13 +234,13 @@ async def test_a_file_ends_once_whatever_moment_its_instance_died_at(crash: str,
         shipments_in, _ = channel(10, Shipment)
         news_in: Sender[News]
         news_in, _ = channel(10)
-        await victim.adopter.look(shipments_in, news_in, victim.stop)
+        await victim.adopter.scan(shipments_in, news_in, victim.stop)
         victim.close()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == (["s"] if crash == "planned" else [])
         assert _files(spool) == {PROCESSED: b"{}\n"}
-        await neighbour.look()
+        await neighbour.scan()
     assert _files(spool) == {PROCESSED: b"{}\n"}
 
 
@@ -248,8 +248,8 @@ async def test_a_file_ends_once_whatever_moment_its_instance_died_at(crash: str,
 async def test_an_adopted_instance_is_removed_once_it_is_empty(crash: str, spool: Path) -> None:
     _died_at(spool, crash)
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert instance_dirs.names(spool) == ["own"]
         assert list(neighbour.instances) == ["own"]
 
@@ -263,7 +263,7 @@ async def test_a_name_that_was_taken_meanwhile_gets_a_number(spool: Path) -> Non
     (spool / PROCESSED).parent.mkdir(parents=True)
     (spool / PROCESSED).write_bytes(b"another's\n")
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
     assert _files(spool) == {PROCESSED: b"another's\n", "span/p/processed/a.1.jsonl": b"{}\n"}
 
 
@@ -274,7 +274,7 @@ async def test_a_file_that_is_acknowledged_in_part_waits_for_the_rest(spool: Pat
     dead.plan("t", file)
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]
         assert neighbour.completed == []
     assert _files(spool) == {PROCESSED: b"{}\n"}
@@ -291,7 +291,7 @@ async def test_an_orphan_of_the_name_of_a_settled_file_goes_back(spool: Path) ->
     dead.claim(content=b"second\n")
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.shipments == []
     assert _files(spool) == {PROCESSED: b"first\n", PENDING: b"second\n"}
 
@@ -305,8 +305,8 @@ async def test_a_file_in_processed_is_watched_on(spool: Path) -> None:
     dead.moved(file, LATER_MS)
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert instance_dirs.names(spool) == ["dead", "own"]
         (watched,) = neighbour.instances["dead"].settled.values()
         assert watched.target == PROCESSED
@@ -319,8 +319,8 @@ async def test_bytes_that_came_while_nobody_watched_are_not_given_up(crash: str,
     with (spool / PROCESSED).open("ab") as writer:
         writer.write(b"more\n")
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert list(neighbour.instances["dead"].files) == [1]
         assert neighbour.append_watch.next_due() is not None
 
@@ -332,8 +332,8 @@ async def test_a_file_that_was_taken_away_is_forgotten(spool: Path) -> None:
     dead.instance.path(1).unlink()
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert instance_dirs.names(spool) == ["own"]
     assert _files(spool) == {}
 
@@ -346,8 +346,8 @@ async def test_a_file_that_was_deleted_before_the_record_of_it_is_forgotten(spoo
     dead.moved(file)
     dead.die()
     with closing(_Neighbour(spool, delete=True)) as neighbour:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert instance_dirs.names(spool) == ["own"]
 
 
@@ -358,7 +358,7 @@ async def test_a_disk_that_has_another_number_after_a_reboot_is_the_same_disk(cr
     with closing(sqlite3.connect(dead.instance.folder / layout.JOURNAL)) as database, database:
         database.execute("UPDATE file SET device = device + 1")
     with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
-        await neighbour.look()
+        await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == (["s"] if crash == "planned" else [])
     assert _files(spool) == {PROCESSED: b"{}\n"}
     assert [entry for entry in logs if entry["event"] == "file_vanished"] == []
@@ -369,11 +369,11 @@ async def test_a_running_neighbour_is_left_alone(spool: Path) -> None:
     file = running.claim()
     running.plan("s", file)
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert list(neighbour.instances) == ["own"]
         assert running.instance.path(1).exists()
         running.die()
-        await neighbour.look()
+        await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == ["s"]
 
 
@@ -383,7 +383,7 @@ async def test_of_two_that_look_one_adopts(spool: Path) -> None:
         dead.plan(str(number), dead.claim(f"{number}.jsonl"))
         dead.die()
     neighbours = [_Neighbour(spool, "one"), _Neighbour(spool, "two")]
-    await asyncio.gather(*(neighbour.look() for neighbour in neighbours))
+    await asyncio.gather(*(neighbour.scan() for neighbour in neighbours))
     replayed = [shipment.id for neighbour in neighbours for shipment in neighbour.shipments]
     assert sorted(replayed) == [str(number) for number in range(10)]
     assert set(_files(spool)) == {f"span/p/processed/{number}.jsonl" for number in range(10)}
@@ -407,8 +407,8 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
         with closing(sqlite3.connect(journal)) as database, database:
             database.execute("UPDATE file SET stats = 'no json'")
     with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]
         assert neighbour.adopter.held == {"a-bad"}
         assert "a-bad" not in neighbour.instances
@@ -420,7 +420,7 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
 async def test_a_instance_that_died_at_birth_is_removed(spool: Path) -> None:
     (layout.state_folder(spool) / "dead").mkdir(parents=True)
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert instance_dirs.names(spool) == ["own"]
 
 
@@ -430,7 +430,7 @@ async def test_after_a_stop_nothing_is_adopted(spool: Path) -> None:
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
         neighbour.stop.set()
-        await neighbour.look()
+        await neighbour.scan()
         assert list(neighbour.instances) == ["own"]
         assert neighbour.shipments == []
 
@@ -442,7 +442,7 @@ async def test_a_name_with_any_bytes_is_adopted(spool: Path) -> None:
     dead.claim(os.fsdecode(b"\xfe.jsonl"))
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
     assert set(_files(spool)) == {f"span/p/processed/{name}", os.fsdecode(b"span/p/\xfe.jsonl")}
 
 
@@ -469,13 +469,13 @@ async def test_what_cannot_go_back_is_tried_at_each_look_and_told_once(spool: Pa
     (spool / "span/p").rmdir()
     (spool / "span/p").write_bytes(b"in the way")
     with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
-        await neighbour.look()
-        await neighbour.look()
+        await neighbour.scan()
+        await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         (spool / "span/p").unlink()
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == set()
-        await neighbour.look()
+        await neighbour.scan()
         assert instance_dirs.names(spool) == ["own"]
     assert [entry["event"] for entry in logs].count("file_not_released") == 1
     assert _files(spool) == {PENDING: b"{}\n"}
@@ -489,10 +489,10 @@ async def test_a_journal_that_is_fixed_is_held_no_more(spool: Path) -> None:
     good = journal.read_bytes()
     journal.write_bytes(b"garbage" * 1000)
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         journal.write_bytes(good)
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == set()
     assert set(_files(spool)) == {PROCESSED}
 
@@ -503,10 +503,10 @@ async def test_a_folder_that_is_taken_away_is_held_no_more(spool: Path) -> None:
     dead.die()
     (dead.instance.folder / layout.JOURNAL).write_bytes(b"garbage" * 1000)
     with closing(_Neighbour(spool)) as neighbour:
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         dead.instance.folder.rename(spool.parent / f"{spool.name}-saved")
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == set()
 
 
@@ -523,11 +523,11 @@ async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
         arm(monkeypatch, f"{place}=ENOSPC")
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         assert list(neighbour.instances) == ["own"]
         assert neighbour.append_watch.next_due() is None
-        await neighbour.look()
+        await neighbour.scan()
         assert neighbour.adopter.held == set()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]
     assert set(_files(spool)) == {PROCESSED, "span/p/processed/b.jsonl"}

@@ -77,7 +77,7 @@ async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, instance
     os.mkfifo(tmp_path / "span/p/processed/pipe.jsonl")
     strange = {f"span/p/processed/{name}" for name in ("link.jsonl", "folder", "pipe.jsonl")} | {"span/linked"}
     with capture_logs() as logs:
-        await _retention(instance).look(time.time() + LATER)
+        await _retention(instance).delete(time.time() + LATER)
     assert _files(tmp_path) == kept | strange
     assert not (tmp_path / "log/q/processed/deep").exists()
     assert (tmp_path / "log/q/processed").exists()
@@ -88,13 +88,13 @@ async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, instance
 async def test_beyond_a_size_the_oldest_go_first(tmp_path: Path, instance: Instance) -> None:
     for number in range(6):
         _put(tmp_path, f"span/p{number % 2}/processed/{number}.jsonl", 100, written=float(number + 1))
-    await _retention(instance, max_age=None, max_bytes=350).look(time.time() + LATER)
+    await _retention(instance, max_age=None, max_bytes=350).delete(time.time() + LATER)
     assert {path.rpartition("/")[2] for path in _files(tmp_path)} == {"3.jsonl", "4.jsonl", "5.jsonl"}
 
 
 async def test_what_is_young_or_watched_stays(tmp_path: Path, instance: Instance) -> None:
     path = _put(tmp_path, "span/p/processed/a.jsonl")
-    await _retention(instance, max_age=1.0).look(time.time() + 119.0)
+    await _retention(instance, max_age=1.0).delete(time.time() + 119.0)
     assert path.exists(), "its writer may still go on"
     instance.files[1] = JournalledFile(
         number=1,
@@ -107,10 +107,10 @@ async def test_what_is_young_or_watched_stays(tmp_path: Path, instance: Instance
         target=PurePath("span/p/processed/a.jsonl"),
         stats=FileStats(),
     )
-    await _retention(instance).look(time.time() + LATER)
+    await _retention(instance).delete(time.time() + LATER)
     assert path.exists(), "the journal knows it"
     del instance.files[1]
-    await _retention(instance).look(time.time() + LATER)
+    await _retention(instance).delete(time.time() + LATER)
     assert not path.exists()
 
 
@@ -120,10 +120,10 @@ async def test_what_was_appended_to_stays_while_another_instance_may_have_it_und
     appended = _put(tmp_path, "span/p/processed/appended.jsonl", written=0.0)
     moved = _put(tmp_path, "span/p/processed/moved.jsonl")
     with closing(Instance.create(tmp_path, "other")):
-        await _retention(instance).look(time.time() + LATER)
+        await _retention(instance).delete(time.time() + LATER)
         assert (appended.exists(), moved.exists()) == (True, False)
     Instance.adopt(tmp_path, "other").remove()  # type: ignore[union-attr]  # it is there
-    await _retention(instance).look(time.time() + LATER)
+    await _retention(instance).delete(time.time() + LATER)
     assert not appended.exists()
 
 
@@ -148,7 +148,7 @@ async def test_a_file_that_cannot_be_deleted_is_said_ever_less_often(
     arm(monkeypatch, "archive.delete@*=EROFS")
     with capture_logs() as logs:
         for _ in range(5):
-            await retention.look(time.time() + LATER)
+            await retention.delete(time.time() + LATER)
     assert [entry["event"] for entry in logs] == ["archive_not_shortened"] * 3
     assert path.exists()
 
@@ -160,7 +160,7 @@ async def test_a_large_archive_is_shortened_in_turns(
     for number in range(45):
         _put(tmp_path, f"span/p/processed/{number}.jsonl")
     retention, turns = _retention(instance), 1
-    while await retention.look(time.time() + LATER):
+    while await retention.delete(time.time() + LATER):
         turns += 1
     assert turns == 5
     assert _files(tmp_path) == set()

@@ -54,7 +54,7 @@ class Explanation(Struct, kw_only=True):
     """The foreign shape that it has; empty for ours."""
     rows: list[ExplainedRow] = msgspec.field(default_factory=list)
     derived: dict[str, str] = msgspec.field(default_factory=dict)
-    """By column that the line does not say, where its value is from."""
+    """By derived column, the source of its value."""
     converted: list[str] = msgspec.field(default_factory=list)
     unknown: list[str] = msgspec.field(default_factory=list)
     """Fields that no column takes."""
@@ -104,7 +104,7 @@ class Explainer:
         return result
 
     def _shape(self, fields: Mapping[str, Raw]) -> str:
-        """Return the name of the foreign shape of a line; empty if it has none, or cannot be told."""
+        """Return the name of the foreign shape of a line; empty if it has none, or is unreadable."""
         try:
             shape = self._reader.shape_of(fields, self._origin.type)
         except (ValueError, RecursionError):
@@ -147,7 +147,7 @@ class Explainer:
 
 
 def _derived(notes: Notes) -> dict[str, str]:
-    """Return where the values are from that an event does not say, by column."""
+    """Return the sources of derived values, by column."""
     found: dict[str, str] = {}
     derived: list[tuple[EventType, Column, object]] = notes.derived or []
     for event, column, value in derived:

@@ -40,13 +40,13 @@ _BULK_FRAMES = 8
 class LineDecoder:
     """Decodes pieces of whole lines. Has no state that changes a result: safe to use from several threads.
 
-    A piece of clean lines of one shape is decoded in bulk. Where that fails, for any reason, its lines are read one by
-    one: each by a wide reader, and by the line reader if that refuses it. All readers that take a line agree on it, so
-    it does not matter for a line in which company it came.
+    A piece of clean lines of one shape is decoded in bulk. If that fails, its lines are read one by one.
+    All readers that take a line make the same rows of it, so the other lines of its piece do not matter. The package's
+    docstring lists the readers in their order.
     """
 
     few_bytes = 8192
-    """Where a piece is shorter, its lines are read one by one at once, if not all of them are clean."""
+    """The lines of a shorter piece are read one by one, if not all of them are clean."""
 
     def __init__(self, events: Mapping[str, EventType], shapes: Iterable[ForeignShape] = SHAPES) -> None:
         """Prepare the readers of `events`, by their names, and of foreign shapes, in order of precedence."""
@@ -128,7 +128,7 @@ class LineDecoder:
         if shape is None:
             return None
         bulk = self._bulks[shape]
-        # A writer of another project writes many such lines: the first one tells before all are decoded.
+        # A writer of another project writes many such lines: the first one shows it before all are decoded.
         if origin.policy == "reject" and self._strictly(bulk, data[: data.find(b"\n") + 1], origin) is None:
             return None
         return self._strictly(bulk, data, origin)

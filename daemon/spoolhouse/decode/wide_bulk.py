@@ -82,7 +82,7 @@ class WideBulk:
         )
 
     def _open_rows(self, piece: Piece, first: Piece) -> list[Row]:
-        """Return the rows of lines with unknown fields, all of which the first line has too."""
+        """Return the rows of lines whose unknown fields are all learned from the first line or before."""
         event, unknown, _ = self._wide.read_open(first.data)
         if unknown and self._wide.may_be_foreign(event):
             raise ValueError(unknown)  # before all are decoded

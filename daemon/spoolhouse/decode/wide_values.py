@@ -32,7 +32,7 @@ def text(value: object, notes: list[str], key: str) -> str:
 def integer(value: object, notes: list[str], key: str, bits: int) -> int:
     """Return the whole number that a float or a text is.
 
-    Raises `RejectedLineError` if it is none, and another ValueError if only an exact reader can tell.
+    Raises `RejectedLineError` if it is none, and another ValueError if only an exact reader can decide.
     """
     if isinstance(value, str) and len(value) <= _LONGEST_INTEGER:
         notes.append(key)

@@ -52,7 +52,7 @@ class _Reported:
 
     event: str
     again: float
-    """When to log an outage once more."""
+    """When to log an outage again."""
     attempts: int = 0
 
 
@@ -144,7 +144,7 @@ class Health:
             self.good(SERVER)
 
     def stopping(self) -> None:
-        """Record that a stop was asked for: nobody waits for a next attempt any more."""
+        """Record that a stop was requested: it ends all waits for a next attempt."""
         self.end_pauses()
         self.probe.set()
 
@@ -241,7 +241,7 @@ class Health:
             self.good(SERVER)
 
     def forget(self, scope: str) -> None:
-        """Drop the trouble of a scope that nobody asks about any more."""
+        """Drop the trouble of a scope that has no more users."""
         self._end(scope)
         self._update()
 
@@ -265,7 +265,7 @@ class Health:
         """Say why not all rows are taken; nothing if they are. `types` are the event types of each table."""
         everything = sorted({name for some in types.values() for name in some})
         now = self._clock()
-        told = [
+        reasons = [
             Trouble(
                 scope=scope,
                 types=self._waiting(scope, error, types, everything),
@@ -278,9 +278,9 @@ class Health:
             )
             for scope, error in sorted(self.troubles.items())
         ]
-        if not told and not self.answered:
+        if not reasons and not self.answered:
             why = "ClickHouse has not answered yet"
-            told.append(
+            reasons.append(
                 Trouble(
                     scope=SERVER,
                     types=everything,
@@ -292,7 +292,7 @@ class Health:
                     summary=why,
                 )
             )
-        return told
+        return reasons
 
     def _waiting(
         self, scope: str, error: Complaint, types: Mapping[str, Collection[str]], everything: list[str]

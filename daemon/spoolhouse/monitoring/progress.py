@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Shows nothing: the logs tell."""
+    """No display: the logs are enough."""
 
     def pending(self, files: int, size: int, /) -> None:
         """Show nothing."""

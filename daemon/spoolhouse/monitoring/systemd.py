@@ -34,7 +34,7 @@ class Notifier:
         self._status = ""
         self._failed = False
         self.watchdog = _watchdog(environment) if self.wanted else None
-        """Seconds without a sign of life after which we would be killed; None if nobody waits for one."""
+        """Seconds without a sign of life after which systemd kills the daemon; None without a watchdog."""
 
     @property
     def wanted(self) -> bool:

@@ -82,7 +82,7 @@ class Adopter:
         """Adopt now and at each interval, until `stop`."""
         async with shipments, news:
             while not stop.is_set():
-                is_complete = await self.look(shipments, news, stop)
+                is_complete = await self.scan(shipments, news, stop)
                 self.scanned = self.scanned or is_complete or self._is_blocked()
                 if not stop.is_set():  # else the scan was broken off
                     self.is_behind = not is_complete
@@ -91,7 +91,7 @@ class Adopter:
                 await heartbeat.idle_until(stop, interval if is_complete else min(_SOON, interval))
 
     def _is_blocked(self) -> bool:
-        """Tell whether no other instance gets a first turn as things are; log it if those that are open prevent it."""
+        """Tell whether no further instance can be adopted now; log it if the open instances are the reason."""
         if self._had_turns:
             return True
         adopted = [instance for instance in self.instances.values() if instance is not self.own]
@@ -101,7 +101,7 @@ class Adopter:
         log.error("instances_left", open=len(adopted), hint=hint)
         return True
 
-    async def look(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
+    async def scan(self, shipments: Sender[Shipment], news: Sender[News], stop: asyncio.Event) -> bool:
         """Adopt dead instances, and remove adopted ones that are empty.
 
         The number of open instances is limited: return false if some have to wait for others.

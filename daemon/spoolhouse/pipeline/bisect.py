@@ -1,6 +1,6 @@
 """Bisection: finds the rows that decode accepts and the store refuses, by halving their batch, and rejects them alone.
 
-A part that was cut off has an id, and so a token, of its own. The journal has a cut before anything is sent under the
+Each part gets a new id, and so a new token. The journal has a cut before rows are sent under the
 new ids, and the old id is never used again: a crash between two halves doubles nothing, even if the store accepts the
 row by then. (Where lines may have several rows, `whole_lines` finds the refused ones before anything lands.)
 """

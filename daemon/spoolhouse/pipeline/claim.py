@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import structlog
 
+from spoolhouse.backoff import is_reported
 from spoolhouse.clock import now_ms
 from spoolhouse.decode.line_decoder import is_whole_object
 from spoolhouse.errors import LeftError
@@ -175,14 +176,14 @@ class Claimer:
         await self._ship(self._instance, packs)
 
     def _note_refusals(self, refusals: Iterable[tuple[Place, OSError]]) -> None:
-        """Have files that could not be claimed tried again later; say so ever less often, and of a full disk once."""
-        told: dict[str, OSError] = {}
+        """Try files that could not be claimed again later; log each ever less often, and a full disk once for all."""
+        logged: dict[str, OSError] = {}
         for place, error in refusals:
             self._in_flight.refused[place] = time.monotonic()
-            told["" if concerns_all(error) else str(place)] = error
-        for path, error in told.items():
+            logged["" if concerns_all(error) else str(place)] = error
+        for path, error in logged.items():
             self._refused[path] += 1
-            if self._refused[path] & (self._refused[path] - 1) == 0:
+            if is_reported(self._refused[path]):
                 hint = refusal(self._instance.folder, error).hint if not path else "correct its permissions"
                 log.error("file_refused", path=path or "all", error=error.strerror, hint=hint)
 
@@ -267,7 +268,7 @@ class Claimer:
         watched.size = size
 
     async def _follow_settled(self, group: WatchedGroup, grown: list[int]) -> None:
-        """Watch those one by one that have grown; let go of the others once their time is over."""
+        """Watch the grown files one by one; forget the others once their watch has ended."""
         instance = group.instance
         if grown:
             await self._disk.persist(instance.folder, partial(instance.reopen, grown))

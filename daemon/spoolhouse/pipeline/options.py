@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Current(Generic[T]):
-    """Holds the value in force. A reload sets it, once; everybody else reads it at each use and keeps no copy."""
+    """Holds the value in force. A reload sets it, once; all users read it at each use and keep no copy."""
 
     value: T
 
@@ -27,7 +27,7 @@ class ScanOptions:
     """Take only this project's files; None is all."""
     names: FileNames
     quiet: float
-    """Seconds for which a file must not have changed."""
+    """Seconds that a file must not have changed."""
     poll_interval: float
 
 
@@ -54,7 +54,7 @@ class DiskOptions:
 
     min_free: MinFree
     read_error_wait: float
-    """Seconds for which reads of a file that cannot be read are tried again."""
+    """How many seconds the failed reads of a file are tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Options:
     delete: bool
     """Delete a file at its end, in place of moving it to `processed/`."""
     append_watch: float
-    """Seconds for which a file is watched for appended bytes after its last ones."""
+    """How many seconds after its last bytes a file is watched for more."""
     adopt_interval: float
     grace: float
     """Seconds that a stop may take."""

@@ -8,10 +8,10 @@ from spoolhouse.spool.batch import BatchToLand
 
 
 class Store(Protocol):
-    """Where rows land. All that it raises are subclasses of `StoreError`.
+    """Where rows land. It raises subclasses of `StoreError`.
 
-    Several tasks use it at once, each with a batch of its own. The stage keeps order, pauses, holding, cutting and the
-    acknowledgement; a store knows how to make a batch land once, however often it is asked to.
+    Several tasks use it at once, each with its batch. The insert stage is responsible for order, pauses, holding,
+    cutting and the acknowledgement. The store makes a batch land once, however often it is sent.
     """
 
     def name(self, table: Table) -> str:
@@ -36,7 +36,7 @@ class Store(Protocol):
     async def check(self, batch: BatchToLand) -> None:
         """Raise `RejectedDataError` if a row of a batch would be refused. Nothing of it lands.
 
-        Raises `StoreError` if that cannot be told now.
+        Raises `StoreError` if the check cannot be made now.
         """
 
 

@@ -50,15 +50,15 @@ class BrokenOffError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Decodable:
-    """A shipment to be decoded, for the first time in this process or once more."""
+    """A shipment to decode, for the first time in this process or again."""
 
     shipment: Shipment
     sent_rounds: int = 0
     """The batches of so many rounds were handed over, and are on their way: they are not sent again."""
     may_shorten_from: float = math.inf
-    """The first round of which the store has nothing, nor of any later one."""
+    """The first round that the store has no row of; it has none of later rounds either."""
     landed_to: int = -1
-    """The last round of which the store has something."""
+    """The last round that the store has rows of."""
     path: str = ""
     """The file that could not be read, and up to where the shipment could."""
     at: Position = (0, 0)

@@ -39,17 +39,17 @@ class Retention:
         self._own = own
         self._instances = instances
         self._options = options
-        self._told = 0
+        self._logged = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every `interval` seconds until `stop`."""
+        """Delete files every `interval` seconds until `stop`."""
         while not stop.is_set():
             retention_policy = self._options.value.retention
-            while not retention_policy.keep.is_all and await self.look(time.time()) and not stop.is_set():
+            while not retention_policy.keep.is_all and await self.delete(time.time()) and not stop.is_set():
                 pass
             await heartbeat.idle_until(stop, retention_policy.interval)
 
-    async def look(self, now: float) -> bool:
+    async def delete(self, now: float) -> bool:
         """Delete the superfluous ones of the oldest files, and log it; return true if there may be more."""
         retention_policy = self._options.value.retention
         known = {
@@ -65,10 +65,10 @@ class Retention:
             chosen = await to_its_end(lambda: self._choose(retention_policy, known, now))
             deleted, refusal = await to_its_end(lambda: self._delete(chosen))
         except OSError as error:
-            # Without the records of rejected lines nobody knows which files hold the only copies.
+            # Without the records of rejected lines it is unknown which files hold the only copies.
             deleted, refusal = [], copy(error)
         if deleted:
-            self._told = 0
+            self._logged = 0
             log.info(
                 "archive_shortened",
                 files=len(deleted),
@@ -77,8 +77,8 @@ class Retention:
                 last=deleted[-1].path,
             )
         if refusal is not None:
-            self._told += 1
-            if self._told & (self._told - 1) == 0:
+            self._logged += 1
+            if self._logged & (self._logged - 1) == 0:
                 log.error("archive_not_shortened", error=refusal.strerror, hint=_HINT)
         return bool(deleted) and len(chosen) >= _AT_ONCE
 

@@ -1,4 +1,4 @@
-"""Who goes first when many want to: everybody takes turns."""
+"""Round robin over groups of items."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar

@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from spoolhouse.backoff import is_reported
 from spoolhouse.clock import now_ms
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
@@ -52,7 +53,7 @@ class _Open:
 
 @dataclass(slots=True, kw_only=True)
 class Stuck:
-    """A file whose end does not take it as things are."""
+    """A file that cannot be moved to its final folder at the moment."""
 
     attempts: int = 0
     due: float = 0.0
@@ -90,7 +91,7 @@ class Settler:
     recent: RecentActivity = field(default_factory=RecentActivity)
     outcome: Outcome = field(default_factory=Outcome)
     stuck: dict[tuple[str, int], Stuck] = field(default_factory=dict)
-    """Files, by instance and number, that cannot be moved as things are; tried again now and then."""
+    """Files that cannot be moved at the moment, by instance and number; tried again now and then."""
     _open: dict[str, _Open] = field(default_factory=dict)
 
     async def run(self, news: Receiver[News]) -> None:
@@ -129,7 +130,7 @@ class Settler:
                 await self._settle(self.instances[instance_id], numbers)
 
     def may_give_way(self, instance: Instance) -> bool:
-        """Tell whether an instance holds nothing but files that cannot be moved for reasons of their own."""
+        """Tell whether an instance holds only files that cannot be moved (and not because the disk is full)."""
         stuck = [self.stuck.get((instance.id, number)) for number in list(instance.files)]
         is_stuck = all(one is not None and not one.disk_is_full for one in stuck)
         return is_stuck and not instance.settled and not instance.unacknowledged and not instance.users
@@ -222,7 +223,7 @@ class Settler:
         settled = []
         for number in moves.done:
             file = instance.files[number]
-            self._tell(file)
+            self._log(file)
             if file.target is None or self.options.value.append_watch_ms == 0:
                 del instance.files[number]
             elif number in instance.unacknowledged:
@@ -232,7 +233,7 @@ class Settler:
         self.append_watch.watch_settled(instance, settled)
 
     def _note_refusals(self, instance: Instance, moves: Finalizer) -> None:
-        """Remember which files are to be tried again, and when; say so ever less often."""
+        """Remember the files to try again, and when; log each ever less often."""
         full = None
         for number in moves.done:
             self.stuck.pop((instance.id, number), None)
@@ -247,7 +248,7 @@ class Settler:
             folder = layout.final_folder(file.place, failed=bool(file.stats.failure))
             on_another_disk = error.errno == errno.EXDEV
             stuck.reason = f"{folder} is on another disk than the spool" if on_another_disk else error.strerror or ""
-            if not stuck.disk_is_full and stuck.attempts & (stuck.attempts - 1) == 0:
+            if not stuck.disk_is_full and is_reported(stuck.attempts):
                 hint = f"let the daemon's user write to {layout.PROCESSED}/ and {layout.FAILED}/ beside it"
                 hint = f"move {folder.name}/ to the spool's file system" if on_another_disk else hint
                 log.error("file_not_moved", path=str(file.place), error=stuck.reason, hint=hint)
@@ -256,7 +257,7 @@ class Settler:
         elif not any(stuck.disk_is_full for stuck in self.stuck.values()):
             self.disk.took(instance.spool)
 
-    def _tell(self, file: JournalledFile) -> None:
+    def _log(self, file: JournalledFile) -> None:
         """Log a settled file."""
         stats = file.stats
         self.outcome.files += 1

@@ -146,7 +146,7 @@ class WholeLines:
         return bool(culprits)
 
     async def _landed(self, batch: Batch) -> set[str]:
-        """Return the batches of the round of which something may have landed."""
+        """Return the batches of the round that may have landed in part."""
         common = batch.round
         with heartbeat.idle():
             await common.unsent.wait()

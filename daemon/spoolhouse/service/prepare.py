@@ -46,7 +46,7 @@ MOST_ROWS = 20_000_000
 NOTHING_REFUSED: Mapping[str, OperatorError] = MappingProxyType({})
 
 
-class _Told(NoProgress):
+class _LoggedProgress(NoProgress):
     """Logs the steps of a migration that runs without a terminal."""
 
     def unfilled(self, target: str, error: StoreError, /) -> None:
@@ -59,9 +59,9 @@ class DiffersError(OperatorError):
 
 
 def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
-    """Return the driver that `settings.clickhouse` asks for, connected to its database or to another one.
+    """Return the driver by `settings.clickhouse`, for its database or another one.
 
-    Where several hosts are named, it stays with the first that answers. Raises `BadSettingError`.
+    If several hosts are named, it stays with the first that answers. Raises `BadSettingError`.
     """
     drivers = _drivers(settings, database)
     return FirstThatAnswers(drivers.values()) if len(drivers) > 1 else drivers.popitem()[1]
@@ -124,7 +124,7 @@ async def await_ready(
 ) -> bool:
     """Return true once ClickHouse answers and has the schema; false after a stop, or with `once` if it does not.
 
-    Nothing is claimed before: a file that cannot be sent stays where everybody can see it.
+    Nothing is claimed before: a file that cannot be sent stays in its pending place.
     """
     attempt = 0
     while not stop.is_set():
@@ -189,7 +189,7 @@ async def guard(
 
 
 async def keep_guard(
-    look: Callable[[], Settings],
+    current: Callable[[], Settings],
     driver: Driver,
     health: Health,
     stop: asyncio.Event,
@@ -197,12 +197,12 @@ async def keep_guard(
 ) -> None:
     """Check the server and the tables every `retry.cap` until `stop`; at once and often during an outage.
 
-    An idle daemon inserts nothing, so only this probe notices an outage and its end. `look` returns the settings in
+    An idle daemon inserts nothing, so only this probe notices an outage and its end. `current` returns the settings in
     force. The caller that sets `stop` sets `health.probe`, too.
     """
     failures = 0
     while not stop.is_set():
-        settings = look()
+        settings = current()
         retry = settings.retry
         try:
             health.probe.clear()
@@ -243,20 +243,20 @@ def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified:
 
 
 async def prepare(settings: Settings, driver: Driver, events: Mapping[str, EventType]) -> Mapping[str, OperatorError]:
-    """See that ClickHouse answers, that its schema is up to date (where wanted) and safe. Raises `StoreError`.
+    """Update the schema (if wanted), and check that it is safe; wait for nothing. Raises `StoreError`.
 
-    Returned are the event tables of which something differs that only a person may settle.
+    Returns the event tables with a difference that only a person may resolve.
     """
     refused: Mapping[str, OperatorError] = NOTHING_REFUSED
     declared = schema_of(settings, events)
     if settings.clickhouse.migrate:
-        # The database itself may be missing, and nobody can connect to that.
+        # The database itself may be missing: then no connection to it is possible.
         admin = open_driver(settings, database="default")
         try:
             # The replicas of a shard cannot keep each other from counting the same rows: a person starts one of them.
             replicated = declared.on_cluster or len(settings.clickhouse.hosts) > 1
             most_rows = 0 if replicated else MOST_ROWS
-            left = await migrate(declared, admin, progress=_Told(), most_rows=most_rows)
+            left = await migrate(declared, admin, progress=_LoggedProgress(), most_rows=most_rows)
         finally:
             await admin.close()
         if left.unfilled:

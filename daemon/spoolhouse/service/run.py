@@ -159,7 +159,7 @@ class _Run:
 def _make_instance_folder(root: Path, url: str | None) -> Instance:
     """Make the folder of this instance, all of it or nothing. Blocks on the disk.
 
-    Each attempt has a name of its own: a folder that a failing disk did not let us remove is a dead instance's.
+    Each attempt uses a new name: a folder that could not be removed again counts as a dead instance's.
     """
     make_ready(root)
     instance_id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -174,7 +174,7 @@ def _make_instance_folder(root: Path, url: str | None) -> Instance:
 
 
 def _log_type_folder_beside(settings: Settings, events: Collection[str]) -> None:
-    """Warn of a type folder beside the spool, where nobody would ever take its files."""
+    """Warn of a type folder beside the spool, where no daemon would ever take its files."""
     found = None
     with contextlib.suppress(OSError):
         found = beside_the_spool(settings.spool.root, settings.spool.base_path, events)

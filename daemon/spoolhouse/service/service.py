@@ -195,7 +195,7 @@ class Service:
         group.create_task(follow("retention", stages.retention.run(self.stop)))
         guarding = keep_guard(lambda: stages.settings, stages.driver, stages.health, self.stop, stages.events)
         guard = group.create_task(follow("guard", guarding, limit=self._patience))
-        # It claims nothing: a statement of its own that gets no answer is no reason to use up the grace.
+        # It claims nothing, so its unanswered statement need not use up the grace.
         group.create_task(self._cancel_at_the_stop(guard), name="unguard")
         if not isinstance(stages.progress, Silent):
             group.create_task(self._show_first_rows(), name="sample")

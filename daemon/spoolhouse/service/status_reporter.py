@@ -105,7 +105,7 @@ class StatusReporter:
         reasons = [self._concealed(trouble) for trouble in self.shared.health.reasons(self._types())]
         # A ledger that is behind keeps no row out.
         waiting = any(trouble.types for trouble in reasons)
-        # A pause is somebody's wish, and no reason to be restarted or to be called out of bed.
+        # A pause is wanted: it should cause no restart and no alarm.
         return Readiness(ready=state in {"running", "paused"} and not waiting, state=state, reasons=reasons)
 
     def exposition(self) -> bytes:

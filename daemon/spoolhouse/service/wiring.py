@@ -226,13 +226,13 @@ class Stages:
         return self.settler.may_give_way(instance) and (bool(instance.files) or self.recorder.is_refused)
 
     def _is_waiting(self, instance: Instance) -> bool:
-        """Tell whether an instance has files under way, and none of them gets on as things are."""
+        """Tell whether an instance has files under way, and none of them makes progress."""
         held = self.settler.stuck.keys() | self.postponed.held()
         files = [file.number for file in list(instance.files.values()) if file.state is not FileState.FINAL]
         return bool(files) and all((instance.id, number) in held for number in files)
 
     def is_unsettled(self) -> bool:
-        """Tell whether a claimed file is still to be settled; one that cannot be moved as things are is not counted."""
+        """Tell whether a claimed file is still to be settled; one that cannot be moved at the moment is not counted."""
         held = self.settler.stuck.keys() | self.postponed.held()
         return bool(self.append_watch.grown) or any(
             file.state is not FileState.FINAL and (instance.id, file.number) not in held

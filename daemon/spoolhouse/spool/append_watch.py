@@ -10,7 +10,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, SettledFile
 
 _GROUP = 2000
-_LOOKS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+_CHECK_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between two checks of a file, the last one repeated: most files never grow, and there may be many."""
 
 
@@ -25,7 +25,7 @@ class WatchedFile:
     """The size at the last check; bytes ship once two checks agree."""
     torn_since: float | None = field(compare=False, default=None)
     """The time since which only an unterminated line is left."""
-    looks: int = field(compare=False, default=0)
+    checks: int = field(compare=False, default=0)
 
 
 @dataclass(slots=True, kw_only=True, order=True)
@@ -35,7 +35,7 @@ class WatchedGroup:
     due: float
     instance: Instance = field(compare=False)
     files: Sequence[SettledFile] = field(compare=False)
-    looks: int = field(compare=False, default=0)
+    checks: int = field(compare=False, default=0)
 
 
 class AppendWatch:
@@ -57,12 +57,14 @@ class AppendWatch:
         with self._lock:
             if (instance.id, file) not in self._watched:
                 self._watched.add((instance.id, file))
-                heapq.heappush(self._heap, WatchedFile(due=time.monotonic() + _LOOKS[0], instance=instance, file=file))
+                heapq.heappush(
+                    self._heap, WatchedFile(due=time.monotonic() + _CHECK_PAUSES[0], instance=instance, file=file)
+                )
 
     def again(self, watched: WatchedFile, *, soon: bool) -> None:
         """Check `watched` again; each time a little later, unless it just changed."""
-        watched.looks = 1 if soon else watched.looks + 1
-        watched.due = time.monotonic() + _LOOKS[min(watched.looks, len(_LOOKS) - 1)]
+        watched.checks = 1 if soon else watched.checks + 1
+        watched.due = time.monotonic() + _CHECK_PAUSES[min(watched.checks, len(_CHECK_PAUSES) - 1)]
         with self._lock:
             if (watched.instance.id, watched.file) not in self._watched:
                 self._watched.add((watched.instance.id, watched.file))
@@ -74,13 +76,13 @@ class AppendWatch:
             group = files[first : first + _GROUP]
             with self._lock:
                 heapq.heappush(
-                    self._groups, WatchedGroup(due=time.monotonic() + _LOOKS[0], instance=instance, files=group)
+                    self._groups, WatchedGroup(due=time.monotonic() + _CHECK_PAUSES[0], instance=instance, files=group)
                 )
 
     def settled_again(self, group: WatchedGroup) -> None:
         """Check a group again, each time a little later."""
-        group.looks += 1
-        group.due = time.monotonic() + _LOOKS[min(group.looks, len(_LOOKS) - 1)]
+        group.checks += 1
+        group.due = time.monotonic() + _CHECK_PAUSES[min(group.checks, len(_CHECK_PAUSES) - 1)]
         with self._lock:
             heapq.heappush(self._groups, group)
 

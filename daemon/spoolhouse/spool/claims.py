@@ -73,7 +73,7 @@ class Claiming:
     def _claim(self, place: Place, pending: int, claimed: int) -> Claim | OSError:
         """Claim a file out of the open folder `pending` into the open folder `claimed`."""
         try:
-            # An unreadable file stays where it is: nobody would search `failed/` for a missing permission.
+            # An unreadable file stays where it is: a missing permission is easier to see there than in `failed/`.
             descriptor = fs.open_regular(place.name, folder=pending)
             try:
                 return self._claim_open(place, descriptor, pending, claimed)

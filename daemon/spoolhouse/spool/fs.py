@@ -23,8 +23,8 @@ _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
-_FIRST_LOOK = 512
-_LOOK_BACK = 64 << 10
+_FIRST_READ = 512
+_READ = 64 << 10
 
 
 def room(folder: Path) -> FreeSpace:
@@ -194,8 +194,8 @@ def open_regular(path: Path | str, *, folder: int | None = None) -> int:
 def lock(path: Path) -> int | None:
     """Take the lock at `path`; return its descriptor, or None if another process has it. Closing it releases the lock.
 
-    The file is opened first and locked second, so its name may by then belong to another file, or to none: then nobody
-    else would see the lock, and it is not taken. Raises FileNotFoundError if the folder is gone.
+    The file is opened first and locked second, so its name may by then belong to another file, or to none: then no
+    other process would see the lock, and it is not taken. Raises FileNotFoundError if the folder is gone.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -242,7 +242,7 @@ def line_start_at_or_after(descriptor: int, offset: int, end: int) -> int:
         return 0
     position = offset - 1
     while position < end:
-        block = os.pread(descriptor, min(_LOOK_BACK, end - position), position)
+        block = os.pread(descriptor, min(_READ, end - position), position)
         if not block:
             return end
         found = block.find(b"\n")
@@ -257,7 +257,7 @@ def last_line_start(descriptor: int, start: int, end: int) -> int:
     position = end
     while position > start:
         # Nearly always the last byte is a line end.
-        size = min(_FIRST_LOOK if position == end else _LOOK_BACK, position - start)
+        size = min(_FIRST_READ if position == end else _READ, position - start)
         block = os.pread(descriptor, size, position - size)
         found = block.rfind(b"\n")
         if found >= 0:

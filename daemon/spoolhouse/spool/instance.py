@@ -1,6 +1,6 @@
 """An instance's own folder: its lock, its journal, and its claimed files.
 
-A running daemon has one of its own, and holds the folders that it has adopted from dead instances until they are empty.
+A running daemon has one instance folder, and holds those that it has adopted from dead instances until they are empty.
 All methods block on the disk; call them in a worker thread.
 """
 
@@ -86,9 +86,9 @@ class Instance:
 
     @classmethod
     def adopt(cls, spool: Path, instance: str) -> "Instance | None":
-        """Take over the folder of a dead instance; None if it runs, or is gone altogether.
+        """Take over the folder of a dead instance; None if it runs, or its folder is gone.
 
-        A folder without a journal and without claimed files died at birth, or during its removal, and is removed.
+        A folder without a journal and claimed files was only half made or half removed, and is removed.
         Raises `JournalError` if files are claimed but the journal is missing, if it is damaged or of another version,
         or if we may not open the folder; `DiskError` if it cannot be read now. Then everything is left as it is.
         """

@@ -18,7 +18,7 @@ _BIRTH_PAUSE = 0.01
 def lock_new(folder: Path, spool: Path) -> int:
     """Make the folder of a new instance and take its lock. Raises FileExistsError if it belongs to another one.
 
-    Until it is locked, a neighbour may take it for a folder that died at birth, and remove it: then it is made again.
+    Until it is locked, another instance may take it for half made, and remove it: then it is made again.
     """
     fs.make_folders(folder.parent, below=spool)
     fs.check_locks_lock(folder.parent)

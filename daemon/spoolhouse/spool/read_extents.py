@@ -50,6 +50,6 @@ class Readings:
         self._ends[shipment] = [*ends, end]
 
     def forget(self, shipment: str) -> None:
-        """Drop a shipment that nobody will read again."""
+        """Drop a shipment that is not read any more."""
         self._extents.pop(shipment, None)
         self._ends.pop(shipment, None)

@@ -36,7 +36,7 @@ class Recovery(Generic[Key]):
     watch: tuple[int, ...]
     """In their final place: watched for appended bytes for a while."""
     vanished: tuple[int, ...]
-    """Neither here nor at the target: somebody removed them."""
+    """Neither here nor at the target: removed by hand."""
 
 
 def plan(claimed: Collection[Key], facts: Iterable[FileFact[Key]], unacknowledged: Mapping[int, int]) -> Recovery[Key]:

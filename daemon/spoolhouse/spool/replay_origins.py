@@ -129,7 +129,7 @@ def first_places(spool: Path, place: Place) -> FirstPlaces | None:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Span]]:
-    # If somebody has removed or changed the file, the origins of the lines are lost, and no line.
+    # If the file was removed or changed, the origins of the lines are lost, but no line.
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError), path.open("rb") as content:
         for line in content:
             note = json.loads(line)

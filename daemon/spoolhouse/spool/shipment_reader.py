@@ -167,8 +167,8 @@ class ShipmentReader:
     ) -> AsyncGenerator[Rows]:
         """Yield the rows for one table in one round once more, from the files.
 
-        Raises `OperatorError`, after the last row, if there are more or fewer rows than the first time: somebody has
-        removed or changed a file, and the rest must not pass for the whole.
+        Raises `OperatorError`, after the last row, if the number of rows differs from the first time: a file was
+        removed or changed, and the rest must not pass for the whole.
         """
         counted = 0
         async with aclosing(self._again(shipment, table, round_number, expected)) as pieces:

@@ -7,7 +7,7 @@ from spoolhouse.events.builtin import LOGS
 
 _LEVEL = LOGS.column("level")
 DEFAULT = "info"
-"""The level of a log that names none, or one that nobody knows."""
+"""The level of a log that names none, or an unknown one."""
 
 _EXACT = {choice: choice for choice in _LEVEL.choices} | dict(_LEVEL.same)
 _NEAR = {name: choice for name, choice in _LEVEL.near.items() if not name.isdigit()}
@@ -47,7 +47,7 @@ def is_ours(name: str) -> bool:
 
 
 def of_text(text: str) -> tuple[str, bool] | None:
-    """Return the level that a name means, and whether exactly that; None if nobody knows it."""
+    """Return the level that a name means, and whether exactly that; None if it is unknown."""
     name = text.strip().lower()
     if name in _EXACT:
         return _EXACT[name], name == text.lower()
@@ -63,7 +63,7 @@ def of_text(text: str) -> tuple[str, bool] | None:
 def scale(key: str, line: KeysView[str]) -> Callable[[float], str]:
     """Return how the numbers under a key are read, in a line with these keys.
 
-    Only the line tells: 30 is a warning of Python's logging, and nothing special to pino and bunyan.
+    It depends on the line: 30 is a warning of Python's logging, and nothing special to pino and bunyan.
     """
     if key in _OTEL_KEYS:
         return _otel

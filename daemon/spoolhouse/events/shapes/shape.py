@@ -111,8 +111,8 @@ class Place(NamedTuple):
 class Shape:
     """One way in which other programs write events.
 
-    `read` yields all events of a line. It raises `ShapeError` where nobody could interpret the line; if that or any
-    event is refused, nothing of the line lands.
+    `read` yields all events of a line. It raises `ShapeError` if the line cannot be interpreted. If one event is
+    refused, nothing of the line lands.
     """
 
     name: str

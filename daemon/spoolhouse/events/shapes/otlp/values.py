@@ -99,7 +99,7 @@ def identity_or_none(text: str | None) -> str | None:
 def nanoseconds(time: int | None, field: str) -> int:
     """Return a time in nanoseconds since 1970; 0 if it is absent. Raises `ShapeError` for no time within reach.
 
-    The magnitude tells the unit, as everywhere.
+    The unit follows from the magnitude, as everywhere.
     """
     if not time:
         return 0
