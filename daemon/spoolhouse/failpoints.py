@@ -73,7 +73,7 @@ def reach(name: str, byte: int | None = None) -> None:
         _spring(name, byte)
 
 
-def _spring(name: str, byte: int | None = None) -> None:
+def _spring(name: str, byte: int | None) -> None:
     for trap in _traps.get(name, ()):
         with _guard:
             springs = trap.springs(byte)

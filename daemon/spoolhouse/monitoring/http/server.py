@@ -56,7 +56,7 @@ class Source(Protocol):
 
 @asynccontextmanager
 async def serving(
-    address: tuple[str, int], source: Source, *, names: Collection[str] = (), required: bool
+    address: tuple[str, int], source: Source, *, names: Collection[str], required: bool
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 

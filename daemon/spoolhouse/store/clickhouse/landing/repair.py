@@ -155,7 +155,7 @@ class Repairer:
         reach("repair.rollup_filled")
 
 
-def _partition_of(own: str, *, and_where: str = "1") -> str:
+def _partition_of(own: str, *, and_where: str) -> str:
     return f"(SELECT * FROM {identifier(own)} WHERE _partition_id = {{partition:String}} AND {and_where})"  # noqa: S608  # a name of ours
 
 

@@ -47,7 +47,7 @@ class Schema(Struct, frozen=True, kw_only=True):
 
     database: Database
     tables: tuple[EventTable, ...]
-    on_cluster: str = ""
+    on_cluster: str
 
 
 def declare(
@@ -157,7 +157,7 @@ def _kept(event: EventTable) -> tuple[TableDefinition, ...]:
     return (event.table, *(rollup.target for rollup in event.rollups))
 
 
-def create_database(name: str, on_cluster: str = "") -> str:
+def create_database(name: str, on_cluster: str) -> str:
     """Return the statement that creates the database if it is missing."""
     return f"CREATE DATABASE IF NOT EXISTS {placed(None, name, on_cluster)}"
 
