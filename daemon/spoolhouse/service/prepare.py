@@ -171,7 +171,7 @@ async def guard(
     holds = dict(refused)
     schema = schema_of(settings, events)
     if isinstance(driver, Replicas):
-        await driver.agree(holding_rows(schema), feeds=materialized_views(schema))
+        await driver.agree(holding_rows(schema), views=materialized_views(schema))
     else:
         await expect_same_day(driver, now_ms())
     for table, names in (await unguarded(schema, driver)).items():

@@ -230,7 +230,7 @@ class Inspection:
             return None
         disagreement = None
         try:
-            await self.servers.agree(holding_rows(self.needs.schema), feeds=materialized_views(self.needs.schema))
+            await self.servers.agree(holding_rows(self.needs.schema), views=materialized_views(self.needs.schema))
         except StoreError as error:
             disagreement = error
         present, away = tuple(self.servers.present), dict(self.servers.away)

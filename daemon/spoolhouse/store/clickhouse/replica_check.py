@@ -86,15 +86,15 @@ def uncounted(
     server: str,
     seen: Mapping[str, ReplicaState],
     others: Mapping[str, Mapping[str, ReplicaState]],
-    feeds: Collection[str],
+    views: Collection[str],
 ) -> str:
-    """Return which of `feeds` a server has not, though another has it; empty if there is none.
+    """Return which of `views` a server has not, though another has it; empty if there is none.
 
     They are views that count rows as they are inserted, and do not replicate: each server has its own, or none has it
     any more.
     """
-    for feed in feeds:
+    for view in views:
         for name, theirs in others.items():
-            if feed in theirs and feed not in seen:
-                return f"{feed} is not there on {server}, as it is on {name}: what it takes would not be counted"
+            if view in theirs and view not in seen:
+                return f"{view} is not there on {server}, as it is on {name}: what it takes would not be counted"
     return ""

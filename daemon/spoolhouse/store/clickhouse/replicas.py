@@ -7,6 +7,7 @@ tables were seen to be replicas of the others' tables, and its clock to be right
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -27,11 +28,11 @@ log = structlog.get_logger(__name__)
 Hear = Callable[[str, UnreachableError | None], None]
 
 _LOST_KEEPER = frozenset({225, READ_ONLY, 999})
-"""ClickHouse's codes for what a server says that cannot speak to its Keeper."""
+"""ClickHouse's codes for errors of a server that cannot reach its Keeper."""
 
 
 class Server:
-    """One of several servers: a driver of which it is noted whether it takes rows."""
+    """One of several servers: a driver that reports whether it takes rows."""
 
     def __init__(self, name: str, driver: Driver, hear: Hear) -> None:
         """Speak through `driver`; `hear` gets each answer, and each time that there was none."""
@@ -117,7 +118,7 @@ def _away(error: StoreError) -> UnreachableError | None:
 
 
 class _Taken(AsyncIterator[Rows]):
-    """Rows of which it is noted whether there were any: without them nothing is sent."""
+    """Rows, with a flag whether there were any: without rows nothing is sent."""
 
     def __init__(self, rows: AsyncIterator[Rows]) -> None:
         self._rows = rows
@@ -129,27 +130,12 @@ class _Taken(AsyncIterator[Rows]):
         return rows
 
 
-class Replicas:
-    """The servers of `clickhouse.url`. As a driver, it hands each call to the one that new work goes to."""
+class _OneOfSeveral(ABC):
+    """A driver that hands each call to another one."""
 
-    are_several = True
-
-    def __init__(self, drivers: Mapping[str, Driver], roster: HostSelector) -> None:
-        """Speak through `drivers`, by the names that `roster` has them under."""
-        self._servers = {name: Server(name, driver, self._hear) for name, driver in drivers.items()}
-        self._roster = roster
-        self._tables: tuple[str, ...] = ()
-        self._feeds: tuple[str, ...] = ()
-        self._seen: dict[str, Mapping[str, ReplicaState]] = {}
-        """The last known state of the tables of each server."""
-        self._agreed: set[str] = set()
-        """The servers that were checked since they were last away."""
-        self.away: dict[str, UnreachableError] = {}
-        """The last error of each server that did not answer, by name."""
-        # One each: a server that does not answer must not keep work from the others.
-        self._checking = {name: asyncio.Lock() for name in drivers}
-        for name in drivers:
-            metrics.SERVER_UP.labels(name).set(1)
+    @abstractmethod
+    async def pick(self) -> Driver:
+        """Return the driver for a call. Raises `StoreError`."""
 
     async def ping(self) -> None:
         """Return once a server answers a trivial query."""
@@ -169,6 +155,29 @@ class Replicas:
     async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
         """Insert all of `rows`; see `Driver`."""
         await (await self.pick()).insert_rows(insert, rows)
+
+
+class Replicas(_OneOfSeveral):
+    """The servers of `clickhouse.url`. Each call goes to the server for new work."""
+
+    are_several = True
+
+    def __init__(self, drivers: Mapping[str, Driver], roster: HostSelector) -> None:
+        """Speak through `drivers`, by the names that `roster` has them under."""
+        self._servers = {name: Server(name, driver, self._hear) for name, driver in drivers.items()}
+        self._roster = roster
+        self._tables: tuple[str, ...] = ()
+        self._views: tuple[str, ...] = ()
+        self._seen: dict[str, Mapping[str, ReplicaState]] = {}
+        """The last known state of the tables of each server."""
+        self._agreed: set[str] = set()
+        """The servers that were checked since they were last away."""
+        self.away: dict[str, UnreachableError] = {}
+        """The last error of each server that did not answer, by name."""
+        # One each: a server that does not answer must not keep work from the others.
+        self._checking = {name: asyncio.Lock() for name in drivers}
+        for name in drivers:
+            metrics.SERVER_UP.labels(name).set(1)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -222,16 +231,16 @@ class Replicas:
             await self._expect_replica(other)
         return others
 
-    async def agree(self, tables: Collection[str], *, feeds: Collection[str] = ()) -> None:
+    async def agree(self, tables: Collection[str], *, views: Collection[str] = ()) -> None:
         """Check that `tables` are the same ones on all servers that answer, now and before any later use of a server.
 
-        The same goes for `feeds`, the views that count what is inserted.
+        The same goes for `views`, which count inserted rows.
 
         Raises `OperatorError` where they are not, and `UnreachableError` if no server takes rows.
         """
-        wanted, counting = tuple(sorted(tables)), tuple(sorted(feeds))
-        if (wanted, counting) != (self._tables, self._feeds):
-            self._tables, self._feeds = wanted, counting
+        wanted, counting = tuple(sorted(tables)), tuple(sorted(views))
+        if (wanted, counting) != (self._tables, self._views):
+            self._tables, self._views = wanted, counting
             self._agreed.clear()
         silent: list[UnreachableError] = []
         fresh: list[str] = []
@@ -258,14 +267,14 @@ class Replicas:
             if heard is not None and heard is not before:
                 raise copy(heard)  # another task has just waited for it in vain
             if server.name not in self._agreed:
-                self._seen[server.name] = await server.check((*self._tables, *self._feeds))
+                self._seen[server.name] = await server.check((*self._tables, *self._views))
                 self._judge(server.name)
 
     def _judge(self, name: str) -> None:
         """Decide whether a server that was checked just now may be used."""
         others = {other: seen for other, seen in self._seen.items() if other != name}
         why = disagreement(name, self._seen[name], others, self._tables)
-        why = why or uncounted(name, self._seen[name], others, self._feeds)
+        why = why or uncounted(name, self._seen[name], others, self._views)
         if why:
             self._agreed.discard(name)
             raise OperatorError(
@@ -296,7 +305,7 @@ def servers_of(driver: Driver) -> Servers:
     return driver if isinstance(driver, Replicas) else OneServer(driver)
 
 
-class FirstThatAnswers:
+class FirstThatAnswers(_OneOfSeveral):
     """A driver that stays with one of several servers: the first that answers when it is first used."""
 
     def __init__(self, drivers: Collection[Driver]) -> None:
@@ -304,31 +313,13 @@ class FirstThatAnswers:
         self._chosen: Driver | None = None
         self._choosing = asyncio.Lock()
 
-    async def ping(self) -> None:
-        """Return once the server answers a trivial query."""
-        await (await self._driver()).ping()
-
-    async def execute(
-        self,
-        sql: str,
-        parameters: Mapping[str, Parameter] | None = None,
-        *,
-        query_id: str = "",
-        settings: Mapping[str, Setting] | None = None,
-    ) -> list[tuple[object, ...]]:
-        """Run one statement and return its rows."""
-        return await (await self._driver()).execute(sql, parameters, query_id=query_id, settings=settings)
-
-    async def insert_rows(self, insert: RowsInsert, rows: AsyncIterable[Rows]) -> None:
-        """Insert all of `rows`; see `Driver`."""
-        await (await self._driver()).insert_rows(insert, rows)
-
     async def close(self) -> None:
         """Close all connections."""
         for driver in self._drivers:
             await driver.close()
 
-    async def _driver(self) -> Driver:
+    async def pick(self) -> Driver:
+        """Return the first server that answered."""
         async with self._choosing:
             if self._chosen is None:
                 self._chosen = await self._first()

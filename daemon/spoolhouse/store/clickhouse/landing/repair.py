@@ -1,9 +1,9 @@
-"""Brings what is missing of a batch to where it is missing, and nowhere else.
+"""Repairs a batch: adds its missing rows to the tables and rollups that lack them, and to no others.
 
-An INSERT cannot do that: it goes to the table and to all rollups. So the rows are put into a table of their own, a
-copy of the real one without views; from there a missing partition is attached to the real table, which feeds no view,
-and a rollup that lacks one is given its figures directly. Each step is one partition of one table, which is there as a
-whole or not at all: killed anywhere, the next attempt looks the batch up again and goes on.
+An INSERT cannot do that: it goes to the table and to all rollups. So the rows go to a staging table, a copy of the real
+one without views. From there a missing partition is attached to the real table, which triggers no view, and the figures
+of a missing partition are inserted into a rollup directly. Each step concerns one partition of one table, which has all
+rows of the batch or none: after a kill, the next attempt checks the presence of the batch again, and continues.
 """
 
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ class Repairer:
     driver: Driver
     prefix: str
     shards: Shards | None
-    """Of a cluster: rows are brought to the own shard, and may be on any."""
+    """Of a cluster: repaired rows go to this shard, and may already be on any."""
 
     def everywhere(self, table: Table) -> str:
         """Return the name under which the rows of all shards are read."""
@@ -56,31 +56,30 @@ class Repairer:
     ) -> tuple[Repaired, ...]:
         """Bring `rows` of a batch to all partitions where `found` does not have it; return these. Raises `StoreError`.
 
-        `never_landed`: it is known that nothing of the batch was ever in ClickHouse, however old it is.
-        Left out is what would be gone again: rows older than their table's TTL, and rows in whose place a later
-        version of the same event stands.
+        `never_landed`: no row of the batch was ever in ClickHouse, however old the batch is.
+        Rows that would vanish again are left out: expired ones, and those that a later version of the event replaces.
         """
-        own = await self.stage(table, insert, rows)
-        here = await self._partitions(own)
+        staging = await self.stage(table, insert, rows)
+        here = await self._partitions(staging)
         repaired = []
         for partition in sorted(here - found.of(insert.table)):
-            if await self._is_wanted(table, own, partition):
-                await self._attach(insert.table, own, partition)
+            if await self._is_wanted(table, staging, partition):
+                await self._attach(insert.table, staging, partition)
                 repaired.append(Repaired(table=insert.table, partition=partition))
-        for rollup in table.rollups if never_landed or await self._can_tell(insert) else ():
+        for rollup in table.rollups if never_landed or await self._is_recent(insert) else ():
             target = target_name(rollup, prefix=self.prefix)
             for partition in sorted(here - found.of(target)):
-                if await self._feeds(table, rollup, own, partition):
-                    await self._feed(table, rollup, own, partition)
+                if await self._has_figures(table, rollup, staging, partition):
+                    await self._fill(table, rollup, staging, partition)
                     repaired.append(Repaired(table=target, partition=partition))
         for one in repaired:
             log.warning("partition_repaired", batch=insert.batch_id, table=one.table, partition=one.partition)
         return tuple(repaired)
 
-    async def _can_tell(self, insert: RowsInsert) -> bool:
-        """Tell whether a batch that a rollup does not know is not in it: an old one is known under another's id.
+    async def _is_recent(self, insert: RowsInsert) -> bool:
+        """Tell whether a rollup without the batch's id lacks the batch: compaction replaces the ids of old batches.
 
-        How old it is the server says, which folds by its own clock.
+        The server tells its age, because it compacts by its own clock.
         """
         if await server_ms(self.driver) - insert.clock_ms < (COMPACT_DAYS - 1) * DAY * 1000:
             return True
@@ -88,37 +87,37 @@ class Repairer:
         return False
 
     async def drop_staging(self, batch_id: str) -> None:
-        """Drop the table that a killed repair has left, if there is one. Raises `StoreError`."""
+        """Drop the staging table of a batch, if a killed repair has left one. Raises `StoreError`."""
         await self.driver.execute(f"DROP TABLE IF EXISTS {identifier(staging_name(batch_id, prefix=self.prefix))} SYNC")
         reach("repair.staging_dropped")
 
     async def stage(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> str:
         """Return the name of a new table that holds the rows, and nothing but them."""
-        own = staging_name(insert.batch_id, prefix=self.prefix)
-        # What an attempt that was killed has left may hold a part of them.
+        staging = staging_name(insert.batch_id, prefix=self.prefix)
+        # A killed attempt may have left some of them.
         await self.drop_staging(insert.batch_id)
         await self.driver.execute(
             # Of an engine that collapses nothing: rollups count lines.
-            f"CREATE TABLE {identifier(own)} AS {identifier(self.prefix + table.name)} ENGINE = MergeTree"
+            f"CREATE TABLE {identifier(staging)} AS {identifier(self.prefix + table.name)} ENGINE = MergeTree"
             f" PARTITION BY {partition_by(table.time)} ORDER BY ({identifiers(table.order_by)})"
             # So that an attached part knows when it expires; here nothing does: also what is too old counts in rollups.
             f" TTL {table_definition(table, prefix=self.prefix).ttl.sql()}"
             " SETTINGS max_number_of_merges_with_ttl_in_pool = 0, fsync_after_insert = 1, fsync_part_directory = 1"
         )
         reach("repair.before_staging")
-        await self.driver.insert_rows(replace(insert, table=own, token=own), rows)
+        await self.driver.insert_rows(replace(insert, table=staging, token=staging), rows)
         reach("repair.staged")
-        return own
+        return staging
 
-    async def _partitions(self, own: str) -> frozenset[str]:
-        found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(own)}")  # noqa: S608  # a name of ours
+    async def _partitions(self, staging: str) -> frozenset[str]:
+        found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(staging)}")  # noqa: S608  # a name of ours
         return frozenset(str(partition) for (partition,) in found)
 
-    async def _is_wanted(self, table: Table, own: str, partition: str) -> bool:
+    async def _is_wanted(self, table: Table, staging: str, partition: str) -> bool:
         """Tell whether any row of the partition is neither expired nor superseded."""
         keys = identifiers(table.order_by)
         version, real = identifier(_VERSION), identifier(self.prefix + table.name)
-        here = f"FROM {identifier(own)} WHERE _partition_id = {{partition:String}}"
+        here = f"FROM {identifier(staging)} WHERE _partition_id = {{partition:String}}"
         later = (
             f"SELECT {keys}, max({version}) AS _later, 1 AS _known FROM {real}"  # noqa: S608  # declared names
             f" WHERE _partition_id = {{partition:String}} AND ({keys}) IN (SELECT {keys} {here}) GROUP BY {keys}"
@@ -130,33 +129,33 @@ class Repairer:
         )
         return bool(await self.driver.execute(wanted, {"partition": partition}))
 
-    async def _attach(self, real: str, own: str, partition: str) -> None:
+    async def _attach(self, real: str, staging: str, partition: str) -> None:
         await self.driver.execute(
             # A partition's id is digits, from the server; a parameter cannot stand here.
-            f"ALTER TABLE {identifier(real)} ATTACH PARTITION ID '{int(partition)}' FROM {identifier(own)}"
+            f"ALTER TABLE {identifier(real)} ATTACH PARTITION ID '{int(partition)}' FROM {identifier(staging)}"
         )
         reach("repair.attached")
 
-    async def _feeds(self, table: Table, rollup: Rollup, own: str, partition: str) -> bool:
-        """Tell whether the partition's rows come to any figures that the rollup keeps."""
-        feed = rollup_select(table, rollup, source=_partition_of(own, and_where=kept(rollup)))
-        return bool(await self.driver.execute(f"SELECT 1 FROM ({feed}) LIMIT 1", _where(partition)))  # noqa: S608  # declared names
+    async def _has_figures(self, table: Table, rollup: Rollup, staging: str, partition: str) -> bool:
+        """Tell whether the rollup keeps any figures of the partition's rows."""
+        figures = rollup_select(table, rollup, source=_partition_of(staging, and_where=kept(rollup)))
+        return bool(await self.driver.execute(f"SELECT 1 FROM ({figures}) LIMIT 1", _where(partition)))  # noqa: S608  # declared names
 
-    async def _feed(self, table: Table, rollup: Rollup, own: str, partition: str) -> None:
+    async def _fill(self, table: Table, rollup: Rollup, staging: str, partition: str) -> None:
         definition = rollup_definition(table, rollup, database=None, prefix=self.prefix)
         # Checked once more: `spoolhouse migrate` may be counting old batches into a new rollup just now.
         target = identifier(definition.target.name)
         absent = f"batch_id NOT IN (SELECT batch_id FROM {target} WHERE _partition_id = {{partition:String}})"  # noqa: S608  # declared names
         await self.driver.execute(
-            counting(definition, None, source=_partition_of(own, and_where=absent)),
+            counting(definition, None, source=_partition_of(staging, and_where=absent)),
             _where(partition),
             query_id=backfill_id(definition.target.name),
         )
         reach("repair.rollup_filled")
 
 
-def _partition_of(own: str, *, and_where: str) -> str:
-    return f"(SELECT * FROM {identifier(own)} WHERE _partition_id = {{partition:String}} AND {and_where})"  # noqa: S608  # a name of ours
+def _partition_of(staging: str, *, and_where: str) -> str:
+    return f"(SELECT * FROM {identifier(staging)} WHERE _partition_id = {{partition:String}} AND {and_where})"  # noqa: S608  # a name of ours
 
 
 def _where(partition: str) -> dict[str, Parameter]:
