@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import Any
 
 from spoolhouse import __version__
 from spoolhouse.errors import BadRequestError, BadSettingError, SpoolError, SpoolhouseError, StoreError, describe
@@ -93,18 +94,25 @@ exit codes:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints epilogs as they are written, and takes no abbreviated flags."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options})
+
+
 def parser(chosen: str = "") -> argparse.ArgumentParser:
     """Return the parser of the command line; only the `chosen` command has its flags."""
-    result = argparse.ArgumentParser(
+    result = _Parser(
         prog="spoolhouse",
         usage="spoolhouse COMMAND [options]",
         description="Lands JSONL files of observability events in ClickHouse, each line exactly once.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     result.add_argument("--version", action="version", version=f"spoolhouse {__version__}")
-    commands = result.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="spoolhouse")
+    commands: argparse._SubParsersAction[argparse.ArgumentParser] = result.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, prog="spoolhouse", parser_class=_Parser
+    )
     for name, text in _COMMANDS.items():
         module = _MODULES.get(name, name)
         if module != _MODULES.get(chosen, chosen):

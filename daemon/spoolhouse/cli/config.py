@@ -24,8 +24,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="print every setting with its default and its meaning",
         description="Print every setting with its default and its meaning, as a TOML file.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--markdown", action="store_true", help="print a page of tables")
     parser.set_defaults(run=run)

@@ -84,8 +84,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="show what becomes of the lines of a file, or why they are rejected",
         description="Show what becomes of each line of a file, or why it is rejected.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("path", metavar="FILE", help="a file, also a compressed one; - is standard input")
     parser.add_argument("--type", metavar="NAME", help="the event type whose folder it is in")

@@ -54,8 +54,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="write sample events into the spool",
         description="Write sample events into the spool, as a producer should.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--rows", type=flags.count, default=10_000, metavar="N", help="events in all (default: 10000)")

@@ -51,8 +51,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="land the files of the spool in ClickHouse, and keep watching",
         description="Land the files of the spool in ClickHouse, and keep watching for more.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--once", action="store_true", help="ingest all that is pending, then exit")
     _add_settings(parser)

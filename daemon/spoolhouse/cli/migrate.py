@@ -42,8 +42,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="create the tables, or bring them up to date",
         description="Create the database, its tables and their rollups, or bring them up to date.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument(

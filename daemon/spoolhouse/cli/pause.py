@@ -44,8 +44,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="stop all instances of a spool from claiming files",
         description="Stop all instances of a spool from claiming files, until spoolhouse resume.",
         epilog=_PAUSE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     pause.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="the reason, for the log")
     resume = commands.add_parser(
@@ -54,8 +52,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="let them claim again",
         description="Let the instances of a spool claim files again.",
         epilog=_RESUME,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     for parser, run in ((pause, run_pause), (resume, run_resume)):
         flags.add_spool(parser)

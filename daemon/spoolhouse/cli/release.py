@@ -48,8 +48,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="put back files that dead daemons claimed and never sent",
         description="Put back files that dead daemons of a spool claimed and never sent.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("instances", nargs="*", metavar="INSTANCE", help="folders in .spoolhouse/ (default: all)")
     parser.add_argument("--give-up", action="store_true", help="give up shipments that wait for a file that is gone")

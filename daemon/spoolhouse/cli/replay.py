@@ -44,8 +44,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="resubmit rejected lines, or restore rows that ClickHouse has lost",
         description="Resubmit rejected lines, or restore rows that ClickHouse has lost.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="files in processed/ or failed/")
     parser.add_argument("--rejected", action="store_true", help="the lines in rejected/")

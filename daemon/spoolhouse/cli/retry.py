@@ -47,8 +47,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="move files of failed/ back to where they were dropped",
         description="Move repaired files of failed/, or their lines that have not landed, back.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files in failed/")
     parser.add_argument("--all", action="store_true", help="all files in the failed/ folders of the spool")

@@ -46,8 +46,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="list the tables: engine, rows, size, oldest and newest event",
         description="List our tables: engine, rows, bytes on disk, oldest and newest event.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print an array of objects, sizes in bytes")
     parser.add_argument("--check", action="store_true", help="exit 1 if a table or view is missing, and name it")

@@ -42,8 +42,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="list the event types, their fields, and an example of each",
         description="List the event types; of one: its fields, columns, and an example line.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="an event type, such as span")
     how = parser.add_mutually_exclusive_group()

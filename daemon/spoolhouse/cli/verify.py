@@ -49,8 +49,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="compare processed files with ClickHouse, row by row",
         description="Compare processed files with ClickHouse, row by row.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="files in processed/ or failed/")
     parser.add_argument(

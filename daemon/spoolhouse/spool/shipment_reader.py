@@ -209,21 +209,15 @@ class ShipmentReader:
         the batch.
         """
         before = 0
-        current = 0
-        async with aclosing(self.steps(shipment, numbered=True)) as steps:
-            async for step in steps:
-                if isinstance(step, RoundEnd):
-                    current += 1
-                elif isinstance(step[1], Unreadable):
-                    self._expect_known(shipment, *step, is_decoded=True)
-                elif current == round_number and isinstance(read := step[1], Read):
-                    rows = read.decoded.rows.get(table)
-                    count = 0 if rows is None else rows.count
-                    wanted = [number - before for number in numbers if before <= number < before + count]
-                    if wanted:
-                        for line in await asyncio.to_thread(self._lines_of, shipment, step[0], read, table, wanted):
-                            yield step[0], read.lines_before, replace(line, row=before + line.row)
-                    before += count
+        async with aclosing(self._reads(shipment, round_number, numbered=True)) as reads:
+            async for segment, read in reads:
+                rows = read.decoded.rows.get(table)
+                count = 0 if rows is None else rows.count
+                wanted = [number - before for number in numbers if before <= number < before + count]
+                if wanted:
+                    for line in await asyncio.to_thread(self._lines_of, shipment, segment, read, table, wanted):
+                        yield segment, read.lines_before, replace(line, row=before + line.row)
+                before += count
 
     def _lines_of(
         self, shipment: Shipment, segment: Segment, read: Read, table: str, numbers: Collection[int]
@@ -236,28 +230,36 @@ class ShipmentReader:
     ) -> AsyncGenerator[tuple[tuple[int, int], str, RowRange]]:
         """Yield the rows of some lines in the batches of a round, by line (its file, and its first byte) and table."""
         before: Counter[str] = Counter()
+        async with aclosing(self._reads(shipment, round_number)) as reads:
+            async for segment, read in reads:
+                start, end = read.piece.offset, read.piece.offset + len(read.piece.data)
+                if any(file == segment.file and start <= offset < end for file, offset in lines):
+                    first = before.copy()
+                    for offset, counts in await asyncio.to_thread(self._counts_of, shipment, segment, read):
+                        for table, count in counts.items():
+                            if (segment.file, offset) in lines:
+                                rows = RowRange(first=first[table], end=first[table] + count)
+                                yield (segment.file, offset), table, rows
+                            first[table] += count
+                before.update({table: rows.count for table, rows in read.decoded.rows.items()})
+
+    def _counts_of(self, shipment: Shipment, segment: Segment, read: Read) -> list[tuple[int, Mapping[str, int]]]:
+        origin, decoder = self._segments.origin(shipment, segment), self.versions.of(shipment).decoder
+        return [(offset, counts) for offset, _, counts in decoder.counts_by_line(read.piece, origin)]
+
+    async def _reads(
+        self, shipment: Shipment, round_number: int, *, numbered: bool = False
+    ) -> AsyncGenerator[tuple[Segment, Read]]:
+        """Yield the pieces of a round that has been decoded before."""
         current = 0
-        async with aclosing(self.steps(shipment)) as steps:
+        async with aclosing(self.steps(shipment, numbered=numbered)) as steps:
             async for step in steps:
                 if isinstance(step, RoundEnd):
                     current += 1
                 elif isinstance(step[1], Unreadable):
                     self._expect_known(shipment, *step, is_decoded=True)
-                elif current == round_number and isinstance(read := step[1], Read):
-                    segment, start, end = step[0], read.piece.offset, read.piece.offset + len(read.piece.data)
-                    if any(file == segment.file and start <= offset < end for file, offset in lines):
-                        first = before.copy()
-                        for offset, counts in await asyncio.to_thread(self._counts_of, shipment, segment, read):
-                            for table, count in counts.items():
-                                if (segment.file, offset) in lines:
-                                    rows = RowRange(first=first[table], end=first[table] + count)
-                                    yield (segment.file, offset), table, rows
-                                first[table] += count
-                    before.update({table: rows.count for table, rows in read.decoded.rows.items()})
-
-    def _counts_of(self, shipment: Shipment, segment: Segment, read: Read) -> list[tuple[int, Mapping[str, int]]]:
-        origin, decoder = self._segments.origin(shipment, segment), self.versions.of(shipment).decoder
-        return [(offset, counts) for offset, _, counts in decoder.counts_by_line(read.piece, origin)]
+                elif current == round_number and isinstance(step[1], Read):
+                    yield step[0], step[1]
 
     def _expect_known(self, shipment: Shipment, segment: Segment, end: Step, *, is_decoded: bool) -> None:
         """Raise `StoreError` for a segment that ends now where it did not before: half a batch must not pass for all.
