@@ -236,7 +236,7 @@ class Service:
             try:
                 fresh = await asyncio.to_thread(self.reread)
                 events = await asyncio.to_thread(registry.load, fresh.events.folder)
-                # At the start, the schema is prepared for the declarations in force when ClickHouse answers.
+                # Before the first answer of ClickHouse this is left to the start, which waits for it.
                 if events != shared.events and shared.health.answered:
                     await prepare_and_guard(shared.settings, stages.driver, shared.health, events)
             except (BadSettingError, StoreError) as error:

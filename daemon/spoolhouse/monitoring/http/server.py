@@ -1,8 +1,8 @@
 """The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
 
 It is bound before the daemon connects to ClickHouse, and answers from memory alone. No client can harm the daemon: no
-request changes anything, no body is read, the connections and the answers for each are limited, and a request is only
-answered if its Host header names this daemon.
+request changes anything, no body is read, the connections and the answers for each are limited, and a request whose
+Host header does not name this daemon gets no answer but that of /livez.
 """
 
 import asyncio
