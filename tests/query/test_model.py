@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -164,7 +165,8 @@ def test_a_list_is_what_the_model_says(
                 assert answer.values == {
                     "count": len(wanted),
                     "errors": sum(row.status == "error" for row in wanted),
-                    "sum": sum(row.duration or 0 for row in wanted),
+                    # Rows are added up in another order.
+                    "sum": pytest.approx(sum(row.duration or 0 for row in wanted)),
                 }
 
     asyncio.run(check())

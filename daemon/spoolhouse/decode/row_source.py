@@ -90,7 +90,13 @@ class Writer:
                 f"        if (e.t0 != {self._event.name!r} or e.t1 is not None) and not is_right(e): raise ValueError",
                 f"        {inner}",
             )
-            tail = ("        if len(notes) > noted:", "            converted += 1", "            noted = len(notes)")
+            tail = (
+                "        if len(notes) > noted:",
+                "            converted += 1",
+                # A name counts once a line, though two tables take it.
+                "            notes[noted:] = dict.fromkeys(notes[noted:])",
+                "            noted = len(notes)",
+            )
             return "\n".join((*head, *self._lines, *tail, f"    return {result}, mismatched, odd, converted"))
         if self._wide:
             head = (
