@@ -13,12 +13,16 @@ import pytest
 
 from spoolhouse.failpoints import VARIABLE
 from tests.engine import Database
+from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import span
 
 PREFIX = "mastra_admin_"
 NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
 TABLES = ("events", "tool_calls", "agent_steps")
+INSERTS_UNDER_WAY = (
+    "SELECT 1 FROM system.processes WHERE current_database = currentDatabase() AND query_kind = 'Insert'"
+)
 REFUSED = "tool_name != 'bad'"
 
 
@@ -193,6 +197,7 @@ def test_rows_that_are_refused_after_others_of_their_lines_have_landed_are_held(
     drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
     with Daemon(database.native_url, tmp_path, env={VARIABLE: f"{place}=kill"}) as daemon:
         assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    wait_until(lambda: not database.query(INSERTS_UNDER_WAY))  # the server may still be at another table's insert
     there = {table for table in TABLES if landed(database, table)}
     assert there
     with refusing(database, "tool_calls", REFUSED):

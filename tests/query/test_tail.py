@@ -14,16 +14,15 @@ from tests.engine import Database
 from tests.process.daemon import SCRIPT
 from tests.query.landed import PREFIX, land, log
 
-NOW = datetime.now(UTC)
-
 
 def insert(database: Database, batch: str, numbers: range, *, ago: float = 0, ingested: float = 0) -> None:
+    now = datetime.now(UTC)
     lines = [
         json.dumps({
             "id": f"l{n:03}", "project_id": "shop", "level": "info", "message": "m", "batch_id": batch,
-            "timestamp": f"{NOW - timedelta(seconds=ago + n):%Y-%m-%d %H:%M:%S}.000",
-            "recorded_at": f"{NOW:%Y-%m-%d %H:%M:%S}.000",
-            "ingested_at": f"{NOW - timedelta(seconds=ingested):%Y-%m-%d %H:%M:%S}.000",
+            "timestamp": f"{now - timedelta(seconds=ago + n):%Y-%m-%d %H:%M:%S}.000",
+            "recorded_at": f"{now:%Y-%m-%d %H:%M:%S}.000",
+            "ingested_at": f"{now - timedelta(seconds=ingested):%Y-%m-%d %H:%M:%S}.000",
         })
         for n in numbers
     ]  # fmt: skip
