@@ -206,7 +206,7 @@ def test_rows_that_are_refused_after_others_of_their_lines_have_landed_are_held(
             if "tool_calls" in there:
                 daemon.wait_for("file_settled")
             else:
-                (held, *_) = daemon.wait_for("clickhouse_unavailable")
+                (held, *_) = daemon.wait_for("table_held")
                 assert "lines of which other rows have landed" in str(held["error"])
                 database.query(f"ALTER TABLE {PREFIX}tool_calls DROP CONSTRAINT no")
                 daemon.wait_for("file_settled")
