@@ -71,7 +71,7 @@ _decode_mastra = msgspec.json.Decoder(_MastraAttributes).decode
 _decode_any = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def of_attributes(attributes: str, span_type: str) -> Usage:
+def of_attributes(attributes: str, span_type: str = "") -> Usage:
     """Return the model call in `attributes`, a JSON text; `span_type` is the span's own, if it has one.
 
     Values of odd types are passed over: the attributes themselves are kept whole. Mastra's keys count only for the span
