@@ -1,7 +1,6 @@
 """A daemon whose clock is not the server's: rollups are folded by the server's, so that it has the last word."""
 
 import signal
-import time
 from pathlib import Path
 
 from tests.engine import Database
@@ -77,10 +76,7 @@ def test_a_batch_that_the_server_has_folded_is_not_counted_again(database: Datab
     switch.unlink()
     env["SPOOLHOUSE_TEST_FAILPOINTS"] = f"insert.checked=wait:{marker}"
     with Daemon(database.native_url, storage, prelude=behind(40, switch), env=env) as daemon:
-        deadline = time.monotonic() + 60
-        while not marker.exists():
-            assert time.monotonic() < deadline, daemon.told()
-            time.sleep(0.01)
+        wait_until(marker.exists, timeout=60)
         switch.touch()
         marker.unlink()
         daemon.wait_for("file_settled", path="span/p/7.jsonl")

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database, StartServer
+from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, drop, lines
 from tests.process.inputs import good
 
@@ -169,7 +171,7 @@ def test_a_repair_of_many_months_is_no_stuck_stage(database: Database, tmp_path:
     slow = {**environment, **impatient, "SPOOLHOUSE_TEST_FAILPOINTS": f"repair.attached@*=wait:{marker}"}
     with Daemon(database.native_url, storage, env=slow) as daemon:
         for _ in range(MONTHS):
-            slowed(daemon, marker, 0.2)
+            slowed(marker, 0.2)
         daemon.wait_for("file_settled", path="deployment/p/a.jsonl")
         assert daemon.events("stage_stuck") == []
         daemon.signal(signal.SIGTERM)
@@ -178,15 +180,10 @@ def test_a_repair_of_many_months_is_no_stuck_stage(database: Database, tmp_path:
     assert database.query("SELECT sum(lines) FROM mastra_admin_deployments_hourly") == [(MONTHS,)]
 
 
-def slowed(daemon: Daemon, marker: Path, seconds: float) -> None:
+def slowed(marker: Path, seconds: float) -> None:
     """Let the daemon stand at a failpoint for a while, then go on."""
-    deadline = time.monotonic() + 60
-    reached = None
-    while reached is None or time.monotonic() < reached + seconds:
-        if reached is None and marker.exists():
-            reached = time.monotonic()
-        assert time.monotonic() < deadline, daemon.told()
-        time.sleep(0.01)
+    wait_until(marker.exists, timeout=60)
+    threading.Event().wait(seconds)  # the watchdog is to find that it stands
     marker.unlink()
 
 

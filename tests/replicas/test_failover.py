@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from spoolhouse.store.clickhouse.failover import HostSelector
 from spoolhouse.store.clickhouse.replicas import Replicas
 from tests.contract.proxy import Proxy, proxy_to
 from tests.engine import LocalServer, QueryError
+from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import span
 from tests.process.test_cluster import log_rows
@@ -97,14 +97,7 @@ def retries(daemon: Daemon) -> float:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    await asyncio.to_thread(_await, holds)
-
-
-def _await(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    await asyncio.to_thread(wait_until, holds)
 
 
 async def revive(server: LocalServer, proxy: Proxy) -> None:

@@ -51,6 +51,14 @@ RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt",), f
 ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True, fill=Fill.LINE, bloom=0.01)
 STATUS = Column(name="status", kind=Kind.CHOICE, keys=("status",), default="unset", **choices.STATUS)
 EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
+WHO = (
+    _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
+    _text("organization_id", "organizationId", low_cardinality=True),
+    _text("user_id", "userId"),
+    _text("environment", "environment", low_cardinality=True),
+    _text("service_name", "serviceName", low_cardinality=True),
+)
+"""Where a score or a feedback comes from."""
 
 DURATION_MEASURE = Measure(
     column="duration_ms",
@@ -236,11 +244,7 @@ SCORES = Table(
             Column(name="value", kind=Kind.NUMBER, keys=("value", "score"), required=True),
             Column(name="normalized_value", kind=Kind.NUMBER, keys=("normalizedValue",), nullable=True),
             _text("comment", "comment", "reason", default=None),
-            _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
-            _text("organization_id", "organizationId", low_cardinality=True),
-            _text("user_id", "userId"),
-            _text("environment", "environment", low_cardinality=True),
-            _text("service_name", "serviceName", low_cardinality=True),
+            *WHO,
             TIMESTAMP,
             _json("metadata", "{}"),
             RECORDED_AT,
@@ -274,11 +278,7 @@ FEEDBACK = Table(
             Column(name="value", kind=Kind.SCALAR, keys=("value",), required=True),
             Column(name="value_number", kind=Kind.NUMBER, fill=Fill.NUMBER, sources=("value",), nullable=True),
             _text("comment", "comment", default=None),
-            _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
-            _text("organization_id", "organizationId", low_cardinality=True),
-            _text("user_id", "userId"),
-            _text("environment", "environment", low_cardinality=True),
-            _text("service_name", "serviceName", low_cardinality=True),
+            *WHO,
             TIMESTAMP,
             _json("metadata", "{}"),
             RECORDED_AT,

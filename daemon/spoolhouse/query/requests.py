@@ -110,39 +110,33 @@ class Metrics(ListQuestion, frozen=True, kw_only=True):
     max: float | None = None
 
 
-class Scores(ListQuestion, frozen=True, kw_only=True):
+class _Judgements(ListQuestion, frozen=True, kw_only=True):
+    """What can be asked of scores and of feedback."""
+
+    id: Texts = None
+    trace: Texts = None
+    span: Texts = None
+    deployment: Texts = None
+    experiment: Texts = None
+    organization: Texts = None
+    user: Texts = None
+    environment: Texts = None
+    service: Texts = None
+    min: float | None = None
+    max: float | None = None
+
+
+class Scores(_Judgements, frozen=True, kw_only=True):
     """Scores. `name` is the whole name, or a list of them; `min` and `max` bound the value."""
 
-    id: Texts = None
     name: Texts = None
-    trace: Texts = None
-    span: Texts = None
-    deployment: Texts = None
-    experiment: Texts = None
-    organization: Texts = None
-    user: Texts = None
-    environment: Texts = None
-    service: Texts = None
-    min: float | None = None
-    max: float | None = None
 
 
-class Feedback(ListQuestion, frozen=True, kw_only=True):
+class Feedback(_Judgements, frozen=True, kw_only=True):
     """Feedback. `min` and `max` bound the values that are numbers."""
 
-    id: Texts = None
     type: Texts = None
     source: Texts = None
-    trace: Texts = None
-    span: Texts = None
-    deployment: Texts = None
-    experiment: Texts = None
-    organization: Texts = None
-    user: Texts = None
-    environment: Texts = None
-    service: Texts = None
-    min: float | None = None
-    max: float | None = None
 
 
 class Events(ListQuestion, frozen=True, kw_only=True):
