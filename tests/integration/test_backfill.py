@@ -234,9 +234,11 @@ class Overtaken:
     """A driver whose user is overtaken by others each time, or some times, after one of its statements."""
 
     driver: Driver
-    after: str
+    after: str | int
+    """The statement, or its number."""
     overtake: Callable[[], Awaitable[object]]
     times: int = 1
+    statements: int = 0
 
     async def ping(self) -> None:
         await self.driver.ping()
@@ -250,7 +252,8 @@ class Overtaken:
         settings: Mapping[str, Setting] | None = None,
     ) -> list[tuple[object, ...]]:
         rows = await self.driver.execute(sql, parameters, query_id=query_id, settings=settings)
-        if sql == self.after and self.times:
+        self.statements += 1
+        if self.after in {sql, self.statements} and self.times:
             self.times -= 1
             await self.overtake()
         return rows

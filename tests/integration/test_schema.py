@@ -18,6 +18,7 @@ from spoolhouse.store.clickhouse.schema.dedup_guard import unguarded
 from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.store.clickhouse.schema.render import declare, object_names, tables_of
 from tests.engine import Database, QueryError
+from tests.integration.test_backfill import Overtaken
 
 TABLES = tables_of(BUILT_IN)
 
@@ -282,6 +283,22 @@ async def test_a_column_that_is_added_has_its_default_in_old_rows(database: Data
         insert_log(database, "1", "info")
         await migrate(declare(database=database.name, tables=(LOGS,)), driver)
     assert database.query("SELECT attributes FROM mastra_admin_logs") == [("{}",)]
+
+
+@pytest.mark.parametrize("statement", range(1, 7))
+async def test_rows_that_come_while_a_database_is_read_do_not_seem_to_lack_an_index(
+    database: Database, statement: int
+) -> None:
+    schema = declare(database=database.name, tables=(LOGS,))
+
+    async def insert() -> None:
+        insert_log(database, "1", "info")
+
+    async with connected(database.http_url) as driver:
+        await migrate(schema, driver)
+        overtaken = Overtaken(driver=driver, after=statement, overtake=insert)
+        assert await check(schema, overtaken) == Plan()
+        assert overtaken.times == 0, "the check asks less"
 
 
 async def test_an_index_that_is_added_is_made_for_old_rows(database: Database) -> None:

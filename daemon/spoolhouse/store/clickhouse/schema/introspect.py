@@ -73,6 +73,8 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
         raise ValueError("a schema without a database cannot be read")
     about = {"database": schema.database, "names": (*object_names(schema), *earlier_names(schema))}
     found = await driver.execute(_DATABASE, {"database": schema.database})
+    # Before the indexes: rows that come in between have theirs, and are not to look as if they lacked them.
+    listed = [tuple(map(str, row)) for row in await driver.execute(_TABLES, about)]
     columns: dict[str, dict[str, str]] = {}
     codecs: dict[str, dict[str, str]] = {}
     for table, name, kind, codec in (tuple(map(str, row)) for row in await driver.execute(_COLUMNS, about)):
@@ -96,9 +98,7 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
             codecs=codecs.get(name, {}),
             indexes=indexes.get(name, {}),
         )
-        for name, engine, engine_full, partition_key, sorting_key, comment, rows in (
-            tuple(map(str, row)) for row in await driver.execute(_TABLES, about)
-        )
+        for name, engine, engine_full, partition_key, sorting_key, comment, rows in listed
     }
     wanted = settings_of(schema)
     known = {str(name) for (name,) in await driver.execute(_SETTINGS, {"names": sorted(wanted)})}
