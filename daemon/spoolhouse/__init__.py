@@ -18,7 +18,8 @@ From the top down, which is the direction of all imports:
 - `decode/`: lines to canonical rows or rejects (pure)
 - `events/`: declarations of event types (pure)
 
-`export/` is what producers write files with.
+`export/` is what producers write files with. Beside the folders: `errors`, `retry`, `clock`, `file_names`, and
+`failpoints`, the places that a test can arm.
 """
 
 __version__ = "0.1.0"

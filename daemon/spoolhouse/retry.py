@@ -6,9 +6,18 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from spoolhouse.backoff import delay
 from spoolhouse.errors import StoreError, TransientError, UnreachableError
 from spoolhouse.monitoring import heartbeat
+
+
+def delay(attempt: int, *, first: float, cap: float, fraction: float) -> float:
+    """Return seconds to wait after failed attempt number `attempt` (from 1): exponential, full jitter, capped.
+
+    `fraction` is a random number from 0 to 1, an argument so that this stays a function. Never less than a tenth of
+    `first` (or of `cap`, if that is shorter), so that bad luck does not make a hot loop.
+    """
+    ceiling = min(cap, first * 2.0 ** min(attempt - 1, 60))
+    return max(min(first, cap) / 10, ceiling * fraction)
 
 
 class GivenUpError(StoreError):

@@ -136,6 +136,11 @@ def test_every_ring_is_run() -> None:
     assert rings == {*found, "tests/replicas"}
 
 
+def test_the_root_of_the_package_is_a_map() -> None:
+    """Besides the map itself, the start and the errors, four modules at most: what belongs to no folder."""
+    assert len({path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__", "errors"}) <= 4
+
+
 def test_the_top_level_holds_what_was_agreed() -> None:
     agreed = {
         "pyproject.toml", "daemon", "config", "docs", "systemd", "tests", "Dockerfile", "Makefile", "README.md",

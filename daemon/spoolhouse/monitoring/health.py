@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from spoolhouse.backoff import is_reported
 from spoolhouse.errors import (
     DiskError,
     HeldReadError,
@@ -23,6 +22,7 @@ from spoolhouse.errors import (
     UnreachableError,
 )
 from spoolhouse.monitoring import metrics
+from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.monitoring.status_model import Trouble
 
 log = structlog.get_logger(__name__)

@@ -114,6 +114,11 @@ class Plain:
         return text if text.isascii() else printable(text)
 
 
+def is_reported(times: int) -> bool:
+    """Return whether something that has happened so many times in a row is logged: the 1st, 2nd, 4th, 8th … time."""
+    return times & (times - 1) == 0
+
+
 def shown(text: str | PurePath) -> str:
     """Return text from data, a name or a server as one line that cannot control a terminal."""
     return one_line(printable(text))

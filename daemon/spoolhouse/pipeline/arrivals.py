@@ -14,8 +14,8 @@ from pathlib import Path, PurePath
 
 import structlog
 
-from spoolhouse.backoff import is_reported
 from spoolhouse.monitoring import heartbeat
+from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.pipeline.channel import Sender
 from spoolhouse.pipeline.options import Current, Options, ScanOptions

@@ -16,12 +16,12 @@ from itertools import pairwise
 
 import structlog
 
-from spoolhouse.backoff import is_reported
 from spoolhouse.clock import now_ms
 from spoolhouse.decode.line_decoder import is_whole_object
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
+from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end

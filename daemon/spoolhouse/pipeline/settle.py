@@ -14,11 +14,11 @@ from functools import partial
 
 import structlog
 
-from spoolhouse.backoff import is_reported
 from spoolhouse.clock import now_ms
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
+from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.monitoring.status_model import RecentFile

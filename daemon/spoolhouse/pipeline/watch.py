@@ -16,7 +16,8 @@ from pathlib import Path
 import structlog
 import watchfiles
 
-from spoolhouse.backoff import delay, is_reported
+from spoolhouse.monitoring.logs import is_reported
+from spoolhouse.retry import delay
 from spoolhouse.spool import layout
 
 log = structlog.get_logger(__name__)

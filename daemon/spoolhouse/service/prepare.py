@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import structlog
 
-from spoolhouse.backoff import delay
 from spoolhouse.clock import now_ms
 from spoolhouse.errors import OperatorError, StoreError, UnreachableError
 from spoolhouse.events.declaration import EventType
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import GUARD, SERVER, Health
+from spoolhouse.retry import delay
 from spoolhouse.settings import Settings
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.drivers.connect import connect

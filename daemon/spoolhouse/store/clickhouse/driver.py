@@ -86,7 +86,7 @@ class Servers(Protocol):
         """Return all but `server`. Raises `StoreError` for one that may not be used."""
 
     def pace(self, *, first: float, cap: float) -> None:
-        """Ask one that is away again after pauses of these bounds, see `backoff.delay`."""
+        """Ask one that is away again after pauses of these bounds, see `retry.delay`."""
 
     @property
     def are_several(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from spoolhouse.backoff import delay
+from spoolhouse.retry import delay
 
 
 def urls_of(url: str) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ class Replicas(_OneOfSeveral):
             await server.close()
 
     def pace(self, *, first: float, cap: float) -> None:
-        """Ask a server that is away again after pauses of these bounds, see `backoff.delay`."""
+        """Ask a server that is away again after pauses of these bounds, see `retry.delay`."""
         self._roster.first, self._roster.cap = first, cap
 
     @property

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoolhouse.backoff import delay
+from spoolhouse.retry import delay
 
 SECONDS = st.floats(0.001, 10_000)
 FRACTION = st.floats(0, 1)
