@@ -1,7 +1,10 @@
 """The fixtures that every ring may use; a ring adds its own in its folder's conftest.py."""
 
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import hypothesis
@@ -10,6 +13,7 @@ from chdb.session import Session
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from spoolhouse import failpoints
 from tests.engine import (
     Config,
     Database,
@@ -62,6 +66,41 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     with suppress(EngineError):  # tests without a server still run; those with one fail in their fixture, and say why
         find_engine(reporter.write_line if reporter is not None else None)
+
+
+@pytest.fixture
+def arm() -> Iterator[Callable[[str], None]]:
+    """Arm failpoints of this very process, as `SPOOLHOUSE_TEST_FAILPOINTS` would; after the test there are none."""
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+@pytest.fixture
+def act_at(
+    arm: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str, Callable[[], object]], None]]:
+    """Do something once a failpoint is reached, while what has reached it waits."""
+    reached, ended = tmp_path_factory.mktemp("failpoint") / "reached", threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        acting = []
+
+        def act_once(act: Callable[[], object]) -> None:
+            while not reached.exists():
+                assert not ended.is_set(), "the failpoint was not reached"
+                time.sleep(0.001)
+            try:
+                act()
+            finally:
+                reached.unlink()
+
+        def act_at(place: str, act: Callable[[], object]) -> None:
+            arm(f"{place}=wait:{reached}")
+            acting.append(pool.submit(act_once, act))
+
+        yield act_at
+        ended.set()
+        for one in acting:
+            one.result()
 
 
 @pytest.fixture(scope="session")

@@ -59,8 +59,18 @@ def _parse(text: str) -> dict[str, list[_Trap]]:
     return traps
 
 
-_traps = _parse(os.environ.get(VARIABLE, ""))
+_traps: dict[str, list[_Trap]] = {}
 _guard = threading.Lock()
+
+
+def arm(text: str) -> None:
+    """Arm these places, written as the variable is, and no others."""
+    traps = _parse(text)
+    _traps.clear()
+    _traps.update(traps)
+
+
+arm(os.environ.get(VARIABLE, ""))
 
 
 def reach(name: str, byte: int | None = None) -> None:

@@ -27,9 +27,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
-from tests.integration.armed import arm
-from tests.integration.default_options import OPTIONS
-from tests.integration.unrecorded import drop_entries
+from tests.integration.build import OPTIONS, drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 STATS = FileStats(lines=1, rows={"spans": 1})
@@ -512,7 +510,7 @@ async def test_a_folder_that_is_taken_away_is_held_no_more(spool: Path) -> None:
 
 @pytest.mark.parametrize("place", ["journal.moved", "journal.forget", "adopt.loaded", "adopt.watched"])
 async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
-    place: str, spool: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, spool: Path, arm: Callable[[str], None]
 ) -> None:
     dead = _Died(spool)
     moved, left = dead.claim(), dead.claim("b.jsonl")
@@ -522,7 +520,7 @@ async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
     dead.rename(moved)
     dead.die()
     with closing(_Neighbour(spool)) as neighbour:
-        arm(monkeypatch, f"{place}=ENOSPC")
+        arm(f"{place}=ENOSPC")
         await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         assert list(neighbour.instances) == ["own"]

@@ -28,8 +28,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Packer, Packing, Shipment
-from tests.integration.default_options import OPTIONS
-from tests.integration.unrecorded import drop_entries
+from tests.integration.build import OPTIONS, drop_entries
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 ENOUGH = 30.0

@@ -36,7 +36,7 @@ from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
 from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
 from tests.engine import Database
-from tests.integration.default_options import OPTIONS
+from tests.integration.build import OPTIONS
 
 PREFIX = "mastra_admin_"
 NOW = datetime.now(UTC).replace(microsecond=0)

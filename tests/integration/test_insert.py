@@ -38,7 +38,7 @@ from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
 from spoolhouse.store.clickhouse.store import ClickHouseStore
 from tests.engine import Database
-from tests.integration.default_options import OPTIONS
+from tests.integration.build import OPTIONS
 from tests.process.daemon import lines
 from tests.process.inputs import span
 

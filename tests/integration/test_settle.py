@@ -11,7 +11,6 @@ from pathlib import Path, PurePath
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse import failpoints
 from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.pipeline.channel import Receiver, Sender, channel
@@ -26,9 +25,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
-from tests.integration.armed import arm
-from tests.integration.default_options import OPTIONS, retrying
-from tests.integration.unrecorded import drop_entries
+from tests.integration.build import OPTIONS, drop_entries, retrying
 
 LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 NOW_MS = 1_700_000_000_000
@@ -398,15 +395,15 @@ PLACES = [
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_disk_that_refuses_is_waited_for(
-    place: str, error: str, spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    place: str, error: str, spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
     """Wherever it strikes: the file ends once, the journal knows it, and the trouble is over."""
     shipment = _plan(instance, "s", _claim(instance), _claim(instance, "b.jsonl", b"2\n"))
     health = Health()
     settler = _settler(instance, watch_ms=0, health=health, options=retrying(0.001, 0.001))
-    arm(monkeypatch, f"{place}={error}")
+    arm(f"{place}={error}")
     with capture_logs() as logs:
-        await _until_unstuck(settler, _counted(shipment))
+        await _until_settled(settler, 2, _counted(shipment))
     assert [entry["log_level"] for entry in logs if entry["event"] == "disk_unavailable"] == ["error"]
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n", "span/p/processed/b.jsonl": b"2\n"}
     assert instance.is_empty()
@@ -417,12 +414,12 @@ async def test_a_disk_that_refuses_is_waited_for(
 
 
 async def test_a_full_disk_is_said_once_for_all_files(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
     shipment = _plan(instance, "s", *(_claim(instance, f"{number}.jsonl") for number in range(30)))
     health = Health()
     settler = _settler(instance, health=health, options=retrying(3600, 3600))
-    arm(monkeypatch, "settle.before_move@*=ENOSPC")
+    arm("settle.before_move@*=ENOSPC")
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
     assert [entry["event"] for entry in logs] == ["disk_unavailable"]
@@ -434,16 +431,15 @@ async def test_a_full_disk_is_said_once_for_all_files(
 async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, instance: Instance) -> None:
     shipment = _plan(instance, "s", _claim(instance))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(instance, options=retrying(60, 60))
+    settler = _settler(instance, options=retrying(3600, 3600))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
-        for _ in range(9):
-            await settler._settle(instance, [1])
+        await _settle(settler, *[Complete(instance=instance, file=1)] * 9)
     assert [entry["event"] for entry in logs] == ["file_not_moved"] * 4
     assert settler.stuck["own", 1].attempts == 10
     settler.stuck["own", 1].due = 0.0
     (spool / "span/p/processed").unlink()
-    await _until_unstuck(settler)
+    await _until_settled(settler, 1)
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
@@ -460,17 +456,20 @@ async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: 
 
 
 async def test_the_target_folder_may_go_away_between_look_and_rename(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, act_at: Callable[[str, Callable[[], object]], None]
 ) -> None:
     shipment, processed = _plan(instance, "s", _claim(instance)), spool / "span/p/processed"
-    _at(monkeypatch, "files.move", lambda: shutil.rmtree(spool / "span"))
+    act_at("files.move", lambda: shutil.rmtree(spool / "span"))
     await _settle(_settler(instance), _counted(shipment))
     assert (processed / "a.jsonl").read_bytes() == b"{}\n"
     assert [file.state for file in instance.journal.load().files] == [FileState.FINAL]
 
 
 async def test_a_target_folder_that_becomes_a_link_leads_nowhere(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    spool: Path,
+    instance: Instance,
+    act_at: Callable[[str, Callable[[], object]], None],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """What was opened is where the file goes: whoever swaps the name for a link gets nothing out of the spool."""
     outside = tmp_path_factory.mktemp("outside")
@@ -480,19 +479,19 @@ async def test_a_target_folder_that_becomes_a_link_leads_nowhere(
         (project / "processed").rename(project / "aside")
         (project / "processed").symlink_to(outside)
 
-    _at(monkeypatch, "files.move", swap)
+    act_at("files.move", swap)
     await _settle(_settler(instance), _counted(shipment))
     assert list(outside.iterdir()) == []
     assert (project / "aside/a.jsonl").read_bytes() == b"{}\n"
 
 
 async def test_bytes_that_come_before_a_deletion_are_shipped(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, act_at: Callable[[str, Callable[[], object]], None]
 ) -> None:
     """Between the last look and the unlink: the file is first set aside, and looked at once more."""
     settler, shipment = _settler(instance, delete=True), _plan(instance, "s", _claim(instance))
     writer = instance.path(1).open("ab", buffering=0)
-    _at(monkeypatch, "settle.before_move", lambda: writer.write(b"more\n"))
+    act_at("settle.before_move", lambda: writer.write(b"more\n"))
     await _settle(settler, _counted(shipment))
     assert instance.path(1).read_bytes() == b"{}\nmore\n"
     assert instance.path(1).parent.name == "leaving"
@@ -510,11 +509,11 @@ async def test_bytes_that_come_before_a_deletion_are_shipped(
 
 
 async def test_a_folder_on_another_disk_is_refused_and_said(
-    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
     """Nothing is copied: the file stays claimed until `processed/` is where a rename leads to."""
     shipment = _plan(instance, "s", _claim(instance))
-    arm(monkeypatch, "files.move@1=EXDEV")
+    arm("files.move@1=EXDEV")
     settler = _settler(instance, options=retrying(0.2, 0.2))
     with capture_logs() as logs:
         await _settle(settler, _counted(shipment))
@@ -524,26 +523,12 @@ async def test_a_folder_on_another_disk_is_refused_and_said(
     assert settler.stuck["own", 1].reason == said["error"]
     assert _files(spool) == {}
     assert instance.path(1).read_bytes() == b"{}\n"
-    await _until_unstuck(settler)
+    await _until_settled(settler, 1)
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
 
 
-def _at(monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[], object]) -> None:
-    """Do something, once, when a failpoint is reached."""
-    spring, left = failpoints._spring, [act]
-
-    def acted(name: str, byte: int | None = None) -> None:
-        if name == place and left:
-            left.pop()()
-        spring(name, byte)
-
-    if not failpoints._traps:
-        arm(monkeypatch, "nowhere=EIO")
-    monkeypatch.setattr(failpoints, "_spring", acted)
-
-
-async def _until_unstuck(settler: Settler, *news: News) -> None:
-    """Run the stage until no file is stuck any more."""
+async def _until_settled(settler: Settler, files: int, *news: News) -> None:
+    """Run the stage until so many files have ended, and none is stuck."""
     sender: Sender[News]
     receiver: Receiver[News]
     sender, receiver = channel(len(news) + 1)
@@ -551,7 +536,7 @@ async def _until_unstuck(settler: Settler, *news: News) -> None:
         await sender.send(item)
 
     async def end() -> None:
-        while settler.stuck or receiver._state.items or settler.outcome.files == 0:  # noqa: ASYNC110  # nothing tells of it but the dict itself
+        while settler.stuck or settler.outcome.files < files:  # noqa: ASYNC110  # nothing tells of it but these
             await asyncio.sleep(0.001)
         sender.close()
 

@@ -97,7 +97,8 @@ def main(descriptor: int) -> None:
     os.chdir(request["cwd"])
     sys.argv = [request["script"], *request["arguments"]]
     # The one module that reads the environment when it is imported.
-    importlib.reload(importlib.import_module("spoolhouse.failpoints"))
+    failpoints = importlib.import_module("spoolhouse.failpoints")
+    failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
     _end(_run())
 
 

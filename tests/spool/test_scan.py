@@ -1,34 +1,21 @@
 """What a scan sees, what it calls strange, and where it does not look."""
 
-import asyncio
 import ctypes
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.file_names import FileNames
-from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline import arrivals as arrivals_stage
-from spoolhouse.pipeline.arrivals import InFlightFiles, arrivals
-from spoolhouse.pipeline.channel import channel
-from spoolhouse.pipeline.options import Current, ScanOptions
 from spoolhouse.pipeline.scan import Ignored, Seen, has_other_than, scan
-from spoolhouse.pipeline.watch import watch
 from spoolhouse.spool.layout import Place
-from tests.integration.default_options import OPTIONS
 
 NOBODY = 65534
 TYPES = ("span", "log")
-QUIET = 0.05
-ENOUGH = 20.0
 
 
 @pytest.fixture
@@ -226,69 +213,6 @@ def test_a_folder_that_can_be_listed_but_not_entered_hides_no_other(spool: Path)
     assert seen == {"span/p/a.jsonl"}
 
 
-class _Stage:
-    """The running arrivals stage, and what it has passed on."""
-
-    def __init__(self, spool: Path) -> None:
-        self.spool = spool
-        self.in_flight = InFlightFiles()
-        self.wake, self.stop = asyncio.Event(), asyncio.Event()
-        self.out, self.places = channel(100, Place)
-
-    async def run(self) -> None:
-        await arrivals(
-            self.out,
-            spool=self.spool,
-            types=TYPES,
-            options=Current(
-                replace(
-                    OPTIONS, scan=ScanOptions(project_id=None, names=FileNames(), quiet=QUIET, poll_interval=ENOUGH)
-                )
-            ),
-            in_flight=self.in_flight,
-            wake=self.wake,
-            stop=self.stop,
-            progress=Silent(),
-        )
-
-    async def next(self, count: int = 1) -> list[str]:
-        """Return what is passed on next."""
-        return [str(await self.places.receive()) for _ in range(count)]
-
-    async def rest(self) -> list[str]:
-        """Return what was passed on, once the stage has ended."""
-        return [str(place) async for place in self.places]
-
-    def end(self) -> None:
-        self.stop.set()
-        self.wake.set()
-
-
-async def test_a_file_is_passed_on_once_while_it_is_under_way(spool: Path) -> None:
-    _drop(spool, "span/p/a.jsonl")
-    stage = _Stage(spool)
-    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(stage.run())
-        assert await stage.next() == ["span/p/a.jsonl"]
-        _drop(spool, "span/p/b.jsonl")
-        stage.wake.set()
-        assert await stage.next() == ["span/p/b.jsonl"]
-        stage.end()
-    assert await stage.rest() == []
-
-
-async def test_what_could_not_be_claimed_is_left_alone_for_a_while(spool: Path) -> None:
-    _drop(spool, "span/p/a.jsonl")
-    _drop(spool, "span/p/b.jsonl")
-    stage = _Stage(spool)
-    stage.in_flight.refused[Place(type="span", project="p", name="a.jsonl")] = time.monotonic()
-    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(stage.run())
-        assert await stage.next() == ["span/p/b.jsonl"]
-        stage.end()
-    assert await stage.rest() == []
-
-
 def test_whether_anything_but_what_was_refused_is_pending(spool: Path) -> None:
     refused = Place(type="span", project="p", name="a.jsonl")
     assert not has_other_than({refused}, spool, TYPES, None)
@@ -299,94 +223,3 @@ def test_whether_anything_but_what_was_refused_is_pending(spool: Path) -> None:
     _drop(spool, "span/q/a.jsonl")
     assert has_other_than({refused}, spool, TYPES, None)
     assert not has_other_than({refused}, spool, TYPES, "p")
-
-
-async def test_what_is_strange_is_told_once(spool: Path) -> None:
-    _drop(spool, "nonsense/p/a.jsonl")
-    stage = _Stage(spool)
-    with capture_logs() as logs:
-        async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-            group.create_task(stage.run())
-            for number in range(3):
-                _drop(spool, f"span/p/{number}.jsonl")
-                stage.wake.set()
-                await stage.next()
-            stage.end()
-    assert [entry["event"] for entry in logs] == ["not_taken"]
-
-
-async def test_projects_and_types_take_turns(spool: Path) -> None:
-    """A project with many files delays another one's only file, or its own of another type, by one turn at most."""
-    for number in range(60):
-        _drop(spool, f"span/many/{number}.jsonl")
-    for only in ("span/one/a.jsonl", "log/many/a.jsonl", "log/other/a.jsonl"):
-        _drop(spool, only)
-    stage = _Stage(spool)
-    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(stage.run())
-        first = await stage.next(63)
-        stage.end()
-    assert {"span/one/a.jsonl", "log/many/a.jsonl", "log/other/a.jsonl"} < set(first[:23])
-    assert len(set(first)) == 63
-
-
-@pytest.mark.parametrize("seconds", [0.0, 3600.0])
-async def test_who_comes_while_a_backlog_is_passed_on_gets_a_turn(
-    seconds: float, spool: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once what the last scan found is no longer fresh, there is another one, before all of it is through."""
-    monkeypatch.setattr(arrivals_stage, "_FRESH", seconds)
-    monkeypatch.setattr(arrivals_stage, "_SCAN_SHARE", 0)
-    for number in range(60):
-        _drop(spool, f"span/many/{number}.jsonl")
-    stage = _Stage(spool)
-    stage.out, stage.places = channel(1, Place)
-    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(stage.run())
-        await stage.next(5)
-        _drop(spool, "span/one/a.jsonl")
-        stage.wake.set()
-        rest = await stage.next(55)
-        assert ("span/one/a.jsonl" in rest) == (seconds == 0.0)
-        await stage.next()
-        stage.end()
-
-
-@pytest.mark.parametrize("kind", ["no permission", "an error of the disk"])
-async def test_a_folder_that_cannot_be_listed_is_told_ever_less_often(
-    kind: str, spool: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = spool / "span/broken"
-    broken.mkdir(parents=True)
-    scandir = os.scandir
-
-    def refuse(folder: Path) -> object:
-        if folder == broken:
-            raise PermissionError(13, "Permission denied") if kind == "no permission" else OSError(5, "I/O error")
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    stage = _Stage(spool)
-    with capture_logs() as logs:
-        async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-            group.create_task(stage.run())
-            for number in range(9):
-                _drop(spool, f"span/p/{number}.jsonl")
-                stage.wake.set()
-                await stage.next()
-            stage.end()
-    assert 3 <= len(logs) <= 5
-    assert all(entry["reason"].startswith("cannot be listed") and entry["hint"] for entry in logs)
-
-
-async def test_a_watcher_hears_of_a_dropped_file_and_ends_with_the_stop(spool: Path) -> None:
-    wake, stop = asyncio.Event(), asyncio.Event()
-    (spool / "span" / "p").mkdir(parents=True)
-    async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(watch(spool, wake, stop))
-        number = 0
-        while not wake.is_set():  # it says nothing of when it has begun to listen
-            number += 1
-            _drop(spool, f"span/p/{number}.jsonl")
-            await asyncio.sleep(0.02)
-        stop.set()

@@ -16,7 +16,6 @@ from spoolhouse.spool import layout
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.line_spans import Span, spans_of
 from spoolhouse.spool.reject_file import RejectFile, Source
-from tests.integration.armed import arm
 
 CLOCK_MS = 1_700_000_000_000
 FOLDER = "rejected/2023-11-14"
@@ -259,12 +258,12 @@ def test_only_many_short_neighbours_of_one_reason_share_a_record(
 
 
 def test_what_a_full_disk_cut_off_is_written_again(
-    rejects: RejectFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rejects: RejectFile, tmp_path: Path, arm: Callable[[str], None]
 ) -> None:
     """A write that failed half-way counts for nothing, however often: each record stands there once."""
     many = [replace(_reject(b"y" * 100), line=number, offset=200 * number) for number in range(1000)]
     rejects.add(_source("a"), 0, [_reject(b"first")])
-    arm(monkeypatch, "rejects.write@3=ENOSPC")
+    arm("rejects.write@3=ENOSPC")
     for _ in range(2):
         with suppress(OSError):
             rejects.add(_source("a"), 0, many)
@@ -274,13 +273,13 @@ def test_what_a_full_disk_cut_off_is_written_again(
 
 @pytest.mark.parametrize("place", ["rejects.sync", "rejects.rename", "rejects.rename_long", "files.sync_folder"])
 def test_an_end_that_the_disk_refused_can_be_tried_again(
-    place: str, rejects: RejectFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, rejects: RejectFile, tmp_path: Path, arm: Callable[[str], None]
 ) -> None:
     rejects.add(_source("a"), 0, [_reject(b"x")])
     for part in (b"one", b"two"):
         rejects.add_long_part(_source("a"), part, 1 << 20)
         rejects.end_long(_source("a"), 1, 0)
-    arm(monkeypatch, f"{place}=EIO")
+    arm(f"{place}=EIO")
     with pytest.raises(OSError, match="Input/output"):
         rejects.finish()
     rejects.finish()
@@ -305,11 +304,11 @@ def test_of_a_long_line_only_so_much_is_kept(rejects: RejectFile, tmp_path: Path
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_is_left_out_is_recorded_once_although_the_disk_refused(
-    count: int, rejects: RejectFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    count: int, rejects: RejectFile, tmp_path: Path, arm: Callable[[str], None]
 ) -> None:
     small = Source(place=_source("a").place, stored=1)
     lines = [replace(_reject(b"%d" % number), line=number + 1, offset=number * 10) for number in range(5000)]
-    arm(monkeypatch, f"rejects.write@{count}=ENOSPC")
+    arm(f"rejects.write@{count}=ENOSPC")
     left_out = 0
     for low in range(0, len(lines), 1000):
         try:

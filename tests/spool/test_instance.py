@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePath
@@ -16,7 +16,6 @@ from pathlib import Path, PurePath
 import pytest
 from msgspec.structs import replace
 
-from spoolhouse import failpoints
 from spoolhouse.errors import JournalError
 from spoolhouse.file_names import FileNames
 from spoolhouse.spool import instance_dirs, layout
@@ -26,7 +25,6 @@ from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.journal_schema import FORMAT
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
-from tests.integration.armed import arm
 
 FILES = 200
 NOBODY = 65534
@@ -522,24 +520,22 @@ def test_a_file_that_is_claimed_and_journalled_is_found_by_the_next(spool: Path,
 
 @pytest.mark.parametrize("kind", ["file", "link", "FIFO"])
 def test_a_name_that_changes_hands_after_the_look_is_given_back(
-    kind: str, spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+    kind: str, spool: Path, instance: Instance, act_at: Callable[[str, Callable[[], object]], None]
 ) -> None:
     """What was opened, and seen to be a regular file that we can read, is what must have been claimed."""
     place = _drop(spool)
     path = spool / place.relative
 
-    def swap(name: str, _byte: int | None = None) -> None:
-        if name == "instance.before_claim":
-            path.rename(path.with_name("before.tmp"))
-            if kind == "file":
-                path.write_bytes(b"another")
-            elif kind == "link":
-                path.symlink_to("/etc/passwd")
-            else:
-                os.mkfifo(path)
+    def swap() -> None:
+        path.rename(path.with_name("before.tmp"))
+        if kind == "file":
+            path.write_bytes(b"another")
+        elif kind == "link":
+            path.symlink_to("/etc/passwd")
+        else:
+            os.mkfifo(path)
 
-    arm(monkeypatch, "nowhere=EIO")
-    monkeypatch.setattr(failpoints, "_spring", swap)
+    act_at("instance.before_claim", swap)
     ((_, result),) = instance.claim([place])
     assert isinstance(result, OSError)
     assert "another file took its name" in str(result)
@@ -550,9 +546,9 @@ def test_a_name_that_changes_hands_after_the_look_is_given_back(
 
 @pytest.mark.parametrize("place", ["instance.locked", "instance.journal_made", "files.sync_folder", "instance.made"])
 def test_a_birth_that_the_disk_refuses_leaves_nothing_and_can_be_tried_again(
-    place: str, spool: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, spool: Path, arm: Callable[[str], None]
 ) -> None:
-    arm(monkeypatch, f"{place}=ENOSPC")
+    arm(f"{place}=ENOSPC")
     with pytest.raises(OSError, match="No space left"):
         Instance.create(spool, "own")
     assert _all_files(spool) == set()

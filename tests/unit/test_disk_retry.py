@@ -13,7 +13,7 @@ from spoolhouse.errors import DiskError, JournalError, LeftError
 from spoolhouse.monitoring.health import SERVER, Health
 from spoolhouse.monitoring.heartbeat import Heartbeat, beat
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, to_its_end
-from tests.integration.default_options import retrying
+from tests.integration.build import retrying
 
 
 @pytest.fixture

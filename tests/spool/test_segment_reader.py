@@ -27,9 +27,6 @@ from hypothesis import strategies as st
 from spoolhouse.decode.line_decoder import LineDecoder, Origin
 from spoolhouse.decode.reject import Reason
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.monitoring.health import Health
-from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.options import Current
 from spoolhouse.spool import layout
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
@@ -39,7 +36,7 @@ from spoolhouse.spool.row_ranges import RowRange
 from spoolhouse.spool.segment_reader import CORRUPT, LongLine, Read, SegmentReader
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
-from tests.integration.default_options import OPTIONS
+from tests.integration.build import disk_retry
 
 MIB = 1 << 20
 DECODER = LineDecoder(BUILT_IN)
@@ -416,8 +413,7 @@ def _shipment(instance: Instance, kind: str, contents: Sequence[bytes]) -> Shipm
 
 
 def _reader(instance: Instance, executor: ThreadPoolExecutor) -> ShipmentReader:
-    disk = DiskRetry(Health(), Current(OPTIONS), asyncio.Event())
-    return ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk)
+    return ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk_retry())
 
 
 @pytest.mark.parametrize("files", [1, 20])
