@@ -5,33 +5,19 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline.adopt import Adopter
-from spoolhouse.pipeline.channel import Receiver, Sender, channel
-from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.messages import Complete, Counted, News
-from spoolhouse.pipeline.options import Current
-from spoolhouse.pipeline.settle import Settler
-from spoolhouse.spool import instance_dirs, layout
-from spoolhouse.spool.append_watch import AppendWatch
-from spoolhouse.spool.claims import Claim
+from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import JournalledFile
-from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
-from tests.integration.build import OPTIONS, drop_entries
+from spoolhouse.spool.shipment import FileStats, Shipment
+from tests.integration import build
 
-LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
 STATS = FileStats(lines=1, rows={"spans": 1})
-NOW_MS = 1_700_000_000_000
 LATER_MS = 2**60
 PROCESSED = "span/p/processed/a.jsonl"
 PENDING = "span/p/a.jsonl"
@@ -50,28 +36,10 @@ class _Died:
         self.instance = Instance.create(spool, instance_id)
 
     def claim(self, name: str = "a.jsonl", content: bytes = b"{}\n") -> JournalledFile:
-        place = Place(type="span", project="p", name=name)
-        path = self.spool / place.relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        ((_, result),) = self.instance.claim([place])
-        assert isinstance(result, Claim)
-        file = self.instance.add(result, NOW_MS)
-        file.planned_to = len(content)
-        return file
+        return build.claim(self.instance, name, content)
 
     def plan(self, name: str, *files: JournalledFile) -> Shipment:
-        shipment = Shipment(
-            id=name,
-            instance=self.instance.id,
-            type="span",
-            segments=tuple(Segment(file=file.number, start=0, end=file.planned_to) for file in files),
-            clock_ms=NOW_MS,
-            fingerprint="f",
-            limits=LIMITS,
-        )
-        self.instance.journal.plan(files, [shipment])
-        return shipment
+        return build.plan(self.instance, name, *files)
 
     def acknowledge(self, shipment: Shipment) -> None:
         self.instance.journal.acknowledge(shipment.id, {segment.file: STATS for segment in shipment.segments})
@@ -83,69 +51,11 @@ class _Died:
         (self.spool / target).parent.mkdir(parents=True, exist_ok=True)
         self.instance.path(file.number).rename(self.spool / target)
 
-    def moved(self, file: JournalledFile, watch_until_ms: int = NOW_MS) -> None:
+    def moved(self, file: JournalledFile, watch_until_ms: int = build.NOW_MS) -> None:
         self.instance.journal.moved({file.number: watch_until_ms})
 
     def die(self) -> None:
         self.instance.close()
-
-
-class _Neighbour:
-    """A running instance that adopts, settles, and says of every shipment that it has landed."""
-
-    def __init__(self, spool: Path, name: str = "own", *, delete: bool = False) -> None:
-        self.instance = Instance.create(spool, name)
-        self.instances = {name: self.instance}
-        self.append_watch = AppendWatch()
-        options = Current(replace(OPTIONS, adopt_interval=0.01, append_watch=0.0, delete=delete))
-        self.adopter = Adopter(
-            own=self.instance,
-            instances=self.instances,
-            append_watch=self.append_watch,
-            types=("span",),
-            options=options,
-            now_ms=lambda: NOW_MS,
-        )  # fmt: skip
-        self.settler = Settler(
-            instances=self.instances,
-            append_watch=self.append_watch,
-            options=options,
-            now_ms=lambda: NOW_MS,
-            progress=Silent(),
-            disk=DiskRetry(Health(), options, asyncio.Event()),
-            wake=asyncio.Event(),
-        )  # fmt: skip
-        self.stop = asyncio.Event()
-        self.shipments: list[Shipment] = []
-        self.completed: list[str] = []
-
-    async def scan(self) -> None:
-        """Adopt what there is, and settle it to its end."""
-        shipments_in, shipments = channel(1000, Shipment)
-        adopted_in: Sender[News]
-        adopted: Receiver[News]
-        adopted_in, adopted = channel(1000)
-        news_in: Sender[News]
-        news: Receiver[News]
-        news_in, news = channel(1000)
-        async with shipments_in, adopted_in:
-            while not await self.adopter.scan(shipments_in, adopted_in, self.stop) and not self.stop.is_set():
-                pass
-        async for item in adopted:
-            assert isinstance(item, Complete)
-            self.completed.append(str(item.instance.files[item.file].place))
-            await news_in.send(item)
-        async for shipment in shipments:
-            self.shipments.append(shipment)
-            stats = {segment.file: STATS for segment in shipment.segments}
-            await news_in.send(Counted(shipment=shipment, batches=0, stats=stats))
-        news_in.close()
-        await self.settler.run(news)
-        drop_entries(self.instances.values())
-
-    def close(self) -> None:
-        for instance in self.instances.values():
-            instance.close()
 
 
 def _files(spool: Path) -> dict[str, bytes]:
@@ -158,7 +68,7 @@ async def test_what_was_claimed_but_not_journalled_goes_back(spool: Path) -> Non
     dead = _Died(spool)
     dead.claim()
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert neighbour.shipments == []
         assert neighbour.completed == []
@@ -170,7 +80,7 @@ async def test_what_goes_back_overwrites_nothing(spool: Path) -> None:
     dead.claim(content=b"first\n")
     (spool / PENDING).write_bytes(b"second\n")
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
     assert _files(spool) == {PENDING: b"second\n", "span/p/a.1.jsonl": b"first\n"}
 
@@ -182,11 +92,11 @@ async def test_what_cannot_go_back_keeps_nobody_from_work(spool: Path) -> None:
     (spool / "span/p").rmdir()
     (spool / "span/p").touch()
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert dead.instance.listing() != []
         (spool / "span/p").unlink()
-    with closing(_Neighbour(spool, "next")) as neighbour:
+    with closing(build.Neighbour(spool, "next")) as neighbour:
         await neighbour.scan()
     assert _files(spool) == {PENDING: b"{}\n"}
 
@@ -196,7 +106,7 @@ async def test_what_was_planned_is_replayed_as_it_was_and_in_order(spool: Path) 
     first, second = dead.claim("1.jsonl"), dead.claim("2.jsonl")
     planned = [dead.plan("z", first), dead.plan("a", second, first), dead.plan("m", second)]
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert neighbour.shipments == [structs.replace(shipment, replay=True) for shipment in planned]
     assert set(_files(spool)) == {"span/p/processed/1.jsonl", "span/p/processed/2.jsonl"}
@@ -228,13 +138,10 @@ async def test_a_file_ends_once_whatever_moment_its_instance_died_at(crash: str,
     """And if the one that adopts it dies at once, as often as that happens."""
     _died_at(spool, crash)
     for number in range(times - 1):
-        victim = _Neighbour(spool, f"victim-{number}")
-        shipments_in, _ = channel(10, Shipment)
-        news_in: Sender[News]
-        news_in, _ = channel(10)
-        await victim.adopter.scan(shipments_in, news_in, victim.stop)
+        victim = build.Neighbour(spool, f"victim-{number}")
+        await victim.adopt()
         victim.close()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == (["s"] if crash == "planned" else [])
         assert _files(spool) == {PROCESSED: b"{}\n"}
@@ -245,10 +152,10 @@ async def test_a_file_ends_once_whatever_moment_its_instance_died_at(crash: str,
 @pytest.mark.parametrize("crash", CRASHES)
 async def test_an_adopted_instance_is_removed_once_it_is_empty(crash: str, spool: Path) -> None:
     _died_at(spool, crash)
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         await neighbour.scan()
-        assert instance_dirs.names(spool) == ["own"]
+        assert build.instances(spool) == ["own"]
         assert list(neighbour.instances) == ["own"]
 
 
@@ -260,7 +167,7 @@ async def test_a_name_that_was_taken_meanwhile_gets_a_number(spool: Path) -> Non
     dead.die()
     (spool / PROCESSED).parent.mkdir(parents=True)
     (spool / PROCESSED).write_bytes(b"another's\n")
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
     assert _files(spool) == {PROCESSED: b"another's\n", "span/p/processed/a.1.jsonl": b"{}\n"}
 
@@ -271,7 +178,7 @@ async def test_a_file_that_is_acknowledged_in_part_waits_for_the_rest(spool: Pat
     dead.acknowledge(dead.plan("s", file))
     dead.plan("t", file)
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]
         assert neighbour.completed == []
@@ -288,7 +195,7 @@ async def test_an_orphan_of_the_name_of_a_settled_file_goes_back(spool: Path) ->
     dead.moved(file, LATER_MS)
     dead.claim(content=b"second\n")
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert neighbour.shipments == []
     assert _files(spool) == {PROCESSED: b"first\n", PENDING: b"second\n"}
@@ -302,10 +209,10 @@ async def test_a_file_in_processed_is_watched_on(spool: Path) -> None:
     dead.rename(file)
     dead.moved(file, LATER_MS)
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         await neighbour.scan()
-        assert instance_dirs.names(spool) == ["dead", "own"]
+        assert build.instances(spool) == ["dead", "own"]
         (watched,) = neighbour.instances["dead"].settled.values()
         assert watched.target == PROCESSED
         assert neighbour.append_watch.next_due() is not None
@@ -316,7 +223,7 @@ async def test_bytes_that_came_while_nobody_watched_are_not_given_up(crash: str,
     _died_at(spool, crash)
     with (spool / PROCESSED).open("ab") as writer:
         writer.write(b"more\n")
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         await neighbour.scan()
         assert list(neighbour.instances["dead"].files) == [1]
@@ -329,10 +236,10 @@ async def test_a_file_that_was_taken_away_is_forgotten(spool: Path) -> None:
     dead.acknowledge(dead.plan("s", file))
     dead.instance.path(1).unlink()
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         await neighbour.scan()
-        assert instance_dirs.names(spool) == ["own"]
+        assert build.instances(spool) == ["own"]
     assert _files(spool) == {}
 
 
@@ -343,10 +250,10 @@ async def test_a_file_that_was_deleted_before_the_record_of_it_is_forgotten(spoo
     dead.instance.path(1).unlink()
     dead.moved(file)
     dead.die()
-    with closing(_Neighbour(spool, delete=True)) as neighbour:
+    with closing(build.Neighbour(spool, delete=True)) as neighbour:
         await neighbour.scan()
         await neighbour.scan()
-        assert instance_dirs.names(spool) == ["own"]
+        assert build.instances(spool) == ["own"]
 
 
 @pytest.mark.parametrize("crash", CRASHES)
@@ -355,7 +262,7 @@ async def test_a_disk_that_has_another_number_after_a_reboot_is_the_same_disk(cr
     dead = _died_at(spool, crash)
     with closing(sqlite3.connect(dead.instance.folder / layout.JOURNAL)) as database, database:
         database.execute("UPDATE file SET device = device + 1")
-    with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
+    with closing(build.Neighbour(spool)) as neighbour, capture_logs() as logs:
         await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == (["s"] if crash == "planned" else [])
     assert _files(spool) == {PROCESSED: b"{}\n"}
@@ -366,7 +273,7 @@ async def test_a_running_neighbour_is_left_alone(spool: Path) -> None:
     running = _Died(spool, "running")
     file = running.claim()
     running.plan("s", file)
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert list(neighbour.instances) == ["own"]
         assert running.instance.path(1).exists()
@@ -380,7 +287,7 @@ async def test_of_two_that_look_one_adopts(spool: Path) -> None:
         dead = _Died(spool, f"dead-{number}")
         dead.plan(str(number), dead.claim(f"{number}.jsonl"))
         dead.die()
-    neighbours = [_Neighbour(spool, "one"), _Neighbour(spool, "two")]
+    neighbours = [build.Neighbour(spool, "one"), build.Neighbour(spool, "two")]
     await asyncio.gather(*(neighbour.scan() for neighbour in neighbours))
     replayed = [shipment.id for neighbour in neighbours for shipment in neighbour.shipments]
     assert sorted(replayed) == [str(number) for number in range(10)]
@@ -404,7 +311,7 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
     else:
         with closing(sqlite3.connect(journal)) as database, database:
             database.execute("UPDATE file SET stats = 'no json'")
-    with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
+    with closing(build.Neighbour(spool)) as neighbour, capture_logs() as logs:
         await neighbour.scan()
         await neighbour.scan()
         assert [shipment.id for shipment in neighbour.shipments] == ["t"]
@@ -417,16 +324,16 @@ async def test_a_damaged_journal_is_held_and_keeps_nobody_from_work(damage: str,
 
 async def test_a_instance_that_died_at_birth_is_removed(spool: Path) -> None:
     (layout.state_folder(spool) / "dead").mkdir(parents=True)
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
-        assert instance_dirs.names(spool) == ["own"]
+        assert build.instances(spool) == ["own"]
 
 
 async def test_after_a_stop_nothing_is_adopted(spool: Path) -> None:
     dead = _Died(spool)
     dead.plan("s", dead.claim())
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         neighbour.stop.set()
         await neighbour.scan()
         assert list(neighbour.instances) == ["own"]
@@ -439,18 +346,16 @@ async def test_a_name_with_any_bytes_is_adopted(spool: Path) -> None:
     dead.plan("s", dead.claim(name))
     dead.claim(os.fsdecode(b"\xfe.jsonl"))
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
     assert set(_files(spool)) == {f"span/p/processed/{name}", os.fsdecode(b"span/p/\xfe.jsonl")}
 
 
 async def test_looking_goes_on_until_the_stop(spool: Path) -> None:
-    neighbour = _Neighbour(spool)
-    shipments_in, shipments = channel(10, Shipment)
-    news_in: Sender[News]
-    news_in, _ = channel(10)
+    neighbour = build.Neighbour(spool)
+    shipments_in, shipments = build.shipment_channel(10)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(neighbour.adopter.run(shipments_in, news_in, neighbour.stop))
+        group.create_task(neighbour.run(shipments_in))
         for number in range(3):
             dead = _Died(spool, f"dead-{number}")
             dead.plan(str(number), dead.claim(f"{number}.jsonl"))
@@ -466,7 +371,7 @@ async def test_what_cannot_go_back_is_tried_at_each_look_and_told_once(spool: Pa
     dead.die()
     (spool / "span/p").rmdir()
     (spool / "span/p").write_bytes(b"in the way")
-    with closing(_Neighbour(spool)) as neighbour, capture_logs() as logs:
+    with closing(build.Neighbour(spool)) as neighbour, capture_logs() as logs:
         await neighbour.scan()
         await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
@@ -474,7 +379,7 @@ async def test_what_cannot_go_back_is_tried_at_each_look_and_told_once(spool: Pa
         await neighbour.scan()
         assert neighbour.adopter.held == set()
         await neighbour.scan()
-        assert instance_dirs.names(spool) == ["own"]
+        assert build.instances(spool) == ["own"]
     assert [entry["event"] for entry in logs].count("file_not_released") == 1
     assert _files(spool) == {PENDING: b"{}\n"}
 
@@ -486,7 +391,7 @@ async def test_a_journal_that_is_fixed_is_held_no_more(spool: Path) -> None:
     journal = dead.instance.folder / layout.JOURNAL
     good = journal.read_bytes()
     journal.write_bytes(b"garbage" * 1000)
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         journal.write_bytes(good)
@@ -500,7 +405,7 @@ async def test_a_folder_that_is_taken_away_is_held_no_more(spool: Path) -> None:
     dead.plan("s", dead.claim())
     dead.die()
     (dead.instance.folder / layout.JOURNAL).write_bytes(b"garbage" * 1000)
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}
         dead.instance.folder.rename(spool.parent / f"{spool.name}-saved")
@@ -519,7 +424,7 @@ async def test_a_full_disk_lets_go_of_the_folder_and_the_next_look_adopts_it(
     dead.moving(moved)
     dead.rename(moved)
     dead.die()
-    with closing(_Neighbour(spool)) as neighbour:
+    with closing(build.Neighbour(spool)) as neighbour:
         arm(f"{place}=ENOSPC")
         await neighbour.scan()
         assert neighbour.adopter.held == {"dead"}

@@ -3,23 +3,14 @@
 import asyncio
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.file_names import FileNames
-from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline import arrivals as arrivals_stage
-from spoolhouse.pipeline.arrivals import InFlightFiles, arrivals
-from spoolhouse.pipeline.channel import channel
-from spoolhouse.pipeline.options import Current, ScanOptions
-from spoolhouse.pipeline.watch import watch
 from spoolhouse.spool.layout import Place
-from tests.integration.build import OPTIONS
+from tests.integration import build
 
-TYPES = ("span", "log")
 QUIET = 0.05
 ENOUGH = 20.0
 
@@ -42,47 +33,13 @@ def _drop(spool: Path, path: str, content: bytes = b"{}\n", *, old: bool = True)
     return file
 
 
-class _Stage:
-    """The running arrivals stage, and what it has passed on."""
-
-    def __init__(self, spool: Path) -> None:
-        self.spool = spool
-        self.in_flight = InFlightFiles()
-        self.wake, self.stop = asyncio.Event(), asyncio.Event()
-        self.out, self.places = channel(100, Place)
-
-    async def run(self) -> None:
-        await arrivals(
-            self.out,
-            spool=self.spool,
-            types=TYPES,
-            options=Current(
-                replace(
-                    OPTIONS, scan=ScanOptions(project_id=None, names=FileNames(), quiet=QUIET, poll_interval=ENOUGH)
-                )
-            ),
-            in_flight=self.in_flight,
-            wake=self.wake,
-            stop=self.stop,
-            progress=Silent(),
-        )
-
-    async def next(self, count: int = 1) -> list[str]:
-        """Return what is passed on next."""
-        return [str(await self.places.receive()) for _ in range(count)]
-
-    async def rest(self) -> list[str]:
-        """Return what was passed on, once the stage has ended."""
-        return [str(place) async for place in self.places]
-
-    def end(self) -> None:
-        self.stop.set()
-        self.wake.set()
+def _stage(spool: Path, capacity: int = 100) -> build.ArrivalsStage:
+    return build.ArrivalsStage(spool, quiet=QUIET, poll_interval=ENOUGH, capacity=capacity)
 
 
 async def test_a_file_is_passed_on_once_while_it_is_under_way(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
-    stage = _Stage(spool)
+    stage = _stage(spool)
     async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
         group.create_task(stage.run())
         assert await stage.next() == ["span/p/a.jsonl"]
@@ -96,7 +53,7 @@ async def test_a_file_is_passed_on_once_while_it_is_under_way(spool: Path) -> No
 async def test_what_could_not_be_claimed_is_left_alone_for_a_while(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
     _drop(spool, "span/p/b.jsonl")
-    stage = _Stage(spool)
+    stage = _stage(spool)
     stage.in_flight.refused[Place(type="span", project="p", name="a.jsonl")] = time.monotonic()
     async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
         group.create_task(stage.run())
@@ -107,7 +64,7 @@ async def test_what_could_not_be_claimed_is_left_alone_for_a_while(spool: Path) 
 
 async def test_what_is_strange_is_told_once(spool: Path) -> None:
     _drop(spool, "nonsense/p/a.jsonl")
-    stage = _Stage(spool)
+    stage = _stage(spool)
     with capture_logs() as logs:
         async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
             group.create_task(stage.run())
@@ -125,7 +82,7 @@ async def test_projects_and_types_take_turns(spool: Path) -> None:
         _drop(spool, f"span/many/{number}.jsonl")
     for only in ("span/one/a.jsonl", "log/many/a.jsonl", "log/other/a.jsonl"):
         _drop(spool, only)
-    stage = _Stage(spool)
+    stage = _stage(spool)
     async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
         group.create_task(stage.run())
         first = await stage.next(63)
@@ -139,12 +96,10 @@ async def test_who_comes_while_a_backlog_is_passed_on_gets_a_turn(
     seconds: float, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once what the last scan found is no longer fresh, there is another one, before all of it is through."""
-    monkeypatch.setattr(arrivals_stage, "_FRESH", seconds)
-    monkeypatch.setattr(arrivals_stage, "_SCAN_SHARE", 0)
+    build.pass_on_for(monkeypatch, seconds)
     for number in range(60):
         _drop(spool, f"span/many/{number}.jsonl")
-    stage = _Stage(spool)
-    stage.out, stage.places = channel(1, Place)
+    stage = _stage(spool, capacity=1)
     async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
         group.create_task(stage.run())
         await stage.next(5)
@@ -170,7 +125,7 @@ async def test_a_folder_that_cannot_be_listed_is_told_ever_less_often(
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    stage = _Stage(spool)
+    stage = _stage(spool)
     with capture_logs() as logs:
         async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
             group.create_task(stage.run())
@@ -184,13 +139,13 @@ async def test_a_folder_that_cannot_be_listed_is_told_ever_less_often(
 
 
 async def test_a_watcher_hears_of_a_dropped_file_and_ends_with_the_stop(spool: Path) -> None:
-    wake, stop = asyncio.Event(), asyncio.Event()
+    stage = _stage(spool)
     (spool / "span" / "p").mkdir(parents=True)
     async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-        group.create_task(watch(spool, wake, stop))
+        group.create_task(stage.watch())
         number = 0
-        while not wake.is_set():  # it says nothing of when it has begun to listen
+        while not stage.wake.is_set():  # it says nothing of when it has begun to listen
             number += 1
             _drop(spool, f"span/p/{number}.jsonl")
             await asyncio.sleep(0.02)
-        stop.set()
+        stage.stop.set()

@@ -5,154 +5,20 @@ import gzip
 import json
 import os
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, closing
-from dataclasses import replace
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline.arrivals import InFlightFiles
-from spoolhouse.pipeline.channel import Receiver, Sender, channel
-from spoolhouse.pipeline.claim import Claimer
-from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.messages import Complete, Counted, News
-from spoolhouse.pipeline.options import Current, ShipmentOptions
-from spoolhouse.pipeline.settle import Settler
-from spoolhouse.spool.append_watch import AppendWatch
+from spoolhouse.pipeline.messages import Complete
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipment import FileStats, Limits, Packer, Packing, Shipment
-from tests.integration.build import OPTIONS, drop_entries
-
-LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
-ENOUGH = 30.0
-NEVER = 3600.0
-LINE = b'{"type": "span"}\n'
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-class _Settled(Silent):
-    """Tells of each file that has come to its end."""
-
-    def __init__(self) -> None:
-        self.paths: asyncio.Queue[str] = asyncio.Queue()
-
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
-        del path, size, rows, rejected
-        self.paths.put_nowait(destination)
-
-
-class _Stage:
-    """A claimer and what surrounds it. `watch` makes settle follow: seconds that a settled file is watched."""
-
-    def __init__(
-        self,
-        spool: Path,
-        *,
-        max_bytes: int = 1 << 20,
-        max_files: int = 100,
-        linger: float = 0.02,
-        torn_after: float = NEVER,
-        watch: float | None = None,
-    ) -> None:
-        self.spool = spool
-        self.instance = Instance.create(spool, "own")
-        packing = Packing(max_bytes=max_bytes, max_files=max_files, linger=linger)
-        shipments = ShipmentOptions(limits=LIMITS, packing=packing, torn_after=torn_after)
-        self.options = Current(replace(OPTIONS, fingerprint="f", shipments=shipments, append_watch=watch or 0.0))
-        self.now_ms: Callable[[], int] = _now_ms
-        self.packer: Packer
-        self.in_flight, self.append_watch = InFlightFiles(), AppendWatch()
-        self.writable, self.gate, self.stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.writable.set()
-        self.gate.set()
-        self.places_in, self.places = channel(1000, Place)
-        self.shipments_in, self.shipments = channel(100, Shipment)
-        self.news_in: Sender[News]
-        self.news: Receiver[News]
-        self.news_in, self.news = channel(1000)
-        self.progress = _Settled()
-        self.held: set[str] = set()
-        self.disk = DiskRetry(Health(), self.options, asyncio.Event())
-        self._watch = watch
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["_Stage"]:
-        """Run until the end of the block, then until all is passed on."""
-        claimer = Claimer(
-            instance=self.instance,
-            options=self.options,
-            append_watch=self.append_watch,
-            in_flight=self.in_flight,
-            out=self.shipments_in,
-            news=self.news_in.clone(),
-            writable=self.writable,
-            gate=self.gate,
-            is_held=lambda kind: kind in self.held,
-            stop=self.stop,
-            disk=self.disk,
-            now_ms=self.now_ms,
-        )
-        self.packer = claimer.packer
-        settler = Settler(
-            instances={"own": self.instance},
-            append_watch=self.append_watch,
-            options=self.options,
-            now_ms=_now_ms,
-            progress=self.progress,
-            disk=self.disk,
-            wake=asyncio.Event(),
-        )
-        async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
-            group.create_task(claimer.run(self.places))
-            if self._watch is not None:
-                group.create_task(settler.run(self.news))
-            yield self
-            self.places_in.close()
-            self.news_in.close()
-
-    async def drop(self, name: str = "a.jsonl", content: bytes = LINE, kind: str = "span") -> Path:
-        """Drop a file and announce it; return its path."""
-        path = self.spool / kind / "p" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        await self.announce(Place(type=kind, project="p", name=name))
-        return path
-
-    async def announce(self, *places: Place) -> None:
-        for place in places:
-            self.in_flight.under_way.add(place)
-            await self.places_in.send(place)
-
-    async def shipment(self) -> Shipment:
-        """Return the next shipment; the journal has it already."""
-        shipment = await self.shipments.receive()
-        planned = {item.id: item for item in (await asyncio.to_thread(self.instance.journal.load)).planned}
-        assert structs.replace(shipment, replay=True) == planned[shipment.id]
-        return shipment
-
-    async def acknowledge(self, shipment: Shipment) -> None:
-        """Say that all of it has landed."""
-        stats = {segment.file: FileStats(lines=1) for segment in shipment.segments}
-        await self.news_in.send(Counted(shipment=shipment, batches=0, stats=stats))
-
-    async def destination(self) -> Path:
-        """Return where the next file that comes to its end is."""
-        return self.spool / await self.progress.paths.get()
-
-    async def expired(self) -> None:
-        """Wait until no file is watched any more."""
-        while self.instance.files or self.instance.settled:  # noqa: ASYNC110  # nothing tells of it but the list itself
-            await asyncio.sleep(0.01)
+from spoolhouse.spool.shipment import Shipment
+from tests.integration import build
+from tests.integration.build import LIMITS, LINE, NEVER
 
 
 @pytest.fixture
@@ -175,19 +41,24 @@ def _covers(ranges: Iterable[tuple[int, int, int]], size: int) -> bool:
 
 
 async def test_small_files_travel_together(spool: Path) -> None:
-    async with _Stage(spool, max_files=5, linger=NEVER).running() as stage:
+    async with build.ClaimStage(spool, max_files=5, linger=NEVER).running() as stage:
         for number in range(5):
             await stage.drop(f"{number}.jsonl")
         shipment = await stage.shipment()
     assert _ranges(shipment) == [(number, 0, len(LINE)) for number in range(1, 6)]
-    assert (shipment.type, shipment.instance, shipment.fingerprint, shipment.limits) == ("span", "own", "f", LIMITS)
+    assert (shipment.type, shipment.instance, shipment.fingerprint, shipment.limits) == (
+        "span",
+        "own",
+        "f",
+        LIMITS,
+    )
     assert not shipment.replay
     assert stage.in_flight.under_way == set()
     stage.instance.close()
 
 
 async def test_each_type_has_its_own_shipment(spool: Path) -> None:
-    async with _Stage(spool, max_files=3, linger=NEVER).running() as stage:
+    async with build.ClaimStage(spool, max_files=3, linger=NEVER).running() as stage:
         for number in range(3):
             await stage.drop(f"{number}.jsonl", kind="span")
             await stage.drop(f"{number}.jsonl", kind="log")
@@ -200,7 +71,7 @@ async def test_each_type_has_its_own_shipment(spool: Path) -> None:
 
 
 async def test_no_shipment_has_more_files_or_bytes_than_it_may(spool: Path) -> None:
-    async with _Stage(spool, max_files=3, max_bytes=10 * len(LINE), linger=0.2).running() as stage:
+    async with build.ClaimStage(spool, max_files=3, max_bytes=10 * len(LINE), linger=0.2).running() as stage:
         for number in range(10):
             await stage.drop(f"{number}.jsonl", LINE * (1 + number % 4))
         shipments: list[Shipment] = []
@@ -218,7 +89,7 @@ async def test_a_big_file_is_cut_at_line_ends_and_no_byte_is_left_out(seed: int,
     rng = random.Random(seed)
     lines = [json.dumps({"x": "y" * rng.choice([0, 10, 300, 2500])}).encode() for _ in range(60)]
     content = b"\n".join(lines) + rng.choice([b"", b"\n", b"\n\n"])
-    async with _Stage(spool, max_bytes=1000).running() as stage:
+    async with build.ClaimStage(spool, max_bytes=1000).running() as stage:
         await stage.drop(content=content)
         shipments = [await stage.shipment()]
         assert stage.instance.files[1].planned_to == len(content)
@@ -233,7 +104,7 @@ async def test_a_big_file_is_cut_at_line_ends_and_no_byte_is_left_out(seed: int,
 
 async def test_a_line_longer_than_a_shipment_is_not_cut(spool: Path) -> None:
     content = LINE + b'{"x": "' + b"y" * 5000 + b'"}\n' + LINE
-    async with _Stage(spool, max_bytes=500).running() as stage:
+    async with build.ClaimStage(spool, max_bytes=500).running() as stage:
         await stage.drop(content=content)
         shipments = [await stage.shipment()]
         planned = (await asyncio.to_thread(stage.instance.journal.load)).planned
@@ -245,7 +116,7 @@ async def test_a_line_longer_than_a_shipment_is_not_cut(spool: Path) -> None:
 
 async def test_an_archive_is_never_cut(spool: Path) -> None:
     content = gzip.compress(os.urandom(20_000))
-    async with _Stage(spool, max_bytes=1000).running() as stage:
+    async with build.ClaimStage(spool, max_bytes=1000).running() as stage:
         await stage.drop("a.jsonl.gz", content)
         assert _ranges(await stage.shipment()) == [(1, 0, len(content))]
     stage.instance.close()
@@ -254,7 +125,7 @@ async def test_an_archive_is_never_cut(spool: Path) -> None:
 @pytest.mark.parametrize("last", [b'{"a": 1}', b'{"a": {"b": []}} ', b"  ", b"\r", b'{"a": "' + b"x" * 2000])
 async def test_a_last_line_without_its_end_ships_if_nothing_can_be_missing(last: bytes, spool: Path) -> None:
     """It is a whole object, or blank, or longer than any line that is taken."""
-    async with _Stage(spool).running() as stage:
+    async with build.ClaimStage(spool).running() as stage:
         await stage.drop(content=LINE + last)
         assert _ranges(await stage.shipment()) == [(1, 0, len(LINE + last))]
     stage.instance.close()
@@ -262,7 +133,7 @@ async def test_a_last_line_without_its_end_ships_if_nothing_can_be_missing(last:
 
 async def test_a_torn_last_line_waits_then_ships_as_it_is(spool: Path) -> None:
     torn = [b'{"a": 1', b'{"a": "}', b"1", b"nul", b'{"a": 1}{', b"\xff"]
-    async with _Stage(spool, max_files=6, linger=NEVER, torn_after=0.2, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, max_files=6, linger=NEVER, torn_after=0.2, watch=0.0).running() as stage:
         for number, line in enumerate(torn, start=1):
             await stage.drop(f"{number}.jsonl", LINE + line)
         first = await stage.shipment()
@@ -279,7 +150,7 @@ async def test_a_torn_last_line_waits_then_ships_as_it_is(spool: Path) -> None:
 
 
 async def test_a_torn_line_that_is_all_there_is_waits_too(spool: Path) -> None:
-    async with _Stage(spool, torn_after=0.2, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, torn_after=0.2, watch=0.0).running() as stage:
         await stage.drop(content=b'{"a"')
         shipment = await stage.shipment()
         assert _ranges(shipment) == [(1, 0, 4)]
@@ -289,7 +160,7 @@ async def test_a_torn_line_that_is_all_there_is_waits_too(spool: Path) -> None:
 
 
 async def test_a_torn_line_that_gets_its_end_ships_as_one_line(spool: Path) -> None:
-    async with _Stage(spool, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, watch=0.0).running() as stage:
         await stage.drop(content=LINE + b'{"type": ')
         first = await stage.shipment()
         with stage.instance.path(1).open("ab") as writer:
@@ -303,7 +174,7 @@ async def test_a_torn_line_that_gets_its_end_ships_as_one_line(spool: Path) -> N
 
 
 async def test_an_empty_file_is_complete_at_once(spool: Path) -> None:
-    stage = _Stage(spool)
+    stage = build.ClaimStage(spool)
     async with stage.running():
         await stage.drop(content=b"")
         news = await stage.news.receive()
@@ -314,7 +185,7 @@ async def test_an_empty_file_is_complete_at_once(spool: Path) -> None:
 
 
 async def test_an_empty_file_that_is_written_to_in_processed_is_shipped(spool: Path) -> None:
-    async with _Stage(spool, watch=NEVER).running() as stage:
+    async with build.ClaimStage(spool, watch=NEVER).running() as stage:
         await stage.drop(content=b"")
         destination = await stage.destination()
         destination.write_bytes(LINE)
@@ -324,7 +195,7 @@ async def test_an_empty_file_that_is_written_to_in_processed_is_shipped(spool: P
 
 async def test_an_empty_file_is_in_the_journal_while_it_is_watched(spool: Path) -> None:
     """Else a restart forgets it, and what its writer still appends is never ingested."""
-    async with _Stage(spool, watch=NEVER).running() as stage:
+    async with build.ClaimStage(spool, watch=NEVER).running() as stage:
         await stage.drop(content=b"")
         await stage.destination()
         (file,) = (await asyncio.to_thread(stage.instance.journal.load)).files
@@ -333,7 +204,7 @@ async def test_an_empty_file_is_in_the_journal_while_it_is_watched(spool: Path) 
 
 
 async def test_nothing_is_claimed_while_nothing_can_be_written(spool: Path) -> None:
-    stage = _Stage(spool)
+    stage = build.ClaimStage(spool)
     stage.writable.clear()
     async with stage.running():
         path = await stage.drop()
@@ -347,7 +218,7 @@ async def test_nothing_is_claimed_while_nothing_can_be_written(spool: Path) -> N
 
 
 async def test_while_the_gate_is_shut_only_what_is_claimed_goes_on(spool: Path) -> None:
-    async with _Stage(spool, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, watch=0.0).running() as stage:
         await stage.drop(content=LINE)
         first = await stage.shipment()
         stage.gate.clear()
@@ -366,7 +237,7 @@ async def test_while_the_gate_is_shut_only_what_is_claimed_goes_on(spool: Path) 
 
 
 async def test_a_stop_ends_a_stage_whose_gate_is_shut(spool: Path) -> None:
-    stage = _Stage(spool)
+    stage = build.ClaimStage(spool)
     stage.gate.clear()
     async with stage.running():
         path = await stage.drop()
@@ -378,10 +249,10 @@ async def test_a_stop_ends_a_stage_whose_gate_is_shut(spool: Path) -> None:
 
 @pytest.mark.parametrize("writable", [True, False])
 async def test_after_a_stop_nothing_is_claimed_but_what_is_packed_is_shipped(writable: bool, spool: Path) -> None:
-    stage = _Stage(spool, linger=NEVER)
+    stage = build.ClaimStage(spool, linger=NEVER)
     async with stage.running():
         await stage.drop("before.jsonl")
-        while not stage.packer:  # noqa: ASYNC110  # nothing tells of it but the packer itself
+        while not stage.claimer.packer:  # noqa: ASYNC110  # nothing tells of it but the packer itself
             await asyncio.sleep(0.01)
         if not writable:
             stage.writable.clear()
@@ -395,7 +266,7 @@ async def test_after_a_stop_nothing_is_claimed_but_what_is_packed_is_shipped(wri
 
 
 async def test_what_cannot_be_claimed_harms_no_other_file(spool: Path) -> None:
-    async with _Stage(spool).running() as stage:
+    async with build.ClaimStage(spool).running() as stage:
         link = await stage.drop("link.jsonl")
         link.unlink()
         link.symlink_to(spool / "secret")
@@ -409,7 +280,7 @@ async def test_what_cannot_be_claimed_harms_no_other_file(spool: Path) -> None:
 
 
 async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
-    async with _Stage(spool, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, watch=0.0).running() as stage:
         await stage.drop(content=LINE)
         first = await stage.shipment()
         path = await stage.drop(content=LINE * 2)
@@ -428,7 +299,7 @@ async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
 
 
 async def test_bytes_appended_while_claimed_are_a_shipment_of_their_own(spool: Path) -> None:
-    async with _Stage(spool, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, watch=0.0).running() as stage:
         await stage.drop(content=LINE)
         first = await stage.shipment()
         with stage.instance.path(1).open("ab") as writer:
@@ -443,7 +314,7 @@ async def test_bytes_appended_while_claimed_are_a_shipment_of_their_own(spool: P
 
 
 async def test_bytes_appended_in_processed_are_a_shipment_of_their_own(spool: Path) -> None:
-    async with _Stage(spool, watch=0.5).running() as stage:
+    async with build.ClaimStage(spool, watch=0.5).running() as stage:
         await stage.drop(content=LINE)
         await stage.acknowledge(await stage.shipment())
         destination = await stage.destination()
@@ -460,7 +331,7 @@ async def test_bytes_appended_in_processed_are_a_shipment_of_their_own(spool: Pa
 
 
 async def test_a_big_tail_is_cut_as_a_big_file_is(spool: Path) -> None:
-    async with _Stage(spool, max_bytes=200, watch=0.0).running() as stage:
+    async with build.ClaimStage(spool, max_bytes=200, watch=0.0).running() as stage:
         await stage.drop(content=LINE)
         first = await stage.shipment()
         with stage.instance.path(1).open("ab") as writer:
@@ -478,66 +349,54 @@ async def test_a_big_tail_is_cut_as_a_big_file_is(spool: Path) -> None:
 
 
 async def test_a_file_whose_watch_is_over_is_forgotten(spool: Path) -> None:
-    async with _Stage(spool, watch=0.05).running() as stage:
+    async with build.ClaimStage(spool, watch=0.05).running() as stage:
         await stage.drop()
         await stage.acknowledge(await stage.shipment())
         destination = await stage.destination()
         await stage.expired()
     assert stage.instance.journal.load().files == ()
-    drop_entries([stage.instance])
+    build.drop_entries([stage.instance])
     assert stage.instance.is_empty()
     assert destination.exists()
     stage.instance.close()
 
 
 async def test_a_file_that_is_taken_out_of_processed_is_forgotten(spool: Path) -> None:
-    async with _Stage(spool, watch=0.3).running() as stage:
+    async with build.ClaimStage(spool, watch=0.3).running() as stage:
         await stage.drop()
         await stage.acknowledge(await stage.shipment())
         destination = await stage.destination()
         destination.unlink()
         await stage.expired()
     assert stage.instance.journal.load().files == ()
-    drop_entries([stage.instance])
+    build.drop_entries([stage.instance])
     assert stage.instance.is_empty()
     assert not destination.exists()
     stage.instance.close()
 
 
-class _Clock:
-    """A wall clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.ahead_ms = 0
-
-    def __call__(self) -> int:
-        return _now_ms() + self.ahead_ms
-
-
 async def test_the_watch_slides_as_long_as_somebody_writes(spool: Path) -> None:
-    stage, clock = _Stage(spool, watch=NEVER), _Clock()
-    stage.now_ms = clock
+    stage = build.ClaimStage(spool, watch=NEVER)
     almost = int(NEVER * 1000) - 60_000
     async with stage.running():
         await stage.drop()
         await stage.acknowledge(await stage.shipment())
         destination = await stage.destination()
         for turn in range(1, 4):  # the second write would come too late for the first watch
-            clock.ahead_ms = turn * almost
+            stage.ahead_ms = turn * almost
             with destination.open("ab") as writer:
                 writer.write(LINE)
             watched = await stage.shipment()
             assert _ranges(watched) == [(1, turn * len(LINE), (turn + 1) * len(LINE))]
             await stage.acknowledge(watched)
-        clock.ahead_ms += int(NEVER * 1000)
+        stage.ahead_ms += int(NEVER * 1000)
         await stage.expired()
     stage.instance.close()
 
 
 async def test_another_file_that_takes_the_name_in_processed_is_not_followed(spool: Path) -> None:
     """Ours is known by its inode: what somebody else puts in its place is not its tail."""
-    stage, clock = _Stage(spool, watch=NEVER), _Clock()
-    stage.now_ms = clock
+    stage = build.ClaimStage(spool, watch=NEVER)
     async with stage.running():
         await stage.drop()
         await stage.acknowledge(await stage.shipment())
@@ -546,7 +405,7 @@ async def test_another_file_that_takes_the_name_in_processed_is_not_followed(spo
         destination.write_bytes(LINE * 5)
         while stage.append_watch.next_due() is None:  # noqa: ASYNC110  # nothing tells of it but the tails themselves
             await asyncio.sleep(0.01)
-        clock.ahead_ms = 2 * int(NEVER * 1000)
+        stage.ahead_ms = 2 * int(NEVER * 1000)
         await stage.expired()
     assert [shipment async for shipment in stage.shipments] == []
     assert destination.read_bytes() == LINE * 5
@@ -560,7 +419,7 @@ async def test_a_writer_that_never_pauses_loses_no_byte_and_doubles_none(spool: 
         json.dumps({"n": number, "x": "y" * rng.randrange(50)}).encode() + b"\n" for number in range(400)
     )
     cuts = sorted(rng.sample(range(1, len(content)), 40))
-    stage = _Stage(spool, max_bytes=2000, watch=NEVER)
+    stage = build.ClaimStage(spool, max_bytes=2000, watch=NEVER)
     shipments: list[Shipment] = []
 
     async def write() -> None:
@@ -583,7 +442,7 @@ async def test_a_writer_that_never_pauses_loses_no_byte_and_doubles_none(spool: 
 
 
 async def test_a_claim_survives_the_death_of_its_instance(spool: Path) -> None:
-    async with _Stage(spool).running() as stage:
+    async with build.ClaimStage(spool).running() as stage:
         await stage.drop()
         shipment = await stage.shipment()
     stage.instance.close()

@@ -2,29 +2,17 @@
 
 import asyncio
 import os
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.monitoring.health import SERVER, Health
-from spoolhouse.pipeline.claim_gate import ClaimGate
-from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import pause_flag
-from spoolhouse.spool.disk_space import MinFree
-from tests.integration.build import OPTIONS
-
-NOTHING = MinFree(bytes=0, inodes=0)
-
-
-def _free(least: MinFree) -> Current[Options]:
-    """Return options that leave so much free."""
-    return Current(replace(OPTIONS, disk=replace(OPTIONS.disk, min_free=least)))
+from tests.integration import build
 
 
 async def test_the_gate_follows_the_flag_and_says_each_change_once(tmp_path: Path) -> None:
-    gate = ClaimGate(tmp_path, Health(), _free(NOTHING))
+    gate = build.claim_gate(tmp_path)
     with capture_logs() as logs:
         for paused in (False, False, True, True, False, False):
             if paused:
@@ -42,16 +30,15 @@ async def test_the_gate_shuts_before_the_disk_is_full(tmp_path: Path) -> None:
     health = Health()
     health.good(SERVER)
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
-    least = MinFree(bytes=2 * free, inodes=0)
-    options = _free(least)
-    gate = ClaimGate(tmp_path, health, options)
+    options = build.keeping_free(2 * free)
+    gate = build.claim_gate(tmp_path, health, options)
     with capture_logs() as logs:
         await gate.check()
         await gate.check()
         assert not gate.open.is_set()
         assert health.writable.is_set()
         assert list(health.troubles) == ["free space"]
-        options.value = _free(NOTHING).value
+        options.value = build.keeping_free(0).value
         await gate.check()
         assert gate.open.is_set()
     assert [entry["event"] for entry in logs] == ["disk_unavailable", "disk_available"]
@@ -59,9 +46,8 @@ async def test_the_gate_shuts_before_the_disk_is_full(tmp_path: Path) -> None:
     assert health.troubles == {}
 
 
-async def test_looking_goes_on_until_the_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoolhouse.pipeline.claim_gate._PERIOD", 0.01)
-    gate, stop = ClaimGate(tmp_path, Health(), _free(NOTHING)), asyncio.Event()
+async def test_looking_goes_on_until_the_stop(tmp_path: Path) -> None:
+    gate, stop = build.claim_gate(tmp_path), asyncio.Event()
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         group.create_task(gate.run(stop))
         await gate.open.wait()

@@ -8,25 +8,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.cli.recovery import open_files
 from spoolhouse.errors import BadSettingError
-from spoolhouse.events import registry
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.samples import SampleEvents
 from spoolhouse.export.samples.declared import template_of
-from spoolhouse.recover.verify import verify
-from spoolhouse.service import run
-from spoolhouse.service.prepare import open_driver, schema_of
 from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.events import EventsSettings
-from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.spool.claims import Claim
-from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipment import Limits, Segment, Shipment
-from spoolhouse.store.clickhouse.schema.migrate import check
 from tests.engine import Database
+from tests.integration import build
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "events"
 TABLE = "mastra_admin_deployments"
@@ -34,11 +22,7 @@ NOW = 1_795_262_400_000
 
 
 def settings(url: str, spool: Path, folder: Path | None = EXAMPLES) -> Settings:
-    return Settings(
-        clickhouse=ClickHouseSettings(url=url),
-        spool=SpoolSettings(storage_path=spool, base_path="", quiet=0.01),
-        events=EventsSettings(folder=folder),
-    )
+    return build.settings(url, spool, events={"folder": folder})
 
 
 @pytest.mark.parametrize("driver", ["native_url", "http_url"])
@@ -54,7 +38,7 @@ def test_the_example_lands(database: Database, tmp_path: Path, driver: str) -> N
     lines = [{"type": "deployment"} | full, {"type": "deployment", "data": required | {"id": "d2"}}]
     bad = [{"type": "deployment", "id": "d3"}, {"type": "deployment", "id": "d4"} | required | {"status": "lost"}]
     (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines + bad))
-    assert asyncio.run(run.run(used, once=True)) == 0
+    assert build.ingest(used) == 0
     columns = "id, environment, status, finished_at, duration_ms, commit_sha, commit_files, automatic, details"
     assert database.query(f"SELECT {columns} FROM {TABLE} ORDER BY id") == [
         ("d1", "staging", "ok", "2026-11-21 12:00:00.250", 7, "4f1c", ["a.py", "ü"], True, '{"n": [1]}'),
@@ -67,25 +51,20 @@ def test_the_example_lands(database: Database, tmp_path: Path, driver: str) -> N
 
 def test_samples_land_and_nothing_differs_afterwards(database: Database, tmp_path: Path) -> None:
     used = settings(database.native_url, tmp_path)
-    events = registry.load(EXAMPLES)
-    sample = SampleEvents(seed=1, now_ms=NOW, shape="mixed", declared={"deployment": template_of(events["deployment"])})
+    sample = SampleEvents(
+        seed=1,
+        now_ms=NOW,
+        shape="mixed",
+        declared={"deployment": template_of(build.event_types(EXAMPLES)["deployment"])},
+    )
     with SpoolWriter(tmp_path) as spool:
         spool.write("deployment", "shop", sample.lines("deployment", "shop", 0, 500))
-    assert asyncio.run(run.run(used, once=True)) == 0
+    assert build.ingest(used) == 0
     assert not (tmp_path / "rejected").exists()
     assert database.query(f"SELECT count(), uniqExact(id) FROM {TABLE}") == [(500, 500)]
-    assert asyncio.run(_differences(used)) == []
+    assert asyncio.run(build.differences(used)) == []
     database.query(f"ALTER TABLE {TABLE} DROP COLUMN details")
-    assert len(asyncio.run(_differences(used))) == 1
-
-
-async def _differences(used: Settings) -> list[str]:
-    driver = open_driver(used)
-    try:
-        plan = await check(schema_of(used, registry.load(used.events.folder)), driver)
-        return [str(item) for item in (*plan.statements, *plan.refusals)]
-    finally:
-        await driver.close()
+    assert len(asyncio.run(build.differences(used))) == 1
 
 
 def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
@@ -112,18 +91,18 @@ def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
     event["at"] = datetime.now(UTC).isoformat()
     lines = [event | {"version": number, "size": 10 * number, "size_count": 1} for number in (1, 2, 3)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert asyncio.run(run.run(used, once=True)) == 0
+    assert build.ingest(used) == 0
     settled = path.parent / "processed" / path.name
     shown = "SELECT sum(count), sum(total_size), max(max_size) FROM mastra_admin_odds_hourly_stats"
     assert database.query(shown) == [(3, 60, 30)]
-    assert asyncio.run(_verdicts(used, settled)) == {"there": 3}
+    assert asyncio.run(build.verdicts(used, settled)) == {"there": 3}
     database.query("TRUNCATE TABLE mastra_admin_odds SYNC")
-    assert asyncio.run(_verdicts(used, settled)) == {"missing": 3}
-    assert asyncio.run(_brought_back(used, settled)) == ["mastra_admin_odds"]
-    assert asyncio.run(_verdicts(used, settled)) == {"there": 3}
+    assert asyncio.run(build.verdicts(used, settled)) == {"missing": 3}
+    assert asyncio.run(build.replayed(used, settled)) == ["mastra_admin_odds"]
+    assert asyncio.run(build.verdicts(used, settled)) == {"there": 3}
     database.query("DROP VIEW mastra_admin_odds_hourly_feed")
     database.query("DROP TABLE mastra_admin_odds_hourly SYNC")
-    assert asyncio.run(run.run(used, once=True)) == 0
+    assert build.ingest(used) == 0
     assert database.query(shown) == [(3, 60, 30)]
 
 
@@ -132,25 +111,14 @@ def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path:
     with SpoolWriter(tmp_path) as spool:
         sample = SampleEvents(seed=1, now_ms=NOW, shape="flat")
         spool.write("span", "shop", sample.lines("span", "shop", 0, 3000))
-    assert asyncio.run(run.run(used, once=True)) == 0
+    assert build.ingest(used) == 0
     [path] = tmp_path.glob("span/shop/processed/*")
 
     async def several() -> list[dict[str, int]]:
-        return await asyncio.gather(*(_verdicts(used, path) for _ in range(4)))
+        return await asyncio.gather(*(build.verdicts(used, path) for _ in range(4)))
 
     assert asyncio.run(several()) == [{"there": 3000}] * 4
     assert not database.query("SHOW TABLES LIKE '%staging%'")
-
-
-async def _verdicts(used: Settings, path: Path) -> dict[str, int]:
-    async with open_files(used) as files:
-        [verified] = [one async for one in verify(files, [path])]
-        return {one.verdict: one.rows for _, verdicts in verified.batches for one in verdicts}
-
-
-async def _brought_back(used: Settings, path: Path) -> list[str]:
-    async with open_files(used) as files:
-        return [one.table async for outcome in files.replay(path, dry_run=False) for one in outcome.repaired]
 
 
 def test_a_wrong_declaration_is_refused_before_anything_is_touched(database: Database, tmp_path: Path) -> None:
@@ -160,7 +128,7 @@ def test_a_wrong_declaration_is_refused_before_anything_is_touched(database: Dat
     spool = tmp_path / "spool"
     spool.mkdir()
     with pytest.raises(BadSettingError, match=r"x\.toml: columns\.duration_ms\.type: 'Nullable\(Int65\)' is none of"):
-        asyncio.run(run.run(settings(database.native_url, spool, wrong), once=True))
+        build.ingest(settings(database.native_url, spool, wrong))
     assert list(spool.iterdir()) == []
 
 
@@ -168,34 +136,21 @@ def test_files_of_a_type_that_is_declared_no_more_stay(database: Database, tmp_p
     folder = tmp_path / "deployment" / "shop"
     folder.mkdir(parents=True)
     (folder / "a.jsonl").write_text("{}\n")
-    assert asyncio.run(run.run(settings(database.native_url, tmp_path, None), once=True)) == 0
+    assert build.ingest(settings(database.native_url, tmp_path, None)) == 0
     assert (folder / "a.jsonl").exists()
 
 
 def test_a_shipment_of_a_type_that_is_declared_no_more_waits(database: Database, tmp_path: Path) -> None:
     """It may have landed: without its declaration all of its lines would be rejected, and be there twice in the end."""
-    place = Place(type="deployment", project="shop", name="a.jsonl")
-    path = tmp_path / place.relative
-    path.parent.mkdir(parents=True)
-    line = {"type": "deployment", "id": "1", "projectId": "shop", "service": "s", "finishedAt": "2026-11-21T12:00:00Z"}
-    path.write_text(json.dumps(line) + "\n")
-    instance = Instance.create(tmp_path, "dead")
-    [(_, claimed)] = instance.claim([place])
-    assert isinstance(claimed, Claim)
-    file = instance.add(claimed, NOW)
-    file.planned_to = claimed.size
-    segments = (Segment(file=file.number, start=0, end=claimed.size),)
-    limits = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
-    shipment = Shipment(
-        id="s", instance="dead", type="deployment", segments=segments, clock_ms=NOW, fingerprint="f", limits=limits
-    )
-    instance.journal.plan([file], [shipment])
-    instance.close()
+    line = {"type": "deployment", "id": "1", "projectId": "p", "service": "s", "finishedAt": "2026-11-21T12:00:00Z"}
+    with build.instance(tmp_path, "dead") as instance:
+        claimed = build.claim(instance, content=json.dumps(line).encode() + b"\n", kind="deployment")
+        build.plan(instance, "s", claimed, clock_ms=NOW)
     with capture_logs() as logs:
-        assert asyncio.run(run.run(settings(database.native_url, tmp_path, None), once=True)) == 1
+        assert build.ingest(settings(database.native_url, tmp_path, None)) == 1
     [held] = [entry for entry in logs if entry["event"] == "journal_held"]
     assert "no such event type any more: deployment (events.folder)" in held["error"]
     assert not (tmp_path / "rejected").exists()
-    assert asyncio.run(run.run(settings(database.native_url, tmp_path), once=True)) == 0
+    assert build.ingest(settings(database.native_url, tmp_path)) == 0
     assert database.query(f"SELECT id FROM {TABLE}") == [("1",)]
-    assert (path.parent / "processed" / "a.jsonl").exists()
+    assert (tmp_path / "deployment/p/processed/a.jsonl").exists()

@@ -2,32 +2,20 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
-from spoolhouse.cli.check import open_store
-from spoolhouse.decode.rows import Rows
-from spoolhouse.doctor import folders, rights, server
-from spoolhouse.doctor.examine import examine
 from spoolhouse.doctor.finding import Finding, Level
 from spoolhouse.errors import OperatorError
-from spoolhouse.events.builtin import BUILT_IN, LOGS
-from spoolhouse.service import prepare
+from spoolhouse.events.builtin import LOGS
 from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.store.clickhouse.driver import RowsInsert
-from spoolhouse.store.clickhouse.landing.presence import Found
-from spoolhouse.store.clickhouse.landing.repair import Repairer
-from spoolhouse.store.clickhouse.schema.render import DEFAULT_PREFIX
-from tests.contract.place import connected
 from tests.engine import Config, Database, LocalServer, StartServer, User, find_engine
+from tests.integration import build
 
+PREFIX = "mastra_admin_"
 USERS = Config(
     users=(
         User(name="all", password="p"),
@@ -78,23 +66,12 @@ def spool(tmp_path: Path) -> Path:
 
 
 def settings_of(url: str, spool: Path, **clickhouse: object) -> Settings:
-    return Settings(
-        clickhouse=ClickHouseSettings.model_validate({"url": url, **clickhouse}),
-        spool=SpoolSettings(storage_path=spool, base_path=""),
-    )
+    return build.settings(url, spool, clickhouse=clickhouse)
 
 
 async def prepared(database: Database, spool: Path) -> None:
     """Bring the schema of a database up to date."""
-    settings = settings_of(database.native_url, spool)
-    driver = prepare.open_driver(settings)
-    await prepare.prepare(settings, driver, BUILT_IN)
-    await driver.close()
-
-
-async def found(settings: Settings) -> list[Finding]:
-    async with open_store(settings) as store:
-        return [finding async for finding in examine(settings, store)]
+    await build.prepared(settings_of(database.native_url, spool))
 
 
 def only(findings: list[Finding], level: Level) -> dict[str, Finding]:
@@ -122,7 +99,7 @@ async def test_nothing_is_wrong_and_nothing_is_left_behind(database: Database, s
     await prepared(database, spool)
     tables = "SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name"
     before, files = database.query(tables), content(spool)
-    findings = await found(settings_of(getattr(database, url), spool))
+    findings = await build.findings(settings_of(getattr(database, url), spool))
     assert only(findings, Level.FAULT) == {}
     assert {finding.subject for finding in findings} == SUBJECTS
     assert (database.query(tables), content(spool)) == (before, files)
@@ -130,25 +107,25 @@ async def test_nothing_is_wrong_and_nothing_is_left_behind(database: Database, s
 
 async def test_a_new_installation_is_no_fault(database: Database, tmp_path: Path) -> None:
     database.drop()
-    findings = await found(settings_of(database.native_url, tmp_path / "not" / "there"))
+    findings = await build.findings(settings_of(database.native_url, tmp_path / "not" / "there"))
     assert only(findings, Level.FAULT) == {}
     assert "does not exist yet" in only(findings, Level.WARNING)["spool"].what
     assert not (tmp_path / "not").exists()
-    without = await found(settings_of(database.native_url, tmp_path, migrate=False))
+    without = await build.findings(settings_of(database.native_url, tmp_path, migrate=False))
     assert only(without, Level.FAULT).keys() == {"schema", "database"}
 
 
 async def test_nobody_answers(start_server: StartServer, spool: Path) -> None:
     server = start_server()
     server.kill()
-    faults = only(await found(settings_of(server.native_url, spool)), Level.FAULT)
+    faults = only(await build.findings(settings_of(server.native_url, spool)), Level.FAULT)
     assert faults.keys() == {"reach"}
     assert "clickhouse.url" in faults["reach"].hint
 
 
 async def test_the_password_is_wrong(of_guarded: Database, spool: Path) -> None:
     url = of_guarded.server.endpoint.url("http", of_guarded.name, user="all", password="wrong")
-    faults = only(await found(settings_of(url, spool)), Level.FAULT)
+    faults = only(await build.findings(settings_of(url, spool)), Level.FAULT)
     assert faults.keys() == {"reach"}
     assert "clickhouse.password" in faults["reach"].hint
 
@@ -159,10 +136,10 @@ def as_user(database: Database, user: str, scheme: str = "clickhouse") -> str:
 
 async def test_rights_are_missing(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
-    findings = await found(settings_of(as_user(of_guarded, "reader"), spool))
+    findings = await build.findings(settings_of(as_user(of_guarded, "reader"), spool))
     lacking = {finding.what: finding for finding in findings if finding.subject == "rights"}
     assert all(finding.level is Level.FAULT for finding in lacking.values())
-    ours = f"`{of_guarded.name}`.`{DEFAULT_PREFIX}`*"
+    ours = f"`{of_guarded.name}`.`{PREFIX}`*"
     assert [finding.hint for finding in lacking.values()] == [
         f"GRANT INSERT ON {ours} TO `reader`",
         f"GRANT CREATE TABLE, DROP TABLE, ALTER DELETE ON {ours} TO `reader`",
@@ -170,7 +147,7 @@ async def test_rights_are_missing(of_guarded: Database, spool: Path) -> None:
         *(f"GRANT TABLE ENGINE ON {engine} TO `reader`" for engine in ENGINES),
     ]
     # Who leaves the schema to others needs less.
-    findings = await found(settings_of(as_user(of_guarded, "writer"), spool, migrate=False))
+    findings = await build.findings(settings_of(as_user(of_guarded, "writer"), spool, migrate=False))
     lacks = [finding.what.split(" on ")[0] for finding in findings if finding.subject == "rights"]
     assert lacks == ["writer lacks CREATE TABLE, DROP TABLE, ALTER DELETE", *["writer lacks TABLE ENGINE"] * 2]
     (probe,) = (finding for finding in findings if finding.subject == "probe")
@@ -182,33 +159,24 @@ async def test_the_rights_to_repair_a_batch_are_told(
     of_guarded: Database, spool: Path, user: str, *, may: bool
 ) -> None:
     await prepared(of_guarded, spool)
-    findings = await found(settings_of(as_user(of_guarded, user), spool, migrate=False))
+    findings = await build.findings(settings_of(as_user(of_guarded, user), spool, migrate=False))
     levels = {finding.level for finding in findings if finding.subject == "rights"}
     assert levels == {Level.GOOD if may else Level.FAULT}
     now = datetime.now(UTC)
     times = dict.fromkeys(("timestamp", "recorded_at"), now.isoformat())
     event = {"id": "a", "project_id": "p", "level": "info", **times}
     row = json.dumps([event.get(column.name, None if column.nullable else "") for column in LOGS.columns]).encode()
-
-    async def rows() -> AsyncIterator[Rows]:
-        yield Rows(data=row + b"\n", count=1)
-
-    table, clock_ms = DEFAULT_PREFIX + "logs", int(now.timestamp() * 1000)
-    insert = RowsInsert(table=table, columns=LOGS.columns, batch_id="b", token="b", clock_ms=clock_ms)
-    async with connected(as_user(of_guarded, user)) as driver:
-        repairer = Repairer(driver=driver, prefix=DEFAULT_PREFIX, shards=None)
-        if may:
-            repaired = await repairer.repair(LOGS, insert, rows(), Found())
-            assert [one.table for one in repaired] == [table, f"{table}_hourly"]
-            await repairer.drop_staging("b")
-        else:
-            with pytest.raises(OperatorError, match="ALTER DELETE"):
-                await repairer.repair(LOGS, insert, rows(), Found())
+    repairing = build.repaired(settings_of(as_user(of_guarded, user), spool), LOGS, row, int(now.timestamp() * 1000))
+    if may:
+        assert await repairing == [f"{PREFIX}logs", f"{PREFIX}logs_hourly"]
+    else:
+        with pytest.raises(OperatorError, match="ALTER DELETE"):
+            await repairing
 
 
 async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
-    findings = await found(settings_of(as_user(of_guarded, "maker"), spool, migrate=False))
+    findings = await build.findings(settings_of(as_user(of_guarded, "maker"), spool, migrate=False))
     mine = "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%check%'"
     ((left,),) = of_guarded.query(mine)
     assert left in only(findings, Level.WARNING)["probe"].hint
@@ -216,24 +184,23 @@ async def test_a_table_that_may_not_be_dropped_is_named(of_guarded: Database, sp
 
 async def test_with_several_hosts_a_right_more_is_needed(of_guarded: Database, spool: Path) -> None:
     await prepared(of_guarded, spool)
-    async with open_store(settings_of(as_user(of_guarded, "repairer"), spool, migrate=False)) as one:
-        for several, lacking in ((False, []), (True, ["repairer lacks SYSTEM SYNC REPLICA"])):
-            store = replace(one, needs=structs.replace(one.needs, several=several))
-            faults = [finding async for finding in rights.examine(store) if finding.level is Level.FAULT]
-            assert [fault.what.partition(" on ")[0] for fault in faults] == lacking
+    used = settings_of(as_user(of_guarded, "repairer"), spool, migrate=False)
+    for several, lacking in ((False, []), (True, ["repairer lacks SYSTEM SYNC REPLICA"])):
+        faults = only(await build.rights(used, several=several), Level.FAULT)
+        assert [fault.what.partition(" on ")[0] for fault in faults.values()] == lacking
 
 
 @pytest.mark.parametrize(("user", "words"), [("readonly", "readonly = 1"), ("fixed", "may not change async_insert")])
 async def test_a_profile_forbids_what_is_needed(of_guarded: Database, spool: Path, user: str, words: str) -> None:
     await prepared(of_guarded, spool)
-    findings = await found(settings_of(as_user(of_guarded, user), spool))
+    findings = await build.findings(settings_of(as_user(of_guarded, user), spool))
     (profile,) = (finding for finding in findings if finding.subject == "profile")
     assert profile.level is Level.FAULT
     assert words in profile.what
 
 
 async def test_a_profile_allows_little_memory(of_guarded: Database, spool: Path) -> None:
-    findings = await found(settings_of(as_user(of_guarded, "poor"), spool))
+    findings = await build.findings(settings_of(as_user(of_guarded, "poor"), spool))
     assert "200 MiB" in only(findings, Level.WARNING)["profile"].what
 
 
@@ -267,7 +234,7 @@ async def test_a_fault_of_the_schema(database: Database, spool: Path, case: str)
     statement, settings, subject, hint = FAULTS[case]
     await prepared(database, spool)
     database.query(statement)
-    findings = await found(settings_of(database.native_url, spool, **settings))
+    findings = await build.findings(settings_of(database.native_url, spool, **settings))
     faults = {finding.subject: finding for finding in findings if finding.level is Level.FAULT}
     assert hint in faults[subject].hint
     assert faults.keys() <= {subject, "schema"}
@@ -279,7 +246,7 @@ async def test_merges_do_not_keep_up(database: Database, spool: Path) -> None:
     database.query(f"SYSTEM STOP MERGES {SPANS}")
     for number in range(4):
         database.query(f"INSERT INTO {SPANS} (span_id, start_time) VALUES ('{number}', now64())")
-    warnings = only(await found(settings_of(database.native_url, spool, username="default")), Level.WARNING)
+    warnings = only(await build.findings(settings_of(database.native_url, spool, username="default")), Level.WARNING)
     assert SPANS in warnings["parts"].what
     assert "4 parts" in warnings["parts"].what
 
@@ -290,13 +257,13 @@ ONE: dict[str, str | int] = {f"{REPLICA}/host": "127.0.0.1", f"{REPLICA}/port": 
 
 async def test_a_cluster(start_server: StartServer, spool: Path) -> None:
     url = start_server(Config(server=ONE)).native_url
-    good = await found(settings_of(url, spool, cluster="one", keeper=False))
+    good = await build.findings(settings_of(url, spool, cluster="one", keeper=False))
     assert [finding.what for finding in good if finding.subject == "cluster"] == ["one has 1 shards and 1 replicas"]
     # The test engine has neither Keeper nor such macros.
-    faults = [finding.what for finding in await found(settings_of(url, spool, cluster="one")) if finding.hint]
+    faults = [finding.what for finding in await build.findings(settings_of(url, spool, cluster="one")) if finding.hint]
     assert any("macros" in what for what in faults)
     assert any("Keeper" in what for what in faults)
-    other = await found(settings_of(url, spool, cluster="two"))
+    other = await build.findings(settings_of(url, spool, cluster="two"))
     assert "clickhouse.cluster" in next(finding.hint for finding in other if finding.subject == "cluster")
 
 
@@ -304,55 +271,7 @@ async def test_a_cluster(start_server: StartServer, spool: Path) -> None:
     ("hours", "level"), [(0, Level.GOOD), (0.01, Level.WARNING), (-0.01, Level.WARNING), (30, Level.FAULT)]
 )
 async def test_the_clocks_differ(database: Database, spool: Path, hours: float, level: Level) -> None:
-    async with open_store(settings_of(database.native_url, spool)) as store:
-        clock: Callable[[], int] = lambda: time.time_ns() // 10**6 + int(hours * 3_600_000)  # noqa: E731  # one line
-        findings = [finding async for finding in server.clock(store, clock)]
+    findings = await build.clocks(
+        settings_of(database.native_url, spool), lambda: time.time_ns() // 10**6 + int(hours * 3_600_000)
+    )
     assert [finding.level for finding in findings] == [level, Level.GOOD]
-
-
-# The spool.
-
-
-def examined(root: Path) -> list[Finding]:
-    return list(folders.examine(root, SpoolSettings()))
-
-
-def test_the_spool_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "spool").write_text("")
-    assert [finding.level for finding in examined(tmp_path / "spool")] == [Level.FAULT]
-
-
-def test_the_spool_spans_two_file_systems(tmp_path: Path) -> None:
-    other = Path("/dev/shm")  # noqa: S108  # it is only looked at
-    assert other.lstat().st_dev != tmp_path.lstat().st_dev
-    (finding,) = folders._one_file_system(tmp_path, [tmp_path, other])
-    assert finding.level is Level.FAULT
-    assert "/dev/shm" in finding.what  # noqa: S108  # see above
-
-
-def test_space() -> None:
-    levels = [folders.space(free, 10**12, 10**8).level for free in (10**7, 5 * 10**8, 4 * 10**10, 10**11)]
-    assert levels == [Level.FAULT, Level.WARNING, Level.WARNING, Level.GOOD]
-
-
-def test_inodes() -> None:
-    cases = ((0, 0), (100, 10**6), (2000, 10**6), (9 * 10**5, 10**6))
-    levels = [folders.inodes(free, total, 1000).level for free, total in cases]
-    assert levels == [Level.GOOD, Level.FAULT, Level.WARNING, Level.GOOD]
-
-
-def test_watches() -> None:
-    assert folders.watches(10, 8192, 10).level is Level.GOOD
-    few = folders.watches(8000, 8192, 10)
-    assert few.level is Level.WARNING
-    assert "max_user_watches=524288" in few.hint
-
-
-def test_open_files() -> None:
-    assert [folders.open_files(limit).level for limit in (-1, 256, 65536)] == [Level.GOOD, Level.WARNING, Level.GOOD]
-
-
-def test_the_file_system_of_a_path_is_that_of_the_longest_mount() -> None:
-    mounts = "/dev/a / ext4 rw 0 0\nhost:/x /var/spool nfs4 rw 0 0\ntmpfs /var/spool/my\\040own tmpfs rw 0 0\nbad\n"
-    paths = {"/var/spool/a": "nfs4", "/var/spool": "nfs4", "/var/spooler": "ext4", "/var/spool/my own/b": "tmpfs"}
-    assert {path: folders.file_system(mounts, path) for path in paths} == paths

@@ -1,34 +1,16 @@
 """The HTTP server over the real figures, in this process: what a healthy daemon cannot show."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-import aiohttp
 import msgspec
 import pytest
 
 from spoolhouse.errors import OperatorError
-from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.monitoring.health import SERVER
-from spoolhouse.monitoring.heartbeat import Heartbeat
-from spoolhouse.monitoring.http import serve
-from spoolhouse.monitoring.recent_activity import KEPT
 from spoolhouse.monitoring.status_model import Liveness, Readiness, RecentFile, Status
-from spoolhouse.service.shared import Shared
-from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.settings import Settings
-
-
-@asynccontextmanager
-async def served(reporter: StatusReporter) -> AsyncIterator[aiohttp.ClientSession]:
-    http = reporter.shared.settings.http
-    async with (
-        serve(http.address, reporter, names=http.names, required=True) as url,
-        aiohttp.ClientSession(url) as session,
-    ):
-        yield session
+from tests.integration import build
 
 
 @pytest.fixture
@@ -44,13 +26,11 @@ def settings(tmp_path: Path) -> Settings:
 
 async def test_a_stage_that_hangs_is_named(settings: Settings) -> None:
     now = 0.0
-    heartbeat = Heartbeat(lambda: now)
-    hanging = asyncio.create_task(heartbeat.follow("settle", asyncio.Event().wait(), limit=10))
-    await asyncio.sleep(0)
-    with closing(
-        StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN), heartbeat=heartbeat))
-    ) as reporter:
-        async with served(reporter) as session:
+    with build.reporter(settings, lambda: now) as reporter:
+        heartbeat = reporter.shared.heartbeat
+        hanging = asyncio.create_task(heartbeat.follow("settle", asyncio.Event().wait(), limit=10))
+        await asyncio.sleep(0)
+        async with build.served(reporter) as session:
             async with session.get("/livez") as answer:
                 assert answer.status == 200
             now = 11.0
@@ -64,9 +44,9 @@ async def test_a_stage_that_hangs_is_named(settings: Settings) -> None:
 
 
 async def test_a_daemon_that_stops_is_not_ready(settings: Settings) -> None:
-    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
+    with build.reporter(settings) as reporter:
         reporter.shared.health.good(SERVER)
-        async with served(reporter) as session:
+        async with build.served(reporter) as session:
             async with session.get("/readyz") as answer:
                 assert answer.status == 200
             reporter.shared.stop.set()
@@ -77,9 +57,9 @@ async def test_a_daemon_that_stops_is_not_ready(settings: Settings) -> None:
 
 
 async def test_a_secret_in_the_words_of_the_server_is_not_told(settings: Settings) -> None:
-    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
+    with build.reporter(settings) as reporter:
         reporter.shared.health.bad(SERVER, OperatorError("no such password: s3cret", hint="not s3cret"))
-        async with served(reporter) as session:
+        async with build.served(reporter) as session:
             for path in ("/readyz", "/status"):
                 async with session.get(path) as answer:
                     body = await answer.text()
@@ -89,17 +69,17 @@ async def test_a_secret_in_the_words_of_the_server_is_not_told(settings: Setting
 
 async def test_what_is_kept_of_the_past_is_bounded(settings: Settings) -> None:
     file = RecentFile(path="x", destination=None, at_ms=0, bytes=1, rows=1, rejected=0, seconds=0.1)
-    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
-        for _ in range(10 * KEPT):
+    with build.reporter(settings) as reporter:
+        for _ in range(500):
             reporter.shared.recent.settled(file)
-        async with served(reporter) as session, session.get("/status") as answer:
+        async with build.served(reporter) as session, session.get("/status") as answer:
             told = msgspec.json.decode(await answer.read(), type=Status)
-    assert len(told.recent_files) == KEPT
+    assert len(told.recent_files) == 50
 
 
 async def test_only_reading_is_allowed(settings: Settings) -> None:
-    with closing(StatusReporter(shared=Shared(settings=settings, events=dict(BUILT_IN)))) as reporter:
-        async with served(reporter) as session:
+    with build.reporter(settings) as reporter:
+        async with build.served(reporter) as session:
             for method in ("POST", "PUT", "DELETE", "PATCH"):
                 async with session.request(method, "/status", data=b"x" * 100_000) as answer:
                     assert answer.status == 405

@@ -4,7 +4,6 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -16,27 +15,8 @@ from hypothesis import strategies as st
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.recent_activity import RecentActivity
-from spoolhouse.pipeline.channel import Sender, channel
-from spoolhouse.pipeline.decode import decode
-from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.messages import Batch, News
-from spoolhouse.pipeline.options import Current
-from spoolhouse.pipeline.postponed import PostponedShipments
-from spoolhouse.service import run
-from spoolhouse.service.prepare import open_servers
-from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.spool import SpoolSettings
-from spoolhouse.spool.claims import Claim
-from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipment import Limits, Segment, Shipment
-from spoolhouse.spool.shipment_reader import ShipmentReader
-from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
 from tests.engine import Database
-from tests.integration.build import OPTIONS
+from tests.integration import build
 
 PREFIX = "mastra_admin_"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -45,11 +25,7 @@ Event = dict[str, Any]
 
 def ingest(url: str, spool: Path) -> int:
     """Run the daemon once over `spool`; return its exit code."""
-    made = Settings(
-        clickhouse=ClickHouseSettings(url=url),
-        spool=SpoolSettings(storage_path=spool, base_path="", quiet=0.01, project="trust"),
-    )
-    return asyncio.run(run.run(made, once=True))
+    return build.ingest(build.settings(url, spool, spool={"project": "trust"}))
 
 
 def drop(spool: Path, kind: str, project: str, content: str) -> None:
@@ -336,49 +312,14 @@ def test_a_retry_that_finds_less_than_before_does_not_pass_for_the_whole(databas
         return sum([rows.count async for rows in pieces])
 
     async def reopened() -> None:
-        instance = Instance.create(tmp_path, "own")
-        folder = tmp_path / "span" / "p"
-        folder.mkdir(parents=True)
         lines = [written({**EVERY_TYPE["span"], "type": "span", "projectId": "p"}, enveloped=False)] * 10
-        (folder / "a.jsonl").write_bytes(b"".join(lines))
-        [(_, claim)] = instance.claim([Place(type="span", project="p", name="a.jsonl")])
-        assert isinstance(claim, Claim)
-        number = instance.add(claim, 0).number
-        limits = Limits(max_rows=1000, max_insert_bytes=10**6, side_bytes=10**6, max_line=10**6, project="trust")
-        segment = Segment(file=number, start=0, end=claim.size)
-        shipment = Shipment(
-            id="s", instance="own", type="span", segments=(segment,), clock_ms=0, fingerprint="f", limits=limits
-        )
-        with ThreadPoolExecutor(1) as executor:
-            disk = DiskRetry(Health(), Current(OPTIONS), asyncio.Event())
-            reader = ShipmentReader({"own": instance}, BUILT_IN, "", executor, disk)
-            batches_in, batches = channel(2, Batch)
-            news_in: Sender[News]
-            news_in, _ = channel(10)
-            shipments_in, shipments = channel(1, Shipment)
-            await shipments_in.send(shipment)
-            shipments_in.close()
-            driver = open_servers(Settings(clickhouse=ClickHouseSettings(url=database.http_url)))
-            sent = ClickHouseSentBatches(driver=driver, prefix="", shards=None)
-            postponed = PostponedShipments(health=Health(), disk=disk, sent=sent)
-            await decode(
-                shipments,
-                batches_in,
-                news_in,
-                reader=reader,
-                instances={"own": instance},
-                disk=disk,
-                recent=RecentActivity(),
-                postponed=postponed,
-                is_left=lambda _: False,
-            )
-            batch = await batches.receive()
-            assert await drained(batch.reopen()) == 10
-            instance.path(number).write_bytes(b"".join(lines[:5]))
-            with pytest.raises(OperatorError, match="only to byte 705: shorter by 705 bytes"):
-                await drained(batch.reopen())
-        await driver.close()
-        instance.close()
+        with build.instance(tmp_path) as instance:
+            shipment = build.plan(instance, "s", build.claim(instance, content=b"".join(lines)))
+            async with build.decoding(instance, shipment, build.settings(database.http_url)) as batch:
+                assert await drained(batch.reopen()) == 10
+                instance.path(1).write_bytes(b"".join(lines[:5]))
+                with pytest.raises(OperatorError, match="only to byte 705: shorter by 705 bytes"):
+                    await drained(batch.reopen())
 
     asyncio.run(reopened())
 

@@ -2,12 +2,7 @@
 
 import asyncio
 
-from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.heartbeat import Heartbeat
-from spoolhouse.service import prepare
-from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
+from tests.integration import build
 
 LIMIT = 10.0
 
@@ -22,7 +17,7 @@ class Clock:
 
 async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
     clock = Clock()
-    heartbeat = Heartbeat(clock)
+    heartbeat = build.heartbeat(clock)
     asked = asyncio.Event()
 
     async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,10 +27,8 @@ async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
 
     async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as listener:
         _, port = listener.sockets[0].getsockname()
-        settings = Settings(clickhouse=ClickHouseSettings(url=f"clickhouse://127.0.0.1:{port}"))
-        driver = prepare.open_driver(settings)
-        guarding = prepare.keep_guard(lambda: settings, driver, Health(), asyncio.Event(), BUILT_IN)
-        running = asyncio.create_task(heartbeat.follow("guard", guarding, limit=LIMIT))
+        settings = build.settings(f"clickhouse://127.0.0.1:{port}")
+        running = asyncio.create_task(build.guard(settings, heartbeat, limit=LIMIT))
         try:
             async with asyncio.timeout(10):
                 await asked.wait()
@@ -44,4 +37,3 @@ async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await driver.close()

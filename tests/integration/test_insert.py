@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -13,47 +12,15 @@ import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from spoolhouse.decode.line_decoder import Line, LineDecoder, Origin
-from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
-from spoolhouse.events.builtin import BUILT_IN, SPANS
-from spoolhouse.events.declaration import Table
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline.bisect import RowBisector
-from spoolhouse.pipeline.channel import Receiver, ReceiverGoneError, Sender, channel
-from spoolhouse.pipeline.disk_retry import DiskRetry
-from spoolhouse.pipeline.insert import Inserter
-from spoolhouse.pipeline.messages import Acknowledged, Batch, LinePlace, News, Round
-from spoolhouse.pipeline.options import Current, Options, RejectLimits
-from spoolhouse.retry import RetryPolicy
-from spoolhouse.service import prepare
-from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.spool.claims import Claim
-from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.layout import Place
 from spoolhouse.spool.row_ranges import RowRange
-from spoolhouse.spool.shipment import Limits, Segment, Shipment
-from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
-from spoolhouse.store.clickhouse.store import ClickHouseStore
 from tests.engine import Database
-from tests.integration.build import OPTIONS
+from tests.integration import build
 from tests.process.daemon import lines
 from tests.process.inputs import span
 
 PREFIX = "mastra_admin_"
-LIMITS = Limits(max_rows=1000, max_insert_bytes=10**6, side_bytes=10**6, max_line=10**6, project="trust")
-SHIPMENT = Shipment(
-    id="shipment",
-    instance="own",
-    type="span",
-    segments=(),
-    clock_ms=int(datetime.now(UTC).timestamp() * 1000),
-    fingerprint="f",
-    limits=LIMITS,
-    replay=True,
-)
+SHIPMENT = build.shipment("shipment", clock_ms=int(datetime.now(UTC).timestamp() * 1000), replay=True)
 
 
 def start(age: int) -> datetime:
@@ -67,111 +34,7 @@ def spans(count: int, *, first: int = 0, age: int = 0, clock_ms: int = SHIPMENT.
         span("p", 0, id=f"s{number}", startTime=start(age).isoformat())
         for number in range(1000 * age + first, 1000 * age + first + count)
     ]
-    origin = Origin(project="p", policy="trust", clock_ms=clock_ms)
-    return LineDecoder(BUILT_IN).decode(Piece(offset=0, data=lines(events)), origin).rows["spans"]
-
-
-@dataclass(slots=True, kw_only=True)
-class Stage:
-    """The insert stage of one instance, for replayed batches of the id `shipment:{table}`."""
-
-    database: Database
-    instance: Instance
-    url: str = ""
-    fingerprint: str = "f"
-    max_ratio: float = 0.1
-    min_rows: int = 20
-    located: int = 1000
-    """How many lines are found again."""
-    news: list[Acknowledged] = field(default_factory=list)
-    health: Health = field(default_factory=Health)
-    decoding: "asyncio.Task[None]" = field(init=False)
-    options: Current[Options] = field(init=False)
-    inserter: Inserter = field(init=False)
-
-    async def deliver(self, content: Sequence[Rows], *, table: Table = SPANS, shipment: Shipment = SHIPMENT) -> None:
-        """Deliver the batch that has these rows, to the end."""
-        settings = Settings(clickhouse=ClickHouseSettings(url=self.url or self.database.native_url))
-        driver = prepare.open_driver(settings)
-        instances = {"own": self.instance}
-        self.options = Current(
-            replace(
-                OPTIONS,
-                fingerprint=self.fingerprint,
-                retry=RetryPolicy(first=0.01, cap=0.1),
-                reject_limits=RejectLimits(max_ratio=self.max_ratio, min_rows=self.min_rows),
-            )
-        )
-        self.inserter = Inserter(
-            ClickHouseStore(driver, prefix=PREFIX, fingerprint=self.fingerprint),
-            sent=ClickHouseSentBatches(driver=driver, prefix=PREFIX, shards=None),
-            options=self.options,
-            health=self.health,
-            bisector=RowBisector(
-                instances=instances,
-                options=self.options,
-                disk=DiskRetry(Health(), self.options, asyncio.Event()),
-            ),
-            progress=Silent(),
-            stop=asyncio.Event(),
-        )
-        batches_in, batches = channel(1, Batch)
-        await batches_in.send(await self._batch(content, table, shipment))
-        batches_in.close()
-        news_in: Sender[News]
-        news: Receiver[News]
-        news_in, news = channel(1)
-        try:
-            await self.inserter.run(batches, news_in)
-        finally:
-            await driver.close()
-        self.news += [item async for item in news if isinstance(item, Acknowledged)]
-
-    async def _batch(self, content: Sequence[Rows], table: Table, shipment: Shipment) -> Batch:
-        async def reopen() -> AsyncGenerator[Rows]:
-            for rows in content:
-                yield rows
-
-        async def locate(numbers: Collection[int]) -> AsyncGenerator[tuple[Segment, int, Line]]:
-            for number in sorted(numbers)[: self.located]:
-                yield (
-                    Segment(file=1, start=0, end=1),
-                    0,
-                    Line(line=number + 1, offset=number, raw=b"{}", row=number),
-                )
-
-        async def locate_rows(
-            places: Collection[LinePlace],
-        ) -> AsyncGenerator[tuple[LinePlace, str, RowRange]]:
-            for file, number in sorted(places):
-                yield (file, number), table.name, RowRange(first=number, end=number + 1)
-
-        live_in, live = channel(1, Rows)
-        count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        common = Round(tables=[table], locate_rows=locate_rows, batches=asyncio.get_running_loop().create_future())
-
-        async def decode() -> None:
-            """Hand the rows over as decode does: the count is known once all are taken, or nobody takes them."""
-            with suppress(ReceiverGoneError):
-                for rows in content:
-                    await live_in.send(rows)
-            live_in.close()
-            count.set_result(sum(rows.count for rows in content))
-            common.batches.set_result((batch,))
-
-        batch = Batch(
-            id=f"{shipment.id}:{table.name}",
-            shipment=shipment,
-            table=table,
-            round_number=0,
-            round=common,
-            live=live,
-            reopen=reopen,
-            locate=locate,
-            count=count,
-        )
-        self.decoding = asyncio.create_task(decode())
-        return batch
+    return build.decoded(lines(events), clock_ms=clock_ms).rows["spans"]
 
 
 async def until(happens: Callable[[], bool]) -> None:
@@ -180,22 +43,13 @@ async def until(happens: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def attempts(stage: Stage) -> int:
-    """Return how often the table was tried in vain, in a row."""
-    reported = stage.health._reported.get(f"{PREFIX}spans")
-    return 0 if reported is None else reported.attempts
-
-
 @pytest.fixture
-async def stage(database: Database, tmp_path: Path) -> AsyncIterator[Stage]:
-    settings = Settings(clickhouse=ClickHouseSettings(url=database.native_url))
-    driver = prepare.open_driver(settings)
-    await prepare.prepare(settings, driver, BUILT_IN)
-    await driver.close()
-    with closing(Instance.create(tmp_path, "own")) as instance:
-        instance.add(Claim(place=Place(type="span", project="p", name="a.jsonl"), size=1, device=1, inode=1), 0)
+async def stage(database: Database, tmp_path: Path) -> AsyncIterator[build.InsertStage]:
+    await build.prepared(build.settings(database.native_url))
+    with build.instance(tmp_path) as instance:
+        build.claim(instance)
         instance.journal.plan([], [SHIPMENT])
-        yield Stage(database=database, instance=instance)
+        yield build.InsertStage(database=database, instance=instance, shipment=SHIPMENT)
 
 
 def lose(database: Database, table: str, where: str = "1") -> None:
@@ -221,7 +75,7 @@ def counted(database: Database) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("driver", ["native_url", "http_url"])
-async def test_a_token_without_rows_is_noticed(stage: Stage, driver: str) -> None:
+async def test_a_token_without_rows_is_noticed(stage: build.InsertStage, driver: str) -> None:
     """ClickHouse may know a token and have no row of it (it died in between): the batch lands all the same, once."""
     stage.url = getattr(stage.database, driver)
     await stage.deliver([spans(3)])
@@ -239,7 +93,7 @@ PLACES = [(table, age) for table in ("spans", "spans_hourly") for age in (0, 40)
 @pytest.mark.parametrize("window", [1, 10_000])
 @pytest.mark.parametrize("lost", [some for n in range(1, 5) for some in combinations(PLACES, n)], ids=str)
 async def test_whatever_is_missing_of_a_batch_is_brought_back(
-    stage: Stage, lost: tuple[tuple[str, int], ...], window: int
+    stage: build.InsertStage, lost: tuple[tuple[str, int], ...], window: int
 ) -> None:
     """Parts are committed partition by partition and view by view: any of them may be missing, in any company."""
     for table in ("spans", "spans_hourly"):
@@ -259,7 +113,7 @@ async def test_whatever_is_missing_of_a_batch_is_brought_back(
     )
 
 
-async def test_a_dropped_partition_is_brought_back_without_counting_twice(stage: Stage) -> None:
+async def test_a_dropped_partition_is_brought_back_without_counting_twice(stage: build.InsertStage) -> None:
     content = [spans(3), spans(2, age=40)]
     await stage.deliver(content)
     stage.database.query(f"ALTER TABLE {PREFIX}spans DROP PARTITION {start(40):%Y%m}")
@@ -267,7 +121,7 @@ async def test_a_dropped_partition_is_brought_back_without_counting_twice(stage:
     assert counted(stage.database) == (5, 5, 5)
 
 
-async def test_a_batch_whose_rows_were_superseded_has_landed(stage: Stage) -> None:
+async def test_a_batch_whose_rows_were_superseded_has_landed(stage: build.InsertStage) -> None:
     """A later state of the same spans stands in the place of all rows of a batch, after a merge."""
     await stage.deliver([spans(3)])
     later = structs.replace(SHIPMENT, id="later", clock_ms=SHIPMENT.clock_ms + 1000)
@@ -277,7 +131,7 @@ async def test_a_batch_whose_rows_were_superseded_has_landed(stage: Stage) -> No
     assert counted(stage.database) == (3, 3, 6)
 
 
-async def test_a_batch_whose_rows_have_expired_has_landed(stage: Stage) -> None:
+async def test_a_batch_whose_rows_have_expired_has_landed(stage: build.InsertStage) -> None:
     content = [spans(3), spans(2, age=200)]
     await stage.deliver(content)
     stage.database.query(f"OPTIMIZE TABLE {PREFIX}spans FINAL")
@@ -285,7 +139,7 @@ async def test_a_batch_whose_rows_have_expired_has_landed(stage: Stage) -> None:
     assert counted(stage.database) == (3, 3, 5)
 
 
-async def test_a_replay_of_what_landed_changes_nothing(stage: Stage) -> None:
+async def test_a_replay_of_what_landed_changes_nothing(stage: build.InsertStage) -> None:
     with capture_logs() as logs:
         for _ in range(3):
             await stage.deliver([spans(5)])
@@ -294,7 +148,7 @@ async def test_a_replay_of_what_landed_changes_nothing(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("bad", [[0], [6], [3, 4], [0, 1, 2, 3, 4, 5, 6]], ids=str)
-async def test_a_row_that_clickhouse_refuses_harms_no_other(stage: Stage, bad: list[int]) -> None:
+async def test_a_row_that_clickhouse_refuses_harms_no_other(stage: build.InsertStage, bad: list[int]) -> None:
     stage.database.query(
         f"ALTER TABLE {PREFIX}spans ADD CONSTRAINT no CHECK NOT has({bad}, toInt64(substring(span_id, 2)))"
     )
@@ -309,7 +163,7 @@ async def test_a_row_that_clickhouse_refuses_harms_no_other(stage: Stage, bad: l
     assert all("469" in record["detail"] for record in records)
 
 
-async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage) -> None:
+async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: build.InsertStage) -> None:
     """The complaint is fixed while the daemon is down: the batch is not sent as one, half of it has landed."""
     forbid(stage.database, "span_id = 's6'")
     driver_dies = asyncio.create_task(stage.deliver([spans(4), spans(4, first=4)]))
@@ -325,7 +179,7 @@ async def test_after_a_crash_between_the_halves_nothing_is_doubled(stage: Stage)
     assert found == 8 - refused
 
 
-async def test_a_batch_that_is_bad_throughout_is_held(stage: Stage) -> None:
+async def test_a_batch_that_is_bad_throughout_is_held(stage: build.InsertStage) -> None:
     """Somebody has deployed a wrong schema: nothing is rejected, and all of it lands once that is fixed."""
     stage.min_rows = 2
     forbid(stage.database, "span_id != ''")
@@ -340,7 +194,7 @@ async def test_a_batch_that_is_bad_throughout_is_held(stage: Stage) -> None:
     assert stage.news[0].refused == {}
 
 
-async def test_one_row_that_was_held_lands_under_the_id_that_the_journal_knows(stage: Stage) -> None:
+async def test_one_row_that_was_held_lands_under_the_id_that_the_journal_knows(stage: build.InsertStage) -> None:
     """Killed before its acknowledgement, the batch is replayed as a whole: it must not land a second time."""
     stage.min_rows = 0
     forbid(stage.database, "span_id != ''")
@@ -352,7 +206,7 @@ async def test_one_row_that_was_held_lands_under_the_id_that_the_journal_knows(s
     assert counted(stage.database) == (1, 1, 1)
 
 
-async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
+async def test_an_error_of_a_view_is_not_the_rows_fault(stage: build.InsertStage) -> None:
     stage.database.query(
         f"CREATE MATERIALIZED VIEW foreign_feed TO {PREFIX}spans_hourly AS"
         f" SELECT throwIf(span_id = 's1', 'no') AS lines FROM {PREFIX}spans"
@@ -365,7 +219,7 @@ async def test_an_error_of_a_view_is_not_the_rows_fault(stage: Stage) -> None:
     assert counted(stage.database) == (3, 3, 3)
 
 
-async def test_a_replay_after_a_month_does_not_count_twice(stage: Stage) -> None:
+async def test_a_replay_after_a_month_does_not_count_twice(stage: build.InsertStage) -> None:
     """By then a rollup has folded the batch into others: that it does not know it says nothing."""
     old = structs.replace(SHIPMENT, id="old", clock_ms=SHIPMENT.clock_ms - 40 * 86_400_000)
     other = structs.replace(old, id="other")
@@ -377,7 +231,7 @@ async def test_a_replay_after_a_month_does_not_count_twice(stage: Stage) -> None
     assert counted(stage.database) == (6, 6, 6)
 
 
-async def test_a_batch_that_was_refused_as_a_whole_before_the_crash_ends(stage: Stage) -> None:
+async def test_a_batch_that_was_refused_as_a_whole_before_the_crash_ends(stage: build.InsertStage) -> None:
     for number in range(6):
         part = RowRange(first=number, end=number + 1)
         stage.instance.journal.refuse("shipment", "shipment:spans", part, "ClickHouse code 469: no")
@@ -389,7 +243,7 @@ async def test_a_batch_that_was_refused_as_a_whole_before_the_crash_ends(stage: 
     assert counted(stage.database)[0] == 0
 
 
-async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
+async def test_a_foreign_view_gets_its_rows_once_it_works(stage: build.InsertStage) -> None:
     """What it lacks cannot be fixed from here: the batch is held until its token has brought the view its rows."""
     window = "SETTINGS non_replicated_deduplication_window = 1000"
     stage.database.query(f"CREATE TABLE foreign (id String) ENGINE = MergeTree ORDER BY id {window}")
@@ -400,8 +254,9 @@ async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
         f" FROM {PREFIX}spans WHERE throwIf((SELECT max(fail) FROM may), 'no') = 0"
     )
     new = structs.replace(SHIPMENT, replay=False)
-    delivering = asyncio.create_task(stage.deliver([spans(3)], shipment=new))
-    await until(lambda: attempts(stage) > 3)
+    with capture_logs() as logs:
+        delivering = asyncio.create_task(stage.deliver([spans(3)], shipment=new))
+        await until(lambda: any((entry.get("scope"), entry.get("attempts")) == (f"{PREFIX}spans", 4) for entry in logs))
     assert not delivering.done(), "the view still fails"
     stage.database.query("TRUNCATE TABLE may")
     await delivering
@@ -409,7 +264,7 @@ async def test_a_foreign_view_gets_its_rows_once_it_works(stage: Stage) -> None:
     assert stage.database.query("SELECT count(), uniqExact(id) FROM foreign") == [(3, 3)]
 
 
-async def test_parts_that_are_not_all_rows_any_more_are_held(stage: Stage) -> None:
+async def test_parts_that_are_not_all_rows_any_more_are_held(stage: build.InsertStage) -> None:
     """A line is valid now that was not before: nobody knows which rows the parts stood for."""
     whole = RowRange(first=0, end=4)
     stage.instance.journal.cut("shipment", "shipment:spans", whole, whole.halves())
@@ -422,7 +277,7 @@ async def test_parts_that_are_not_all_rows_any_more_are_held(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("rows", [[spans(5)], [spans(2)], [spans(3)]], ids=["more", "fewer", "the same"])
-async def test_a_replay_by_another_version_is_compared_row_by_row(stage: Stage, rows: list[Rows]) -> None:
+async def test_a_replay_by_another_version_is_compared_row_by_row(stage: build.InsertStage, rows: list[Rows]) -> None:
     await stage.deliver([spans(3)])
     stage.fingerprint = "another"
     delivering = asyncio.create_task(stage.deliver(rows))
@@ -437,18 +292,18 @@ async def test_a_replay_by_another_version_is_compared_row_by_row(stage: Stage, 
         await delivering
 
 
-async def test_a_tolerance_that_was_raised_counts_at_once(stage: Stage) -> None:
+async def test_a_tolerance_that_was_raised_counts_at_once(stage: build.InsertStage) -> None:
     stage.min_rows = 2
     forbid(stage.database, "span_id < 's5'")
     delivering = asyncio.create_task(stage.deliver([spans(10)]))
     await until(lambda: stage.health.is_held(f"{PREFIX}spans"))
-    stage.options.value = replace(stage.options.value, reject_limits=RejectLimits(max_ratio=1, min_rows=2))
+    stage.tolerate(1.0)
     await delivering
     assert counted(stage.database) == (5, 5, 5)
     assert stage.news[0].refused == {1: 5}
 
 
-async def test_few_bad_rows_beside_many_good_ones_are_no_fault(stage: Stage) -> None:
+async def test_few_bad_rows_beside_many_good_ones_are_no_fault(stage: build.InsertStage) -> None:
     """Also if they stand together at the start: what is good lands before they are looked at one by one."""
     stage.min_rows = 2
     forbid(stage.database, "length(span_id) = 2")
@@ -456,7 +311,7 @@ async def test_few_bad_rows_beside_many_good_ones_are_no_fault(stage: Stage) -> 
     assert counted(stage.database) == (190, 190, 190)
 
 
-async def test_a_fixed_part_knows_when_it_expires(stage: Stage) -> None:
+async def test_a_fixed_part_knows_when_it_expires(stage: build.InsertStage) -> None:
     content = [spans(3), spans(2, age=40)]
     await stage.deliver(content)
     lose(stage.database, "spans", f"toDate(start_time) = toDate('{start(40):%Y-%m-%d}')")
@@ -468,7 +323,7 @@ async def test_a_fixed_part_knows_when_it_expires(stage: Stage) -> None:
     assert parts == [(f"{start(age):%Y%m}", f"{start(age) + timedelta(days=90):%Y-%m-%d}") for age in (40, 0)]
 
 
-async def test_refused_rows_whose_file_is_gone_are_held(stage: Stage) -> None:
+async def test_refused_rows_whose_file_is_gone_are_held(stage: build.InsertStage) -> None:
     """They are not acknowledged with nothing of them in `rejected/`."""
     stage.located = 0
     forbid(stage.database, "span_id = 's1'")

@@ -1,6 +1,5 @@
 """Events that ClickHouse would drop at once: said, or rejected, end to end."""
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,11 +8,8 @@ from typing import Any, Literal
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.service import run
-from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.spool import SpoolSettings
 from tests.engine import Database
+from tests.integration import build
 
 NOW = datetime.now(UTC)
 
@@ -30,10 +26,9 @@ def test_it_is_said_once_a_file(
     days = {"now": 0, "old": -31, "ahead": 2}
     lines = [event | {"id": key, "timestamp": (NOW + timedelta(days=shift)).isoformat()} for key, shift in days.items()]
     (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    spool = SpoolSettings(storage_path=tmp_path, base_path="", quiet=0.01, expired=policy, future=policy)
-    used = Settings(clickhouse=ClickHouseSettings(url=database.native_url), spool=spool)
+    used = build.settings(database.native_url, tmp_path, spool={"expired": policy, "future": policy})
     with capture_logs() as logs:
-        assert asyncio.run(run.run(used, once=True)) == 0
+        assert build.ingest(used) == 0
     [settled] = [entry for entry in logs if entry["event"] == "file_settled"]
     odd = 1 if policy == "warn" else 0
     assert (settled["rows"], settled["expired"], settled["future"]) == ({"logs": landed}, odd, odd)

@@ -1,6 +1,5 @@
 """A batch of more months than the server lets one insert have: it is cut up, and lands once all the same."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spoolhouse.service import run
-from spoolhouse.settings import Settings
-from spoolhouse.settings.clickhouse import ClickHouseSettings
-from spoolhouse.settings.events import EventsSettings
-from spoolhouse.settings.spool import SpoolSettings
 from tests.engine import Config, Database, LocalServer, User, find_engine
+from tests.integration import build
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "events" / "deployment.toml"
 TABLE = "mastra_admin_deployments"
@@ -56,12 +51,8 @@ def test_it_is_cut_where_the_limit_cannot_be_raised(
     kept = EXAMPLE.read_text().replace("ttl_days = 180", "ttl_days = 2000").replace("ttl_days = 730", "ttl_days = 2000")
     (types / "deployment.toml").write_text(kept)
     endpoint = narrow.endpoint
-    settings = Settings(
-        clickhouse=ClickHouseSettings(url=endpoint.url(kind, database.name, user=user, password="secret")),
-        spool=SpoolSettings(storage_path=tmp_path, base_path="", quiet=0.01),
-        events=EventsSettings(folder=types),
-    )
-    assert asyncio.run(run.run(settings, once=True)) == 0
+    url = endpoint.url(kind, database.name, user=user, password="secret")
+    assert build.ingest(build.settings(url, tmp_path, events={"folder": types})) == 0
     assert not (tmp_path / "rejected").exists()
     assert database.query(f"SELECT count(), uniqExact(id) FROM {TABLE}") == [(96, 96)]
     assert database.query(f"SELECT sum(count), sum(total_duration_ms) FROM {TABLE}_hourly_stats") == [(96, 192)]

@@ -3,22 +3,16 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
 from structlog.testing import capture_logs
 
-from spoolhouse.file_names import FileNames
-from spoolhouse.pipeline.options import Current, RetentionPolicy
-from spoolhouse.pipeline.retention import Retention
-from spoolhouse.spool.archive_limits import Keep
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import FileStats
-from tests.integration.build import OPTIONS
+from tests.integration import build
 
 DAY = 24 * 3600.0
 LATER = 30 * DAY
@@ -26,7 +20,7 @@ LATER = 30 * DAY
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[Instance]:
-    with closing(Instance.create(tmp_path, "own")) as instance:
+    with build.instance(tmp_path) as instance:
         yield instance
 
 
@@ -37,12 +31,6 @@ def _put(spool: Path, path: str, size: int = 10, *, written: float = -100.0) -> 
     at = time.time() + written
     os.utime(spool / path, (at, at))
     return spool / path
-
-
-def _retention(instance: Instance, *, max_age: float | None = DAY, max_bytes: int | None = None) -> Retention:
-    keep = Keep(max_age=max_age, max_bytes=max_bytes)
-    retention_policy = RetentionPolicy(keep=keep, append_watch=60.0, interval=0.01, names=FileNames())
-    return Retention(instance, {instance.id: instance}, Current(replace(OPTIONS, retention=retention_policy)))
 
 
 def _files(spool: Path) -> set[str]:
@@ -75,7 +63,7 @@ async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, instance
     os.mkfifo(tmp_path / "span/p/processed/pipe.jsonl")
     strange = {f"span/p/processed/{name}" for name in ("link.jsonl", "folder", "pipe.jsonl")} | {"span/linked"}
     with capture_logs() as logs:
-        await _retention(instance).delete(time.time() + LATER)
+        await build.retention(instance).delete(time.time() + LATER)
     assert _files(tmp_path) == kept | strange
     assert not (tmp_path / "log/q/processed/deep").exists()
     assert (tmp_path / "log/q/processed").exists()
@@ -86,13 +74,13 @@ async def test_old_files_go_and_nothing_else_is_touched(tmp_path: Path, instance
 async def test_beyond_a_size_the_oldest_go_first(tmp_path: Path, instance: Instance) -> None:
     for number in range(6):
         _put(tmp_path, f"span/p{number % 2}/processed/{number}.jsonl", 100, written=float(number + 1))
-    await _retention(instance, max_age=None, max_bytes=350).delete(time.time() + LATER)
+    await build.retention(instance, max_age=None, max_bytes=350).delete(time.time() + LATER)
     assert {path.rpartition("/")[2] for path in _files(tmp_path)} == {"3.jsonl", "4.jsonl", "5.jsonl"}
 
 
 async def test_what_is_young_or_watched_stays(tmp_path: Path, instance: Instance) -> None:
     path = _put(tmp_path, "span/p/processed/a.jsonl")
-    await _retention(instance, max_age=1.0).delete(time.time() + 119.0)
+    await build.retention(instance, max_age=1.0).delete(time.time() + 119.0)
     assert path.exists(), "its writer may still go on"
     instance.files[1] = JournalledFile(
         number=1,
@@ -105,10 +93,10 @@ async def test_what_is_young_or_watched_stays(tmp_path: Path, instance: Instance
         target=PurePath("span/p/processed/a.jsonl"),
         stats=FileStats(),
     )
-    await _retention(instance).delete(time.time() + LATER)
+    await build.retention(instance).delete(time.time() + LATER)
     assert path.exists(), "the journal knows it"
     del instance.files[1]
-    await _retention(instance).delete(time.time() + LATER)
+    await build.retention(instance).delete(time.time() + LATER)
     assert not path.exists()
 
 
@@ -117,11 +105,11 @@ async def test_what_was_appended_to_stays_while_another_instance_may_have_it_und
 ) -> None:
     appended = _put(tmp_path, "span/p/processed/appended.jsonl", written=0.0)
     moved = _put(tmp_path, "span/p/processed/moved.jsonl")
-    with closing(Instance.create(tmp_path, "other")):
-        await _retention(instance).delete(time.time() + LATER)
+    with build.instance(tmp_path, "other"):
+        await build.retention(instance).delete(time.time() + LATER)
         assert (appended.exists(), moved.exists()) == (True, False)
     Instance.adopt(tmp_path, "other").remove()  # type: ignore[union-attr]  # it is there
-    await _retention(instance).delete(time.time() + LATER)
+    await build.retention(instance).delete(time.time() + LATER)
     assert not appended.exists()
 
 
@@ -129,7 +117,7 @@ async def test_a_file_that_cannot_be_deleted_is_said_ever_less_often(
     tmp_path: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
     path = _put(tmp_path, "span/p/processed/a.jsonl")
-    retention = _retention(instance)
+    retention = build.retention(instance)
     arm("archive.delete@*=EROFS")
     with capture_logs() as logs:
         for _ in range(5):
@@ -141,10 +129,10 @@ async def test_a_file_that_cannot_be_deleted_is_said_ever_less_often(
 async def test_a_large_archive_is_shortened_in_turns(
     tmp_path: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spoolhouse.pipeline.retention._AT_ONCE", 10)
     for number in range(45):
         _put(tmp_path, f"span/p/processed/{number}.jsonl")
-    retention, turns = _retention(instance), 1
+    retention, turns = build.retention(instance), 1
+    retention.at_once = 10
     while await retention.delete(time.time() + LATER):
         turns += 1
     assert turns == 5

@@ -4,44 +4,22 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 import pytest
 from structlog.testing import capture_logs
 
 from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.progress import Silent
-from spoolhouse.pipeline.channel import Receiver, Sender, channel
-from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
-from spoolhouse.pipeline.options import Current, Options
-from spoolhouse.pipeline.settle import Settler
 from spoolhouse.spool import layout
-from spoolhouse.spool.append_watch import AppendWatch
-from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
-from spoolhouse.spool.layout import Place
-from spoolhouse.spool.shipment import FileStats, Limits, Segment, Shipment
-from tests.integration.build import OPTIONS, drop_entries, retrying
+from spoolhouse.spool.shipment import FileStats, Segment, Shipment
+from tests.integration import build
+from tests.integration.build import claim, plan, settle
 
-LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max_line=1000, project="trust")
-NOW_MS = 1_700_000_000_000
 WATCH_MS = 60_000
-
-
-class _Told(Silent):
-    """Keeps what a display would be told."""
-
-    def __init__(self) -> None:
-        self.settlements: list[tuple[str, str, int, int, int]] = []
-        self.first = asyncio.Event()
-
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
-        self.settlements.append((path, destination, size, rows, rejected))
-        self.first.set()
 
 
 @pytest.fixture
@@ -51,76 +29,14 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def instance(spool: Path) -> Iterator[Instance]:
-    with closing(Instance.create(spool, "own")) as instance:
+    with build.instance(spool) as instance:
         yield instance
-
-
-def _settler(
-    *instances: Instance,
-    delete: bool = False,
-    watch_ms: int = WATCH_MS,
-    progress: _Told | None = None,
-    health: Health | None = None,
-    options: Current[Options] | None = None,
-) -> Settler:
-    options = options or Current(OPTIONS)
-    options.value = replace(options.value, delete=delete, append_watch=watch_ms / 1000)
-    return Settler(
-        instances={instance.id: instance for instance in instances},
-        append_watch=AppendWatch(),
-        options=options,
-        now_ms=lambda: NOW_MS,
-        progress=progress or Silent(),
-        disk=DiskRetry(health or Health(), options, asyncio.Event()),
-        wake=asyncio.Event(),
-    )
-
-
-def _claim(instance: Instance, name: str = "a.jsonl", content: bytes = b"{}\n") -> int:
-    """Drop and claim a file; return its number. It is not in the journal yet."""
-    place = Place(type="span", project="p", name=name)
-    path = instance.spool / place.relative
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    ((_, result),) = instance.claim([place])
-    assert isinstance(result, Claim)
-    return instance.add(result, NOW_MS).number
-
-
-def _plan(instance: Instance, name: str, *numbers: int) -> Shipment:
-    """Journal a shipment of whole files, as claim does."""
-    sizes = {number: instance.path(number).stat().st_size for number in numbers}
-    shipment = Shipment(
-        id=name,
-        instance=instance.id,
-        type="span",
-        segments=tuple(Segment(file=number, start=0, end=size) for number, size in sizes.items()),
-        clock_ms=NOW_MS,
-        fingerprint="f",
-        limits=LIMITS,
-    )
-    for number, size in sizes.items():
-        instance.files[number].planned_to = size
-        instance.unacknowledged[number] = instance.unacknowledged.get(number, 0) + 1
-    instance.journal.plan([instance.files[number] for number in numbers], [shipment])
-    return shipment
 
 
 def _counted(shipment: Shipment, batches: int = 0, **stats: object) -> Counted:
     some = {"lines": 3, "rejected": 1, "rows": {"spans": 2}, **stats}
     whole = {segment.file: FileStats(**some) for segment in shipment.segments}  # type: ignore[arg-type]  # a test's own
     return Counted(shipment=shipment, batches=batches, stats=whole)
-
-
-async def _settle(settler: Settler, *news: News) -> None:
-    sender: Sender[News]
-    receiver: Receiver[News]
-    sender, receiver = channel(len(news) + 1)
-    for item in news:
-        await sender.send(item)
-    sender.close()
-    await settler.run(receiver)
-    drop_entries(settler.instances.values())
 
 
 def _files(spool: Path) -> dict[str, bytes]:
@@ -130,14 +46,15 @@ def _files(spool: Path) -> dict[str, bytes]:
 
 
 async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, instance: Instance) -> None:
-    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
-    await _settle(settler, _counted(shipment, 2), Acknowledged(shipment=shipment, batch="s:1", table="spans"))
+    settler = build.settler(instance, watch_ms=WATCH_MS)
+    shipment = plan(instance, "s", claim(instance))
+    await settle(settler, _counted(shipment, 2), Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
     assert instance.journal.load().planned != ()
-    await _settle(settler, Acknowledged(shipment=shipment, batch="s:2", table="spans"))
+    await settle(settler, Acknowledged(shipment=shipment, batch="s:2", table="spans"))
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
     (file,) = instance.journal.load().files
-    assert (file.state, file.watch_until_ms) == (FileState.FINAL, NOW_MS + WATCH_MS)
+    assert (file.state, file.watch_until_ms) == (FileState.FINAL, build.NOW_MS + WATCH_MS)
     assert file.stats == FileStats(lines=3, rejected=1, rows={"spans": 2})
     assert (instance.files, [*instance.settled]) == ({}, [1])
     assert instance.unacknowledged == {}
@@ -149,29 +66,29 @@ async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, ins
 async def test_an_acknowledgement_may_come_before_it_is_known_how_many_there_are(
     spool: Path, instance: Instance
 ) -> None:
-    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
-    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
+    settler, shipment = build.settler(instance), plan(instance, "s", claim(instance))
+    await settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
-    await _settle(settler, _counted(shipment, 1))
+    await settle(settler, _counted(shipment, 1))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
 async def test_a_file_in_two_shipments_waits_for_both(spool: Path, instance: Instance) -> None:
-    settler, number = _settler(instance), _claim(instance)
-    first, second = _plan(instance, "s", number), _plan(instance, "t", number)
-    await _settle(settler, _counted(second))
+    settler, file = build.settler(instance), claim(instance)
+    first, second = plan(instance, "s", file), plan(instance, "t", file)
+    await settle(settler, _counted(second))
     assert _files(spool) == {}
-    await _settle(settler, _counted(first))
+    await settle(settler, _counted(first))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
     (file,) = instance.journal.load().files
     assert file.stats.lines == 6
 
 
 async def test_the_files_of_a_shipment_move_together(spool: Path, instance: Instance) -> None:
-    progress = _Told()
-    settler = _settler(instance, progress=progress)
-    shipment = _plan(instance, "s", *(_claim(instance, f"{number}.jsonl") for number in range(20)))
-    await _settle(settler, _counted(shipment))
+    progress = build.Display()
+    settler = build.settler(instance, progress=progress)
+    shipment = plan(instance, "s", *(claim(instance, f"{number}.jsonl") for number in range(20)))
+    await settle(settler, _counted(shipment))
     assert len(_files(spool)) == 20
     assert instance.journal.load().planned == ()
     assert (settler.outcome.files, settler.outcome.rejected, settler.outcome.failed) == (20, 20, 0)
@@ -185,16 +102,16 @@ async def test_a_name_that_is_taken_gets_a_number(spool: Path, instance: Instanc
     (processed / "a.jsonl").write_bytes(b"old")
     (processed / "a.1.jsonl").symlink_to("nowhere")
     (processed / "a.2.jsonl").mkdir()
-    await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance))))
+    await settle(build.settler(instance), _counted(plan(instance, "s", claim(instance))))
     assert _files(spool) == {"span/p/processed/a.jsonl": b"old", "span/p/processed/a.3.jsonl": b"{}\n"}
     (file,) = instance.journal.load().files
     assert file.target == PurePath(instance.settled[1].target) == PurePath("span/p/processed/a.3.jsonl")
 
 
 async def test_the_longest_name_gets_a_number_too(spool: Path, instance: Instance) -> None:
-    name, settler = "ü" * 124 + ".jsonl", _settler(instance)
+    name, settler = "ü" * 124 + ".jsonl", build.settler(instance)
     for content in (b"1\n", b"2\n"):
-        await _settle(settler, _counted(_plan(instance, content.decode(), _claim(instance, name, content))))
+        await settle(settler, _counted(plan(instance, content.decode(), claim(instance, name, content))))
     assert sorted(_files(spool).values()) == [b"1\n", b"2\n"]
 
 
@@ -205,12 +122,10 @@ async def test_instances_that_settle_equal_names_lose_no_file(spool: Path) -> No
     for instance in instances:
         for number in range(15):
             content = f"{instance.id} {number}\n".encode()
-            news[instance.id].append(
-                _counted(_plan(instance, str(number), _claim(instance, f"{number}.jsonl", content)))
-            )
+            news[instance.id].append(_counted(plan(instance, str(number), claim(instance, f"{number}.jsonl", content))))
     async with asyncio.TaskGroup() as group:
         for instance in instances:
-            group.create_task(_settle(_settler(instance), *news[instance.id]))
+            group.create_task(settle(build.settler(instance), *news[instance.id]))
     expected = {f"own-{name} {number}\n".encode() for name in range(4) for number in range(15)}
     found = _files(spool)
     assert set(found.values()) == expected
@@ -223,12 +138,12 @@ async def test_instances_that_settle_equal_names_lose_no_file(spool: Path) -> No
 
 
 async def test_a_file_is_deleted_only_if_asked_for_and_is_forgotten(spool: Path, instance: Instance) -> None:
-    progress = _Told()
-    settler = _settler(instance, delete=True, progress=progress)
-    shipment = _plan(instance, "s", _claim(instance))
-    await _settle(settler, _counted(shipment, 1))
+    progress = build.Display()
+    settler = build.settler(instance, delete=True, progress=progress)
+    shipment = plan(instance, "s", claim(instance))
+    await settle(settler, _counted(shipment, 1))
     assert instance.path(1).exists()
-    await _settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
+    await settle(settler, Acknowledged(shipment=shipment, batch="s:1", table="spans"))
     assert _files(spool) == {}
     assert instance.is_empty()
     assert instance.journal.load().files == ()
@@ -238,9 +153,9 @@ async def test_a_file_is_deleted_only_if_asked_for_and_is_forgotten(spool: Path,
 
 @pytest.mark.parametrize("delete", [True, False])
 async def test_what_cannot_be_read_goes_to_failed_with_a_reason(delete: bool, spool: Path, instance: Instance) -> None:
-    settler = _settler(instance, delete=delete)
-    shipment = _plan(instance, "s", _claim(instance, "a.jsonl.gz"))
-    await _settle(settler, _counted(shipment, failure="corrupt archive"))
+    settler = build.settler(instance, delete=delete)
+    shipment = plan(instance, "s", claim(instance, "a.jsonl.gz"))
+    await settle(settler, _counted(shipment, failure="corrupt archive"))
     found = _files(spool)
     assert found["span/p/failed/a.jsonl.gz"] == b"{}\n"
     reason = found["span/p/failed/a.jsonl.gz.reason.txt"].decode()
@@ -250,10 +165,11 @@ async def test_what_cannot_be_read_goes_to_failed_with_a_reason(delete: bool, sp
 
 
 async def test_failed_files_of_one_name_have_a_reason_each(spool: Path, instance: Instance) -> None:
-    settler = _settler(instance)
+    settler = build.settler(instance)
     for failure in ("first", "second"):
-        await _settle(
-            settler, _counted(_plan(instance, failure, _claim(instance, content=failure.encode())), failure=failure)
+        await settle(
+            settler,
+            _counted(plan(instance, failure, claim(instance, content=failure.encode())), failure=failure),
         )
     found = _files(spool)
     for name, failure in (("a.jsonl", "first"), ("a.1.jsonl", "second")):
@@ -264,7 +180,7 @@ async def test_failed_files_of_one_name_have_a_reason_each(spool: Path, instance
 @pytest.mark.parametrize("letter", ["a", "ü", "字", "\udcff"])
 async def test_the_longest_name_has_a_reason_too(letter: str, spool: Path, instance: Instance) -> None:
     name = letter * (245 // len(os.fsencode(letter))) + ".jsonl.gz"
-    await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance, name)), failure="corrupt"))
+    await settle(build.settler(instance), _counted(plan(instance, "s", claim(instance, name)), failure="corrupt"))
     assert len(_files(spool)) == 2
 
 
@@ -274,7 +190,7 @@ async def test_a_reason_is_written_through_no_link(spool: Path, instance: Instan
     failed = spool / "span/p/failed"
     failed.mkdir(parents=True)
     (failed / "a.jsonl.reason.txt").symlink_to(secret)
-    await _settle(_settler(instance), _counted(_plan(instance, "s", _claim(instance)), failure="corrupt"))
+    await settle(build.settler(instance), _counted(plan(instance, "s", claim(instance)), failure="corrupt"))
     assert secret.read_bytes() == b"kept"
     assert (failed / "a.jsonl").exists()
 
@@ -288,63 +204,63 @@ async def test_a_final_folder_that_is_none_harms_no_other_project(
     outside = spool.parent / f"{spool.name}-outside"
     outside.mkdir()
     blocked, other = (
-        _plan(instance, "s", _claim(instance, "blocked.jsonl")),
-        _plan(instance, "t", _claim(instance, "other.jsonl")),
+        plan(instance, "s", claim(instance, "blocked.jsonl")),
+        plan(instance, "t", claim(instance, "other.jsonl")),
     )
     final = spool / "span/p" / ("failed" if failure else "processed")
     if inside == "file":
         final.write_bytes(b"in the way")
     else:
         final.symlink_to(outside)
-    await _settle(_settler(instance), _counted(blocked, failure=failure))
+    await settle(build.settler(instance), _counted(blocked, failure=failure))
     if inside == "file":
         assert final.read_bytes() == b"in the way"
     assert list(outside.iterdir()) == []
     assert instance.path(1).exists()
     final.unlink()
-    await _settle(_settler(instance), _counted(other))
+    await settle(build.settler(instance), _counted(other))
     assert "span/p/processed/other.jsonl" in _files(spool)
 
 
 async def test_a_file_that_grew_is_not_moved_but_looked_at_again(spool: Path, instance: Instance) -> None:
-    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
+    settler, shipment = build.settler(instance), plan(instance, "s", claim(instance))
     with instance.path(1).open("ab") as writer:
         writer.write(b"more\n")
-    await _settle(settler, _counted(shipment))
+    await settle(settler, _counted(shipment))
     assert _files(spool) == {}
     assert settler.append_watch.next_due() is not None
     instance.files[1].planned_to = 8
-    await _settle(settler, Complete(instance=instance, file=1))
+    await settle(settler, Complete(instance=instance, file=1))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
 async def test_a_final_file_is_only_watched(spool: Path, instance: Instance) -> None:
-    settler = _settler(instance)
-    await _settle(settler, _counted(_plan(instance, "s", _claim(instance))))
+    settler = build.settler(instance)
+    await settle(settler, _counted(plan(instance, "s", claim(instance))))
     before = _files(spool)
-    await _settle(settler, Complete(instance=instance, file=1))
+    await settle(settler, Complete(instance=instance, file=1))
     assert _files(spool) == before
     assert settler.outcome.files == 1
 
 
 async def test_an_empty_file_that_was_never_journalled_is_moved(spool: Path, instance: Instance) -> None:
-    number = _claim(instance, content=b"")
-    await _settle(_settler(instance), Complete(instance=instance, file=number))
+    number = claim(instance, content=b"").number
+    await settle(build.settler(instance), Complete(instance=instance, file=number))
     assert _files(spool) == {"span/p/processed/a.jsonl": b""}
 
 
 async def test_a_claimed_file_that_somebody_took_away_is_forgotten(spool: Path, instance: Instance) -> None:
-    settler, shipment = _settler(instance), _plan(instance, "s", _claim(instance))
+    settler, shipment = build.settler(instance), plan(instance, "s", claim(instance))
     instance.path(1).unlink()
-    await _settle(settler, _counted(shipment, failure="gone"))
+    await settle(settler, _counted(shipment, failure="gone"))
     assert _files(spool) == {}
     assert instance.is_empty()
     assert instance.journal.load().files == ()
 
 
 async def test_without_a_watch_a_settled_file_is_forgotten_at_once(spool: Path, instance: Instance) -> None:
-    settler = _settler(instance, watch_ms=0)
-    await _settle(settler, _counted(_plan(instance, "s", _claim(instance))))
+    settler = build.settler(instance, watch_ms=0)
+    await settle(settler, _counted(plan(instance, "s", claim(instance))))
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
     assert instance.is_empty()
     assert instance.journal.load().files == ()
@@ -353,21 +269,21 @@ async def test_without_a_watch_a_settled_file_is_forgotten_at_once(spool: Path, 
 
 async def test_a_name_with_any_bytes_settles(spool: Path, instance: Instance) -> None:
     name = os.fsdecode(b"\xff\n'.jsonl")
-    progress = _Told()
-    await _settle(_settler(instance, progress=progress), _counted(_plan(instance, "s", _claim(instance, name))))
+    progress = build.Display()
+    await settle(build.settler(instance, progress=progress), _counted(plan(instance, "s", claim(instance, name))))
     assert os.listdir(spool / "span/p/processed") == [name]  # noqa: PTH208  # names are enough
     assert progress.settlements[0][1] == "span/p/processed/\\xff\n'.jsonl"
 
 
 async def test_a_cancelled_move_is_finished_first(spool: Path, instance: Instance) -> None:
     """Whenever it comes: each file is where the journal says."""
-    progress = _Told()
-    settler = _settler(instance, progress=progress)
+    progress = build.Display()
+    settler = build.settler(instance, progress=progress)
     shipments = [
-        _plan(instance, str(turn), *(_claim(instance, f"{turn}-{number}.jsonl") for number in range(20)))
+        plan(instance, str(turn), *(claim(instance, f"{turn}-{number}.jsonl") for number in range(20)))
         for turn in range(5)
     ]
-    task = asyncio.ensure_future(_settle(settler, *(_counted(shipment) for shipment in shipments)))
+    task = asyncio.ensure_future(settle(settler, *(_counted(shipment) for shipment in shipments)))
     await progress.first.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -398,12 +314,12 @@ async def test_a_disk_that_refuses_is_waited_for(
     place: str, error: str, spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
     """Wherever it strikes: the file ends once, the journal knows it, and the trouble is over."""
-    shipment = _plan(instance, "s", _claim(instance), _claim(instance, "b.jsonl", b"2\n"))
+    shipment = plan(instance, "s", claim(instance), claim(instance, "b.jsonl", b"2\n"))
     health = Health()
-    settler = _settler(instance, watch_ms=0, health=health, options=retrying(0.001, 0.001))
+    settler = build.settler(instance, watch_ms=0, health=health, by=build.retrying(0.001, 0.001))
     arm(f"{place}={error}")
     with capture_logs() as logs:
-        await _until_settled(settler, 2, _counted(shipment))
+        await build.settle_all(settler, 2, _counted(shipment))
     assert [entry["log_level"] for entry in logs if entry["event"] == "disk_unavailable"] == ["error"]
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n", "span/p/processed/b.jsonl": b"2\n"}
     assert instance.is_empty()
@@ -416,12 +332,12 @@ async def test_a_disk_that_refuses_is_waited_for(
 async def test_a_full_disk_is_said_once_for_all_files(
     spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
-    shipment = _plan(instance, "s", *(_claim(instance, f"{number}.jsonl") for number in range(30)))
+    shipment = plan(instance, "s", *(claim(instance, f"{number}.jsonl") for number in range(30)))
     health = Health()
-    settler = _settler(instance, health=health, options=retrying(3600, 3600))
+    settler = build.settler(instance, health=health, by=build.retrying(3600, 3600))
     arm("settle.before_move@*=ENOSPC")
     with capture_logs() as logs:
-        await _settle(settler, _counted(shipment))
+        await settle(settler, _counted(shipment))
     assert [entry["event"] for entry in logs] == ["disk_unavailable"]
     assert str(spool / "span/p/processed") in logs[0]["error"]
     assert len(settler.stuck) == 30
@@ -429,28 +345,31 @@ async def test_a_full_disk_is_said_once_for_all_files(
 
 
 async def test_a_file_that_its_folder_does_not_take_is_told_ever_less_often(spool: Path, instance: Instance) -> None:
-    shipment = _plan(instance, "s", _claim(instance))
+    shipment = plan(instance, "s", claim(instance))
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(instance, options=retrying(3600, 3600))
+    settler = build.settler(instance, by=build.retrying(3600, 3600))
     with capture_logs() as logs:
-        await _settle(settler, _counted(shipment))
-        await _settle(settler, *[Complete(instance=instance, file=1)] * 9)
+        await settle(settler, _counted(shipment))
+        await settle(settler, *[Complete(instance=instance, file=1)] * 9)
     assert [entry["event"] for entry in logs] == ["file_not_moved"] * 4
     assert settler.stuck["own", 1].attempts == 10
     settler.stuck["own", 1].due = 0.0
     (spool / "span/p/processed").unlink()
-    await _until_settled(settler, 1)
+    await build.settle_all(settler, 1)
     assert list(_files(spool)) == ["span/p/processed/a.jsonl"]
 
 
 async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: Path, instance: Instance) -> None:
-    first, other = _plan(instance, "s", _claim(instance)), _plan(instance, "t", _claim(instance, "b.jsonl"))
+    first, other = (
+        plan(instance, "s", claim(instance)),
+        plan(instance, "t", claim(instance, "b.jsonl")),
+    )
     (spool / "span/p/processed").write_bytes(b"in the way")
-    settler = _settler(instance, options=retrying(1e-6, 1e-6))
-    await _settle(settler, _counted(first))
+    settler = build.settler(instance, by=build.retrying(1e-6, 1e-6))
+    await settle(settler, _counted(first))
     assert len(settler.stuck) == 1
     (spool / "span/p/processed").unlink()
-    await _settle(settler, _counted(other))  # one round with news, and none without
+    await settle(settler, _counted(other))  # one round with news, and none without
     assert set(_files(spool)) == {"span/p/processed/a.jsonl", "span/p/processed/b.jsonl"}
     assert settler.stuck == {}
 
@@ -458,9 +377,9 @@ async def test_a_stuck_file_is_tried_again_although_there_is_always_news(spool: 
 async def test_the_target_folder_may_go_away_between_look_and_rename(
     spool: Path, instance: Instance, act_at: Callable[[str, Callable[[], object]], None]
 ) -> None:
-    shipment, processed = _plan(instance, "s", _claim(instance)), spool / "span/p/processed"
+    shipment, processed = plan(instance, "s", claim(instance)), spool / "span/p/processed"
     act_at("files.move", lambda: shutil.rmtree(spool / "span"))
-    await _settle(_settler(instance), _counted(shipment))
+    await settle(build.settler(instance), _counted(shipment))
     assert (processed / "a.jsonl").read_bytes() == b"{}\n"
     assert [file.state for file in instance.journal.load().files] == [FileState.FINAL]
 
@@ -473,14 +392,14 @@ async def test_a_target_folder_that_becomes_a_link_leads_nowhere(
 ) -> None:
     """What was opened is where the file goes: whoever swaps the name for a link gets nothing out of the spool."""
     outside = tmp_path_factory.mktemp("outside")
-    shipment, project = _plan(instance, "s", _claim(instance)), spool / "span/p"
+    shipment, project = plan(instance, "s", claim(instance)), spool / "span/p"
 
     def swap() -> None:
         (project / "processed").rename(project / "aside")
         (project / "processed").symlink_to(outside)
 
     act_at("files.move", swap)
-    await _settle(_settler(instance), _counted(shipment))
+    await settle(build.settler(instance), _counted(shipment))
     assert list(outside.iterdir()) == []
     assert (project / "aside/a.jsonl").read_bytes() == b"{}\n"
 
@@ -489,21 +408,18 @@ async def test_bytes_that_come_before_a_deletion_are_shipped(
     spool: Path, instance: Instance, act_at: Callable[[str, Callable[[], object]], None]
 ) -> None:
     """Between the last look and the unlink: the file is first set aside, and looked at once more."""
-    settler, shipment = _settler(instance, delete=True), _plan(instance, "s", _claim(instance))
+    settler, shipment = build.settler(instance, delete=True), plan(instance, "s", claim(instance))
     writer = instance.path(1).open("ab", buffering=0)
     act_at("settle.before_move", lambda: writer.write(b"more\n"))
-    await _settle(settler, _counted(shipment))
+    await settle(settler, _counted(shipment))
     assert instance.path(1).read_bytes() == b"{}\nmore\n"
     assert instance.path(1).parent.name == "leaving"
     assert settler.append_watch.next_due() is not None
     writer.close()
-    more = Shipment(
-        id="t", instance="own", type="span", segments=(Segment(file=1, start=3, end=8),), clock_ms=NOW_MS,
-        fingerprint="f", limits=LIMITS,
-    )  # fmt: skip
+    more = build.shipment("t", Segment(file=1, start=3, end=8))
     instance.files[1].planned_to, instance.unacknowledged = 8, {1: 1}
     instance.journal.plan([instance.files[1]], [more])
-    await _settle(settler, _counted(more))
+    await settle(settler, _counted(more))
     assert instance.is_empty()
     assert settler.outcome.files == 1
 
@@ -512,35 +428,16 @@ async def test_a_folder_on_another_disk_is_refused_and_said(
     spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:
     """Nothing is copied: the file stays claimed until `processed/` is where a rename leads to."""
-    shipment = _plan(instance, "s", _claim(instance))
+    shipment = plan(instance, "s", claim(instance))
     arm("files.move@1=EXDEV")
-    settler = _settler(instance, options=retrying(0.2, 0.2))
+    settler = build.settler(instance, by=build.retrying(0.2, 0.2))
     with capture_logs() as logs:
-        await _settle(settler, _counted(shipment))
+        await settle(settler, _counted(shipment))
     (said,) = [entry for entry in logs if entry["event"] == "file_not_moved"]
     assert said["error"] == "span/p/processed is on another disk than the spool"
     assert said["hint"] == "move processed/ to the spool's file system"
     assert settler.stuck["own", 1].reason == said["error"]
     assert _files(spool) == {}
     assert instance.path(1).read_bytes() == b"{}\n"
-    await _until_settled(settler, 1)
+    await build.settle_all(settler, 1)
     assert _files(spool) == {"span/p/processed/a.jsonl": b"{}\n"}
-
-
-async def _until_settled(settler: Settler, files: int, *news: News) -> None:
-    """Run the stage until so many files have ended, and none is stuck."""
-    sender: Sender[News]
-    receiver: Receiver[News]
-    sender, receiver = channel(len(news) + 1)
-    for item in news:
-        await sender.send(item)
-
-    async def end() -> None:
-        while settler.stuck or settler.outcome.files < files:  # noqa: ASYNC110  # nothing tells of it but these
-            await asyncio.sleep(0.001)
-        sender.close()
-
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(settler.run(receiver))
-        group.create_task(end())
-    drop_entries(settler.instances.values())

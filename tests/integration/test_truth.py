@@ -7,11 +7,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from spoolhouse.decode.line_decoder import LineDecoder, Origin
-from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.declaration import Column, Kind, Table, tables
 from tests.engine import Database
+from tests.integration import build
 from tests.integration.test_flow import PREFIX, drop, ingest
 from tests.unit.written import How, Line, lines
 from tests.unit.written_mastra import MastraLine, mastra_lines
@@ -42,8 +41,7 @@ def compared(table: Table) -> list[tuple[int, Column]]:
 
 def decoded(data: bytes, project: str) -> dict[str, set[tuple[object, ...]]]:
     """The rows that the lines of a file are, by table: `tests/unit/test_truth.py` compares them with the lines."""
-    origin = Origin(project=project, policy="trust", clock_ms=NOW, type=FOLDER, file=f"{FOLDER}/{project}/a.jsonl")
-    result = LineDecoder(BUILT_IN).decode(Piece(offset=0, data=data), origin)
+    result = build.decoded(data, project, clock_ms=NOW, kind=FOLDER, file=f"{FOLDER}/{project}/a.jsonl")
     assert [(one.raw, one.reason, one.field) for one in result.rejects] == []
     every = tables(BUILT_IN)
     return {

@@ -8,7 +8,7 @@ from spoolhouse.store.clickhouse.schema.migration_progress import NoProgress
 from spoolhouse.store.clickhouse.schema.rollups import rollup_definition
 from spoolhouse.store.clickhouse.schema.tables import Storage, table_definition
 from tests.engine import LocalServer
-from tests.integration.test_backfill import HOURLY, Overtaken, Sender, connected, logs_with
+from tests.store.test_backfill import HOURLY, Overtaken, Sender, connected, logs_with
 
 
 async def test_figures_that_come_later_than_their_rows_are_awaited(

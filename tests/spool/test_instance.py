@@ -1,6 +1,5 @@
 """An instance's folder: claimed once, never lost, taken over only when its owner is gone."""
 
-import ctypes
 import errno
 import os
 import signal
@@ -10,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path, PurePath
 
 import pytest
@@ -25,9 +24,9 @@ from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.journal_schema import FORMAT
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Limits, Segment, Shipment
+from tests.spool.nobody import as_nobody
 
 FILES = 200
-NOBODY = 65534
 RACER = f"""
 import sys
 from pathlib import Path
@@ -101,22 +100,6 @@ def _shipment(name: str, *files: int) -> Shipment:
 
 def _all_files(spool: Path) -> set[str]:
     return {str(path.relative_to(spool)) for path in spool.rglob("*") if not path.is_dir() or path.is_symlink()}
-
-
-@contextmanager
-def _as_nobody(folder: Path) -> Iterator[None]:
-    """Meet the disk as the owner of `folder` and without privileges: root could read everything in it."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    libc = ctypes.CDLL(None)
-    libc.setfsuid(NOBODY)
-    try:
-        yield
-    finally:
-        libc.setfsuid(0)
 
 
 def test_a_new_instance_is_locked_empty_and_in_the_list(spool: Path, instance: Instance) -> None:
@@ -214,7 +197,7 @@ def test_nothing_is_claimed_through_a_folder_that_became_a_link(linked: str, spo
 def test_what_cannot_be_read_stays_where_it_is(spool: Path, instance: Instance) -> None:
     place = _drop(spool)
     (spool / place.relative).chmod(0)
-    with _as_nobody(spool):
+    with as_nobody(spool):
         ((_, result),) = instance.claim([place])
     assert isinstance(result, PermissionError)
     assert (spool / place.relative).exists()
@@ -224,7 +207,7 @@ def test_what_cannot_be_read_stays_where_it_is(spool: Path, instance: Instance) 
 def test_what_cannot_be_taken_out_of_its_folder_stays_where_it_is(spool: Path, instance: Instance) -> None:
     place = _drop(spool)
     (spool / place.relative).parent.chmod(0o555)
-    with _as_nobody(spool):
+    with as_nobody(spool):
         ((_, result),) = instance.claim([place])
     (spool / place.relative).parent.chmod(0o755)
     assert isinstance(result, PermissionError)
@@ -411,7 +394,7 @@ def test_a_folder_that_died_at_birth_or_while_it_was_removed_is_removed(left: tu
 def test_a_folder_of_another_user_is_held(spool: Path, instance: Instance) -> None:
     instance.close()
     (instance.folder / layout.LOCK).chmod(0)
-    with _as_nobody(spool), pytest.raises(JournalError, match="Permission denied"):
+    with as_nobody(spool), pytest.raises(JournalError, match="Permission denied"):
         Instance.adopt(spool, "own")
     assert instance_dirs.names(spool) == ["own"]
 
@@ -422,7 +405,7 @@ def test_a_claimed_folder_that_cannot_be_listed_does_not_pass_for_empty(spool: P
     (instance.folder / layout.JOURNAL).unlink()
     hidden = instance.claimed / "span"
     hidden.chmod(0)
-    with _as_nobody(spool), pytest.raises(JournalError):
+    with as_nobody(spool), pytest.raises(JournalError):
         Instance.adopt(spool, "own")
     hidden.chmod(0o755)
     assert (instance.claimed / "span/p/a.jsonl").exists()

@@ -1,10 +1,7 @@
 """What a scan sees, what it calls strange, and where it does not look."""
 
-import ctypes
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -13,8 +10,8 @@ from structlog.testing import capture_logs
 
 from spoolhouse.pipeline.scan import Ignored, Seen, has_other_than, scan
 from spoolhouse.spool.layout import Place
+from tests.spool.nobody import as_nobody
 
-NOBODY = 65534
 TYPES = ("span", "log")
 
 
@@ -43,22 +40,6 @@ def _scan(spool: Path, project_id: str | None = None) -> tuple[set[str], dict[st
     assert len(set(seen)) == len(seen)
     strange = [item for item in found if isinstance(item, Ignored)]
     return set(seen), {os.path.relpath(item.path, spool): item.reason for item in strange}
-
-
-@contextmanager
-def _as_nobody(folder: Path) -> Iterator[None]:
-    """Meet the disk as the owner of `folder` and without privileges: root could read everything in it."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-    libc = ctypes.CDLL(None)
-    libc.setfsuid(NOBODY)
-    try:
-        yield
-    finally:
-        libc.setfsuid(0)
 
 
 def test_files_are_seen_at_their_place_with_size_and_time(spool: Path) -> None:
@@ -107,7 +88,7 @@ def test_archives_are_not_even_opened(spool: Path) -> None:
     for archive in ("span/p/processed", "span/p/failed", "rejected", ".spoolhouse"):
         (spool / archive).mkdir(parents=True)
         (spool / archive).chmod(0)
-    with _as_nobody(spool), capture_logs() as logs:
+    with as_nobody(spool), capture_logs() as logs:
         assert _scan(spool) == ({"span/p/a.jsonl"}, {})
     assert logs == []
 
@@ -198,7 +179,7 @@ def test_a_folder_that_becomes_a_file_during_the_scan_is_passed_over(spool: Path
 def test_a_folder_that_cannot_be_read_hides_no_other(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
     _drop(spool, "span/q/a.jsonl").parent.chmod(0)
-    with _as_nobody(spool):
+    with as_nobody(spool):
         seen = _scan(spool)[0]
     (spool / "span/q").chmod(0o755)
     assert seen == {"span/p/a.jsonl"}
@@ -207,7 +188,7 @@ def test_a_folder_that_cannot_be_read_hides_no_other(spool: Path) -> None:
 def test_a_folder_that_can_be_listed_but_not_entered_hides_no_other(spool: Path) -> None:
     _drop(spool, "span/p/a.jsonl")
     _drop(spool, "span/q/a.jsonl").parent.chmod(0o444)
-    with _as_nobody(spool):
+    with as_nobody(spool):
         seen = _scan(spool)[0]
     (spool / "span/q").chmod(0o755)
     assert seen == {"span/p/a.jsonl"}

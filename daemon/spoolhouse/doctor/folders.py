@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def examine(root: Path, settings: SpoolSettings) -> Iterator[Finding]:
         return
     yield _usable(root)
     folders = list(islice(_folders(root), _MOST_FOLDERS))
-    yield from _one_file_system(root, folders)
+    yield one_file_system(root, folders)
     yield from _permissions(folders)
     try:
         room = os.statvfs(root)
@@ -45,6 +45,17 @@ def examine(root: Path, settings: SpoolSettings) -> Iterator[Finding]:
     yield inodes(room.f_favail, room.f_files, settings.min_free_inodes)
     yield from _watched(root, len(folders), poll_seconds)
     yield open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def one_file_system(root: Path, folders: Sequence[Path]) -> Finding:
+    """Judge whether the folders are on the file system of `root`."""
+    device = root.lstat().st_dev
+    if others := _those(folders, lambda folder: folder.lstat().st_dev != device):
+        why = "a claim is a rename, and no rename leaves its file system: files there are refused"
+        what = f"{_named(others)}: on another file system than {root}"
+        hint = "mount one file system over the whole spool, or run a daemon for each"
+        return fault(SUBJECT, what, why=why, hint=hint)
+    return good(SUBJECT, "one file system")
 
 
 def space(free: int, total: int, least: int) -> Finding:
@@ -148,23 +159,13 @@ def _subfolders(folder: Path) -> Iterator[Path]:
         return
 
 
-def _one_file_system(root: Path, folders: list[Path]) -> Iterator[Finding]:
-    device = root.lstat().st_dev
-    if others := _those(folders, lambda folder: folder.lstat().st_dev != device):
-        why = "a claim is a rename, and no rename leaves its file system: files there are refused"
-        what = f"{_named(others)}: on another file system than {root}"
-        yield fault(SUBJECT, what, why=why, hint="mount one file system over the whole spool, or run a daemon for each")
-    else:
-        yield good(SUBJECT, "one file system")
-
-
 def _permissions(folders: list[Path]) -> Iterator[Finding]:
     if shut := _those(folders, lambda folder: not os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
         hint = "give the daemon's user read, write and search rights there (a common group and mode 2770 do)"
         yield fault(SUBJECT, f"{_named(shut)}: not open to this user", why="files there cannot be claimed", hint=hint)
 
 
-def _those(folders: list[Path], test: Callable[[Path], bool]) -> list[Path]:
+def _those(folders: Sequence[Path], test: Callable[[Path], bool]) -> list[Path]:
     found = []
     for folder in folders:
         try:

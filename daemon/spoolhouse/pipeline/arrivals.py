@@ -26,8 +26,8 @@ from spoolhouse.spool.layout import Place
 
 log = structlog.get_logger(__name__)
 
-_FRESH = 1.0
-_SCAN_SHARE = 20
+FRESH = 1.0
+SCAN_SHARE = 20
 """The files of one scan are passed on for at least so many seconds, and so many times as long as the scan took. Then
 the next scan gives new files a turn, also beside a large backlog."""
 _MOST_NAMED = 10
@@ -93,7 +93,7 @@ async def arrivals(  # the stage's whole surroundings, each used once
             reported = _report(stock.ignored, reported)
             progress.pending(stock.files, stock.bytes)
             now = time.monotonic()
-            old_at = now + max(_FRESH, _SCAN_SHARE * (now - began))
+            old_at = now + max(FRESH, SCAN_SHARE * (now - began))
             is_old = False
             for turn in turns.take(_turns(stock.ready)):
                 for file in turn:

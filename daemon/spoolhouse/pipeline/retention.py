@@ -39,6 +39,7 @@ class Retention:
         self._own = own
         self._instances = instances
         self._options = options
+        self.at_once = _AT_ONCE
         self._logged = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -80,7 +81,7 @@ class Retention:
             self._logged += 1
             if self._logged & (self._logged - 1) == 0:
                 log.error("archive_not_shortened", error=refusal.strerror, hint=_HINT)
-        return bool(deleted) and len(chosen) >= _AT_ONCE
+        return bool(deleted) and len(chosen) >= self.at_once
 
     def _choose(self, retention_policy: RetentionPolicy, known: set[str], now: float) -> list[Archived]:
         """Return the files to delete, from one walk through the archive. Blocks on the disk."""
@@ -97,9 +98,9 @@ class Retention:
             if (file.was_appended_to and not alone) or (needed and _is_one_of(needed, file)):
                 continue
             candidates.append(file)
-            if len(candidates) >= 2 * _AT_ONCE:
-                candidates = heapq.nsmallest(_AT_ONCE, candidates)
-        return list(superfluous(heapq.nsmallest(_AT_ONCE, candidates), total, retention_policy.keep, now))
+            if len(candidates) >= 2 * self.at_once:
+                candidates = heapq.nsmallest(self.at_once, candidates)
+        return list(superfluous(heapq.nsmallest(self.at_once, candidates), total, retention_policy.keep, now))
 
     def _delete(self, chosen: list[Archived]) -> tuple[list[Archived], OSError | None]:
         """Delete files; return those that are gone by it, and the last refusal. Blocks on the disk."""

@@ -17,7 +17,7 @@ from spoolhouse.store.clickhouse.schema.backfill_sql import ROWS, BackfillStatem
 from spoolhouse.store.clickhouse.schema.migration_progress import MigrationProgress
 
 _STILL_RUNNING = 216
-_PAUSE = 0.5
+PAUSE = 0.5
 """Seconds between two checks of the running inserts."""
 
 
@@ -49,7 +49,7 @@ class Backfill:
             if settled:
                 # The inserts of the remaining batches are running, and go through the materialized view.
                 break
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
         self._progress.filled(self._statements.target, self._done)
 
     async def left(self) -> int:
@@ -97,7 +97,7 @@ class Backfill:
                     raise
                 # Another instance runs the statement, or a killed one has left it running.
                 with heartbeat.idle():
-                    await asyncio.sleep(_PAUSE)
+                    await asyncio.sleep(PAUSE)
             else:
                 return
 

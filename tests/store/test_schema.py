@@ -18,7 +18,7 @@ from spoolhouse.store.clickhouse.schema.dedup_guard import unguarded
 from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
 from spoolhouse.store.clickhouse.schema.render import declare, object_names, tables_of
 from tests.engine import Database, QueryError
-from tests.integration.test_backfill import Overtaken
+from tests.store.test_backfill import Overtaken
 
 TABLES = tables_of(BUILT_IN)
 

@@ -175,7 +175,7 @@ async def test_an_insert_that_is_older_than_the_feed_is_waited_for_and_counted(
         migration = group.create_task(migrate(schema_of(database, HOURLY), admin))
         while not database.query("EXISTS logs_hourly_feed")[0][0]:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.01)
-        done, _ = await asyncio.wait([migration], timeout=2 * backfill._PAUSE)
+        done, _ = await asyncio.wait([migration], timeout=2 * backfill.PAUSE)
         assert not done
         gate.set()
     assert migration.result() == Plan()
@@ -189,7 +189,7 @@ async def test_instances_fill_while_others_insert(
     """Several migrations at once, one of them cut off again and again, beside a stream of inserts."""
     monkeypatch.setattr(backfill_sql, "BATCHES", 7)
     monkeypatch.setattr(backfill, "ROWS", 12)
-    monkeypatch.setattr(backfill, "_PAUSE", 0.02)
+    monkeypatch.setattr(backfill, "PAUSE", 0.02)
     chance = random.Random(seed)
     some = [[chance.choice(LEVELS) for _ in range(chance.randint(1, 6))] for _ in range(80)]
     for levels in some[:40]:
