@@ -70,8 +70,11 @@ def serve(requests: socket.socket) -> Mapping[str, Any]:
 
 
 def _take(standard: Sequence[int]) -> None:
+    """Have these descriptors, and streams that suit them: what a terminal is given is not buffered."""
     for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
+    sys.stdout = open(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)  # noqa: SIM115  # for good
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # for good
 
 
 def _answer(descriptor: int, number: int) -> None:

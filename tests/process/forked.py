@@ -19,11 +19,14 @@ _SERVER = Path(__file__).with_name("fork_server.py")
 _EACH_START = {"SPOOLHOUSE_TEST_STUCK_AFTER"}
 """What the product reads from the environment when it is imported."""
 _SYSTEMD = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+_TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "TERM"}
 
 
 def can_be_forked(env: Mapping[str, str]) -> bool:
     """Tell whether this environment, on top of the tests' own, is read by the product after its imports."""
-    return not _EACH_START & env.keys() and all(name in _SYSTEMD or name.startswith("SPOOLHOUSE_") for name in env)
+    return not _EACH_START & env.keys() and all(
+        name in _SYSTEMD | _TERMINAL or name.startswith("SPOOLHOUSE_") for name in env
+    )
 
 
 class ForkServer:

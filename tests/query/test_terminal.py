@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from tests.engine import Database
 from tests.process.daemon import SCRIPT, command
+from tests.process.forked import ForkedProcess
 from tests.query.landed import Event, feedback, land, log, metric, prompt, score, span, step, trace
 
 HOSTILE = "evil \x1b[31m\u202e\r name"
@@ -33,7 +34,7 @@ def on_a_terminal(arguments: Sequence[str], **env: str) -> str:
     """Return what a command shows on a terminal."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", **env}
-    process = subprocess.Popen([str(SCRIPT), *arguments], stdout=theirs, stderr=theirs, env=environment)
+    process = ForkedProcess(*arguments, env=environment, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
     try:

@@ -251,7 +251,7 @@ def test_an_archive_of_streams_gives_whole_lines_wherever_it_ends(encoding: Enco
 def test_a_damaged_archive_of_streams_gives_what_comes_before_the_damage(encoding: Encoding, tmp_path: Path) -> None:
     """All but the last 4 KiB. As with gzip, a checksum may tell too late of damage within a stream."""
     good, more = PACKERS[encoding](_lines(2000)), PACKERS[encoding](_lines(2000))
-    for place in range(0, len(more), max(1, len(more) // 50)):
+    for place in range(0, len(more), max(1, len(more) // 12)):
         damaged = bytearray(good + more)
         damaged[len(good) + place] ^= 0x55
         (tmp_path / "a").write_bytes(damaged)
@@ -291,9 +291,9 @@ def test_a_window_larger_than_we_allow_is_no_archive_to_us(tmp_path: Path) -> No
 @pytest.mark.parametrize("filling", [bytes(MIB), (b" " * 4095 + b"\n") * 256], ids=["one line", "many lines"])
 @pytest.mark.parametrize("encoding", ARCHIVES)
 def test_a_bomb_costs_no_memory(encoding: Encoding, filling: bytes, tmp_path: Path) -> None:
-    size = 512 if encoding is not Encoding.ZSTD or b"\n" in filling else 1024
+    size = 128 if b"\n" in filling else 512
     if encoding in {Encoding.BZIP2, Encoding.XZ}:
-        size = 192  # they are slow
+        size = 128  # they are slow
         packed = PACKERS[encoding](filling * 64) * (size // 64)
     elif encoding is Encoding.ZSTD:
         packer = zstandard.ZstdCompressor().compressobj()
@@ -307,7 +307,7 @@ def test_a_bomb_costs_no_memory(encoding: Encoding, filling: bytes, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     content, growth_mib = map(int, done.stdout.split())
     assert content == (0 if b"\n" in filling else size * MIB)
-    assert growth_mib < 100
+    assert growth_mib < 64
 
 
 LINES = st.lists(
@@ -419,7 +419,7 @@ def _reader(instance: Instance, executor: ThreadPoolExecutor) -> ShipmentReader:
 @pytest.mark.parametrize("files", [1, 20])
 async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: Path) -> None:
     """A chunk holds many of them, and all are rejected: only some are held at once."""
-    content = b"x\n" * (100_000 // files)
+    content = b"x\n" * (70_000 // files)
     with closing(Instance.create(tmp_path, "own")) as instance, ThreadPoolExecutor(1) as executor:
         shipment, reader = _shipment(instance, "span", [content] * files), _reader(instance, executor)
         rejects, found = RejectFile(tmp_path, "s", 0), 0
@@ -435,7 +435,7 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
             tracemalloc.stop()
         rejects.finish()
     assert found == len(content) // 2 * files
-    assert peak < 16 * MIB
+    assert peak < 14 * MIB
     kept = tmp_path / layout.rejected_path("s", 0)
     assert kept.stat().st_size < 4 * len(content) * files  # nothing else runs
 
