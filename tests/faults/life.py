@@ -37,6 +37,7 @@ AFTER: Mapping[str, str] = {
     "instance.removing": "instance.claimed",
     "instance.emptied": "instance.claimed",
     "journal.load": "instance.claimed",
+    "journal.drop_cuts": "claim.journalled",
     "adopt.": "insert.answered",
     "insert.checked": "insert.answered",
     "journal.cuts": "insert.answered",

@@ -122,24 +122,26 @@ class Oracle:
         self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
         return self.files[-1].path
 
-    def drop_refused(self) -> Path:
-        """Drop a file with lines that ClickHouse alone refuses among its lines."""
+    def drop_refused(self, *, kind: str = "span", more: int = 2) -> Path:
+        """Drop a file with logs that ClickHouse alone refuses; behind them `more` spans, and half as many logs."""
         self._number += 1
         name = f"{self._number:05}.jsonl"
         event = {"type": "log", "projectId": "p", "level": "info", "message": REFUSED, "timestamp": RECENT.isoformat()}
         refused = [json.dumps({**event, "id": f"r{self._next()}"}).encode() for _ in range(3)]
-        self.bad.update((f"span/p/{name}", line) for line in refused)
-        content = self.lines(name, 2, logs=3) + b"".join(line + b"\n" for line in refused) + self.lines(name, 2, logs=1)
-        self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
+        self.bad.update((f"{kind}/p/{name}", line) for line in refused)
+        middle = b"".join(line + b"\n" for line in refused)
+        content = self.lines(name, 2, logs=3) + middle + self.lines(name, more, logs=more // 2)
+        self.files.append(Dropped(path=drop(self.spool, kind, "p", name, content), content=content))
         return self.files[-1].path
 
-    def drop_left_out(self) -> Path:
-        """Drop a file with agent events among its lines; ClickHouse refuses the last tool call of some."""
+    def drop_left_out(self, *, before: int = 2, more: int = 2) -> Path:
+        """Drop a file with agent events between its spans, and at its end; ClickHouse refuses a tool call of some."""
         self._number += 1
         name = f"{self._number:05}.jsonl"
         prompts = [self._prompt("t"), self._prompt(REFUSED), self._prompt("t"), self._prompt(REFUSED)]
         self.bad.update((f"span/p/{name}", line) for line in (prompts[1], prompts[3]))
-        content = self.lines(name, 2, logs=2) + b"".join(line + b"\n" for line in prompts) + self.lines(name, 2)
+        middle = b"".join(line + b"\n" for line in prompts)
+        content = self.lines(name, before, logs=2) + middle + self.lines(name, more) + self._prompt("t") + b"\n"
         self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
         return self.files[-1].path
 
@@ -176,9 +178,11 @@ class Oracle:
         """Expect a file in `failed/`, and of its content only the lines before byte `end`: all bad ones are there."""
         file.unreadable = True
         assert not any(line in BAD for line in content[end:].splitlines())
-        lost = {json.loads(line)["id"] for line in content[end:].splitlines()}
+        events = [json.loads(line) for line in content[end:].splitlines()]
+        lost = {event.get("id") or event["event_id"] for event in events}
         self.spans = [row for row in self.spans if row[0] not in lost]
         self.logs = [row for row in self.logs if row[0] not in lost]
+        self.prompts = [name for name in self.prompts if name not in lost]
 
     def append(self, path: Path) -> None:
         """Go on writing the file that was dropped last, which stands at `path` now."""

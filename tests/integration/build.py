@@ -469,17 +469,17 @@ async def decoding(by: Instance, one: Shipment, used: Settings) -> AsyncIterator
         await shipments_in.send(one)
         shipments_in.close()
         async with driver(used) as opened:
-            disk = disk_retry()
+            disk, instances = disk_retry(), {by.id: by}
             sent = ClickHouseSentBatches(driver=opened, prefix="", shards=None)
             await decode(
                 shipments,
                 batches_in,
                 news_in,
-                reader=ShipmentReader({by.id: by}, BUILT_IN, "", executor, disk),
-                instances={by.id: by},
+                reader=ShipmentReader(instances, BUILT_IN, "", executor, disk),
+                instances=instances,
                 disk=disk,
                 recent=RecentActivity(),
-                postponed=PostponedShipments(health=Health(), disk=disk, sent=sent),
+                postponed=PostponedShipments(health=Health(), disk=disk, sent=sent, instances=instances),
                 is_left=lambda _: False,
             )
             yield await batches.receive()

@@ -2,22 +2,24 @@
 
 Promises: no part of a round is sent as if it were the whole round; if an earlier process may have landed rows of a
 shipment, the shipment is held as journalled, not shortened by its unreadable part; it is tried again now and then, and
-after a restart.
+after a restart. Where none has landed, batches that were cut up are whole again: their parts were those of more rows.
 """
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from spoolhouse.errors import DiskError, HeldReadError, ReadError, StoreError, TransientError
+from spoolhouse.errors import DiskError, HeldReadError, LeftError, ReadError, StoreError, TransientError
 from spoolhouse.events.declaration import Table
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.channel import Receiver
 from spoolhouse.pipeline.disk_retry import DiskRetry, hint_for
 from spoolhouse.pipeline.ports import SentBatches
 from spoolhouse.spool.fs import LASTING, SHORTAGES
+from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.read_extents import Position
 from spoolhouse.spool.shipment import Shipment
 from spoolhouse.spool.shipment_pieces import Unreadable
@@ -97,6 +99,7 @@ class PostponedShipments:
     health: Health
     disk: DiskRetry
     sent: SentBatches
+    instances: Mapping[str, Instance]
     _waiting: list[Decodable] = field(default_factory=list)
 
     async def next(self, shipments: Receiver[Shipment]) -> Decodable | None:
@@ -139,10 +142,22 @@ class PostponedShipments:
                 return ReadError(f"{message}; whether rows of it have landed is not known: {unknown}", hint=_HINT)
             item.landed_to = max((item.shipment.round_of(batch) for batch in sent), default=-1)
             if item.landed_to < number:
-                item.may_shorten_from = number
-                return None
+                return await self._let_shorten(item, number)
         item.held = True
         return HeldReadError(f"{message}; it was read further before, and has landed in part", hint=_HINT)
+
+    async def _let_shorten(self, item: Decodable, number: int) -> LeftError | None:
+        """Allow rounds from `number` on to have fewer rows than the dead process knew of: how it cut them up is void.
+
+        Return an error if a stop came first: the next start begins with the same question.
+        """
+        instance = self.instances[item.shipment.instance]
+        try:
+            await self.disk.persist(instance.folder, partial(instance.journal.drop_cuts, item.shipment, number))
+        except LeftError as left:
+            return left
+        item.may_shorten_from = number
+        return None
 
     def done(self, item: Decodable) -> None:
         """Note that a shipment was decoded to its end."""

@@ -109,6 +109,7 @@ class Stages:
             sent=ClickHouseSentBatches(
                 driver=self.driver, prefix=self._insert_prefix, shards=self.settings.clickhouse.shards
             ),
+            instances=self.instances,
         )
         self.store = ClickHouseStore(
             self.driver,

@@ -224,6 +224,13 @@ class Journal:
                     [(batch, cut.part.first, cut.part.end, cut.refusal, int(cut.follows), shipment) for cut in cuts],
                 )
 
+    def drop_cuts(self, shipment: Shipment, from_round: int) -> None:
+        """Record that the batches of a round, and of later ones, are whole. Nothing of them may have landed."""
+        with self._transaction("drop_cuts") as database:
+            batches = database.execute("SELECT DISTINCT batch FROM part WHERE shipment = ?", (shipment.id,)).fetchall()
+            whole = [(batch,) for (batch,) in batches if shipment.round_of(batch) >= from_round]
+            database.executemany("DELETE FROM part WHERE batch = ?", whole)
+
     def reconsider(self, batch: str) -> None:
         """Record that the refused rows of a batch are to be sent once more."""
         with self._transaction("reconsider") as database:

@@ -250,12 +250,14 @@ class ShipmentReader:
     async def _reads(
         self, shipment: Shipment, round_number: int, *, numbered: bool = False
     ) -> AsyncGenerator[tuple[Segment, Read]]:
-        """Yield the pieces of a round that has been decoded before."""
+        """Yield the pieces of a round that has been decoded before. Files may not be readable behind it."""
         current = 0
         async with aclosing(self.steps(shipment, numbered=numbered)) as steps:
             async for step in steps:
                 if isinstance(step, RoundEnd):
                     current += 1
+                    if current > round_number:
+                        return
                 elif isinstance(step[1], Unreadable):
                     self._expect_known(shipment, *step, is_decoded=True)
                 elif current == round_number and isinstance(step[1], Read):
