@@ -143,6 +143,17 @@ def test_the_servers_answers(oracle: Oracle, driver: str, answers: list[str]) ->
     oracle.check()
 
 
+def test_the_server_has_no_memory_to_check_the_lines_of_a_round(oracle: Oracle) -> None:
+    """They are checked in parts, and land in parts; so does the next daemon, if one dies in between."""
+    refuse = "NOT throwIf(blockSize() > 2500, 'no memory', toInt16(241))"
+    oracle.database.query(alter("spans", f"ADD CONSTRAINT refuse CHECK {refuse}"))
+    oracle.drop_left_out(more=4100)
+    with Daemon(oracle.database.native_url, oracle.spool, env=armed("journal.cut", "kill")) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    recover(oracle)
+    oracle.check()
+
+
 LOSSES = {
     "a part of the table": "table = 'mastra_admin_spans' AND partition = '{recent}'",
     "all parts of the table": "table = 'mastra_admin_spans'",

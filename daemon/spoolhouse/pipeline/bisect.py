@@ -29,7 +29,7 @@ from spoolhouse.spool.shipment import Shipment
 
 log = structlog.get_logger(__name__)
 
-_FEW_ROWS = 2000
+FEW_ROWS = 2000
 """A smaller part is not cut for want of memory: the memory that it needs is not that of its rows."""
 TOO_MANY_HINT = "correct the table; or raise reject.max_ratio, to reject them all"
 
@@ -97,7 +97,7 @@ class RowBisector:
         None of them may have landed.
         """
         state = await delivery.split()
-        if state.pending[0].rows < _FEW_ROWS:
+        if state.pending[0].rows < FEW_ROWS:
             delivery.to_land.may_be_cut = False
             return
         log.warning("batch_divided", batch=delivery.to_land.id, rows=state.pending[0].rows)

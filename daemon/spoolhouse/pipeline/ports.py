@@ -36,7 +36,7 @@ class Store(Protocol):
     async def check(self, batch: BatchToLand) -> None:
         """Raise `RejectedDataError` if a row of a batch would be refused. Nothing of it lands.
 
-        Raises `StoreError` if the check cannot be made now.
+        Raises `TooLargeError` if the check of a smaller batch may succeed, `StoreError` if it cannot be made now.
         """
 
 

@@ -15,11 +15,11 @@ from functools import partial
 
 import structlog
 
-from spoolhouse.errors import OperatorError, RejectedDataError, TransientError
+from spoolhouse.errors import OperatorError, RejectedDataError, TooLargeError, TransientError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.pipeline.batch_delivery import BatchDelivery, opened_part
-from spoolhouse.pipeline.bisect import TOO_MANY_HINT, RowBisector, too_many
+from spoolhouse.pipeline.bisect import FEW_ROWS, TOO_MANY_HINT, RowBisector, too_many
 from spoolhouse.pipeline.messages import Batch, LinePlace
 from spoolhouse.pipeline.ports import SentBatches, Store
 from spoolhouse.spool.batch import BatchToLand
@@ -189,6 +189,11 @@ class WholeLines:
                     raise RoundError(
                         too_many(table, error), table=table, code=error.code, hint=TOO_MANY_HINT
                     ) from error
+            except TooLargeError as error:
+                if part.rows < FEW_ROWS:
+                    raise TransientError(error.message, code=error.code, hint=error.hint) from error
+                # At once: whether any part is small enough shows after few checks.
+                unknown.extendleft(part.halves())
             else:
                 taken += part.rows
         return refused

@@ -17,6 +17,7 @@ from spoolhouse.errors import (
     RejectedDataError,
     StoreError,
     TooLargeError,
+    TransientError,
     UnreachableError,
 )
 from spoolhouse.events.declaration import Table
@@ -143,6 +144,10 @@ class ClickHouseStore:
         except RejectedDataError as error:
             message = error.message.replace(staging_name(batch.id, prefix=self._own_prefix), insert.table)
             raise RejectedDataError(message, code=error.code, hint=error.hint) from None
+        except TransientError as error:
+            if error.code in _NO_MEMORY:
+                raise TooLargeError(error.message, code=error.code, hint=error.hint) from error
+            raise
         finally:
             await repairer.drop_staging(batch.id)
 
