@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.faults.life import DELETING, QUICK, armed, die_at, recover
+from tests.faults.life import DELETING, QUICK, armed, die_at, recover, run_into
 from tests.faults.oracle import Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon, once
@@ -25,6 +25,14 @@ def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
             die_at(oracle, place)
     recover(oracle)
     oracle.check()
+
+
+def test_killed_before_the_reason_of_a_failed_file_is_written(oracle: Oracle) -> None:
+    path = oracle.drop_raw("broken.jsonl.gz", b"no archive", unreadable=True)
+    run_into(oracle, "settle.renamed", "kill")
+    recover(oracle)
+    oracle.check()
+    assert "corrupt archive" in (path.parent / "failed" / f"{path.name}.reason.txt").read_text()
 
 
 @pytest.mark.parametrize("place", DELETING)

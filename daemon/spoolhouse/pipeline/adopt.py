@@ -23,9 +23,9 @@ from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.spool import descriptor_limit, instance_dirs, recovery
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.file_locations import fact
+from spoolhouse.spool.finalize import finish_moves
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal import Contents
-from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Shipment
 
@@ -204,12 +204,8 @@ class Adopter:
             actions = recovery.plan(instance.listing(), facts, instance.unacknowledged)
             now = self.now_ms()
             if actions.moved:
-                until = now + self.options.value.append_watch_ms
-                instance.journal.moved(dict.fromkeys(actions.moved, until))
+                finish_moves(instance, actions.moved, now + self.options.value.append_watch_ms)
                 reach("adopt.moved")
-                for number in actions.moved:
-                    instance.files[number].state = FileState.FINAL
-                    instance.files[number].watch_until_ms = until
             self._watch(instance, (*actions.moved, *actions.watch), now)
         except BaseException:
             instance.close()

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
 import structlog
@@ -130,11 +130,8 @@ class Finalizer:
 
     def _finish(self) -> None:
         """Record the finished files, and forget those that need no watch."""
-        instance, until = self._instance, self._now_ms() + self._append_watch_ms
-        instance.journal.moved(dict.fromkeys(self.done, until))
-        for number in self.done:
-            instance.files[number].state = FileState.FINAL
-            instance.files[number].watch_until_ms = until
+        instance = self._instance
+        _record(instance, self.done, self._now_ms() + self._append_watch_ms)
         reach("settle.recorded")
         instance.journal.forget(n for n in self.done if instance.files[n].target is None or self._append_watch_ms == 0)
 
@@ -216,6 +213,29 @@ class Finalizer:
     def _refuse_growth(file: JournalledFile, size: int) -> None:
         if size > file.planned_to and not file.stats.failure:
             raise _GrownError
+
+
+def finish_moves(instance: Instance, numbers: Sequence[int], watch_until_ms: int) -> None:
+    """Take the remaining steps for files that a dead process has moved, and not recorded. May be repeated."""
+    folders = set[Path | str]()
+    for number in numbers:
+        file = instance.files[number]
+        assert file.target is not None  # noqa: S101  # the file is there
+        folder = instance.spool / file.target.parent
+        if file.stats.failure:
+            with fs.opened_folders(folder, below=instance.spool) as descriptor:
+                _write_reason(file.target.name, descriptor, file)
+        folders |= {folder, (instance.claimed / file.place.relative).parent}
+    fs.sync_folders(folders)
+    _record(instance, numbers, watch_until_ms)
+
+
+def _record(instance: Instance, numbers: Sequence[int], watch_until_ms: int) -> None:
+    """Record that files are in their final place, durably."""
+    instance.journal.moved(dict.fromkeys(numbers, watch_until_ms))
+    for number in numbers:
+        instance.files[number].state = FileState.FINAL
+        instance.files[number].watch_until_ms = watch_until_ms
 
 
 def _write_reason(name: str, folder: int, file: JournalledFile) -> None:
