@@ -115,6 +115,20 @@ def test_a_daemon_goes_on_with_what_it_held(database: Database, tmp_path: Path) 
     assert counts(database) == (ROWS, ROWS)
 
 
+@pytest.mark.parametrize("error", ["EIO", "ESTALE", "ENOMEM"])
+def test_a_claimed_file_that_cannot_be_found_just_now_is_waited_for(
+    error: str, database: Database, tmp_path: Path
+) -> None:
+    """Taken for one that nobody has journalled, it would be put back, and land a second time."""
+    land_and_die(database, tmp_path, "a.jsonl", good("p", ROWS), {})
+    with Daemon(database.native_url, tmp_path, env={**QUICK, FAILPOINTS: f"adopt.look@1x2={error}"}) as daemon:
+        daemon.wait_for("journal_held")
+        daemon.wait_for("file_settled", path="span/p/a.jsonl")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert counts(database) == (ROWS, ROWS)
+
+
 def test_what_never_landed_is_shortened(database: Database, tmp_path: Path) -> None:
     """Nothing of it is there, so that its file goes to `failed/`, and comes back from there whole."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from spoolhouse.failpoints import reach
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, JournalledFile
 from spoolhouse.spool.layout import Place
@@ -22,9 +23,10 @@ def fact(instance: Instance, file: JournalledFile) -> FileFact[Place]:
 
 
 def _is(file: JournalledFile, path: Path, *, device: int | None = None) -> bool:
-    """Tell whether the file at `path` is the one that was claimed."""
+    """Tell whether the file at `path` is the one that was claimed. Raises OSError if that cannot be seen just now."""
     try:
+        reach("adopt.look")
         status = path.lstat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return status.st_ino == file.inode and device in {None, status.st_dev}
