@@ -35,6 +35,8 @@ def counts(database: Database) -> object:
         "read.chunk@3x5=EIO",
         "read.chunk@3x5=ESTALE",
         "read.chunk@2x5=EMFILE",
+        "read.chunk@2x5=ENOMEM",
+        "read.chunk@2x5=EINTR",
         "read.open@1x3=EMFILE",
         "read.small@1x2=EIO,read.open@1x2=ENFILE",
         "read.count@1x3=EIO",
@@ -125,6 +127,27 @@ def test_a_stop_does_not_wait_for_a_read_of_what_was_refused(database: Database,
     assert counts(database) == (ROWS + 5, ROWS + 5)
 
 
+def test_what_was_refused_and_cannot_be_read_again_is_held_and_said(database: Database, tmp_path: Path) -> None:
+    """Decode has read all of it, and its disk has failed for too long since: half of it does not pass for all."""
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    database.query(f"SYSTEM STOP MERGES {SPANS}")
+    drop(tmp_path, "span", "p", "first.jsonl", good("p", 5))
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    database.query(f"ALTER TABLE {SPANS} MODIFY SETTING parts_to_throw_insert = 1")
+    content = good("p", ROWS, first=5)
+    drop(tmp_path, "span", "p", "a.jsonl", content)
+    traps = f"read.chunk@{-(-len(content) // 65536) + 1}x10000=EIO"
+    env = {**QUICK, FAILPOINTS: traps, "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3"}
+    with Daemon(database.native_url, tmp_path, env=env) as daemon:
+        [held, *_] = daemon.wait_for("table_held", code=None)
+        assert "a.jsonl could be read before" in str(held["error"])
+        database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0, daemon.told()
+    assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
+    assert counts(database) == (ROWS + 5, ROWS + 5)
+
+
 @pytest.mark.parametrize("lasts", [False, True])
 def test_a_refused_insert_besides_holds_nothing(lasts: bool, database: Database, tmp_path: Path) -> None:
     """The rows are read again for the next attempt, and are as many as before: to where the file could be read."""
@@ -134,17 +157,23 @@ def test_a_refused_insert_besides_holds_nothing(lasts: bool, database: Database,
     drop(tmp_path, "span", "p", "first.jsonl", good("p", 5))
     assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
     database.query(f"ALTER TABLE {SPANS} MODIFY SETTING parts_to_throw_insert = 1")
-    traps = "read.chunk@+131072=EIO" if lasts else "read.chunk@3x4=EIO,read.chunk@7x4=EIO"
-    env = {**QUICK, FAILPOINTS: traps, "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.5" if lasts else "60"}
     content = good("p", ROWS, first=5)
+    reads = -(-len(content) // 65536)
+    # The first attempt breaks off at the third read, the second one at its first; the third reads all of it.
+    passing = f"read.chunk@3x2=EIO,read.chunk@{4 + reads + 2}x3=EIO"
+    traps = "read.chunk@+131072=EIO" if lasts else passing
+    env = {**QUICK, FAILPOINTS: traps, "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.5" if lasts else "60"}
     drop(tmp_path, "span", "p", "a.jsonl", content)
     with Daemon(database.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("clickhouse_unavailable", code=252)
         if lasts:
             daemon.wait_for("file_unreadable")
+        else:
+            daemon.wait_for("disk_available", count=2)
         database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
         daemon.wait_for("file_settled")
-        assert not daemon.events("clickhouse_unavailable", code=None), daemon.told()
+        refused = daemon.events("clickhouse_unavailable") + daemon.events("table_held")
+        assert {record["code"] for record in refused} == {252}, daemon.told()
     rows = content.count(b"\n", 0, 131072) if lasts else ROWS
     assert counts(database) == (rows + 5, rows + 5)
     assert (tmp_path / "span/p/failed/a.jsonl").exists() == lasts
