@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database
+from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, drop, once
 from tests.process.inputs import good
 
@@ -112,6 +113,25 @@ def test_appended_bytes_are_ingested(database: Database, tmp_path: Path) -> None
         assert daemon.wait() == 0, daemon.told()
     assert totals(database) == (15, 15, 15)
     assert (tmp_path / "span" / "p" / "processed" / "a.jsonl").read_bytes() == good("p", 15)
+
+
+def test_bytes_that_came_while_nobody_watched_wait_for_a_look_at_their_file(database: Database, tmp_path: Path) -> None:
+    """Its watch is over, and its disk fails for a moment: unseen, it is not taken for unchanged, and forgotten."""
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 10))
+    env = {"SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.001"}
+    with Daemon(
+        database.native_url, tmp_path, env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": "settle.recorded=kill"}
+    ) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    with (tmp_path / "span/p/processed/a.jsonl").open("ab") as writer:
+        writer.write(good("p", 5, first=10))
+    with Daemon(
+        database.native_url, tmp_path, env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": "instance.look@1x4=EIO"}
+    ) as daemon:
+        wait_until(lambda: totals(database) == (15, 15, 15))
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert totals(database) == (15, 15, 15)
 
 
 def test_a_file_that_is_begun_anew_is_ingested(database: Database, tmp_path: Path) -> None:

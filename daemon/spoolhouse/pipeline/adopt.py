@@ -20,7 +20,7 @@ from spoolhouse.pipeline.channel import Sender
 from spoolhouse.pipeline.disk_retry import to_its_end
 from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options
-from spoolhouse.spool import descriptor_limit, instance_dirs, recovery
+from spoolhouse.spool import descriptor_limit, fs, instance_dirs, recovery
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.file_locations import fact
 from spoolhouse.spool.finalize import finish_moves
@@ -242,8 +242,8 @@ class Adopter:
             file = instance.files[number]
             try:
                 grown = instance.size(number) > file.planned_to
-            except OSError:
-                grown = False
+            except OSError as error:
+                grown = error.errno in fs.MAY_PASS
             if grown:
                 appended.add((instance.id, number))
             keep = grown or file.watch_until_ms > now or instance.unacknowledged.get(number)

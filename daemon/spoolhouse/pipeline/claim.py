@@ -41,6 +41,7 @@ _COMPRESSED_WEIGHT = 8
 """The weight of a compressed byte when packing: JSON lines shrink to about an eighth."""
 _CLAIM_AT_ONCE = 250
 _TAILS_AT_ONCE = 200
+_UNSEEN = -1
 _TICK = 0.25
 """Seconds between two checks of packs and watched files that have become due."""
 
@@ -259,7 +260,7 @@ class Claimer:
                 # It held a torn line alone, and was truncated: its writer may begin anew, also after a restart.
                 await self._disk.persist(instance.folder, partial(instance.journal.plan, [file], []))
             await self._news.send(Complete(instance=instance, file=number))
-        elif self._now_ms() < file.watch_until_ms:
+        elif size == _UNSEEN or self._now_ms() < file.watch_until_ms:
             self._append_watch.again(watched, soon=False)
         else:
             await self._forget(instance, [number])
@@ -288,6 +289,8 @@ class Claimer:
 def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span], int]:
     """Return the spans to ship now, and the file's size; 0 if it is gone. Blocks on the disk.
 
+    The size is `_UNSEEN` if the file cannot be looked at just now.
+
     Bytes ship once two checks in a row have found the same size. A last line without its end waits for `torn_after`
     seconds, then it ships as it is (and is rejected as torn).
     """
@@ -308,8 +311,9 @@ def _appended(watched: WatchedFile, options: ShipmentOptions) -> tuple[list[Span
     except FileNotFoundError:
         return [], 0
     except OSError as error:
-        log.warning("tail_unreadable", path=str(file.place), error=error.strerror)
-        return [], 0
+        if is_reported(watched.checks + 1):
+            log.warning("tail_unreadable", path=str(file.place), error=error.strerror)
+        return [], _UNSEEN if error.errno in fs.MAY_PASS else 0
 
 
 def _whole(number: int, claim: Claim, options: ShipmentOptions) -> list[Span]:

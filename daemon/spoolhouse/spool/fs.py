@@ -19,6 +19,8 @@ SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, er
 """Passing shortages of the machine, which are not the file's fault."""
 LASTING = frozenset({errno.EIO, errno.ESTALE})
 """Read errors that may pass, or may be the end of the file."""
+MAY_PASS = SHORTAGES | LASTING
+"""What says nothing of a file: it can be looked at again."""
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _LIBC = ctypes.CDLL(None, use_errno=True)
