@@ -81,6 +81,17 @@ def test_its_return_is_noticed_within_seconds(start_server: StartServer, tmp_pat
         assert time.monotonic() - began < 15, "a tenth of the first pause is 25 s"
 
 
+def test_at_the_start_too(start_server: StartServer, tmp_path: Path) -> None:
+    """The second attempt would be due in minutes."""
+    server = start_server()
+    server.kill()
+    env = {"SPOOLHOUSE_RETRY__FIRST": "250", "SPOOLHOUSE_RETRY__CAP": "250"}
+    with Daemon(server.native_url, tmp_path, env=env) as daemon:
+        daemon.wait_for("clickhouse_unavailable")
+        server.restart()
+        daemon.wait_for("started")
+
+
 def test_a_held_table_has_an_event_of_its_own(database: Database, tmp_path: Path) -> None:
     """It is no outage: ClickHouse answers, and takes the rows of all other tables."""
     with Daemon(database.native_url, tmp_path, env={"SPOOLHOUSE_RETRY__CAP": "0.5"}) as daemon:

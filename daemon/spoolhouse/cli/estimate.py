@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -16,12 +17,13 @@ _EVERY = 30.0
 class Estimate:
     """A context manager that shows progress; the bar disappears at its end."""
 
-    def __init__(self, what: str, total: int) -> None:
-        """Show how many of `total` things are done; `what` names them."""
+    def __init__(self, what: str, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Show how many of `total` things are done; `what` names them. `clock` gives seconds from any origin."""
         self._what = what
         self._total = total
         self._done = 0
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._next = self._began + _FIRST
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
@@ -44,7 +46,7 @@ class Estimate:
     def advance(self) -> None:
         """Count one more as done."""
         self._done += 1
-        now = time.monotonic()
+        now = self._clock()
         if self._is_shown:
             self._bar.advance(self._task)
         elif now >= self._next and self._done < self._total:
