@@ -36,6 +36,7 @@ AFTER: Mapping[str, str] = {
     "instance.before_removal": "instance.claimed",
     "instance.removing": "instance.claimed",
     "instance.emptied": "instance.claimed",
+    "instance.exists": "instance.locked",
     "journal.load": "instance.claimed",
     "journal.drop_cuts": "claim.journalled",
     "adopt.": "insert.answered",

@@ -378,6 +378,21 @@ def test_a_journal_that_cannot_be_read_is_held_with_all_that_is_there(
     assert (_all_files(spool), journal.read_bytes()) == (before, content)
 
 
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_journal_is_not_removed_for_a_look_that_fails(
+    look: int, spool: Path, instance: Instance, arm: Callable[[str], None]
+) -> None:
+    """A disk that fails just then does not mean that the folder was only half made."""
+    instance.close()
+    journal = instance.folder / layout.JOURNAL
+    journal.write_bytes(b"garbage" * 1000)
+    before = _all_files(spool)
+    arm(f"instance.exists@{look}=EIO")
+    with pytest.raises(OSError, match="Input/output error"):
+        Instance.adopt(spool, "own")
+    assert _all_files(spool) == before
+
+
 @pytest.mark.parametrize("left", [(), ("lock",), ("lock", layout.JOURNAL), ("claimed",), ("claimed/span/p", "lock")])
 def test_a_folder_that_died_at_birth_or_while_it_was_removed_is_removed(left: tuple[str, ...], spool: Path) -> None:
     folder = layout.state_folder(spool) / "dead"

@@ -40,11 +40,21 @@ def lock_new(folder: Path, spool: Path) -> int:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Return whether a folder without a usable journal may be removed: it has no claimed files."""
-    if not os.path.lexists(folder / layout.CLAIMED):
+    """Return whether a folder without a usable journal may be removed: it has no claimed files. Raises OSError."""
+    if not _exists(folder / layout.CLAIMED):
         return True
     held = any(any(walk(folder / name)) for name in (layout.CLAIMED, layout.REMOVING))
-    return not held and not os.path.lexists(folder / layout.JOURNAL)
+    return not held and not _exists(folder / layout.JOURNAL)
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether there is anything at `path`. Raises OSError if that cannot be seen just now."""
+    try:
+        reach("instance.exists")
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def delete(folder: Path) -> None:
