@@ -1,8 +1,10 @@
 """When a file counts as complete: both clocks are arguments."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from weakref import WeakSet
 
 from spoolhouse.pipeline.scan import Seen, StabilityFilter, Stock
 from spoolhouse.spool.layout import Place
@@ -86,6 +88,29 @@ def test_the_oldest_come_first_and_equal_times_by_place() -> None:
     stock.keep([b, a, old])
     assert stock.ready == [old, a, b]
     assert not stock.more
+
+
+class _Held(Seen):
+    """A file that can be counted for as long as it is held."""
+
+
+def test_no_more_files_are_held_than_are_kept() -> None:
+    held: WeakSet[Seen] = WeakSet()
+    most = []
+
+    def files() -> Iterator[Seen]:
+        for number in range(1000):
+            place = Place(type="span", project=f"p{number % 3}", name=f"{number}.jsonl")
+            file = _Held(place=place, size=10, mtime_ns=number)
+            held.add(file)
+            yield file
+            most.append(len(held))
+
+    stock = Stock()
+    stock.keep(files(), most=40)
+    assert stock.more
+    assert len(stock.ready) == 39
+    assert max(most) < 60
 
 
 def test_of_too_many_each_project_keeps_its_oldest() -> None:
