@@ -87,6 +87,17 @@ async def test_a_token_without_rows_is_noticed(stage: build.InsertStage, driver:
     assert counted(stage.database) == (3, 3, 3)
 
 
+async def test_tokens_without_rows_are_noticed_however_often_and_however_late(stage: build.InsertStage) -> None:
+    """Nothing of the batch was ever there, so that no rollup can have folded it, old as it is."""
+    old = structs.replace(SHIPMENT, id="old", clock_ms=SHIPMENT.clock_ms - 40 * 86_400_000)
+    await stage.deliver([spans(3)], shipment=old)
+    for _ in range(2):
+        for table in ("spans", "spans_hourly"):
+            lose(stage.database, table)
+        await stage.deliver([spans(3)], shipment=old)
+        assert counted(stage.database) == (3, 3, 3)
+
+
 PLACES = [(table, age) for table in ("spans", "spans_hourly") for age in (0, 40)]
 
 

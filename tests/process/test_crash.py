@@ -126,9 +126,9 @@ def test_bytes_that_came_while_nobody_watched_wait_for_a_look_at_their_file(data
     with (tmp_path / "span/p/processed/a.jsonl").open("ab") as writer:
         writer.write(good("p", 5, first=10))
     with Daemon(
-        database.native_url, tmp_path, env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": "instance.look@1x4=EIO"}
+        database.native_url, tmp_path, env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": "instance.look@1x3=EIO"}
     ) as daemon:
-        wait_until(lambda: totals(database) == (15, 15, 15))
+        wait_until(lambda: totals(database) == (15, 15, 15), timeout=60)
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
     assert totals(database) == (15, 15, 15)
