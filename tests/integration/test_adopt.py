@@ -256,6 +256,19 @@ async def test_a_file_that_was_deleted_before_the_record_of_it_is_forgotten(spoo
         assert build.instances(spool) == ["own"]
 
 
+@pytest.mark.parametrize(("crash", "looks"), [("moving", 1), ("renamed", 2), ("moved", 0)])
+async def test_a_file_is_looked_for_no_further_than_it_takes(
+    crash: str, looks: int, spool: Path, arm: Callable[[str], None]
+) -> None:
+    """The folder of settled files may be closed to us: it matters only where a file is in ours no more."""
+    _died_at(spool, crash)
+    arm(f"adopt.look@{looks + 1}x9=EACCES")
+    with closing(build.Neighbour(spool)) as neighbour:
+        await neighbour.scan()
+        assert not neighbour.adopter.held
+    assert _files(spool) == {PROCESSED: b"{}\n"}
+
+
 @pytest.mark.parametrize("crash", CRASHES)
 async def test_a_disk_that_has_another_number_after_a_reboot_is_the_same_disk(crash: str, spool: Path) -> None:
     """A network mount, or a volume that is attached to another machine, gets its number anew each time."""

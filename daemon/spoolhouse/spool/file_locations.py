@@ -10,15 +10,18 @@ from spoolhouse.spool.recovery import FileFact
 
 
 def fact(instance: Instance, file: JournalledFile) -> FileFact[Place]:
-    """Look where a journalled file stands."""
-    aside = file.number in instance.leaving
+    """Look where a journalled file stands. Raises OSError if that cannot be seen just now."""
+    final, aside = file.state is FileState.FINAL, file.number in instance.leaving
+    here = not (final or aside) and _is(file, instance.claimed / file.place.relative, device=file.device)
+    # Last: its folder may be closed to us just now, which is to hold no other file of the instance.
+    is_elsewhere = not (final or aside or here)
     return FileFact(
         number=file.number,
         key=file.place,
-        final=file.state is FileState.FINAL,
-        here=not aside and _is(file, instance.claimed / file.place.relative, device=file.device),
+        final=final,
+        here=here,
         aside=aside,
-        at_target=file.target is not None and _is(file, instance.spool / file.target),
+        at_target=is_elsewhere and file.target is not None and _is(file, instance.spool / file.target),
     )
 
 
