@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from weakref import WeakSet
 
-from spoolhouse.pipeline.scan import Seen, StabilityFilter, Stock
+from spoolhouse.pipeline.scan import Ignored, Seen, StabilityFilter, Stock
 from spoolhouse.spool.layout import Place
 
 WALL = 1_700_000_000.0
@@ -111,6 +111,12 @@ def test_no_more_files_are_held_than_are_kept() -> None:
     assert stock.more
     assert len(stock.ready) == 39
     assert max(most) < 60
+
+
+def test_all_that_is_not_taken_is_counted_and_so_much_of_it_kept() -> None:
+    stock = Stock()
+    assert list(stock.counted(Ignored(path=str(number), reason="no such event type") for number in range(5000))) == []
+    assert (stock.not_taken, len(stock.ignored)) == (5000, 1000)
 
 
 def test_of_too_many_each_project_keeps_its_oldest() -> None:
