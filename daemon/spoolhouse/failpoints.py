@@ -13,8 +13,9 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from spoolhouse.errors import BadSettingError
 
@@ -22,8 +23,7 @@ VARIABLE = "SPOOLHOUSE_TEST_FAILPOINTS"
 _POLL = 0.005
 
 
-@dataclass(slots=True, kw_only=True)
-class _Trap:
+class _Trap(Struct, kw_only=True):
     action: str
     first: int = 1
     """The first arrival that triggers it."""

@@ -4,7 +4,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.errors import StoreError, TransientError, UnreachableError
 from spoolhouse.monitoring import heartbeat
@@ -24,8 +26,7 @@ class GivenUpError(StoreError):
     """The patience of a run with an end (`--once`) is used up; everything is recoverable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How attempts follow one another. `patience`: seconds of failure after which to give up; None is never."""
 
     first: float
@@ -42,8 +43,7 @@ class RetryPolicy:
         return self.patience is not None and time.monotonic() - failing_since >= self.patience
 
 
-@dataclass(slots=True, kw_only=True)
-class Retries:
+class Retries(Struct, kw_only=True):
     """The attempts at one thing, until one succeeds."""
 
     retry_policy: RetryPolicy

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from spoolhouse.errors import OperatorError, RejectedDataError, TransientError
 from spoolhouse.events.builtin import LOGS

@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from msgspec import structs
+from msgspec.structs import replace
 
 from spoolhouse.cli.check import open_store
 from spoolhouse.cli.recovery import open_files
@@ -157,7 +157,7 @@ async def findings(used: Settings) -> list[Finding]:
 async def rights(used: Settings, *, several: bool) -> list[Finding]:
     """Return what the doctor finds of rights; `several`: as if several hosts were named."""
     async with open_store(used) as store:
-        told = replace(store, needs=structs.replace(store.needs, several=several))
+        told = replace(store, needs=replace(store.needs, several=several))
         return [finding async for finding in doctor_rights.examine(told)]
 
 
@@ -441,7 +441,7 @@ class ClaimStage:
         """Return the next shipment; the journal has it already."""
         found = await self.shipments.receive()
         planned = {item.id: item for item in (await asyncio.to_thread(self.instance.journal.load)).planned}
-        assert structs.replace(found, replay=True) == planned[found.id]
+        assert replace(found, replay=True) == planned[found.id]
         return found
 
     async def acknowledge(self, landed: Shipment) -> None:

@@ -19,11 +19,11 @@ atexit.register(lambda: print(json.dumps({"event": "modules", "names": sorted(sy
 COMMAND = {"structlog"}
 """What a command's flags need."""
 SETTINGS = COMMAND | {
-    "annotated_types", "dotenv", "pydantic", "pydantic_core", "pydantic_settings", "typing_extensions",
+    "annotated_types", "dotenv", "msgspec", "pydantic", "pydantic_core", "pydantic_settings", "typing_extensions",
     "typing_inspection",
 }  # fmt: skip
 """What settings need."""
-PIPELINE = SETTINGS | {"aiofiles", "anyio", "msgspec", "uvloop", "watchfiles", "zstandard"}
+PIPELINE = SETTINGS | {"aiofiles", "anyio", "uvloop", "watchfiles", "zstandard"}
 """What the stages need, whatever the way to ClickHouse."""
 
 

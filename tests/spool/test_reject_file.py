@@ -6,10 +6,10 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.spool import layout

@@ -4,12 +4,12 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from chdb.session import Session
 from msgspec import structs
+from msgspec.structs import replace
 
 from spoolhouse.events.builtin import BUILT_IN, LOGS
 from spoolhouse.store.clickhouse.driver import Driver

@@ -1,9 +1,9 @@
 """The schema of a cluster: every statement as it is sent, for one with Keeper and one without."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from spoolhouse.events.builtin import LOGS, METRICS, SPANS, TRACES
 from spoolhouse.events.declaration import Table

@@ -2,12 +2,12 @@
 
 import json
 from bisect import bisect_left
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, ProjectPolicy, is_whole_object
 from spoolhouse.decode.line_splitter import Piece

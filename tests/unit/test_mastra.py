@@ -4,12 +4,12 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, UnknownPolicy
 from spoolhouse.decode.line_splitter import Piece

@@ -1,12 +1,12 @@
 """The plan from a live schema to the declared one: what is added, what is refused, what is left alone."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from msgspec.structs import replace
 
 from spoolhouse.events.builtin import BUILT_IN, LOGS, METRICS, TRACES
 from spoolhouse.store.clickhouse.schema import server_ddl

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from weakref import WeakSet
+
+from msgspec.structs import replace
 
 from spoolhouse.pipeline.scan import Ignored, Seen, StabilityFilter, Stock
 from spoolhouse.spool.layout import Place

@@ -6,7 +6,6 @@ The expectations are written out here, from the table of events in the documenta
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
+from msgspec.structs import replace
 
 from spoolhouse.decode.counts import add_counts
 from spoolhouse.decode.decoded import Found

@@ -8,8 +8,9 @@ import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from spoolhouse.cli import flags
 from spoolhouse.monitoring.logs import shown
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         report = {"fine": not count["fault"], "faults": count["fault"], "warnings": count["warning"]}
         given = {"grants": _grants(settings)} if _lacks_rights(findings) else {}
-        print(json.dumps({**report, "findings": [asdict(finding) for finding in findings], **given}, indent=2))
+        print(json.dumps({**report, "findings": [to_builtins(finding) for finding in findings], **given}, indent=2))
     else:
         if _lacks_rights(findings):
             print(f"\n{_grants(settings)}")

@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from spoolhouse.cli import asking, flags
 from spoolhouse.monitoring.logs import shown
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Delete; return the exit code."""
     deleted = asyncio.run(_delete(options))
     if options.json:
-        print(json.dumps(asdict(deleted)))
+        print(json.dumps(to_builtins(deleted)))
         return 0
     print("deleted: " + ", ".join(f"{count} rows of {table}" for table, count in deleted.rows.items()))
     if deleted.files:

@@ -5,10 +5,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from spoolhouse.cli import flags
 from spoolhouse.clock import now_ms
@@ -56,8 +57,7 @@ class _UnreadableError(Exception):
     """The input cannot be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Input:
+class _Input(Struct, frozen=True, kw_only=True):
     """The lines to explain, and where they come from."""
 
     path: Path | None

@@ -3,9 +3,9 @@
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from spoolhouse.decode.counts import MOST_NAMES, OTHER, LineCounts
 from spoolhouse.decode.decoded import Decoded
@@ -19,8 +19,7 @@ _LABEL = 9
 _ROWS_SHOWN = 6
 
 
-@dataclass(slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, kw_only=True):
     """The totals of all lines."""
 
     prefix: str

@@ -7,10 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+
+from msgspec import Struct
 
 from spoolhouse.cli import flags
 from spoolhouse.export import SpoolWriter
@@ -36,8 +37,7 @@ _BLOCK = 1000
 """Events between two readings of the clock."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(Struct, frozen=True, kw_only=True):
     """One file to write: `count` events of a type and project, from number `first` on."""
 
     type: str

@@ -6,8 +6,9 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from spoolhouse.cli import flags
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     settings = flags.settings(options)
     rows = asyncio.run(_sizes(settings))
     if options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
+        print(json.dumps([to_builtins(row) for row in rows], indent=2))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         sys.stdout.writelines(f"{line}\n" for line in _fitting(rows, settings.clickhouse.table_prefix, width))

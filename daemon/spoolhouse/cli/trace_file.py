@@ -4,9 +4,10 @@ import argparse
 import asyncio
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from spoolhouse.cli import flags
 from spoolhouse.monitoring.logs import shown
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the ledger's rows; return the exit code."""
     ledger = asyncio.run(_ledger(flags.settings(options), options.path, options.batch))
     if options.json:
-        print(json.dumps([asdict(line) for line in ledger], indent=2))
+        print(json.dumps([to_builtins(line) for line in ledger], indent=2))
     elif ledger:
         sys.stdout.writelines(f"{line}\n" for line in _lines(ledger))
     else:

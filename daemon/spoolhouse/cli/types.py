@@ -7,8 +7,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import BadSettingError
@@ -86,7 +87,7 @@ def known(name: str, names: Iterable[str]) -> str:
 
 def _record(kind: "TypeReference", prefix: str) -> Mapping[str, object]:
     return {
-        **asdict(kind),
+        **to_builtins(kind),
         "tables": [prefix + table for table in kind.tables],
         "required": kind.required,
         "example": json.dumps(kind.example, ensure_ascii=False),

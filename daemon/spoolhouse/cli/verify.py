@@ -7,10 +7,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from spoolhouse.cli import flags
 from spoolhouse.monitoring.logs import printable, shown
@@ -115,7 +116,7 @@ def _report(verified: "Verified", totals: "Counter[str]", *, as_json: bool) -> b
             good &= not diff.is_bad
             if as_json:
                 where = {"file": printable(verified.path), "table": batch.table.name, "batch": batch.landed_as}
-                print(json.dumps({**where, **asdict(diff)}))
+                print(json.dumps({**where, **to_builtins(diff)}))
             elif diff.is_bad:
                 print(shown(f"{verified.path}: {diff.rows} rows of {batch.table.name} are {diff.verdict}, such as"))
                 print("".join(f"  {shown(example)}\n" for example in diff.examples), end="")

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
 import msgspec
+from msgspec import Struct, field
 
 from spoolhouse.decode import times
 from spoolhouse.decode.counts import LineCounts, count_names
@@ -29,8 +29,7 @@ class Decoded(LineCounts, kw_only=True):
         return bool(self.shapes) or sum(rows.count for rows in self.rows.values()) > self.lines - len(self.rejects)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """A line that gave a row: its number in its piece (from 1), where it starts, its bytes without the line end."""
 
     line: int
@@ -63,8 +62,7 @@ class JudgedType:
         return RejectedLineError(Reason.PROJECT_MISMATCH, self._project_key, "not the project of its folder")
 
 
-@dataclass(slots=True, kw_only=True)
-class Found:
+class Found(Struct, kw_only=True):
     """The rows and counts of the lines read so far, before the rows are encoded."""
 
     rows: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))

@@ -5,12 +5,11 @@ line. Fields without a column go to `extra`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from spoolhouse.decode import times, usage, values
 from spoolhouse.decode.reject import Reason, RejectedLineError
@@ -48,8 +47,7 @@ class _Value(NamedTuple):
     spelt: str
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """The values and inner objects to read from one JSON object, by key."""
 
     values: dict[str, _Value] = field(default_factory=dict)

@@ -1,11 +1,11 @@
 """JSONL bytes to canonical rows and rejects."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from io import BytesIO
 from itertools import islice
 
 import msgspec
+from msgspec.structs import replace
 
 from spoolhouse.decode.bulk import Bulk, deep, one_object_a_line
 from spoolhouse.decode.decoded import Decoded, Found, JudgedType, Line

@@ -1,21 +1,20 @@
 """Cuts chunks of bytes into pieces of whole lines."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(Struct, frozen=True, kw_only=True):
     """Whole lines, the first of which starts at `offset`. The last one has no line end only at the end of a file."""
 
     offset: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongPart:
+class LongPart(Struct, frozen=True, kw_only=True):
     """A part of a line over the limit that starts at `offset`; `last` on its final part. Never held as a whole."""
 
     offset: int

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 ProjectPolicy = Literal["trust", "warn", "reject"]
 """What happens to an event whose project is not its folder's; `trust` does not count it."""
@@ -31,8 +32,7 @@ class FirstPlaces(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where lines come from, and the policies for them; all of it is journalled with the shipment."""
 
     project: str

@@ -1,7 +1,8 @@
 """Why a line is rejected. The reasons are part of the interface: operators filter and alert on them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Reason(StrEnum):
@@ -53,8 +54,7 @@ class RefusedError(ValueError):
 
 
 # Not frozen: a frozen one takes three times as long to make, and there may be one for each line.
-@dataclass(slots=True, kw_only=True)
-class Reject:
+class Reject(Struct, kw_only=True):
     """A rejected line: where it stands, why, and its bytes.
 
     `line` counts from 1 within the piece that was decoded. `offset` counts bytes from where the file (or, compressed,

@@ -1,10 +1,9 @@
 """Canonical rows: decode makes them of lines, a store inserts them."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """Canonical rows of one table.
 
     `data` is UTF-8: `count` JSON arrays, one a line, each line ended by a newline, none empty. The arrays hold the

@@ -6,13 +6,12 @@ taken; a value that was converted is noted, and kept as it was where the column 
 
 from codecs import utf_8_decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct, field
 
 from spoolhouse.decode import times
 from spoolhouse.decode.reject import Reason, RejectedLineError
@@ -40,8 +39,7 @@ encode_extra = msgspec.json.Encoder(order="sorted").encode
 _encode = msgspec.json.encode
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(Struct):
     """The conversions, originals and unknown fields of a line."""
 
     converted: list[str] = field(default_factory=list)

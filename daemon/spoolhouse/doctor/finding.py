@@ -1,7 +1,8 @@
 """Findings: what is wrong, why it matters, and the fix."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from spoolhouse.errors import StoreError
 
@@ -16,8 +17,7 @@ class Level(StrEnum):
     """It does not work."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """The result of one check. A good one has no `why` and no `hint`."""
 
     subject: str

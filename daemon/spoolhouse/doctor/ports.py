@@ -1,14 +1,14 @@
 """The port of the doctor: its questions to a store, and the answers. The doctor judges them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from spoolhouse.errors import StoreError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True):
     """The server's version, and those settings that we need and it does not have."""
 
     text: str
@@ -16,8 +16,7 @@ class Version:
     lacking: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Struct, frozen=True, kw_only=True):
     """The settings of the user's profile, and those that it forbids to change."""
 
     readonly: int
@@ -28,8 +27,7 @@ class Profile:
     """Bytes; 0: not limited."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterState:
+class ClusterState(Struct, frozen=True, kw_only=True):
     """A cluster as the server knows it; no shards: it does not know it."""
 
     name: str
@@ -41,8 +39,7 @@ class ClusterState:
     keeper_error: StoreError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingRight:
+class MissingRight(Struct, frozen=True, kw_only=True):
     """Rights that the user lacks on one object."""
 
     rights: tuple[str, ...]
@@ -54,16 +51,14 @@ class MissingRight:
     vital: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerClock:
+class ServerClock(Struct, frozen=True, kw_only=True):
     """The server's time and time zone."""
 
     now_ms: int
     zone: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
+class Disk(Struct, frozen=True, kw_only=True):
     """A disk of the server, in bytes."""
 
     name: str
@@ -71,16 +66,14 @@ class Disk:
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """A difference of the schema that a migration does not change."""
 
     text: str
     statement: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class Drift(Struct, frozen=True, kw_only=True):
     """How the live schema differs from the declared one."""
 
     refused: tuple[Difference, ...]
@@ -92,8 +85,7 @@ class Drift:
     """No table that holds rows exists."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unguarded:
+class Unguarded(Struct, frozen=True, kw_only=True):
     """A table into which a repeated batch would be counted twice, in `targets`; `hint` names the statement."""
 
     table: str
@@ -101,16 +93,14 @@ class Unguarded:
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsynced:
+class Unsynced(Struct, frozen=True, kw_only=True):
     """Tables that acknowledge rows before they are on the disk, and the settings that they lack."""
 
     tables: tuple[str, ...]
     settings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartCount:
+class PartCount(Struct, frozen=True, kw_only=True):
     """The parts of a table's fullest partition, and the numbers at which inserts are delayed and refused; 0: never."""
 
     table: str
@@ -119,8 +109,7 @@ class PartCount:
     refuse_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosts:
+class Hosts(Struct, frozen=True, kw_only=True):
     """Several hosts: those that answer, those that do not, and why they are not replicas of each other."""
 
     present: tuple[str, ...]

@@ -5,7 +5,8 @@ hold the JSON text; absent is NULL.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from spoolhouse.events import choices
 from spoolhouse.events.agent_rollups import AGENT_ROLLUPS
@@ -44,7 +45,7 @@ def _texts(name: str) -> Column:
 
 
 def _required(column: Column, **more: object) -> Column:
-    return replace(column, required=True, nullable=False, **more)  # type: ignore[arg-type]  # fields of Column
+    return replace(column, required=True, nullable=False, **more)
 
 
 def _step(key: str) -> tuple[Key, ...]:

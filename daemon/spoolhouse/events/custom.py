@@ -7,8 +7,9 @@ in it can be SQL.
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from spoolhouse.events import json_paths
 from spoolhouse.events.column_types import column_of_type

@@ -5,9 +5,11 @@ A declaration names JSON paths and SQL columns. It knows neither bytes nor serve
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -72,8 +74,7 @@ class Fill(StrEnum):
     """Fields that no column takes, and the originals of values that were converted with loss; a JSON object, always."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Struct, frozen=True, kw_only=True):
     """One column that a producer's event fills.
 
     `keys` are the JSON keys that may hold it, the first one that is present and not null wins; `envelope_keys` count
@@ -110,8 +111,7 @@ class Column:
     """False positive rate of a bloom filter index, for ids that are looked up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class Measure(Struct, frozen=True, kw_only=True):
     """A numeric column that a rollup sums up.
 
     The view shows `{total}`, `{average}`, `{minimum}`, `{maximum}` where these are named, and p50/p95/p99 as
@@ -150,8 +150,7 @@ Only = Mapping[str, tuple[str, ...]]
 """Which lines count: those that have one of the texts in each of these columns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(Struct, frozen=True, kw_only=True):
     """One more aggregate of a rollup, beside its measure; the view shows it as `name`."""
 
     name: str
@@ -162,8 +161,7 @@ class Tally:
     """For COUNT and SUM."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollup:
+class Rollup(Struct, frozen=True, kw_only=True):
     """Aggregates of one table by time: an AggregatingMergeTree target, a materialized view into it, a view to read."""
 
     name: str
@@ -193,16 +191,14 @@ class Rollup:
     under a new name, while the old one stays readable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(Struct, frozen=True, kw_only=True):
     """A data skipping index, besides those of `Column.bloom`."""
 
     columns: tuple[str, ...]
     type: Literal["minmax", "set(0)"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(Struct, frozen=True, kw_only=True):
     """A table without its prefix, and without the columns that Spoolhouse adds."""
 
     name: str
@@ -222,8 +218,7 @@ class Table:
         raise KeyError(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowSource:
+class RowSource(Struct, frozen=True, kw_only=True):
     """The rows of an event for one table: one of the whole event, or one for each element of an array."""
 
     table: Table
@@ -235,8 +230,7 @@ class RowSource:
     """One row at most: only of an event where this column's value is present."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventType:
+class EventType(Struct, frozen=True, kw_only=True):
     """One kind of event: the discriminator value that producers write, and the tables that its lines land in."""
 
     name: str

@@ -1,7 +1,8 @@
 """The JSON keys that an event type is read from, as a tree of objects and values."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from spoolhouse.events.declaration import Column, EventType, Fill, Key
 
@@ -12,8 +13,7 @@ LONGEST_INHERITED = 512
 _NOT_READ = frozenset({Fill.TYPE, Fill.POSITION, Fill.NUMBER, Fill.EXTRA})
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct):
     """The keys of one JSON object that are read."""
 
     values: dict[str, Column] = field(default_factory=dict)

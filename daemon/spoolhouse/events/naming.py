@@ -1,7 +1,9 @@
 """The names of tables and views in a database and in a cluster."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.events.declaration import Rollup, Table
 
@@ -9,8 +11,7 @@ LOCAL = "local_"
 """In a cluster it stands after the prefix in the names of the tables that hold a shard's own rows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shards:
+class Shards(Struct, frozen=True, kw_only=True):
     """What an insert needs to know about a cluster."""
 
     cluster: str

@@ -1,7 +1,8 @@
 """What an event type takes, in words: derived from its declaration, for people and for programs that show it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill, Kind, RowSource
@@ -30,8 +31,7 @@ _ALWAYS: Mapping[Fill, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldReference:
+class FieldReference(Struct, frozen=True, kw_only=True):
     """One field of an event."""
 
     key: str
@@ -49,8 +49,7 @@ class FieldReference:
     """Without the tables' prefix; another table's than the event's own as `table.column`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArrayReference:
+class ArrayReference(Struct, frozen=True, kw_only=True):
     """An array of objects, each of which gives a row of its own."""
 
     key: str
@@ -58,8 +57,7 @@ class ArrayReference:
     fields: tuple[FieldReference, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TypeReference:
+class TypeReference(Struct, frozen=True, kw_only=True):
     """An event type."""
 
     name: str

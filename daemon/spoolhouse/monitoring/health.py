@@ -5,10 +5,10 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from msgspec import Struct
 
 from spoolhouse.errors import (
     DiskError,
@@ -46,8 +46,7 @@ _ENDS = {
 Complaint = StoreError | DiskError
 
 
-@dataclass(slots=True, kw_only=True)
-class _Reported:
+class _Reported(Struct, kw_only=True):
     """How a trouble was last logged."""
 
     event: str

@@ -7,10 +7,10 @@ that were claimed but never journalled go back to where they were dropped; a fol
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec import Struct, field
 
 from spoolhouse.clock import now_ms
 from spoolhouse.errors import JournalError, SpoolhouseError
@@ -42,8 +42,7 @@ def most_open() -> int:
     return max(1, min(_MOST_OPEN, descriptor_limit.limit() // 4 // _DESCRIPTORS))
 
 
-@dataclass(slots=True, kw_only=True)
-class Adopter:
+class Adopter(Struct, kw_only=True):
     """Looks for instance folders whose lock is free."""
 
     own: Instance

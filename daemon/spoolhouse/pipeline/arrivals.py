@@ -9,10 +9,10 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import structlog
+from msgspec import Struct, field
 
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.logs import is_reported
@@ -37,8 +37,7 @@ _SCAN_PAUSE = 0.05
 """Seconds between two scans at the least: under a stream of events, one scan serves many of them."""
 
 
-@dataclass(slots=True)
-class InFlightFiles:
+class InFlightFiles(Struct):
     """The files between the arrivals and the claim stage, which both change it."""
 
     under_way: set[Place] = field(default_factory=set)

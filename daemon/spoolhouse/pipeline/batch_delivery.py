@@ -5,7 +5,9 @@ Whether something of it may have landed already is the store's to know (`BatchTo
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
@@ -17,13 +19,11 @@ from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.row_ranges import RowRange, SplitRange, cover, overlap
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """The batch is sent as one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class Split(Struct, frozen=True, kw_only=True):
     """The batch was cut up, as the journal knows: its parts are sent one by one. None is pending in the end."""
 
     pending: tuple[RowRange, ...]
@@ -65,8 +65,7 @@ class Split:
         return cover([*self.pending, *self.landed, *(cut.part for cut in self.refused)], total)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landed:
+class Landed(Struct, frozen=True, kw_only=True):
     """The store has all rows but the refused ones. These have to be rejected, then the batch is acknowledged."""
 
     landed: tuple[RowRange, ...] = ()
@@ -81,31 +80,31 @@ class Landed:
         return self.landed or (RowRange(first=0, end=0),)
 
 
-@dataclass(slots=True, kw_only=True)
 class BatchDelivery:
     """A batch, and how far it is."""
 
-    batch: Batch
-    table: str
-    """The table's full name."""
-    retries: Retries
-    state: Whole | Split | Landed = field(default_factory=Whole)
-    before_end: Callable[[Batch], Awaitable[None]]
-    """Called when all rows are read, before the end of the insert; an error of it abandons the insert."""
-    checks: int = 0
-    """Of how many checks of its round the result was taken up."""
-    held_at: str = ""
-    """The table, or the place, that it was held at last."""
-    waits: bool = False
-    """It waits for one server, while other batches are sent."""
-    is_live: bool = True
-    """The rows come from decode as it works; from the second attempt on they are read again."""
-    to_land: BatchToLand = field(init=False)
-    """The rows to send next."""
+    def __init__(
+        self, batch: Batch, *, table: str, retries: Retries, before_end: Callable[[Batch], Awaitable[None]]
+    ) -> None:
+        """Begin with the batch as a whole, for the table with this full name.
 
-    def __post_init__(self) -> None:
-        """Begin with the batch as a whole."""
+        `before_end` is called when all rows are read, before the end of the insert; an error of it abandons the insert.
+        """
+        self.batch = batch
+        self.table = table
+        self.retries = retries
+        self.before_end = before_end
+        self.state: Whole | Split | Landed = Whole()
+        self.checks = 0
+        """Of how many checks of its round the result was taken up."""
+        self.held_at = ""
+        """The table, or the place, that it was held at last."""
+        self.waits = False
+        """It waits for one server, while other batches are sent."""
+        self.is_live = True
+        """The rows come from decode as it works; from the second attempt on they are read again."""
         self.to_land = self._next_to_land()
+        """The rows to send next."""
 
     @property
     def part(self) -> RowRange | None:

@@ -8,10 +8,10 @@ row by then. (Where lines may have several rows, `whole_lines` finds the refused
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec import Struct, field
 
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.errors import OperatorError, RejectedDataError
@@ -39,8 +39,7 @@ def too_many(table: str, error: RejectedDataError) -> str:
     return f"too many rows of {table} are refused, beyond reject.max_ratio: {error.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The refused rows of a batch, by file number."""
 
     rows: Counter[int] = field(default_factory=Counter)
@@ -51,8 +50,7 @@ class Refused:
     """Those of the lines whose bytes could not be kept in `rejected/`."""
 
 
-@dataclass(slots=True, kw_only=True)
-class RowBisector:
+class RowBisector(Struct, kw_only=True):
     """Cuts batches up, and rejects refused rows."""
 
     instances: Mapping[str, Instance]

@@ -9,12 +9,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import structlog
-from msgspec import structs
+from msgspec import Struct, field, structs
+from msgspec.structs import replace
 
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.rows import Rows
@@ -42,8 +42,7 @@ _READ_AHEAD = 3
 """Pieces of a batch that wait for its insert: enough that reading and sending overlap, little enough to hold."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Round:
+class _Round(Struct, kw_only=True):
     """The batches of one round while they are handed over."""
 
     number: int = 0

@@ -6,7 +6,8 @@ another one is tried next: a single bad batch does not keep its table closed.
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from spoolhouse.errors import StoreError
 from spoolhouse.pipeline.batch_delivery import BatchDelivery
@@ -17,16 +18,14 @@ AWAY = "a server that is away"
 """The group of the batches that may be on it already."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Group:
+class _Group(Struct, kw_only=True):
     retries: Retries
     deliveries: deque[BatchDelivery] = field(default_factory=deque)
     due: float = math.inf
     """When to try one; never, while one is being tried."""
 
 
-@dataclass(slots=True, kw_only=True)
-class HeldBatches:
+class HeldBatches(Struct, kw_only=True):
     """Held deliveries, grouped by the table that they wait for, or by `AWAY`. Times: seconds of a monotonic clock."""
 
     options: Current[Options]

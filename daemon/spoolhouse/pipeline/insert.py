@@ -138,7 +138,7 @@ class Inserter:
 
     async def _delivery(self, batch: Batch) -> BatchDelivery:
         delivery = BatchDelivery(
-            batch=batch,
+            batch,
             table=self._store.name(batch.table),
             retries=Retries(retry_policy=self._options.value.retry),
             before_end=self._whole_lines.before_end,

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from spoolhouse.decode.line_decoder import Line
 from spoolhouse.decode.rows import Rows
@@ -17,8 +18,7 @@ LinePlace = tuple[int, int]
 """The number of a line's file, and its first byte in the file's content."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Round:
+class Round(Struct, kw_only=True):
     """Shared by the batches of one round of a shipment. All rows of a line are in the same round."""
 
     tables: Collection[Table]
@@ -58,8 +58,7 @@ class Round:
             self.unsent.set()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """A shipment's rows for one table, in one round: live from decode the first time, after that read again."""
 
     id: str
@@ -79,8 +78,7 @@ class Batch:
         return self.count.done() and self.count.exception() is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class Counted(Struct, frozen=True, kw_only=True):
     """A shipment is decoded to its end: the number of its batches, and the counts of each file (by number)."""
 
     shipment: Shipment
@@ -89,8 +87,7 @@ class Counted:
     lineage: tuple[Lineage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
+class Acknowledged(Struct, frozen=True, kw_only=True):
     """ClickHouse has a batch, but for the rows that it refuses.
 
     `parts` are the row ranges of a batch that was cut up. By file number, `refused` counts the rows that did not land,
@@ -106,8 +103,7 @@ class Acknowledged:
     left_out: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complete:
+class Complete(Struct, frozen=True, kw_only=True):
     """A claimed file holds nothing (more) to send."""
 
     instance: Instance

@@ -1,7 +1,8 @@
 """The options of all stages, derived from the settings: one frozen value, which a reload replaces."""
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from spoolhouse.file_names import FileNames
 from spoolhouse.retry import RetryPolicy
@@ -12,15 +13,13 @@ from spoolhouse.spool.shipment import Limits, Packing
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Current(Generic[T]):
+class Current(Struct, Generic[T]):
     """Holds the value in force. A reload sets it, once; all users read it at each use and keep no copy."""
 
     value: T
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanOptions:
+class ScanOptions(Struct, frozen=True, kw_only=True):
     """How the spool is scanned."""
 
     project_id: str | None
@@ -31,8 +30,7 @@ class ScanOptions:
     poll_interval: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShipmentOptions:
+class ShipmentOptions(Struct, frozen=True, kw_only=True):
     """How each new shipment is made."""
 
     limits: Limits
@@ -40,16 +38,14 @@ class ShipmentOptions:
     torn_after: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectLimits:
+class RejectLimits(Struct, frozen=True, kw_only=True):
     """How many refused rows of a batch are rejected: up to `min_rows`, or `max_ratio` of its known rows."""
 
     max_ratio: float
     min_rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskOptions:
+class DiskOptions(Struct, frozen=True, kw_only=True):
     """How the spool's disk is used."""
 
     min_free: MinFree
@@ -57,8 +53,7 @@ class DiskOptions:
     """How many seconds the failed reads of a file are tried again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionPolicy:
+class RetentionPolicy(Struct, frozen=True, kw_only=True):
     """How much of the archive is kept."""
 
     keep: Keep
@@ -67,8 +62,7 @@ class RetentionPolicy:
     names: FileNames
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """The options of all stages."""
 
     fingerprint: str

@@ -8,9 +8,10 @@ after a restart. Where none has landed, batches that were cut up are whole again
 import math
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from spoolhouse.errors import DiskError, HeldReadError, LeftError, ReadError, StoreError, TransientError
 from spoolhouse.events.declaration import Table
@@ -50,8 +51,7 @@ class BrokenOffError(Exception):
         self.passes = passes
 
 
-@dataclass(slots=True, kw_only=True)
-class Decodable:
+class Decodable(Struct, kw_only=True):
     """A shipment to decode, for the first time in this process or again."""
 
     shipment: Shipment
@@ -92,8 +92,7 @@ class Decodable:
             raise BrokenOffError(error, round_number, passes=False)
 
 
-@dataclass(slots=True, kw_only=True)
-class PostponedShipments:
+class PostponedShipments(Struct, kw_only=True):
     """The shipments to decode again; shared by the decoders."""
 
     health: Health

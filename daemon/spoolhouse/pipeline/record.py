@@ -6,10 +6,11 @@ because its table keeps one of equal rows. One insert at a time; memory holds on
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from spoolhouse.errors import JournalError, LeftError, StoreError
 from spoolhouse.failpoints import reach
@@ -30,8 +31,7 @@ _LAST = 5.0
 """Seconds that the last attempt of a run may take after a stop, at the most."""
 
 
-@dataclass(slots=True, kw_only=True)
-class LedgerRecorder:
+class LedgerRecorder(Struct, kw_only=True):
     """Writes the entries of all instances that are open here until ClickHouse has them."""
 
     instances: Mapping[str, Instance]

@@ -8,8 +8,9 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from spoolhouse.file_names import FileNames, is_passing
 from spoolhouse.monitoring import heartbeat, metrics
@@ -23,8 +24,7 @@ _DEFAULT_NAMES = FileNames()
 _OWN_FOLDERS = frozenset({layout.STATE, layout.REJECTED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """A pending file as a scan found it. `mtime_ns` and `size` tell whether it still grows."""
 
     place: Place
@@ -37,8 +37,7 @@ class Seen:
         return self.place.project, self.place.type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ignored:
+class Ignored(Struct, frozen=True, kw_only=True):
     """Something in the spool that will not be claimed, and why."""
 
     path: str
@@ -177,8 +176,7 @@ class StabilityFilter:
         return min((since + self.quiet for _, since in self._watched.values()), default=None)
 
 
-@dataclass(slots=True)
-class Stock:
+class Stock(Struct):
     """The result of a scan: counts, and the files that may be claimed."""
 
     files: int = 0

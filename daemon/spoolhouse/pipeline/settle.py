@@ -9,10 +9,10 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec import Struct, field
 
 from spoolhouse.clock import now_ms
 from spoolhouse.errors import LeftError
@@ -38,8 +38,7 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 256
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A shipment on its way: acknowledgements may come before it is known how many there will be."""
 
     acknowledged: list[Acknowledged] = field(default_factory=list)
@@ -51,8 +50,7 @@ class _Open:
         return self.counted is not None and len(self.acknowledged) >= self.counted.batches
 
 
-@dataclass(slots=True, kw_only=True)
-class Stuck:
+class Stuck(Struct, kw_only=True):
     """A file that cannot be moved to its final folder at the moment."""
 
     attempts: int = 0
@@ -63,8 +61,7 @@ class Stuck:
     reason: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, kw_only=True):
     """The totals of the whole run, for the exit code."""
 
     files: int = 0
@@ -74,8 +71,7 @@ class Outcome:
     """By event type."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Settler:
+class Settler(Struct, kw_only=True):
     """The settle stage. It is one task, so its changes to a journal happen in one order."""
 
     instances: dict[str, Instance]

@@ -10,10 +10,10 @@ refused line have landed by then: no line is torn, and it lands once the table i
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from msgspec import Struct
 
 from spoolhouse.errors import OperatorError, RejectedDataError, TooLargeError, TransientError
 from spoolhouse.failpoints import reach
@@ -43,8 +43,7 @@ class RoundError(OperatorError):
         self.table = table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Culprit:
+class _Culprit(Struct, frozen=True, kw_only=True):
     """The first row of a line that is refused: the line's record is written for it."""
 
     table: str
@@ -54,8 +53,7 @@ class _Culprit:
     refusal: str
 
 
-@dataclass(slots=True, kw_only=True)
-class WholeLines:
+class WholeLines(Struct, kw_only=True):
     """Leaves out the rows of lines that are refused."""
 
     store: Store

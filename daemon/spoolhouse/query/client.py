@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
+
+from msgspec.structs import replace
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.events.agent import TOOL_CALLS

@@ -2,8 +2,9 @@
 
 import math
 import re
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.events.declaration import ARRAYS, Grain, Kind, Rollup

@@ -1,7 +1,8 @@
 """What a reader of a store is asked: values without SQL, made by `plan` and rendered by each store's dialect."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from spoolhouse.events.declaration import Rollup, Table
 
@@ -29,16 +30,14 @@ class Op(StrEnum):
     EXISTS = "exists"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A column; with `key`, the value of that key in its JSON object, as text."""
 
     column: str
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """A field against a value; for IN, NOT_IN and WORDS a tuple of them."""
 
     field: Field
@@ -46,29 +45,25 @@ class Compare:
     value: Scalar | tuple[Scalar, ...] = True
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Struct, frozen=True):
     """All of these hold; none of them: true."""
 
     of: tuple["Condition", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Any:
+class Any(Struct, frozen=True):
     """One of these holds, at least."""
 
     of: tuple["Condition", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     """This does not hold."""
 
     of: "Condition"
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(Struct, frozen=True):
     """Some row of another table has the same `link` column, is no older than `since_ms`, and fulfils `where`.
 
     `where` has the project, too.
@@ -83,16 +78,14 @@ class Related:
 Condition = Compare | All | Any | Not | Related
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(Struct, frozen=True, kw_only=True):
     """Times in ms since 1970, the end excluded."""
 
     since_ms: int
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+class Position(Struct, frozen=True, kw_only=True):
     """The place of a row in a listing: the value that it is ordered by (nothing where that is its time), time, ids."""
 
     value: str | int | float | None = None
@@ -100,8 +93,7 @@ class Position:
     ids: tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """Rows in an order, from a position on: the newest version of each, where that fulfils `where`."""
 
     table: Table
@@ -124,8 +116,7 @@ class Listing:
     """Columns of which the first characters are wanted alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lookup:
+class Lookup(Struct, frozen=True, kw_only=True):
     """Rows by their ids, whenever they were, in the order of time; of each id the version that was recorded last."""
 
     table: Table
@@ -140,8 +131,7 @@ class Lookup:
 Row = tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(Struct, frozen=True, kw_only=True):
     """The rows of a listing, and the position after which it goes on; None: there are no more."""
 
     rows: list[Row]
@@ -175,8 +165,7 @@ class Measured(StrEnum):
     """The different values, sorted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """One figure of a group of rows: of how many there are, or of the values of a column."""
 
     name: str
@@ -188,8 +177,7 @@ class Figure:
     """The column that says whether a row is an error, and its values that do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True, kw_only=True):
     """Figures of the rows in a window, by group and by interval of time, in a row each: groups, time, figures."""
 
     table: Table
@@ -210,8 +198,7 @@ class Aggregate:
     """`where` in columns of the rollup."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distinct:
+class Distinct(Struct, frozen=True, kw_only=True):
     """The different values of a field (or, with `keys`, the keys of a JSON column), sorted."""
 
     table: Table

@@ -4,15 +4,15 @@ A filter is named the same everywhere: in requests, as a keyword, and as a flag 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.events import agent, builtin
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.questions import Op
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(Struct, frozen=True, kw_only=True):
     """One table, as the query side sees it."""
 
     name: str
@@ -207,8 +207,7 @@ SIGNALS: Mapping[str, Signal] = {
 """What figures and values are of, by both names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discovery:
+class Discovery(Struct, frozen=True, kw_only=True):
     """One kind of values that occur: the column that has them, and of which signal unless another one is named."""
 
     column: str

@@ -9,9 +9,10 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
@@ -25,16 +26,14 @@ from spoolhouse.spool.archive import settled
 from spoolhouse.spool.layout import Place
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retried:
+class Retried(Struct, frozen=True, kw_only=True):
     """Where a file is now, or would be, and where its remainder is if only that went back; relative to the spool."""
 
     file: PurePath
     rest: PurePath | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedFiles:
+class FailedFiles(Struct, frozen=True, kw_only=True):
     """The `failed/` folders of a spool. Methods raise `StoreError`."""
 
     files: ProcessedFiles

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from spoolhouse.events.declaration import Table
 from spoolhouse.recover.ports import SentBatches
@@ -24,8 +25,7 @@ _UNKNOWN = 1 << 62
 """The end of what was read of an archive: no retry finds a line that starts there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenUp:
+class GivenUp(Struct, frozen=True, kw_only=True):
     """A shipment, why its files cannot be read, and how many of its rows are in ClickHouse, at least."""
 
     shipment: Shipment

@@ -4,8 +4,9 @@ A store implements `RecoveryStore`; nothing else of a store is known to recovery
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import SpoolError
@@ -19,8 +20,7 @@ DIFFERENT = "different"
 MISSING = "missing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
+class LedgerRow(Struct, frozen=True, kw_only=True):
     """A row of the ledger: some rows of a batch, and the bytes of a file that they came from."""
 
     file: str
@@ -44,16 +44,14 @@ class LedgerRow:
         return self.file, self.claimed_ms, self.inode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedFile:
+class ClaimedFile(Struct, frozen=True, kw_only=True):
     """A file that the ledger knows, by the place where it was dropped and its inode."""
 
     place: str
     inode: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRows:
+class BatchRows(Struct, frozen=True, kw_only=True):
     """Rows of one batch that should be in the store."""
 
     table: Table
@@ -67,16 +65,14 @@ class BatchRows:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
+class Partition(Struct, frozen=True, kw_only=True):
     """A partition (such as 202611) of a table, or of a rollup."""
 
     table: str
     partition: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True):
     """The result of restoring `rows` rows of a batch: where it was `missing`, and where it was `repaired`."""
 
     table: str
@@ -86,8 +82,7 @@ class Restored:
     repaired: tuple[Partition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowDiff:
+class RowDiff(Struct, frozen=True, kw_only=True):
     """So many rows are `there`, `superseded` by a later version, `expired`, `different`, or `missing`."""
 
     verdict: str
@@ -101,8 +96,7 @@ class RowDiff:
         return self.verdict in {DIFFERENT, MISSING}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """Verdicts on batches, and why others could not be read from the spool; both by the batches' ids."""
 
     diffs: Mapping[str, Sequence[RowDiff]] = field(default_factory=dict)

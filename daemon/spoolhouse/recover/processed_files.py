@@ -4,9 +4,10 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy, TimePolicy, UnknownPolicy
 from spoolhouse.decode.line_splitter import Piece
@@ -28,8 +29,7 @@ _PAUSE = 0.05
 """Seconds that entries of a daemon are waited for, and between two looks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessedFiles:
+class ProcessedFiles(Struct, frozen=True, kw_only=True):
     """The processed and failed files of a spool, and how they were decoded when they were shipped."""
 
     spool: Path

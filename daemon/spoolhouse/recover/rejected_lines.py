@@ -13,9 +13,10 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO
+
+from msgspec import Struct, field
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
@@ -29,8 +30,7 @@ _LOCK = "replay.lock"
 _HASH_CHARACTERS = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """Which lines are resubmitted: by reason and by the place of their file; empty is all."""
 
     reasons: frozenset[str] = frozenset()
@@ -41,8 +41,7 @@ class Selection:
         return (not self.reasons or record.reason in self.reasons) and (not self.places or record.file in self.places)
 
 
-@dataclass(slots=True, kw_only=True)
-class RejectsFile:
+class RejectsFile(Struct, kw_only=True):
     """One file of `rejected/`. Blocks on the disk; a run holds the lock of the spool's replays (`lock`)."""
 
     spool: Path

@@ -7,8 +7,9 @@ the file: a run that was interrupted finds it pending, claimed, or in the ledger
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
@@ -18,8 +19,7 @@ from spoolhouse.spool.layout import Place
 from spoolhouse.spool.segment_reader import CORRUPT, content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remainder:
+class Remainder(Struct, frozen=True, kw_only=True):
     """The bytes from `start` on of a file's content, and where they go. Methods block on the disk."""
 
     file: Path

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.recover.ports import BatchRows, LedgerRow, RowDiff
@@ -15,8 +16,7 @@ _FILES_AT_ONCE = 100
 _ROWS_AT_ONCE = 500_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(Struct, frozen=True, kw_only=True):
     """The verdicts on a file's rows, batch by batch; or why it could not be verified."""
 
     path: Path

@@ -5,14 +5,14 @@ shipment keeps the limits and the event types that it was planned with.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.settings import Settings
 from spoolhouse.settings.base import RELOADABLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reloaded:
+class Reloaded(Struct, frozen=True, kw_only=True):
     """The differences between the settings in force and the settings just read."""
 
     settings: Settings

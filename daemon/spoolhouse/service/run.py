@@ -7,16 +7,16 @@ import secrets
 import socket
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import structlog
+from msgspec import Struct, field
 
 from spoolhouse.errors import DiskError, LeftError, SpoolhouseError
 from spoolhouse.events import registry
 from spoolhouse.monitoring.http import serve
-from spoolhouse.monitoring.progress import Progress, Silent
+from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.systemd import Notifier, keep_notifying
 from spoolhouse.pipeline.disk_retry import DiskRetry, refusal, to_its_end
 from spoolhouse.pipeline.scan import beside as beside_the_spool
@@ -51,13 +51,12 @@ async def run(
     """
     descriptor_limit.raise_limit()
     events = await asyncio.to_thread(registry.load, settings.events.folder)
-    shared = Shared(settings=settings, events=events, once=once, progress=progress or Silent())
+    shared = Shared(settings=settings, events=events, once=once, progress=progress)
     with closing(StatusReporter(shared=shared)) as reporter:
         return await _Run(shared=shared, reporter=reporter, reread=reread).run()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Run:
+class _Run(Struct, kw_only=True):
     """Signals, the grace, and the order of start and end."""
 
     shared: Shared

@@ -4,10 +4,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
+from msgspec import Struct, field
 
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.events import registry
@@ -60,8 +60,7 @@ async def beside(work: Coroutine[object, object, T], *attendants: Coroutine[obje
     return results[0]
 
 
-@dataclass(slots=True, kw_only=True)
-class Service:
+class Service(Struct, kw_only=True):
     """One run, once the spool can be used."""
 
     shared: Shared

@@ -9,9 +9,8 @@ import socket
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from spoolhouse import __version__
 from spoolhouse.clock import now_ms
@@ -45,8 +44,7 @@ _POINTS = 180
 """A quarter of an hour in the chart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Totals:
+class _Totals(Struct, frozen=True, kw_only=True):
     """The totals at a moment (monotonic)."""
 
     at: float
@@ -55,16 +53,14 @@ class _Totals:
     files: float
 
 
-@dataclass(slots=True, kw_only=True)
-class StatusReporter:
+class StatusReporter(Struct, kw_only=True, eq=False):
     """Reports one run, from before ClickHouse is first asked to its end. Made in the running loop."""
 
     shared: Shared
     stages: Stages | None = None
     """None until the spool can be used."""
     loop_lag: LoopLagMonitor = field(default_factory=LoopLagMonitor)
-    prefix: str = field(init=False)
-    _started_ms: int = field(init=False)
+    _started_ms: int = field(default_factory=now_ms)
     _ticks: int = 0
     _totals: deque[_Totals] = field(default_factory=lambda: deque(maxlen=_RATE_TICKS + 1))
     _points: deque[RatePoint] = field(default_factory=lambda: deque(maxlen=_POINTS))
@@ -74,8 +70,6 @@ class StatusReporter:
 
     def __post_init__(self) -> None:
         """Begin to measure."""
-        self.prefix = self.shared.settings.clickhouse.insert_prefix
-        self._started_ms = now_ms()
         for name, event in self.shared.events.items():
             # A series that is not there before its first event hides that event from rate().
             metrics.LINES.labels(name, "landed")
@@ -85,6 +79,11 @@ class StatusReporter:
             for part in event.parts:
                 metrics.ROWS.labels(self.prefix + part.table.name)
         self._tick()
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the tables begin with."""
+        return self.shared.settings.clickhouse.insert_prefix
 
     def close(self) -> None:
         """End the measurement."""

@@ -1,16 +1,12 @@
 """The stages of a run and the channels between them, made but not running: the service starts them."""
 
-import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 
 from spoolhouse.events import registry
 from spoolhouse.events.declaration import EventType
 from spoolhouse.events.ledger import LEDGER
-from spoolhouse.monitoring.health import Health
-from spoolhouse.monitoring.progress import Progress
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.bisect import RowBisector
@@ -20,7 +16,6 @@ from spoolhouse.pipeline.claim_gate import ClaimGate
 from spoolhouse.pipeline.disk_retry import DiskRetry
 from spoolhouse.pipeline.insert import Inserter
 from spoolhouse.pipeline.messages import Batch, News
-from spoolhouse.pipeline.options import Current, Options
 from spoolhouse.pipeline.postponed import PostponedShipments
 from spoolhouse.pipeline.record import LedgerRecorder
 from spoolhouse.pipeline.retention import Retention
@@ -56,46 +51,20 @@ class Channels:
         self.news_in, self.news = channel(_NEWS)
 
 
-@dataclass(slots=True, kw_only=True)
 class Stages:
     """The stages of one run."""
 
-    shared: Shared
-    driver: Driver
-    instance: Instance
-    disk: DiskRetry
-    events: dict[str, EventType] = field(init=False)
-    progress: Progress = field(init=False)
-    options: Current[Options] = field(init=False)
-    stop: asyncio.Event = field(init=False)
-    wake: asyncio.Event = field(init=False)
-    health: Health = field(init=False)
-    instances: dict[str, Instance] = field(init=False)
-    in_flight: InFlightFiles = field(default_factory=InFlightFiles)
-    append_watch: AppendWatch = field(default_factory=AppendWatch)
-    channels: Channels = field(init=False)
-    executor: ThreadPoolExecutor = field(init=False)
-    """One thread: decoding holds the interpreter, and a second one would only fight the event loop for it (measured: a
-    sixth slower). The other decoders read, and wait for room, meanwhile."""
-    gate: ClaimGate = field(init=False)
-    adopter: Adopter = field(init=False)
-    claimer: Claimer = field(init=False)
-    reader: ShipmentReader = field(init=False)
-    store: ClickHouseStore = field(init=False)
-    postponed: PostponedShipments = field(init=False)
-    inserter: Inserter = field(init=False)
-    recorder: LedgerRecorder = field(init=False)
-    settler: Settler = field(init=False)
-    retention: Retention = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make the stages, each from the fields above."""
-        shared = self.shared
+    def __init__(self, *, shared: Shared, driver: Driver, instance: Instance, disk: DiskRetry) -> None:
+        """Make the stages."""
+        self.shared, self.driver, self.instance, self.disk = shared, driver, instance, disk
         self.events, self.progress, self.options = shared.events, shared.progress, shared.options
         self.stop, self.wake, self.health = shared.stop, shared.wake, shared.health
         self.instances = {self.instance.id: self.instance}
+        self.in_flight, self.append_watch = InFlightFiles(), AppendWatch()
         self.health.waiting = lambda: self.in_flight.waiting + self.unacknowledged
         self.channels = Channels(self.settings.workers.shipments)
+        # One thread: decoding holds the interpreter, and a second one would only fight the event loop for it (measured:
+        # a sixth slower). The other decoders read, and wait for room, meanwhile.
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self.gate = ClaimGate(self.instance.spool, self.health, self.options)
         self.adopter = self._adopter()

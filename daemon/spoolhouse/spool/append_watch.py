@@ -4,7 +4,9 @@ import heapq
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import Self
+
+from msgspec import Struct
 
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, SettledFile
@@ -14,28 +16,34 @@ _CHECK_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between two checks of a file, the last one repeated: most files never grow, and there may be many."""
 
 
-@dataclass(slots=True, kw_only=True, order=True)
-class WatchedFile:
+class WatchedFile(Struct, kw_only=True, eq=False):
     """A file that may have bytes which no shipment covers. Its next check is at `due` (monotonic)."""
 
     due: float
-    instance: Instance = field(compare=False)
-    file: int = field(compare=False)
-    size: int = field(compare=False, default=-1)
+    instance: Instance
+    file: int
+    size: int = -1
     """The size at the last check; bytes ship once two checks agree."""
-    torn_since: float | None = field(compare=False, default=None)
+    torn_since: float | None = None
     """The time since which only an unterminated line is left."""
-    checks: int = field(compare=False, default=0)
+    checks: int = 0
+
+    def __lt__(self, other: Self) -> bool:
+        """Compare by `due` alone, for the heap."""
+        return self.due < other.due
 
 
-@dataclass(slots=True, kw_only=True, order=True)
-class WatchedGroup:
+class WatchedGroup(Struct, kw_only=True, eq=False):
     """Files that were settled together, and are checked together."""
 
     due: float
-    instance: Instance = field(compare=False)
-    files: Sequence[SettledFile] = field(compare=False)
-    checks: int = field(compare=False, default=0)
+    instance: Instance
+    files: Sequence[SettledFile]
+    checks: int = 0
+
+    def __lt__(self, other: Self) -> bool:
+        """Compare by `due` alone, for the heap."""
+        return self.due < other.due
 
 
 class AppendWatch:

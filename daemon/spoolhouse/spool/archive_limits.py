@@ -1,14 +1,14 @@
 """Select the files of the archive that have been kept long enough. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _SAME_MOMENT = 1.0
 """Seconds of tolerance: a file's times come from the disk's clock, which may tick slowly."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Archived:
+class Archived(Struct, frozen=True, kw_only=True, order=True):
     """A file in `processed/`. Times are seconds since 1970; the order is by age."""
 
     since: float
@@ -26,8 +26,7 @@ class Archived:
         return self.written >= self.since - _SAME_MOMENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class Keep(Struct, frozen=True, kw_only=True):
     """The limits: age in days, and total bytes; None for no limit."""
 
     max_age: float | None

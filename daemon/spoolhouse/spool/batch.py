@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.declaration import Table
 from spoolhouse.spool.shipment import Shipment
 
 
-@dataclass(slots=True, kw_only=True)
-class BatchToLand:
+class BatchToLand(Struct, kw_only=True):
     """Rows that land as one, under an id that stands for these rows for all time."""
 
     id: str

@@ -8,17 +8,17 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from msgspec import Struct
 
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, layout
 from spoolhouse.spool.layout import Place
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """A claimed file."""
 
     place: Place
@@ -29,8 +29,7 @@ class Claim:
     """Its last byte is a line end, so that its last line is whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claiming:
+class Claiming(Struct, frozen=True):
     """Where to claim files."""
 
     spool: Path

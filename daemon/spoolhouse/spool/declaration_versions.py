@@ -1,15 +1,15 @@
 """The declarations that each shipment is read by: they may change while a shipment is under way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.decode.line_decoder import LineDecoder
 from spoolhouse.events.declaration import EventType, Table, tables
 from spoolhouse.spool.shipment import Shipment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeclarationVersion:
+class DeclarationVersion(Struct, frozen=True, kw_only=True):
     """Declarations, and the decoder for them."""
 
     events: Mapping[str, EventType]

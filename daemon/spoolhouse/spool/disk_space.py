@@ -1,20 +1,18 @@
 """Decide whether a disk has enough free space. Pure."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _MARGIN = 1.25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreeSpace:
+class FreeSpace(Struct, frozen=True, kw_only=True):
     """The free space of a disk. `inodes` is None where the file system does not count them."""
 
     bytes: int
     inodes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MinFree:
+class MinFree(Struct, frozen=True, kw_only=True):
     """The space that must stay free; 0 switches a limit off."""
 
     bytes: int

@@ -11,8 +11,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.monitoring.status_model import FileCount, Status
@@ -25,8 +26,7 @@ _LOCK_LINE = re.compile(r"^\d+: FLOCK +\S+ +\S+ +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+)
 _STOPPED = frozenset("Tt")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftovers:
+class Leftovers(Struct, frozen=True, kw_only=True):
     """The files in `failed/` and `rejected/`, which wait for a person."""
 
     failed: FileCount

@@ -5,17 +5,16 @@ Entries have numbers that only grow. They leave in their order, so that two numb
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from spoolhouse.spool.lineage import Entry
 
 _entry_of = msgspec.json.Decoder(Entry).decode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerProgress:
+class LedgerProgress(Struct, frozen=True, kw_only=True):
     """How many entries were ever journalled, and how many of these ClickHouse has."""
 
     journalled: int = 0

@@ -11,10 +11,11 @@ Types and projects are folders that the producers make; all others are ours.
 """
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePath
+
+from msgspec import Struct
 
 from spoolhouse.file_names import COMPRESSED, unpacked
 
@@ -64,8 +65,7 @@ def text(path: PurePath) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True, order=True):
     """The place where a file was dropped: its identity in logs and in `rejected/`. Names may hold any bytes."""
 
     type: str

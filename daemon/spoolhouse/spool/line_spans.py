@@ -7,7 +7,9 @@ bytes in it), each as a varint. Repetition in the file repeats here, and compres
 import base64
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _LONGEST = 4 << 20
 """The longest unpacked text, in bytes: the text may come from anybody."""
@@ -15,8 +17,7 @@ _SEVEN_BITS = 0x7F
 _MORE = 0x80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """Neighbouring lines of a file, from `line` (from 1) on, whose bytes start at `offset`; the last line end is not
     among the `length` bytes.
     """

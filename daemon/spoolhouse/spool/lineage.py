@@ -1,12 +1,11 @@
 """The mapping from rows of a batch to bytes of a file."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from spoolhouse.spool.row_ranges import RowRange
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
+class Lineage(Struct, frozen=True, kw_only=True):
     """Consecutive rows of a batch, and the bytes of a file that they came from."""
 
     batch: str
@@ -21,8 +20,7 @@ class Lineage:
     rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A row of the ledger: a lineage, with the facts that the journal forgets."""
 
     lineage: Lineage

@@ -1,14 +1,14 @@
 """Plan the recovery of a dead instance's files, from its journal and its folder. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 Key = TypeVar("Key")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFact(Generic[Key]):
+class FileFact(Struct, Generic[Key], frozen=True, kw_only=True):
     """The facts about one journalled file. `key` is its name in the folder's listing."""
 
     number: int
@@ -23,8 +23,7 @@ class FileFact(Generic[Key]):
     """The claimed file (same device and inode) is at the target of its move."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery(Generic[Key]):
+class Recovery(Struct, Generic[Key], frozen=True, kw_only=True):
     """Files by their remaining steps; the planned shipments are replayed in any case."""
 
     release: tuple[Key, ...]

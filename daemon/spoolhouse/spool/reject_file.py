@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.errors import LowDiskError
@@ -38,8 +39,7 @@ _NO_LEAST = MinFree(bytes=0, inodes=0)
 Record = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """The source of rejected lines: `stored` bytes of a file on the disk, from `start` on."""
 
     place: Place
@@ -87,8 +87,7 @@ class _Growing:
             os.close(self._descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """A rejected line, and its first place, by the numbers of its file."""
 
     file: str
@@ -99,8 +98,7 @@ class _Line:
     """The line's number in the file that it was read from."""
 
 
-@dataclass(slots=True)
-class _LeftOut:
+class _LeftOut(Struct):
     """Lines of one file and one reason whose bytes are not kept."""
 
     record: Record

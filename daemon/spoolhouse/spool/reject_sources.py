@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.monitoring import heartbeat
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from spoolhouse.spool.reject_records import RejectRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """The lines of a record in the file that holds them."""
 
     path: Path

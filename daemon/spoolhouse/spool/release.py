@@ -3,8 +3,9 @@
 Journalled files may have been sent, in whole or in part; only a daemon that replays the journal, here, can find out.
 """
 
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolhouseError
 from spoolhouse.spool import instance_dirs, layout, recovery
@@ -13,8 +14,7 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
+class Released(Struct, frozen=True, kw_only=True):
     """The result for one instance's folder."""
 
     instance: str

@@ -9,9 +9,10 @@ disk.
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from spoolhouse.spool import layout
 from spoolhouse.spool.layout import Place
@@ -22,8 +23,7 @@ SUFFIX = ".replayed.jsonl"
 _FULL = 64 << 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """The first place of a line."""
 
     file: str

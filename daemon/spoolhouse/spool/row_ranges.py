@@ -1,14 +1,15 @@
 """The parts of a split batch: ranges of its rows that are sent, checked and refused on their own."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from io import BytesIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.decode.rows import Rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class RowRange:
+class RowRange(Struct, frozen=True, kw_only=True, order=True):
     """The rows of a batch from number `first` (from 0) up to, not including, number `end`."""
 
     first: int
@@ -29,8 +30,7 @@ class RowRange:
         return RowRange(first=self.first, end=middle), RowRange(first=middle, end=self.end)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitRange:
+class SplitRange(Struct, frozen=True, kw_only=True):
     """One part of a split batch, as the journal has it."""
 
     part: RowRange

@@ -5,13 +5,14 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import zstandard
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin
 from spoolhouse.decode.line_splitter import LineCutter, LongPart, Piece
@@ -40,8 +41,7 @@ CORRUPT = (EOFError, zlib.error, zstandard.ZstdError, DamagedError)
 """Errors of a damaged or truncated archive."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """The result of one piece.
 
     `lines_before` counts the lines of the file before it; only valid if that was asked for, or any are rejected.
@@ -52,8 +52,7 @@ class Read:
     lines_before: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongLine:
+class LongLine(Struct, frozen=True, kw_only=True):
     """A part of a line over the limit; `line` counts from 1, and comes with the last part."""
 
     part: LongPart

@@ -11,13 +11,13 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
+from msgspec import Struct
 
 from spoolhouse.decode.line_decoder import Origin
 from spoolhouse.failpoints import reach
@@ -31,8 +31,7 @@ from spoolhouse.spool.shipment import CHUNK_BYTES, Extent, Segment, Shipment
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True, kw_only=True):
     """A segment ends early; the pieces before it are valid.
 
     `known`: the journal has it. Otherwise the first reader of the shipment journals it.
@@ -70,8 +69,7 @@ async def _read_once(_path: Path, work: Callable[[], Awaitable[T]], /) -> T:
     return await work()
 
 
-@dataclass(slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, kw_only=True):
     """The end of the last whole line of a segment's content that was passed on."""
 
     end: int = 0
@@ -213,8 +211,7 @@ class Segments:
             yield Unreadable(failure=failure or "changed since its claim", end=taken.end, errno=number)
 
 
-@dataclass(frozen=True, slots=True)
-class _OnDisk:
+class _OnDisk(Struct, frozen=True):
     """A segment in its file."""
 
     instance: Instance

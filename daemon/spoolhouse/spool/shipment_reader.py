@@ -5,7 +5,9 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from spoolhouse.decode.line_decoder import Decoded, Line
 from spoolhouse.decode.rows import Rows
@@ -25,8 +27,7 @@ _SILENCE_BYTES = 4 << 20
 long for rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoundEnd:
+class RoundEnd(Struct, frozen=True):
     """The batches of a round are complete; later steps belong to the next one."""
 
     at: Position
@@ -52,8 +53,7 @@ class _Position:
         self.now = (number, self._taken.seen)
 
 
-@dataclass(slots=True)
-class _Fill:
+class _Fill(Struct):
     """The fill of the batches of one round."""
 
     own_rows: int = 0

@@ -1,8 +1,9 @@
 """A foreign shape, as a value."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 Fields = Mapping[str, object]
 """By JSON key, a value: a `msgspec.Raw` (JSON that is not decoded yet) or a Python value."""
@@ -28,8 +29,7 @@ class ShapedEvent(NamedTuple):
     """By a key of ours, the line's own name of the field: for people to read why a line is rejected."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Form:
+class Form(Struct, frozen=True, kw_only=True, eq=False):
     """The fields of events of one kind: a function is compiled for each form."""
 
     type: str
@@ -107,8 +107,7 @@ class Place(NamedTuple):
     it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(Struct, frozen=True, kw_only=True):
     """One way in which other programs write events.
 
     `read` yields all events of a line. It raises `ShapeError` if the line cannot be interpreted. If one event is

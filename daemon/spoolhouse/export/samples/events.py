@@ -4,14 +4,14 @@ All values follow from the seed, the given time, a project's name and a number: 
 one, and the ids of all types fit together, whichever types are asked for. No clock and no disk is used here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import product
 from random import Random
 from typing import Literal
 
 import msgspec
+from msgspec import Struct, field
 
 from spoolhouse.export.samples.template import FILE, Fill, Scope, Table, compiled, merged
 
@@ -27,10 +27,10 @@ WINDOW_MS = 2 * 3_600_000
 
 _FAILURE_RATE = 0.06
 _LISTS, _SPANS = FILE["lists"], FILE["spans"]
+_encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventTemplate:
+class EventTemplate(Struct, frozen=True, kw_only=True):
     """A template of one event: where it stands in its trace, and how each variant of it is filled."""
 
     at: int
@@ -46,16 +46,14 @@ class EventTemplate:
         return fields
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """A compiled template."""
 
     fill: Fill
     let: Mapping[str, Fill]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trace:
+class _Trace(Struct, frozen=True, kw_only=True):
     """All events of a trace agree on these values."""
 
     random: Random
@@ -65,8 +63,7 @@ class _Trace:
     spans: tuple[Table, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleEvents:
+class SampleEvents(Struct, frozen=True, kw_only=True):
     """An endless series of sample events.
 
     `now_ms` (milliseconds since 1970) is when the newest trace has ended; `traces` of each project are spread evenly
@@ -81,7 +78,6 @@ class SampleEvents:
     shape: Shape = "flat"
     declared: Mapping[str, EventTemplate] = field(default_factory=dict)
     """Templates of further types, by name: one event for each trace."""
-    _encode: Callable[[object], bytes] = field(default=msgspec.json.Encoder().encode, repr=False, compare=False)
 
     def lines(self, event_type: str, project: str, first: int, count: int) -> Iterator[bytes]:
         """Yield `count` events of a type from number `first` on, as JSON without a line break.
@@ -96,7 +92,7 @@ class SampleEvents:
             # All of them, also where only some are wanted: each draws from the trace's randomness in its turn.
             events = [template.fill(trace, index, event_type) for index, template in enumerate(templates)]
             for event in events[part : part + count]:
-                yield self._encode({**tag, **event} if trace.flat else {**tag, "data": event})
+                yield _encode({**tag, **event} if trace.flat else {**tag, "data": event})
             count -= len(events[part : part + count])
             number, part = number + 1, 0
 

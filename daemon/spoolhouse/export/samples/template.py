@@ -3,11 +3,12 @@
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 from random import Random
 from typing import Any
+
+from msgspec import Struct
 
 Table = dict[str, Any]
 """A table of the file: its shape is the file's own matter."""
@@ -20,8 +21,7 @@ _DOLLARS = 2.5e-6, 1e-5
 """The price of an input token and of an output token."""
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(Struct):
     """The values that one event is filled with; those of `let` are computed when they are first needed."""
 
     random: Random

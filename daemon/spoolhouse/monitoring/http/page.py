@@ -3,13 +3,13 @@
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Self
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+
+class Page(Struct, frozen=True, kw_only=True):
     """The page as it is served."""
 
     body: bytes

@@ -6,7 +6,8 @@ person. An unlisted code is operator: no row is rejected over an error that nobo
 
 import re
 import ssl
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError, UnreachableError
 
@@ -19,8 +20,7 @@ _UNKNOWN_CHOICE = 691
 _TOO_WIDE = re.compile(r"Too many partitions for single INSERT block")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
+class Meaning(Struct, frozen=True, kw_only=True):
     """The meaning of one code."""
 
     decision: type[StoreError]

@@ -1,8 +1,9 @@
 """A connection to ClickHouse, as the rest of this folder uses it."""
 
 from collections.abc import AsyncIterable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.declaration import Column, Kind
@@ -17,8 +18,7 @@ Parameter = str | int | float | Sequence[str] | Sequence[int]
 Setting = str | int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowsInsert:
+class RowsInsert(Struct, frozen=True, kw_only=True):
     """One insert of canonical rows: where they go, and the token that makes a repeat harmless."""
 
     table: str

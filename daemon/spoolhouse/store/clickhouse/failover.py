@@ -1,8 +1,9 @@
 """Several servers that hold the same tables: which of them work goes to. Pure: events and times are arguments."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from spoolhouse.retry import delay
 
@@ -22,8 +23,7 @@ def name_of(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Host:
+class _Host(Struct, kw_only=True):
     failures: int = 0
     """Since it last answered."""
     failed_at: float = 0.0

@@ -3,10 +3,11 @@
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.doctor.ports import (
@@ -64,8 +65,7 @@ class _Setting(msgspec.Struct, array_like=True, frozen=True):
     readonly: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Inspection(Struct, frozen=True, kw_only=True):
     """The `InspectedStore` of ClickHouse. It owns its drivers."""
 
     admin: Driver
@@ -244,8 +244,7 @@ class Inspection:
         return _TrialTable(driver=self.driver, name=name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TrialTable:
+class _TrialTable(Struct, frozen=True, kw_only=True):
     driver: Driver
     name: str
 

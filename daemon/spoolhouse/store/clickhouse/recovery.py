@@ -5,7 +5,8 @@ statement: a dozen statements for each file took far longer than its rows.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.events.ledger import LEDGER
@@ -19,8 +20,7 @@ from spoolhouse.store.clickhouse.landing.row_diff import compare
 from spoolhouse.store.clickhouse.landing.staged_batches import staged
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
+class Recovery(Struct, frozen=True, kw_only=True):
     """The `RecoveryStore` of ClickHouse."""
 
     driver: Driver

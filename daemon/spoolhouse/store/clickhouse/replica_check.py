@@ -1,7 +1,8 @@
 """Whether tables on several servers are replicas of one another: only then may a batch go to any of them."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.errors import UnreachableError
 from spoolhouse.store.clickhouse.driver import Driver
@@ -19,8 +20,7 @@ WHERE database = currentDatabase() AND has({names:Array(String)}, table)
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaState:
+class ReplicaState(Struct, frozen=True, kw_only=True):
     """The state of one table on one server."""
 
     engine: str

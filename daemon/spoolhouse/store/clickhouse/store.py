@@ -7,9 +7,10 @@ without a clean answer, and on every replay, the batch is looked up, and only th
 import time
 from collections.abc import Collection
 from copy import copy
-from dataclasses import dataclass, replace
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.errors import (
     AwayError,
@@ -52,8 +53,7 @@ _SHORTAGES = 3
 _BACK = "let the host answer again; one that is gone for good: take it out of clickhouse.url, and restart"
 
 
-@dataclass(slots=True, kw_only=True)
-class _Memory:
+class _Memory(Struct, kw_only=True):
     """What is known of a batch after the attempts at it so far."""
 
     doubtful: bool
@@ -159,8 +159,7 @@ class ClickHouseStore:
         return self._prefix
 
 
-@dataclass(frozen=True, slots=True)
-class _Landing:
+class _Landing(Struct, frozen=True):
     """One batch that lands, for one call of `land`."""
 
     servers: Servers

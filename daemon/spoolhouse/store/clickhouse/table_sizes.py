@@ -1,9 +1,9 @@
 """How large the tables of a schema are, and which times their rows cover."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.quoting import identifier
@@ -23,8 +23,7 @@ WHERE database = {database:String} AND has({names:Array(String)}, name)
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableSize:
+class TableSize(Struct, frozen=True, kw_only=True):
     """A table or view. A view has no rows of its own, and an empty table no times: these are None."""
 
     table: str

@@ -1,12 +1,11 @@
 """The common parts of the payloads of Mastra's bus."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypeGuard
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta, Raw, Struct
 
 from spoolhouse.events.shapes.shape import Fields, FormedEvent
 
@@ -21,8 +20,7 @@ Reader = Callable[[str, Any, Fields], list[FormedEvent]]
 """The line's `type`, a payload's struct, and the fields that it has no place for → events."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Payload:
+class Payload(Struct, frozen=True, kw_only=True, eq=False):
     """One kind of payload. Its structs have the payload's own keys."""
 
     key: str

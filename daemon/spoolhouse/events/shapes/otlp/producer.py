@@ -1,10 +1,10 @@
 """The values that all rows of one scope share: of its resource, of the scope, and of the fields beside them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from spoolhouse.events.shapes.otlp.documents import Resource, ResourceGroup, Scope, ScopeGroup
 from spoolhouse.events.shapes.otlp.values import encode, plain, texts
@@ -21,8 +21,7 @@ MOST_RECORDS = 100_000
 """Spans, logs or data points of a line."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Producer:
+class Producer(Struct, kw_only=True):
     """The values that all rows of one scope share."""
 
     attributes: dict[str, Any]
@@ -62,8 +61,7 @@ class Producer:
         return texts(kept, _sorted_lines)
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Records of one scope, before their JSON is encoded for all of them at once."""
 
     producer: Producer
@@ -81,8 +79,7 @@ class Batch:
             yield (*values, text, extra)
 
 
-@dataclass(slots=True)
-class Line:
+class Line(Struct):
     """The counts of a line while it is read."""
 
     size: int

@@ -3,13 +3,13 @@
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 import lz4.frame
 import zstandard
+from msgspec import Struct
 
 from spoolhouse.errors import BadSettingError
 
@@ -22,8 +22,7 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(Struct, frozen=True, kw_only=True):
     """Trusted authorities and our own certificate; used only where the URL asks for TLS."""
 
     ca: Path | None = None
@@ -56,8 +55,7 @@ def _reading(setting: str, path: Path | None) -> Iterator[None]:
         raise BadSettingError(f"{setting}: {path} is not accepted ({why}); accepted: PEM files, no password") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transport:
+class Transport(Struct, frozen=True, kw_only=True):
     """Timeouts, in seconds, TLS and compression of the connections to a server."""
 
     connect_timeout: float = 10.0

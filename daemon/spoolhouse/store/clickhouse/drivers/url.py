@@ -1,9 +1,10 @@
 """The address of a ClickHouse, and the user: `clickhouse.url` and the settings beside it, parsed once."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Never
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from msgspec import Struct
 
 from spoolhouse.errors import BadSettingError
 
@@ -32,8 +33,7 @@ _SCHEMES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(Struct, frozen=True, kw_only=True):
     """A parsed URL. `host`, `port`, `user` and `password` mean nothing where `path` is set."""
 
     protocol: Protocol
@@ -41,10 +41,14 @@ class Address:
     port: int = 0
     secure: bool = False
     user: str = "default"
-    password: str = field(default="", repr=False)
+    password: str = ""
     database: str = "default"
     path: str = ""
     """The folder of an embedded engine, absolute; else empty."""
+
+    def __repr__(self) -> str:
+        """Return it without the password."""
+        return f"Address({self.shown!r})"
 
     @property
     def shown(self) -> str:

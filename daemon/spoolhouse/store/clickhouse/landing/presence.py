@@ -6,10 +6,10 @@ others. Counts would lie after merges; presence does not, and a partition of a b
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import Struct, field
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, TransientError
@@ -27,8 +27,7 @@ _MONTH = 7
 _lines = msgspec.json.Decoder(list[object]).decode_lines
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """The partitions (such as 202611) that hold something of a batch, by the name of the table or rollup target."""
 
     partitions: dict[str, frozenset[str]] = field(default_factory=dict)

@@ -7,9 +7,10 @@ rows of the batch or none: after a kill, the next attempt checks the presence of
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.declaration import Rollup, Table
@@ -30,16 +31,14 @@ DAY = 24 * 3600
 _VERSION = "recorded_at"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
+class Repaired(Struct, frozen=True, kw_only=True):
     """A partition (such as 202611) of a table, or of a rollup target."""
 
     table: str
     partition: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repairer:
+class Repairer(Struct, frozen=True, kw_only=True):
     """Repairs batches of one installation."""
 
     driver: Driver

@@ -1,7 +1,8 @@
 """Which batches of a shipment have rows in ClickHouse: for whoever cannot read its files any more."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.errors import OperatorError, TransientError
 from spoolhouse.events.declaration import Table
@@ -16,8 +17,7 @@ _ACCESS_DENIED = 497
 _UNKNOWN_TABLE = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClickHouseSentBatches:
+class ClickHouseSentBatches(Struct, frozen=True, kw_only=True):
     """Asks all hosts, and all shards."""
 
     driver: Driver

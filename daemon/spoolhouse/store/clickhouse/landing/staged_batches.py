@@ -6,9 +6,9 @@ One insert takes the rows of many batches: an insert costs the server more than 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import SpoolError
@@ -21,8 +21,7 @@ _INSERT_BYTES = 32 << 20
 """The server gathers an insert in memory; a piece of rows more than this is taken at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedBatches:
+class StagedBatches(Struct, frozen=True, kw_only=True):
     """A table that holds the rows of batches, and the batches that could not be read to their end, by id."""
 
     name: str

@@ -1,7 +1,8 @@
 """Deletes events by id, within a project: the rows of every table that has any, for good."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spoolhouse.errors import BadRequestError, StoreError
 from spoolhouse.events.ledger import LEDGER
@@ -24,8 +25,7 @@ TARGETS: Mapping[str, tuple[tuple[Signal, str], ...]] = {
 """By what is deleted: the tables that have rows of it, and the column of the id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
+class Deleted(Struct, frozen=True, kw_only=True):
     """What is gone, and where its bytes still are."""
 
     rows: Mapping[str, int]

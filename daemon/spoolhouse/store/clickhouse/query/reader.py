@@ -7,8 +7,9 @@ superseded. The first step finds where the rows may be, the second decides.
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeError, RejectedDataError, StoreError
 from spoolhouse.events.declaration import Table
