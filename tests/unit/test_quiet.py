@@ -91,7 +91,7 @@ def test_the_oldest_come_first_and_equal_times_by_place() -> None:
     assert not stock.more
 
 
-class _Held(Seen):
+class _Held(Seen, frozen=True, weakref=True):
     """A file that can be counted for as long as it is held."""
 
 
