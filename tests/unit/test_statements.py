@@ -128,7 +128,7 @@ def test_posted_values_are_escaped() -> None:
 
 def test_settings_carry_the_token_and_leave_out_what_is_unknown() -> None:
     sent = query_settings.for_insert(INSERT, query_settings.NAMES)
-    questions = query_settings.OPTIONAL - {"max_partitions_per_insert_block"}
+    questions = query_settings.OPTIONAL - {"max_partitions_per_insert_block", "send_profile_events"}
     assert set(sent) == set(query_settings.NAMES) - questions
     assert sent["insert_deduplication_token"] == INSERT.batch_id
     assert query_settings.for_insert(INSERT, {"async_insert"}) == {"async_insert": 0}
