@@ -1,6 +1,5 @@
 """How this process handles memory: settings of the runtime that decide a third of the speed."""
 
-import ctypes
 import gc
 
 
@@ -26,6 +25,8 @@ def tune_malloc() -> None:
     glibc): one arena for all threads, nothing below 32 MiB mapped on its own, at most 64 MiB kept. Other C libraries
     do as they do.
     """
+    import ctypes  # noqa: PLC0415  # a command that is no daemon does without
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         arena_max, trim_threshold, mmap_threshold = -8, -1, -3
