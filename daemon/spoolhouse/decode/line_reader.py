@@ -57,12 +57,8 @@ class LineReader:
     def __init__(self, events: Mapping[str, EventType], shapes: Iterable[Shape]) -> None:
         """Prepare the readers of `events`; `shapes` are in order of precedence."""
         self._events = events
-        self._readers = {
-            (name, enveloped): LenientReader(event, enveloped=enveloped)
-            for name, event in events.items()
-            for enveloped in (False, True)
-        }
-        self._names = {name: _names(event) for name, event in events.items()}
+        self._readers: dict[tuple[str, bool], LenientReader] = {}
+        self._names: dict[str, _Names] = {}
         self._shapes = tuple(shapes)
         self.marks = frozenset(key for shape in self._shapes if not shape.is_untyped for key in shape.keys)
         """Keys that foreign shapes are recognized by, in lines with a type of ours too."""
@@ -183,7 +179,7 @@ class LineReader:
                 pass
         own = Notes(converted=notes.converted, originals=dict(event.kept), unknown=notes.unknown, derived=notes.derived)
         try:
-            return self._readers[event.type, True].rows(event.fields, at, own, dict(event.unknown), keep=keep)
+            return self._reader(event.type, enveloped=True).rows(event.fields, at, own, dict(event.unknown), keep=keep)
         except RejectedLineError as error:
             error.field = event.names.get(error.field, error.field)
             raise
@@ -192,7 +188,7 @@ class LineReader:
         self, name: str, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes, suspect: str
     ) -> list[list[Row]]:
         """Return the rows of a line of ours. With a project at its top it is flat, also with an object `data`."""
-        names = self._names[name]
+        names = self._names.get(name) or self._names.setdefault(name, _names(self._events[name]))
         unknown: dict[str, object] = {}
         content = _envelope(fields, names)
         if content is None:
@@ -207,9 +203,17 @@ class LineReader:
                 del content["event_type"]
             if "type" in content and "type" not in names.known and _text_or_none(content["type"]) == name:
                 del content["type"]
+        reader = self._reader(name, enveloped=enveloped)
         if suspect:
-            self._readers[name, enveloped].check(suspect, content)
-        return self._readers[name, enveloped].rows(content, at, notes, unknown, keep=_keeps(origin))
+            reader.check(suspect, content)
+        return reader.rows(content, at, notes, unknown, keep=_keeps(origin))
+
+    def _reader(self, name: str, *, enveloped: bool) -> LenientReader:
+        """Return the reader of an event type, made when it is first wanted."""
+        key = name, enveloped
+        return self._readers.get(key) or self._readers.setdefault(
+            key, LenientReader(self._events[name], enveloped=enveloped)
+        )
 
     def _is_typed(self, fields: Mapping[str, Raw]) -> bool:
         """Tell whether a line names a type of ours."""

@@ -79,7 +79,7 @@ def _opened(event: EventType, shape: Shape, names: Iterable[str], rows: OpenRows
 
 
 class WideReader:
-    """The wide reader of one event type, flat or enveloped; made when it is first used."""
+    """The wide reader of one event type, flat or enveloped; its decoders are made when they are first used."""
 
     def __init__(
         self, event: EventType, marks: Iterable[str], *, enveloped: bool, ours: Collection[str] | None = None
@@ -229,24 +229,22 @@ class WideReaders:
     def __init__(
         self, events: Mapping[str, EventType], marks: Iterable[str], shared: Mapping[str, Collection[str]]
     ) -> None:
-        keys = tuple(marks)
-        self._readers = {
-            (name, enveloped): WideReader(event, keys, enveloped=enveloped, ours=shared.get(name))
-            for name, event in events.items()
-            for enveloped in (False, True)
-        }
+        self._events = events
+        self._marks = tuple(marks)
+        self._shared = shared
+        self._readers: dict[tuple[str, bool], WideReader] = {}
         self._by_folder: dict[str, dict[bytes, WideReader]] = {}
-        self._foreign = frozenset(f'{{"{key}"'.encode() for key in keys)
+        self._foreign = frozenset(f'{{"{key}"'.encode() for key in self._marks)
         """First bytes of many lines of foreign shapes."""
 
     def by_prefix(self, folder: str) -> dict[bytes, WideReader]:
         """Return the readers found for a folder's lines, by their bytes up to the second colon: type and next key."""
-        return self._by_folder.setdefault(folder if (folder, False) in self._readers else "", {})
+        return self._by_folder.setdefault(folder if folder in self._events else "", {})
 
     def meant(self, line: Any, guessed: WideReader, folder: str) -> WideReader | None:
         """Return the reader that a line, decoded by another one, names itself or by its folder."""
         named = line.t0 or line.t1 or folder
-        found = self._readers.get((named, guessed.is_enveloped))
+        found = self._reader(named, enveloped=guessed.is_enveloped)
         return found if found is not guessed and not (line.t0 and line.t1) else None
 
     def is_foreign(self, line: bytes) -> bool:
@@ -260,7 +258,7 @@ class WideReaders:
             return None
         if head := _HEAD.fullmatch(prefix):
             enveloped = head[2] == b"data"
-            found = self._readers.get((_text(head[1]), enveloped)) or self._readers.get((folder, enveloped))
+            found = self._reader(_text(head[1]), enveloped=enveloped) or self._reader(folder, enveloped=enveloped)
             known = self.by_prefix(folder)
             if found and len(known) < _MOST_PREFIXES and len(prefix) <= _LONGEST_PREFIX:
                 known[prefix] = found
@@ -270,9 +268,17 @@ class WideReaders:
             place = line.find(tag)
             for where in (place, line.rfind(tag)) if place >= 0 else ():
                 named = _TYPE.match(line, where)
-                if named and (reader := self._readers.get((_text(named[1]), enveloped))):
+                if named and (reader := self._reader(_text(named[1]), enveloped=enveloped)):
                     return reader
-        return self._readers.get((folder, enveloped))
+        return self._reader(folder, enveloped=enveloped)
+
+    def _reader(self, name: str, *, enveloped: bool) -> WideReader | None:
+        """Return the reader of an event type, made when it is first wanted; None for any other name."""
+        key = name, enveloped
+        if key not in self._readers and name in self._events:
+            made = WideReader(self._events[name], self._marks, enveloped=enveloped, ours=self._shared.get(name))
+            self._readers.setdefault(key, made)  # another thread may have made it meanwhile
+        return self._readers.get(key)
 
 
 def _text(name: bytes) -> str:

@@ -9,7 +9,7 @@ a value made in a test does not depend on the machine's environment.
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -41,18 +41,18 @@ class Settings(BaseSettings):
         env_nested_delimiter=ENV_DELIMITER,
     )
 
-    clickhouse: ClickHouseSettings = ClickHouseSettings()
-    spool: SpoolSettings = SpoolSettings()
-    events: EventsSettings = EventsSettings()
-    retention: RetentionSettings = RetentionSettings()
-    batch: BatchSettings = BatchSettings()
-    workers: WorkerSettings = WorkerSettings()
-    retry: RetrySettings = RetrySettings()
-    reject: RejectSettings = RejectSettings()
-    shutdown: ShutdownSettings = ShutdownSettings()
-    adopt: AdoptSettings = AdoptSettings()
-    http: HttpSettings = HttpSettings()
-    log: LogSettings = LogSettings()
+    clickhouse: ClickHouseSettings = Field(default_factory=ClickHouseSettings)
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
+    events: EventsSettings = Field(default_factory=EventsSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    batch: BatchSettings = Field(default_factory=BatchSettings)
+    workers: WorkerSettings = Field(default_factory=WorkerSettings)
+    retry: RetrySettings = Field(default_factory=RetrySettings)
+    reject: RejectSettings = Field(default_factory=RejectSettings)
+    shutdown: ShutdownSettings = Field(default_factory=ShutdownSettings)
+    adopt: AdoptSettings = Field(default_factory=AdoptSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
 
     @classmethod
     def settings_customise_sources(

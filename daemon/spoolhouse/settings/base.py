@@ -31,4 +31,7 @@ Count = Annotated[int, BeforeValidator(number), Field(gt=0)]
 class Group(BaseModel):
     """A table of the settings file: frozen, and unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+    # defer_build: `Settings` builds a validator for all groups together; one for each group besides is rarely wanted.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, defer_build=True
+    )

@@ -5,7 +5,6 @@ In the environment `clickhouse.url` is `SPOOLHOUSE_CLICKHOUSE__URL`. The file is
 every source, so that a typing error never becomes a silent default.
 """
 
-import difflib
 import os
 import re
 import tomllib
@@ -60,7 +59,8 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
     if (password := _password(merged.get("clickhouse", {}))) is not None:
         merged.setdefault("clickhouse", {})["password"] = password
     try:
-        return Settings.model_validate(merged)
+        # An empty group, not a missing one: its default would build a validator for this group alone.
+        return Settings.model_validate({group: {} for group in Settings.model_fields} | merged)
     except ValidationError as error:
         # Not chained: pydantic keeps the input, secrets included.
         raise BadSettingError("; ".join(_complaint(detail, origin) for detail in error.errors())) from None
@@ -202,5 +202,7 @@ def _accepted(field: FieldInfo) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     """Return a suggestion as the end of a sentence, empty where nothing is near."""
+    import difflib  # noqa: PLC0415  # for errors alone
+
     found = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {found[0]}?" if found else ""

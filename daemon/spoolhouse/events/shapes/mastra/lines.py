@@ -1,11 +1,12 @@
 """Lines of Mastra's bus: a `type` and one payload."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import cache, cached_property, reduce
 from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Raw
 
 from spoolhouse.events.shapes.mastra.payload import NO_FIELDS, Payload, Reader, is_object, object_of, text_or_none
 from spoolhouse.events.shapes.mastra.signals import FEEDBACK, LOG, METRIC, SCORE
@@ -53,9 +54,10 @@ def _line_struct(
 class _Lines:
     """Reads most lines, and learns the new fields that Mastra adds to payloads now and then."""
 
-    def __init__(self) -> None:
-        self._decoder = _decoder({})
+    @cached_property
+    def _decoder(self) -> _Decoder:
         """Replaced as a whole: several threads may use it."""
+        return _decoder({})
 
     def decode(self, line: bytes) -> Any:
         """Return the struct of a line."""
@@ -96,8 +98,10 @@ class _Lines:
         return True
 
 
-_EXACT = {payload.key: msgspec.json.Decoder(payload.struct()).decode for payload in _PAYLOADS}
-_LOOSE = {payload.key: msgspec.json.Decoder(payload.struct(exact=False)).decode for payload in _PAYLOADS}
+@cache
+def _payload_of(payload: Payload, *, exact: bool) -> Callable[[Raw], Any]:
+    """Return the decoder of a payload."""
+    return msgspec.json.Decoder(payload.struct(exact=exact)).decode
 
 
 def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
@@ -111,9 +115,9 @@ def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
     if beside := {key: value for key, value in fields.items() if key not in {"type", payload.key}}:
         unknown[_BESIDE] = beside
     try:
-        struct = _EXACT[payload.key](content)
+        struct = _payload_of(payload, exact=True)(content)
     except msgspec.ValidationError:
-        struct = _LOOSE[payload.key](content)
+        struct = _payload_of(payload, exact=False)(content)
     for event in payload.read(type_, struct, unknown):
         yield shaped(event)
 

@@ -6,6 +6,7 @@ fields are kept in `extra` under the protocol's names.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -34,8 +35,13 @@ _KINDS: dict[str, tuple[str, type[Message]]] = {
 }  # fmt: skip
 
 
-_document_of, _snake_document_of = DocumentDecoder().decode, DocumentDecoder(is_snake=True).decode
 _any_of = msgspec.json.Decoder().decode
+
+
+@cache
+def _documents(*, is_snake: bool) -> DocumentDecoder:
+    """Return the decoder of documents, made when the first one is read: a start need not wait for it."""
+    return DocumentDecoder(is_snake=is_snake)
 
 
 def _check(data: bytes) -> None:
@@ -46,7 +52,7 @@ def _check(data: bytes) -> None:
 def _quick(line: bytes) -> Sequence[ShapedBatch]:
     """Read a line as most producers write it."""
     _check(line)
-    document = _snake_document_of(line) if line.startswith(_SNAKE) else _document_of(line)
+    document = _documents(is_snake=line.startswith(_SNAKE)).decode(line)
     return list(_batches(Line(len(line)), document.resource_spans, document.resource_logs, document.resource_metrics))
 
 
