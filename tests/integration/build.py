@@ -125,7 +125,7 @@ async def driver(used: Settings) -> AsyncIterator[Driver]:
 async def prepared(used: Settings) -> None:
     """Bring the schema up to date, as a start does."""
     async with driver(used) as opened:
-        await prepare.prepare(used, opened, BUILT_IN)
+        await prepare.prepare(used, opened, prepare.schema_of(used, BUILT_IN))
 
 
 async def differences(used: Settings) -> list[str]:

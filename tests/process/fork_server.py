@@ -22,7 +22,7 @@ from typing import Any
 STANDARD = 3
 LARGEST = 1 << 20
 """Bytes of a request."""
-ELSEWHERE = ("encodings.idna", "uvloop", "rich.console")
+ELSEWHERE = ("encodings.idna", "uvloop", "rich.console", "watchfiles", "http.client")
 """Modules that the product imports only where they are used."""
 
 

@@ -23,8 +23,12 @@ SETTINGS = COMMAND | {
     "typing_inspection",
 }  # fmt: skip
 """What settings need."""
-PIPELINE = SETTINGS | {"aiofiles", "anyio", "uvloop", "watchfiles", "zstandard"}
+PIPELINE = SETTINGS | {"aiofiles", "uvloop", "zstandard"}
 """What the stages need, whatever the way to ClickHouse."""
+WATCH = {"anyio", "watchfiles"}
+"""What the watch needs, which a run with an end has not; a daemon's begins at some time after its start."""
+HELP = {"spoolhouse", "spoolhouse.cli", "spoolhouse.errors", "spoolhouse.service", "spoolhouse.service.runtime_tuning"}
+"""Our own modules that the list of commands needs."""
 
 
 def distributed(names: object) -> set[str]:
@@ -36,13 +40,14 @@ def distributed(names: object) -> set[str]:
     return {str(name).partition(".")[0] for name in names} & installed - sys.stdlib_module_names
 
 
-def imported(*arguments: str) -> set[str]:
-    """Return which packages of others a command imports from its start to its end."""
+def imported(*arguments: str) -> list[str]:
+    """Return the modules that a command imports from its start to its end."""
     code = f"{SHOW}\nsys.argv = sys.argv[1:]\nimport runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", code, str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=60
     )
-    return distributed(json.loads(done.stderr.splitlines()[-1])["names"])
+    names: list[str] = json.loads(done.stderr.splitlines()[-1])["names"]
+    return names
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,17 @@ def imported(*arguments: str) -> set[str]:
     ids=["help", "version", "ingest help", "generate help", "status help", "ingest"],
 )
 def test_a_command_imports_what_it_needs(command: str, expected: set[str]) -> None:
-    assert imported(*command.split()) == expected
+    assert distributed(imported(*command.split())) == expected
+
+
+def test_the_list_of_commands_imports_no_command() -> None:
+    assert {name for name in imported("--help") if name.partition(".")[0] == "spoolhouse"} == HELP
+
+
+def test_a_status_without_a_daemon_imports_no_table_and_no_client(tmp_path: Path) -> None:
+    names = imported("status", "--json", "--file-storage-path", str(tmp_path), "--base-path", "")
+    assert distributed(names) == SETTINGS
+    assert "http.client" not in names
 
 
 @pytest.mark.parametrize(
@@ -82,11 +97,12 @@ def test_a_command_imports_what_it_needs(command: str, expected: set[str]) -> No
         ),
     ],
 )
-def test_a_running_daemon_has_imported_one_driver(
-    url: str, driver: set[str], database: Database, tmp_path: Path
-) -> None:
+def test_the_daemon_imports_one_driver(url: str, driver: set[str], database: Database, tmp_path: Path) -> None:
+    with Daemon(getattr(database, url), tmp_path, "--once", prelude=SHOW) as daemon:
+        assert daemon.wait() == 0
+        assert distributed(daemon.wait_for("modules")[0]["names"]) == PIPELINE | driver
     with Daemon(getattr(database, url), tmp_path, prelude=SHOW) as daemon:
         daemon.wait_for("started")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
-        assert distributed(daemon.wait_for("modules")[0]["names"]) == PIPELINE | driver
+        assert distributed(daemon.wait_for("modules")[0]["names"]) - WATCH == PIPELINE | driver

@@ -76,6 +76,11 @@ def test_imports_run_one_way() -> None:
     assert {name(path): wrong for path in modules if (wrong := forbidden(path))} == {}
 
 
+def test_records_are_structs() -> None:
+    """A dataclass compiles its methods when its module is imported: 170 of them took a seventh of each start."""
+    assert [name(path) for path in MODULES if "dataclasses" in imported(path)] == []
+
+
 def test_a_store_knows_only_the_ports_of_recovery_and_the_doctor() -> None:
     users = ("spoolhouse.recover.", "spoolhouse.doctor.")
     found = {

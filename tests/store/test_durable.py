@@ -26,7 +26,7 @@ def settings_of(database: Database, **clickhouse: bool) -> Settings:
 async def prepare_with(settings: Settings) -> None:
     driver = prepare.open_driver(settings)
     try:
-        await prepare.prepare(settings, driver, BUILT_IN)
+        await prepare.prepare(settings, driver, prepare.schema_of(settings, BUILT_IN))
     finally:
         await driver.close()
 

@@ -110,15 +110,16 @@ def run(options: argparse.Namespace) -> int:
         from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
 
         survey = Survey(root, settings.spool, load(settings.events.folder).keys())
-    from spoolhouse.cli import status_view  # noqa: PLC0415  # --help needs no rich
+    if options.json:
+        report = survey()
+        print(json.dumps(msgspec.to_builtins(report), indent=2))
+        return OK if report.fine else NEEDS_A_PERSON
+    from spoolhouse.cli import status_view  # noqa: PLC0415  # neither --help nor --json needs rich
 
     if options.watch:
         return status_view.watch(survey, options.interval)
     report = survey()
-    if options.json:
-        print(json.dumps(msgspec.to_builtins(report), indent=2))
-    else:
-        status_view.show(report)
+    status_view.show(report)
     return OK if report.fine else NEEDS_A_PERSON
 
 

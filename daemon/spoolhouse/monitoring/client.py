@@ -1,6 +1,5 @@
 """Fetch the status of a running daemon over HTTP."""
 
-import http.client
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +19,8 @@ def fetch(url: str) -> Status | str:
         host = port = None
     if not host:
         return "not a URL"
+    import http.client  # noqa: PLC0415  # most commands ask no daemon
+
     connection = http.client.HTTPConnection(host, port or 80, timeout=_TIMEOUT)
     try:
         connection.request("GET", "/status")

@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-import watchfiles
 
 from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.retry import delay
 from spoolhouse.spool import layout
+
+if TYPE_CHECKING:
+    from watchfiles import Change
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +74,11 @@ class _Ending:
 
 def _watch(spool: Path, notice: Callable[[], object], is_over: Callable[[], bool]) -> None:
     """Call `notice` once the spool is watched, and at each change, until `is_over`. Blocks."""
+    import watchfiles  # noqa: PLC0415  # a run with an end does not watch
+
     state = os.fspath(spool / layout.STATE)
 
-    def ours(_change: watchfiles.Change, path: str) -> bool:
+    def ours(_change: "Change", path: str) -> bool:
         return not path.startswith(state) and f"/{layout.PROCESSED}/" not in path
 
     is_new = True

@@ -151,15 +151,16 @@ async def prepare_and_guard(
     settings: Settings, driver: Driver, health: Health, events: Mapping[str, EventType]
 ) -> None:
     """Bring the schema up to date (where wanted), and hold the tables that are not safe. Raises `StoreError`."""
-    refused = await prepare(settings, driver, events)
-    await guard(settings, driver, health, events, refused)
+    schema = schema_of(settings, events)
+    refused = await prepare(settings, driver, schema)
+    await guard(settings, driver, health, schema, refused)
 
 
 async def guard(
     settings: Settings,
     driver: Driver,
     health: Health,
-    events: Mapping[str, EventType],
+    schema: Schema,
     refused: Mapping[str, OperatorError],
 ) -> None:
     """Hold each table that differs from its declaration (`refused`), or that would count a repeated batch twice.
@@ -169,7 +170,6 @@ async def guard(
     Raises `OperatorError` if the server's clock is days off, and `StoreError`.
     """
     holds = dict(refused)
-    schema = schema_of(settings, events)
     if isinstance(driver, Replicas):
         await driver.agree(holding_rows(schema), views=materialized_views(schema))
     else:
@@ -210,8 +210,9 @@ async def keep_guard(
             health.speaks()
             # Only another run of the migration can find that its refusal is resolved.
             differs = any(isinstance(error, DiffersError) for error in health.holds.values())
-            refused = await prepare(settings, driver, events) if differs else NOTHING_REFUSED
-            await guard(settings, driver, health, events, refused)
+            schema = schema_of(settings, events)
+            refused = await prepare(settings, driver, schema) if differs else NOTHING_REFUSED
+            await guard(settings, driver, health, schema, refused)
         except UnreachableError as error:
             failures += 1
             health.silent(error)
@@ -242,13 +243,12 @@ def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified:
     )
 
 
-async def prepare(settings: Settings, driver: Driver, events: Mapping[str, EventType]) -> Mapping[str, OperatorError]:
+async def prepare(settings: Settings, driver: Driver, declared: Schema) -> Mapping[str, OperatorError]:
     """Update the schema (if wanted), and check that it is safe; wait for nothing. Raises `StoreError`.
 
     Returns the event tables with a difference that only a person may resolve.
     """
     refused: Mapping[str, OperatorError] = NOTHING_REFUSED
-    declared = schema_of(settings, events)
     if settings.clickhouse.migrate:
         # The database itself may be missing: then no connection to it is possible.
         admin = open_driver(settings, database="default")
