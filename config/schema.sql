@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS `mastra_admin_traces`
     `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `uncounted` Nullable(Bool),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -76,9 +77,9 @@ AS SELECT
     max(`duration_ms`) AS `duration_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
 FROM `mastra_admin_traces`
-WHERE `end_time` IS NOT NULL
+WHERE `end_time` IS NOT NULL AND `uncounted` IS NULL
 GROUP BY `project_id`, `deployment_id`, `hour`, `status`, `batch_id`
-COMMENT 'spoolhouse ecdf4e8b42bb6f78';
+COMMENT 'spoolhouse 5019bcf91d6fcfcb';
 
 CREATE VIEW IF NOT EXISTS `mastra_admin_traces_hourly_stats`
 AS SELECT

@@ -55,6 +55,7 @@ from spoolhouse.service.options import make_options
 from spoolhouse.service.shared import Shared
 from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.settings import Settings
+from spoolhouse.settings.events import EventsSettings
 from spoolhouse.spool import instance_dirs
 from spoolhouse.spool.append_watch import AppendWatch
 from spoolhouse.spool.archive_limits import Keep
@@ -131,7 +132,7 @@ async def prepared(used: Settings) -> None:
 async def differences(used: Settings) -> list[str]:
     """Return what a migration would do, the types of the settings' folder included."""
     async with driver(used) as opened:
-        plan = await check(prepare.schema_of(used, registry.load(used.events.folder)), opened)
+        plan = await check(prepare.schema_of(used, registry.load(used.events)), opened)
         return [str(item) for item in (*plan.statements, *plan.refusals)]
 
 
@@ -722,4 +723,4 @@ class Neighbour:
 
 def event_types(folder: Path) -> Mapping[str, EventType]:
     """Return all event types, those included that the folder's files declare."""
-    return registry.load(folder)
+    return registry.load(EventsSettings(folder=folder))

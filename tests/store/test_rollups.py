@@ -93,6 +93,7 @@ def values_of(column: Column) -> st.SearchStrategy[object]:
         Kind.INTEGER: INTEGERS,
         Kind.NUMBER: NUMBERS,
         Kind.TIME: times,
+        Kind.BOOLEAN: st.just(value=True),
     }
     values = kinds.get(column.kind, st.sampled_from(["", "a", "b"]))
     if column.choices:
@@ -102,7 +103,8 @@ def values_of(column: Column) -> st.SearchStrategy[object]:
 
 def batches_of(table: Table, rollup: Rollup) -> st.SearchStrategy[list[Batch]]:
     """Batches that differ in whatever the rollup looks at, but for the project."""
-    wanted = {*group_keys(rollup), rollup.time, rollup.count_when, rollup.measure and rollup.measure.column}
+    wanted = {*group_keys(rollup), rollup.time, rollup.count_when, rollup.count_unless}
+    wanted |= set() if rollup.measure is None else {rollup.measure.column}
     wanted |= {
         *rollup.only,
         *(tally.column for tally in rollup.tallies),
@@ -188,7 +190,8 @@ def grouped(rollup: Rollup, batches: Sequence[Batch]) -> dict[Key, list[Event]]:
     """Each line once, by the keys of its row."""
     groups: dict[Key, list[Event]] = defaultdict(list)
     for each in (each for batch in batches for each in batch.events if fits(each, rollup.only)):
-        if rollup.count_when is None or each[rollup.count_when] is not None:
+        ended = rollup.count_when is None or each[rollup.count_when] is not None
+        if ended and (rollup.count_unless is None or each[rollup.count_unless] is None):
             time = each[rollup.time]
             assert isinstance(time, datetime)
             start = f"{time:%Y-%m-%d %H:00:00}" if rollup.grain is Grain.HOUR else f"{time:%Y-%m-%d}"

@@ -20,6 +20,7 @@ from spoolhouse.events.custom import event_type
 from spoolhouse.events.errors import DeclarationError
 from spoolhouse.export.samples import SampleEvents
 from spoolhouse.export.samples.declared import template_of
+from spoolhouse.settings.events import EventsSettings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "events" / "deployment.toml"
 NOW = 1_795_262_400_000
@@ -225,11 +226,11 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def test_no_folder_means_the_built_in_types() -> None:
-    assert registry.load(None) == BUILT_IN
+    assert registry.load(EventsSettings()) == BUILT_IN
 
 
 def test_the_example_is_loaded_beside_the_built_in_types() -> None:
-    events = registry.load(EXAMPLE.parent)
+    events = registry.load(EventsSettings(folder=EXAMPLE.parent))
     assert events.keys() - BUILT_IN.keys() == {"deployment"}
 
 
@@ -249,7 +250,7 @@ def test_the_example_is_loaded_beside_the_built_in_types() -> None:
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     write(tmp_path, "deployment.toml", EXAMPLE.read_text().replace(*change))
     with pytest.raises(BadSettingError, match=re.escape(f"{tmp_path / 'deployment.toml'}: {said}")):
-        registry.load(tmp_path)
+        registry.load(EventsSettings(folder=tmp_path))
 
 
 def test_two_files_cannot_declare_the_same(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_two_files_cannot_declare_the_same(tmp_path: Path) -> None:
     write(tmp_path, ".c.toml", "no declaration")
     write(tmp_path, "d.txt", "no declaration")
     with pytest.raises(BadSettingError, match=r"b\.toml: table: deployments is one of a\.toml"):
-        registry.load(tmp_path)
+        registry.load(EventsSettings(folder=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -283,12 +284,12 @@ def test_the_names_of_each_version_of_a_rollup_are_taken(tmp_path: Path, change:
     other = other.replace('table = "deployments"', f'table = "{table}"').replace(f'"{before}"', f'"{after}"')
     write(tmp_path, "b.toml", other)
     with pytest.raises(BadSettingError, match=rf"b\.toml: {re.escape(said)} is one of a\.toml already"):
-        registry.load(tmp_path)
+        registry.load(EventsSettings(folder=tmp_path))
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSettingError, match=r"events\.folder: .*gone cannot be read"):
-        registry.load(tmp_path / "gone")
+        registry.load(EventsSettings(folder=tmp_path / "gone"))
 
 
 @pytest.mark.parametrize("shape", ["flat", "enveloped"])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spoolhouse.events import registry
+from spoolhouse.settings.events import EventsSettings
 from spoolhouse.spool.declaration_versions import DeclarationVersions
 from spoolhouse.spool.shipment import Limits, Shipment
 
@@ -18,9 +19,9 @@ def journalled(fingerprint: str) -> Shipment:
 
 def test_a_shipment_is_read_by_what_it_was_claimed_under() -> None:
     """Its type is declared no more, before it was read for the first time: its lines are none to reject."""
-    events = registry.load(EXAMPLES)
+    events = registry.load(EventsSettings(folder=EXAMPLES))
     versions = DeclarationVersions(events, "first")
-    without = registry.load(None)
+    without = registry.load(EventsSettings())
     registry.replace(events, without)
     versions.follow(without, "second")
     edition = versions.of(journalled("first"))
@@ -29,8 +30,8 @@ def test_a_shipment_is_read_by_what_it_was_claimed_under() -> None:
 
 
 def test_a_shipment_of_an_earlier_run_stays_with_what_read_it_first() -> None:
-    versions = DeclarationVersions(registry.load(EXAMPLES), "first")
+    versions = DeclarationVersions(registry.load(EventsSettings(folder=EXAMPLES)), "first")
     edition = versions.of(journalled("long ago"))
     assert "deployment" in edition.events
-    versions.follow(registry.load(None), "second")
+    versions.follow(registry.load(EventsSettings()), "second")
     assert versions.of(journalled("long ago")) is edition

@@ -122,7 +122,7 @@ def span_rows(kind: str, span: Row) -> Iterator[tuple[str, Row]]:
             "traces",
             both | {
                 "input": span.get("input", ""), "output": span.get("output", ""), "metadata": span.get("metadata", {}),
-                "extra": some(span, "entityId", "entityName", "entityType", "tags"),
+                "extra": some(span, "entityId", "entityName", "entityType", "tags"), "uncounted": None,
             },
         )  # fmt: skip
 

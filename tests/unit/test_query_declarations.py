@@ -4,7 +4,7 @@ import pytest
 
 from spoolhouse.events.declaration import Kind
 from spoolhouse.query import requests
-from spoolhouse.query.records import RECORDS, Record
+from spoolhouse.query.records import RECORDS, Record, columns_of
 from spoolhouse.query.signals import LISTS, SIGNALS, VALUES
 
 OWN = {"broken", "tool_calls"}
@@ -13,7 +13,7 @@ OWN = {"broken", "tool_calls"}
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_has_the_columns_of_its_table(name: str) -> None:
     [table] = {id(one.table): one.table for one in SIGNALS.values() if one.table.name == name}.values()
-    assert {*RECORDS[name].__struct_fields__} - OWN == {column.name for column in table.columns}
+    assert {*RECORDS[name].__struct_fields__} - OWN == {*columns_of(table)}
     assert issubclass(RECORDS[name], Record)
 
 

@@ -76,7 +76,7 @@ def test_no_secret_is_told() -> None:
     assert "hunter2" not in repr(reloaded)
 
 
-SERVICE_READS = {"events.folder", "log.level", "log.format", "shutdown.grace"}
+SERVICE_READS = {"events.folder", "events.traces_from_root_spans", "log.level", "log.format", "shutdown.grace"}
 """What the service uses itself."""
 
 

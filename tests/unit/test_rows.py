@@ -33,7 +33,8 @@ PHASES = [phase for phase in Phase if phase is not Phase.explain]
 # By event type, in the order of the row: kind and keys. `!` is required, `@` counts in an envelope only.
 FIELDS = {
     "trace": "text! id traceId; text! projectId; text deploymentId; text! name; status status; time! startTime; "
-    "time endTime; elapsed durationMs; json input; json output; object metadata; clock recordedAt; extra",
+    "time endTime; elapsed durationMs; json input; json output; object metadata; clock recordedAt; extra;"
+    " none",
     "span": "text! id spanId; text! traceId; null parentSpanId; text! projectId; text deploymentId; text! name; "
     "kind kind; status status; time! startTime; time endTime; elapsed durationMs; object attributes; array events; "
     "blank; blank; blank; none; none; none; clock recordedAt; extra",

@@ -111,7 +111,7 @@ def needs_of(settings: "Settings") -> "Needs":
 
     clickhouse = settings.clickhouse
     return Needs(
-        schema=schema_of(settings, load(settings.events.folder)),
+        schema=schema_of(settings, load(settings.events)),
         prefix=clickhouse.table_prefix,
         migrates=clickhouse.migrate,
         cluster=clickhouse.cluster is not None,

@@ -68,7 +68,7 @@ async def _delete(options: argparse.Namespace) -> "Deleted":
     settings = flags.settings(options)
     driver = open_driver(settings)
     try:
-        schema = schema_of(settings, load(settings.events.folder))
+        schema = schema_of(settings, load(settings.events))
         return await delete(
             driver, schema, settings.clickhouse.table_prefix, options.what, project=options.project, ids=options.ids
         )

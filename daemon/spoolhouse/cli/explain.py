@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse.events.registry import load  # noqa: PLC0415  # as above
     from spoolhouse.events.shapes import SHAPES  # noqa: PLC0415  # as above
 
-    events = load(settings.events.folder)
+    events = load(settings.events)
     given = _input(options, settings, events)
     explainer = Explainer(events, SHAPES, given.origin)
     summary = explain_view.Summary(prefix=settings.clickhouse.insert_prefix)

@@ -93,9 +93,7 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.export.samples.declared import template_of  # noqa: PLC0415  # nor this
 
-    declared = {
-        name: template_of(event) for name, event in load(settings.events.folder).items() if name not in PER_TRACE
-    }
+    declared = {name: template_of(event) for name, event in load(settings.events).items() if name not in PER_TRACE}
     known = (*PER_TRACE, *declared)
     for name in options.types or ():
         if name not in known:

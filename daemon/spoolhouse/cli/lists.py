@@ -104,6 +104,9 @@ async def _why_none(options: argparse.Namespace, query: "Query") -> None:
     if options.name == "traces" and not asking.filters(options):
         spans = [one async for one in query.spans(**scope, limit=1, light=True)]
         if spans:
-            asking.say("no traces, but spans: their producer writes no trace events; see `spoolhouse spans`")
+            asking.say(
+                "no traces, but spans: their producer writes no trace events; see `spoolhouse spans`, and the setting"
+                " events.traces_from_root_spans"
+            )
             return
     asking.say(f"no {options.name} there")

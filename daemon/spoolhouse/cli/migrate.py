@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         from spoolhouse.service.prepare import schema_of  # noqa: PLC0415  # --help needs no schema
         from spoolhouse.store.clickhouse.schema.render import script  # noqa: PLC0415  # --help needs no schema
 
-        sys.stdout.write(script(schema_of(settings, load(settings.events.folder), qualified=False)))
+        sys.stdout.write(script(schema_of(settings, load(settings.events), qualified=False)))
         return 0
     return asyncio.run(_migrate(options, settings))
 
@@ -77,7 +77,7 @@ async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
     from spoolhouse.store.clickhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
 
     clickhouse = settings.clickhouse
-    schema = schema_of(settings, load(settings.events.folder))
+    schema = schema_of(settings, load(settings.events))
     # The schema's own database may be missing, and a connection to it would fail.
     driver = open_driver(settings, database="default")
     try:

@@ -33,4 +33,4 @@ async def open_files(settings: "Settings") -> "AsyncIterator[ProcessedFiles]":
     from spoolhouse.recover.processed_files import processed_files  # noqa: PLC0415  # nor this
 
     async with open_store(settings) as store:
-        yield processed_files(settings, store, load(settings.events.folder))
+        yield processed_files(settings, store, load(settings.events))

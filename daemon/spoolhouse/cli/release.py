@@ -88,7 +88,7 @@ async def _give_up(settings: "Settings", root: Path, instances: list[str], *, dr
     from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches  # noqa: PLC0415  # nor this
 
     driver = open_servers(settings)
-    clickhouse, events = settings.clickhouse, registry.load(settings.events.folder)
+    clickhouse, events = settings.clickhouse, registry.load(settings.events)
     sent = ClickHouseSentBatches(driver=driver, prefix=clickhouse.insert_prefix, shards=clickhouse.shards)
     try:
         for instance in instances:

@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         root = flags.spool(settings)
         from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of it
 
-        survey = Survey(root, settings.spool, load(settings.events.folder).keys())
+        survey = Survey(root, settings.spool, load(settings.events).keys())
     if options.json:
         report = survey()
         print(json.dumps(msgspec.to_builtins(report), indent=2))

@@ -81,7 +81,7 @@ async def _sizes(settings: "Settings") -> "list[TableSize]":
     # Our database may be missing, and a connection to a missing one fails.
     driver = open_driver(settings, database="default")
     try:
-        return await table_sizes(schema_of(settings, load(settings.events.folder)), driver)
+        return await table_sizes(schema_of(settings, load(settings.events)), driver)
     finally:
         await driver.close()
 

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse.events.registry import load  # noqa: PLC0415  # as above
     from spoolhouse.events.shapes import SHAPES  # noqa: PLC0415  # as above
 
-    events = load(settings.events.folder)
+    events = load(settings.events)
     if options.name is not None:
         events = {options.name: events[known(options.name, events)]}
     prefix = settings.clickhouse.insert_prefix

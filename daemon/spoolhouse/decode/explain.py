@@ -141,7 +141,7 @@ class Explainer:
                 values=dict(zip((c.name for c in tables[table].columns), msgspec.to_builtins(row), strict=True)),
             )
             for name, by_table in read.events
-            for table, rows in zip(self._events[name].tables, by_table, strict=True)
+            for table, rows in zip(self._events[name].tables, by_table, strict=False)
             for row in rows
         ]
 

@@ -154,10 +154,20 @@ class _Reading:
             rows = found[part.table.name]
             if part.each:
                 rows.extend(self._element_rows(number, part))
-            elif not part.when or self._parts[number][_slot(part, part.when)] is not _MISSING:
+            elif self._is_wanted(number, part):
                 self._complete(number, part, self._parts[number], self._fields)
                 rows.append(tuple(self._parts[number]))
         return list(found.values())
+
+    def _is_wanted(self, number: int, part: RowSource) -> bool:
+        """Tell whether a part of the whole event has its row."""
+        if part.unless:
+            return not self._own(part.unless)
+        return not part.when or self._parts[number][_slot(part, part.when)] is not _MISSING
+
+    def _own(self, name: str) -> Any:
+        """Return a value of the event's own row."""
+        return self._parts[0][_slot(self._event.parts[0], name)]
 
     def _is_present(self, key: str) -> bool:
         return any(not _is_null(self._fields.get(one)) for one in (key, other_case(key)))
@@ -265,6 +275,8 @@ class _Reading:
                 self._use(part, row, column)
             elif column.fill is Fill.NUMBER:
                 row[slot] = _number(part, column, fields)
+            elif column.fill is Fill.YIELDING:
+                row[slot] = times.yielding(*map(self._own, column.sources))
             elif column.fill is Fill.EXTRA:
                 row[slot] = self._extra(column) if number == 0 or part.each else column.default
             elif column.fill is not None:

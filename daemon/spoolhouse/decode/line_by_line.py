@@ -219,7 +219,8 @@ class LineByLine:
             time = own[kind.time_place]
             if time is not None and not oldest <= time < newest:
                 self._judge_time(kind, time, found)
-        for table, some in zip(kind.tables, rows, strict=True):
+        # An event of a foreign shape may have rows of its own table alone.
+        for table, some in zip(kind.tables, rows, strict=False):
             if some:
                 found.rows[table] += some
 

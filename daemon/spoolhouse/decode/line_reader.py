@@ -65,10 +65,12 @@ class LineReader:
         self._marks = self.marks.union(*(shape.keys for shape in self._shapes))
         self.shared = {folder: shape.ours for shape in self._shapes if shape.is_untyped for folder in shape.folders}
         """Folders where a line without a type of ours may be of a foreign shape, and keys that such a line has not."""
-        self._batches = ShapedBatches(events)
+        self._foreign = {name: event.shaped or event for name, event in events.items()}
+        self._shaped_readers: dict[str, LenientReader] = {}
+        self._batches = ShapedBatches(self._foreign)
         self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
         """By the first bytes of a line, the shape that probably makes many events of it."""
-        self.shaped_rows = ShapedRows(events)
+        self.shaped_rows = ShapedRows(self._foreign)
 
     def heads(self, folder: str) -> Mapping[bytes, Shape]:
         """Return the shapes that probably read lines in an event type's folder, by the first bytes of the lines."""
@@ -179,7 +181,7 @@ class LineReader:
                 pass
         own = Notes(converted=notes.converted, originals=dict(event.kept), unknown=notes.unknown, derived=notes.derived)
         try:
-            return self._reader(event.type, enveloped=True).rows(event.fields, at, own, dict(event.unknown), keep=keep)
+            return self._shaped_reader(event.type).rows(event.fields, at, own, dict(event.unknown), keep=keep)
         except RejectedLineError as error:
             error.field = event.names.get(error.field, error.field)
             raise
@@ -213,6 +215,12 @@ class LineReader:
         key = name, enveloped
         return self._readers.get(key) or self._readers.setdefault(
             key, LenientReader(self._events[name], enveloped=enveloped)
+        )
+
+    def _shaped_reader(self, name: str) -> LenientReader:
+        """Return the reader of an event type's fields in lines of a foreign shape, made when it is first wanted."""
+        return self._shaped_readers.get(name) or self._shaped_readers.setdefault(
+            name, LenientReader(self._foreign[name], enveloped=True)
         )
 
     def _is_typed(self, fields: Mapping[str, Raw]) -> bool:

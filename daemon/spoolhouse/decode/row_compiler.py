@@ -71,6 +71,7 @@ def _compiled(event: EventType, shape: Shape) -> object:
         "choice_of": wide_values.choice,
         "extra_of": values.extra_of,
         "elapsed": times.elapsed,
+        "yielding": times.yielding,
         "scalar_of": values.scalar,
         "any_of": values.text_or_json,
         "number_of": values.number_or_none,

@@ -23,11 +23,6 @@ _CONVERTED = {
 _CONVERTERS = {Kind.INTEGER: "int", Kind.INTEGER32: "int", Kind.NUMBER: "float", Kind.TEXT: "str"}
 
 
-def gives_one_row(event: EventType) -> bool:
-    """Tell whether each event of the type gives exactly one row."""
-    return not event.children
-
-
 def _surely_within(name: str) -> str:
     """Return a test by the year alone: to compare a time that has an offset takes ten times as long."""
     return f"{times.EARLIEST.year} < {name}.year < {times.LATEST.year - 1}"
@@ -59,7 +54,7 @@ class Writer:
         self._many = shape.many
         self._open = shape.open
         self._text_times = shape.text_times
-        self._is_single = shape.wide and not shape.many and gives_one_row(event)
+        self._is_single = shape.wide and not shape.many and event.gives_one_row
         self._certain = frozenset[Key]() if shape.wide else json_paths.certain(event, enveloped=shape.enveloped)
         self._lines: list[str] = []
         self._call: tuple[str, list[str], str] | None = None
@@ -127,6 +122,9 @@ class Writer:
             present = self._first(column, event)
             self._write(event, f"if {present} is not None:")
             block = event.under()
+        elif part.unless:
+            self._write(event, f"if not {self._own(part.unless, event)}:")
+            block = event.under()
         elif part.each:
             block = self._loop(part, event)
         row = [self._value(part, column, event if column.inherited else block, block) for column in part.columns]
@@ -162,12 +160,18 @@ class Writer:
             return repr(self._event.name)
         if column.fill is Fill.POSITION:
             return "position" if part.each else "0"
+        if column.fill is Fill.YIELDING:
+            return f"yielding({', '.join(self._own(name, block) for name in column.sources)})"
         if column.fill is Fill.EXTRA:
             if self._open and part.table is self._event.table:
                 return f"(extra_of(unknown, originals) if unknown or originals else {column.default!r})"
             return repr(column.default)
         value = self._column(part, column, block)
         return self._judged(part, column, value, row)
+
+    def _own(self, name: str, block: _Block) -> str:
+        """Return the expression of a column of the event's own row."""
+        return self._column(self._event.parts[0], self._event.column(name), block)
 
     def _judged(self, part: RowSource, column: Column, value: str, row: _Block) -> str:
         """Write the checks of the event's project and time, where many events are judged at once."""
@@ -368,6 +372,8 @@ class Writer:
     def _json(self, column: Column, block: _Block) -> str:
         default = None if column.required else column.default
         fields = [self._field(key, block) for key in self._keys(column)]
+        if not fields:
+            return repr(default)
         if len(fields) == 1:
             name = self._name()
             value = f"({name} := {fields[0]})"

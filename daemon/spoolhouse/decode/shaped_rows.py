@@ -14,7 +14,6 @@ from msgspec import Raw
 
 from spoolhouse.decode import times, usage, values
 from spoolhouse.decode.reject import RefusedError
-from spoolhouse.decode.row_source import gives_one_row
 from spoolhouse.decode.rows import Row
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill, Kind
@@ -105,7 +104,7 @@ class _Writer:
 
     def __init__(self, event: EventType, given: Mapping[str, str]) -> None:
         """Write for `event`; `given`: by its own key, the variable of each value."""
-        if event.needs or not gives_one_row(event):
+        if event.needs or not event.gives_one_row:
             raise RefusedError(event.name)
         self.given = given
         self.line_id = "line_id"

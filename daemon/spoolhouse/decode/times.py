@@ -30,6 +30,7 @@ _EPOCH_TEXT = re.compile(r"(?!\d{8}$)\d{1,20}(\.\d{1,20})?", re.ASCII)
 DATE_DIGITS = 8
 """So many digits as text are a date."""
 _MILLISECOND = timedelta(milliseconds=1)
+_NONE = timedelta()
 
 
 def from_text(text: str) -> datetime:
@@ -96,6 +97,14 @@ def within_reach(time: datetime) -> datetime:
     if not EARLIEST <= time < LATEST:
         raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2099")
     return time
+
+
+def yielding(start: datetime, recorded: datetime) -> datetime:
+    """Return the recorded time of a row that yields to all that a program records; `start` is in the row's key.
+
+    Rows of one start are still in the order of their own recorded times.
+    """
+    return EARLIEST + max(recorded - start, _NONE)
 
 
 def elapsed(start: datetime, end: datetime) -> float:

@@ -15,7 +15,6 @@ from msgspec import Raw
 
 from spoolhouse.decode.reject import RefusedError
 from spoolhouse.decode.row_compiler import ManyRows, OpenRows, WideRows, many_rows, open_rows, wide_rows
-from spoolhouse.decode.row_source import gives_one_row
 from spoolhouse.decode.structs import TAGS, Shape, struct
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import EventType, Fill, Kind, other_case
@@ -92,7 +91,7 @@ class WideReader:
         names = json_paths.tree(event, enveloped=enveloped, wide=True).names()
         self._is_shared = ours is not None and not enveloped
         self._ours = tuple(names[key] for key in ours or () if key in names)
-        self.gives_one_row = gives_one_row(event)
+        self.gives_one_row = event.gives_one_row
         self.derives_ids = any(column.fill is Fill.LINE for column in event.parts[0].columns)
         self._event = event
         self.is_enveloped = enveloped

@@ -51,6 +51,8 @@ RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt",), f
 ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True, fill=Fill.LINE, bloom=0.01)
 STATUS = Column(name="status", kind=Kind.CHOICE, keys=("status",), default="unset", **choices.STATUS)
 EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
+UNCOUNTED = Column(name="uncounted", kind=Kind.BOOLEAN, nullable=True)
+"""Of a trace that its root span counts instead; see `root_spans`. No producer writes it."""
 WHO = (
     _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
     _text("organization_id", "organizationId", low_cardinality=True),
@@ -89,6 +91,7 @@ TRACES = Table(
             _json("metadata", "{}"),
             RECORDED_AT,
             EXTRA,
+            UNCOUNTED,
         )
     ),
     order_by=("project_id", "start_time", "trace_id"),
@@ -103,6 +106,7 @@ TRACES = Table(
             measure=DURATION_MEASURE,
             error_status="error",
             count_when="end_time",
+            count_unless=UNCOUNTED.name,
         ),
     ),
 )

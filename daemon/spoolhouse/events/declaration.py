@@ -70,6 +70,9 @@ class Fill(StrEnum):
     """The row's place in its event, always: 0 for what the event itself says, and array elements count from 1."""
     NUMBER = "number"
     """The value of the column in `Column.sources` if it is a JSON number, always; NULL for text."""
+    YIELDING = "yielding"
+    """A recorded time before that of any row of the table's own events, always: of the event's columns in
+    `Column.sources`, the second one's distance from the first, counted from 1970. Later states still win."""
     EXTRA = "extra"
     """Fields that no column takes, and the originals of values that were converted with loss; a JSON object, always."""
 
@@ -95,7 +98,7 @@ class Column(Struct, frozen=True, kw_only=True):
     """What an absent optional value becomes; None needs `nullable`."""
     fill: Fill | None = None
     sources: tuple[str, ...] = ()
-    """The columns of the same row that `fill` derives this one from."""
+    """The columns of the same row (YIELDING: of the event's own row) that `fill` derives this one from."""
     inherited: bool = False
     """In a row that is made of an array's element: its keys are those of the event, not the element's."""
     choices: Mapping[str, int] = field(default_factory=dict)
@@ -185,6 +188,8 @@ class Rollup(Struct, frozen=True, kw_only=True):
     """The `status` value that counts as an error: the view then has `error_count` and `error_rate`."""
     count_when: str | None = None
     """Count only lines where this column is present (a trace is written at its start and again at its end)."""
+    count_unless: str | None = None
+    """Count no lines where this column is present."""
     ttl_days: int = 730
     version: int = 1
     """Raise it with every change of what is counted or how it is grouped: the rollup is then built again from the rows,
@@ -228,6 +233,8 @@ class RowSource(Struct, frozen=True, kw_only=True):
     """The key of an array of objects: a row for each. Empty: one row, of the event itself."""
     when: str = ""
     """One row at most: only of an event where this column's value is present."""
+    unless: str = ""
+    """One row at most: only of an event where the value of this column of its own row is absent or empty."""
 
 
 class EventType(Struct, frozen=True, kw_only=True):
@@ -244,6 +251,8 @@ class EventType(Struct, frozen=True, kw_only=True):
     """Top-level keys of which at least one has to be present."""
     project: str = "project_id"
     """The column of the project."""
+    shaped: "EventType | None" = None
+    """What an event of this type is that a foreign shape has made, where that differs."""
 
     @property
     def parts(self) -> tuple[RowSource, ...]:
@@ -254,6 +263,11 @@ class EventType(Struct, frozen=True, kw_only=True):
     def tables(self) -> tuple[str, ...]:
         """The names of the tables that its lines land in, its own first."""
         return tuple(dict.fromkeys(part.table.name for part in self.parts))
+
+    @property
+    def gives_one_row(self) -> bool:
+        """Whether each event of the type gives exactly one row."""
+        return not self.children
 
     def column(self, name: str) -> Column:
         """Return a column of its own row as this type fills it; KeyError if there is none."""

@@ -10,7 +10,7 @@ MOST_ELEMENTS = 10_000
 """How many objects an array may have that each make a row."""
 LONGEST_INHERITED = 512
 """Characters of the event that each of these rows may repeat: a line must not become gigabytes of rows."""
-_NOT_READ = frozenset({Fill.TYPE, Fill.POSITION, Fill.NUMBER, Fill.EXTRA})
+_NOT_READ = frozenset({Fill.TYPE, Fill.POSITION, Fill.NUMBER, Fill.YIELDING, Fill.EXTRA})
 
 
 class Node(Struct):

@@ -22,7 +22,8 @@ This page is `spoolhouse types --markdown`. A file in `{type}/{project}/` holds 
   as text. Numbers may be text, and text may be a number. Choices are taken in any case.
 - `null` is absence. **Required** is what cannot be derived: without it the line is rejected.
 - Hourly figures count lines, of traces and spans those that have an end: one that is written at its start, at updates
-  and at its end is counted once. A root span of a foreign shape counts its trace in the same way.
+  and at its end is counted once. A root span of a foreign shape makes a row of `traces`, which counts in
+  the same way. One of ours does so with `events.traces_from_root_spans`, and then a `trace` line does not count.
 
 Tables have the prefix `clickhouse.table_prefix`, by default `mastra_admin_`. Each also has `ingested_at`, `batch_id`.
 """

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import Protocol
 
 from spoolhouse.errors import BadSettingError
 from spoolhouse.events.builtin import BUILT_IN
@@ -11,15 +12,33 @@ from spoolhouse.events.declaration import EventType
 from spoolhouse.events.errors import DeclarationError
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.events.naming import LOCAL, names_of
+from spoolhouse.events.root_spans import with_traces
 
 SUFFIX = ".toml"
 
 
-def load(folder: Path | None) -> dict[str, EventType]:
+class Chosen(Protocol):
+    """The settings that decide which event types there are."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of declarations."""
+        ...
+
+    @property
+    def traces_from_root_spans(self) -> bool:
+        """Whether a root span of ours is a trace, too."""
+        ...
+
+
+def load(chosen: Chosen) -> dict[str, EventType]:
     """Return all event types by name; raises `BadSettingError`, which names the file, the key and what is wrong."""
-    events = dict(BUILT_IN)
-    if folder is None:
-        return events
+    events = with_traces(BUILT_IN) if chosen.traces_from_root_spans else dict(BUILT_IN)
+    return events if chosen.folder is None else _with_declared(events, chosen.folder)
+
+
+def _with_declared(events: dict[str, EventType], folder: Path) -> dict[str, EventType]:
+    """Add the event types that files declare."""
     taken = {name: "a built-in one" for event in BUILT_IN.values() for name in _objects(event)}
     taken |= dict.fromkeys(names_of(LEDGER), "a built-in one")
     try:

@@ -339,5 +339,5 @@ def record(table: Table, names: Sequence[str], row: Row, *, cut: frozenset[str] 
 
 
 def columns_of(table: Table) -> tuple[str, ...]:
-    """Return the columns that producers fill, in their order."""
-    return tuple(column.name for column in table.columns)
+    """Return the columns that events fill, in their order."""
+    return tuple(column.name for column in table.columns if column.keys or column.aliases or column.fill)

@@ -50,7 +50,7 @@ async def run(
     nothing for as long as the grace lasts.
     """
     descriptor_limit.raise_limit()
-    events = await asyncio.to_thread(registry.load, settings.events.folder)
+    events = await asyncio.to_thread(registry.load, settings.events)
     shared = Shared(settings=settings, events=events, once=once, progress=progress)
     with closing(StatusReporter(shared=shared)) as reporter:
         return await _Run(shared=shared, reporter=reporter, reread=reread).run()

@@ -234,7 +234,7 @@ class Service(Struct, kw_only=True):
             self.notifier.reloading()
             try:
                 fresh = await asyncio.to_thread(self.reread)
-                events = await asyncio.to_thread(registry.load, fresh.events.folder)
+                events = await asyncio.to_thread(registry.load, fresh.events)
                 # Before the first answer of ClickHouse this is left to the start, which waits for it.
                 if events != shared.events and shared.health.answered:
                     await prepare_and_guard(shared.settings, stages.driver, shared.health, events)

@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS `d`.`p_local_traces` ON CLUSTER `main`
     `metadata` String DEFAULT '{}' CODEC(ZSTD(1)),
     `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `extra` String DEFAULT '{}' CODEC(ZSTD(1)),
+    `uncounted` Nullable(Bool),
     `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     `batch_id` LowCardinality(String),
     INDEX `idx_trace_id` `trace_id` TYPE bloom_filter(0.001) GRANULARITY 1,
@@ -78,9 +79,9 @@ AS SELECT
     max(`duration_ms`) AS `duration_ms_max`,
     quantilesBFloat16State(0.5, 0.95, 0.99)(`duration_ms`) AS `duration_ms_quantiles`
 FROM `d`.`p_local_traces`
-WHERE `end_time` IS NOT NULL
+WHERE `end_time` IS NOT NULL AND `uncounted` IS NULL
 GROUP BY `project_id`, `deployment_id`, `hour`, `status`, `batch_id`
-COMMENT 'spoolhouse 789b965e76bfcf40';
+COMMENT 'spoolhouse 7a09084c0a06d7aa';
 
 CREATE TABLE IF NOT EXISTS `d`.`p_traces` ON CLUSTER `main`
 (
@@ -97,11 +98,12 @@ CREATE TABLE IF NOT EXISTS `d`.`p_traces` ON CLUSTER `main`
     `metadata` String,
     `recorded_at` DateTime64(3, 'UTC'),
     `extra` String,
+    `uncounted` Nullable(Bool),
     `ingested_at` DateTime64(3, 'UTC'),
     `batch_id` LowCardinality(String)
 )
 ENGINE = Distributed('main', 'd', 'p_local_traces', cityHash64(`trace_id`))
-COMMENT 'spoolhouse 78e1baba96ac6b44';
+COMMENT 'spoolhouse 47f0ded73d8f303c';
 
 CREATE TABLE IF NOT EXISTS `d`.`p_traces_hourly` ON CLUSTER `main`
 (

@@ -109,6 +109,7 @@ def _view(rollup: Rollup, *, target: TableDefinition, database: Database, prefix
 def counted(rollup: Rollup) -> str:
     """Return the SQL condition for the rows that the rollup counts."""
     conditions = [] if rollup.count_when is None else [f"{identifier(rollup.count_when)} IS NOT NULL"]
+    conditions += [] if rollup.count_unless is None else [f"{identifier(rollup.count_unless)} IS NULL"]
     conditions += [condition(rollup.only)] if rollup.only else []
     return " AND ".join(conditions) or "1"
 
