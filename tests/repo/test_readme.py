@@ -5,8 +5,10 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -232,9 +234,16 @@ def test_each_page_is_linked(page: str) -> None:
 
 
 def test_the_changelog_has_its_form() -> None:
-    """Keep a Changelog: what is not released comes first, and each change is of a kind."""
+    """Keep a Changelog: what is not released comes first, the newest release is this one, each change is of a kind."""
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE)[0] == "Unreleased"
+    unreleased, *releases = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert unreleased == "[Unreleased]"
+    found = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", release) for release in releases]
+    dated = [(tuple(map(int, one[1].split("."))), date.fromisoformat(one[2])) for one in found if one]
+    assert len(dated) == len(releases)
+    assert dated == sorted(dated, reverse=True)
+    assert ".".join(map(str, dated[0][0])) == spoolhouse.__version__
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == spoolhouse.__version__
     kinds = re.findall(r"^### (.+)$", text, re.MULTILINE)
     assert kinds[0] == "Added"
     assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
