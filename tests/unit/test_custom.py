@@ -220,6 +220,15 @@ def test_each_type_is_read_alike_in_bulk_and_alone(outer: dict[str, Any], inner:
     assert alone.lines == 1
 
 
+def test_a_line_without_type_and_project_is_of_its_folder() -> None:
+    line = json.dumps({"id": "1", "at": "2026-11-21T12:00:00Z"}).encode() + b"\n"
+    named = json.dumps({"type": "build", "id": "1", "at": "2026-11-21T12:00:00Z", "project_id": "p"}).encode() + b"\n"
+    origin = Origin(project="p", policy="reject", clock_ms=NOW, type="build", file="build/p/a.jsonl")
+    found, told = (EVERY.decode(Piece(offset=0, data=data), origin) for data in (line, named))
+    assert (found.rejects, found.mismatched) == ([], 0)
+    assert found.rows == told.rows
+
+
 def write(folder: Path, name: str, text: str) -> None:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(text)

@@ -187,6 +187,20 @@ def test_what_loses_nothing_leaves_nothing_in_extra(
 
 
 @pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("span", "inputTokens", 12.5),
+        ("span", "output_tokens", "12.5"),
+        ("prompt_call", "tokens_input", 0.5),
+        ("metric", "bucketCounts", [1, 2.5]),
+    ],
+)
+def test_a_count_with_a_fraction_is_rejected(kind: str, field: str, value: object) -> None:
+    [reject] = decode(line(kind, **{field: value}), kind).rejects
+    assert (reject.reason, reject.field) == (Reason.WRONG_TYPE, field)
+
+
+@pytest.mark.parametrize(
     ("kind", "fields", "column", "value"),
     [
         ("log", {"level": "notice"}, "level", "info"),

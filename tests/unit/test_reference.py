@@ -11,6 +11,8 @@ from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.declaration import Kind
 from spoolhouse.events.examples import BUILT_IN as EXAMPLES
 from spoolhouse.events.reference import KINDS, FieldReference, reference
+from spoolhouse.events.shapes import SHAPES
+from spoolhouse.events.shapes.shape import Shape
 
 DECODER = LineDecoder(BUILT_IN)
 CLOCK_MS = 1_795_262_400_000
@@ -89,6 +91,24 @@ def test_each_key_of_a_field_fills_its_column(kind: str) -> None:
             compared += 1
         assert named(kind, bare, field) == {name: choice for name, choice in field.names.items() if name}
     assert compared >= 5
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_an_object_stands_for_a_choice_where_the_reference_says_so(kind: str) -> None:
+    about = REFERENCES[kind]
+    columns = [column.name for column in BUILT_IN[kind].parts[0].columns]
+    implied = [(field, key, choice) for field in about.fields for key, choice in field.implied.items()]
+    assert bool(implied) == (kind in {"trace", "span"})
+    for field, key, choice in implied:
+        decoded = decode(kind, given(without(dict(about.example), field.key), key, {"message": "m"}))
+        assert json.loads(decoded.rows[about.tables[0]].data)[columns.index(field.columns[0])] == choice, key
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_shape_says_what_its_lines_become(shape: Shape) -> None:
+    """Every key that tells it is named there, or is one of its other spellings."""
+    told = " ".join((*shape.becomes, shape.about)).replace("_", "").lower()
+    assert {key for key in shape.keys if key.replace("_", "").lower() not in told} == set()
 
 
 def named(kind: str, event: dict[str, Any], field: FieldReference) -> dict[str, str]:

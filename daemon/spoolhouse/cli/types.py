@@ -96,7 +96,13 @@ def _record(kind: "TypeReference", prefix: str) -> Mapping[str, object]:
 
 def _shapes(shapes: "Iterable[Shape]") -> list[Mapping[str, object]]:
     return [
-        {"name": one.name, "keys": sorted(one.keys), "folders": sorted(one.folders), "about": one.about}
+        {
+            "name": one.name,
+            "keys": sorted(one.keys),
+            "folders": sorted(one.folders),
+            "about": one.about,
+            "becomes": one.becomes,
+        }
         for one in shapes
     ]
 
@@ -166,6 +172,9 @@ def _field(field: "FieldReference") -> Iterator[str]:
         names.setdefault(choice, []).append(name or '""')
     for choice, others in names.items():
         yield from _wrapped(f"{_INDENT}{choice}: also ", ", ".join(others), _INDENT + "  ")
+    for choice in dict.fromkeys(field.implied.values()):
+        keys = ", ".join(key for key, meant in field.implied.items() if meant == choice)
+        yield from _wrapped(f"{_INDENT}{choice}: also if absent, and there is an object under ", keys, _INDENT + "  ")
 
 
 def _wrapped(first: str, text: str, indent: str = "") -> list[str]:

@@ -45,6 +45,8 @@ class FieldReference(Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...]
     names: Mapping[str, str]
     """Other names of the choices, in any case."""
+    implied: Mapping[str, str]
+    """By key, the choice that an object under it stands for where the field is absent."""
     columns: tuple[str, ...]
     """Without the tables' prefix; another table's than the event's own as `table.column`."""
 
@@ -142,6 +144,7 @@ def _fields(event: EventType, parts: list[RowSource]) -> Iterator[FieldReference
             absent="" if is_required else given or default,
             choices=tuple(column.choices),
             names={**column.same, **column.near},
+            implied=column.implied,
             columns=tuple(dict.fromkeys(_place(event, where, one) for where, one in found_in)),
         )
 

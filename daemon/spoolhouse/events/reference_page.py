@@ -7,6 +7,7 @@ from itertools import groupby
 from spoolhouse.events.declaration import EventType
 from spoolhouse.events.reference import FieldReference, TypeReference, reference
 from spoolhouse.events.shapes.shape import Shape
+from spoolhouse.file_names import COMPRESSED, DEFAULTS
 
 _HEAD = """\
 # Event types
@@ -19,11 +20,20 @@ This page is `spoolhouse types --markdown`. A file in `{type}/{project}/` holds 
 - Keys are taken in camelCase and in snake_case. Where a line has several keys of one field, the first one counts; the
   others are kept in `extra`. So are fields that no column takes (`events.unknown`).
 - A time is ISO-8601, with any precision and offset (UTC where it has none), or an epoch number in s, ms, µs or ns, also
-  as text. Numbers may be text, and text may be a number. Choices are taken in any case.
+  as text. Numbers may be text, and text may be a number. A whole number may be `12.0`, not `12.5`. Other numbers are
+  doubles, and exact up to 2^53. Choices are taken in any case, also as `{"code": …}`.
+- What is converted with loss is kept in `extra` as it was written. Lines with unknown fields, and those with
+  conversions, are counted by field: in the log record `file_settled`, in `spoolhouse status` and in `/metrics`.
+- The columns of a model call are read from `attributes`: `gen_ai.*` of OpenTelemetry, `llm.*` of OpenInference, and of
+  Mastra's spans `model`, `provider`, `usage` and `costContext`.
+- A type that a file in `events.folder` declares is told by its folder, or by its `type`; its fields have any paths.
 - `null` is absence. **Required** is what cannot be derived: without it the line is rejected.
 - Hourly figures count lines, of traces and spans those that have an end: one that is written at its start, at updates
   and at its end is counted once. A root span of a foreign shape makes a row of `traces`, which counts in
   the same way. One of ours does so with `events.traces_from_root_spans`, and then a `trace` line does not count.
+
+Files are named {names}, in any case, each also with
+{endings} after it (`spool.names`).
 
 Tables have the prefix `clickhouse.table_prefix`, by default `mastra_admin_`. Each also has `ingested_at`, `batch_id`.
 """
@@ -42,7 +52,8 @@ def as_markdown(events: Mapping[str, EventType], shapes: Sequence[Shape]) -> str
 
     Types that differ in their names alone share a section.
     """
-    lines = [_HEAD.rstrip("\n")]
+    head = _HEAD.replace("{names}", _listed(DEFAULTS.split())).replace("{endings}", _listed(COMPRESSED))
+    lines = [head.rstrip("\n")]
     kinds = [reference(event) for event in events.values()]
     for _, group in groupby(sorted(kinds, key=lambda kind: _order(kinds, kind)), key=_what):
         lines += _section(list(group))
@@ -52,6 +63,7 @@ def as_markdown(events: Mapping[str, EventType], shapes: Sequence[Shape]) -> str
             f"| {one.name} | {_listed(sorted(one.keys))} | {_listed(sorted(one.folders)) or 'all'} | {one.about} |"
             for one in shapes
         ]
+        lines += [row for one in shapes for row in _becomes(one)]
     return "\n".join(lines) + "\n"
 
 
@@ -87,6 +99,16 @@ def _section(kinds: Sequence[TypeReference]) -> Iterator[str]:
         for choice in field.choices:
             if names := [name or '""' for name, meant in field.names.items() if meant == choice]:
                 yield f"- `{field.key}` {choice}: {', '.join(names)}"
+            if implied := [key for key, meant in field.implied.items() if meant == choice]:
+                yield f"- no `{field.key}`, and an object under one of {_listed(implied)}: {choice}"
+
+
+def _becomes(shape: Shape) -> Iterator[str]:
+    """Yield the section of a shape."""
+    yield f"\n### {shape.name}\n"
+    yield "| in a line | becomes |"
+    yield "|---|---|"
+    yield from (f"| {given} | {made} |" for given, made in shape.becomes.items())
 
 
 def _row(field: FieldReference, inside: str, table: str = "") -> str:

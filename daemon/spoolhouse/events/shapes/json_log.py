@@ -165,6 +165,22 @@ JSON_LOG = Shape(
     is_untyped=True,
     ours=_OUR_MARKS,
     about="the JSON logs of any library (structlog, pino, zap, slog, …): logs",
+    becomes={
+        **{
+            f"the first of {', '.join(f'`{key}`' for key in keys)}": f"`{name}`"
+            for name, keys in (
+                ("message", MESSAGES),
+                ("timestamp", (*TIMES, _SECONDS)),
+                ("level", LEVELS),
+                ("trace_id", TRACE_IDS),
+                ("span_id", SPAN_IDS),
+            )
+        },
+        "a level by another name or number": "the nearest `level`, its original in `attributes`; without one `info`",
+        "`record` (loguru) and `jsonPayload` (Google Cloud)": "searched for the message, too",
+        "all other fields": "`attributes`, under their own keys",
+        "no message, or no time": "the line is rejected",
+    },
 )
 
 

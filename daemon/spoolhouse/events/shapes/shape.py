@@ -131,6 +131,8 @@ class Shape(Struct, frozen=True, kw_only=True):
     """Keys of ours: a clean line that has one of them is not of an untyped shape."""
     about: str = ""
     """Its producers and the types that it becomes, in a few words for people."""
+    becomes: Mapping[str, str] = field(default_factory=dict)
+    """For people: by what stands in a line, what it becomes."""
     heads: frozenset[bytes] = field(default_factory=frozenset)
     """The bytes up to the second colon of lines that `quick` reads, in any folder."""
     quick: QuickReader | None = None

@@ -146,4 +146,13 @@ MASTRA = Shape(
     heads=frozenset(b'{"type":"%b","%b"' % (type_.encode(), payload.key.encode()) for type_, payload in _TYPES.items()),
     quick=_Lines(),
     about="Mastra's observability bus: spans, traces, logs, metrics, scores, feedback",
+    becomes={
+        "`exportedSpan` that started, was updated or ended": "a row of `spans`; of a root span one of `traces`, too, "
+        "with its input, output and metadata. A later state replaces an earlier one, whichever comes first",
+        "`log`, `metric`, `score`, `feedback`": "a row of the table of that type",
+        "`correlationContext`": "ids of trace and span, user, experiment, organization, environment and service, where "
+        "the event itself does not say",
+        "`errorInfo`": "the status error",
+        "`entityId`, `tags`, `costContext` and other fields without a column": "`extra`",
+    },
 )

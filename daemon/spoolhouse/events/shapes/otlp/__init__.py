@@ -97,5 +97,15 @@ OTLP = Shape(
     read=_read,
     batches=_quick,
     about="OTLP/JSON of OpenTelemetry's exporters and the Collector: spans, traces of root spans, logs, metrics",
+    becomes={
+        "`resourceSpans`": "a row of `spans` for each span; for a root span one of `traces`, too",
+        "`resourceLogs`": "a row of `logs` for each record",
+        "`resourceMetrics`": "a row of `metrics` for each data point: of a sum a counter (a gauge "
+        "where it may fall), of a gauge a gauge, "
+        "of a histogram, an exponential histogram and a summary a histogram with its sum as value",
+        "attributes of resource and scope": "`attributes`, of metrics `labels`, under `resource` and `scope`",
+        "ids": "hex, in lower case",
+        "times in ns": "times in ms; a duration keeps its ns",
+    },
 )
 """Told by its keys alone, in any folder."""
