@@ -1013,3 +1013,21 @@ PARTITION BY toYYYYMM(`shipped_at`)
 ORDER BY (`file`, `claimed_at`, `batch`, `range_start`)
 TTL toDateTime(`shipped_at`) + toIntervalDay(730)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS `mastra_admin_tombstones`
+(
+    `project_id` LowCardinality(String),
+    `deleted` LowCardinality(String),
+    `id` String CODEC(ZSTD(1)),
+    `batches` Array(String),
+    `deleted_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `recorded_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `ingested_at` DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
+    `batch_id` LowCardinality(String),
+    INDEX `idx_batch_id` `batch_id` TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(`recorded_at`)
+PARTITION BY toYYYYMM(`deleted_at`)
+ORDER BY (`project_id`, `deleted`, `id`)
+TTL toDateTime(`deleted_at`) + toIntervalDay(730)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;

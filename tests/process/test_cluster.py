@@ -290,7 +290,7 @@ async def log_rows(until: asyncio.Event | None = None) -> AsyncIterator[Rows]:
 
 @pytest.mark.parametrize("distributed", [False, True], ids=["local", "distributed"])
 def test_a_settled_file_is_verified_and_brought_back(shards: Shards, tmp_path: Path, *, distributed: bool) -> None:
-    """From either server: a row may be on any shard."""
+    """From either server: a row may be on any shard. What was deleted is not brought back."""
     first, second = shards
     env = environment(distributed=distributed)
     for server in shards:
@@ -317,3 +317,11 @@ def test_a_settled_file_is_verified_and_brought_back(shards: Shards, tmp_path: P
     for server in shards:
         assert run("verify", server) == (0, f"rows: {LINES} there\n")
         assert server.query(f"SELECT sum(count) FROM {DATABASE}.mastra_admin_spans_hourly_stats") == [(LINES,)]
+    ids = [f"trace-{number}" for number in range(LINES)]
+    url = {"SPOOLHOUSE_CLICKHOUSE__URL": second.native_url}  # where they are now
+    deleted = command("delete", "traces", *ids, "--project", "p", env={**env, **url})
+    assert deleted.returncode == 0, deleted.stderr
+    for server in shards:
+        assert run("verify", server) == (0, f"rows: {LINES} deleted\n")
+        assert "brought back to mastra_admin_local_spans " not in run("replay", server)[1]
+        assert server.query(f"SELECT count() FROM {DATABASE}.mastra_admin_spans") == [(0,)]

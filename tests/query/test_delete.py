@@ -1,13 +1,16 @@
-"""`spoolhouse delete`: gone from every table, within the project, when the command ends."""
+"""`spoolhouse delete`: gone from every table, within the project, when the command ends; no replay brings it back."""
 
 import json
+import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from spoolhouse.failpoints import VARIABLE
 from tests.engine import Database
 from tests.process.daemon import command
-from tests.query.landed import PREFIX, feedback, land, log, metric, score, span, trace
+from tests.query.landed import PREFIX, Event, feedback, land, log, metric, score, span, trace
 
 TABLES = ("traces", "spans", "logs", "scores", "feedback")
 
@@ -27,8 +30,7 @@ def left(database: Database, project: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("url", ["native_url", "http_url"])
 def test_a_trace_is_deleted_with_all_that_belongs_to_it(url: str, database: Database, tmp_path: Path) -> None:
-    events = [one for n in (1, 2) for one in (trace(n), span(n), log(n, traceId=f"t{n:03}"), score(n), feedback(n))]
-    land(database, tmp_path, [*events, metric(1)])
+    land(database, tmp_path, [*events(1), *events(2), metric(1)])
     land(database, tmp_path, [trace(1)])
     land(database, tmp_path, [trace(1, projectId="other"), span(1, projectId="other")], project="other")
     arguments = ("delete", "traces", "t001", "none", "--project", "shop", "--clickhouse-url", getattr(database, url))
@@ -44,6 +46,78 @@ def test_a_trace_is_deleted_with_all_that_belongs_to_it(url: str, database: Data
     again = command(*arguments)
     assert again.returncode == 0, "idempotent"
     assert "0 rows of traces" in again.stdout
+
+
+def processed(spool: Path) -> list[str]:
+    """Return the files in `processed/`."""
+    return sorted(str(path) for path in spool.glob("*/*/processed/*.jsonl"))
+
+
+def recover(database: Database, spool: Path, *arguments: str) -> str:
+    """Run a recovery command on all processed files, which must succeed; return what it printed."""
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(spool), "--base-path", "")
+    done = command(*arguments, *processed(spool), *where)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def verdicts(database: Database, spool: Path) -> Counter[str]:
+    """Return how many rows `verify` has each verdict for."""
+    found: Counter[str] = Counter()
+    for one in map(json.loads, recover(database, spool, "verify", "--json").splitlines()):
+        found[one["verdict"]] += one["rows"]
+    return found
+
+
+def events(number: int) -> list[Event]:
+    """Return a trace with one event of each kind."""
+    return [trace(number), span(number), log(number, traceId=f"t{number:03}"), score(number), feedback(number)]
+
+
+@pytest.mark.parametrize("url", ["native_url", "http_url"])
+def test_a_replay_brings_nothing_back_that_was_deleted(url: str, database: Database, tmp_path: Path) -> None:
+    land(database, tmp_path, [*events(1), *events(2)])
+    land(database, tmp_path, events(1))  # files that have nothing else
+    arguments = ("delete", "traces", "t001", "--project", "shop", "--clickhouse-url", getattr(database, url))
+    assert command(*arguments).returncode == 0
+    assert verdicts(database, tmp_path) == {"deleted": 10, "there": 5}
+    recover(database, tmp_path, "replay")
+    assert left(database, "shop") == {table: ["t002"] for table in TABLES}
+    for table in TABLES:
+        database.query(f"TRUNCATE TABLE {PREFIX}{table}")
+    recover(database, tmp_path, "replay")
+    assert left(database, "shop") == {table: ["t002"] for table in TABLES}
+    assert verdicts(database, tmp_path) == {"deleted": 10, "there": 5}
+
+
+def test_what_comes_after_a_deletion_is_replayed(database: Database, tmp_path: Path) -> None:
+    land(database, tmp_path, [score(1), score(2)])
+    arguments = ("delete", "scores", "c001", "--project", "shop", "--clickhouse-url", database.native_url)
+    assert command(*arguments).returncode == 0
+    land(database, tmp_path, [score(1, value=5)])
+    database.query(f"TRUNCATE TABLE {PREFIX}scores")
+    recover(database, tmp_path, "replay")
+    asked = f"SELECT id, value FROM {PREFIX}scores ORDER BY id"
+    assert database.query(asked) == [("c001", 5), ("c002", 0.2)]
+    assert verdicts(database, tmp_path) == {"superseded": 1, "there": 2}
+
+
+@pytest.mark.parametrize("place", ["marked", "table_done@2"])
+def test_a_deletion_that_was_killed_is_finished_by_the_next(place: str, database: Database, tmp_path: Path) -> None:
+    land(database, tmp_path, [*events(1), *events(2)])
+    arguments = ("delete", "traces", "t001", "--project", "shop", "--clickhouse-url", database.native_url, "--json")
+    killed = command(*arguments, env={VARIABLE: f"delete.{place}=kill"})
+    assert killed.returncode == -signal.SIGKILL
+    if place == "marked":
+        assert left(database, "shop") == {table: ["t001", "t002"] for table in TABLES}
+        assert verdicts(database, tmp_path) == {"there": 10}
+    done = command(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)["files"]) == len(TABLES), "those of rows that are gone already, too"
+    assert left(database, "shop") == {table: ["t002"] for table in TABLES}
+    recover(database, tmp_path, "replay")
+    assert left(database, "shop") == {table: ["t002"] for table in TABLES}
+    assert verdicts(database, tmp_path) == {"deleted": 5, "there": 5}
 
 
 def test_scores_are_deleted_by_their_ids(database: Database, tmp_path: Path) -> None:

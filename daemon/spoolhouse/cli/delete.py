@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from spoolhouse.store.clickhouse.query.deletion import Deleted
 
 _EPILOG = """\
-The rows are gone from the tables when the command ends; deleting what is not
-there is harmless. Figures in rollups stay. The files that brought the rows
-still hold the bytes, in processed/ or rejected/: the command names them, and
-a replay of one brings the rows back.
+The rows are gone from the tables when the command ends, and no replay brings
+them back. Deleting what is not there is harmless; if the command is killed,
+run it again. Figures in rollups stay. The files that brought the rows still
+hold the bytes, in processed/ or rejected/: the command names them.
+
+A line of a deleted trace that lands for the first time later is a new one:
+from a producer, by `replay --rejected` or by `retry`. Run the command again.
 
 examples:
   spoolhouse delete traces 4bf92f3577b34da6a3ce929d0e0e4736 --project shop

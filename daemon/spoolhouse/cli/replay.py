@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _EPILOG = """\
 No line lands twice, however often the command is run. The ledger says which
 rows came from a file; a table, rollup and month that has nothing of a batch
-gets the rows of that batch again. Rejected lines are removed from rejected/
-and dropped into the spool again, for the daemon to ingest.
+gets the rows of that batch again, without those that `spoolhouse delete` has
+deleted. Rejected lines are removed from rejected/ and dropped into the spool
+again, for the daemon to ingest.
 
 examples:
   spoolhouse replay /var/spool/events/span/shop/processed/*.jsonl --dry-run
@@ -103,7 +104,8 @@ async def _replay_file(files: "ProcessedFiles", path: Path, dry_run: bool) -> No
     async for result in files.replay(path, dry_run=dry_run):
         where = ", ".join(f"{one.table} {one.partition}" for one in (result.missing if dry_run else result.repaired))
         done = "all there" if not where else "not found in" if dry_run else "brought back to"
-        print(shown(f"{path}: {result.rows} rows of {result.table}: {done} {where}".rstrip()))
+        left_out = f"; {result.deleted} rows stay deleted" if result.deleted else ""
+        print(shown(f"{path}: {result.rows} rows of {result.table}: {f'{done} {where}'.rstrip()}{left_out}"))
     if result is None:
         print(shown(f"{path}: nothing to replay: no row of it has landed"))
 

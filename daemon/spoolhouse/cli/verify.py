@@ -24,6 +24,7 @@ _EPILOG = """\
 Each row of a file is found by its sorting key, and all its columns are
 compared. there: it is as it was written. superseded: the table holds a later
 version of the event. expired: it is older than the table's TTL, and gone.
+deleted: `spoolhouse delete` has deleted it.
 different and missing are faults: `spoolhouse replay` restores missing rows.
 The rows are inserted into a temporary table, which is dropped after.
 
@@ -33,7 +34,7 @@ examples:
   spoolhouse verify --since 2026-11-20T18:00:00Z --json
 
 exit codes:
-   0  every row is there, superseded or expired
+   0  every row is there, superseded, expired or deleted
    1  rows are missing or different, or a file could not be verified
   69  ClickHouse is unavailable
   78  a wrong setting, or no such spool

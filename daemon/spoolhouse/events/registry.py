@@ -13,6 +13,7 @@ from spoolhouse.events.errors import DeclarationError
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.events.naming import LOCAL, names_of
 from spoolhouse.events.root_spans import with_traces
+from spoolhouse.events.tombstones import TOMBSTONES
 
 SUFFIX = ".toml"
 
@@ -40,7 +41,7 @@ def load(chosen: Chosen) -> dict[str, EventType]:
 def _with_declared(events: dict[str, EventType], folder: Path) -> dict[str, EventType]:
     """Add the event types that files declare."""
     taken = {name: "a built-in one" for event in BUILT_IN.values() for name in _objects(event)}
-    taken |= dict.fromkeys(names_of(LEDGER), "a built-in one")
+    taken |= dict.fromkeys((*names_of(LEDGER), *names_of(TOMBSTONES)), "a built-in one")
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
     except OSError as error:

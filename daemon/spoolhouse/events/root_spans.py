@@ -6,7 +6,8 @@ whether its program writes trace lines or not. Foreign shapes make traces of the
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from spoolhouse.events.builtin import RECORDED_AT, SPANS, TRACES, UNCOUNTED
 from spoolhouse.events.declaration import Column, EventType, Fill, RowSource

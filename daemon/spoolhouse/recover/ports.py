@@ -16,6 +16,7 @@ from spoolhouse.spool.row_ranges import RowRange
 THERE = "there"
 SUPERSEDED = "superseded"
 EXPIRED = "expired"
+DELETED = "deleted"
 DIFFERENT = "different"
 MISSING = "missing"
 
@@ -80,10 +81,12 @@ class Restored(Struct, frozen=True, kw_only=True):
     rows: int
     missing: tuple[Partition, ...] = ()
     repaired: tuple[Partition, ...] = ()
+    deleted: int = 0
+    """Rows that stay deleted, as was asked for; those of partitions that have others of the batch do not count."""
 
 
 class RowDiff(Struct, frozen=True, kw_only=True):
-    """So many rows are `there`, `superseded` by a later version, `expired`, `different`, or `missing`."""
+    """So many rows have a verdict: one of the constants above."""
 
     verdict: str
     rows: int
@@ -136,7 +139,8 @@ class RecoveryStore(Protocol):
 
         Presence is decided by lineage, in rollups too: by the batch that brought the rows, and by the id under which
         an earlier call has restored them. It does not matter how long ago that was.
-        With `dry_run` nothing is changed, and `missing` may name partitions whose rows have expired or are superseded.
+        Rows that were deleted on request after they had been shipped stay deleted. With `dry_run` nothing is changed,
+        and `missing` may name partitions whose rows have expired, are superseded or deleted.
         Raises `SpoolError` where the store cannot tell what is missing, and what `batch.rows` raises.
         """
 

@@ -13,6 +13,8 @@ ONE_BLOCK_ROWS = 1 << 30
 
 BATCH_ID = Column(name="batch_id", kind=Kind.TEXT)
 """The column of each table that says which batch brought a row."""
+INGESTED_AT = Column(name="ingested_at", kind=Kind.TIME)
+"""The column of each table that says when a row was shipped."""
 
 Parameter = str | int | float | Sequence[str] | Sequence[int]
 Setting = str | int
@@ -25,11 +27,11 @@ class RowsInsert(Struct, frozen=True, kw_only=True):
     """The table's full name (prefix included), in the connection's database; from declarations, never from data."""
     columns: tuple[Column, ...]
     batch_id: str
-    """Stored in each row, unless `columns` ends with `BATCH_ID`: then each row has its own."""
+    """Stored in each row, unless `columns` has `BATCH_ID`: then each row has its own."""
     token: str
     """The deduplication token: the batch id, but for a batch whose first token was lost."""
     clock_ms: int
-    """The shipment's journalled time, ms since 1970: `ingested_at`."""
+    """The shipment's journalled time, ms since 1970; stored in each row, unless `columns` has `INGESTED_AT`."""
 
 
 def insert_query_id(batch_id: str) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.events.ledger import LEDGER
+from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.recover.ports import BatchRows, ClaimedFile, Comparison, LedgerRow, Partition, Restored
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert
 from spoolhouse.store.clickhouse.landing import ledger_read
@@ -18,6 +19,7 @@ from spoolhouse.store.clickhouse.landing.repair import Repaired, Repairer
 from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
 from spoolhouse.store.clickhouse.landing.row_diff import compare
 from spoolhouse.store.clickhouse.landing.staged_batches import staged
+from spoolhouse.store.clickhouse.landing.tombstones import leave_out_deleted
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -29,8 +31,8 @@ class Recovery(Struct, frozen=True, kw_only=True):
     repairer: Repairer
 
     async def sync_ledger(self) -> None:
-        """Wait for the parts of the ledger that other replicas have."""
-        await sync_replica(self.driver, [self.repairer.prefix + LEDGER.name])
+        """Wait for the parts of the ledger, and of the tombstones, that other replicas have."""
+        await sync_replica(self.driver, [self.repairer.prefix + table.name for table in (LEDGER, TOMBSTONES)])
 
     async def ledger_of_files(self, places: Sequence[str]) -> list[LedgerRow]:
         """Return the ledger's rows of files."""
@@ -71,8 +73,12 @@ class Recovery(Struct, frozen=True, kw_only=True):
             for partition in sorted(partitions - found.of(name))
         )
         repaired: tuple[Repaired, ...] = ()
+        deleted = 0
         if missing and not dry_run:
-            repaired = await repairer.repair(table, self._insert(batch), batch.rows(), found)
+            insert = self._insert(batch)
+            staging = await repairer.stage(table, insert, batch.rows())
+            deleted = await leave_out_deleted(self.driver, table, staging, prefix=self.prefix)
+            repaired = await repairer.fill(table, insert, staging, found)
             await repairer.drop_staging(batch.id)
         return Restored(
             table=table.name,
@@ -80,6 +86,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
             rows=count,
             missing=missing,
             repaired=tuple(Partition(table=one.table, partition=one.partition) for one in repaired),
+            deleted=deleted,
         )
 
     async def compare(self, batches: Sequence[BatchRows]) -> Comparison:

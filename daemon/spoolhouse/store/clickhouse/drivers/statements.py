@@ -6,7 +6,7 @@ All text in the SQL comes from declarations, never from events; it is escaped al
 from collections.abc import Iterable
 
 from spoolhouse.events.declaration import Column, Kind
-from spoolhouse.store.clickhouse.driver import BATCH_ID, RowsInsert
+from spoolhouse.store.clickhouse.driver import BATCH_ID, INGESTED_AT, RowsInsert
 from spoolhouse.store.clickhouse.quoting import identifier, literal
 
 STORED_TYPES = {
@@ -95,8 +95,12 @@ def _values(insert: RowsInsert, taken: Iterable[str]) -> str:
 
 def _constants(insert: RowsInsert) -> dict[str, str]:
     """Return the value of each column that is the same for all rows."""
-    clock = {"ingested_at": f"fromUnixTimestamp64Milli(toInt64({insert.clock_ms}), 'UTC')"}
-    return clock if BATCH_ID in insert.columns else {**clock, BATCH_ID.name: literal(insert.batch_id)}
+    values = {
+        INGESTED_AT.name: f"fromUnixTimestamp64Milli(toInt64({insert.clock_ms}), 'UTC')",
+        BATCH_ID.name: literal(insert.batch_id),
+    }
+    own = {column.name for column in insert.columns}
+    return {name: value for name, value in values.items() if name not in own}
 
 
 def _taken(column: Column, element: str) -> str:

@@ -46,9 +46,14 @@ class Repairer(Struct, frozen=True, kw_only=True):
     shards: Shards | None
     """Of a cluster: repaired rows go to this shard, and may already be on any."""
 
+    @property
+    def read_prefix(self) -> str:
+        """The prefix of the names under which the rows of all shards are read."""
+        return self.prefix if self.shards is None else self.shards.prefix
+
     def everywhere(self, table: Table) -> str:
         """Return the name under which the rows of all shards are read."""
-        return (self.prefix if self.shards is None else self.shards.prefix) + table.name
+        return self.read_prefix + table.name
 
     async def repair(
         self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows], found: Found, *, never_landed: bool = False
@@ -58,7 +63,12 @@ class Repairer(Struct, frozen=True, kw_only=True):
         `never_landed`: no row of the batch was ever in ClickHouse, however old the batch is.
         Rows that would vanish again are left out: expired ones, and those that a later version of the event replaces.
         """
-        staging = await self.stage(table, insert, rows)
+        return await self.fill(table, insert, await self.stage(table, insert, rows), found, never_landed=never_landed)
+
+    async def fill(
+        self, table: Table, insert: RowsInsert, staging: str, found: Found, *, never_landed: bool = False
+    ) -> tuple[Repaired, ...]:
+        """Do the same with rows that are staged."""
         here = await self._partitions(staging)
         repaired = []
         for partition in sorted(here - found.of(insert.table)):

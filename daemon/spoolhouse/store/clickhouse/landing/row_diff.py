@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Collection
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.declaration import Table
-from spoolhouse.recover.ports import DIFFERENT, EXPIRED, MISSING, SUPERSEDED, THERE, RowDiff
+from spoolhouse.recover.ports import DELETED, DIFFERENT, EXPIRED, MISSING, SUPERSEDED, THERE, RowDiff
 from spoolhouse.store.clickhouse.driver import RowsInsert
 from spoolhouse.store.clickhouse.landing.repair import Repairer
+from spoolhouse.store.clickhouse.landing.tombstones import is_deleted
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 from spoolhouse.store.clickhouse.typed_rows import typed
 
@@ -53,9 +54,10 @@ async def compare(repairer: Repairer, table: Table, own: str) -> dict[str, list[
     keys = identifiers(table.order_by)
     # As text: the hash of a NULL is NULL, whatever stands beside it.
     everything = f"cityHash64(toString(({identifiers(tuple(column.name for column in table.columns))})))"
+    deleted = is_deleted(table, own, prefix=repairer.read_prefix)
     written = (
         f"SELECT {keys}, `recorded_at` AS _version, {everything} AS _content, {_is_expired(table)} AS _expired,"  # noqa: S608  # declared names
-        f" toString(`batch_id`) AS _batch FROM {identifier(own)}"
+        f" toString(`batch_id`) AS _batch, {deleted} AS _deleted FROM {identifier(own)}"
     )
     held = (
         f"SELECT {keys}, max(`recorded_at`) AS _latest, groupUniqArray({everything}) AS _contents, 1 AS _known"  # noqa: S608  # declared names
@@ -63,7 +65,7 @@ async def compare(repairer: Repairer, table: Table, own: str) -> dict[str, list[
     )
     judged = (
         f"SELECT _batch, toString(({keys})) AS _row, multiIf(has(_contents, _content), '{THERE}',"  # noqa: S608  # declared names
-        f" ifNull(_known, 0) = 0, if(_expired, '{EXPIRED}', '{MISSING}'),"
+        f" ifNull(_known, 0) = 0, multiIf(_expired, '{EXPIRED}', _deleted, '{DELETED}', '{MISSING}'),"
         f" _latest > _version, '{SUPERSEDED}', '{DIFFERENT}') AS _verdict"
         f" FROM ({written}) AS _written LEFT JOIN ({held}) AS _held USING ({keys})"
     )

@@ -1,4 +1,4 @@
-"""Rows of many batches in one temporary table, each with the id of its batch, to be compared with the real table.
+"""Rows of many batches in one temporary table, each with its batch's id and time, to be compared with the real table.
 
 One insert takes the rows of many batches: an insert costs the server more than the rows of a small file.
 """
@@ -6,6 +6,7 @@ One insert takes the rows of many batches: an insert costs the server more than 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct, field
@@ -13,7 +14,7 @@ from msgspec import Struct, field
 from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import SpoolError
 from spoolhouse.recover.ports import BatchRows
-from spoolhouse.store.clickhouse.driver import BATCH_ID, Driver, RowsInsert
+from spoolhouse.store.clickhouse.driver import BATCH_ID, INGESTED_AT, Driver, RowsInsert
 from spoolhouse.store.clickhouse.landing.presence import staging_name
 from spoolhouse.store.clickhouse.quoting import identifier
 
@@ -46,10 +47,10 @@ async def staged(driver: Driver, batches: Sequence[BatchRows], *, prefix: str) -
                 number += 1
                 insert = RowsInsert(
                     table=own.name,
-                    columns=(*table.columns, BATCH_ID),
+                    columns=(*table.columns, INGESTED_AT, BATCH_ID),
                     batch_id=f"{run}-{number}",
                     token=f"{run}-{number}",
-                    clock_ms=0,  # not compared
+                    clock_ms=0,  # each row has its own
                 )
                 await driver.insert_rows(insert, _limited(first, rows))
         yield own
@@ -58,10 +59,11 @@ async def staged(driver: Driver, batches: Sequence[BatchRows], *, prefix: str) -
 
 
 async def _rows_of_all(batches: Sequence[BatchRows], errors: dict[str, SpoolError]) -> AsyncGenerator[Rows]:
-    """Yield the rows of all batches, each row with its batch's id as its last value."""
+    """Yield the rows of all batches, each row with its batch's time and id as its last values."""
     for batch in batches:
         # A row ends its line; the text in it has no newline of its own.
-        ending = b"," + msgspec.json.encode(batch.id) + b"]\n"
+        clock = datetime.fromtimestamp(batch.clock_ms / 1000, UTC)
+        ending = b"," + msgspec.json.encode(clock) + b"," + msgspec.json.encode(batch.id) + b"]\n"
         try:
             async for rows in batch.rows():
                 yield Rows(data=rows.data.replace(b"]\n", ending), count=rows.count)

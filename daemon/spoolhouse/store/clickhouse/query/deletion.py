@@ -1,28 +1,30 @@
-"""Deletes events by id, within a project: the rows of every table that has any, for good."""
+"""Deletes events by id, within a project: the rows of every table that has any, for good.
+
+Tombstones come first: from then on no replay brings the rows back, and a deletion that was killed can be repeated.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from spoolhouse.clock import now_ms
 from spoolhouse.errors import BadRequestError, StoreError
+from spoolhouse.events.declaration import Table
 from spoolhouse.events.ledger import LEDGER
+from spoolhouse.events.tombstones import DELETABLE, TOMBSTONES
+from spoolhouse.failpoints import reach
 from spoolhouse.query.questions import All, Compare, Field, Op
-from spoolhouse.query.signals import FEEDBACK, LOGS, SCORES, SPANS, TRACES, Signal
 from spoolhouse.spool.row_ranges import whole_of
 from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.landing import tombstones
 from spoolhouse.store.clickhouse.query.dialect import Statement
 from spoolhouse.store.clickhouse.quoting import identifier
 from spoolhouse.store.clickhouse.schema.ddl import placed
 from spoolhouse.store.clickhouse.schema.render import Schema
+from spoolhouse.store.clickhouse.typed_rows import typed
 
 MOST_IDS = 1000
 _CHUNK = 100
-TARGETS: Mapping[str, tuple[tuple[Signal, str], ...]] = {
-    "traces": tuple((signal, "trace_id") for signal in (TRACES, SPANS, LOGS, SCORES, FEEDBACK)),
-    "scores": ((SCORES, "id"),),
-    "feedback": ((FEEDBACK, "id"),),
-}
-"""By what is deleted: the tables that have rows of it, and the column of the id."""
 
 
 class Deleted(Struct, frozen=True, kw_only=True):
@@ -31,7 +33,18 @@ class Deleted(Struct, frozen=True, kw_only=True):
     rows: Mapping[str, int]
     """By table; versions that were superseded count, too."""
     files: Sequence[str]
-    """The files of the spool that brought the rows, as they were called when they were dropped."""
+    """The files of the spool that brought the rows, now or before an earlier deletion, as they were called when they
+    were dropped."""
+
+
+class _Found(Struct, frozen=True, kw_only=True):
+    """Rows of an event that a batch has brought."""
+
+    id: str
+    batch: str
+    rows: int
+    last_ms: int
+    """When they were shipped."""
 
 
 async def delete(
@@ -41,44 +54,86 @@ async def delete(
 
     Figures in rollups stay: they name nobody. Raises `StoreError`.
     """
-    if what not in TARGETS:
-        raise BadRequestError(f"delete: {what!r} is not one of {', '.join(TARGETS)}")
+    if what not in DELETABLE:
+        raise BadRequestError(f"delete: {what!r} is not one of {', '.join(DELETABLE)}")
     if not project or not ids or len(ids) > MOST_IDS:
         raise BadRequestError(f"delete: a project, and 1 to {MOST_IDS} ids, are accepted")
-    rows = {signal.name: 0 for signal, _ in TARGETS[what]}
+    deletion = _Deletion(driver=driver, schema=schema, prefix=prefix, what=what, project=project)
+    rows = {table.name: 0 for table, _ in DELETABLE[what]}
     batches: set[str] = set()
     for start in range(0, len(ids), _CHUNK):
-        some = tuple(ids[start : start + _CHUNK])
-        for signal, column in TARGETS[what]:
-            where = All((Compare(Field("project_id"), Op.EQ, project), Compare(Field(column), Op.IN, some)))
-            found = await _batches(driver, prefix, signal, where)
-            rows[signal.name] += sum(found.values())
-            batches |= found.keys()
-            if found:
-                await _delete(driver, schema, prefix, signal, where)
+        some = ids[start : start + _CHUNK]
+        found = {table.name: await deletion.found(table, column, some) for table, column in DELETABLE[what]}
+        batches |= await deletion.mark(some, [one for rows in found.values() for one in rows])
+        reach("delete.marked")
+        for table, column in DELETABLE[what]:
+            rows[table.name] += sum(one.rows for one in found[table.name])
+            if found[table.name]:
+                await deletion.delete(table, column, some)
+                reach("delete.table_done")
     return Deleted(rows=rows, files=await _files(driver, prefix, sorted(map(whole_of, batches))))
 
 
-async def _batches(driver: Driver, prefix: str, signal: Signal, where: All) -> dict[str, int]:
-    made = Statement(prefix)
-    table = made.table(signal.table, newest=False)
-    sql = f"SELECT batch_id, count() FROM {table} WHERE {made.where(signal.table, where)} GROUP BY batch_id"
-    return {str(batch): int(str(count)) for batch, count in await driver.execute(sql, made.values)}
+class _Deletion(Struct, frozen=True, kw_only=True):
+    """The steps for some ids. Methods raise `StoreError`."""
 
+    driver: Driver
+    schema: Schema
+    prefix: str
+    what: str
+    project: str
 
-async def _delete(driver: Driver, schema: Schema, prefix: str, signal: Signal, where: All) -> None:
-    made = Statement(prefix)
-    [own] = [one.table for one in schema.tables if one.name == prefix + signal.table.name]
-    table = placed(schema.database, own.name, schema.on_cluster)
-    condition = made.where(signal.table, where)
-    # 2: on all replicas. A mutation rewrites the parts that have such a row.
-    await driver.execute(f"ALTER TABLE {table} DELETE WHERE {condition} SETTINGS mutations_sync = 2", made.values)
-    left = await _batches(driver, prefix, signal, where)
-    if left:
-        raise StoreError(
-            f"{sum(left.values())} rows of {prefix}{signal.table.name} came while they were deleted",
-            hint="run the command again once their files have landed",
+    async def found(self, table: Table, column: str, ids: Sequence[str]) -> list[_Found]:
+        """Return the rows that there are."""
+        made = Statement(self.prefix)
+        where = made.where(table, self._where(column, ids))
+        sql = (
+            f"SELECT {identifier(column)}, batch_id, count(), toUnixTimestamp64Milli(max(ingested_at))"
+            f" FROM {made.table(table, newest=False)} WHERE {where} GROUP BY {identifier(column)}, batch_id"
         )
+        found = typed(await self.driver.execute(sql, made.values), tuple[str, str, int, int])
+        return [_Found(id=one, batch=batch, rows=rows, last_ms=last) for one, batch, rows, last in found]
+
+    async def mark(self, ids: Sequence[str], found: Sequence[_Found]) -> set[str]:
+        """Write the tombstones; return all batches that have ever brought rows of these ids, as far as is known."""
+        earlier = await tombstones.batches_of(
+            self.driver, project=self.project, what=self.what, ids=ids, prefix=self.prefix
+        )
+        batches = {one: earlier.get(one, set()) for one in ids}
+        for one in found:
+            batches[one.id].add(one.batch)
+        await tombstones.write(
+            self.driver,
+            self._own(TOMBSTONES),
+            project=self.project,
+            what=self.what,
+            batches=batches,
+            # The clock of the daemon that shipped them may be ahead of this one.
+            deleted_ms=max([now_ms(), *(one.last_ms for one in found)]),
+        )
+        return set().union(*batches.values())
+
+    async def delete(self, table: Table, column: str, ids: Sequence[str]) -> None:
+        """Delete the rows; return once they are gone on all replicas."""
+        made = Statement(self.prefix)
+        condition = made.where(table, self._where(column, ids))
+        place = placed(self.schema.database, self._own(table), self.schema.on_cluster)
+        # 2: on all replicas. A mutation rewrites the parts that have such a row.
+        sql = f"ALTER TABLE {place} DELETE WHERE {condition} SETTINGS mutations_sync = 2"
+        await self.driver.execute(sql, made.values)
+        if left := await self.found(table, column, ids):
+            raise StoreError(
+                f"{sum(one.rows for one in left)} rows of {self.prefix}{table.name} came while they were deleted",
+                hint="run the command again once their files have landed",
+            )
+
+    def _where(self, column: str, ids: Sequence[str]) -> All:
+        return All((Compare(Field("project_id"), Op.EQ, self.project), Compare(Field(column), Op.IN, tuple(ids))))
+
+    def _own(self, table: Table) -> str:
+        """Return the name of the table that holds the rows."""
+        [own] = [one.table.name for one in self.schema.tables if one.name == self.prefix + table.name]
+        return own
 
 
 async def _files(driver: Driver, prefix: str, batches: Sequence[str]) -> list[str]:

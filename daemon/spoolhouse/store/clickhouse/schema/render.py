@@ -9,6 +9,7 @@ from spoolhouse.events import declaration
 from spoolhouse.events.declaration import EventType, Table
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.events.naming import LOCAL, target_name
+from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.store.clickhouse.schema.cluster import Cluster, DistributedDefinition, sharding_key
 from spoolhouse.store.clickhouse.schema.ddl import Database, TableDefinition, placed
 from spoolhouse.store.clickhouse.schema.rollups import RollupDefinition, rollup_definition
@@ -19,7 +20,7 @@ DEFAULT_PREFIX = "mastra_admin_"
 
 def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
     """Return every table of the event types, and our own, each once."""
-    return (*declaration.tables(events).values(), LEDGER)
+    return (*declaration.tables(events).values(), LEDGER, TOMBSTONES)
 
 
 _HEADER = """\
