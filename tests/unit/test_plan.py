@@ -386,3 +386,12 @@ def test_a_view_is_made_anew_when_the_types_that_it_shows_grow() -> None:
 )
 def test_enum_extends(kind: str, base: str, *, extends: bool) -> None:
     assert server_ddl.enum_extends(kind, base) is extends
+
+
+def test_a_server_without_text_indexes_goes_without_them() -> None:
+    schema = declare(database="d", text_index=True, tables=(LOGS,))
+    new, old = (
+        plan(schema, LiveDatabase(exists=True, tables={}, has_text_indexes=known)).statements for known in (True, False)
+    )
+    assert any("idx_message_words" in one for one in new)
+    assert old == statements(declare(database="d", tables=(LOGS,)))[1:]

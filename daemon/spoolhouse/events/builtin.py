@@ -184,6 +184,7 @@ LOGS = Table(
     order_by=("project_id", "timestamp", "id"),
     time="timestamp",
     ttl_days=30,
+    words=("message",),
     rollups=(
         Rollup(
             name="logs_hourly_stats",

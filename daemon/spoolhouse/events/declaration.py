@@ -213,6 +213,8 @@ class Table(Struct, frozen=True, kw_only=True):
     """The column of the event time: partitions and the TTL depend on it."""
     ttl_days: int
     indexes: tuple[Index, ...] = ()
+    words: tuple[str, ...] = ()
+    """Columns of prose, whose words a store may index."""
     rollups: tuple[Rollup, ...] = ()
 
     def column(self, name: str) -> Column:

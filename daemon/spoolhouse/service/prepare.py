@@ -238,6 +238,7 @@ def schema_of(settings: Settings, events: Mapping[str, EventType], *, qualified:
         database=clickhouse.database if qualified else None,
         prefix=clickhouse.table_prefix,
         durable=settings.durable,
+        text_index=clickhouse.text_index,
         tables=tables_of(events),
         cluster=None if clickhouse.cluster is None else Cluster(name=clickhouse.cluster, keeper=clickhouse.keeper),
     )

@@ -6,6 +6,7 @@ Names of columns come from declarations, operators from closed sets; whatever a 
 from collections.abc import Sequence
 
 from spoolhouse.events.declaration import ARRAYS, Column, Kind, Table
+from spoolhouse.events.naming import LOCAL
 from spoolhouse.query.questions import (
     All,
     Any,
@@ -27,6 +28,8 @@ from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 
 PREVIEW = 100
 """Characters."""
+_MOST_TOKENS = 64
+"""That one call of the server's function takes."""
 _FUNCTIONS = {Op.CONTAINS: "position", Op.PREFIX: "startsWith"}
 SIGNS = {Op.EQ: "=", Op.NE: "!=", Op.LT: "<", Op.LE: "<=", Op.GT: ">", Op.GE: ">="}
 _TEXTS = frozenset({Kind.TEXT, Kind.SCALAR, Kind.ANY, Kind.JSON})
@@ -36,9 +39,10 @@ _NUMBERS = frozenset({Kind.NUMBER, Kind.INTEGER, Kind.INTEGER32})
 class Statement:
     """A statement in the making: its values, each under a name of its own."""
 
-    def __init__(self, prefix: str) -> None:
-        """`prefix` stands before the names of tables."""
+    def __init__(self, prefix: str, *, has_text_index: bool = False) -> None:
+        """`prefix` stands before the names of tables. `has_text_index`: words are looked up in it."""
         self._prefix = prefix
+        self._has_text_index = has_text_index
         self.values: dict[str, Parameter] = {}
 
     def bind(self, value: Parameter, kind: str) -> str:
@@ -104,7 +108,9 @@ class Statement:
             is_text = not is_label and (column.kind in _TEXTS or column.kind in ARRAYS)
             return f"notEmpty({field})" if is_text else f"isNotNull({field})"
         if op is Op.WORDS:
-            return self._words(field, value)
+            words = tuple(str(one) for one in (value if isinstance(value, tuple) else (value,)))
+            is_indexed = self._has_text_index and not is_label and column.name in table.words
+            return self._indexed_words(field, words) if is_indexed else self._words(field, words)
         if op in {Op.IN, Op.NOT_IN}:
             return self._in(column, field, value, op, is_label=is_label)
         if op in {Op.CONTAINS, Op.PREFIX}:
@@ -124,9 +130,15 @@ class Statement:
             found = f"{field} IN ({', '.join(self._value(column, one, is_label=False) for one in values)})"
         return found if op is Op.IN else f"NOT ifNull({found}, 0)"
 
-    def _words(self, field: str, value: Scalar | tuple[Scalar, ...]) -> str:
-        words = value if isinstance(value, tuple) else (value,)
-        found = (f"hasTokenCaseInsensitive({field}, {self.bind(str(one), 'String')})" for one in words)
+    def _words(self, field: str, words: Sequence[str]) -> str:
+        found = (f"hasTokenCaseInsensitive({field}, {self.bind(one, 'String')})" for one in words)
+        return f"({' AND '.join(found)})"
+
+    def _indexed_words(self, field: str, words: Sequence[str]) -> str:
+        # As the server's lower(): of ASCII alone.
+        lower = [one.encode().lower().decode() for one in words]
+        some = (lower[start : start + _MOST_TOKENS] for start in range(0, len(lower), _MOST_TOKENS))
+        found = (f"hasAllTokens(lower({field}), {self.bind(one, 'Array(String)')})" for one in some)
         return f"({' AND '.join(found)})"
 
     def _value(self, column: Column, value: Scalar | tuple[Scalar, ...], *, is_label: bool) -> str:
@@ -156,14 +168,16 @@ class Statement:
         return f"({name} {sign} {value} OR {ties} OR isNull({name}))"
 
 
-def candidates(prefix: str, listing: Listing, position: Position | None, limit: int) -> tuple[str, Statement]:
+def candidates(
+    prefix: str, listing: Listing, position: Position | None, limit: int, *, has_text_index: bool = False
+) -> tuple[str, Statement]:
     """Return the narrow step: where rows may be that fulfil a listing, in its order: time, hash, ids and value.
 
     It sees superseded versions too, except where the order is not that of the table's key: FINAL costs less there than
     what else would have to be read again.
     """
-    made = Statement(prefix)
     newest = bool(listing.column) or listing.offset > 0
+    made = Statement(prefix, has_text_index=has_text_index and not newest)
     where = made.where(listing.table, listing.where, listing.window) + made.of_batches(listing)
     if position is not None:
         where += f" AND {made.after(listing, position)}"
@@ -207,6 +221,14 @@ def arrived(prefix: str, table: Table, where: Condition, window: Window, since_m
     wanted = f"{made.where(table, where, window)} AND ingested_at >= {made.time(since_ms)}"
     columns = "batch_id, toUnixTimestamp64Milli(max(ingested_at))"
     return f"SELECT {columns} FROM {made.table(table, newest=False)} WHERE {wanted} GROUP BY batch_id", made
+
+
+def text_indexes(prefix: str, table: Table) -> tuple[str, Statement]:
+    """Return the statement for the number of text indexes of a table, also of the one under a Distributed one."""
+    made = Statement(prefix)
+    names = made.bind([prefix + table.name, prefix + LOCAL + table.name], "Array(String)")
+    where = f"database = currentDatabase() AND has({names}, table) AND type = 'text'"
+    return f"SELECT count() FROM system.data_skipping_indices WHERE {where}", made
 
 
 def key_hash(table: Table) -> str:

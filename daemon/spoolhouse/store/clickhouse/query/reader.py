@@ -74,6 +74,8 @@ class ClickHouseReader:
         """`prefix` stands before the names of tables; the driver is closed with the reader."""
         self._driver = driver
         self._prefix = prefix
+        self._text_indexed: dict[str, bool] = {}
+        """By table: whether its words are indexed. Not asked yet: absent."""
 
     async def page(self, listing: Listing) -> Listed:
         """Return one page of a listing."""
@@ -95,12 +97,20 @@ class ClickHouseReader:
         return Listed(rows=[row for _, row in kept], next=kept[-1][0] if len(rows) > len(kept) else None)
 
     async def _keys(self, listing: Listing, position: Position | None, limit: int) -> list[tuple[int, Position]]:
-        rows: list[Any] = await self._ask(*dialect.candidates(self._prefix, listing, position, limit))
+        indexed = await self._has_text_index(listing.table)
+        asked = dialect.candidates(self._prefix, listing, position, limit, has_text_index=indexed)
+        rows: list[Any] = await self._ask(*asked)
         last = len(listing.ids) + 2
         return [
             (row[0], Position(time_ms=row[1], ids=tuple(row[2:last]), value=row[last] if listing.column else None))
             for row in rows
         ]
+
+    async def _has_text_index(self, table: Table) -> bool:
+        if table.words and table.name not in self._text_indexed:
+            [[number]] = await self._ask(*dialect.text_indexes(self._prefix, table))
+            self._text_indexed[table.name] = bool(number)
+        return self._text_indexed.get(table.name, False)
 
     async def _verified(self, listing: Listing, found: Sequence[tuple[int, Position]]) -> list[tuple[Position, Row]]:
         """Return those candidates whose newest version fulfils the listing, in their order."""

@@ -61,11 +61,21 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     type: str
     """Spelled as in `type_full` of system.data_skipping_indices."""
+    function: str = ""
+    """The function of the columns that is indexed."""
+
+    @property
+    def expression(self) -> str:
+        """What is indexed, spelled as `expr` in system.data_skipping_indices without quotes."""
+        columns = ", ".join(self.columns)
+        return f"{self.function}({columns})" if self.function else columns
 
     def sql(self) -> str:
         """Return the text after INDEX in CREATE TABLE and ADD INDEX."""
-        expression = identifiers(self.columns) if len(self.columns) == 1 else f"({identifiers(self.columns)})"
-        return f"{identifier(self.name)} {expression} TYPE {self.type} GRANULARITY 1"
+        columns = identifiers(self.columns)
+        if self.function or len(self.columns) > 1:
+            columns = f"{self.function}({columns})"
+        return f"{identifier(self.name)} {columns} TYPE {self.type} GRANULARITY 1"
 
 
 class Ttl(Struct, frozen=True, kw_only=True):

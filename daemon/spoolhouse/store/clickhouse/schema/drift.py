@@ -77,7 +77,7 @@ def _column(table: str, alter: str, declared: ColumnDefinition, live: LiveTable)
 def _indexes(declared: TableDefinition, alter: str, live: LiveTable) -> Iterator[Step]:
     for index in declared.indexes:
         found = live.indexes.get(index.name)
-        should = f"{index.type} of {', '.join(index.columns)}"
+        should = f"{index.type} of {index.expression}"
         build = f"MATERIALIZE INDEX {identifier(index.name)}"
         if found is None:
             # In one statement: after an interruption between two, the old parts would lack it for good.

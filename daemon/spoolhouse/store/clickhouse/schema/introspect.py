@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.schema import server_ddl
 from spoolhouse.store.clickhouse.schema.render import Schema, earlier_names, object_names, settings_of
+from spoolhouse.store.clickhouse.schema.tables import TEXT_INDEX_SINCE
 
 
 class LiveIndex(Struct, frozen=True, kw_only=True):
@@ -41,6 +43,7 @@ class LiveDatabase(Struct, frozen=True, kw_only=True):
     tables: Mapping[str, LiveTable]
     unknown: frozenset[str] = frozenset()
     """The schema's table settings that the server, an older one, does not know."""
+    has_text_indexes: bool = True
 
 
 _SETTINGS = "SELECT name FROM system.merge_tree_settings WHERE has({names:Array(String)}, name)"
@@ -102,4 +105,10 @@ async def read_live(schema: Schema, driver: Driver) -> LiveDatabase:
     }
     wanted = settings_of(schema)
     known = {str(name) for (name,) in await driver.execute(_SETTINGS, {"names": sorted(wanted)})}
-    return LiveDatabase(exists=bool(found[0][0]), tables=tables, unknown=wanted - known)
+    [(version,)] = await driver.execute("SELECT version()")
+    return LiveDatabase(
+        exists=bool(found[0][0]),
+        tables=tables,
+        unknown=wanted - known,
+        has_text_indexes=server_ddl.version(str(version)) >= TEXT_INDEX_SINCE,
+    )

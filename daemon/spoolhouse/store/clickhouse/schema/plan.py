@@ -27,7 +27,13 @@ from spoolhouse.store.clickhouse.schema.ddl import (
 from spoolhouse.store.clickhouse.schema.drift import make_way, table_steps
 from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveTable
 from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal, Step
-from spoolhouse.store.clickhouse.schema.render import EventTable, Schema, create_database, without_settings
+from spoolhouse.store.clickhouse.schema.render import (
+    EventTable,
+    Schema,
+    create_database,
+    without_settings,
+    without_text_indexes,
+)
 from spoolhouse.store.clickhouse.schema.rollups import RollupDefinition
 
 _NEW_VERSION = "raise the rollup's `version` where it is declared: it is then built anew, from the rows"
@@ -43,6 +49,8 @@ def plan(declared: Schema, live: LiveDatabase) -> Plan:
     steps: list[Step] = []
     if live.unknown:
         declared = without_settings(declared, live.unknown)
+    if not live.has_text_indexes:
+        declared = without_text_indexes(declared)
     if declared.database is not None and not live.exists:
         create = create_database(declared.database, declared.on_cluster)
         steps.append(Change(name=declared.database, what="+ database", statement=create))

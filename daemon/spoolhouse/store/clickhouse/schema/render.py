@@ -13,7 +13,7 @@ from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.store.clickhouse.schema.cluster import Cluster, DistributedDefinition, sharding_key
 from spoolhouse.store.clickhouse.schema.ddl import Database, TableDefinition, placed
 from spoolhouse.store.clickhouse.schema.rollups import RollupDefinition, rollup_definition
-from spoolhouse.store.clickhouse.schema.tables import Storage, table_definition
+from spoolhouse.store.clickhouse.schema.tables import TEXT_INDEX, Storage, table_definition
 
 DEFAULT_PREFIX = "mastra_admin_"
 
@@ -56,17 +56,18 @@ def declare(
     database: Database,
     prefix: str = DEFAULT_PREFIX,
     durable: bool = False,
+    text_index: bool = False,
     tables: Iterable[Table],
     cluster: Cluster | None = None,
 ) -> Schema:
     """Return the schema of `tables`. Every name in it is qualified with `database`, unless that is None.
 
-    `durable`: the server syncs rows to its disk before it acknowledges them.
+    `durable`: the server syncs rows to its disk before it acknowledges them. `text_index`: it indexes the words of the
+    columns that tables declare.
     """
-    if cluster is None:
-        storage, local = Storage(durable=durable), prefix
-    else:
-        storage = Storage(durable=durable, replicated=cluster.keeper, on_cluster=cluster.on)
+    storage, local = Storage(durable=durable, text_index=text_index), prefix
+    if cluster is not None:
+        storage = replace(storage, replicated=cluster.keeper, on_cluster=cluster.on)
         local = prefix + LOCAL
     events = []
     for table in tables:
@@ -152,6 +153,15 @@ def without_settings(schema: Schema, names: frozenset[str]) -> Schema:
             for event in schema.tables
         ),
     )
+
+
+def without_text_indexes(schema: Schema) -> Schema:
+    """Return the schema for a server that has no text indexes."""
+
+    def known(table: TableDefinition) -> TableDefinition:
+        return replace(table, indexes=tuple(index for index in table.indexes if index.type != TEXT_INDEX))
+
+    return replace(schema, tables=tuple(replace(event, table=known(event.table)) for event in schema.tables))
 
 
 def _kept(event: EventTable) -> tuple[TableDefinition, ...]:

@@ -20,6 +20,12 @@ def plain(key: str) -> str:
     return key.replace("`", "").strip()
 
 
+def version(text: str) -> tuple[int, int]:
+    """Return the first two numbers of a server's version."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
+
+
 def is_local(engine: str) -> bool:
     """Return whether an engine keeps its deduplication log on one server, in `non_replicated_…` settings."""
     return _REPLICATING.match(engine) is None

@@ -35,6 +35,9 @@ TIME_CODEC = "Delta(8), ZSTD(1)"
 TEXT_CODEC = "ZSTD(1)"
 BATCH_TYPE = "LowCardinality(String)"
 
+TEXT_INDEX = "text(tokenizer = 'splitByNonAlpha')"
+TEXT_INDEX_SINCE = (26, 2)
+"""The server's version from which on a text index is no experiment."""
 _BATCH_BLOOM = 0.01
 _TEXTS = frozenset({Kind.TEXT, Kind.SCALAR, Kind.ANY, Kind.JSON})
 
@@ -86,6 +89,8 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     durable: bool = False
     """The server syncs rows to its disk before it acknowledges them."""
+    text_index: bool = False
+    """The words of the columns that a table names are indexed."""
     replicated: bool = False
     on_cluster: str = ""
 
@@ -113,11 +118,15 @@ def table_definition(table: Table, *, prefix: str, storage: Storage = PLAIN) -> 
         IndexDefinition(name=f"idx_{'_'.join(index.columns)}", columns=index.columns, type=index.type)
         for index in table.indexes
     )
+    words = tuple(
+        IndexDefinition(name=f"idx_{name}_words", columns=(name,), function="lower", type=TEXT_INDEX)
+        for name in (table.words if storage.text_index else ())
+    )
     return TableDefinition(
         name=prefix + table.name,
         columns=tuple(column_definition(column) for column in table.columns) + own,
         # Without it, a presence check would read the batch ids of a whole partition.
-        indexes=(*blooms, *others, _bloom(BATCH_ID, _BATCH_BLOOM)),
+        indexes=(*blooms, *others, *words, _bloom(BATCH_ID, _BATCH_BLOOM)),
         engine="ReplacingMergeTree",
         version="recorded_at",
         partition_column=table.time,
