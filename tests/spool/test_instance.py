@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 import pytest
 from msgspec.structs import replace
 
-from spoolhouse.errors import JournalError
+from spoolhouse.errors import DiskError, JournalError
 from spoolhouse.file_names import FileNames
 from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.claims import Claim
@@ -376,6 +376,19 @@ def test_a_journal_that_cannot_be_read_is_held_with_all_that_is_there(
     with pytest.raises(JournalError):
         Instance.adopt(spool, "own")
     assert (_all_files(spool), journal.read_bytes()) == (before, content)
+
+
+def test_a_journal_that_cannot_be_looked_at_just_now_lets_go_of_the_folder(
+    spool: Path, instance: Instance, arm: Callable[[str], None]
+) -> None:
+    _claim(instance)
+    instance.close()
+    arm("journal.open=EIO")
+    with pytest.raises(DiskError):
+        Instance.adopt(spool, "own")
+    with closing(_adopt(spool)) as again:
+        again.load()
+        assert again.listing() == [_place()]
 
 
 @pytest.mark.parametrize("look", [1, 2])

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import structlog
 from msgspec import structs
 
-from spoolhouse.errors import DiskError, JournalError, SpoolhouseError
+from spoolhouse.errors import JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.claims import Claim, Claiming
@@ -109,9 +109,6 @@ class Instance:
                 journal.close()
                 raise
             return cls(spool, instance, lock, journal, contents)
-        except DiskError:
-            os.close(lock)
-            raise
         except JournalError:
             try:
                 if not instance_dirs.holds_nothing(folder):
@@ -120,6 +117,9 @@ class Instance:
             finally:
                 os.close(lock)
             return None
+        except BaseException:
+            os.close(lock)
+            raise
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:

@@ -70,9 +70,10 @@ class Journal:
         self._instance = instance
         self._lock = threading.Lock()
         self._mark = RollbackGuard(path)
-        if not create and not path.is_file():
-            raise JournalError(f"{path}: the journal is missing")
         try:
+            reach("journal.open")
+            if not create and not path.is_file():
+                raise JournalError(f"{path}: the journal is missing")
             self.ledger = journal_entries.LedgerProgress()
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
             try:
