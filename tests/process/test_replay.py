@@ -348,6 +348,7 @@ def test_many_files_are_verified_together(database: Database, tmp_path: Path) ->
     assert changed["file"] == str(tmp_path / "span/p/processed/9.jsonl")
     assert sum(one["rows"] for one in told if one.get("verdict") == "there") == 2 * (count - 1) - 1
     assert int(str(after)) - int(str(before)) < count // 2
+    assert f"{count}/{count}".encode() in shown
     assert b"files verified" in shown
     assert not database.query("SHOW TABLES LIKE '%staging%'")
 
