@@ -2,10 +2,9 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
-from tests.engine import Database, StartServer
+from tests.engine import Database, LocalServer, StartServer
 from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, command, drop, lines
 from tests.process.inputs import NOW, good
@@ -25,6 +24,11 @@ def drop_all(spool: Path, name: str) -> None:
         drop(spool, "log", project, f"{name}.jsonl", lines([{**LOG, "projectId": project}]))
 
 
+def await_ledger(server: LocalServer) -> None:
+    """Wait for the entries of the first four files: they are written a moment after the files are settled."""
+    wait_until(lambda: server.query(f"SELECT uniqExact(file) FROM {PREFIX}ledger") == [(4,)])
+
+
 def test_an_outage_is_said_once_and_in_one_sentence(start_server: StartServer, tmp_path: Path) -> None:
     """In the log, /readyz, `status`, and for the service manager, whatever the number of tables and types."""
     server, spool, manager = start_server(), tmp_path / "spool", Manager(tmp_path / "notify")
@@ -32,8 +36,8 @@ def test_an_outage_is_said_once_and_in_one_sentence(start_server: StartServer, t
         with Daemon(server.native_url, spool, http="any port", env=manager.environment) as daemon:
             drop_all(spool, "a")
             daemon.wait_for("file_settled", count=4)
-            # The ledger is written a moment later: what it had of the outage would be told of, too.
-            wait_until(lambda: server.query(f"SELECT uniqExact(file) FROM {PREFIX}ledger") == [(4,)])
+            # What the ledger had of the outage would be told of, too.
+            await_ledger(server)
             server.kill()
             drop_all(spool, "b")
             [said] = daemon.wait_for("clickhouse_unavailable")
@@ -68,24 +72,23 @@ def reasons(daemon: Daemon) -> list[dict[str, object]]:
 def test_its_return_is_noticed_within_seconds(start_server: StartServer, tmp_path: Path) -> None:
     """Though the next attempt of a batch would be due much later: one probe asks for all of them."""
     server = start_server()
-    env = {"SPOOLHOUSE_RETRY__FIRST": "250", "SPOOLHOUSE_RETRY__CAP": "250"}
+    env = {"SPOOLHOUSE_RETRY__FIRST": "1000", "SPOOLHOUSE_RETRY__CAP": "1000"}
     with Daemon(server.native_url, tmp_path, env=env) as daemon:
         drop_all(tmp_path, "a")
         daemon.wait_for("file_settled", count=4)
+        await_ledger(server)  # else its entries miss the server first, and no batch is claimed
         server.kill()
         drop_all(tmp_path, "b")
         daemon.wait_for("clickhouse_unavailable")
         server.restart()
-        began = time.monotonic()
-        daemon.wait_for("file_settled", count=8)
-        assert time.monotonic() - began < 15, "a tenth of the first pause is 25 s"
+        daemon.wait_for("file_settled", count=8)  # a tenth of the first pause takes longer
 
 
 def test_at_the_start_too(start_server: StartServer, tmp_path: Path) -> None:
     """The second attempt would be due in minutes."""
     server = start_server()
     server.kill()
-    env = {"SPOOLHOUSE_RETRY__FIRST": "250", "SPOOLHOUSE_RETRY__CAP": "250"}
+    env = {"SPOOLHOUSE_RETRY__FIRST": "1000", "SPOOLHOUSE_RETRY__CAP": "1000"}
     with Daemon(server.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("clickhouse_unavailable")
         server.restart()
