@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,20 @@ async def test_rows_that_come_while_a_database_is_read_do_not_seem_to_lack_an_in
         overtaken = Overtaken(driver=driver, after=statement, overtake=insert)
         assert await check(schema, overtaken) == Plan()
         assert overtaken.times == 0, "the check asks less"
+
+
+async def test_a_table_that_goes_or_comes_while_a_database_is_read_ends_nobody(database: Database) -> None:
+    """Some of the statements find it, and others do not; the next check sees what is there."""
+    schema = declare(database=database.name, tables=(LOGS,))
+    async with connected(database.http_url) as driver:
+        await migrate(schema, driver)
+        for statement in range(1, 7):
+            for names in ("mastra_admin_logs TO aside", "aside TO mastra_admin_logs"):
+                rename = partial(asyncio.to_thread, database.query, f"RENAME TABLE {names}")
+                overtaken = Overtaken(driver=driver, after=statement, overtake=rename)
+                await check(schema, overtaken)
+                assert overtaken.times == 0, "the check asks less"
+        assert await check(schema, driver) == Plan()
 
 
 async def test_an_index_that_is_added_is_made_for_old_rows(database: Database) -> None:
