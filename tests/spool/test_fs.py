@@ -148,6 +148,16 @@ def test_a_regular_file_is_opened_for_reading_alone(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
+def test_a_file_that_cannot_be_looked_at_is_not_left_open(tmp_path: Path, arm: Callable[[str], None]) -> None:
+    """A network mount may forget a file that was opened just now; it is tried again and again."""
+    (tmp_path / "a").touch()
+    before = _open_descriptors()
+    arm("files.opened=ESTALE")
+    with pytest.raises(OSError, match="Stale"):
+        fs.open_regular(tmp_path / "a")
+    assert _open_descriptors() == before
+
+
 def test_a_lock_has_one_holder_until_it_is_closed(tmp_path: Path) -> None:
     first = fs.lock(tmp_path / "lock")
     assert first is not None

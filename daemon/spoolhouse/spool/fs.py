@@ -187,9 +187,13 @@ def open_regular(path: Path | str, *, folder: int | None = None) -> int:
     entry that is no regular file).
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        reach("files.opened")
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    except OSError:
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        raise
     return descriptor
 
 
@@ -212,11 +216,10 @@ def lock(path: Path) -> int | None:
                 raise
             raise SpoolError(f"{path}: this file system has no working flock ({error.strerror})") from error
         try:
-            named = path.lstat()
+            named, held = path.lstat(), os.fstat(descriptor)
         except OSError:
             os.close(descriptor)
             raise
-        held = os.fstat(descriptor)
         if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
             return descriptor
         os.close(descriptor)

@@ -286,9 +286,12 @@ class Instance:
     def _open(self, number: int) -> int:
         location = self.location(number)
         descriptor = fs.open_regular(location)
-        if os.fstat(descriptor).st_ino != self.files[number].inode:
+        try:
+            if os.fstat(descriptor).st_ino != self.files[number].inode:
+                raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
+        except OSError:
             os.close(descriptor)
-            raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
+            raise
         return descriptor
 
     def size(self, number: int) -> int:
