@@ -329,6 +329,17 @@ async def test_a_disk_that_refuses_is_waited_for(
     assert settler.outcome.files == 2
 
 
+async def test_a_new_folder_whose_name_could_not_be_synced_is_synced_before_files_move_to_it(
+    spool: Path, instance: Instance, act_at: Callable[[str, Callable[[], object]], None]
+) -> None:
+    present: list[str] = []
+    shipment = plan(instance, "s", claim(instance))
+    settler = build.settler(instance, by=build.retrying(0.001, 0.001))
+    act_at("files.sync_folder=EIO,files.sync_folder", lambda: present.extend(_files(spool)))
+    await settle(settler, _counted(shipment))
+    assert (present, [*_files(spool)]) == ([], ["span/p/processed/a.jsonl"])
+
+
 async def test_a_full_disk_is_said_once_for_all_files(
     spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:

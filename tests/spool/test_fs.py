@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,26 @@ def test_folders_are_made_by_many_at_once(tmp_path: Path) -> None:
     deep = tmp_path / "a" / "b" / "c" / "d"
     assert _at_once(MANY, lambda _: fs.make_folders(deep, below=tmp_path)) == [None] * MANY
     assert deep.is_dir()
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_folder_whose_name_could_not_be_synced_is_made_anew(
+    opened: bool, tmp_path: Path, arm: Callable[[str], None]
+) -> None:
+    """Else the next attempt would find it, and not sync its name."""
+    arm("files.sync_folder=EIO,files.opened_made@2=EIO")
+    before, deep = _open_descriptors(), tmp_path / "a" / "b"
+
+    def make() -> None:
+        with fs.opened_folders(deep, below=tmp_path) if opened else nullcontext():
+            fs.make_folders(deep, below=tmp_path)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        make()
+    assert not deep.exists()
+    make()
+    assert deep.is_dir()
+    assert _open_descriptors() == before
 
 
 def test_a_file_in_the_way_of_a_folder_is_told_and_kept(tmp_path: Path) -> None:

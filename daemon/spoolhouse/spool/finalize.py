@@ -53,6 +53,8 @@ class Finalizer:
         """Files without a target, then files whose target is not journalled, then files to be moved."""
         self._targets: dict[int, PurePath | None] = {}
         self._steps = [self._find_targets, self._tell_journal, self._end_all, self._sync, self._finish]
+        self._unsynced: set[Path] = set()
+        """Folders that got the folders of targets; kept for another attempt, which finds these made."""
         self._folders: set[Path | str] = set()
         """Folders whose names have changed."""
         self.done: list[int] = []
@@ -70,18 +72,18 @@ class Finalizer:
     def _find_targets(self) -> None:
         """Choose a free name for each file."""
         targets: dict[int, PurePath | None] = {}
-        spool, unsynced = self._instance.spool, set[Path]()
+        spool = self._instance.spool
         for folder, numbers in self._by_folder(self._left).items():
             if folder is None:
                 targets.update(dict.fromkeys(numbers))
                 continue
             try:
-                with fs.opened_folders(spool / folder, below=spool, unsynced=unsynced) as descriptor:
+                with fs.opened_folders(spool / folder, below=spool, unsynced=self._unsynced) as descriptor:
                     for number in numbers:
                         targets[number] = folder / fs.free_name(self._instance.files[number].place.name, descriptor)
             except OSError as error:
                 self.refused.update(dict.fromkeys(numbers, error))
-        fs.sync_folders(unsynced)
+        fs.sync_folders(self._unsynced)
         reach("settle.targets")
         self._targets = {number: target for number, target in targets.items() if number not in self.refused}
 

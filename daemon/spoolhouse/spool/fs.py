@@ -55,9 +55,10 @@ def sync_folders(folders: Iterable[Path | str]) -> None:
 def make_folders(*folders: Path, below: Path) -> None:
     """Create each of `folders` and its parents below `below`, durably, with one sync of each folder that got others.
 
-    A link on the way is refused: it may lead anywhere.
+    A link on the way is refused: it may lead anywhere. If a sync fails, the new folders are removed: the next attempt
+    makes them anew, and syncs again.
     """
-    changed: dict[Path, None] = {}
+    made: list[Path] = []
     try:
         for folder in folders:
             path = below
@@ -68,12 +69,18 @@ def make_folders(*folders: Path, below: Path) -> None:
                 except FileNotFoundError:
                     reach("files.make_folder")
                     path.mkdir(exist_ok=True)
-                    changed[path.parent] = None
+                    made.append(path)
                     status = path.lstat()
                 if not stat.S_ISDIR(status.st_mode):
                     raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
     finally:
-        sync_folders(changed)
+        try:
+            sync_folders(path.parent for path in made)
+        except OSError:
+            for path in reversed(made):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            raise
 
 
 def rename_without_clobber(
@@ -153,13 +160,24 @@ def opened_folders(folder: Path, *, below: Path, unsynced: set[Path] | None = No
             if is_new and unsynced is not None:
                 unsynced.add(path)
             elif is_new:
-                os.fsync(descriptor)
-                reach("files.opened_made")
+                _sync_made(part, inner, descriptor)
             os.close(descriptor)
             descriptor, path = inner, path / part
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _sync_made(name: str, made: int, folder: int) -> None:
+    """Make the name of a new folder durable. If that fails, close and remove it, as `make_folders` does."""
+    try:
+        os.fsync(folder)
+        reach("files.opened_made")
+    except OSError:
+        os.close(made)
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=folder)
+        raise
 
 
 def _open_or_make(name: str, folder: int) -> tuple[int, bool]:
