@@ -38,6 +38,7 @@ AFTER: Mapping[str, str] = {
     "instance.emptied": "instance.claimed",
     "instance.exists": "instance.locked",
     "journal.load": "instance.claimed",
+    "journal.cut_batches": "claim.journalled",
     "journal.drop_cuts": "claim.journalled",
     "adopt.": "insert.answered",
     "insert.checked": "insert.answered",

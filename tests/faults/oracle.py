@@ -122,7 +122,7 @@ class Oracle:
         self.files.append(Dropped(path=drop(self.spool, "span", "p", name, content), content=content))
         return self.files[-1].path
 
-    def drop_refused(self, *, kind: str = "span", more: int = 2) -> Path:
+    def drop_refused(self, *, kind: str = "span", before: int = 2, logs: int = 3, bad: int = 0, more: int = 2) -> Path:
         """Drop a file with logs that ClickHouse alone refuses; behind them `more` spans, and half as many logs."""
         self._number += 1
         name = f"{self._number:05}.jsonl"
@@ -130,7 +130,7 @@ class Oracle:
         refused = [json.dumps({**event, "id": f"r{self._next()}"}).encode() for _ in range(3)]
         self.bad.update((f"{kind}/p/{name}", line) for line in refused)
         middle = b"".join(line + b"\n" for line in refused)
-        content = self.lines(name, 2, logs=3) + middle + self.lines(name, more, logs=more // 2)
+        content = self.lines(name, before, logs, bad) + middle + self.lines(name, more, logs=more // 2)
         self.files.append(Dropped(path=drop(self.spool, kind, "p", name, content), content=content))
         return self.files[-1].path
 
@@ -175,10 +175,12 @@ class Oracle:
                 self.bad[f"span/p/{new.name}", line] = count
 
     def lose(self, file: Dropped, content: bytes, end: int) -> None:
-        """Expect a file in `failed/`, and of its content only the lines before byte `end`: all bad ones are there."""
+        """Expect a file in `failed/`, and of its content only the lines before byte `end`."""
         file.unreadable = True
-        assert not any(line in BAD for line in content[end:].splitlines())
-        events = [json.loads(line) for line in content[end:].splitlines()]
+        lines = content[end:].splitlines()
+        place = f"{_folder(self.spool, file)}/{file.path.name}"
+        self.bad -= Counter((place, line) for line in lines)
+        events = [json.loads(line) for line in lines if line not in BAD]
         lost = {event.get("id") or event["event_id"] for event in events}
         self.spans = [row for row in self.spans if row[0] not in lost]
         self.logs = [row for row in self.logs if row[0] not in lost]

@@ -9,8 +9,8 @@ import signal
 import pytest
 
 from spoolhouse.failpoints import VARIABLE
-from tests.faults.life import LONG, QUICK
-from tests.faults.oracle import Oracle
+from tests.faults.life import LONG, QUICK, wait_until
+from tests.faults.oracle import PREFIX, Oracle
 from tests.process.daemon import Daemon, once
 
 CHUNK = 64 << 10
@@ -18,14 +18,21 @@ CHUNK = 64 << 10
 DEEDS = ["EIO that lasts", "truncated"] if LONG else ["EIO that lasts"]
 
 
+# With one inserter the first batch of a round lands before the next one is sent: at the places below nothing has.
+ENV = QUICK | {"SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3", "SPOOLHOUSE_WORKERS__INSERTERS": "1"}
+
+
 def die_and_end_early(oracle: Oracle, place: str, deed: str, readable: int, **more: str) -> None:
     """Kill a daemon at `place`; let the next one read the only file up to byte `readable`; check the result."""
-    # With one inserter the first batch of a round lands before the next one is sent: nothing has landed at the place.
-    env = QUICK | {"SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3", "SPOOLHOUSE_WORKERS__INSERTERS": "1"} | more
-    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: f"{place}=kill"}) as daemon:
+    env = {**ENV, **more, VARIABLE: f"{place}=kill"}
+    with Daemon(oracle.database.native_url, oracle.spool, env=env) as daemon:
         assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    end_early(oracle, deed, readable, **more)
+
+
+def end_early(oracle: Oracle, deed: str, readable: int, **more: str) -> None:
     [victim], [claimed] = oracle.files, oracle.claimed()
-    content = victim.content
+    content, env = victim.content, ENV | more
     if deed == "truncated":
         os.truncate(claimed, readable)
         victim.content = content[:readable]
@@ -56,3 +63,15 @@ def test_lines_were_left_out_of_a_round_before_the_early_end(oracle: Oracle, dee
 def test_it_was_cut_in_halves(oracle: Oracle, place: str, deed: str) -> None:
     oracle.drop_refused(kind="log", more=700)
     die_and_end_early(oracle, place, deed, CHUNK)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_lines_behind_the_early_end_were_rejected(oracle: Oracle, deed: str) -> None:
+    """By decode, and by ClickHouse. They are rejected once they can be read: until then there is no record of them."""
+    oracle.drop_refused(before=1500, logs=0, bad=3, more=1)
+    oracle.database.query(f"RENAME TABLE {PREFIX}spans TO away")
+    with Daemon(oracle.database.native_url, oracle.spool, env=ENV) as daemon:
+        wait_until(lambda: len([*(oracle.spool / "rejected").rglob("*.jsonl")]) == 2)
+        daemon.kill()
+    oracle.database.query(f"RENAME TABLE away TO {PREFIX}spans")
+    end_early(oracle, deed, CHUNK)

@@ -39,6 +39,14 @@ def too_many(table: str, error: RejectedDataError) -> str:
     return f"too many rows of {table} are refused, beyond reject.max_ratio: {error.message}"
 
 
+def refused_lines(instance: Instance, batch_id: str, shipment: Shipment) -> RejectFile:
+    """Return the file of a batch's refused lines.
+
+    It is not the shipment's: that one is written anew by each replay, which knows of these lines only in the end.
+    """
+    return RejectFile(instance.spool, batch_id.replace(":", "."), shipment.clock_ms)
+
+
 class Refused(Struct, frozen=True):
     """The refused rows of a batch, by file number."""
 
@@ -123,9 +131,8 @@ class RowBisector(Struct, kw_only=True):
             return result
         instance = self.instances[batch.shipment.instance]
         refusals = {cut.part.first: cut for cut in refused}
-        # Its own file: the shipment's is written anew by each replay, which knows of these only in the end.
         keep = partial(self.disk.persist, instance.spool / layout.REJECTED, about="rows that ClickHouse refused")
-        file = RejectFile(instance.spool, batch.id.replace(":", "."), batch.shipment.clock_ms)
+        file = refused_lines(instance, batch.id, batch.shipment)
         try:
             async with aclosing(batch.locate(refusals)) as lines:
                 async for segment, lines_before, line in lines:

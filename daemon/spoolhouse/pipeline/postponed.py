@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from spoolhouse.errors import DiskError, HeldReadError, LeftError, ReadError, StoreError, TransientError
 from spoolhouse.events.declaration import Table
 from spoolhouse.monitoring.health import Health
+from spoolhouse.pipeline.bisect import refused_lines
 from spoolhouse.pipeline.channel import Receiver
 from spoolhouse.pipeline.disk_retry import DiskRetry, hint_for
 from spoolhouse.pipeline.ports import SentBatches
@@ -152,7 +153,7 @@ class PostponedShipments(Struct, kw_only=True):
         """
         instance = self.instances[item.shipment.instance]
         try:
-            await self.disk.persist(instance.folder, partial(instance.journal.drop_cuts, item.shipment, number))
+            await self.disk.persist(instance.folder, partial(_drop_cuts, instance, item.shipment, number))
         except LeftError as left:
             return left
         item.may_shorten_from = number
@@ -171,3 +172,11 @@ class PostponedShipments(Struct, kw_only=True):
             if item.held
             for segment in item.shipment.segments
         }
+
+
+def _drop_cuts(instance: Instance, shipment: Shipment, from_round: int) -> None:
+    """Make batches whole again that were cut up; first remove the records of their refused lines."""
+    batches = instance.journal.cut_batches(shipment, from_round)
+    for batch in batches:
+        refused_lines(instance, batch, shipment).finish()
+    instance.journal.drop_cuts(batches)

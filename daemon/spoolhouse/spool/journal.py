@@ -37,7 +37,7 @@ DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     SELECT 1 FROM segment JOIN file ON file.number = segment.file
     WHERE segment.shipment = shipment.id AND file.state <> 'final')
 """
-_READING = frozenset({"load", "cuts", "entries"})
+_READING = frozenset({"load", "cuts", "cut_batches", "entries"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
 _limits_of = msgspec.json.Decoder(Limits).decode
@@ -225,12 +225,16 @@ class Journal:
                     [(batch, cut.part.first, cut.part.end, cut.refusal, int(cut.follows), shipment) for cut in cuts],
                 )
 
-    def drop_cuts(self, shipment: Shipment, from_round: int) -> None:
-        """Record that the batches of a round, and of later ones, are whole. Nothing of them may have landed."""
+    def cut_batches(self, shipment: Shipment, from_round: int) -> list[str]:
+        """Return the batches of a round, and of later ones, that were cut up."""
+        with self._transaction("cut_batches") as database:
+            found = database.execute("SELECT DISTINCT batch FROM part WHERE shipment = ?", (shipment.id,)).fetchall()
+            return [batch for (batch,) in found if shipment.round_of(batch) >= from_round]
+
+    def drop_cuts(self, batches: Iterable[str]) -> None:
+        """Record that batches are whole. Nothing of them may have landed."""
         with self._transaction("drop_cuts") as database:
-            batches = database.execute("SELECT DISTINCT batch FROM part WHERE shipment = ?", (shipment.id,)).fetchall()
-            whole = [(batch,) for (batch,) in batches if shipment.round_of(batch) >= from_round]
-            database.executemany("DELETE FROM part WHERE batch = ?", whole)
+            database.executemany("DELETE FROM part WHERE batch = ?", [(batch,) for batch in batches])
 
     def reconsider(self, batch: str) -> None:
         """Record that the refused rows of a batch are to be sent once more."""

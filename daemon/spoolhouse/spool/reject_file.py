@@ -234,7 +234,7 @@ class RejectFile:
             self._long = None
 
     def finish(self) -> None:
-        """Make the file durable under its final name; without rejects there is none."""
+        """Make the file durable under its final name; without rejects remove what a dead process has left there."""
         self.drop_long()
         self._turn_to(None)
         self._write_ended()
@@ -252,6 +252,8 @@ class RejectFile:
             fs.sync_folder(self._path.parent)
             self._file.close()
             self._file = None
+        elif not self._named and os.path.lexists(self._path):
+            self._path.unlink()
 
     def abort(self) -> None:
         """Remove half-written files; after `finish`, change nothing. Does not raise."""
