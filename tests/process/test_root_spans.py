@@ -84,11 +84,17 @@ def test_a_root_span_is_a_trace_if_asked_for(database: Database, tmp_path: Path)
     assert row == [("p", "error", int(START.timestamp() * 1000), 250, "", "{}", "{}")]
     [(kept,)] = database.query(f"SELECT extra FROM {PREFIX}spans WHERE trace_id = 'b'")
     assert json.loads(str(kept)) == {"unheard": "of"}
-    verified = command(
-        "verify", str(tmp_path / "span/p/processed/b.jsonl"), "--clickhouse-url", database.native_url,
-        "--file-storage-path", str(tmp_path), "--base-path", "", env=ON,
-    )  # fmt: skip
+    file = tmp_path / "span/p/processed/b.jsonl"
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    verified = command("verify", str(file), *where, env=ON)
     assert (verified.returncode, verified.stdout) == (0, "rows: 8 there\n"), verified.stderr
+    database.query(f"TRUNCATE TABLE {PREFIX}traces")
+    database.query(f"TRUNCATE TABLE {PREFIX}traces_hourly")
+    other = command("replay", str(file), *where)
+    assert other.returncode == 1
+    assert "events.traces_from_root_spans" in other.stdout
+    assert command("replay", str(file), *where, env=ON).returncode == 0
+    assert (len(shown(database)), counted(database)) == (3, 3)
 
 
 @pytest.mark.parametrize("is_reversed", [False, True], ids=["span first", "trace first"])

@@ -153,7 +153,7 @@ class ProcessedFiles(Struct, frozen=True, kw_only=True):
         if count != line.rows:
             raise SpoolError(
                 f"{path}: bytes {line.start} to {line.end} hold {count} rows of {line.table}, {line.rows} were shipped;"
-                " the file was changed, or spool.project, expired or future is another one now"
+                " the file was changed, or one of spool.project, expired, future and events.traces_from_root_spans"
             )
 
     def _of_batch(self, path: Path, line: LedgerRow, own: RowRange, landed_as: str) -> BatchRows:
