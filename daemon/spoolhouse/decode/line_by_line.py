@@ -56,7 +56,8 @@ class LineByLine:
             else:
                 for here, line, offset in self._shaped.rest(shape, some, number, decoded):
                     self._one(None, line, here, offset, None, [])
-            number += some.data.count(b"\n")
+            if shape is not None:
+                number += some.data.count(b"\n")
 
     def _read_each(self, piece: Piece, first: int) -> None:  # noqa: C901, PLR0912  # calls cost more than what they would do
         by_prefix = self._wide.by_prefix(self._origin.type)
