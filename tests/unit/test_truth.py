@@ -12,6 +12,7 @@ from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.declaration import Column, Fill, Kind, RowSource
 from tests.unit.written import Line, Value, Written, default_of, lines, paths
 from tests.unit.written_mastra import MastraLine, mastra_lines
+from tests.unit.written_otlp import Document, documents
 
 CLOCK = datetime.fromisoformat("2026-11-21T12:00:00Z")
 DECODER = LineDecoder(BUILT_IN)
@@ -145,3 +146,44 @@ def test_a_line_of_mastras_bus_comes_back(line: MastraLine) -> None:
             given = line.extra.get(name)
             assert found == absent if given is None else json.loads(found) == given
     assert decode(line.data * 3, "log").rows[event.table.name].count == 3
+
+
+def otlp_says(column: Column, found: object, wanted: object) -> bool:
+    """The same for a row of OTLP; a value without its JSON is a text that has it."""
+    if column.kind is Kind.TIME and wanted is None:
+        return found is None or datetime.fromisoformat(str(found)) == CLOCK
+    if wanted is None:
+        return found == default_of(column)
+    if isinstance(wanted, Value):
+        return bool(json.loads(str(found)) == wanted.row)
+    return says(column, found, wanted)
+
+
+@given(documents())
+@settings(max_examples=200, phases=PHASES)
+def test_a_document_of_otlp_comes_back(document: Document) -> None:
+    decoded = decode(document.data, "log")
+    assert [(one.reason, one.field, one.detail) for one in decoded.rejects] == []
+    roots = []
+    for kind, expected in document.rows.items():
+        part = BUILT_IN[kind].parts[0]
+        found = rows(decoded, part)
+        assert len(found) == len(expected)
+        for row, wanted in zip(found, expected, strict=True):
+            assert json.loads(row["extra"]) == wanted.extra
+            for column in part.columns:
+                if column.name in wanted.columns:
+                    assert otlp_says(column, row[column.name], wanted.columns[column.name]), (column.name, row, wanted)
+                elif column.fill is None and column.name != "project_id":
+                    assert row[column.name] == default_of(column), column.name
+        roots += [row for row in found if kind == "span" and row["parent_span_id"] is None]
+    traces = rows(decoded, BUILT_IN["trace"].parts[0])
+    names = ("trace_id", "name", "status", "start_time", "end_time", "duration_ms")
+    assert [[trace[name] for name in names] for trace in traces] == [[root[name] for name in names] for root in roots]
+    tolerant = decode(b" " + document.data, "log")
+    assert {table: some.count for table, some in tolerant.rows.items()} == {
+        table: some.count for table, some in decoded.rows.items()
+    }
+    for table, some in decode(document.data * 2, "log").rows.items():
+        assert some.data.startswith(decoded.rows[table].data)
+        assert some.count == 2 * decoded.rows[table].count
