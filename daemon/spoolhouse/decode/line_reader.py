@@ -105,7 +105,7 @@ class LineReader:
         try:
             for batch in shape.batches(line):
                 events.append(self._batch(batch, origin, at, notes, number))
-                number += len(batch.extra)
+                number += len(batch.values)
             return _permitted(Read(events, notes, shape.name), origin)
         except (ValueError, RecursionError):
             return None
@@ -147,7 +147,7 @@ class LineReader:
             for event in shape.read(fields, Place(origin.type, at.project, at.id)):
                 if isinstance(event, ShapedBatch):
                     found.append(self._batch(event, origin, at, notes, number))
-                    number += len(event.extra)
+                    number += len(event.values)
                     continue
                 if event.type not in self._events:
                     raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")

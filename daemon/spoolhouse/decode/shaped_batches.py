@@ -1,8 +1,12 @@
-"""Rows of many events of one type that a foreign shape made of a line, column by column."""
+"""Rows of many events of one type that a foreign shape made of a line.
 
-from collections.abc import Iterable, Mapping, Sequence
+A function is compiled for each set of columns that a shape gives, because a loop over the columns would cost more than
+all the rest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from itertools import repeat
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw
@@ -13,7 +17,7 @@ from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch
 
 _fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
-_extra_lines = msgspec.json.Encoder(order="sorted").encode_lines
+_Rows = Callable[[Sequence[tuple[object, ...]], datetime, str, str, int], list[Row]]
 
 
 class ShapedBatches:
@@ -21,74 +25,78 @@ class ShapedBatches:
 
     def __init__(self, events: Mapping[str, EventType]) -> None:
         """Make rows of `events`, by their names."""
-        self._columns = {name: event.parts[0].columns for name, event in events.items()}
-        self._projects = {name: event.project for name, event in events.items()}
+        self._events = events
+        self._functions: dict[tuple[str, tuple[str, ...]], _Rows] = {}
 
     def rows(  # a batch, and what its rows take from its line
         self, batch: ShapedBatch, clock: datetime, project: str, line_id: str, first: int, *, keep: bool
     ) -> list[Row]:
         """Return the rows of a batch. `first`: how many events of the line come before; `keep`: unknown fields, too."""
-        if not batch.extra:
-            return []
-        columns = self._columns[batch.type]
-        extra = _with_unknown(batch.extra, batch.unknown) if keep and batch.unknown else batch.extra
-        calls = iter(_calls(columns, batch.columns))
-        row: list[Iterable[object]] = []
-        for column in columns:
-            given = batch.columns.get(column.name)
-            if column.fill is Fill.USAGE:
-                row.append(next(calls))
-            elif column.fill is Fill.EXTRA:
-                row.append(extra)
-            elif given is not None:
-                absent = clock if column.fill is Fill.CLOCK else column.default
-                if absent is not None and not column.required and None in given:
-                    given = [absent if value is None else value for value in given]
-                row.append(given)
-            elif column.fill is Fill.LINE:
-                ids = [f"{line_id}.{number}" for number in range(first, first + len(extra))]
-                row.append(ids if first else [line_id, *ids[1:]])
-            elif column.name == self._projects[batch.type]:
-                row.append(repeat(project))
-            else:
-                row.append(repeat(clock if column.fill is Fill.CLOCK else _absent(column)))
-        return list(zip(*row, strict=False))
+        some = batch.values
+        if keep and batch.unknown:
+            some = [
+                (*value[:-1], _joined(cast("str", value[-1]), batch.unknown[place]))
+                if place in batch.unknown
+                else value
+                for place, value in enumerate(some)
+            ]
+        key = batch.type, batch.columns
+        if key not in self._functions:
+            self._functions[key] = _compiled(self._events[batch.type], batch.columns)
+        return self._functions[key](some, clock, project, line_id, first)
 
 
-def _absent(column: Column) -> object:
-    return () if column.kind in ARRAYS else column.default
+def _joined(kept: str, unknown: Fields) -> str:
+    """Return the text of `extra` with unknown fields, in the order of their names."""
+    unknown = dict(sorted(unknown.items())) if len(unknown) > 1 else unknown
+    if not kept or kept == "{}":
+        return values.extra_of(unknown, {})
+    if any(f'"{key}":' in kept for key in unknown):
+        return values.extra_of({**_fields_of(kept), **unknown}, {})
+    return f"{kept[:-1]},{values.extra_of(unknown, {})[1:]}" if unknown else kept
 
 
-def _calls(columns: Sequence[Column], given: Mapping[str, Sequence[object]]) -> Iterable[Iterable[object]]:
-    """Return the columns of a model call, in their order."""
-    sources = {source for column in columns if column.fill is Fill.USAGE for source in column.sources}
-    if not sources:
-        return ()
-    [texts] = (given[source] for source in sources)
-    is_call = [usage.MARK in text for text in texts]  # type: ignore[operator]  # JSON
-    if True not in is_call:
-        return map(repeat, usage.NONE)
-    some = (
-        usage.of_attributes(str(text)) if is_one else usage.NONE for text, is_one in zip(texts, is_call, strict=True)
-    )
-    return zip(*some, strict=True)
+def _compiled(event: EventType, given: Sequence[str]) -> _Rows:
+    """Return the function for these columns. Only places and reprs of defaults go into its source."""
+    columns = event.parts[0].columns
+    places = {name: f"v{place}" for place, name in enumerate(given)}
+    source = [
+        "def rows(values, clock, project, line_id, first):",
+        "    out = []",
+        f"    for number, ({', '.join((*places.values(), 'kept'))},) in enumerate(values, first):",
+    ]
+    call = [column for column in columns if column.fill is Fill.USAGE]
+    if call:
+        attributes = places[call[0].sources[0]]
+        names = [f"u{place}" for place in range(len(usage.COLUMNS))]
+        source.append(
+            f"        {', '.join(names)} = usage_of({attributes}) if {usage.MARK!r} in {attributes} else no_usage"
+        )
+        places |= dict(zip(usage.COLUMNS, names, strict=True))
+    row = ", ".join(_value(event, column, places) for column in columns)
+    source += [f"        out.append(({row}))", "    return out"]
+    scope: dict[str, Any] = {"usage_of": usage.of_attributes, "no_usage": usage.NONE}
+    exec("\n".join(source), scope)  # noqa: S102  # source of our own making
+    return cast("_Rows", scope["rows"])
 
 
-def _with_unknown(kept: Sequence[str], unknown: Mapping[int, Fields]) -> Sequence[str]:
-    """Return the texts of `extra` with unknown fields, in the order of their names."""
-    found = list(kept)
-    names = {f'"{name}":' for fields in unknown.values() for name in fields}
-    hidden: dict[str, bool] = {}
-    """By a text of `extra`, whether it may have a key that an unknown field has, too."""
-    written = _extra_lines(list(unknown.values())).decode().split("\n")
-    for (place, fields), text in zip(unknown.items(), written, strict=False):
-        before = kept[place]
-        if before not in hidden:
-            hidden[before] = any(name in before for name in names)
-        if before == "{}" or not fields:
-            found[place] = text if fields else before
-        elif hidden[before]:
-            found[place] = values.extra_of({**_fields_of(before), **fields}, {})
-        else:
-            found[place] = f"{before[:-1]},{text[1:]}"
-    return found
+def _value(event: EventType, column: Column, places: Mapping[str, str]) -> str:
+    """Return the expression of a column in a row."""
+    absent = _absent(event, column)
+    if column.name not in places:
+        return absent
+    given = places[column.name]
+    return given if column.fill is Fill.USAGE or absent == "None" else f"({absent} if {given} is None else {given})"
+
+
+def _absent(event: EventType, column: Column) -> str:
+    """Return the expression for a value that a batch does not give."""
+    if column.name == event.project:
+        return "project"
+    if column.fill is Fill.CLOCK:
+        return "clock"
+    if column.fill is Fill.LINE:
+        return "(f'{line_id}.{number}' if number else line_id)"
+    if column.fill is Fill.EXTRA:
+        return f"(kept or {column.default!r})"
+    return "()" if column.kind in ARRAYS else repr(column.default)

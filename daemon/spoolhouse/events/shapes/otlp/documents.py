@@ -316,16 +316,6 @@ class ResourceMetrics(ResourceGroup):
     scope_metrics: Sequence[ScopeMetrics] | None = None
 
 
-def unknown_of(messages: Sequence[Top]) -> dict[int, dict[str, Any]]:
-    """Return the unknown fields of messages that have some, by place."""
-    plain = Top.unknown
-    return {
-        place: unknown
-        for place, one in enumerate(messages)
-        if (unknown := one.others if one.__class__.unknown is plain else one.unknown)
-    }
-
-
 M = TypeVar("M", bound=Message)
 
 

@@ -4,19 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spoolhouse.events.choices import LOG_LEVEL
-from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs, unknown_of
-from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located
-from spoolhouse.events.shapes.otlp.values import (
-    EARLIEST,
-    LATEST,
-    encode,
-    identities,
-    moments,
-    nanoseconds,
-    of_any,
-    plain,
-)
-from spoolhouse.events.shapes.shape import ShapedBatch, ShapeError
+from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs
+from spoolhouse.events.shapes.otlp.producer import Batch, Line, located
+from spoolhouse.events.shapes.otlp.values import encode, identity_or_none, moment, nanoseconds, of_any, plain
+from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
 _LOG = ("trace_id", "span_id", "level", "message", "timestamp", "recorded_at", "attributes")
 
@@ -42,81 +33,52 @@ class Logs:
     def __init__(self, line: Line) -> None:
         """Read logs of `line`."""
         self._line = line
-        self._logs = Batch("log", _LOG)
+        self._logs: list[tuple[object, ...]] = []
+        self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceLogs]) -> Iterator[ShapedBatch]:
         """Yield the logs of several resources."""
-        for outer, group in enumerate(groups):
-            for inner, scoped in enumerate(group.scope_logs or ()):
-                logs = scoped.log_records or ()
-                try:
-                    producer = self._line.producer(group, scoped, len(logs))
-                    if logs:
-                        self._scope(logs, producer)
-                except ShapeError as error:
-                    raise located(error, ("resourceLogs", "scopeLogs"), (outer, inner)) from None
-        return self._logs.shaped()
-
-    def _scope(self, logs: Sequence[LogRecord], producer: Producer) -> None:
-        """Read the logs of one scope."""
-        times, observed = _times(logs)
-        levels, messages, kept = zip(*_said(logs), strict=True)
-        own = [plain(log.attributes) for log in logs]
-        trace_ids = identities([log.trace_id for log in logs])
-        span_ids = identities([log.span_id for log in logs])
-        noticed = moments(observed)
-        at = noticed if times == observed else moments(times)
-        unknown = self._line.unknown_of(producer, unknown_of(logs), len(logs))
-        columns = trace_ids, span_ids, levels, messages, at, noticed, producer.texts(own)
-        self._logs.add(columns, producer.extras(kept, own), unknown)
-
-
-def _times(logs: Sequence[LogRecord]) -> tuple[list[int], list[int]]:
-    """Return each log's time, which may be that of its observation, and the time of its observation, which may be 0."""
-    times, observed = [], []
-    for number, log in enumerate(logs):
-        time, noticed = log.time_unix_nano or 0, log.observed_time_unix_nano or 0
+        where: tuple[int, ...] = ()
         try:
-            if not EARLIEST <= time < LATEST:
-                time = nanoseconds(time, "timeUnixNano")
-            if not EARLIEST <= noticed < LATEST:
-                noticed = nanoseconds(noticed, "observedTimeUnixNano")
-            if not (time or noticed):
-                raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
+            for outer, group in enumerate(groups):
+                for inner, scoped in enumerate(group.scope_logs or ()):
+                    where = outer, inner
+                    logs = scoped.log_records or ()
+                    producer = self._line.producer(group, scoped, len(logs))
+                    batch = Batch(producer)
+                    for number, log in enumerate(logs):
+                        where = outer, inner, number
+                        self._log(log, batch)
+                    self._logs += batch.rows()
         except ShapeError as error:
-            raise located(error, ("logRecords",), (number,)) from None
-        times.append(time or noticed)
-        observed.append(noticed)
-    return times, observed
+            raise located(error, ("resourceLogs", "scopeLogs", "logRecords"), where) from None
+        if self._logs:
+            yield ShapedBatch("log", _LOG, self._logs, self._unknown)
 
-
-def _said(logs: Sequence[LogRecord]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the level and the message of each log, and what is kept of it."""
-    plain_ones: dict[object, tuple[str, dict[str, Any]]] = {}
-    """By severity and flags, the level, and what is kept of logs of which nothing else is."""
-    for log in logs:
-        body, severity = log.body, (log.severity_number, log.severity_text, log.flags)
-        if body is None or body.string_value is None or log.event_name or log.dropped_attributes_count:
-            kept = _kept(log)
-            yield _level(log, kept), _message(log, kept), kept
-        else:
-            if severity not in plain_ones:
-                kept = _kept(log)
-                plain_ones[severity] = _level(log, kept), kept
-            level, kept = plain_ones[severity]
-            yield level, body.string_value, kept
-
-
-def _kept(log: LogRecord) -> dict[str, Any]:
-    """Return the fields of a log that no column takes, but for its severity and its body."""
-    kept: dict[str, Any] = {}
-    if log.flags:
-        kept["flags"] = log.flags
-    if log.event_name:
-        kept["eventName"] = log.event_name
-    if log.dropped_attributes_count:
-        kept["droppedAttributesCount"] = log.dropped_attributes_count
-    return kept
+    def _log(self, log: LogRecord, batch: Batch) -> None:
+        """Read one log."""
+        time = nanoseconds(log.time_unix_nano, "timeUnixNano")
+        observed = nanoseconds(log.observed_time_unix_nano, "observedTimeUnixNano")
+        if not (time or observed):
+            raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
+        producer = batch.producer
+        kept = producer.kept.copy()
+        level, message = _level(log, kept), _message(log, kept)
+        if log.flags:
+            kept["flags"] = log.flags
+        if log.event_name:
+            kept["eventName"] = log.event_name
+        if log.dropped_attributes_count:
+            kept["droppedAttributesCount"] = log.dropped_attributes_count
+        unknown = log.unknown
+        if unknown or producer.unknown or self._line.unknown:
+            self._unknown[len(self._logs) + len(batch.values)] = self._line.unknown_of(producer, unknown)
+        noticed = moment(observed) if observed else None
+        at = moment(time) if time and time != observed else noticed
+        ids = identity_or_none(log.trace_id), identity_or_none(log.span_id)
+        batch.own.append(plain(log.attributes))
+        batch.kept.append(kept)
+        batch.values.append((*ids, level, message, at, noticed))
 
 
 def _level(log: LogRecord, kept: dict[str, Any]) -> str:

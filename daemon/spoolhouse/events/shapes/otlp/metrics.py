@@ -6,6 +6,7 @@ where there is no sum. A data point without a value, or with NaN or an infinity,
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from spoolhouse.events.shapes.otlp.documents import (
@@ -19,24 +20,19 @@ from spoolhouse.events.shapes.otlp.documents import (
     ResourceMetrics,
     SummaryPoint,
     as_protocol,
-    unknown_of,
 )
 from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located, present
 from spoolhouse.events.shapes.otlp.values import (
-    EARLIEST,
-    LATEST,
     enumeration,
     exact,
     identity_or_none,
-    moments,
+    moment,
     nanoseconds,
     plain,
     written,
 )
-from spoolhouse.events.shapes.shape import ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
-_Read = tuple[str, str, float, str | None, int, Sequence[float], Sequence[int], Point, Metric, dict[str, Any]]
-"""A data point's values by column but for its time in nanoseconds, itself, its metric, and what is kept of it."""
 _METRIC = ("name", "type", "value", "unit", "timestamp", "bucket_boundaries", "bucket_counts", "labels")
 _TEMPORALITIES = enumeration(
     AGGREGATION_TEMPORALITY_UNSPECIFIED="",
@@ -56,58 +52,52 @@ class Metrics:
     def __init__(self, line: Line) -> None:
         """Read metrics of `line`."""
         self._line = line
-        self._metrics = Batch("metric", _METRIC)
+        self._metrics: list[tuple[object, ...]] = []
+        self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceMetrics]) -> Iterator[ShapedBatch]:
         """Yield the metrics of several resources."""
-        for outer, group in enumerate(groups):
-            for inner, scoped in enumerate(group.scope_metrics or ()):
-                where: tuple[int, ...] = (outer, inner)
-                some = [
-                    (number, metric, kind, data)
-                    for number, metric in enumerate(scoped.metrics or ())
-                    for kind, data in _data(metric)
-                ]
-                try:
-                    points = sum(len(data.data_points or ()) for _, _, _, data in some)
-                    producer = self._line.producer(group, scoped, points)
-                    found: list[_Read] = []
-                    for number, metric, kind, data in some:
-                        where = outer, inner, number
-                        self._points(metric, kind, data, found)
-                except ShapeError as error:
-                    raise located(error, ("resourceMetrics", "scopeMetrics", "metrics"), where) from None
-                if found:
-                    self._scope(found, producer)
-        return self._metrics.shaped()
-
-    def _points(self, metric: Metric, kind: str, data: Any, found: list[_Read]) -> None:
-        """Read the data points of one metric into `found`."""
-        type_, shared = _shared(metric, kind, data)
-        points, number = data.data_points or (), 0
-        if len(points) > 1:
-            self._line.repeat((metric.name, metric.unit, shared, metric.unknown), len(points), "")
-        read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
+        where: tuple[int, ...] = ()
         try:
-            for number, point in enumerate(points):  # noqa: B007  # the error names it
-                kept = shared.copy()
-                value, bounds, counts = read(point, kept)
-                if self._is_any(value, point.flags):
-                    time = _about(point, kept)
-                    found.append((name, type_, exact(value), unit, time, bounds, counts, point, metric, kept))
+            for outer, group in enumerate(groups):
+                for inner, scoped in enumerate(group.scope_metrics or ()):
+                    where = outer, inner
+                    metrics = scoped.metrics or ()
+                    points = sum(len(data.data_points or ()) for metric in metrics for _, data in _data(metric))
+                    batch = Batch(self._line.producer(group, scoped, points))
+                    for number, metric in enumerate(metrics):
+                        where = outer, inner, number
+                        self._metric(metric, batch)
+                    self._metrics += batch.rows()
         except ShapeError as error:
-            raise located(error, (f"{_FIELDS[kind]}.dataPoints",), (number,)) from None
+            raise located(error, ("resourceMetrics", "scopeMetrics", "metrics"), where) from None
+        if self._metrics:
+            yield ShapedBatch("metric", _METRIC, self._metrics, self._unknown)
 
-    def _scope(self, found: Sequence[_Read], producer: Producer) -> None:
-        """Add the data points of one scope."""
-        names, types, amounts, units, times, bounds, counts, points, metrics, kept = zip(*found, strict=True)
-        own = [plain(point.attributes) for point in points]
-        unknown = unknown_of(points)
-        for place, metric in enumerate(metrics):
-            if more := metric.unknown:
-                unknown[place] = {**more, **unknown.get(place, {})}
-        columns = names, types, amounts, units, moments(times), bounds, counts, producer.texts(own)
-        self._metrics.add(columns, producer.extras(kept, own), self._line.unknown_of(producer, unknown, len(own)))
+    def _metric(self, metric: Metric, batch: Batch) -> None:
+        """Read the data points of one metric."""
+        for kind, data in _data(metric):
+            type_, shared = _shared(metric, kind, data, batch.producer)
+            points, number = data.data_points or (), 0
+            if len(points) > 1:
+                self._line.repeat((metric.name, metric.unit, shared, metric.unknown), len(points), "")
+            more = metric.unknown
+            read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
+            try:
+                for number, point in enumerate(points):  # noqa: B007  # the error names it
+                    kept = shared.copy()
+                    value, bounds, counts = read(point, kept)
+                    if self._is_any(value, point.flags):
+                        unknown = {**more, **point.unknown} if more else point.unknown
+                        if unknown or batch.producer.unknown or self._line.unknown:
+                            unknown = self._line.unknown_of(batch.producer, unknown)
+                            self._unknown[len(self._metrics) + len(batch.values)] = unknown
+                        time = _about(point, kept)
+                        batch.values.append((name, type_, exact(value), unit, time, bounds, counts))
+                        batch.own.append(plain(point.attributes))
+                        batch.kept.append(kept)
+            except ShapeError as error:
+                raise located(error, (f"{_FIELDS[kind]}.dataPoints",), (number,)) from None
 
     def _is_any(self, value: float | None, flags: int | None) -> bool:
         """Tell whether a data point has a value that a row can have; count it, if not."""
@@ -134,11 +124,11 @@ def _data(metric: Metric) -> Iterator[tuple[str, Any]]:
         yield "summary", metric.summary
 
 
-def _shared(metric: Metric, kind: str, data: Any) -> tuple[str, dict[str, Any]]:
+def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[str, dict[str, Any]]:
     """Return the type of a metric's data points, and the fields that are kept with each of them."""
     is_rising = kind != "sum" or data.is_monotonic
     type_, original = _TYPES[kind] if is_rising else ("gauge", "up_down_counter")
-    shared: dict[str, Any] = {}
+    shared = producer.kept.copy()
     if original:
         shared["metricType"] = original
     if metric.description:
@@ -152,20 +142,18 @@ def _shared(metric: Metric, kind: str, data: Any) -> tuple[str, dict[str, Any]]:
     return type_, shared
 
 
-def _about(point: Point, kept: dict[str, Any]) -> int:
+def _about(point: Point, kept: dict[str, Any]) -> datetime:
     """Return a data point's time; `kept` gets the other common fields."""
-    time = point.time_unix_nano
+    time = nanoseconds(point.time_unix_nano, "timeUnixNano")
     if not time:
         raise ShapeError("timeUnixNano", "required", is_missing=True)
-    if not EARLIEST <= time < LATEST:
-        time = nanoseconds(time, "timeUnixNano")
     if point.flags:
         kept["flags"] = point.flags
     if point.start_time_unix_nano:
         kept["startTimeUnixNano"] = point.start_time_unix_nano
     if point.exemplars:
         kept["exemplars"] = [_plain_exemplar(one) for one in point.exemplars]
-    return time
+    return moment(time)
 
 
 _Value = tuple[float | None, Sequence[float], Sequence[int]]
@@ -185,22 +173,14 @@ def _number(point: NumberPoint, kept: dict[str, Any]) -> _Value:
 
 def _total(point: HistogramPoint | ExponentialPoint | SummaryPoint, kept: dict[str, Any]) -> float | None:
     """Return the sum, or else the count; `kept` gets both."""
-    count, total = point.count, point.sum
-    if count is not None:
-        kept["count"] = count
-    if total is None:
-        return count
-    kept["sum"] = written(total)
-    return total
+    kept |= present(count=point.count, sum=written(point.sum))
+    return point.count if point.sum is None else point.sum
 
 
 def _histogram(point: HistogramPoint, kept: dict[str, Any]) -> _Value:
     """Return the value of a histogram. Bounds that are not finite are kept, with their counts."""
     value = _total(point, kept)
-    if point.min is not None:
-        kept["min"] = written(point.min)
-    if point.max is not None:
-        kept["max"] = written(point.max)
+    kept |= present(min=written(point.min), max=written(point.max))
     bounds, counts = point.explicit_bounds or (), point.bucket_counts or ()
     if counts and not 0 <= min(counts) <= max(counts) < _BITS:
         raise ShapeError("bucketCounts", "beyond 63 bits, or negative")

@@ -1,6 +1,6 @@
 """The values that all rows of one scope share: of its resource, of the scope, and of the fields beside them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from spoolhouse.events.shapes.otlp.documents import Resource, ResourceGroup, Scope, ScopeGroup
 from spoolhouse.events.shapes.otlp.values import encode, plain, texts
-from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Fields, ShapeError
 
 RESOURCE, SCOPE = "resource", "scope"
 """Where attributes, labels and metadata have them."""
@@ -32,6 +32,8 @@ class Producer(Struct, kw_only=True):
     """Unknown fields."""
     alone: str
     """The attributes as JSON: those of a row that has no others."""
+    extra_texts: dict[int, str] = field(default_factory=dict)
+    """The text of `extra` by flags, for records that have nothing else for it."""
 
     def texts(self, own: Sequence[dict[str, Any]]) -> list[str]:
         """Return the JSON of each record's attributes, with the resource and the scope, unless it has such keys."""
@@ -41,26 +43,40 @@ class Producer(Struct, kw_only=True):
             for one, text in zip(own, texts(own), strict=True)
         ]
 
+    def extra_text(self, kept: dict[str, Any], own: dict[str, Any]) -> str:
+        """Return the text of a record's `extra`."""
+        [text] = self.extras([{**self.kept, **kept}], [own])
+        return text
+
     def extras(self, kept: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> list[str]:
         """Return the text of each record's `extra`; it has the resource and the scope if the attributes cannot.
 
-        Records may share one object in `kept`: it is encoded once.
+        `kept` begins with the producer's fields.
         """
         if self.attributes:
-            kept = [
-                self._with_attributes(fields) if RESOURCE in one or SCOPE in one else fields
-                for fields, one in zip(kept, own, strict=True)
-            ]
-        each = {id(fields): fields for fields in kept}
-        some = [{**self.kept, **fields} for fields in each.values()] if self.kept else list(each.values())
-        written = dict(zip(each, texts(some, _sorted_lines), strict=True))
-        return [written[id(fields)] for fields in kept]
+            for extra, one in zip(kept, own, strict=True):
+                if RESOURCE in one or SCOPE in one:
+                    for name, value in self.attributes.items():
+                        extra[name] = {**extra.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
+        return texts(kept, _sorted_lines)
 
-    def _with_attributes(self, kept: dict[str, Any]) -> dict[str, Any]:
-        found = {**self.kept, **kept}
-        for name, value in self.attributes.items():
-            found[name] = {**found.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
-        return found
+
+class Batch(Struct):
+    """Records of one scope, before their JSON is encoded for all of them at once."""
+
+    producer: Producer
+    values: list[tuple[object, ...]] = field(default_factory=list)
+    """By record, its columns but for the attributes."""
+    own: list[dict[str, Any]] = field(default_factory=list)
+    """Its attributes."""
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    """Its fields in `extra`, with those of the producer."""
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """Yield each record's columns, its attributes, and its `extra`."""
+        attributes, extras = self.producer.texts(self.own), self.producer.extras(self.kept, self.own)
+        for values, text, extra in zip(self.values, attributes, extras, strict=True):
+            yield (*values, text, extra)
 
 
 class Line(Struct):
@@ -75,13 +91,13 @@ class Line(Struct):
     unknown: dict[str, Any] = field(default_factory=dict)
     """Unknown fields at the top of the line: its first row keeps them."""
 
-    def unknown_of(self, producer: Producer, own: Mapping[int, Fields], rows: int) -> Mapping[int, Fields]:
-        """Return the unknown fields of a scope's rows, by place. `own`: those of the records."""
-        if rows and (self.unknown or producer.unknown):
-            own = {place: {**producer.unknown, **own.get(place, {})} for place in range(rows)}
-            own[0] = {**self.unknown, **own[0]}
-            self.unknown = {}
-        return own
+    def unknown_of(self, producer: Producer, own: Fields) -> Fields:
+        """Return the unknown fields of a row."""
+        if not (self.unknown or producer.unknown):
+            return own
+        unknown = {**self.unknown, **producer.unknown, **own}
+        self.unknown = {}
+        return unknown
 
     def producer(self, group: ResourceGroup, scoped: ScopeGroup, records: int) -> Producer:
         """Return the values that the records of a scope share; raises `ShapeError` if they are too large."""
@@ -97,30 +113,6 @@ class Line(Struct):
         self.repeated += rows * len(encode(values))
         if self.repeated > min(MOST_REPEATED, _TIMES_REPEATED * self.size):
             raise ShapeError(name, f"would be repeated in {rows} rows, and is too long for that")
-
-
-class Batch:
-    """The rows of one type that a line gives, by column; they come scope by scope."""
-
-    def __init__(self, event: str, columns: Sequence[str]) -> None:
-        """Begin without rows."""
-        self._event = event
-        self._columns: dict[str, list[Any]] = {name: [] for name in columns}
-        self._extra: list[str] = []
-        self._unknown: dict[int, Fields] = {}
-
-    def add(self, columns: Iterable[Sequence[object]], extra: Sequence[str], unknown: Mapping[int, Fields]) -> None:
-        """Add rows. `columns` are in order; `unknown` is by place."""
-        before = len(self._extra)
-        self._unknown |= {before + place: fields for place, fields in unknown.items()} if before else unknown
-        self._extra += extra
-        for column, more in zip(self._columns.values(), columns, strict=True):
-            column.extend(more)
-
-    def shaped(self) -> Iterator[ShapedBatch]:
-        """Yield the batch, unless it is empty."""
-        if self._extra:
-            yield ShapedBatch(self._event, self._columns, self._extra, self._unknown)
 
 
 def _producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:

@@ -1,29 +1,31 @@
 """Spans of OTLP: each is a span, and a root span a trace, too."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC
 from typing import Any
 
-from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, Span, Status, as_protocol, unknown_of
-from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located
+from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, Span, Status, as_protocol
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     LATEST,
     encode,
     enumeration,
-    identities,
+    from_timestamp,
+    identity,
     identity_or_none,
-    moments,
     nanoseconds,
     plain,
     texts,
 )
-from spoolhouse.events.shapes.shape import ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
 _KINDS = enumeration(
     SPAN_KIND_UNSPECIFIED="internal", SPAN_KIND_INTERNAL="internal", SPAN_KIND_SERVER="server",
     SPAN_KIND_CLIENT="client", SPAN_KIND_PRODUCER="producer", SPAN_KIND_CONSUMER="consumer",
 )  # fmt: skip
 _STATUS = enumeration(STATUS_CODE_UNSET="unset", STATUS_CODE_OK="ok", STATUS_CODE_ERROR="error")
+_HEX_TRACE, _HEX_SPAN = 32, 16
 
 _SPAN = (
     "span_id", "trace_id", "parent_span_id", "name", "kind", "status", "start_time", "end_time", "duration_ms",
@@ -38,81 +40,76 @@ class Spans:
     def __init__(self, line: Line) -> None:
         """Read spans of `line`."""
         self._line = line
-        self._spans = Batch("span", _SPAN)
-        self._traces = Batch("trace", _TRACE)
+        self._spans: list[tuple[object, ...]] = []
+        self._traces: list[tuple[object, ...]] = []
+        self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceSpans]) -> Iterator[ShapedBatch]:
         """Yield the spans of several resources."""
-        for outer, group in enumerate(groups):
-            for inner, scoped in enumerate(group.scope_spans or ()):
-                spans = scoped.spans or ()
-                try:
+        where: tuple[int, ...] = ()
+        try:
+            for outer, group in enumerate(groups):
+                for inner, scoped in enumerate(group.scope_spans or ()):
+                    where = outer, inner
+                    spans = scoped.spans or ()
                     producer = self._line.producer(group, scoped, len(spans))
-                    if spans:
-                        self._scope(spans, producer)
-                except ShapeError as error:
-                    raise located(error, ("resourceSpans", "scopeSpans"), (outer, inner)) from None
-        yield from self._spans.shaped()
-        yield from self._traces.shaped()
+                    own = [plain(span.attributes) for span in spans]
+                    events = texts([_plain_events(span.events) if span.events else () for span in spans])
+                    attributes = producer.texts(own)
+                    for number, span in enumerate(spans):
+                        where = outer, inner, number
+                        self._span(span, producer, own[number], attributes[number], events[number])
+        except ShapeError as error:
+            raise located(error, ("resourceSpans", "scopeSpans", "spans"), where) from None
+        if self._spans:
+            yield ShapedBatch("span", _SPAN, self._spans, self._unknown)
+        if self._traces:
+            yield ShapedBatch("trace", _TRACE, self._traces)
 
-    def _scope(self, spans: Sequence[Span], producer: Producer) -> None:
-        """Read the spans of one scope, value by value: what all have to have at once costs less."""
-        own = [plain(span.attributes) for span in spans]
-        starts, ends, kinds, states, kept = _checked(spans)
-        names = [span.name or "" for span in spans]
-        trace_ids = identities([span.trace_id for span in spans], ())
-        span_ids = identities([span.span_id for span in spans], ())
-        parents = identities([span.parent_span_id for span in spans])
-        began, ended = moments(starts), moments(ends)
-        took = [(end - start) / 1e6 if end else None for start, end in zip(starts, ends, strict=True)]
-        attributes = producer.texts(own)
-        events = texts([_plain_events(span.events) if span.events else () for span in spans])
-        unknown = self._line.unknown_of(producer, unknown_of(spans), len(spans))
-        columns = span_ids, trace_ids, parents, names, kinds, states, began, ended, took, attributes, events
-        self._spans.add(columns, producer.extras(kept, own), unknown)
-        if roots := [place for place, parent in enumerate(parents) if parent is None]:
-            shared = [[column[place] for place in roots] for column in (trace_ids, names, states, began, ended, took)]
-            given, results = ([_json(own[place], key) for place in roots] for key in ("input.value", "output.value"))
-            self._traces.add((*shared, given, results, [producer.alone] * len(roots)), ["{}"] * len(roots), {})
-
-
-def _checked(
-    spans: Sequence[Span],
-) -> tuple[Sequence[int], Sequence[int], Sequence[str], Sequence[str], Sequence[dict[str, Any]]]:
-    """Return the start, the end, the kind and the status of each span, and what is kept of it.
-
-    Raises `ShapeError` for a span that lacks something, or has a time out of reach.
-    """
-    found: list[tuple[int, int, str, str, dict[str, Any]]] = []
-    plain_ones: dict[int, dict[str, Any]] = {}
-    """By flags, what is kept of spans of which nothing else is."""
-    number = 0
-    try:
-        for number, span in enumerate(spans):  # noqa: B007  # the error names it
-            start, end = span.start_time_unix_nano, span.end_time_unix_nano or 0
-            if not (span.trace_id and span.span_id and start):
-                missing = "traceId" if not span.trace_id else "startTimeUnixNano" if span.span_id else "spanId"
-                raise ShapeError(missing, "required", is_missing=True)
-            if not EARLIEST <= start < LATEST:
-                start = nanoseconds(start, "startTimeUnixNano")
-            if end and not EARLIEST <= end < LATEST:
+    def _span(  # a span, and what was read of it
+        self, span: Span, producer: Producer, own: dict[str, Any], attributes: str, events: str
+    ) -> None:
+        """Read one span."""
+        trace_id, span_id, parent = span.trace_id, span.span_id, span.parent_span_id
+        start, end = span.start_time_unix_nano, span.end_time_unix_nano
+        if not (trace_id and span_id and start):
+            missing = "startTimeUnixNano" if trace_id and span_id else "spanId" if trace_id else "traceId"
+            raise ShapeError(missing, "required", is_missing=True)
+        if len(trace_id) != _HEX_TRACE or not trace_id.islower():
+            trace_id = identity(trace_id)
+        if len(span_id) != _HEX_SPAN or not span_id.islower():
+            span_id = identity(span_id)
+        parent = identity_or_none(parent) if parent else None
+        if not EARLIEST <= start < LATEST:
+            start = nanoseconds(start, "startTimeUnixNano")
+        began, ended, took = from_timestamp(start // 1_000_000 / 1000, UTC), None, None
+        if end:
+            if not EARLIEST <= end < LATEST:
                 end = nanoseconds(end, "endTimeUnixNano")
-            kind, said = _KINDS.get(span.kind), span.status
-            status = "unset" if said is None else _STATUS.get(said.code)
-            if (
-                span.trace_state or span.links or span.dropped_attributes_count or span.dropped_events_count
-                or span.dropped_links_count or kind is None or status is None or (said is not None and said.message)
-            ):  # fmt: skip
-                kept = _kept(span)
-            else:
-                flags = span.flags or 0
-                if flags not in plain_ones:
-                    plain_ones[flags] = _kept(span)
-                kept = plain_ones[flags]
-            found.append((start, end, kind or "internal", status or "unset", kept))
-    except ShapeError as error:
-        raise located(error, ("spans",), (number,)) from None
-    return tuple(zip(*found, strict=True))
+            ended, took = from_timestamp(end // 1_000_000 / 1000, UTC), (end - start) / 1e6
+        kind, said = _KINDS.get(span.kind), span.status
+        status = "unset" if said is None else _STATUS.get(said.code)
+        is_plain = not (
+            span.trace_state or span.links or span.dropped_attributes_count or span.dropped_events_count
+            or span.dropped_links_count or kind is None or status is None or (said is not None and said.message)
+            or RESOURCE in own or SCOPE in own
+        )  # fmt: skip
+        extra = producer.extra_texts.get(span.flags or 0) if is_plain else producer.extra_text(_kept(span), own)
+        if extra is None:
+            extra = producer.extra_texts[span.flags or 0] = producer.extra_text(_kept(span), own)
+        unknown = span.unknown
+        if unknown or producer.unknown or self._line.unknown:
+            self._unknown[len(self._spans)] = self._line.unknown_of(producer, unknown)
+        name = span.name or ""
+        self._spans.append((
+            span_id, trace_id, parent, name, kind or "internal", status or "unset", began, ended, took,
+            attributes, events, extra,
+        ))  # fmt: skip
+        if parent is None:
+            given, result = (_json(own, key) for key in ("input.value", "output.value"))
+            self._traces.append((
+                trace_id, name, status or "unset", began, ended, took, given, result, producer.alone, "",
+            ))  # fmt: skip
 
 
 def _json(own: dict[str, Any], key: str) -> str | None:

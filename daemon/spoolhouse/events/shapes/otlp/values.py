@@ -2,8 +2,8 @@
 
 import binascii
 import math
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,8 +18,8 @@ _BASE64_IDS = {12: 8, 24: 16}
 _HEX_IDS = frozenset({16, 32})
 _NO_IDS = frozenset({"", "0" * 16, "0" * 32})
 _EXACT = 2**53
-_Times = list[datetime]
 
+from_timestamp = datetime.fromtimestamp
 encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -31,12 +31,18 @@ def texts(values: Sequence[object], encode_lines: Callable[[Any], bytes] = _enco
 
 def plain(pairs: Sequence[KeyValue] | None) -> dict[str, Any]:
     """Return attributes as an object. Values of a key that comes more than once become an array."""
-    if not pairs:
-        return {}
-    found = {
-        pair.key: text if (text := (value := pair.value).string_value) is not None else of_any(value) for pair in pairs
-    }
-    return found if len(found) == len(pairs) else _collected(pairs)
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        value = pair.value
+        if (text := value.string_value) is not None:
+            found[pair.key] = text
+        elif (number := value.int_value) is not None:
+            found[pair.key] = number
+        elif (flag := value.bool_value) is not None:
+            found[pair.key] = flag
+        else:
+            found[pair.key] = of_any(value)
+    return found if not pairs or len(found) == len(pairs) else _collected(pairs)
 
 
 def _collected(pairs: Sequence[KeyValue]) -> dict[str, Any]:
@@ -48,16 +54,14 @@ def _collected(pairs: Sequence[KeyValue]) -> dict[str, Any]:
 
 def of_any(value: AnyValue) -> Any:
     """Return a value as JSON has it. Bytes are base64, as they were written."""
-    found: Any = value.string_value
-    if found is None and (found := value.int_value) is None and (found := value.bool_value) is None:
-        if value.double_value is not None:
-            return written(value.double_value)
-        if value.array_value is not None:
-            return [of_any(one) for one in value.array_value.values or ()]
-        if value.kvlist_value is not None:
-            return plain(value.kvlist_value.values)
-        return value.bytes_value
-    return found
+    if value.double_value is not None:
+        return written(value.double_value)
+    if value.array_value is not None:
+        return [of_any(one) for one in value.array_value.values or ()]
+    if value.kvlist_value is not None:
+        return plain(value.kvlist_value.values)
+    scalars = value.string_value, value.int_value, value.bool_value, value.bytes_value
+    return next((one for one in scalars if one is not None), None)
 
 
 def written(number: float | None) -> float | str | None:
@@ -75,7 +79,7 @@ def exact(number: float) -> float:
 def identity(text: str) -> str:
     """Return an id in hex, in lower case; a text that is no hex or base64 of the right length is unchanged."""
     if len(text) in _HEX_IDS:
-        return text.lower()
+        return text if text.islower() else text.lower()
     if text[-1:] == "=" and (length := _BASE64_IDS.get(len(text))):
         try:
             found = binascii.a2b_base64(text, strict_mode=True)
@@ -87,12 +91,9 @@ def identity(text: str) -> str:
 
 def identity_or_none(text: str | None) -> str | None:
     """Return an id; None for one that is absent, empty or nothing but zeros."""
+    if text and len(text) in _HEX_IDS and text.islower():
+        return text
     return None if text is None or text in _NO_IDS else identity(text)
-
-
-def identities(ids: Sequence[str | None], absent: Collection[str] = _NO_IDS) -> list[str | None]:
-    """Return ids; None for one that is absent."""
-    return [None if not one or one in absent else one.lower() if len(one) in _HEX_IDS else identity(one) for one in ids]
 
 
 def nanoseconds(time: int | None, field: str) -> int:
@@ -110,15 +111,9 @@ def nanoseconds(time: int | None, field: str) -> int:
     raise ShapeError(field, "outside 1973 to 2099")
 
 
-def moments(times: Sequence[int]) -> Sequence[datetime | None]:
-    """Return times that are within reach, to the millisecond; None for 0."""
-    given = times if all(times) else [time for time in times if time]
-    # At once, because each one alone would take four times as long.
-    found: list[datetime] = msgspec.convert([time // 1_000_000 / 1000 for time in given], _Times, strict=False)
-    if given is times:
-        return found
-    each = iter(found)
-    return [next(each) if time else None for time in times]
+def moment(time: int) -> datetime:
+    """Return a time that is within reach, to the millisecond."""
+    return from_timestamp(time // 1_000_000 / 1000, UTC)
 
 
 def enumeration(**names: str) -> dict[object, str]:
