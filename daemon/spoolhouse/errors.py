@@ -27,7 +27,7 @@ def describe(error: Exception) -> str:
 
 
 class StoreError(SpoolhouseError):
-    """ClickHouse, or the way to it, refused.
+    """The store, or the way to it, refused.
 
     `code` is ClickHouse's own error code, if it gave one. `ambiguous` is true where the statement may have been
     executed all the same (the connection died before an answer came): a repeat must carry the same token. `hint` is an
@@ -44,6 +44,11 @@ class StoreError(SpoolhouseError):
         self.ambiguous = ambiguous
         self.hint = hint
         self.in_view = in_view
+
+    @property
+    def coded(self) -> str:
+        """The message after its code, as it is kept with what was refused."""
+        return self.message if self.code is None else f"ClickHouse code {self.code}: {self.message}"
 
     def __str__(self) -> str:
         """Return the message, its code and the hint as one line."""

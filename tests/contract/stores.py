@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import duckdb
 import pytest
 
 from spoolhouse.decode.rows import Rows
@@ -14,6 +15,9 @@ from spoolhouse.events.declaration import Table
 from spoolhouse.pipeline.ports import Store
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.store.clickhouse.store import ClickHouseStore
+from spoolhouse.store.duckdb.quoting import literal
+from spoolhouse.store.duckdb.schema import bring_up_to_date
+from spoolhouse.store.duckdb.store import DuckDbStore
 from tests.contract.memory_store import MemoryStore
 from tests.contract.place import Place
 from tests.contract.proxy import Proxy
@@ -144,6 +148,71 @@ class OnServer:
 
     def others(self) -> list[str]:
         return [name for (name,) in self.place.query("SHOW TABLES") if name != "logs"]
+
+
+@dataclass(slots=True)
+class InFile:
+    """A DuckDB file, which this process has open."""
+
+    store: DuckDbStore
+
+    def create(self, table: Table) -> None:
+        with self._connection() as connection:
+            bring_up_to_date(connection, [table], prefix="")
+
+    def refuse(self, text: str) -> None:
+        """Let a constraint refuse it: DuckDB takes one only when a table is made."""
+        with self._connection() as connection:
+            ((made,),) = connection.execute("SELECT sql FROM duckdb_tables() WHERE table_name = 'logs'").fetchall()
+            plain = made.partition(", CHECK")[0].removesuffix(";").removesuffix(")")
+            check = f", CHECK (NOT contains(message, {literal(text)}))" if text else ""
+            connection.execute("CREATE TEMP TABLE kept AS FROM logs")
+            connection.execute(f"DROP TABLE logs; {plain}{check}); INSERT INTO logs FROM kept; DROP TABLE kept")
+
+    @asynccontextmanager
+    async def stall(self, table: Table) -> AsyncGenerator[None]:
+        """Have another transaction change it."""
+        with self._connection() as connection:
+            connection.begin()
+            connection.execute(f"ALTER TABLE {table.name} ADD COLUMN more INTEGER")
+            yield
+            connection.rollback()
+
+    async def break_off(self, batch: BatchToLand) -> None:
+        """Let it have no memory."""
+        self._set("memory_limit", "1MB")
+        with pytest.raises(TransientError):
+            await self.store.land(batch)
+        self._set("memory_limit", "1GB")
+
+    async def lose_answer(self, batch: BatchToLand) -> None:
+        """Give up waiting once the rows are there."""
+        landing = asyncio.create_task(self.store.land(batch))
+        while self.count(batch.table)[0] == 0:  # noqa: ASYNC110  # no events
+            await asyncio.sleep(0)  # the question takes its own time
+        landing.cancel()
+        await asyncio.gather(landing, return_exceptions=True)
+
+    def count(self, table: Table) -> tuple[int, int]:
+        keys = ", ".join(table.order_by)
+        with self._connection() as connection:
+            found = connection.execute(f"SELECT count(*), count(DISTINCT ({keys})) FROM {table.name}").fetchall()
+        rows, different = found[0]
+        return rows, different
+
+    def others(self) -> list[str]:
+        with self._connection() as connection:
+            found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        return [name for (name,) in found if name not in {"logs", "batches"}]
+
+    def _set(self, name: str, value: str) -> None:
+        with self._connection() as connection:
+            connection.execute(f"SET GLOBAL {name} = '{value}'")
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        connection = self.store.database._connection
+        assert connection is not None
+        return connection.cursor()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from spoolhouse.errors import BadSettingError, OperatorError, StoreError, TransientError
 from spoolhouse.events.builtin import LOGS
-from spoolhouse.service.prepare import open_driver
+from spoolhouse.service.clickhouse import open_driver
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.store.clickhouse.driver import Driver

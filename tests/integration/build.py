@@ -50,7 +50,7 @@ from spoolhouse.pipeline.settle import Settler
 from spoolhouse.pipeline.watch import watch
 from spoolhouse.recover.verify import verify
 from spoolhouse.retry import RetryPolicy
-from spoolhouse.service import prepare, run
+from spoolhouse.service import clickhouse, prepare, run
 from spoolhouse.service.options import make_options
 from spoolhouse.service.shared import Shared
 from spoolhouse.service.status_reporter import StatusReporter
@@ -116,7 +116,7 @@ def ingest(used: Settings) -> int:
 @asynccontextmanager
 async def driver(used: Settings) -> AsyncIterator[Driver]:
     """Lend the driver that the settings name."""
-    opened = prepare.open_driver(used)
+    opened = clickhouse.open_driver(used)
     try:
         yield opened
     finally:
@@ -126,13 +126,13 @@ async def driver(used: Settings) -> AsyncIterator[Driver]:
 async def prepared(used: Settings) -> None:
     """Bring the schema up to date, as a start does."""
     async with driver(used) as opened:
-        await prepare.prepare(used, opened, prepare.schema_of(used, BUILT_IN))
+        await clickhouse.prepare(used, opened, clickhouse.schema_of(used, BUILT_IN))
 
 
 async def differences(used: Settings) -> list[str]:
     """Return what a migration would do, the types of the settings' folder included."""
     async with driver(used) as opened:
-        plan = await check(prepare.schema_of(used, registry.load(used.events)), opened)
+        plan = await check(clickhouse.schema_of(used, registry.load(used.events)), opened)
         return [str(item) for item in (*plan.statements, *plan.refusals)]
 
 
@@ -186,9 +186,12 @@ async def repaired(used: Settings, table: Table, row: bytes, clock_ms: int) -> l
 
 async def guard(used: Settings, beats: Heartbeat, *, limit: float) -> None:
     """Run the guard as a stage that `beats` follows."""
-    async with driver(used) as opened:
-        guarding = prepare.keep_guard(lambda: used, opened, Health(), asyncio.Event(), BUILT_IN)
+    backend = clickhouse.ClickHouseBackend(used, fingerprint="f")
+    try:
+        guarding = prepare.keep_guard(lambda: used, backend, Health(), asyncio.Event(), BUILT_IN)
         await beats.follow("guard", guarding, limit=limit)
+    finally:
+        await backend.close()
 
 
 def heartbeat(clock: Callable[[], float]) -> Heartbeat:

@@ -13,11 +13,11 @@ from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.events.naming import Shards as ShardNames
+from spoolhouse.spool.ledger_rows import entry_rows
 from spoolhouse.spool.lineage import Entry, Lineage
 from spoolhouse.store.clickhouse.driver import RowsInsert
 from spoolhouse.store.clickhouse.drivers.connect import connect
 from spoolhouse.store.clickhouse.landing.ledger_read import of_batch, of_files
-from spoolhouse.store.clickhouse.landing.ledger_table import entry_rows
 from spoolhouse.store.clickhouse.landing.presence import find
 from spoolhouse.store.clickhouse.landing.repair import Repairer
 from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched

@@ -11,7 +11,7 @@ import pytest
 
 from spoolhouse.errors import OperatorError, UnreachableError
 from spoolhouse.events.builtin import LOGS
-from spoolhouse.service import prepare
+from spoolhouse.service import clickhouse
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.store.clickhouse.driver import RowsInsert
@@ -223,7 +223,7 @@ async def test_a_server_that_comes_later_is_looked_at_before_it_is_used(pair: Pa
     ledger = "mastra_admin_ledger"
     second.query(f"DETACH TABLE {pair.database}.{ledger} PERMANENTLY SYNC")
     second.kill()
-    driver = prepare.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
+    driver = clickhouse.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
     assert isinstance(driver, Replicas)
     try:
         await driver.agree([ledger])
@@ -274,7 +274,7 @@ async def test_a_server_that_has_lost_its_keeper_is_away(pair: Pair, tmp_path: P
     first.kill()
     await until(lambda: forgotten(second, f"{pair.database}.{logs}"))
     await asyncio.to_thread(first.start)
-    driver = prepare.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
+    driver = clickhouse.open_servers(Settings(clickhouse=ClickHouseSettings(url=pair.native_url)))
     assert isinstance(driver, Replicas)
     insert = RowsInsert(table=logs, columns=LOGS.columns, batch_id="b", token="b", clock_ms=1)
     try:

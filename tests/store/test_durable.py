@@ -4,7 +4,7 @@ import pytest
 
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.service import prepare
+from spoolhouse.service import clickhouse
 from spoolhouse.settings import Settings
 from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.spool import SpoolSettings
@@ -24,9 +24,9 @@ def settings_of(database: Database, **clickhouse: bool) -> Settings:
 
 
 async def prepare_with(settings: Settings) -> None:
-    driver = prepare.open_driver(settings)
+    driver = clickhouse.open_driver(settings)
     try:
-        await prepare.prepare(settings, driver, prepare.schema_of(settings, BUILT_IN))
+        await clickhouse.prepare(settings, driver, clickhouse.schema_of(settings, BUILT_IN))
     finally:
         await driver.close()
 

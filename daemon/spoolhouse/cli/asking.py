@@ -104,7 +104,7 @@ def run(options: argparse.Namespace, ask: "Callable[[Query], Coroutine[Any, Any,
 async def opened(options: argparse.Namespace) -> "AsyncGenerator[Query]":
     """Lend the way to the store of the settings."""
     from spoolhouse.query import Query  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.query.reader import ClickHouseReader  # noqa: PLC0415  # nor this
 
     settings = flags.settings(options)

@@ -106,7 +106,7 @@ def _grants(settings: "Settings") -> str:
 def needs_of(settings: "Settings") -> "Needs":
     """Return the facts that decide which rights the user needs."""
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.prepare import schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.service.clickhouse import schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.schema.grants import Needs  # noqa: PLC0415  # nor this
 
     clickhouse = settings.clickhouse
@@ -122,7 +122,7 @@ def needs_of(settings: "Settings") -> "Needs":
 @asynccontextmanager
 async def open_store(settings: "Settings") -> "AsyncIterator[Inspection]":
     """Yield the ClickHouse that the settings name, for the doctor, and close it after. Raises `BadSettingError`."""
-    from spoolhouse.service.prepare import open_driver, open_servers  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.service.clickhouse import open_driver, open_servers  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.store.clickhouse.inspection import Inspection  # noqa: PLC0415  # nor this
 
     clickhouse = settings.clickhouse

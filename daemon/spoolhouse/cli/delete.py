@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _delete(options: argparse.Namespace) -> "Deleted":
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.service.clickhouse import open_driver, schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.query.deletion import delete  # noqa: PLC0415  # nor this
 
     settings = flags.settings(options)

@@ -25,6 +25,17 @@ def add_general(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the store's address."""
+    group = parser.add_argument_group("store")
+    group.add_argument(
+        "--store-url",
+        dest="store.url",
+        metavar="URL",
+        help="duckdb:///file.db for a file without a server, or as --clickhouse-url",
+    )
+
+
 def add_clickhouse(parser: argparse.ArgumentParser) -> None:
     """Add the flags for the address and the user of ClickHouse."""
     group = parser.add_argument_group("ClickHouse")

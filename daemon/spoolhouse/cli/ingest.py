@@ -31,13 +31,15 @@ again (on a terminal, and with --once, it ends the process).
 examples:
   spoolhouse ingest --file-storage-path /var/spool/events \\
       --clickhouse-url clickhouse://db:9000
+  spoolhouse ingest --file-storage-path /var/spool/events \\
+      --store-url duckdb:///var/lib/spoolhouse/events.db
   spoolhouse ingest --config /etc/spoolhouse/spoolhouse.toml --once
   SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE=/run/secrets/db spoolhouse ingest
 
 exit codes:
    0  stopped, or (--once) everything is ingested
    1  crashed, or (--once) something is left over
-  69  (--once) ClickHouse is unavailable
+  69  (--once) the store is unavailable
   75  out of time while stopping
   78  a wrong setting
 """
@@ -48,13 +50,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "ingest",
         usage="spoolhouse ingest [--once] [options]",
-        help="land the files of the spool in ClickHouse, and keep watching",
-        description="Land the files of the spool in ClickHouse, and keep watching for more.",
+        help="land the files of the spool in the store, and keep watching",
+        description="Land the files of the spool in ClickHouse or DuckDB, and keep watching for more.",
         epilog=_EPILOG,
     )
     parser.add_argument("--once", action="store_true", help="ingest all that is pending, then exit")
     _add_settings(parser)
     flags.add_spool(parser)
+    flags.add_store(parser)
     flags.add_clickhouse(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
@@ -133,7 +136,8 @@ def _run(options: argparse.Namespace, *, reloads: bool) -> int:
 
 def _password_by_flag(options: argparse.Namespace) -> bool:
     flags_given = vars(options)
-    user = urlsplit(flags_given["clickhouse.url"] or "").netloc.rpartition("@")[0]
+    url = flags_given["store.url"] or flags_given["clickhouse.url"] or ""
+    user = urlsplit(url).netloc.rpartition("@")[0]
     return flags_given["clickhouse.password"] is not None or ":" in user
 
 
@@ -144,11 +148,14 @@ def _wants_display(settings: "Settings") -> bool:
 
 def _intention(settings: "Settings", *, once: bool) -> str:
     clickhouse, spool = settings.clickhouse, settings.spool
+    into = f"{clickhouse.url}, database {clickhouse.database}"
+    if settings.store.path is not None:
+        into = logs.shown(settings.store.path)
     of_project = "" if spool.project_id is None else f" of project {spool.project_id}"
     after = "deleted" if spool.delete_after_process else "moved to processed/ beside them"
     return (
         f"Ingesting {logs.shown(spool.root)}/{{type}}/{{project}}/{logs.shown(of_project)}\n"
-        f"into {clickhouse.url}, database {clickhouse.database}, tables {clickhouse.table_prefix}*.\n"
+        f"into {into}, tables {clickhouse.table_prefix}*.\n"
         f"Files are {after} when their last row is acknowledged.\n"
         + ("It ends when nothing is pending.\n" if once else "It keeps watching; Ctrl-C stops it.\n")
     )

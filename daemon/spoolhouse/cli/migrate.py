@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     settings = flags.settings(options)
     if options.print:
         from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs no schema
-        from spoolhouse.service.prepare import schema_of  # noqa: PLC0415  # --help needs no schema
+        from spoolhouse.service.clickhouse import schema_of  # noqa: PLC0415  # --help needs no schema
         from spoolhouse.store.clickhouse.schema.render import script  # noqa: PLC0415  # --help needs no schema
 
         sys.stdout.write(script(schema_of(settings, load(settings.events), qualified=False)))
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
     from spoolhouse.cli.migration_report import reporting  # noqa: PLC0415  # as in `run`
     from spoolhouse.events.registry import load  # noqa: PLC0415  # as in `run`
-    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
+    from spoolhouse.service.clickhouse import open_driver, schema_of  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.store.clickhouse.schema.migrate import apply, check  # noqa: PLC0415  # as in `run`
 
     clickhouse = settings.clickhouse

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def open_store(settings: "Settings") -> "AsyncIterator[RecoveryStore]":
     """Yield the store that the settings name, and close it after. Raises `BadSettingError`."""
-    from spoolhouse.service.prepare import open_driver  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.store.clickhouse.landing.repair import Repairer  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.recovery import Recovery  # noqa: PLC0415  # nor this
 

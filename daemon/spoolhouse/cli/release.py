@@ -84,7 +84,7 @@ async def _give_up(settings: "Settings", root: Path, instances: list[str], *, dr
     from spoolhouse.events import registry  # noqa: PLC0415  # a plain release needs none of it
     from spoolhouse.events.declaration import tables  # noqa: PLC0415  # nor this
     from spoolhouse.recover.give_up import give_up  # noqa: PLC0415  # nor this
-    from spoolhouse.service.prepare import open_servers  # noqa: PLC0415  # nor this
+    from spoolhouse.service.clickhouse import open_servers  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches  # noqa: PLC0415  # nor this
 
     driver = open_servers(settings)

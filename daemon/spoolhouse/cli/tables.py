@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 async def _sizes(settings: "Settings") -> "list[TableSize]":
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.prepare import open_driver, schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.service.clickhouse import open_driver, schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.table_sizes import table_sizes  # noqa: PLC0415  # nor this
 
     # Our database may be missing, and a connection to a missing one fails.

@@ -1,4 +1,4 @@
-"""Whether ClickHouse takes rows and the disk takes files, and if not, why not: one place that claiming asks."""
+"""Whether the store takes rows and the disk takes files, and if not, why not: one place that claiming asks."""
 
 import asyncio
 import contextlib
@@ -40,8 +40,11 @@ _ENDS = {
     "shipment_held": "shipment_released",
     "table_held": "table_released",
     "clickhouse_unavailable": "clickhouse_available",
+    "duckdb_unavailable": "duckdb_available",
     "ledger_behind": "ledger_caught_up",
 }
+
+_OUTAGES = {"ClickHouse": "clickhouse_unavailable", "DuckDB": "duckdb_unavailable"}
 
 Complaint = StoreError | DiskError
 
@@ -79,6 +82,8 @@ class Health:
         """Tables whose transient errors have lasted so long that they hold these tables alone."""
         self._reported: dict[str, _Reported] = {}
         self._since: dict[str, float] = {}
+        self.store = "ClickHouse"
+        """The store's name for people."""
         self.answered = False
         """The server has been well at least once: before that, nothing is writable."""
         self.waiting: Callable[[], int] = lambda: 0
@@ -192,7 +197,7 @@ class Health:
             return "disk_unavailable"
         if scope in self.lagging:
             return "ledger_behind"
-        return "table_held" if scope not in GENERAL and self.is_held(scope) else "clickhouse_unavailable"
+        return "table_held" if scope not in GENERAL and self.is_held(scope) else _OUTAGES[self.store]
 
     def outage(self) -> str | None:
         """Say since when the server does not answer, and that nothing is lost meanwhile; None if it does answer."""
@@ -205,7 +210,7 @@ class Health:
         safely = (
             "nothing is lost meanwhile" if not files else f"{files} file{'s wait' if files > 1 else ' waits'} safely"
         )
-        return f"ClickHouse has not answered since {when} UTC; {safely}"
+        return f"{self.store} has not answered since {when} UTC; {safely}"
 
     def hold(self, table: str, error: OperatorError) -> None:
         """Record a trouble that `good` does not end, but `release`. It is logged once."""
@@ -278,7 +283,7 @@ class Health:
             for scope, error in sorted(self.troubles.items())
         ]
         if not reasons and not self.answered:
-            why = "ClickHouse has not answered yet"
+            why = f"{self.store} has not answered yet"
             reasons.append(
                 Trouble(
                     scope=SERVER,
@@ -303,13 +308,13 @@ class Health:
 
     def _summary(self, scope: str, error: Complaint) -> str:
         if scope == SERVER:
-            return self.outage() or f"ClickHouse: {error.message}"
+            return self.outage() or f"{self.store}: {error.message}"
         if scope in self.lagging:
             return f"{scope} is behind: its entries are journalled until it takes them: {error.message}"
         if isinstance(error, DiskError):
             return f"The disk: {error.message}"
         if scope == GUARD:
-            return f"ClickHouse: {error.message}"
+            return f"{self.store}: {error.message}"
         return f"{scope}{' is held' if self.is_held(scope) else ''}: {error.message}"
 
     def _update(self) -> None:

@@ -92,7 +92,7 @@ class RowBisector(Struct, kw_only=True):
             # The next part keeps its id: the journal knows no other.
             delivery.state = state.reconsider(limits)
             raise OperatorError(too_many(delivery.table, error), code=error.code, hint=TOO_MANY_HINT)
-        refusal = f"ClickHouse code {error.code}: {error.message}"
+        refusal = error.coded
         await keep(partial(journal.refuse, batch.shipment.id, batch.id, part, refusal))
         log.warning("row_refused", batch=batch.id, row=part.first, code=error.code, error=error.message)
         delivery.become(state.refuse(refusal))

@@ -181,7 +181,7 @@ class WholeLines(Struct, kw_only=True):
                 if part.rows > 1:
                     unknown += part.halves()
                     continue
-                refused[part.first] = f"ClickHouse code {error.code}: {error.message}"
+                refused[part.first] = error.coded
                 if len(refused) > max(limits.min_rows, (len(refused) + taken) * limits.max_ratio):
                     table = self.store.name(batch.table)
                     raise RoundError(

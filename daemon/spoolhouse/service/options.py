@@ -25,7 +25,7 @@ def make_options(settings: Settings, events: Mapping[str, EventType], *, once: b
     spool, retention = settings.spool, settings.retention
     days, names = retention.max_age_days, FileNames(spool.names)
     return Options(
-        fingerprint=fingerprint(events, settings.clickhouse.url),
+        fingerprint=fingerprint(events, settings.store_url),
         scan=ScanOptions(
             project_id=spool.project_id,
             names=names,

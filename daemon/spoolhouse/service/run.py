@@ -22,17 +22,17 @@ from spoolhouse.pipeline.disk_retry import DiskRetry, refusal, to_its_end
 from spoolhouse.pipeline.scan import beside as beside_the_spool
 from spoolhouse.retry import GivenUpError
 from spoolhouse.service import runtime_tuning
-from spoolhouse.service.prepare import open_servers
+from spoolhouse.service.backend import Backend
 from spoolhouse.service.service import EXIT_CRASH, EXIT_OK, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service, beside
 from spoolhouse.service.shared import Shared
 from spoolhouse.service.signals import let_in, reload_on_signal, stop_on_signal
 from spoolhouse.service.status_reporter import StatusReporter
+from spoolhouse.service.stores import open_backend
 from spoolhouse.service.wiring import Stages
 from spoolhouse.settings import Settings
 from spoolhouse.spool import descriptor_limit
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.root import make_ready
-from spoolhouse.store.clickhouse.driver import Driver
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ async def run(
 
     A SIGHUP reads the settings again with `reread`, where that is given; it raises `BadSettingError`.
 
-    0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: ClickHouse cannot be
+    0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: the store cannot be
     used, with `once`. 75: the grace period ended before all was drained; the rest is recoverable. Raises
     `BadSettingError` and `SpoolError` before anything is touched; `DiskError` with `once`, where the spool's disk takes
     nothing for as long as the grace lasts.
@@ -76,7 +76,7 @@ class _Run(Struct, kw_only=True):
                     if self.reread is not None:
                         handlers.enter_context(reload_on_signal(self.hangup.set))
                     let_in()
-                    return await self._with_driver()
+                    return await self._with_store()
         except TimeoutError:
             if not self.deadline.expired():
                 raise
@@ -92,9 +92,10 @@ class _Run(Struct, kw_only=True):
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
         self.notifier.stopping(self._grace, self.reporter.line())
 
-    async def _with_driver(self) -> int:
+    async def _with_store(self) -> int:
         shared, http = self.shared, self.shared.settings.http
-        driver = open_servers(shared.settings)
+        backend = open_backend(shared.settings, fingerprint=shared.options.value.fingerprint)
+        shared.health.store = backend.title
         # A run with an end may share its settings with a daemon that has the port.
         is_named = "listen" in http.model_fields_set
         address = http.address if is_named or not shared.once else None
@@ -102,18 +103,18 @@ class _Run(Struct, kw_only=True):
             runtime_tuning.freeze_gc()
             runtime_tuning.tune_malloc()
             async with serve(address, self.reporter, names=http.names, required=is_named and not shared.once) as url:
-                return await self._with_spool(driver, url)
+                return await self._with_spool(backend, url)
         finally:
-            await driver.close()
+            await backend.close()
 
-    async def _with_spool(self, driver: Driver, url: str | None) -> int:
+    async def _with_spool(self, backend: Backend, url: str | None) -> int:
         shared, disk = self.shared, DiskRetry(self.shared.health, self.shared.options, self.shared.stop)
         instance = await self._make_instance(url, disk)
         if instance is None:
             log.info("stopped", exit_code=EXIT_OK, files=0, left=0)
             return EXIT_OK
         await asyncio.to_thread(_log_type_folder_beside, shared.settings, shared.events)
-        stages = Stages(shared=shared, driver=driver, instance=instance, disk=disk)
+        stages = Stages(shared=shared, backend=backend, instance=instance, disk=disk)
         self.reporter.stages = stages
         service = Service(
             shared=shared,

@@ -97,7 +97,7 @@ class Service(Struct, kw_only=True):
         async with asyncio.TaskGroup() as group:
             counting = group.create_task(self._keep_counting(), name="count")
             ready = await await_ready(
-                shared.settings, stages.driver, shared.health, self.stop, once=shared.once, events=shared.events
+                shared.settings, stages.backend, shared.health, self.stop, once=shared.once, events=shared.events
             )
             counting.cancel()
         if not ready:
@@ -192,7 +192,7 @@ class Service(Struct, kw_only=True):
         group.create_task(watch(stages.settings.spool.root, stages.wake, self.stop), name="watch")
         group.create_task(follow("gate", stages.gate.run(self.stop)))
         group.create_task(follow("retention", stages.retention.run(self.stop)))
-        guarding = keep_guard(lambda: stages.settings, stages.driver, stages.health, self.stop, stages.events)
+        guarding = keep_guard(lambda: stages.settings, stages.backend, stages.health, self.stop, stages.events)
         guard = group.create_task(follow("guard", guarding, limit=self._patience))
         # It claims nothing, so its unanswered statement need not use up the grace.
         group.create_task(self._cancel_at_the_stop(guard), name="unguard")
@@ -205,9 +205,8 @@ class Service(Struct, kw_only=True):
 
     @property
     def _patience(self) -> float:
-        """How long a stage may wait for ClickHouse: one whose statement is broken off in time is not stuck."""
-        clickhouse = self.stages.settings.clickhouse
-        return STUCK_AFTER + clickhouse.connect_timeout + clickhouse.timeout
+        """How long a stage may wait for the store: one whose statement is broken off in time is not stuck."""
+        return STUCK_AFTER + self.stages.backend.patience
 
     async def _arrivals(self) -> None:
         stages = self.stages
@@ -237,7 +236,7 @@ class Service(Struct, kw_only=True):
                 events = await asyncio.to_thread(registry.load, fresh.events)
                 # Before the first answer of ClickHouse this is left to the start, which waits for it.
                 if events != shared.events and shared.health.answered:
-                    await prepare_and_guard(shared.settings, stages.driver, shared.health, events)
+                    await prepare_and_guard(stages.backend, shared.health, events)
             except (BadSettingError, StoreError) as error:
                 log.error("reload_refused", error=str(error), hint="nothing has changed: correct it, and reload again")
             else:
@@ -266,8 +265,7 @@ class Service(Struct, kw_only=True):
     async def _sample(self) -> None:
         stages = self.stages
         if not isinstance(stages.progress, Silent):
-            prefix, rows = stages.settings.clickhouse.table_prefix, stages.settler.outcome.rows
-            await show_first_row(stages.driver, stages.progress, prefix, tables(stages.events), rows)
+            await show_first_row(stages.backend, stages.progress, tables(stages.events), stages.settler.outcome.rows)
 
     async def close(self) -> None:
         """Close the folders of all instances; empty ones are removed."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from spoolhouse.events import registry
 from spoolhouse.events.declaration import EventType
@@ -21,6 +20,7 @@ from spoolhouse.pipeline.record import LedgerRecorder
 from spoolhouse.pipeline.retention import Retention
 from spoolhouse.pipeline.scan import has_other_than
 from spoolhouse.pipeline.settle import Settler
+from spoolhouse.service.backend import Backend
 from spoolhouse.service.shared import Shared
 from spoolhouse.settings import Settings
 from spoolhouse.spool.append_watch import AppendWatch
@@ -29,10 +29,6 @@ from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.shipment import Shipment
 from spoolhouse.spool.shipment_reader import ShipmentReader
-from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.landing.ledger_write import write_entries
-from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches
-from spoolhouse.store.clickhouse.store import ClickHouseStore
 
 _PLACES = 500
 _NEWS = 1000
@@ -54,9 +50,9 @@ class Channels:
 class Stages:
     """The stages of one run."""
 
-    def __init__(self, *, shared: Shared, driver: Driver, instance: Instance, disk: DiskRetry) -> None:
+    def __init__(self, *, shared: Shared, backend: Backend, instance: Instance, disk: DiskRetry) -> None:
         """Make the stages."""
-        self.shared, self.driver, self.instance, self.disk = shared, driver, instance, disk
+        self.shared, self.backend, self.instance, self.disk = shared, backend, instance, disk
         self.events, self.progress, self.options = shared.events, shared.progress, shared.options
         self.stop, self.wake, self.health = shared.stop, shared.wake, shared.health
         self.instances = {self.instance.id: self.instance}
@@ -75,16 +71,8 @@ class Stages:
         self.postponed = PostponedShipments(
             health=self.health,
             disk=self.disk,
-            sent=ClickHouseSentBatches(
-                driver=self.driver, prefix=self._insert_prefix, shards=self.settings.clickhouse.shards
-            ),
+            sent=self.backend.sent,
             instances=self.instances,
-        )
-        self.store = ClickHouseStore(
-            self.driver,
-            prefix=self._insert_prefix,
-            shards=self.settings.clickhouse.shards,
-            fingerprint=self.options.value.fingerprint,
         )
         self.inserter = self._inserter()
         self.recorder = self._recorder()
@@ -129,7 +117,7 @@ class Stages:
 
     def _inserter(self) -> Inserter:
         return Inserter(
-            self.store,
+            self.backend.store,
             sent=self.postponed.sent,
             options=self.options,
             health=self.health,
@@ -141,12 +129,12 @@ class Stages:
         )
 
     def _recorder(self) -> LedgerRecorder:
-        table = self._insert_prefix + LEDGER.name
+        table = self.backend.store.name(LEDGER)
         self.health.lagging.add(table)
         return LedgerRecorder(
             instances=self.instances,
             table=table,
-            insert=partial(write_entries, self.driver, prefix=self._insert_prefix),
+            insert=self.backend.record,
             health=self.health,
             disk=self.disk,
             options=self.options,
@@ -163,8 +151,7 @@ class Stages:
         self.inserter.pace()
         if retry != old_retry:
             self.health.end_pauses()
-        self.store.pace(first=retry.first, cap=retry.cap)
-        self.store.fingerprint = self.options.value.fingerprint
+        self.backend.take_over(self.settings, fingerprint=self.options.value.fingerprint)
         if changed:
             self.reader.versions.follow(events, self.options.value.fingerprint)
         self.wake.set()
@@ -177,7 +164,7 @@ class Stages:
 
     @property
     def unacknowledged(self) -> int:
-        """The number of files that are ours, with rows that ClickHouse has not acknowledged yet."""
+        """The number of files that are ours, with rows that the store has not acknowledged yet."""
         return sum(len(instance.unacknowledged) for instance in list(self.instances.values()))
 
     def is_idle(self) -> bool:
@@ -228,14 +215,10 @@ class Stages:
         )
         return self.is_unsettled() or bool(held or self.in_flight.refused or self.in_flight.unread)
 
-    @property
-    def _insert_prefix(self) -> str:
-        return self.settings.clickhouse.insert_prefix
-
     def _tables(self, name: str) -> list[str]:
         """Return the full names of the tables of an event type; none if it is declared no more."""
         event = self.events.get(name)
-        return [] if event is None else [self._insert_prefix + table for table in event.tables]
+        return [] if event is None else [self.backend.store.name(part.table) for part in event.parts]
 
     def _is_held(self, name: str) -> bool:
         """Tell whether a table of an event type takes no rows."""

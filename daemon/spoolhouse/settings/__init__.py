@@ -25,6 +25,7 @@ from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.settings.events import EventsSettings
 from spoolhouse.settings.serving import HttpSettings, LogSettings
 from spoolhouse.settings.spool import RetentionSettings, SpoolSettings
+from spoolhouse.settings.store import DuckDbSettings, StoreSettings
 
 ENV_PREFIX = "SPOOLHOUSE_"
 ENV_DELIMITER = "__"
@@ -41,7 +42,9 @@ class Settings(BaseSettings):
         env_nested_delimiter=ENV_DELIMITER,
     )
 
+    store: StoreSettings = Field(default_factory=StoreSettings)
     clickhouse: ClickHouseSettings = Field(default_factory=ClickHouseSettings)
+    duckdb: DuckDbSettings = Field(default_factory=DuckDbSettings)
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     events: EventsSettings = Field(default_factory=EventsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
@@ -70,6 +73,11 @@ class Settings(BaseSettings):
     def durable(self) -> bool:
         """Whether rows must survive a power loss of the server: always where the daemon deletes their files."""
         return self.clickhouse.durable or self.spool.delete_after_process
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the store that rows land in."""
+        return self.store.url or self.clickhouse.url
 
     def secrets(self) -> tuple[str, ...]:
         """Return the values that must never be shown."""

@@ -20,6 +20,8 @@ from pydantic_settings import EnvSettingsSource
 
 from spoolhouse.errors import BadSettingError
 from spoolhouse.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from spoolhouse.settings.clickhouse import URL_SCHEMES
+from spoolhouse.settings.store import DUCKDB
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 SYSTEM_FILE = Path("/etc/spoolhouse/spoolhouse.toml")
@@ -33,6 +35,8 @@ _FOREIGN = re.compile(
 )
 _USERINFO = re.compile(r"//[^/@]*@")
 _RIVALS = {
+    "store.url": "clickhouse.url",
+    "clickhouse.url": "store.url",
     "clickhouse.password": "clickhouse.password_file",
     "clickhouse.password_file": "clickhouse.password",
 }
@@ -56,6 +60,7 @@ def load(flags: Mapping[str, object] | None = None, *, config: Path | None = Non
     if (path := _file_to_read(config)) is not None:
         sources[str(path)] = _read_toml(path)
     merged, origin = _merge(sources)
+    _place_url(merged, origin)
     if (password := _password(merged.get("clickhouse", {}))) is not None:
         merged.setdefault("clickhouse", {})["password"] = password
     try:
@@ -93,6 +98,16 @@ def _merge(sources: Mapping[str, Groups]) -> tuple[dict[str, dict[str, object]],
                     origin[dotted] = source
                     kept[name] = value
     return merged, origin
+
+
+def _place_url(merged: dict[str, dict[str, object]], origin: dict[str, str]) -> None:
+    """Move the URL of a DuckDB file to `store.url`, and one of a ClickHouse to `clickhouse.url`: either may hold it."""
+    for group, other in (("store", "clickhouse"), ("clickhouse", "store")):
+        url = str(merged.get(group, {}).get("url", ""))
+        scheme = url.partition(":")[0]
+        if (scheme in URL_SCHEMES and group == "store") or (scheme == DUCKDB and group == "clickhouse"):
+            merged.setdefault(other, {})["url"] = merged[group].pop("url")
+            origin[f"{other}.url"] = origin.pop(f"{group}.url")
 
 
 def _environment() -> Groups:

@@ -6,8 +6,8 @@ import msgspec
 
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.recover.ports import ClaimedFile, LedgerRow
+from spoolhouse.spool.ledger_rows import parts_of
 from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.landing.ledger_table import parts_of
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 from spoolhouse.store.clickhouse.typed_rows import typed
 

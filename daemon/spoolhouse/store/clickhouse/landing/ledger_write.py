@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.ledger import LEDGER
+from spoolhouse.spool.ledger_rows import entry_rows
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert
-from spoolhouse.store.clickhouse.landing.ledger_table import entry_rows
 
 
 async def write_entries(driver: Driver, entries: Sequence[Entry], *, prefix: str) -> None:

@@ -1,0 +1,60 @@
+"""DuckDB as the store of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from spoolhouse.errors import OperatorError
+from spoolhouse.events.declaration import EventType, Table, tables
+from spoolhouse.events.ledger import LEDGER
+from spoolhouse.service.backend import NOTHING_REFUSED
+from spoolhouse.settings import Settings
+from spoolhouse.spool.lineage import Entry
+from spoolhouse.store.duckdb.database import Database
+from spoolhouse.store.duckdb.store import DuckDbStore
+
+
+class DuckDbBackend:
+    """A DuckDB file as a run's store; it satisfies `service.backend.Backend`."""
+
+    title = "DuckDB"
+    patience = 0.0
+
+    def __init__(self, settings: Settings, path: Path) -> None:
+        """Land in the file at `path`."""
+        self._migrates = settings.clickhouse.migrate
+        self.store = DuckDbStore(Database(path, memory=settings.duckdb.memory), prefix=settings.clickhouse.table_prefix)
+        self.sent = self.store
+
+    def take_over(self, settings: Settings, *, fingerprint: str) -> None:
+        """Change nothing: no live setting concerns it."""
+
+    async def ping(self) -> None:
+        """Return once the file is open."""
+        await self.store.database.run(lambda connection: connection.execute("SELECT 1"))
+
+    async def prepare(self, events: Mapping[str, EventType]) -> Mapping[str, OperatorError]:
+        """Make missing tables and columns, where wanted."""
+        if self._migrates:
+            await self.store.prepare((*tables(events).values(), LEDGER))
+        return NOTHING_REFUSED
+
+    async def unsafe_tables(
+        self,
+        events: Mapping[str, EventType],  # noqa: ARG002  # the protocol's
+        refused: Mapping[str, OperatorError],
+    ) -> Mapping[str, OperatorError]:
+        """Return those that are refused: a transaction makes all others safe."""
+        return refused
+
+    async def record(self, entries: Sequence[Entry]) -> None:
+        """Write entries of the ledger."""
+        await self.store.record(entries)
+
+    async def first_row(self, table: Table) -> tuple[str, Mapping[str, object]] | None:
+        """Return a table's name, and a row of it."""
+        row = await self.store.first_row(table)
+        return None if row is None else (self.store.name(table), row)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self.store.database.close()

@@ -1,0 +1,95 @@
+"""One DuckDB file that this process has open. Its statements run one after the other, in one thread of their own."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from spoolhouse.errors import OperatorError, StoreError
+from spoolhouse.store.duckdb.errors import ENDS_THE_CONNECTION, store_error
+
+T = TypeVar("T")
+
+
+class Database:
+    """The file at `path`; it is opened, and made where it is missing, at the first use."""
+
+    def __init__(self, path: Path, *, memory: int) -> None:
+        """Let DuckDB take `memory` bytes at the most."""
+        self.path = path
+        self._memory = memory
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    async def run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` as one transaction, committed at its end, and return its result. Raises `StoreError`.
+
+        A cancellation interrupts it and waits for its end: it has happened as a whole, or not at all.
+        """
+        running = self._thread.submit(partial(self._transaction, work))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(running))
+        except asyncio.CancelledError:
+            await self._break_off(running)
+            raise
+
+    async def close(self) -> None:
+        """Write what is left to the file, and let other processes have it."""
+        await asyncio.wrap_future(self._thread.submit(self._close))
+        self._thread.shutdown(wait=False)
+
+    async def _break_off(self, running: "Future[T]") -> None:
+        if running.cancel():
+            return  # it has not begun
+        if self._connection is not None:
+            self._connection.interrupt()
+        with suppress(StoreError, OSError):
+            await asyncio.wrap_future(running)
+
+    def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        try:
+            connection = self._open()
+            connection.begin()
+            try:
+                result = work(connection)
+                connection.commit()
+            except BaseException:
+                with suppress(duckdb.Error):
+                    connection.rollback()
+                raise
+        except duckdb.Error as error:
+            if isinstance(error, ENDS_THE_CONNECTION):
+                self._close()
+            # Not chained: its frames would keep the rows.
+            raise store_error(error, self.path) from None
+        return result
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                message = f"{self.path} cannot be made: {error.strerror}"
+                raise OperatorError(message, hint="check store.url, and the rights on its folder") from error
+            self._connection = duckdb.connect(
+                self.path,
+                config={
+                    "memory_limit": f"{self._memory}B",
+                    # Nothing is fetched from the network.
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                },
+            )
+            self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with suppress(duckdb.Error):
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,145 @@
+"""DuckDB as the store: the same daemon lands each line once in a file, which one process has at a time."""
+
+import random
+import resource
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.process.daemon import Daemon, command, drop, once
+from tests.process.inputs import good
+
+PREFIX = "mastra_admin_"
+FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
+HASTE = {"SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.1", "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.2"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Name a file in a folder that is not there yet."""
+    return tmp_path / "data" / "events.db"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def url_of(path: Path) -> str:
+    return f"duckdb://{path}"
+
+
+def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(path, read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def counts(path: Path) -> tuple[int, int, int, int]:
+    """Return how many spans there are, how many different ones, and how many the batches and the ledger count."""
+    [(rows, ids)] = ask(path, f"SELECT count(*), count(DISTINCT span_id) FROM {PREFIX}spans")
+    [(batched,)] = ask(path, f"SELECT sum(row_count)::BIGINT FROM {PREFIX}batches WHERE table_name = 'spans'")
+    [(entered,)] = ask(path, f"SELECT sum(row_count)::BIGINT FROM {PREFIX}ledger_latest WHERE table_name = 'spans'")
+    return rows, ids, batched, entered
+
+
+@pytest.mark.parametrize("flags", [["--store-url"], ["--clickhouse-url"]])
+def test_each_event_lands_with_its_values(path: Path, spool: Path, flags: list[str]) -> None:
+    assert command("generate", "--rows", "300", "--files", "16", "--file-storage-path", str(spool)).returncode == 0
+    drop(spool / "observability", "span", "p", "odd.jsonl", good("p", 3))
+    done = command(
+        "ingest", "--once", *flags, url_of(path), "--file-storage-path", str(spool),
+        env={"SPOOLHOUSE_HTTP__LISTEN": "off", "SPOOLHOUSE_SPOOL__QUIET": "0.05"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    landed = dict(ask(path, f"SELECT table_name, sum(row_count)::BIGINT FROM {PREFIX}batches GROUP BY ALL"))
+    assert landed.keys() >= {"traces", "spans", "logs", "metrics", "scores", "feedback", "events"}
+    for table, rows in landed.items():
+        assert ask(path, f"SELECT count(*) FROM {PREFIX}{table}") == [(rows,)]
+    assert ask(path, f"SELECT name, duration_ms, batch_id != '' FROM {PREFIX}spans WHERE span_id = 'p-0'") == [
+        ("call", 0.0, True)
+    ]
+
+
+@pytest.mark.parametrize("place", ["duckdb.rows", "duckdb.before_commit", "duckdb.committed"])
+def test_a_kill_beside_the_commit_neither_loses_nor_doubles(path: Path, spool: Path, place: str) -> None:
+    drop(spool, "span", "p", "a.jsonl", good("p", 50))
+    with Daemon(url_of(path), spool, env={FAILPOINTS: f"{place}=kill"}) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    has_landed = place == "duckdb.committed"
+    assert ask(path, f"SELECT count(*) FROM {PREFIX}spans") == [(50 if has_landed else 0,)]
+    for _ in range(2):
+        code, daemon = once(url_of(path), spool)
+        assert code == 0, daemon.told()
+        assert counts(path) == (50, 50, 50, 50)
+
+
+@pytest.mark.timeout(300)
+def test_killed_under_load(path: Path, spool: Path) -> None:
+    rng, pause = random.Random(13), threading.Event()
+    files, rows = 24, 500
+    for number in range(files):
+        drop(spool, "span", f"p{number % 3}", f"{number:03}.jsonl", good(f"f{number}", rows))
+    small = {"SPOOLHOUSE_BATCH__MAX_BYTES": "256KiB", "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
+    for kill in range(5):
+        with Daemon(url_of(path), spool, env=small) as daemon:
+            daemon.wait_for("file_settled" if kill == 0 else "started")
+            pause.wait(rng.uniform(0, 0.4))  # anywhere in a shipment's life
+            daemon.kill()
+    code, daemon = once(url_of(path), spool, env=small)
+    assert code == 0, daemon.told()
+    assert counts(path) == (files * rows,) * 4
+
+
+def test_a_file_in_use_is_said_to_be_in_use(path: Path, spool: Path) -> None:
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    with Daemon(url_of(path), spool) as daemon:
+        daemon.wait_for("file_settled")
+        other = spool.with_name("other")
+        drop(other, "span", "p", "b.jsonl", good("q", 3))
+        code, second = once(url_of(path), other)
+        assert code == 69, second.told()
+        [record] = second.events("duckdb_unavailable")
+        assert f"{path} is in use by process {daemon.pid}" in str(record["error"])
+        assert "one process at a time" in str(record["hint"])
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    assert once(url_of(path), other)[0] == 0
+    assert ask(path, f"SELECT count(*) FROM {PREFIX}spans") == [(6,)]
+
+
+def test_a_full_disk_is_waited_for(path: Path, spool: Path) -> None:
+    """No file can grow beyond a size that the log of the database soon has. What lands later survives a crash."""
+    settings = {**HASTE, "SPOOLHOUSE_BATCH__MAX_FILES": "1", "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
+    with Daemon(url_of(path), spool, env=settings) as daemon:
+        drop(spool, "span", "p", "first.jsonl", good("first", 5))
+        daemon.wait_for("file_settled")
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        for number in range(30):
+            drop(spool, "span", "p", f"{number:02}.jsonl", good(f"f{number}", 1000))
+        told = daemon.wait_for("duckdb_unavailable", attempts=2)
+        assert "disk space" in str(told[0]["hint"]), daemon.told()
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        daemon.wait_for("file_settled", count=31)
+        daemon.kill()
+    assert once(url_of(path), spool)[0] == 0
+    assert counts(path) == (30_005,) * 4
+
+
+def test_what_is_no_database_is_left_alone(path: Path, spool: Path) -> None:
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    path.parent.mkdir()
+    path.write_bytes(b"precious\n")
+    code, daemon = once(url_of(path), spool)
+    assert code == 69, daemon.told()
+    assert "no DuckDB database" in str(daemon.events("duckdb_unavailable")[0]["error"])
+    assert path.read_bytes() == b"precious\n"
+
+
+def test_two_stores_at_once_are_refused(path: Path) -> None:
+    done = command("ingest", "--store-url", url_of(path), "--clickhouse-url", "clickhouse://localhost:9000")
+    assert done.returncode == 78
+    assert "clickhouse.url: given together with store.url" in done.stderr
