@@ -101,7 +101,8 @@ def retrying(first: float, cap: float, patience: float | None = None) -> Current
 
 def settings(url: str = "", spool: Path | None = None, /, **sections: Mapping[str, object]) -> Settings:
     """Return settings with this server and this spool; `sections` add to them."""
-    given: dict[str, Mapping[str, object]] = {"clickhouse": {"url": url}} if url else {}
+    group = "store" if url.startswith("duckdb:") else "clickhouse"
+    given: dict[str, Mapping[str, object]] = {group: {"url": url}} if url else {}
     if spool is not None:
         given["spool"] = {"storage_path": spool, "base_path": "", "quiet": 0.01}
     names = {*given, *sections}

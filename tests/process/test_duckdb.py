@@ -1,5 +1,6 @@
 """DuckDB as the store: the same daemon lands each line once in a file, which one process has at a time."""
 
+import json
 import random
 import resource
 import signal
@@ -109,6 +110,31 @@ def test_a_file_in_use_is_said_to_be_in_use(path: Path, spool: Path) -> None:
         assert daemon.wait() == 0, daemon.told()
     assert once(url_of(path), other)[0] == 0
     assert ask(path, f"SELECT count(*) FROM {PREFIX}spans") == [(6,)]
+
+
+def test_commands_ask_the_file(path: Path, spool: Path) -> None:
+    """They may read: neither write, nor read another file. While a daemon has it, they say so."""
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    url = url_of(path)
+    with Daemon(url, spool) as daemon:
+        daemon.wait_for("file_settled")
+        done = command("spans", "--project", "p", "--store-url", url)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert f"{path} is in use by process {daemon.pid}" in done.stderr
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    done = command("spans", "--project", "p", "--json", "--store-url", url)
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["p-0", "p-1", "p-2"], done.stderr
+    counting = f"SELECT count(*) AS spans FROM {PREFIX}spans"
+    done = command("sql", "--json", counting, "--store-url", url)
+    assert json.loads(done.stdout) == {"spans": 3}, done.stderr
+    out = path.with_name("out")
+    for refused in (f"DELETE FROM {PREFIX}spans", f"1); COPY (SELECT 1) TO '{out}'; SELECT (1", "FROM '/etc/passwd'"):
+        done = command("sql", refused, "--store-url", url)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert "sql: " in done.stderr
+    assert not out.exists()
+    assert ask(path, counting) == [(3,)]
 
 
 def test_a_full_disk_is_waited_for(path: Path, spool: Path) -> None:

@@ -87,8 +87,8 @@ def step(number: int, **fields: object) -> Event:
     }  # fmt: skip
 
 
-def land(database: Database, spool: Path, events: Iterable[Mapping[str, Any]], *, project: str = "shop") -> None:
-    """Land events in one run of the daemon."""
+def land(store: Database | str, spool: Path, events: Iterable[Mapping[str, Any]], *, project: str = "shop") -> None:
+    """Land events in a store, or at its URL, in one run of the daemon."""
     folders: dict[str, list[str]] = {}
     for event in events:
         folders.setdefault(event.get("type") or event["event_type"], []).append(json.dumps(event))
@@ -96,7 +96,7 @@ def land(database: Database, spool: Path, events: Iterable[Mapping[str, Any]], *
         place = spool / name / project
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{uuid.uuid4()}.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    assert ingest(database.native_url, spool) == 0
+    assert ingest(store if isinstance(store, str) else store.native_url, spool) == 0
     assert not (spool / "rejected").exists()
 
 

@@ -37,6 +37,8 @@ METRICS = [metric(n) for n in range(40)] + [
 SCORES = [score(n, experiment=("a", "b")[n % 2], serviceName="api", environment="prod") for n in range(11)]
 FEEDBACK = [feedback(n, experiment="a", userId=f"u{n % 2}") for n in range(10)]
 EVENTS = [prompt(n, tags=["x"]) for n in range(30)] + [step(n) for n in (3, 1, 2)]
+EVERY = [*TRACES, *SPANS, *LOGS, *METRICS, *SCORES, *FEEDBACK, *EVENTS]
+AGAIN = [*TRACES[:20], *LOGS[:20], *SCORES]
 FOREIGN = [trace(1, projectId="other"), span(1, projectId="other", traceId="t001")]
 
 
@@ -45,10 +47,9 @@ def landed(prepared: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A database with all of these events, some of them delivered twice."""
     database = prepared.take()
     database.query("SYSTEM STOP MERGES")
-    every = [*TRACES, *SPANS, *LOGS, *METRICS, *SCORES, *FEEDBACK, *EVENTS]
-    land(database, tmp_path_factory.mktemp("one"), every)
-    land(database, tmp_path_factory.mktemp("two"), [*TRACES[:20], *LOGS[:20], *SCORES])
-    land(database, tmp_path_factory.mktemp("three"), FOREIGN, project="other")
+    land(database.native_url, tmp_path_factory.mktemp("one"), EVERY)
+    land(database.native_url, tmp_path_factory.mktemp("two"), AGAIN)
+    land(database.native_url, tmp_path_factory.mktemp("three"), FOREIGN, project="other")
     yield database
     prepared.give_back(database)
 
@@ -462,14 +463,32 @@ def _deep(levels: int) -> dict[str, Any]:
     return {"not": _deep(levels - 1)} if levels else {"field": "name", "op": "exists"}
 
 
+@pytest.fixture(scope="module")
+def landed_in_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a DuckDB file with the same events, delivered alike."""
+    url = f"duckdb://{tmp_path_factory.mktemp('file')}/events.db"
+    land(url, tmp_path_factory.mktemp("one"), EVERY)
+    land(url, tmp_path_factory.mktemp("two"), AGAIN)
+    land(url, tmp_path_factory.mktemp("three"), FOREIGN, project="other")
+    return url
+
+
+@pytest.mark.parametrize("store", ["clickhouse", "duckdb"])
 @pytest.mark.parametrize("name", CASES)
-def test_a_question_has_its_answer(name: str, landed: Database) -> None:
+def test_a_question_has_its_answer(name: str, store: str, request: pytest.FixtureRequest) -> None:
     ask, expected = CASES[name]
+    url = request.getfixturevalue("landed_in_file")
+    if store == "clickhouse":
+        url = request.getfixturevalue("landed").native_url
 
     async def asked() -> Any:
-        async with connect(landed.native_url) as q:
+        async with connect(url) as q:
             return await ask(q)
 
+    if store == "duckdb" and "from the rollup" in name.replace("from rollup", "from the rollup"):
+        with pytest.raises(BadRequestError, match="no rollups"):
+            asyncio.run(asked())
+        return
     found = asyncio.run(asked())
     if name == "all projects":
         assert sorted(found) == sorted(expected)

@@ -147,8 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     finally:
-        # The collections at the end would take a quarter of a command's time, to free what ends with the process.
-        runtime_tuning.freeze_gc()
+        # The collections at the end would take a quarter of a command's time, to free what ends with the process. DuckDB
+        # needs them: its library writes to standard error what of it is left.
+        (runtime_tuning.unfreeze_gc if "duckdb" in sys.modules else runtime_tuning.freeze_gc)()
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -25,8 +25,8 @@ def add_general(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add the flag for the store's address."""
+def add_clickhouse(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for the address of the store, and for the user of ClickHouse."""
     group = parser.add_argument_group("store")
     group.add_argument(
         "--store-url",
@@ -34,11 +34,6 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="duckdb:///file.db for a file without a server, or as --clickhouse-url",
     )
-
-
-def add_clickhouse(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for the address and the user of ClickHouse."""
-    group = parser.add_argument_group("ClickHouse")
     group.add_argument(
         "--clickhouse-url",
         dest="clickhouse.url",

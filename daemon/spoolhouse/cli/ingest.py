@@ -57,7 +57,6 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--once", action="store_true", help="ingest all that is pending, then exit")
     _add_settings(parser)
     flags.add_spool(parser)
-    flags.add_store(parser)
     flags.add_clickhouse(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)

@@ -283,7 +283,7 @@ class Query:
     async def figures(self, signal: str, request: Figures | None = None, /, **asked: Any) -> FiguresAnswer:
         """Return figures of a signal; see `requests.Figures`. Other keywords are filters of that signal's list."""
         question = results.figures_request(signal, asked) if request is None else request
-        aggregate = plan.figures(question, self._now_ms())
+        aggregate = plan.figures(question, self._now_ms(), has_rollups=self._reader.has_rollups)
         rows = await self._reader.aggregate(aggregate)
         answer = results.figures(aggregate, rows)
         if question.compare is None:

@@ -14,11 +14,16 @@ def connect(
     database: str | None = None,
     table_prefix: str = DEFAULT_PREFIX,
 ) -> Client:
-    """Return what asks the store at `url`, which is as the setting `clickhouse.url`; use it with `async with`.
+    """Return what asks the store at `url`, which is as the setting `store.url`; use it with `async with`.
 
     The user needs no right but SELECT. Raises `BadSettingError`.
     """
-    # The store imports the questions of this package.
+    # The stores import the questions of this package.
+    if url.startswith("duckdb:"):
+        from spoolhouse.store.duckdb.query.reader import DuckDbReader  # noqa: PLC0415  # see above
+        from spoolhouse.store.duckdb.url import path_of  # noqa: PLC0415  # see above
+
+        return Client(DuckDbReader(path_of(url), table_prefix))
     from spoolhouse.store.clickhouse.query.reader import open_reader  # noqa: PLC0415  # see above
 
     return Client(open_reader(url, username=username, password=password, database=database, table_prefix=table_prefix))

@@ -112,7 +112,7 @@ def check_offset(offset: Any, size: int) -> int:
     return offset
 
 
-def figures(question: Figures, now_ms: int) -> Aggregate:
+def figures(question: Figures, now_ms: int, *, has_rollups: bool) -> Aggregate:
     """Return what is aggregated. Raises `BadRequestError`."""
     signal = signal_of(question.signal)
     found = window(question.since, question.until, now_ms, inclusive=False)
@@ -141,7 +141,9 @@ def figures(question: Figures, now_ms: int) -> Aggregate:
     )
     if question.using not in {"auto", "rows", "rollup"}:
         raise BadRequestError(f"using: {question.using!r} is not one of auto, rows, rollup")
-    if question.using == "rows":
+    if question.using == "rollup" and not has_rollups:
+        raise BadRequestError("using: this store has no rollups; rows have all figures")
+    if question.using == "rows" or not has_rollups:
         return aggregate
     is_long = found.until_ms - found.since_ms > ROLLUP_FROM_MS
     fitting = next((one for one in signal.table.rollups if fits(one, aggregate)), None)

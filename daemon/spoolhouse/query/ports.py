@@ -14,6 +14,10 @@ class Reader(Protocol):
     cancelled call ends the store's work on it, too.
     """
 
+    @property
+    def has_rollups(self) -> bool:
+        """Whether figures may come from rollups; else all come from the rows."""
+
     async def page(self, listing: Listing) -> Listed:
         """Return one page of a listing."""
 

@@ -138,7 +138,7 @@ def _drivers(settings: Settings, database: str | None) -> dict[str, Driver]:
     """Return a driver for each host."""
     clickhouse = settings.clickhouse
     if settings.store.path is not None:
-        raise BadSettingError("store.url: a duckdb:/// file is used by `spoolhouse ingest` only; name a ClickHouse")
+        raise BadSettingError("store.url: this command works with ClickHouse alone, and not with a duckdb:/// file")
     if not clickhouse.tls_verify and database is None:
         log.warning(
             "tls_not_verified",

@@ -18,6 +18,11 @@ def freeze_gc() -> None:
     gc.freeze()
 
 
+def unfreeze_gc() -> None:
+    """Undo `freeze_gc`."""
+    gc.unfreeze()
+
+
 def tune_malloc() -> None:
     """Let the allocator reuse the megabytes of one piece for the next, in place of giving them back to the system.
 

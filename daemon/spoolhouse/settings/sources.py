@@ -21,7 +21,7 @@ from pydantic_settings import EnvSettingsSource
 from spoolhouse.errors import BadSettingError
 from spoolhouse.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from spoolhouse.settings.clickhouse import URL_SCHEMES
-from spoolhouse.settings.store import DUCKDB
+from spoolhouse.store.duckdb.url import SCHEME as DUCKDB
 
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
 SYSTEM_FILE = Path("/etc/spoolhouse/spoolhouse.toml")

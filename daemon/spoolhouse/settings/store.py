@@ -1,16 +1,13 @@
 """The store that rows land in, and DuckDB's own settings."""
 
-import re
 from pathlib import Path
-from urllib.parse import unquote
 
 from pydantic import ByteSize, Field, field_validator
 
+from spoolhouse.errors import BadSettingError
 from spoolhouse.settings.base import MIB, Group, Size
 from spoolhouse.settings.clickhouse import URL_SCHEMES
-
-DUCKDB = "duckdb"
-_FILE = re.compile(r"duckdb:///[^?#\0]*[^/?#\0]")
+from spoolhouse.store.duckdb.url import ACCEPTED, path_of
 
 
 class StoreSettings(Group):
@@ -23,15 +20,18 @@ class StoreSettings(Group):
     @property
     def path(self) -> Path | None:
         """The DuckDB file; None for ClickHouse."""
-        return None if self.url is None else Path(unquote(self.url.removeprefix("duckdb://")))
+        return None if self.url is None else path_of(self.url)
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
         # `sources` gives the URL of a ClickHouse to `clickhouse.url`.
-        if url is not None and not (_FILE.fullmatch(url) and url.isprintable()):
-            schemes = ", ".join(f"{scheme}://" for scheme in URL_SCHEMES)
-            raise ValueError(f"duckdb:/// and the absolute path of a file, or a URL that begins with {schemes}")
+        if url is not None:
+            try:
+                path_of(url)
+            except BadSettingError:
+                schemes = ", ".join(f"{scheme}://" for scheme in URL_SCHEMES)
+                raise ValueError(f"{ACCEPTED}, or a URL that begins with {schemes}") from None
         return url
 
 

@@ -19,10 +19,11 @@ T = TypeVar("T")
 class Database:
     """The file at `path`; it is opened, and made where it is missing, at the first use."""
 
-    def __init__(self, path: Path, *, memory: int) -> None:
-        """Let DuckDB take `memory` bytes at the most."""
+    def __init__(self, path: Path, *, memory: int, read_only: bool = False) -> None:
+        """Let DuckDB take `memory` bytes at the most; `read_only`: change nothing, and reach no other file."""
         self.path = path
         self._memory = memory
+        self._read_only = read_only
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -71,13 +72,11 @@ class Database:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                message = f"{self.path} cannot be made: {error.strerror}"
-                raise OperatorError(message, hint="check store.url, and the rights on its folder") from error
+            if not self._read_only:
+                self._make_folder()
             self._connection = duckdb.connect(
                 self.path,
+                read_only=self._read_only,
                 config={
                     "memory_limit": f"{self._memory}B",
                     # Nothing is fetched from the network.
@@ -86,7 +85,16 @@ class Database:
                 },
             )
             self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            if self._read_only:
+                self._connection.execute("SET GLOBAL enable_external_access = false; SET lock_configuration = true")
         return self._connection
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"{self.path} cannot be made: {error.strerror}"
+            raise OperatorError(message, hint="check store.url, and the rights on its folder") from error
 
     def _close(self) -> None:
         if self._connection is not None:

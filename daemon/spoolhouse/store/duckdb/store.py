@@ -92,7 +92,8 @@ class DuckDbStore:
     def _land(self, batch: BatchToLand, rows: RowsFile, connection: duckdb.DuckDBPyConnection) -> None:
         clock_ms, batches = batch.shipment.clock_ms, identifier(self._prefix + schema.BATCHES)
         known = connection.execute(
-            f"SELECT 1 FROM {batches} WHERE shipped_at = make_timestamp_ms(?) AND batch_id = ?", [clock_ms, batch.id]
+            f"SELECT 1 FROM {batches} WHERE shipped_at = make_timestamp_ms(?)::TIMESTAMP_MS AND batch_id = ?",
+            [clock_ms, batch.id],
         )
         if known.fetchone() is not None:
             return

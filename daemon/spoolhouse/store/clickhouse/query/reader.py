@@ -6,7 +6,7 @@ superseded. The first step finds where the rows may be, the second decides.
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from spoolhouse.query.questions import (
     Row,
     Window,
 )
+from spoolhouse.query.steps import windows
 from spoolhouse.store.clickhouse.driver import Driver, Setting
 from spoolhouse.store.clickhouse.drivers.connect import connect
 from spoolhouse.store.clickhouse.failover import urls_of
@@ -52,8 +53,6 @@ _LIMITS = {
     160: f"it would take longer than {SECONDS} seconds", 241: "it needs too much memory on the server",
     307: "it reads too many bytes", 396: "its answer is too large",
 }  # fmt: skip
-_STEPS_MS = tuple(hours * 3_600_000 for hours in (1, 6, 24, 7 * 24, 30 * 24))
-"""How far a list looks back at first, until its page is full."""
 _MORE = 10
 """Candidates beyond what is wanted: some of them are superseded."""
 _PLAIN = re.compile(r"(LowCardinality\()?(Nullable\()?(String|Float32|Float64|Bool|U?Int\d+|Date|Date32)\)*")
@@ -70,6 +69,8 @@ def open_reader(
 class ClickHouseReader:
     """Answers questions over one driver; it sends SELECT alone."""
 
+    has_rollups = True
+
     def __init__(self, driver: Driver, prefix: str) -> None:
         """`prefix` stands before the names of tables; the driver is closed with the reader."""
         self._driver = driver
@@ -81,7 +82,7 @@ class ClickHouseReader:
         """Return one page of a listing."""
         wanted = listing.limit + 1  # one more, which says whether there are more
         rows: list[tuple[Position, Row]] = []
-        for window in [listing.window] if listing.column or listing.offset else _windows(listing):
+        for window in [listing.window] if listing.column or listing.offset else windows(listing):
             position = rows[-1][0] if rows else listing.after
             step = replace(listing, window=window)
             while True:
@@ -177,26 +178,3 @@ class ClickHouseReader:
                 raise
             why = _LIMITS[error.code]
         raise QuestionTooLargeError(f"the question is too large: {why}; ask for a shorter time, or with more filters")
-
-
-def _windows(listing: Listing) -> Iterator[Window]:
-    """Yield the parts of a listing's window, in its order, each as long as those before it, or longer."""
-    since, until = listing.window.since_ms, listing.window.until_ms
-    if listing.after is not None and listing.descending:
-        until = min(until, listing.after.time_ms + 1)
-    elif listing.after is not None:
-        since = max(since, listing.after.time_ms)
-    start = until if listing.descending else since
-    for step in _STEPS_MS:
-        if since >= until:
-            return
-        if listing.descending:
-            edge = max(since, start - step)
-            yield Window(since_ms=edge, until_ms=until)
-            until = edge
-        else:
-            edge = min(until, start + step)
-            yield Window(since_ms=since, until_ms=edge)
-            since = edge
-    if since < until:
-        yield Window(since_ms=since, until_ms=until)

@@ -1,0 +1,1 @@
+"""The query side in DuckDB."""
