@@ -147,8 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     finally:
-        # The collections at the end would take a quarter of a command's time, to free what ends with the process. DuckDB
-        # needs them: its library writes to standard error what of it is left.
+        # The collections at the end would take a quarter of a command's time, to free what ends with the process.
+        # DuckDB's library needs them: it writes to standard error what of it is left.
         (runtime_tuning.unfreeze_gc if "duckdb" in sys.modules else runtime_tuning.freeze_gc)()
 
 
