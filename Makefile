@@ -22,8 +22,8 @@ ROOTFS ?=
 
 .PHONY: run
 # The URL may hold a password, and a list of processes must not show it: it goes through the environment.
-run: export SPOOLHOUSE_CLICKHOUSE__URL := $(or $(URL),chdb://$(CURDIR)/var/clickhouse)
-run: $(VENV)/.stamp-$(if $(URL),run,embedded) ## Try it: sample files, embedded ClickHouse (URL=clickhouse://… uses a server)
+run: export SPOOLHOUSE_STORE__URL := $(or $(URL),duckdb://$(CURDIR)/var/events.db)
+run: $(VENV)/.stamp-run ## Try it: sample files land in a DuckDB file (URL=clickhouse://… uses a server)
 	@mkdir -p var/spool
 	@landed=$$(find var/spool -path '*/processed/*.jsonl' | wc -l); test $$landed -eq 0 || \
 	  echo "$$landed sample files of earlier runs have landed, and are in processed/ folders below var/spool. New ones:"
