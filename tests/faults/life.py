@@ -55,9 +55,9 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "journal.reconsider": {"SPOOLHOUSE_REJECT__MAX_RATIO": "0", "SPOOLHOUSE_REJECT__MIN_ROWS": "1"},
     "bisect.rejected": {},
 }
+"""Where only rows that ClickHouse refuses come by, and with which settings."""
 LEFT_OUT = ("journal.leave_out", "lines.")
 """Where only refused lines of several rows come by."""
-"""Where only rows that ClickHouse refuses come by, and with which settings."""
 SEVERAL_ROUNDS: Mapping[str, str] = {"SPOOLHOUSE_BATCH__MAX_ROWS": "10"}
 NEEDS: Mapping[str, Mapping[str, str]] = {
     "journal.end_round": SEVERAL_ROUNDS,
@@ -123,7 +123,7 @@ def feed(oracle: Oracle) -> None:
 def run_into(oracle: Oracle, place: str, action: Literal["kill", "term"]) -> None:
     """Run a daemon until it meets its end at `place`."""
     with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, action)) as daemon:
-        code = daemon.wait(30)
+        code = daemon.wait()
         if action == "kill":
             assert code == -signal.SIGKILL, f"{place}: {daemon.told()}"
         else:

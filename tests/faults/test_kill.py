@@ -18,6 +18,7 @@ del STAGES["replay"]  # commands of their own: tests/process/test_replay.py, tes
 del STAGES["archive"]  # deletes one file at a time, if asked to: tests/process/test_retention.py
 
 
+@pytest.mark.timeout(360)  # many lives of a daemon in one spool
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
     for place in STAGES[stage]:
