@@ -153,6 +153,43 @@ TTL toDateTime(`hour`) + toIntervalDay(730),
         `duration_ms_quantiles` = quantilesBFloat16MergeState(0.5, 0.95, 0.99)(`duration_ms_quantiles`)
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
 
+CREATE TABLE IF NOT EXISTS `mastra_admin_spans_hourly_models_figures`
+(
+    `project_id` LowCardinality(String),
+    `deployment_id` LowCardinality(String),
+    `hour` DateTime('UTC'),
+    `model` LowCardinality(String),
+    `provider` LowCardinality(String),
+    `status` Enum8('unset' = 0, 'ok' = 1, 'error' = 2),
+    `batch_id` LowCardinality(String),
+    `last_ingested_at` SimpleAggregateFunction(max, DateTime64(3, 'UTC')),
+    `lines` SimpleAggregateFunction(sum, UInt64),
+    `total_input_tokens` SimpleAggregateFunction(sum, Int128),
+    `total_output_tokens` SimpleAggregateFunction(sum, Int128),
+    `total_cost_usd` SimpleAggregateFunction(sum, Float64),
+    `duration_ms_count` SimpleAggregateFunction(sum, UInt64),
+    `duration_ms_sum` SimpleAggregateFunction(sum, Float64),
+    `duration_ms_min` SimpleAggregateFunction(min, Nullable(Float64)),
+    `duration_ms_max` SimpleAggregateFunction(max, Nullable(Float64))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(`hour`)
+ORDER BY (`project_id`, `deployment_id`, `hour`, `model`, `provider`, `status`, `batch_id`)
+TTL toDateTime(`hour`) + toIntervalDay(730),
+    toDateTime(`last_ingested_at`) + toIntervalDay(30)
+    GROUP BY `project_id`, `deployment_id`, `hour`, `model`, `provider`, `status`
+    SET `batch_id` = any(`batch_id`),
+        `last_ingested_at` = max(`last_ingested_at`),
+        `lines` = sum(`lines`),
+        `total_input_tokens` = sum(`total_input_tokens`),
+        `total_output_tokens` = sum(`total_output_tokens`),
+        `total_cost_usd` = sum(`total_cost_usd`),
+        `duration_ms_count` = sum(`duration_ms_count`),
+        `duration_ms_sum` = sum(`duration_ms_sum`),
+        `duration_ms_min` = min(`duration_ms_min`),
+        `duration_ms_max` = max(`duration_ms_max`)
+SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 10000;
+
 CREATE TABLE IF NOT EXISTS `mastra_admin_spans`
 (
     `span_id` String CODEC(ZSTD(1)),
@@ -209,6 +246,29 @@ WHERE `end_time` IS NOT NULL
 GROUP BY `project_id`, `deployment_id`, `hour`, `kind`, `status`, `batch_id`
 COMMENT 'spoolhouse b63dfa6066e63e02';
 
+CREATE MATERIALIZED VIEW IF NOT EXISTS `mastra_admin_spans_hourly_models_figures_feed` TO `mastra_admin_spans_hourly_models_figures`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    toStartOfHour(`start_time`) AS `hour`,
+    `model`,
+    `provider`,
+    `status`,
+    `batch_id`,
+    max(`ingested_at`) AS `last_ingested_at`,
+    count() AS `lines`,
+    sum(toInt128(ifNull(`input_tokens`, 0))) AS `total_input_tokens`,
+    sum(toInt128(ifNull(`output_tokens`, 0))) AS `total_output_tokens`,
+    sum(toFloat64(ifNull(`cost_usd`, 0))) AS `total_cost_usd`,
+    count(`duration_ms`) AS `duration_ms_count`,
+    sum(toFloat64(ifNull(`duration_ms`, 0))) AS `duration_ms_sum`,
+    min(`duration_ms`) AS `duration_ms_min`,
+    max(`duration_ms`) AS `duration_ms_max`
+FROM `mastra_admin_spans`
+WHERE `end_time` IS NOT NULL
+GROUP BY `project_id`, `deployment_id`, `hour`, `model`, `provider`, `status`, `batch_id`
+COMMENT 'spoolhouse b4d0500f4df9e657';
+
 CREATE VIEW IF NOT EXISTS `mastra_admin_spans_hourly_stats`
 AS SELECT
     `project_id`,
@@ -250,6 +310,50 @@ FROM
 )
 WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`, `kind`)
 COMMENT 'spoolhouse 674b39eb29f03c07';
+
+CREATE VIEW IF NOT EXISTS `mastra_admin_spans_hourly_models`
+AS SELECT
+    `project_id`,
+    `deployment_id`,
+    `hour`,
+    `model`,
+    `provider`,
+    `status`,
+    `count`,
+    `total_input_tokens`,
+    `total_output_tokens`,
+    `total_cost_usd`,
+    `measured_count`,
+    `total_duration_ms`,
+    `avg_duration_ms`,
+    `min_duration_ms`,
+    `max_duration_ms`,
+    `error_count`,
+    sum(`error_count`) OVER same / sum(`count`) OVER same AS `error_rate`
+FROM
+(
+    SELECT
+        `project_id`,
+        `deployment_id`,
+        `hour`,
+        `model`,
+        `provider`,
+        `status`,
+        sum(`lines`) AS `count`,
+        sum(`total_input_tokens`) AS `total_input_tokens`,
+        sum(`total_output_tokens`) AS `total_output_tokens`,
+        sum(`total_cost_usd`) AS `total_cost_usd`,
+        sum(`duration_ms_count`) AS `measured_count`,
+        sum(`duration_ms_sum`) AS `total_duration_ms`,
+        sum(`duration_ms_sum`) / nullIf(sum(`duration_ms_count`), 0) AS `avg_duration_ms`,
+        min(`duration_ms_min`) AS `min_duration_ms`,
+        max(`duration_ms_max`) AS `max_duration_ms`,
+        if(`status` = 'error', sum(`lines`), 0) AS `error_count`
+    FROM `mastra_admin_spans_hourly_models_figures`
+    GROUP BY `project_id`, `deployment_id`, `hour`, `model`, `provider`, `status`
+)
+WINDOW same AS (PARTITION BY `project_id`, `deployment_id`, `hour`, `model`, `provider`)
+COMMENT 'spoolhouse 3bb43b76b1d2aff4';
 
 CREATE TABLE IF NOT EXISTS `mastra_admin_logs_hourly`
 (

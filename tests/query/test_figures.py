@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from spoolhouse.query import connect
 from tests.engine import Database
-from tests.query.landed import PREFIX
+from tests.query.landed import PREFIX, land, span
 
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=60)
 MS = 60 * 3_600_000
@@ -81,5 +82,30 @@ def test_a_rollup_says_what_the_rows_say(
                             assert math.isclose(found, value, abs_tol=1e-9), name
                         else:
                             assert (found or 0) == (value or 0), name
+
+    asyncio.run(check())
+
+
+def test_cost_and_tokens_by_model_are_in_a_rollup(database: Database, tmp_path: Path) -> None:
+    """Over three days: older hours from the rollup, the hour that has begun from rows."""
+    calls = [
+        span(
+            number * 60 if number % 2 else number, model=f"model {number % 3}", provider="p", costUsd=number / 8,
+            inputTokens=number, outputTokens=None if number % 5 == 0 else 2,
+        )
+        for number in range(1, 30)
+    ]  # fmt: skip
+    land(database, tmp_path, [*calls, span(31), span(32, model="model 1", endTime=None)])
+    of = ("count", "errors", "sum:cost_usd", "sum:input_tokens", "sum:output_tokens", "avg", "max")
+
+    async def check() -> None:
+        async with connect(database.native_url) as q:
+            for by in ("model", ("provider", "model")):
+                asked: dict[str, Any] = {"project": "shop", "since": "3d", "by": by, "of": of}
+                found = await q.figures("span", **asked)
+                assert found.source.startswith("rollup spans_hourly_models")
+                rows = await q.figures("span", **asked, where={"field": "end_time", "op": "exists"}, using="rows")
+                assert [(row.by, row.values) for row in found.rows] == [(row.by, row.values) for row in rows.rows]
+                assert sum(float(row.values["sum:cost_usd"] or 0) for row in found.rows) == sum(range(1, 30)) / 8
 
     asyncio.run(check())

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.builtin import BUILT_IN, SPANS
+from spoolhouse.events.naming import target_name
 from spoolhouse.store.clickhouse.schema.cluster import Cluster
 from spoolhouse.store.clickhouse.schema.render import declare, statements, tables_of
 from tests.engine import LocalServer
@@ -44,8 +45,8 @@ class Pair:
 
     def tell(self, server: LocalServer, verb: str) -> None:
         """Stop or start what brings parts from the other server."""
-        server.query(f"SYSTEM {verb} FETCHES {self.database}.{self.local}spans")
-        server.query(f"SYSTEM {verb} FETCHES {self.database}.{self.local}spans_hourly")
+        for table in ("spans", *(target_name(rollup, prefix="") for rollup in SPANS.rollups)):
+            server.query(f"SYSTEM {verb} FETCHES {self.database}.{self.local}{table}")
 
     def landed(self, server: LocalServer, project: str, *, synced: bool = True) -> tuple[int, int, int]:
         """Return how many spans of a project a server has, how many different ones, and how many its rollup counts."""

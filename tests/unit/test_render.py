@@ -24,6 +24,8 @@ SCRIPT = Path(__file__).parents[2] / "config" / "schema.sql"
 READABLE_COLUMNS = {
     "traces_hourly_stats": "project_id deployment_id hour status count total_duration_ms avg_duration_ms",
     "spans_hourly_stats": "project_id deployment_id hour kind status count total_duration_ms avg_duration_ms",
+    "spans_hourly_models": "project_id deployment_id hour model provider status count total_input_tokens "
+    "total_output_tokens total_cost_usd total_duration_ms avg_duration_ms",
     "logs_hourly_stats": "project_id deployment_id hour level count",
     "metrics_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",
     "scores_hourly_stats": "project_id deployment_id name hour count sum_value avg_value min_value max_value",

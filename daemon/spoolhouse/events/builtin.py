@@ -4,9 +4,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
+
 from spoolhouse.events import choices
 from spoolhouse.events.agent import AGENT_EVENTS
-from spoolhouse.events.declaration import Column, EventType, Fill, Kind, Measure, Rollup, Table, both_cases, other_case
+from spoolhouse.events.declaration import (
+    Column,
+    EventType,
+    Fill,
+    Kind,
+    Measure,
+    Reckoning,
+    Rollup,
+    Table,
+    Tally,
+    both_cases,
+    other_case,
+)
 
 
 def _text(
@@ -158,6 +172,21 @@ SPANS = Table(
             keys=("project_id", "deployment_id"),
             trailing_keys=("kind", "status"),
             measure=DURATION_MEASURE,
+            error_status="error",
+            count_when="end_time",
+        ),
+        Rollup(
+            name="spans_hourly_models",
+            time="start_time",
+            keys=("project_id", "deployment_id"),
+            # A span that calls no model has an empty one: figures by model count it, as those of rows do.
+            trailing_keys=("model", "provider", "status"),
+            tallies=(
+                Tally(name="total_input_tokens", reckoning=Reckoning.SUM, column="input_tokens"),
+                Tally(name="total_output_tokens", reckoning=Reckoning.SUM, column="output_tokens"),
+                Tally(name="total_cost_usd", reckoning=Reckoning.SUM, column="cost_usd"),
+            ),
+            measure=replace(DURATION_MEASURE, quantiles=False),
             error_status="error",
             count_when="end_time",
         ),
