@@ -37,7 +37,7 @@ def test_many_rows_of_one_time_are_each_listed_once(database: Database) -> None:
 
     async def pages(order: str) -> list[str]:
         async with client(database) as q:
-            return [one.trace_id async for one in q.traces(project="shop", limit=7, order=order, **WINDOW)]
+            return [one.trace_id async for one in q.traces(project="shop", page_size=7, order=order, **WINDOW)]
 
     every = [f"t{n:03}" for n in range(150)]
     assert asyncio.run(pages("time")) == every
@@ -45,12 +45,26 @@ def test_many_rows_of_one_time_are_each_listed_once(database: Database) -> None:
     assert asyncio.run(pages("duration_ms")) == every
 
 
+def test_a_limit_is_the_number_of_all_records(database: Database) -> None:
+    insert(database, [row(n) for n in range(150)])
+
+    async def counts() -> list[int]:
+        async with client(database) as q:
+            asked: list[dict[str, Any]] = [
+                {}, {"limit": 1}, {"limit": 100}, {"limit": 149, "page_size": 7}, {"limit": 14, "page_size": 7},
+                {"limit": 5000}, {"limit": 2, "page_size": 1000},
+            ]  # fmt: skip
+            return [len([one async for one in q.traces(project="shop", **one, **WINDOW)]) for one in asked]
+
+    assert asyncio.run(counts()) == [150, 1, 100, 149, 14, 150, 2]
+
+
 def test_the_same_ids_in_two_projects_are_two_rows(database: Database) -> None:
     insert(database, [row(n, project=project) for n in range(10) for project in ("a", "b", "c")])
 
     async def pages() -> list[tuple[str, str]]:
         async with client(database) as q:
-            found = q.traces(project=ALL_PROJECTS, limit=4, **WINDOW)
+            found = q.traces(project=ALL_PROJECTS, page_size=4, **WINDOW)
             return [(one.project_id, one.trace_id) async for one in found]
 
     found = asyncio.run(pages())
@@ -84,7 +98,7 @@ def test_superseded_rows_do_not_match(database: Database) -> None:
 
     async def pages() -> list[str]:
         async with client(database) as q:
-            return [one.trace_id async for one in q.traces(project="shop", status="error", limit=3, **WINDOW)]
+            return [one.trace_id async for one in q.traces(project="shop", status="error", page_size=3, **WINDOW)]
 
     assert asyncio.run(pages()) == [f"t{n:03}" for n in range(290, 300)]
 
@@ -159,7 +173,7 @@ def test_a_page_may_have_another_size_than_the_one_before(database: Database) ->
     async def sizes() -> list[int]:
         async with client(database) as q:
             first = await q.page("traces", Traces(project="shop", limit=2, **WINDOW))
-            rest = await q.page("traces", Traces(project="shop", limit=1000, **WINDOW), cursor=first.cursor)
+            rest = await q.page("traces", Traces(project="shop", page_size=1000, **WINDOW), cursor=first.cursor)
             return [len(first.records), len(rest.records)]
 
     assert asyncio.run(sizes()) == [2, 7]
@@ -175,7 +189,7 @@ def test_the_largest_page_and_long_ids(url: str, database: Database) -> None:
             request = Traces(project="shop", limit=1000, **WINDOW)
             first = await q.page("traces", request)
             rest = await q.page("traces", request, cursor=first.cursor)
-            small = [one async for one in q.traces(project="shop", limit=2, since=BASE, until=WINDOW["until"])]
+            small = [one async for one in q.traces(project="shop", page_size=2, since=BASE, until=WINDOW["until"])]
             return [len(first.records), len(rest.records), len(small)]
 
     assert asyncio.run(pages()) == [1000, 103, 4]
@@ -192,7 +206,7 @@ def test_lists_are_whole_while_new_versions_land(database: Database) -> None:
         times = 0
         async with client(database) as q:
             while not landing.done():
-                found = [one.trace_id async for one in q.traces(project="shop", limit=40, status="ok", **WINDOW)]
+                found = [one.trace_id async for one in q.traces(project="shop", page_size=40, status="ok", **WINDOW)]
                 assert found == wanted
                 times += 1
         await landing
@@ -208,9 +222,9 @@ def test_lists_are_whole_while_new_versions_land(database: Database) -> None:
 def test_the_same_without_asyncio(database: Database) -> None:
     insert(database, [row(n) for n in range(9)])
     with connect_sync(database.http_url) as q:
-        assert len(list(q.traces(project="shop", limit=2, **WINDOW))) == 9
+        assert len(list(q.traces(project="shop", page_size=2, **WINDOW))) == 9
         assert len(q.page("traces", project="shop", limit=2, **WINDOW).records) == 2
-        first = next(q.traces(project="shop", limit=2, **WINDOW))
+        first = next(q.traces(project="shop", page_size=2, **WINDOW))
         assert q.get_trace("shop", first.trace_id) == first
         assert q.capabilities["tracing"] == {"supported": True}
         assert "list_traces" in dir(q)

@@ -90,6 +90,9 @@ def test_what_is_cut_off_is_said_and_can_be_gone_on_with(url: str) -> None:
     assert (rest.returncode, rest.stderr) == (0, "")
     ids = [json.loads(line)["id"] for line in (first.stdout + rest.stdout).splitlines()]
     assert ids == ["t001", "t002", "t003", "t004"]
+    by_two = command(*arguments, "--page-size", "2")
+    assert by_two.stdout == first.stdout
+    assert "there are more" in by_two.stderr
 
 
 def test_spans_without_traces_are_pointed_out(database: Database, tmp_path: Path) -> None:
@@ -105,7 +108,8 @@ def test_spans_without_traces_are_pointed_out(database: Database, tmp_path: Path
         (["traces"], 2, "--project"),
         (["traces", "--project", "p", "--all-projects"], 2, "--all-projects"),
         (["traces", "--project", "p", "--status", "good"], 2, "unset, ok, error"),
-        (["traces", "--project", "p", "--limit", "0"], 2, "1 to 1000"),
+        (["traces", "--project", "p", "--limit", "0"], 2, "1 or more"),
+        (["traces", "--project", "p", "--page-size", "0"], 2, "1 to 1000"),
         (["traces", "--project", "p", "--limit", "many"], 2, "--limit"),
         (["traces", "--project", "p", "--since", "soon"], 2, "2h or 7d"),
         (["traces", "--project", "p", "--order", "id"], 2, "duration_ms"),

@@ -40,7 +40,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
                 asking.add_filter(group, field, several=SIGNALS[name].filters[field][1] is Op.EQ)
         asking.add_label(group)
         group = parser.add_argument_group("page")
-        group.add_argument("--limit", type=int, default=50, metavar="N", help="1 to 1000 (default: 50)")
+        group.add_argument("--limit", type=int, default=50, metavar="N", help="records in all (default: 50)")
+        group.add_argument("--page-size", type=int, metavar="N", help="records asked for at once, 1 to 1000")
         group.add_argument("--cursor", metavar="TEXT", help="go on where the page before has ended")
         group.add_argument("--order", default="-time", metavar="NAME", help="--order=-NAME: largest first; -time")
         if name == "logs":
@@ -49,25 +50,31 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one page; return the exit code."""
-    return asking.run(options, lambda query: _page(options, query))
+    """Print the list; return the exit code."""
+    return asking.run(options, lambda query: _list(options, query))
 
 
-async def _page(options: argparse.Namespace, query: "Query") -> int:
+async def _list(options: argparse.Namespace, query: "Query") -> int:
     from spoolhouse.cli import show  # noqa: PLC0415  # --help needs none of it
     from spoolhouse.query.requests import request  # noqa: PLC0415  # nor this
 
-    asked = {**asking.scope(options), **asking.filters(options), "limit": options.limit, "order": options.order}
+    asked = {**asking.scope(options), **asking.filters(options), "order": options.order}
+    asked |= {"limit": options.limit, "page_size": options.page_size}
     if options.follow:
         return await _follow(options, query, asked)
-    page = await query.page(options.name, request(options.name, asked), cursor=options.cursor)
-    if options.json:
-        asking.print_lines(page.lines)
-    else:
-        show.records(options.name, page.records)
-    if page.cursor is not None:
-        asking.say(f"there are more; go on with --cursor {page.cursor}")
-    elif not page.records and not options.json:
+    cursor, left = options.cursor, options.limit
+    while True:
+        page = await query.page(options.name, request(options.name, {**asked, "limit": left}), cursor=cursor)
+        if options.json:
+            asking.print_lines(page.lines)
+        else:
+            show.records(options.name, page.records)
+        cursor, left = page.cursor, left - len(page.records)
+        if cursor is None or not left:
+            break
+    if cursor is not None:
+        asking.say(f"there are more; go on with --cursor {cursor}")
+    elif left == options.limit and not options.json:
         await _why_none(options, query)
     return 0
 
@@ -84,7 +91,7 @@ async def _follow(options: argparse.Namespace, query: "Query", asked: dict[str, 
             show.records(options.name, records)
         sys.stdout.flush()
 
-    following = request(options.name, {**asked, "limit": 100, "order": "time"})
+    following = request(options.name, {**asked, "limit": 100, "page_size": None, "order": "time"})
     # First: what lands while the page is read must not be missed.
     delta = await query.delta(options.name, following)
     page = await query.page(options.name, request(options.name, asked))

@@ -167,7 +167,7 @@ class Client(Query):
         number = asked.pop("offset" if by_offset else "page", 0)
         first = plan.check_offset(number, 0)
         start = plan.check_offset(first if by_offset else first * size, size)
-        question: ListQuestion = requests.request(name, {**asked, "limit": size})
+        question: ListQuestion = requests.request(name, {**asked, "page_size": size})
         found = await self._page(name, question, {}, offset=start)
         total = await self.count(name, question)
         place: dict[str, int] = {"offset": start, "limit": size} if by_offset else {"page": number, "per_page": size}

@@ -45,7 +45,7 @@ def _now_ms() -> int:
 
 
 class Query:
-    """Asks one store. Lists are async iterators over all records, a page of `limit` at a time."""
+    """Asks one store. Lists are async iterators over all records, or `limit` of them, page by page."""
 
     def __init__(self, reader: Reader, now_ms: Callable[[], int] = _now_ms) -> None:
         """Ask `reader`, which is closed with this."""
@@ -98,14 +98,16 @@ class Query:
         self, name: str, request: ListQuestion | None, filters: Mapping[str, Any]
     ) -> AsyncGenerator[Record]:
         question = requests.request(name, filters) if request is None else request
-        after = None
+        after, left = None, question.limit
         while True:
-            page = await self.page(name, question, cursor=after)
+            page = await self.page(name, replace(question, limit=left), cursor=after)
             for one in page.records:
                 yield one
-            if page.cursor is None:
-                return
             after = page.cursor
+            if left is not None:
+                left -= len(page.records)
+            if after is None or left == 0:
+                return
 
     async def page(
         self, name: str, request: ListQuestion | None = None, /, *, cursor: str | None = None, **filters: Any
@@ -140,13 +142,13 @@ class Query:
     ) -> Delta[Any]:
         """Return what has landed since the delta whose cursor is `after`; without one nothing, and where "now" is.
 
-        Records come in the order of their times, up to `limit` (100 at most); the order and the window of the request
-        count for nothing else. What happened a day ago, or waited more than ten minutes to land, is not followed.
+        Records come in the order of their times, 10 or `limit` of them (100 at most); the order and the window of the
+        request count for nothing else. What happened a day ago, or waited over ten minutes to land, is not followed.
         """
-        question = requests.request(name, {"limit": 10, **filters}) if request is None else request
-        plan.check_limit(question.limit, MOST_DELTA)
+        question = requests.request(name, filters) if request is None else request
+        limit = 10 if question.limit is None else plan.check_limit(question.limit, MOST_DELTA)
         now = self._now_ms()
-        asked = plan.followed(name, question, now)
+        asked = plan.followed(name, question, now, limit)
         mark = cursor.fingerprint(f"{name} delta", question)
         since = tail.begin(mark, now, ()) if after is None else tail.from_text(after, mark)
         found = await self._reader.arrived(asked.table, asked.where, asked.window, since.since_ms)

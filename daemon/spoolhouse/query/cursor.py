@@ -29,7 +29,8 @@ class _Content(msgspec.Struct, array_like=True, frozen=True):
 
 def fingerprint(name: str, question: msgspec.Struct) -> bytes:
     """Return what tells one list from another: all that was asked, but for the size of its pages."""
-    plain = {key: value for key, value in msgspec.to_builtins(question, enc_hook=str).items() if key != "limit"}
+    every = msgspec.to_builtins(question, enc_hook=str)
+    plain = {key: value for key, value in every.items() if key not in {"limit", "page_size"}}
     return hashlib.sha256(msgspec.json.encode([name, plain], order="sorted")).digest()[:12]
 
 

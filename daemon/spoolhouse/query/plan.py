@@ -24,7 +24,7 @@ from spoolhouse.query.questions import (
     Window,
 )
 from spoolhouse.query.records import columns_of
-from spoolhouse.query.requests import DEEPEST, MOST_RECORDS, Figures, ListQuestion, Question, Values
+from spoolhouse.query.requests import DEEPEST, MOST_RECORDS, PAGE_SIZE, Figures, ListQuestion, Question, Values
 from spoolhouse.query.signals import EVENTS, LISTS, VALUES, Signal
 from spoolhouse.query.times import DAY_MS, interval, window
 
@@ -53,7 +53,6 @@ def filters_of(question: Question) -> dict[str, Any]:
 def listing(name: str, question: ListQuestion, now_ms: int, *, offset: int = 0) -> Listing:
     """Return the first page of a list. Raises `BadRequestError`."""
     signal = LISTS[name]
-    check_limit(question.limit)
     found = window(question.since, question.until, now_ms, inclusive=True)
     order: object = question.order
     if not isinstance(order, str) or order.removeprefix("-") not in {"time", *signal.orders}:
@@ -68,7 +67,7 @@ def listing(name: str, question: ListQuestion, now_ms: int, *, offset: int = 0) 
         window=found,
         column="" if column == "time" else column,
         descending=order.startswith("-"),
-        limit=question.limit,
+        limit=page_size(question),
         offset=offset,
         ids=signal.ids if isinstance(question.project, str) else (*signal.ids, "project_id"),
         columns=tuple(one for one in names if not (question.light and one in signal.payload) or one in light),
@@ -76,7 +75,7 @@ def listing(name: str, question: ListQuestion, now_ms: int, *, offset: int = 0) 
     )
 
 
-def followed(name: str, question: ListQuestion, now_ms: int) -> Listing:
+def followed(name: str, question: ListQuestion, now_ms: int, limit: int) -> Listing:
     """Return a list of all that may land now, in the order of time: of events up to a day old."""
     signal = LISTS[name]
     period = Window(since_ms=now_ms - DAY_MS, until_ms=now_ms + DAY_MS)
@@ -85,7 +84,7 @@ def followed(name: str, question: ListQuestion, now_ms: int) -> Listing:
         where=of_question(question, signal, filters_of(question), period.since_ms),
         window=period,
         descending=False,
-        limit=question.limit,
+        limit=limit,
         ids=signal.ids if isinstance(question.project, str) else (*signal.ids, "project_id"),
         columns=columns_of(signal.table),
     )
@@ -96,10 +95,23 @@ def after(first: Listing, found: Window, position: Position) -> Listing:
     return replace(first, window=found, after=position)
 
 
-def check_limit(limit: Any, most: int = MOST_RECORDS) -> int:
+def page_size(question: ListQuestion) -> int:
+    """Return how many records a page has at most. Raises `BadRequestError`."""
+    limit: Any = question.limit
+    size: Any = question.page_size
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise BadRequestError(f"limit: 1 or more is accepted, not {limit!r}")
+    if size is not None:
+        check_limit(size, name="page_size")
+    elif limit is None:
+        size = PAGE_SIZE
+    return min(size or MOST_RECORDS, limit or MOST_RECORDS)
+
+
+def check_limit(limit: Any, most: int = MOST_RECORDS, *, name: str = "limit") -> int:
     """Return a limit; raises `BadRequestError` for one that is not accepted."""
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= most:
-        raise BadRequestError(f"limit: 1 to {most} is accepted, not {limit!r}")
+        raise BadRequestError(f"{name}: 1 to {most} is accepted, not {limit!r}")
     return limit
 
 

@@ -24,6 +24,7 @@ Texts = str | tuple[str, ...] | list[str] | None
 Order = str
 MOST_RECORDS = 1000
 """On a page."""
+PAGE_SIZE = 50
 DEEPEST = 10_000
 """Records up to the end of a page by number."""
 LONGEST_TEXT = 4096
@@ -52,8 +53,10 @@ class ListQuestion(Question, frozen=True, kw_only=True):
 
     order: Order = "-time"
     """`time` or a column of `Signal.orders`; with `-` before it the largest first. Ties go by time and id."""
-    limit: int = 50
-    """Records on a page: 1 to 1000."""
+    limit: int | None = None
+    """Records in all; a page has no more either. Else an iterator yields all that there are."""
+    page_size: int | None = None
+    """Records on a page: 1 to 1000. Else `limit`, up to 1000, or 50 without one."""
     light: bool = False
     """Without the long columns; a trace's input is cut to its first 100 characters."""
 
