@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from spoolhouse.events.agent import AGENT_STEPS, TOOL_CALLS
+from spoolhouse.export import SpoolWriter
+from spoolhouse.query import connect_sync
 from spoolhouse.query.signals import LISTS
 from tests.engine import Database, Pool
+from tests.integration.test_flow import ingest
 from tests.process.daemon import command
 from tests.query.landed import Event, at, feedback, land, log, metric, prompt, rows, score, span, step, trace
 
@@ -107,3 +110,20 @@ def test_a_line_is_flat_and_has_the_producers_keys(database: Database, tmp_path:
     done = command("events", "--project", "shop", "--json", "--clickhouse-url", database.native_url)
     line = json.loads(done.stdout)
     assert {"event_type": "prompt_call", "event_id": "e001", "run_id": "r1", "tokens_input": 1}.items() <= line.items()
+
+
+def test_a_score_and_feedback_that_are_written_one_by_one_come_back(database: Database, tmp_path: Path) -> None:
+    with SpoolWriter(tmp_path, max_lines=2) as spool:
+        made = [
+            spool.create_score("shop", score(1)),
+            spool.create_feedback("shop", feedback(2, value=5)),
+            spool.create_feedback("shop", feedback(3, value="5")),
+        ]
+        assert all(path.read_bytes().count(b"\n") == 1 for path in made), "visible when the method returns"
+        spool.write("feedback", "shop", [feedback(4)])
+        assert spool.create_feedback("shop", feedback(5)).read_bytes().count(b"\n") == 2, "with what was written before"
+    assert ingest(database.native_url, tmp_path) == 0
+    with connect_sync(database.native_url) as q:
+        assert [one.value for one in q.scores(project="shop")] == [0.1]
+        assert [one.value for one in q.feedback(project="shop", id=["f002", "f003"], order="-time")] == [5, "5"]
+        assert len(list(q.feedback(project="shop"))) == 4

@@ -117,6 +117,21 @@ class SpoolWriter:
                 done.append(self._finish(event_type, project))
         return done
 
+    def create_score(self, project: str, score: Event) -> Path:
+        """Write one score; return its file, which is visible then. Raises as `write` and `flush`."""
+        return self._create("score", project, score)
+
+    def create_feedback(self, project: str, feedback: Event) -> Path:
+        """Write one piece of feedback; return its file, which is visible then. Raises as `write` and `flush`.
+
+        A value that is a number stays one: 5 and "5" are two things.
+        """
+        return self._create("feedback", project, feedback)
+
+    def _create(self, event_type: str, project: str, event: Event) -> Path:
+        done = self.write(event_type, project, [event])
+        return self._finish(event_type, project) if (event_type, project) in self._open else done[-1]
+
     def flush(self) -> list[Path]:
         """Make everything visible that was written so far; return the new files."""
         self._leave_to_parent()

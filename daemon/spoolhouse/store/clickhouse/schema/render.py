@@ -190,6 +190,22 @@ def statements(schema: Schema) -> tuple[str, ...]:
     return tuple(result)
 
 
+def drops(schema: Schema) -> tuple[str, ...]:
+    """Return the statements that drop all objects of the schema, in order: nothing is inserted into what is gone."""
+
+    def drop(kind: str, name: str) -> str:
+        return f"DROP {kind} IF EXISTS {placed(schema.database, name, schema.on_cluster)} SYNC"
+
+    views = [
+        drop("VIEW", name)
+        for event in schema.tables
+        for rollup in event.rollups
+        for name in (rollup.view.name, rollup.materialized_view.name)
+    ]
+    tables = [drop("TABLE", one.name) for event in schema.tables for one in event.distributed]
+    return (*views, *tables, *(drop("TABLE", name) for name in holding_rows(schema)))
+
+
 def script(schema: Schema) -> str:
     """Return the schema as one SQL script, for people to read and for `clickhouse-client` to run."""
     return _HEADER + "".join(f"\n{statement};\n" for statement in statements(schema))
