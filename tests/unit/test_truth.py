@@ -11,6 +11,7 @@ from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.declaration import Column, Fill, Kind, RowSource
 from tests.unit.written import Line, Value, Written, default_of, lines, paths
+from tests.unit.written_json_log import JsonLog, json_logs
 from tests.unit.written_mastra import MastraLine, mastra_lines
 from tests.unit.written_otlp import Document, documents
 
@@ -187,3 +188,21 @@ def test_a_document_of_otlp_comes_back(document: Document) -> None:
     for table, some in decode(document.data * 2, "log").rows.items():
         assert some.data.startswith(decoded.rows[table].data)
         assert some.count == 2 * decoded.rows[table].count
+
+
+@given(json_logs())
+@settings(max_examples=300, phases=PHASES)
+def test_a_json_log_comes_back(line: JsonLog) -> None:
+    decoded = decode(line.data, "log")
+    assert [(one.reason, one.field, one.detail) for one in decoded.rejects] == []
+    assert (decoded.shapes, list(decoded.rows)) == ({"json_log": 1}, ["logs"])
+    part = BUILT_IN["log"].parts[0]
+    [row] = rows(decoded, part)
+    for name, wanted in line.columns.items():
+        assert says(part.table.column(name), row[name], wanted), (name, row[name], wanted)
+    assert (json.loads(row["attributes"]), row["extra"]) == (line.attributes, "{}")
+    assert datetime.fromisoformat(row["recorded_at"]) == CLOCK
+    assert (row["project_id"], row["deployment_id"]) == ("folder", "")
+    many = rows(decode(line.data * 3, "log"), part)
+    assert [one | {"id": ""} for one in many] == [row | {"id": ""}] * 3
+    assert len({one["id"] for one in many}) == 3
