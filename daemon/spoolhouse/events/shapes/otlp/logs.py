@@ -5,8 +5,17 @@ from typing import Any
 
 from spoolhouse.events.choices import LOG_LEVEL
 from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs
-from spoolhouse.events.shapes.otlp.producer import Batch, Line, located
-from spoolhouse.events.shapes.otlp.values import encode, identity_or_none, moment, nanoseconds, of_any, plain
+from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located
+from spoolhouse.events.shapes.otlp.values import (
+    EARLIEST,
+    LATEST,
+    encode,
+    identity_or_none,
+    moment,
+    nanoseconds,
+    of_any,
+    plain,
+)
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
 _LOG = ("trace_id", "span_id", "level", "message", "timestamp", "recorded_at", "attributes")
@@ -46,39 +55,62 @@ class Logs:
                     logs = scoped.log_records or ()
                     producer = self._line.producer(group, scoped, len(logs))
                     batch = Batch(producer)
+                    shared: dict[object, tuple[str, dict[str, Any]]] = {}
                     for number, log in enumerate(logs):
                         where = outer, inner, number
-                        self._log(log, batch)
+                        self._log(log, batch, shared)
                     self._logs += batch.rows()
         except ShapeError as error:
             raise located(error, ("resourceLogs", "scopeLogs", "logRecords"), where) from None
         if self._logs:
             yield ShapedBatch("log", _LOG, self._logs, self._unknown)
 
-    def _log(self, log: LogRecord, batch: Batch) -> None:
-        """Read one log."""
-        time = nanoseconds(log.time_unix_nano, "timeUnixNano")
-        observed = nanoseconds(log.observed_time_unix_nano, "observedTimeUnixNano")
+    def _log(self, log: LogRecord, batch: Batch, shared: dict[object, tuple[str, dict[str, Any]]]) -> None:
+        """Read one log.
+
+        `shared`: by severity and flags, the level, and what is kept of logs of which nothing else is.
+        """
+        time, observed = log.time_unix_nano or 0, log.observed_time_unix_nano or 0
+        if time and not EARLIEST <= time < LATEST:
+            time = nanoseconds(time, "timeUnixNano")
+        if observed and not EARLIEST <= observed < LATEST:
+            observed = nanoseconds(observed, "observedTimeUnixNano")
         if not (time or observed):
             raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
-        producer = batch.producer
-        kept = producer.kept.copy()
-        level, message = _level(log, kept), _message(log, kept)
-        if log.flags:
-            kept["flags"] = log.flags
-        if log.event_name:
-            kept["eventName"] = log.event_name
-        if log.dropped_attributes_count:
-            kept["droppedAttributesCount"] = log.dropped_attributes_count
+        body, message = log.body, None
+        if body is not None and not (log.event_name or log.dropped_attributes_count):
+            message = body.string_value
+        if message is None:
+            kept = _kept(log, batch.producer)
+            level, message = _level(log, kept), _message(log, kept)
+        else:
+            key = log.severity_number, log.severity_text, log.flags
+            if key not in shared:
+                kept = _kept(log, batch.producer)
+                shared[key] = _level(log, kept), kept
+            level, kept = shared[key]
         unknown = log.unknown
-        if unknown or producer.unknown or self._line.unknown:
-            self._unknown[len(self._logs) + len(batch.values)] = self._line.unknown_of(producer, unknown)
+        if unknown or batch.producer.unknown or self._line.unknown:
+            self._unknown[len(self._logs) + len(batch.values)] = self._line.unknown_of(batch.producer, unknown)
         noticed = moment(observed) if observed else None
         at = moment(time) if time and time != observed else noticed
-        ids = identity_or_none(log.trace_id), identity_or_none(log.span_id)
         batch.own.append(plain(log.attributes))
         batch.kept.append(kept)
-        batch.values.append((*ids, level, message, at, noticed))
+        batch.values.append((
+            identity_or_none(log.trace_id), identity_or_none(log.span_id), level, message, at, noticed,
+        ))  # fmt: skip
+
+
+def _kept(log: LogRecord, producer: Producer) -> dict[str, Any]:
+    """Return the fields of a log that no column takes, but for its severity and its body."""
+    kept = producer.kept.copy()
+    if log.flags:
+        kept["flags"] = log.flags
+    if log.event_name:
+        kept["eventName"] = log.event_name
+    if log.dropped_attributes_count:
+        kept["droppedAttributesCount"] = log.dropped_attributes_count
+    return kept
 
 
 def _level(log: LogRecord, kept: dict[str, Any]) -> str:

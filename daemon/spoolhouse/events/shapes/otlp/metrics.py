@@ -173,14 +173,22 @@ def _number(point: NumberPoint, kept: dict[str, Any]) -> _Value:
 
 def _total(point: HistogramPoint | ExponentialPoint | SummaryPoint, kept: dict[str, Any]) -> float | None:
     """Return the sum, or else the count; `kept` gets both."""
-    kept |= present(count=point.count, sum=written(point.sum))
-    return point.count if point.sum is None else point.sum
+    count, total = point.count, point.sum
+    if count is not None:
+        kept["count"] = count
+    if total is None:
+        return count
+    kept["sum"] = written(total)
+    return total
 
 
 def _histogram(point: HistogramPoint, kept: dict[str, Any]) -> _Value:
     """Return the value of a histogram. Bounds that are not finite are kept, with their counts."""
     value = _total(point, kept)
-    kept |= present(min=written(point.min), max=written(point.max))
+    if point.min is not None:
+        kept["min"] = written(point.min)
+    if point.max is not None:
+        kept["max"] = written(point.max)
     bounds, counts = point.explicit_bounds or (), point.bucket_counts or ()
     if counts and not 0 <= min(counts) <= max(counts) < _BITS:
         raise ShapeError("bucketCounts", "beyond 63 bits, or negative")

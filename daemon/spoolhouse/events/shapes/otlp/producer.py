@@ -51,14 +51,24 @@ class Producer(Struct, kw_only=True):
     def extras(self, kept: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> list[str]:
         """Return the text of each record's `extra`; it has the resource and the scope if the attributes cannot.
 
-        `kept` begins with the producer's fields.
+        `kept` begins with the producer's fields. Records may share one object in it: it is encoded once.
         """
         if self.attributes:
-            for extra, one in zip(kept, own, strict=True):
-                if RESOURCE in one or SCOPE in one:
-                    for name, value in self.attributes.items():
-                        extra[name] = {**extra.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
-        return texts(kept, _sorted_lines)
+            kept = [
+                self._with_attributes(extra) if RESOURCE in one or SCOPE in one else extra
+                for extra, one in zip(kept, own, strict=True)
+            ]
+        each = {id(extra): extra for extra in kept}
+        if len(each) == len(kept):
+            return texts(kept, _sorted_lines)
+        written = dict(zip(each, texts(list(each.values()), _sorted_lines), strict=True))
+        return [written[id(extra)] for extra in kept]
+
+    def _with_attributes(self, kept: dict[str, Any]) -> dict[str, Any]:
+        found = kept.copy()
+        for name, value in self.attributes.items():
+            found[name] = {**found.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
+        return found
 
 
 class Batch(Struct):

@@ -75,10 +75,8 @@ class Spans:
         if not (trace_id and span_id and start):
             missing = "startTimeUnixNano" if trace_id and span_id else "spanId" if trace_id else "traceId"
             raise ShapeError(missing, "required", is_missing=True)
-        if len(trace_id) != _HEX_TRACE or not trace_id.islower():
-            trace_id = identity(trace_id)
-        if len(span_id) != _HEX_SPAN or not span_id.islower():
-            span_id = identity(span_id)
+        trace_id = trace_id.lower() if len(trace_id) == _HEX_TRACE else identity(trace_id)
+        span_id = span_id.lower() if len(span_id) == _HEX_SPAN else identity(span_id)
         parent = identity_or_none(parent) if parent else None
         if not EARLIEST <= start < LATEST:
             start = nanoseconds(start, "startTimeUnixNano")

@@ -31,18 +31,16 @@ def texts(values: Sequence[object], encode_lines: Callable[[Any], bytes] = _enco
 
 def plain(pairs: Sequence[KeyValue] | None) -> dict[str, Any]:
     """Return attributes as an object. Values of a key that comes more than once become an array."""
+    if not pairs:
+        return {}
     found: dict[str, Any] = {}
-    for pair in pairs or ():
+    for pair in pairs:
         value = pair.value
-        if (text := value.string_value) is not None:
-            found[pair.key] = text
-        elif (number := value.int_value) is not None:
-            found[pair.key] = number
-        elif (flag := value.bool_value) is not None:
-            found[pair.key] = flag
-        else:
-            found[pair.key] = of_any(value)
-    return found if not pairs or len(found) == len(pairs) else _collected(pairs)
+        one: Any = value.string_value
+        if one is None and (one := value.int_value) is None and (one := value.bool_value) is None:
+            one = of_any(value)
+        found[pair.key] = one
+    return found if len(found) == len(pairs) else _collected(pairs)
 
 
 def _collected(pairs: Sequence[KeyValue]) -> dict[str, Any]:
@@ -79,7 +77,7 @@ def exact(number: float) -> float:
 def identity(text: str) -> str:
     """Return an id in hex, in lower case; a text that is no hex or base64 of the right length is unchanged."""
     if len(text) in _HEX_IDS:
-        return text if text.islower() else text.lower()
+        return text.lower()
     if text[-1:] == "=" and (length := _BASE64_IDS.get(len(text))):
         try:
             found = binascii.a2b_base64(text, strict_mode=True)
@@ -91,9 +89,9 @@ def identity(text: str) -> str:
 
 def identity_or_none(text: str | None) -> str | None:
     """Return an id; None for one that is absent, empty or nothing but zeros."""
-    if text and len(text) in _HEX_IDS and text.islower():
-        return text
-    return None if text is None or text in _NO_IDS else identity(text)
+    if text is None or text in _NO_IDS:
+        return None
+    return text.lower() if len(text) in _HEX_IDS else identity(text)
 
 
 def nanoseconds(time: int | None, field: str) -> int:
