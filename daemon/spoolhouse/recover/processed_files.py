@@ -209,7 +209,7 @@ class ProcessedFiles(Struct, frozen=True, kw_only=True):
 
 
 def _steps(reader: SegmentReader, path: Path, start: int, end: int | None) -> Iterator[object]:
-    descriptor = fs.open_regular(path)
+    descriptor, _ = fs.open_regular(path)
     try:
         at = start
         while chunk := os.pread(descriptor, CHUNK_BYTES if end is None else min(CHUNK_BYTES, end - at), at):

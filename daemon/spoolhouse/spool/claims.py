@@ -1,6 +1,7 @@
 """Claiming: files are renamed from where they were dropped into an instance's folder. Blocks on the disk.
 
-The files of one folder follow one another: it is opened once for all of them, and each file costs six system calls.
+A folder is opened once for all of its files, although the files of several folders come in turn. Each file costs six
+system calls.
 """
 
 import contextlib
@@ -8,7 +9,6 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import groupby
 from pathlib import Path
 
 from msgspec import Struct
@@ -41,17 +41,18 @@ class Claiming(Struct, frozen=True):
     """Put a claimed file back."""
 
     def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
-        """Return a claim or an error for each of `places`."""
+        """Return a claim or an error for each of `places`, folder by folder."""
         claimed = self.folder / layout.CLAIMED
-        folders = {_folder(place): claimed / place.type / place.project for place in places}
+        groups: dict[Path, list[Place]] = {}
+        for place in places:
+            groups.setdefault(claimed / place.type / place.project, []).append(place)
         with contextlib.suppress(OSError), self.still_open():
             # All at once: the folder above them is synced once. An error here recurs below, for its own files.
-            fs.make_folders(*folders.values(), below=self.folder)
+            fs.make_folders(*groups, below=self.folder)
         results: list[tuple[Place, Claim | OSError]] = []
-        for names, some in groupby(places, _folder):
-            group = list(some)
+        for folder, group in groups.items():
             try:
-                with self._opened(group[0], folders[names]) as (pending, target):
+                with self._opened(group[0], folder) as (pending, target):
                     results += [(place, self._claim(place, pending, target)) for place in group]
             except OSError as error:
                 results += [(place, error) for place in group]
@@ -73,21 +74,22 @@ class Claiming(Struct, frozen=True):
         """Claim a file out of the open folder `pending` into the open folder `claimed`."""
         try:
             # An unreadable file stays where it is: a missing permission is easier to see there than in `failed/`.
-            descriptor = fs.open_regular(place.name, folder=pending)
+            descriptor, opened = fs.open_regular(place.name, folder=pending)
             try:
-                return self._claim_open(place, descriptor, pending, claimed)
+                return self._claim_open(place, descriptor, opened, pending, claimed)
             finally:
                 os.close(descriptor)
         except OSError as error:
             return error
 
-    def _claim_open(self, place: Place, descriptor: int, pending: int, claimed: int) -> Claim:
+    def _claim_open(  # a file, open, and where it goes
+        self, place: Place, descriptor: int, opened: os.stat_result, pending: int, claimed: int
+    ) -> Claim:
         with self.still_open():
             reach("instance.before_claim")
             fs.rename_without_clobber(place.name, place.name, folder=pending, target_folder=claimed)
         try:
             reach("instance.claimed")
-            opened = os.fstat(descriptor)
             named = os.stat(place.name, dir_fd=claimed, follow_symlinks=False)
         except OSError:
             # Only the next start would find it among the claimed files.
@@ -104,10 +106,6 @@ class Claiming(Struct, frozen=True):
             inode=named.st_ino,
             is_ended=_is_ended(descriptor, named.st_size),
         )
-
-
-def _folder(place: Place) -> tuple[str, str]:
-    return place.type, place.project
 
 
 def _is_ended(descriptor: int, size: int) -> bool:

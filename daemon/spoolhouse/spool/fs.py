@@ -196,8 +196,8 @@ def _open_or_make(name: str, folder: int) -> tuple[int, bool]:
         raise
 
 
-def open_regular(path: Path | str, *, folder: int | None = None) -> int:
-    """Open a regular file for reading, never through a link; return the descriptor.
+def open_regular(path: Path | str, *, folder: int | None = None) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading, never through a link; return the descriptor and what it is of.
 
     `path` is relative to the open folder `folder`, if that is given.
 
@@ -207,12 +207,13 @@ def open_regular(path: Path | str, *, folder: int | None = None) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     try:
         reach("files.opened")
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, status
 
 
 def lock(path: Path) -> int | None:

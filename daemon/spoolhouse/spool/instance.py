@@ -285,13 +285,10 @@ class Instance:
 
     def _open(self, number: int) -> int:
         location = self.location(number)
-        descriptor = fs.open_regular(location)
-        try:
-            if os.fstat(descriptor).st_ino != self.files[number].inode:
-                raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
-        except OSError:
+        descriptor, status = fs.open_regular(location)
+        if status.st_ino != self.files[number].inode:
             os.close(descriptor)
-            raise
+            raise FileNotFoundError(errno.ENOENT, "another file has its name", location)
         return descriptor
 
     def size(self, number: int) -> int:

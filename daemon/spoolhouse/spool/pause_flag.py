@@ -45,7 +45,7 @@ def paused(spool: Path) -> str | None:
     if not os.path.lexists(flag):
         return None
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        descriptor = fs.open_regular(flag)
+        descriptor, _ = fs.open_regular(flag)
         try:
             told = json.loads(os.read(descriptor, _LONGEST))
         finally:

@@ -112,7 +112,7 @@ def _pieces(path: Path, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
 
 
 def _from_plain(path: Path, wanted: Iterator[Span]) -> Iterator[tuple[bytes, bool]]:
-    descriptor = fs.open_regular(path)
+    descriptor, _ = fs.open_regular(path)
     try:
         for span in wanted:
             at, end = span.offset, span.offset + span.length

@@ -316,7 +316,7 @@ class SegmentReader:
 def content(path: Path, encoding: Encoding) -> Iterator[bytes]:
     """Yield the unpacked content of a file. Raises OSError, and `CORRUPT` errors behind the last good byte."""
     unpack = _UNPACKERS[encoding]()
-    descriptor = fs.open_regular(path)
+    descriptor, _ = fs.open_regular(path)
     try:
         position = 0
         while chunk := os.pread(descriptor, CHUNK_BYTES, position):
