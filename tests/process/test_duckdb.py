@@ -4,6 +4,7 @@ import json
 import random
 import resource
 import signal
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.process.daemon import Daemon, command, drop, once
-from tests.process.inputs import good
+from tests.process.daemon import Daemon, command, drop, lines, once
+from tests.process.inputs import NOW, good
 
 PREFIX = "mastra_admin_"
 FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
 HASTE = {"SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.1", "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.2"}
+LOG = {"type": "log", "id": "l", "projectId": "p", "level": "info", "message": "m", "timestamp": NOW.isoformat()}
 
 
 @pytest.fixture
@@ -169,3 +171,85 @@ def test_two_stores_at_once_are_refused(path: Path) -> None:
     done = command("ingest", "--store-url", url_of(path), "--clickhouse-url", "clickhouse://localhost:9000")
     assert done.returncode == 78
     assert "clickhouse.url: given together with store.url" in done.stderr
+
+
+def test_a_file_is_brought_up_to_date(path: Path, spool: Path) -> None:
+    """What is missing is added, in old rows as well; what would rewrite data is refused, and its table is held."""
+    migrate = ("migrate", "--store-url", url_of(path))
+    done = command(*migrate, "--check")
+    assert (done.returncode, path.exists()) == (1, False), done.stderr
+    assert f"{PREFIX}spans\n  + table" in done.stdout
+    plan = command(*migrate, "--plan").stdout
+    assert plan == command(*migrate, "--print").stdout
+    with duckdb.connect() as empty:
+        empty.execute(plan)
+    assert command(*migrate).returncode == command(*migrate, "--check").returncode == 0
+    with duckdb.connect(path) as connection:
+        connection.execute(f"ALTER TABLE {PREFIX}spans DROP COLUMN extra; ALTER TABLE {PREFIX}logs DROP COLUMN message")
+        connection.execute(f"INSERT INTO {PREFIX}spans (span_id) VALUES ('old')")
+        connection.execute(f"ALTER TABLE {PREFIX}logs ADD COLUMN message INTEGER")
+    done = command(*migrate, "--check")
+    assert "+ column extra VARCHAR" in done.stdout
+    assert "! column message is INTEGER, and VARCHAR is declared" in done.stdout
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    drop(spool, "log", "p", "b.jsonl", lines([LOG]))
+    code, daemon = once(url_of(path), spool, env={"SPOOLHOUSE_SHUTDOWN__GRACE": "1"})
+    assert code == 1, daemon.told()
+    [held] = daemon.events("table_held")
+    assert "column message is INTEGER" in str(held["error"])
+    both = f"SELECT span_id, extra FROM {PREFIX}spans_latest WHERE span_id IN ('old', 'p-0') ORDER BY ALL"
+    assert ask(path, both) == [("old", "{}"), ("p-0", "{}")]
+
+
+def test_rows_expire(path: Path, spool: Path) -> None:
+    """Those that are older than their table's TTL are deleted at the start; others stay."""
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    assert once(url_of(path), spool)[0] == 0
+    with duckdb.connect(path) as connection:
+        for name, days in (("logs", 29), ("logs", 31), ("spans", 31), ("batches", 100), ("batches", 731)):
+            time = {"logs": "timestamp", "spans": "start_time", "batches": "shipped_at"}[name]
+            connection.execute(f"INSERT INTO {PREFIX}{name} ({time}) VALUES (now() - INTERVAL {days} DAY)")
+    assert once(url_of(path), spool)[0] == 0
+    counts = [ask(path, f"SELECT count(*) FROM {PREFIX}{name}")[0][0] for name in ("logs", "spans", "batches")]
+    assert counts == [1, 4, 2]
+
+
+def checksum(block: bytes) -> int:
+    """Return what DuckDB writes before a block."""
+    found = 5381
+    for (word,) in struct.iter_unpack("<Q", block):
+        found ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    return found
+
+
+def test_a_damaged_file_is_said_to_be_damaged(path: Path, spool: Path) -> None:
+    """What lands later waits, and lands in another file."""
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    path.parent.mkdir()
+    duckdb.connect(path).close()
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    code, daemon = once(url_of(path), spool)
+    assert code == 69, daemon.told()
+    [record] = daemon.events("duckdb_unavailable")
+    assert "Corrupt database file" in str(record["error"])
+    assert "restore" in str(record["hint"])
+    assert path.read_bytes() == bytes(content)
+    assert once(url_of(path.with_name("other.db")), spool)[0] == 0
+    assert counts(path.with_name("other.db")) == (3, 3, 3, 3)
+
+
+def test_a_newer_file_is_refused_in_words(path: Path, spool: Path) -> None:
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    path.parent.mkdir()
+    duckdb.connect(path).close()
+    content = bytearray(path.read_bytes())
+    content[12:20] = (9999).to_bytes(8, "little")  # the version of the file's format
+    content[:8] = checksum(bytes(content[8:4096])).to_bytes(8, "little")
+    path.write_bytes(content)
+    code, daemon = once(url_of(path), spool)
+    assert code == 69, daemon.told()
+    [record] = daemon.events("duckdb_unavailable")
+    assert "newer DuckDB" in str(record["hint"]), record
+    assert path.read_bytes() == bytes(content)

@@ -21,9 +21,9 @@ from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert, Se
 from spoolhouse.store.clickhouse.drivers.connect import connect
 from spoolhouse.store.clickhouse.schema import backfill, backfill_sql
 from spoolhouse.store.clickhouse.schema.migrate import Plan, apply, check, migrate
-from spoolhouse.store.clickhouse.schema.migration_steps import Change
 from spoolhouse.store.clickhouse.schema.render import Schema, declare
 from spoolhouse.store.clickhouse.schema.rollups import COMPACT_DAYS
+from spoolhouse.store.migration import Change
 from tests.engine import Database
 
 NOW = datetime.now(tz=UTC).replace(microsecond=0)

@@ -8,7 +8,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from structlog.testing import capture_logs
 
 from spoolhouse.cli.migration_report import Bars, Lines
-from spoolhouse.store.clickhouse.schema.migration_steps import Change
+from spoolhouse.store.migration import Change
 
 CHANGE = Change(name="logs", what="+ table", statement="CREATE TABLE logs")
 

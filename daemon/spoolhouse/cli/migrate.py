@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
@@ -11,7 +12,9 @@ from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
-    from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal
+    from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Plan
+    from spoolhouse.store.duckdb.schema import FilePlan
+    from spoolhouse.store.migration import Change, Refusal
 
 _EPILOG = """\
 Adds the missing objects: the database, tables, columns, codecs, indexes, longer
@@ -60,6 +63,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def run(options: argparse.Namespace) -> int:
     """Migrate, check or print; return the exit code."""
     settings = flags.settings(options)
+    if settings.store.path is not None:
+        changes = not (options.print or options.check or options.plan)
+        is_empty = options.print or not (changes or settings.store.path.exists())
+        return asyncio.run(_migrate_file(options, settings, settings.store.path, changes=changes, is_empty=is_empty))
     if options.print:
         from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs no schema
         from spoolhouse.service.clickhouse import schema_of  # noqa: PLC0415  # --help needs no schema
@@ -90,17 +97,45 @@ async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
             todo = await check(schema, driver)
     finally:
         await driver.close()
-    if options.plan:
+    return 0 if options.plan else _report(clickhouse.database, todo, done=not options.check)
+
+
+async def _migrate_file(
+    options: argparse.Namespace, settings: "Settings", path: Path, *, changes: bool, is_empty: bool
+) -> int:
+    """Do the same with a DuckDB file. One that is missing is compared as if it were empty, and is made by changes."""
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # as in `run`
+    from spoolhouse.service.duckdb import tables_of  # noqa: PLC0415  # as in `run`
+    from spoolhouse.store.duckdb.database import IN_MEMORY, Database  # noqa: PLC0415  # as in `run`
+    from spoolhouse.store.duckdb.store import DuckDbStore  # noqa: PLC0415  # as in `run`
+
+    tables = tables_of(load(settings.events))
+    place, reads = (IN_MEMORY, False) if is_empty else (path, not changes)
+    database = Database(place, memory=settings.duckdb.memory, read_only=reads)
+    try:
+        store = DuckDbStore(database, prefix=settings.clickhouse.table_prefix)
+        if changes:
+            await store.prepare(tables)
+        todo = await store.plan(tables)
+    finally:
+        await database.close()
+    if options.print or options.plan:
+        sys.stdout.writelines(f"{line}\n" for line in _script(todo))
         return 0
+    return _report(str(path), todo, done=not options.check)
+
+
+def _report(name: str, todo: "Plan | FilePlan", *, done: bool) -> int:
+    """Print what differs; return the exit code."""
     sys.stdout.writelines(f"{shown(line)}\n" for line in _difference(todo))
     if todo.empty:
-        print(f"{clickhouse.database} agrees with the declared schema.", file=sys.stderr)
+        print(f"{name} agrees with the declared schema.", file=sys.stderr)
         return 0
-    print(f"{clickhouse.database}: {_summary(todo, done=not options.check)}", file=sys.stderr)
+    print(f"{name}: {_summary(todo, done=done)}", file=sys.stderr)
     return 1
 
 
-def _script(todo: "Plan") -> Iterator[str]:
+def _script(todo: "Plan | FilePlan") -> Iterator[str]:
     """Yield the statements to run, and the refused ones as comments."""
     for change in todo.changes:
         yield f"-- {change.name}: {change.what}\n{change.statement};\n"
@@ -110,7 +145,7 @@ def _script(todo: "Plan") -> Iterator[str]:
         yield ""
 
 
-def _difference(todo: "Plan") -> Iterator[str]:
+def _difference(todo: "Plan | FilePlan") -> Iterator[str]:
     """Yield the differences, by table or view: + is added, ~ is changed, - is removed, ! only a person may settle."""
     steps: dict[str, list[Change | BackfillStep | Refusal]] = {}
     for step in (*todo.changes, *todo.refusals):
@@ -122,7 +157,7 @@ def _difference(todo: "Plan") -> Iterator[str]:
 
 
 def _lines(step: "Change | BackfillStep | Refusal") -> Iterable[str]:
-    from spoolhouse.store.clickhouse.schema.migration_steps import Refusal  # noqa: PLC0415  # as in `run`
+    from spoolhouse.store.migration import Refusal  # noqa: PLC0415  # as in `run`
 
     if not isinstance(step, Refusal):
         return [step.what]
@@ -131,7 +166,7 @@ def _lines(step: "Change | BackfillStep | Refusal") -> Iterable[str]:
     return [f"! {step.reason}", f"    refused: {statement}", f"    instead: {hint}"]
 
 
-def _summary(todo: "Plan", *, done: bool) -> str:
+def _summary(todo: "Plan | FilePlan", *, done: bool) -> str:
     refused, missing = len(todo.refusals), len(todo.changes)
     parts = []
     if missing:

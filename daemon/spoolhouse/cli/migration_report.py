@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from spoolhouse.errors import StoreError
 from spoolhouse.monitoring.logs import shown
 from spoolhouse.store.clickhouse.schema.migration_progress import MigrationProgress
-from spoolhouse.store.clickhouse.schema.migration_steps import Change
+from spoolhouse.store.migration import Change
 
 log = structlog.get_logger(__name__)
 

@@ -53,6 +53,9 @@ class Backend(Protocol):
     ) -> Mapping[str, OperatorError]:
         """Return the tables that must take no rows, by the names that `Store.name` gives; `refused` are among them."""
 
+    async def maintain(self, events: Mapping[str, EventType]) -> None:
+        """Do what no server does here by itself, if it is due. Called now and then."""
+
     async def record(self, entries: Sequence[Entry]) -> None:
         """Return once the ledger has these entries, at least one. An entry may be written twice."""
 

@@ -89,6 +89,9 @@ class ClickHouseBackend:
         """Add the tables that would count a repeated batch twice; see `unsafe_tables`."""
         return await unsafe_tables(self._settings, self._driver, self._declared(events), refused)
 
+    async def maintain(self, events: Mapping[str, EventType]) -> None:
+        """Do nothing: the server merges, and drops what has expired."""
+
     async def record(self, entries: Sequence[Entry]) -> None:
         """Write entries of the ledger."""
         await write_entries(self._driver, entries, prefix=self._prefix)

@@ -1,16 +1,25 @@
 """DuckDB as the store of a run."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from spoolhouse.clock import now_ms
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.declaration import EventType, Table, tables
 from spoolhouse.events.ledger import LEDGER
-from spoolhouse.service.backend import NOTHING_REFUSED
+from spoolhouse.service.backend import DiffersError
 from spoolhouse.settings import Settings
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.store.duckdb.database import Database
 from spoolhouse.store.duckdb.store import DuckDbStore
+
+_HOUR = 3600.0
+
+
+def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
+    """Return every table of the event types, and our own."""
+    return (*tables(events).values(), LEDGER)
 
 
 class DuckDbBackend:
@@ -24,6 +33,7 @@ class DuckDbBackend:
         self._migrates = settings.clickhouse.migrate
         self.store = DuckDbStore(Database(path, memory=settings.duckdb.memory), prefix=settings.clickhouse.table_prefix)
         self.sent = self.store
+        self._expire_at = 0.0
 
     def take_over(self, settings: Settings, *, fingerprint: str) -> None:
         """Change nothing: no live setting concerns it."""
@@ -33,10 +43,19 @@ class DuckDbBackend:
         await self.store.database.run(lambda connection: connection.execute("SELECT 1"))
 
     async def prepare(self, events: Mapping[str, EventType]) -> Mapping[str, OperatorError]:
-        """Make missing tables and columns, where wanted."""
-        if self._migrates:
-            await self.store.prepare((*tables(events).values(), LEDGER))
-        return NOTHING_REFUSED
+        """Make missing tables and columns, where wanted; delete what is older than its TTL."""
+        found: dict[str, OperatorError] = {}
+        for refusal in await self.store.prepare(tables_of(events)) if self._migrates else ():
+            hint = "see `spoolhouse migrate --check`, or set clickhouse.migrate = false"
+            found.setdefault(refusal.name, DiffersError(f"the schema differs: {refusal}", hint=hint))
+        await self.maintain(events)
+        return found
+
+    async def maintain(self, events: Mapping[str, EventType]) -> None:
+        """Delete what is older than its TTL, once an hour."""
+        if time.monotonic() >= self._expire_at:
+            await self.store.expire(tables_of(events), now_ms())
+            self._expire_at = time.monotonic() + _HOUR
 
     async def unsafe_tables(
         self,

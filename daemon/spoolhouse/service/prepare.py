@@ -95,6 +95,7 @@ async def keep_guard(
             differs = any(isinstance(error, DiffersError) for error in health.holds.values())
             refused = await backend.prepare(events) if differs else NOTHING_REFUSED
             await guard(backend, health, events, refused)
+            await backend.maintain(events)
         except UnreachableError as error:
             failures += 1
             health.silent(error)

@@ -11,9 +11,12 @@ from typing import TypeVar
 import duckdb
 
 from spoolhouse.errors import OperatorError, StoreError
-from spoolhouse.store.duckdb.errors import ENDS_THE_CONNECTION, store_error
+from spoolhouse.store.duckdb.errors import ENDS_THE_CONNECTION, is_damage, store_error
 
 T = TypeVar("T")
+
+IN_MEMORY = Path(":memory:")
+"""A database of this process alone, without a file."""
 
 
 class Database:
@@ -64,7 +67,7 @@ class Database:
                     connection.rollback()
                 raise
         except duckdb.Error as error:
-            if isinstance(error, ENDS_THE_CONNECTION):
+            if isinstance(error, ENDS_THE_CONNECTION) or is_damage(error):
                 self._close()
             # Not chained: its frames would keep the rows.
             raise store_error(error, self.path) from None
@@ -79,6 +82,8 @@ class Database:
                 read_only=self._read_only,
                 config={
                     "memory_limit": f"{self._memory}B",
+                    # A format that is released: that of a new library may not be.
+                    "storage_compatibility_version": "v1.5.0",
                     # Nothing is fetched from the network.
                     "autoinstall_known_extensions": False,
                     "autoload_known_extensions": False,

@@ -34,7 +34,14 @@ def store_error(error: duckdb.Error, path: Path) -> StoreError:
         return TransientError(message, ambiguous=True, hint=_MAKE_ROOM if is_commit else "")
     if isinstance(error, duckdb.IOException):
         return _of_the_file(message, path)
+    if is_damage(error):
+        return OperatorError(f"{path}: {message}", hint="restore the file from a copy, or name another in store.url")
     return OperatorError(message, hint="see `spoolhouse migrate --check`")
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Tell whether a block of the file is not what was written."""
+    return "Corrupt database file" in str(error)
 
 
 def _of_the_file(message: str, path: Path) -> StoreError:

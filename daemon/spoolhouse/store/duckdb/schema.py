@@ -4,17 +4,21 @@ A table is append only and has no index: rows are found by the minima and maxima
 view `…_latest` shows the newest version of each row. `batches` has a row for each batch that has landed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import duckdb
+from msgspec import Struct
 
 from spoolhouse.events.declaration import Column, Kind, Table
+from spoolhouse.events.ledger import LEDGER
 from spoolhouse.store.duckdb.quoting import identifier, literal
+from spoolhouse.store.migration import Change, Refusal
 
 BATCHES = "batches"
 BATCH_ID = "batch_id"
 INGESTED_AT = "ingested_at"
 LATEST = "_latest"
+DAY_MS = 86_400_000
 
 TYPES: Mapping[Kind, str] = {
     Kind.TEXT: "VARCHAR",
@@ -40,16 +44,77 @@ def columns_of(table: Table) -> Mapping[str, str]:
     return {**{column.name: TYPES[column.kind] for column in table.columns}, **_OWN}
 
 
-def bring_up_to_date(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], *, prefix: str) -> None:
-    """Make the tables and views that are missing, and add the columns that tables lack. Raises `duckdb.Error`."""
-    connection.execute(_batches(prefix))
+class FilePlan(Struct, frozen=True, kw_only=True):
+    """The way from a file to the declared schema."""
+
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def empty(self) -> bool:
+        """True where the file and the declarations agree."""
+        return not self.changes and not self.refusals
+
+
+def plan(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], *, prefix: str) -> FilePlan:
+    """Compare a file with the declarations. Raises `duckdb.Error`."""
+    changes: list[Change] = []
+    refusals: list[Refusal] = []
+    names = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    if not existing_columns(connection, prefix + BATCHES):
+        changes.append(Change(name=prefix + BATCHES, what="+ table", statement=_batches(prefix)))
     for table in tables:
-        connection.execute(_table(table, prefix))
-        there = existing_columns(connection, prefix + table.name)
-        missing = [column for column in table.columns if column.name not in there]
-        for column in missing:
-            connection.execute(f"ALTER TABLE {identifier(prefix + table.name)} ADD COLUMN {_column(column)}")
-        connection.execute(_latest(table, prefix))
+        name, view = prefix + table.name, prefix + table.name + LATEST
+        there = existing_columns(connection, name)
+        own = list(_differences(table, name, there))
+        changes += [one for one in own if isinstance(one, Change)]
+        refusals += [one for one in own if isinstance(one, Refusal)]
+        # A view has the columns that its table had when the view was made.
+        if view not in names or any(isinstance(one, Change) for one in own):
+            changes.append(Change(name=view, what="+ view", statement=_latest(table, prefix)))
+    return FilePlan(changes=tuple(changes), refusals=tuple(refusals))
+
+
+def _differences(table: Table, name: str, there: Mapping[str, str]) -> Iterator[Change | Refusal]:
+    if not there:
+        yield Change(name=name, what="+ table", statement=_table(table, name))
+        return
+    columns = {column.name: _column(column) for column in table.columns}
+    for column, kind in columns_of(table).items():
+        alter = f"ALTER TABLE {identifier(name)}"
+        if column not in there:
+            definition = columns.get(column, f"{identifier(column)} {kind}")
+            yield Change(name=name, what=f"+ column {column} {kind}", statement=f"{alter} ADD COLUMN {definition}")
+        elif there[column] != kind:
+            yield Refusal(
+                name=name,
+                reason=f"column {column} is {there[column]}, and {kind} is declared",
+                statement=f"{alter} ALTER {identifier(column)} TYPE {kind}",
+            )
+
+
+def bring_up_to_date(
+    connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], *, prefix: str
+) -> tuple[Refusal, ...]:
+    """Make what is missing, and return the differences that only a person may settle. Raises `duckdb.Error`."""
+    todo = plan(connection, tables, prefix=prefix)
+    for change in todo.changes:
+        connection.execute(change.statement)
+    return todo.refusals
+
+
+def expire(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], now_ms: int, *, prefix: str) -> None:
+    """Delete the rows that are older than their table's TTL; their room in the file is used again."""
+    times = {prefix + table.name: (table.time, table.ttl_days) for table in tables}
+    # A batch is remembered for as long as its entries in the ledger.
+    times[prefix + BATCHES] = ("shipped_at", LEDGER.ttl_days)
+    for name, (time, days) in times.items():
+        if existing_columns(connection, name).get(time) != TYPES[Kind.TIME]:
+            continue  # it is missing, or another one than is declared
+        connection.execute(
+            f"DELETE FROM {identifier(name)} WHERE {identifier(time)} < make_timestamp_ms(?)::TIMESTAMP_MS",
+            [now_ms - days * DAY_MS],
+        )
 
 
 def existing_columns(connection: duckdb.DuckDBPyConnection, name: str) -> Mapping[str, str]:
@@ -75,15 +140,15 @@ def has_constraints(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
 def _batches(prefix: str) -> str:
     """No index: the shipment's time, which nearly always grows, leads to a batch."""
     return (
-        f"CREATE TABLE IF NOT EXISTS {identifier(prefix + BATCHES)}"
+        f"CREATE TABLE {identifier(prefix + BATCHES)}"
         " (shipped_at TIMESTAMP_MS, batch_id VARCHAR, table_name VARCHAR, row_count BIGINT)"
     )
 
 
-def _table(table: Table, prefix: str) -> str:
+def _table(table: Table, name: str) -> str:
     own = [f"{identifier(name)} {kind}" for name, kind in _OWN.items()]
     columns = ", ".join([*map(_column, table.columns), *own])
-    return f"CREATE TABLE IF NOT EXISTS {identifier(prefix + table.name)} ({columns})"
+    return f"CREATE TABLE {identifier(name)} ({columns})"
 
 
 def _column(column: Column) -> str:

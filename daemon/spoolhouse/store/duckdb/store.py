@@ -3,7 +3,7 @@
 So a batch is there as a whole or not at all, whenever the process ends, and one that is sent again adds nothing.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 
 import duckdb
@@ -20,6 +20,7 @@ from spoolhouse.store.duckdb import schema
 from spoolhouse.store.duckdb.database import Database
 from spoolhouse.store.duckdb.quoting import identifier
 from spoolhouse.store.duckdb.rows import RowsFile, value, written
+from spoolhouse.store.migration import Refusal
 
 
 async def _one(rows: Rows) -> AsyncIterator[Rows]:
@@ -79,9 +80,17 @@ class DuckDbStore:
         """Return a row of a table; None if it has none. Raises `StoreError`."""
         return await self.database.run(partial(self._first_row, table))
 
-    async def prepare(self, tables: Iterable[Table]) -> None:
-        """Bring the tables up to date. Raises `StoreError`."""
-        await self.database.run(lambda own: schema.bring_up_to_date(own, tables, prefix=self._prefix))
+    async def plan(self, tables: Collection[Table]) -> schema.FilePlan:
+        """Return the differences between the file and the declarations. Raises `StoreError`."""
+        return await self.database.run(lambda own: schema.plan(own, tables, prefix=self._prefix))
+
+    async def prepare(self, tables: Collection[Table]) -> tuple[Refusal, ...]:
+        """Bring the tables up to date; return what only a person may settle. Raises `StoreError`."""
+        return await self.database.run(lambda own: schema.bring_up_to_date(own, tables, prefix=self._prefix))
+
+    async def expire(self, tables: Collection[Table], now_ms: int) -> None:
+        """Delete rows that are older than their table's TTL. Raises `StoreError`."""
+        await self.database.run(lambda own: schema.expire(own, tables, now_ms, prefix=self._prefix))
 
     def _first_row(self, table: Table, connection: duckdb.DuckDBPyConnection) -> Mapping[str, object] | None:
         names = [column.name for column in table.columns]

@@ -6,8 +6,9 @@ from spoolhouse.store.clickhouse.quoting import identifier, literal
 from spoolhouse.store.clickhouse.schema import server_ddl
 from spoolhouse.store.clickhouse.schema.ddl import ColumnDefinition, Database, TableDefinition, qualified
 from spoolhouse.store.clickhouse.schema.introspect import LiveTable
-from spoolhouse.store.clickhouse.schema.migration_steps import Change, Refusal, Step
+from spoolhouse.store.clickhouse.schema.migration_steps import Step
 from spoolhouse.store.clickhouse.schema.tables import DEDUPLICATION_WINDOW, REPLICATED, SYNCED
+from spoolhouse.store.migration import Change, Refusal
 
 DEDUPLICATION_WINDOWS = (DEDUPLICATION_WINDOW, *(name for name in REPLICATED if "deduplication" in name))
 

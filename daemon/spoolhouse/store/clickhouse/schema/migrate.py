@@ -5,9 +5,10 @@ from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.schema.backfill import Backfill
 from spoolhouse.store.clickhouse.schema.introspect import read_live
 from spoolhouse.store.clickhouse.schema.migration_progress import MigrationProgress, NoProgress
-from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal
+from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Plan
 from spoolhouse.store.clickhouse.schema.plan import plan
 from spoolhouse.store.clickhouse.schema.render import Schema
+from spoolhouse.store.migration import Change, Refusal
 
 __all__ = ["Plan", "Refusal", "apply", "check", "migrate", "plan"]
 

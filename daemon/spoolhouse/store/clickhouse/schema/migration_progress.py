@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from spoolhouse.errors import StoreError
-from spoolhouse.store.clickhouse.schema.migration_steps import Change
+from spoolhouse.store.migration import Change
 
 
 class MigrationProgress(Protocol):

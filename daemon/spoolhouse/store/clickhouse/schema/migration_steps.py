@@ -5,16 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from spoolhouse.store.clickhouse.schema.backfill_sql import BackfillStatements
-
-
-class Change(Struct, frozen=True, kw_only=True):
-    """One statement that adds something and loses nothing."""
-
-    name: str
-    """The database, table or view that it changes."""
-    what: str
-    """A summary for a person: `+ column x String`, `~ TTL 30 days, was 7`."""
-    statement: str
+from spoolhouse.store.migration import Change, Refusal
 
 
 class BackfillStep(Struct, frozen=True, kw_only=True):
@@ -38,25 +29,6 @@ class BackfillStep(Struct, frozen=True, kw_only=True):
     def statement(self) -> str:
         """The backfill as one statement, if nothing is inserted meanwhile; it is executed in portions."""
         return self.backfill.whole
-
-
-class Refusal(Struct, frozen=True, kw_only=True):
-    """A difference that a person must settle, because that loses, rewrites or recounts data."""
-
-    name: str
-    """The table or view."""
-    reason: str
-    """The difference, in one line."""
-    statement: str
-    """The statement that would settle it, or make way for it. It is never run."""
-    hint: str = ""
-    """A better way than that statement, where there is one."""
-    blocking: bool = False
-    """The object is not what its name says: nothing is added to it, and nothing that depends on it is created."""
-
-    def __str__(self) -> str:
-        """Return the name and the difference."""
-        return f"{self.name}: {self.reason}"
 
 
 Step = Change | BackfillStep | Refusal

@@ -26,7 +26,7 @@ from spoolhouse.store.clickhouse.schema.ddl import (
 )
 from spoolhouse.store.clickhouse.schema.drift import make_way, table_steps
 from spoolhouse.store.clickhouse.schema.introspect import LiveDatabase, LiveTable
-from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Change, Plan, Refusal, Step
+from spoolhouse.store.clickhouse.schema.migration_steps import BackfillStep, Plan, Step
 from spoolhouse.store.clickhouse.schema.render import (
     EventTable,
     Schema,
@@ -35,6 +35,7 @@ from spoolhouse.store.clickhouse.schema.render import (
     without_text_indexes,
 )
 from spoolhouse.store.clickhouse.schema.rollups import RollupDefinition
+from spoolhouse.store.migration import Change, Refusal
 
 _NEW_VERSION = "raise the rollup's `version` where it is declared: it is then built anew, from the rows"
 _NOTHING: Mapping[str, LiveTable] = MappingProxyType({})
