@@ -26,6 +26,7 @@ from spoolhouse.doctor.finding import Finding
 from spoolhouse.events import registry
 from spoolhouse.events.builtin import BUILT_IN, SPANS
 from spoolhouse.events.declaration import EventType, Table
+from spoolhouse.events.naming import target_name
 from spoolhouse.file_names import FileNames
 from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.heartbeat import Heartbeat
@@ -87,6 +88,11 @@ LIMITS = Limits(max_rows=1000, max_insert_bytes=1 << 20, side_bytes=1 << 20, max
 
 OPTIONS = replace(make_options(Settings(), BUILT_IN, once=False), retry=RetryPolicy(first=0.01, cap=0.01))
 """Those of the settings, but with short pauses."""
+
+
+def rollup_targets(table: Table) -> list[str]:
+    """Return the names of the tables that a table is rolled up into, without a prefix."""
+    return [target_name(rollup, prefix="") for rollup in table.rollups]
 
 
 def options(**changes: Any) -> Current[Options]:

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import SPANS
-from spoolhouse.events.naming import target_name
 from spoolhouse.spool.row_ranges import RowRange
 from tests.engine import Database
 from tests.integration import build
@@ -81,7 +80,7 @@ async def test_a_token_without_rows_is_noticed(stage: build.InsertStage, driver:
     """ClickHouse may know a token and have no row of it (it died in between): the batch lands all the same, once."""
     stage.url = getattr(stage.database, driver)
     await stage.deliver([spans(3)])
-    for table in ("spans", *(target_name(rollup, prefix="") for rollup in SPANS.rollups)):
+    for table in ("spans", *build.rollup_targets(SPANS)):
         lose(stage.database, table)
     with capture_logs() as logs:
         await stage.deliver([spans(3)])

@@ -13,7 +13,7 @@ from spoolhouse.errors import BadRequestError
 from spoolhouse.query import ALL_PROJECTS, connect
 from spoolhouse.query.aliases import Client
 from tests.engine import Database, Pool
-from tests.query.landed import NOW, feedback, land, log, metric, prompt, score, span, step, trace
+from tests.query.landed import NOW, Event, feedback, land, log, metric, prompt, score, span, step, trace
 
 COUNT = 150
 TRACES = [
@@ -101,10 +101,10 @@ def hours(count: int) -> dict[str, Any]:
     return {"since": end - timedelta(hours=count), "until": end}
 
 
-def by_hour(count: int) -> list[tuple[int, int]]:
-    """Return how many traces, and how many with errors, began in each of these hours."""
+def by_hour(count: int, traces: list[Event]) -> list[tuple[int, int]]:
+    """Return how many of these traces, and how many with errors, began in each of these hours."""
     window = hours(count)
-    starts = [(datetime.fromisoformat(one["startTime"]), one["status"]) for one in TRACES]
+    starts = [(datetime.fromisoformat(one["startTime"]), one["status"]) for one in traces]
     buckets = [window["since"] + timedelta(hours=n) for n in range(count)]
     return [
         (
@@ -185,7 +185,7 @@ CASES: dict[str, tuple[Ask, Any]] = {
         lambda q: _series(q.get_error_rate_time_series(interval_seconds=3600, project="shop", **hours(5))),
         [
             (count, {"error_count": errors, "error_rate": errors / count if count else 0.0})
-            for count, errors in by_hour(5)
+            for count, errors in by_hour(5, TRACES)
         ],
     ),
     "12 record": (
@@ -430,9 +430,13 @@ def _by_hour(using: str) -> Ask:
 CASES |= {
     f"M6 by interval, from {using}": (
         _by_hour(using),
-        [{"count": count, "errors": errors, "p50": 30_000.0 if count else None} for count, errors in by_hour(4)],
+        [
+            {"count": count, "errors": errors, "p50": 30_000.0 if count else None}
+            for count, errors in by_hour(4, starts)
+        ],
     )
-    for using in ("rows", "rollup")
+    # A rollup counts each delivery.
+    for using, starts in (("rows", TRACES), ("rollup", [*TRACES, *(one for one in AGAIN if one in TRACES)]))
 }
 
 

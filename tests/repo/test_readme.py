@@ -266,8 +266,8 @@ def test_the_prefix_is_explained_where_a_table_is_first_named() -> None:
     ),
 )
 def test_settings_exist(setting: str) -> None:
-    """All that has a setting's form, but for names of files and of ClickHouse's own tables."""
-    if setting.partition(".")[0] not in {"system", "journal"}:
+    """All that has a setting's form, but for names of files, of ClickHouse's own tables, and of the client `q`."""
+    if setting.partition(".")[0] not in {"system", "journal", "q"}:
         assert f"| `{setting}` |" in PAGES["docs/configuration.md"]
 
 
