@@ -30,6 +30,7 @@ _FIRST_STEPS: Mapping[tuple[str, ...], frozenset[str]] = {
 }
 _OWN = frozenset(key for column in LOGS.columns for key in (*column.keys, *column.aliases) if isinstance(key, str))
 _OUR_MARKS = _OWN - {*MESSAGES, *TIMES, *LEVELS, *TRACE_IDS, *SPAN_IDS, "id"}
+_TIMES = frozenset(TIMES)
 _SECONDS, _NANOS = "timestampSeconds", "timestampNanos"
 _INNER = ("record", "jsonPayload")
 """Objects with the message in them: of loguru, and of Google Cloud's exported entries."""
@@ -192,6 +193,8 @@ class _Log:
         self._rest: dict[str, Any] = dict(fields)
         self._inner: Mapping[str, Any] = _NOTHING
         """The object that the message was found in, if it was not at the top."""
+        self._bound: Mapping[str, Any] | None = None
+        """Loguru's `extra` in that object, once it was needed."""
         self.keys: dict[str, str] = {}
         """Under which key of the line the message, the time and the level were found."""
 
@@ -205,7 +208,9 @@ class _Log:
                 self.keys["message"] = key
                 return self._rest.pop(key)
         for name in _INNER:
-            inner = _as_object(self._fields.get(name))
+            if name not in self._fields:
+                continue
+            inner = _as_object(self._fields[name])
             for key in MESSAGES:
                 if _first(inner.get(key)) == _QUOTE:
                     self._inner = inner
@@ -221,7 +226,7 @@ class _Log:
     def time(self) -> object:
         """Return the time. Raises `ShapeError` if there is none."""
         for fields in (self._fields, self._inner):
-            for key in TIMES:
+            for key in () if _TIMES.isdisjoint(fields) else TIMES:
                 value = fields.get(key)
                 if value is None:
                     continue
@@ -270,7 +275,9 @@ class _Log:
 
     def id(self, keys: tuple[str, ...]) -> object:
         """Return a trace's or a span's id; None if there is none, or only zeros."""
-        for fields in (self._fields, self._inner, _as_object(self._inner.get("extra"))):
+        if self._inner and self._bound is None:
+            self._bound = _as_object(self._inner.get("extra"))
+        for fields in (self._fields, self._inner, self._bound or _NOTHING):
             for key, value in _present(fields, keys):
                 first = _first(value)
                 if first == _QUOTE:
@@ -360,4 +367,4 @@ def _first(value: object) -> int:
 
 
 def _as_object(value: object) -> dict[str, Any]:
-    return _object_of(value) if isinstance(value, Raw) and _first(value) == _BRACE else {}
+    return _object_of(value) if isinstance(value, Raw) and bytes(value)[0] == _BRACE else {}
