@@ -54,7 +54,7 @@ class LineDecoder:
         self._reader = LineReader(events, shapes)
         self._wide = WideReaders(events, self._reader.marks, self._reader.shared)
         self._kinds: dict[tuple[str, int, str, str], JudgedType] = {}
-        self._logs = LogReader(events, self._reader.marks)
+        self._logs = LogReader(events, self._reader.marks, self._reader.shape_of)
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self._bulks = {
             (tag, enveloped): Bulk(events, Shape(enveloped=enveloped, tag=tag))

@@ -4,7 +4,7 @@ Producers write the same keys again and again. A plan says under which keys line
 time, level and ids; it is made once. Lines whose values decide that are for the line reader. Both make the same row.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -25,8 +25,8 @@ from spoolhouse.decode.values import json_text
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.declaration import EventType
 from spoolhouse.events.shapes import log_levels
-from spoolhouse.events.shapes.json_log import JSON_LOG, Plan, may_be_ours, plan, read
-from spoolhouse.events.shapes.shape import ShapeError
+from spoolhouse.events.shapes.json_log import JSON_LOG, TYPES, Plan, may_be_ours, plan, read
+from spoolhouse.events.shapes.shape import Shape, ShapeError
 
 _FRAMES = 8
 """How much deeper in the stack a line is decoded here than by the line reader, at the least."""
@@ -62,8 +62,17 @@ _encode = msgspec.json.Encoder().encode
 class LogReader:
     """Reads pieces in the folder of logs. Threads share the plans, which change no result."""
 
-    def __init__(self, events: Mapping[str, EventType], marks: Collection[str]) -> None:
-        """Read logs, if `events` has them as they are built in. `marks`: keys of foreign shapes that come before."""
+    def __init__(
+        self,
+        events: Mapping[str, EventType],
+        marks: Collection[str],
+        shape_of: Callable[[Mapping[str, Raw], str], Shape | None],
+    ) -> None:
+        """Read logs, if `events` has them as they are built in.
+
+        `marks`: keys of foreign shapes that come before. `shape_of` tells the shape of a line in the folder of a type.
+        """
+        self.shape_of = shape_of
         self.marks = frozenset(marks) - JSON_LOG.keys
         """Keys that no JSON log has. Lines of foreign shapes with another one name a type."""
         log = events.get("log")
@@ -102,6 +111,7 @@ class _Reading:
     def __init__(self, reader: LogReader, origin: Origin, kind: JudgedType, lines: LineByLine, found: Found) -> None:
         self._reader = reader
         self._plans = reader.plans
+        self._folder = origin.type
         self._clock, self._project, self._prefix = origin.clock, origin.project, origin.id_prefix
         self._oldest, self._newest = kind.oldest, kind.newest
         self._lines = lines
@@ -162,8 +172,7 @@ class _Reading:
             if known is _UNSEEN:
                 known = self._reader.learn(keys, fields)
             if known is None:
-                is_for_others = may_be_ours(keys) or not self._reader.marks.isdisjoint(keys)
-                return None if is_for_others else self._planless(fields, offset)
+                return None if self._is_for_others(fields) else self._planless(fields, offset)
             found, levels = known
             message_key, time_key, level_key, trace_key, span_key, _ = found
             message = _text_of(fields.pop(message_key))
@@ -190,6 +199,17 @@ class _Reading:
             f"{self._prefix}{offset:012x}", self._project, "", trace_id, span_id, choice, message, time, attributes,
             self._clock, "{}",
         )  # fmt: skip
+
+    def _is_for_others(self, fields: Mapping[str, Raw]) -> bool:
+        """Tell whether a line without a plan may be no JSON log.
+
+        One with a `type` or with `data` probably is one. Of other lines that may be ours, few are.
+        """
+        if not self._reader.marks.isdisjoint(fields):
+            return True
+        if not may_be_ours(fields):
+            return False
+        return TYPES.isdisjoint(fields) or self._reader.shape_of(fields, self._folder) is not JSON_LOG
 
     def _planless(self, fields: Mapping[str, Raw], offset: int) -> Row:
         """Return the row of a line whose values decide which keys count; an empty one leaves it to the line reader."""

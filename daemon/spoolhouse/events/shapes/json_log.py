@@ -37,7 +37,8 @@ _INNER = ("record", "jsonPayload")
 _KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *_INNER, _SECONDS})
 _PYTHON_MARKS = frozenset({"levelno", "levelname"})
 _REQUIRED = frozenset({"message", "timestamp", "level"})
-_TYPES = frozenset({"type", "event_type", "data"})
+TYPES = frozenset({"type", "event_type", "data"})
+"""Keys of lines that may name a type of ours, or be envelopes."""
 _COMPLEX = frozenset({"trace", "span", "dd", "attributes"})
 """Keys whose values decide how a line is read."""
 _TRACE_PATH = "/traces/"
@@ -119,7 +120,7 @@ class Plan(NamedTuple):
 
 def may_be_ours(keys: Collection[str]) -> bool:
     """Tell whether lines with these keys may be logs of ours, or of a type that they name."""
-    if not _TYPES.isdisjoint(keys):
+    if not TYPES.isdisjoint(keys):
         return True
     return _REQUIRED.issubset(keys) and (_OWN.issuperset(keys) or not _OUR_MARKS.isdisjoint(keys))
 
