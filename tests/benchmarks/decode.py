@@ -255,6 +255,9 @@ def log_cases() -> Iterator[Case]:
         },
         "zap": lambda event: {"level": "info", "ts": NOW_MS / 1000, "caller": "a.go:3", "msg": event["message"]},
         "ECS": lambda event: ecs(bare(event)) | {"log": {"logger": "a", "origin": event["attributes"]}},
+        "zap with a type of its own": lambda event: {
+            "level": "info", "ts": NOW_MS / 1000, "type": "access", "msg": event["message"],
+        },
         "without a time": lambda event: {"level": "info", "caller": "a.go:3", "msg": event["message"]},
     }  # fmt: skip
     for name, way in ways.items():

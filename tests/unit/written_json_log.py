@@ -12,7 +12,22 @@ from tests.unit.written import ANYHOW, ANYTHING, WORDS, How, Value, shuffled, ti
 
 Json = dict[str, Any]
 
-MORE = ("color", "größe", "a.b", " ", "host", "__proto__", "logger", "pid", "req", "err", "no", "extra", 'quo"te')
+MORE = (
+    "color",
+    "größe",
+    "a.b",
+    " ",
+    "host",
+    "__proto__",
+    "logger",
+    "pid",
+    "type",
+    "data",
+    "err",
+    "no",
+    "extra",
+    'quo"te',
+)
 """Fields that are no role's: all of them are attributes."""
 _LEVEL = LOGS.column("level")
 _EXACT = {choice: choice for choice in _LEVEL.choices} | dict(_LEVEL.same)

@@ -160,7 +160,7 @@ class _Reading:
             )
         )
 
-    def _row(self, line: bytes, offset: int) -> Row | ShapeError | None:
+    def _row(self, line: bytes, offset: int) -> Row | ShapeError | None:  # noqa: PLR0911  # a call more costs each line
         """Return the row of a JSON log; the error if it lacks something that is required; None if it is for others.
 
         An empty one means that the line needs more than this.
@@ -171,10 +171,12 @@ class _Reading:
             known = self._plans.get(keys, _UNSEEN)
             if known is _UNSEEN:
                 known = self._reader.learn(keys, fields)
+            if (known is None or known[0].may_be_ours) and self._is_for_others(fields):
+                return None
             if known is None:
-                return None if self._is_for_others(fields) else self._planless(fields, offset)
+                return self._planless(fields, offset)
             found, levels = known
-            message_key, time_key, level_key, trace_key, span_key, _ = found
+            message_key, time_key, level_key, trace_key, span_key, *_ = found
             message = _text_of(fields.pop(message_key))
             time = _time(fields.pop(time_key))
             if not self._oldest <= time < self._newest:
@@ -201,7 +203,7 @@ class _Reading:
         )  # fmt: skip
 
     def _is_for_others(self, fields: Mapping[str, Raw]) -> bool:
-        """Tell whether a line without a plan may be no JSON log.
+        """Tell whether a line that has no plan, or may be ours, may be no JSON log.
 
         One with a `type` or with `data` probably is one. Of other lines that may be ours, few are.
         """

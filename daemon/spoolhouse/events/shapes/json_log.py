@@ -116,18 +116,22 @@ class Plan(NamedTuple):
     """Empty: the lines have none."""
     scale: Callable[[float], str]
     """How a level is read that is a number."""
+    may_be_ours: bool
+    """Whether a line with these keys may name a type of ours."""
 
 
 def may_be_ours(keys: Collection[str]) -> bool:
     """Tell whether lines with these keys may be logs of ours, or of a type that they name."""
-    if not TYPES.isdisjoint(keys):
-        return True
+    return not TYPES.isdisjoint(keys) or _have_our_keys(keys)
+
+
+def _have_our_keys(keys: Collection[str]) -> bool:
     return _REQUIRED.issubset(keys) and (_OWN.issuperset(keys) or not _OUR_MARKS.isdisjoint(keys))
 
 
 def plan(fields: Fields) -> Plan | None:
     """Return the plan for lines with the keys of this one; None if their values decide, too."""
-    if may_be_ours(fields) or not _COMPLEX.isdisjoint(fields):
+    if _have_our_keys(fields) or not _COMPLEX.isdisjoint(fields):
         return None
     log = _Log(fields)
     try:
@@ -155,6 +159,7 @@ def plan(fields: Fields) -> Plan | None:
         trace_id=trace_id,
         span_id=span_id,
         scale=log_levels.scale(level, fields.keys()),
+        may_be_ours=may_be_ours(fields),
     )
 
 
