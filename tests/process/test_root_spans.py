@@ -203,6 +203,17 @@ def test_what_comes_out_goes_in_again(database: Database, tmp_path: Path) -> Non
     assert all("uncounted" not in event for event in found.values())
 
 
+def test_duckdb_has_one_row_of_both_too(tmp_path: Path) -> None:
+    url = f"duckdb://{tmp_path}/events.duckdb"
+    drop(tmp_path / "spool", "trace", "p", "a.jsonl", lines([own("a")]))
+    drop(tmp_path / "spool", "span", "p", "a.jsonl", lines([root("a"), child("a"), root("b")]))
+    code, daemon = once(url, tmp_path / "spool", env=ON)
+    assert code == 0, daemon.told()
+    listed = command("traces", "--project", "p", "--json", "--clickhouse-url", url)
+    found = sorted((event["id"], event["name"]) for event in map(json.loads, listed.stdout.splitlines()))
+    assert found == [("a", "own"), ("b", "root")]
+
+
 def test_explain_shows_the_trace(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(lines([root("a"), child("a")]))
