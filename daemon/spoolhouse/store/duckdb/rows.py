@@ -67,7 +67,7 @@ def value(column: Column, number: int) -> str:
     match column.kind:
         case Kind.TIME:
             # A cast to milliseconds alone would round them, and drop the offset.
-            return f"date_trunc('millisecond', timezone('UTC', {text}::TIMESTAMPTZ))::{kind}"
+            return f"make_timestamp_ms(epoch_us({text}::TIMESTAMPTZ) // 1000)::{kind}"
         case Kind.NUMBERS | Kind.COUNTS | Kind.TEXTS:
             form = f'["{kind.removesuffix("[]")}"]'
             return f"from_json({text}::JSON, {literal(form)})"
