@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import SPANS
+from spoolhouse.events.naming import target_name
 from spoolhouse.spool.row_ranges import RowRange
 from tests.engine import Database
 from tests.integration import build
@@ -53,6 +54,10 @@ async def stage(database: Database, tmp_path: Path) -> AsyncIterator[build.Inser
         yield build.InsertStage(database=database, instance=instance, shipment=SHIPMENT)
 
 
+EVERYWHERE = ("spans", *(target_name(rollup, prefix="") for rollup in SPANS.rollups))
+"""The tables that the insert of a span goes to."""
+
+
 def lose(database: Database, table: str, where: str = "1") -> None:
     """Take rows away as a server does that dies between its log of tokens and its part: the log keeps the token."""
     database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
@@ -80,7 +85,7 @@ async def test_a_token_without_rows_is_noticed(stage: build.InsertStage, driver:
     """ClickHouse may know a token and have no row of it (it died in between): the batch lands all the same, once."""
     stage.url = getattr(stage.database, driver)
     await stage.deliver([spans(3)])
-    for table in ("spans", *build.rollup_targets(SPANS)):
+    for table in EVERYWHERE:
         lose(stage.database, table)
     with capture_logs() as logs:
         await stage.deliver([spans(3)])
@@ -93,7 +98,7 @@ async def test_tokens_without_rows_are_noticed_however_often_and_however_late(st
     old = structs.replace(SHIPMENT, id="old", clock_ms=SHIPMENT.clock_ms - 40 * 86_400_000)
     await stage.deliver([spans(3)], shipment=old)
     for _ in range(2):
-        for table in ("spans", "spans_hourly"):
+        for table in EVERYWHERE:
             lose(stage.database, table)
         await stage.deliver([spans(3)], shipment=old)
         assert counted(stage.database) == (3, 3, 3)
