@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import SPANS
-from spoolhouse.events.naming import target_name
 from spoolhouse.spool.row_ranges import RowRange
 from tests.engine import Database
 from tests.integration import build
@@ -54,7 +53,7 @@ async def stage(database: Database, tmp_path: Path) -> AsyncIterator[build.Inser
         yield build.InsertStage(database=database, instance=instance, shipment=SHIPMENT)
 
 
-EVERYWHERE = ("spans", *(target_name(rollup, prefix="") for rollup in SPANS.rollups))
+EVERYWHERE = ("spans", *build.rollup_targets(SPANS))
 """The tables that the insert of a span goes to."""
 
 
