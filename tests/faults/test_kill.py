@@ -15,6 +15,7 @@ from tests.process.daemon import Daemon, once
 
 STAGES = {stage: list(names) for stage, names in groupby(sorted(places()), key=lambda name: name.partition(".")[0])}
 del STAGES["replay"]  # commands of their own: tests/process/test_replay.py, test_retry.py
+del STAGES["delete"]  # another one: tests/query/test_delete.py
 del STAGES["archive"]  # deletes one file at a time, if asked to: tests/process/test_retention.py
 
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(300)
 EACH = [
     place
     for place in places()
-    if place not in {*DELETING, *REFUSED} and not place.startswith(("repair.", "replay.", "archive."))
+    if place not in {*DELETING, *REFUSED} and not place.startswith(("repair.", "replay.", "delete.", "archive."))
 ]
 SOME = ["instance.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
 """Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""

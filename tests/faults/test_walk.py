@@ -21,7 +21,9 @@ from tests.faults.oracle import Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon
 
-PLACES = [place for place in places() if place not in {*DELETING, *REFUSED} and not place.startswith("replay.")]
+PLACES = [
+    place for place in places() if place not in {*DELETING, *REFUSED} and not place.startswith(("replay.", "delete."))
+]
 DISK = [place for place in PLACES if place.partition(".")[0] in {"journal", "rejects", "files", "settle"}]
 AT_MOST = 2
 """Instances at once."""
