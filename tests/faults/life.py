@@ -153,7 +153,7 @@ def parts(items: Sequence[T], size: int = 8) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def wait_until(true: Callable[[], object], timeout: float = 30) -> None:
+def wait_until(true: Callable[[], object], timeout: float = 90) -> None:
     """Return once `true` is: what is waited for tells nobody, so it is asked."""
     deadline, pause = time.monotonic() + timeout, threading.Event()
     while not true():

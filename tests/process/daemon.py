@@ -159,7 +159,7 @@ class Daemon:
         """Return the log records of that event whose keys match."""
         return [r for r in self.records if r.get("event") == name and match.items() <= r.items()]
 
-    def wait_for(self, name: str, *, count: int = 1, timeout: float = 60, **match: object) -> list[Record]:
+    def wait_for(self, name: str, *, count: int = 1, timeout: float = 120, **match: object) -> list[Record]:
         """Return the records of an event once there are `count`; fail when the process ends or time is up first."""
         deadline = time.monotonic() + timeout
         with self._news:
