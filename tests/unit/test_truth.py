@@ -161,7 +161,7 @@ def otlp_says(column: Column, found: object, wanted: object) -> bool:
 
 
 @given(documents())
-@settings(max_examples=200, phases=PHASES)
+@settings(max_examples=60, phases=PHASES)
 def test_a_document_of_otlp_comes_back(document: Document) -> None:
     decoded = decode(document.data, "log")
     assert [(one.reason, one.field, one.detail) for one in decoded.rejects] == []

@@ -30,7 +30,7 @@ _CODES = (
 )
 
 _COMMANDS = {
-    "ingest": "land the files of the spool in ClickHouse, and keep watching",
+    "ingest": "land the files of the spool in the store, and keep watching",
     "status": "tell how the daemon does: rates, backlog, held tables, rejects",
     "check": "find what will fail, and how to fix it",
     "config": "print every setting with its default and its meaning",
