@@ -50,8 +50,10 @@ class Database:
     async def _break_off(self, running: "Future[T]") -> None:
         if running.cancel():
             return  # it has not begun
-        if self._connection is not None:
-            self._connection.interrupt()
+        connection = self._connection  # its thread closes a broken one meanwhile
+        if connection is not None:
+            with suppress(duckdb.Error):
+                connection.interrupt()
         with suppress(StoreError, OSError):
             await asyncio.wrap_future(running)
 
