@@ -73,7 +73,7 @@ class Service(Struct, kw_only=True):
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     """The service manager knows that the start is over: no reload is reported before."""
     _left_pending: bool = False
-    """Files were left in the spool because the gate was closed when a run with an end was idle."""
+    """Files were left in the spool when a run with an end was idle: refused ones, or the gate was closed."""
 
     @property
     def stop(self) -> asyncio.Event:
@@ -175,12 +175,14 @@ class Service(Struct, kw_only=True):
         waits_since: float | None = None
         while not self.stop.is_set():
             if stages.is_idle():
-                is_pending = await asyncio.to_thread(stages.has_claimable)
+                # Those of now: a scan that begins meanwhile forgets the older ones, to try them again.
+                refused = stages.in_flight.refused
+                is_pending = await asyncio.to_thread(stages.has_claimable, refused)
                 is_closed = not stages.gate.open.is_set()
                 if stages.is_idle() and (is_closed or not is_pending):
                     waits_since = time.monotonic() if waits_since is None else waits_since
                     if not stages.recorder.left or self.shared.options.value.retry.is_used_up(waits_since):
-                        self._left_pending = is_pending
+                        self._left_pending = is_pending or bool(refused)
                         self.shared.request_stop()
                         return
             self.shared.wake.set()

@@ -1,6 +1,6 @@
 """The stages of a run and the channels between them, made but not running: the service starts them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from spoolhouse.events import registry
@@ -173,10 +173,10 @@ class Stages:
         is_claiming = self.in_flight.under_way and self.gate.open.is_set()
         return self.adopter.scanned and not is_claiming and not self.is_unsettled()
 
-    def has_claimable(self) -> bool:
-        """Tell whether the spool holds a file that was not refused a moment ago. Blocks on the disk."""
+    def has_claimable(self, refused: Collection[Place]) -> bool:
+        """Tell whether the spool holds a file that is not among those `refused` a moment ago. Blocks on the disk."""
         by = self.options.value.scan
-        return has_other_than(self.in_flight.refused, self.instance.spool, self.events.keys(), by.project_id, by.names)
+        return has_other_than(refused, self.instance.spool, self.events.keys(), by.project_id, by.names)
 
     def _may_give_way(self, instance: Instance) -> bool:
         """Tell whether an instance makes no progress: its files cannot be moved, or the ledger refuses its entries."""
