@@ -2,10 +2,10 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -69,6 +69,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty spool by a relative path: another user may not pass through the folders above it."""
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    Path("spool").mkdir()
+    return Path("spool")
+
+
+@pytest.fixture
 def arm() -> Iterator[Callable[[str], None]]:
     """Arm failpoints of this very process, as `SPOOLHOUSE_TEST_FAILPOINTS` would; after the test there are none."""
     yield failpoints.arm
@@ -86,8 +95,7 @@ def act_at(
 
         def act_once(act: Callable[[], object]) -> None:
             while not reached.exists():
-                assert not ended.is_set(), "the failpoint was not reached"
-                time.sleep(0.001)
+                assert not ended.wait(0.001), "the failpoint was not reached"
             try:
                 act()
             finally:

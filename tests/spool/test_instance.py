@@ -54,15 +54,6 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty spool by a relative path: another user may not pass through the folders above it."""
-    tmp_path.chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    Path("spool").mkdir()
-    return Path("spool")
-
-
-@pytest.fixture
 def instance(spool: Path) -> Iterator[Instance]:
     with closing(Instance.create(spool, "own")) as instance:
         yield instance

@@ -15,15 +15,6 @@ from tests.spool.nobody import as_nobody
 TYPES = ("span", "log")
 
 
-@pytest.fixture
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty spool by a relative path: another user may not pass through the folders above it."""
-    tmp_path.chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    Path("spool").mkdir()
-    return Path("spool")
-
-
 def _drop(spool: Path, path: str, content: bytes = b"{}\n", *, old: bool = True) -> Path:
     file = spool / path
     file.parent.mkdir(parents=True, exist_ok=True)
