@@ -392,6 +392,7 @@ class ClaimStage:
         self.ahead_ms = 0
         """How far the claimer's clock is ahead of the others'."""
         self.in_flight, self.append_watch = InFlightFiles(), AppendWatch()
+        self.wake = asyncio.Event()
         self.writable, self.gate, self.stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.writable.set()
         self.gate.set()
@@ -415,6 +416,7 @@ class ClaimStage:
             is_held=lambda kind: kind in self.held,
             stop=self.stop,
             disk=self.disk,
+            wake=self.wake,
             now_ms=lambda: time.time_ns() // 1_000_000 + self.ahead_ms,
         )
         self._follows = watch is not None
@@ -428,6 +430,8 @@ class ClaimStage:
             by=self.options,
             now_ms=lambda: time.time_ns() // 1_000_000,
             progress=self.progress,
+            in_flight=self.in_flight,
+            wake=self.wake,
         )
         async with asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
             group.create_task(self.claimer.run(self.places))
@@ -622,6 +626,8 @@ def settler(
     progress: Display | None = None,
     health: Health | None = None,
     now_ms: Callable[[], int] = lambda: NOW_MS,
+    in_flight: InFlightFiles | None = None,
+    wake: asyncio.Event | None = None,
 ) -> Settler:
     """Return the settle stage of these instances. `watch_ms`: how long a settled file is watched."""
     by = by or options()
@@ -635,7 +641,8 @@ def settler(
         now_ms=now_ms,
         progress=progress or Silent(),
         disk=disk_retry(by, health=health),
-        wake=asyncio.Event(),
+        in_flight=in_flight or InFlightFiles(),
+        wake=wake or asyncio.Event(),
     )
 
 

@@ -110,8 +110,8 @@ async def test_a_folder_that_cannot_be_listed_is_told_ever_less_often(
     broken.mkdir(parents=True)
     scandir = os.scandir
 
-    def refuse(folder: Path) -> object:
-        if folder == broken:
+    def refuse(folder: str) -> object:
+        if folder == str(broken):
             raise PermissionError(13, "Permission denied") if kind == "no permission" else OSError(5, "I/O error")
         return scandir(folder)
 

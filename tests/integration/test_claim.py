@@ -288,8 +288,10 @@ async def test_a_file_of_the_same_name_waits_for_the_first(spool: Path) -> None:
             await asyncio.sleep(0.01)
         assert path.exists()
         assert stage.in_flight.refused == {}
+        assert not stage.wake.is_set()
         await stage.acknowledge(first)
         await stage.destination()
+        await stage.wake.wait()
         await stage.announce(Place(type="span", project="p", name="a.jsonl"))
         second = await stage.shipment()
         assert _ranges(second) == [(2, 0, 2 * len(LINE))]

@@ -59,7 +59,7 @@ async def test_a_file_moves_when_its_last_batch_is_acknowledged(spool: Path, ins
     assert (instance.files, [*instance.settled]) == ({}, [1])
     assert instance.unacknowledged == {}
     assert instance.path(1) == spool / "span/p/processed/a.jsonl"
-    assert settler.wake.is_set()
+    assert not settler.wake.is_set()
     assert settler.append_watch.next_due() is not None
 
 

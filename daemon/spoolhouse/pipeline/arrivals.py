@@ -44,6 +44,10 @@ class InFlightFiles(Struct):
     """Passed on, and neither claimed nor refused yet."""
     refused: dict[Place, float] = field(default_factory=dict)
     """Could not be claimed (its permissions), and when that was: tried again after a while."""
+    has_clash: bool = False
+    """A pending file could not be claimed yet, because a claimed one has its name."""
+    moves: int = 0
+    """How many claimed files have come to their end."""
     oldest_ns: int | None = None
     """When the oldest pending file was last written; None if none is pending."""
     waiting: int = 0
@@ -104,9 +108,9 @@ async def arrivals(  # the stage's whole surroundings, each used once
                     break
             if is_old or (stock.more and len(in_flight.refused) < MOST_READY):
                 continue
-            due = quietness.due()
-            seconds = by.poll_interval if due is None else max(0.0, due - time.monotonic())
-            await _pause(wake, seconds)
+            # Soon after the last claim, the counts leave out what was claimed.
+            dues = [quietness.due(), old_at if stock.ready else None, now + by.poll_interval]
+            await _pause(wake, max(0.0, min(due for due in dues if due is not None) - time.monotonic()))
 
 
 def _turns(files: Iterable[Seen]) -> list[list[Seen]]:

@@ -63,12 +63,13 @@ class Claimer:
         is_held: Callable[[str], bool],
         stop: asyncio.Event,
         disk: DiskRetry,
+        wake: asyncio.Event,
         now_ms: Callable[[], int] = now_ms,
     ) -> None:
         """Claim for `instance`, whose journal gets every shipment before `out` does; `news` goes to settle.
 
         While `gate` is not set, nothing new is claimed, and claimed files are still shipped.
-        `is_held` tells whether the table of an event type takes no rows.
+        `is_held` tells whether the table of an event type takes no rows. `wake` is set when the spool is to be scanned.
         """
         self._instance = instance
         self._options = options
@@ -83,6 +84,7 @@ class Claimer:
         self._is_held = is_held
         self._stop = stop
         self._disk = disk
+        self._wake = wake
         self._refused: Counter[str] = Counter()
         """How often a file, or (empty) any file, could not be claimed."""
 
@@ -138,6 +140,7 @@ class Claimer:
         held = {place for place in arrived if self._is_held(place.type)}
         self._in_flight.refused.update(dict.fromkeys(held, time.monotonic()))
         wanted = [place for place in arrived if place not in held] if held else arrived
+        moves = self._in_flight.moves
         results = await to_its_end(partial(self._instance.claim, wanted))
         taken = [result for _, result in results if isinstance(result, Claim)]
         await self._disk.persist(self._instance.folder, partial(self._instance.sync, taken))
@@ -148,7 +151,9 @@ class Claimer:
                 claims.append((self._instance.add(result, self._now_ms()).number, result))
             elif isinstance(result, FileNotFoundError):
                 log.info("file_vanished", path=str(place))
-            elif not isinstance(result, FileExistsError):
+            elif isinstance(result, FileExistsError):
+                self._note_clash(moves)
+            else:
                 refusals.append((place, result))
         self._note_refusals(refusals)
         reach("claim.taken")
@@ -175,6 +180,15 @@ class Claimer:
             else:
                 await self._news.send(Complete(instance=self._instance, file=number))
         await self._ship(self._instance, packs)
+
+    def _note_clash(self, moves: int) -> None:
+        """Have a file scanned again once a claimed file has moved, which may be the one that has its name.
+
+        `moves` is of before the claim: the move may be over already.
+        """
+        self._in_flight.has_clash = True
+        if self._in_flight.moves != moves:
+            self._wake.set()
 
     def _note_refusals(self, refusals: Iterable[tuple[Place, OSError]]) -> None:
         """Try files that could not be claimed again later; log each ever less often, and a full disk once for all."""

@@ -54,7 +54,7 @@ def scan(
     spool: Path, types: Collection[str], project_id: str | None, names: FileNames = _DEFAULT_NAMES
 ) -> Iterator[Seen | Ignored]:
     """Yield the pending files and the ignored entries. Never descends into archives, never follows a link."""
-    for entry in _entries(spool):
+    for entry in _entries(os.fspath(spool)):
         if isinstance(entry, Ignored):
             yield entry
         elif entry.name in _OWN_FOLDERS or entry.name.startswith("."):
@@ -68,7 +68,7 @@ def scan(
 
 
 def _scan_type(type_folder: os.DirEntry[str], project_id: str | None, names: FileNames) -> Iterator[Seen | Ignored]:
-    for project in _entries(Path(type_folder.path)):
+    for project in _entries(type_folder.path):
         if isinstance(project, Ignored):
             yield project
         elif project.name.startswith("."):
@@ -81,7 +81,7 @@ def _scan_type(type_folder: os.DirEntry[str], project_id: str | None, names: Fil
 
 def _scan_project(type_name: str, project: os.DirEntry[str], names: FileNames) -> Iterator[Seen | Ignored]:
     others, example = 0, ""
-    for entry in _entries(Path(project.path)):
+    for entry in _entries(project.path):
         if isinstance(entry, Ignored):
             yield entry
         elif names.take(type_name, entry.name):
@@ -113,7 +113,7 @@ def _scan_file(type_name: str, project: str, entry: os.DirEntry[str]) -> Iterato
         yield Ignored(path=entry.path, reason="not a regular file")
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Ignored]:
+def _entries(folder: str) -> Iterator[os.DirEntry[str] | Ignored]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -124,7 +124,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str] | Ignored]:
     except OSError as error:
         hint = "let the daemon's user read and write it" if isinstance(error, PermissionError) else "see to its disk"
         reason = f"cannot be listed: {error.strerror}"
-        yield Ignored(path=os.fspath(folder), reason=reason, hint=hint, unread=True)
+        yield Ignored(path=folder, reason=reason, hint=hint, unread=True)
 
 
 def beside(root: Path, base_path: str, types: Collection[str]) -> Ignored | None:

@@ -22,6 +22,7 @@ from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.monitoring.status_model import RecentFile
+from spoolhouse.pipeline.arrivals import InFlightFiles
 from spoolhouse.pipeline.channel import Receiver
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal
 from spoolhouse.pipeline.messages import Acknowledged, Complete, Counted, News
@@ -79,8 +80,9 @@ class Settler(Struct, kw_only=True):
     options: Current[Options]
     progress: Progress
     disk: DiskRetry
+    in_flight: InFlightFiles
     wake: asyncio.Event
-    """Set after moves: a file of the same name may be waiting to be claimed."""
+    """Set after moves if a file waits to be claimed that has the name of a claimed one."""
     unwritten: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after an acknowledgement: its ledger entries are in the journal, to be written."""
     now_ms: Callable[[], int] = now_ms
@@ -214,7 +216,9 @@ class Settler(Struct, kw_only=True):
         for number in (*again, *moves.grown):
             self.stuck.pop((instance.id, number), None)
             self.append_watch.watch(instance, number)
-        if moves.done:
+        self.in_flight.moves += len(moves.done)
+        if moves.done and self.in_flight.has_clash:
+            self.in_flight.has_clash = False
             self.wake.set()
         settled = []
         for number in moves.done:

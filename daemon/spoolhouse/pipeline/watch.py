@@ -76,10 +76,11 @@ def _watch(spool: Path, notice: Callable[[], object], is_over: Callable[[], bool
     """Call `notice` once the spool is watched, and at each change, until `is_over`. Blocks."""
     import watchfiles  # noqa: PLC0415  # a run with an end does not watch
 
-    state = os.fspath(spool / layout.STATE)
+    state, deleted = os.fspath(spool / layout.STATE), watchfiles.Change.deleted
 
-    def ours(_change: "Change", path: str) -> bool:
-        return not path.startswith(state) and f"/{layout.PROCESSED}/" not in path
+    def ours(change: "Change", path: str) -> bool:
+        # What was deleted, or renamed to another folder, needs no scan.
+        return change != deleted and not path.startswith(state) and f"/{layout.PROCESSED}/" not in path
 
     is_new = True
     for changes in watchfiles.watch(

@@ -185,7 +185,7 @@ class Service(Struct, kw_only=True):
                         self._left_pending = is_pending or bool(refused)
                         self.shared.request_stop()
                         return
-            self.shared.wake.set()
+                self.shared.wake.set()
             await asyncio.sleep(_IDLE_POLL)
 
     def _attend(self, group: asyncio.TaskGroup) -> None:

@@ -84,6 +84,7 @@ class Stages:
             options=self.options,
             progress=self.progress,
             disk=self.disk,
+            in_flight=self.in_flight,
             wake=self.wake,
             unwritten=self.recorder.unwritten,
             recent=shared.recent,
@@ -113,6 +114,7 @@ class Stages:
             is_held=self._is_held,
             stop=self.stop,
             disk=self.disk,
+            wake=self.wake,
         )
 
     def _inserter(self) -> Inserter:
