@@ -9,8 +9,8 @@ import pytest
 
 from spoolhouse.failpoints import VARIABLE
 from tests.engine import Database
-from tests.process.daemon import command
-from tests.query.landed import PREFIX, Event, feedback, land, log, metric, score, span, trace
+from tests.process.daemon import Daemon, command, drop, lines, once
+from tests.query.landed import PREFIX, Event, at, feedback, land, log, metric, score, span, trace
 
 TABLES = ("traces", "spans", "logs", "scores", "feedback")
 
@@ -100,6 +100,30 @@ def test_what_comes_after_a_deletion_is_replayed(database: Database, tmp_path: P
     asked = f"SELECT id, value FROM {PREFIX}scores ORDER BY id"
     assert database.query(asked) == [("c001", 5), ("c002", 0.2)]
     assert verdicts(database, tmp_path) == {"superseded": 1, "there": 2}
+
+
+UNFINISHED = [{key: value for key, value in span(1).items() if key != "endTime"}]
+"""No rollup counts it: once it is deleted, nothing shows that its batch has landed."""
+OLD = [feedback(1, timestamp=at(60 * 24 * 40)), feedback(2)]
+"""The first of them is in a partition of its own."""
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(UNFINISHED, []), (OLD, ["t002"])], ids=["all of it", "a month of it"])
+def test_a_batch_that_was_deleted_before_its_acknowledgement_is_not_sent_again(
+    sent: list[Event], kept: list[str], database: Database, tmp_path: Path
+) -> None:
+    """Its daemon is killed between the answer and the journal, and its heir while it repairs the batch."""
+    drop(tmp_path, sent[0]["type"], "shop", "a.jsonl", lines(sent))
+    for place in ("insert.answered", "repair.staged"):
+        with Daemon(database.native_url, tmp_path, env={VARIABLE: f"{place}=kill"}) as daemon:
+            assert daemon.wait() == -signal.SIGKILL, daemon.told()
+        arguments = ("delete", "traces", "t001", "--project", "shop", "--clickhouse-url", database.native_url)
+        assert command(*arguments).returncode == 0
+    code, daemon = once(database.native_url, tmp_path)
+    assert (code, len(daemon.events("file_settled"))) == (0, 1), daemon.told()
+    found = left(database, "shop")
+    assert found[{"span": "spans", "feedback": "feedback"}[sent[0]["type"]]] == kept
+    assert verdicts(database, tmp_path) == Counter({"deleted": 1, "there": len(kept)}) - Counter()
 
 
 @pytest.mark.parametrize("place", ["marked", "table_done@2"])

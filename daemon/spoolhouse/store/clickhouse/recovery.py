@@ -19,7 +19,6 @@ from spoolhouse.store.clickhouse.landing.repair import Repaired, Repairer
 from spoolhouse.store.clickhouse.landing.replica_sync import sync_replica
 from spoolhouse.store.clickhouse.landing.row_diff import compare
 from spoolhouse.store.clickhouse.landing.staged_batches import staged
-from spoolhouse.store.clickhouse.landing.tombstones import leave_out_deleted
 
 
 class Recovery(Struct, frozen=True, kw_only=True):
@@ -76,8 +75,7 @@ class Recovery(Struct, frozen=True, kw_only=True):
         deleted = 0
         if missing and not dry_run:
             insert = self._insert(batch)
-            staging = await repairer.stage(table, insert, batch.rows())
-            deleted = await leave_out_deleted(self.driver, table, staging, prefix=self.prefix)
+            staging, deleted = await repairer.stage_kept(table, insert, batch.rows())
             repaired = await repairer.fill(table, insert, staging, found)
             await repairer.drop_staging(batch.id)
         return Restored(

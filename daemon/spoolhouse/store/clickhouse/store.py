@@ -23,6 +23,7 @@ from spoolhouse.errors import (
 )
 from spoolhouse.events.declaration import Table
 from spoolhouse.events.naming import LOCAL, Shards
+from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.spool.batch import BatchToLand
@@ -177,13 +178,8 @@ class _Landing(Struct, frozen=True):
         batch, memory = self.batch, self.memory
         server = await self._server()
         if memory.doubtful and not self._through:
-            await require_no_running_attempt(server, [batch.id], prefix=self.prefix, shards=self._elsewhere)
-            # A view that failed is not repaired from here: it gets the rows by the same token once more.
-            found = Found() if memory.in_view else await self._find(server)
-            if batch.shipment.replay and batch.shipment.fingerprint != self.fingerprint:
-                await self._expect_same_rows(server, found)
-            if found:
-                await self._complete(server, found)
+            if (there := await self._landed_before(server)) is not None:
+                await self._complete(server, there)
                 return None
             # No attempt runs, and nothing of it is there: so it may be cut up. One that has met a view is there.
             if self._wants_less:
@@ -212,6 +208,21 @@ class _Landing(Struct, frozen=True):
                 return await self.attempt()
             await self._complete(server, found, rows.partitions)
         return None
+
+    async def _landed_before(self, server: Driver) -> Found | None:
+        """Return what is there of a batch that may have landed before; None if it is to be sent."""
+        batch = self.batch
+        await require_no_running_attempt(server, [batch.id], prefix=self.prefix, shards=self._elsewhere)
+        if self.memory.in_view:
+            # It is there, and the view is not repaired from here: it gets the rows by the same token once more.
+            return None
+        found = await self._find(server)
+        if batch.shipment.replay and batch.shipment.fingerprint != self.fingerprint:
+            await self._expect_same_rows(server, found)
+        if found or self._wants_less:
+            return found or None
+        # One that was deleted on request looks as if it had never landed, and its token as if it were lost.
+        return found if await self._repairer(server).may_be_deleted(batch.table, self._insert()) else None
 
     @property
     def _through(self) -> bool:
@@ -274,7 +285,8 @@ class _Landing(Struct, frozen=True):
             if batch.shipment.replay:
                 for other in await self.servers.others(server):
                     await require_no_running_attempt(other, [batch.id], prefix=self.prefix, shards=self.shards)
-            await sync_replica(server, objects(batch.table, prefix=self.prefix))
+            names = (*objects(batch.table, prefix=self.prefix), self.prefix + TOMBSTONES.name)
+            await sync_replica(server, names)
         return server
 
     def _repairer(self, server: Driver) -> Repairer:

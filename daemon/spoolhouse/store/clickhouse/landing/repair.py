@@ -17,6 +17,7 @@ from spoolhouse.events.declaration import Rollup, Table
 from spoolhouse.events.naming import Shards, target_name
 from spoolhouse.failpoints import reach
 from spoolhouse.store.clickhouse.driver import Driver, Parameter, RowsInsert
+from spoolhouse.store.clickhouse.landing import tombstones
 from spoolhouse.store.clickhouse.landing.presence import Found, staging_name
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers
 from spoolhouse.store.clickhouse.schema.backfill_sql import backfill_id, counting
@@ -61,9 +62,11 @@ class Repairer(Struct, frozen=True, kw_only=True):
         """Bring `rows` of a batch to all partitions where `found` does not have it; return these. Raises `StoreError`.
 
         `never_landed`: no row of the batch was ever in ClickHouse, however old the batch is.
-        Rows that would vanish again are left out: expired ones, and those that a later version of the event replaces.
+        Rows that would vanish again are left out: expired ones, and those that a later version of the event replaces;
+        and those that were deleted on request.
         """
-        return await self.fill(table, insert, await self.stage(table, insert, rows), found, never_landed=never_landed)
+        staging, _ = await self.stage_kept(table, insert, rows)
+        return await self.fill(table, insert, staging, found, never_landed=never_landed)
 
     async def fill(
         self, table: Table, insert: RowsInsert, staging: str, found: Found, *, never_landed: bool = False
@@ -117,6 +120,17 @@ class Repairer(Struct, frozen=True, kw_only=True):
         await self.driver.insert_rows(replace(insert, table=staging, token=staging), rows)
         reach("repair.staged")
         return staging
+
+    async def stage_kept(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> tuple[str, int]:
+        """Do the same without the rows that were deleted on request since they were shipped; add their number."""
+        staging = await self.stage(table, insert, rows)
+        if not await self.may_be_deleted(table, insert):
+            return staging, 0
+        return staging, await tombstones.leave_out_deleted(self.driver, table, staging, prefix=self.read_prefix)
+
+    async def may_be_deleted(self, table: Table, insert: RowsInsert) -> bool:
+        """Tell whether rows of a batch may have been deleted on request."""
+        return await tombstones.may_cover(self.driver, table, insert.clock_ms, prefix=self.read_prefix)
 
     async def _partitions(self, staging: str) -> frozenset[str]:
         found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(staging)}")  # noqa: S608  # a name of ours

@@ -30,7 +30,7 @@ async def count_mismatched(
 
     `found` are the partitions that have something of the batch, of this `shipment`. Raises `StoreError`.
     """
-    own = await repairer.stage(table, insert, rows)
+    own, _ = await repairer.stage_kept(table, insert, rows)
     keys = identifiers(table.order_by)
     written = f"SELECT {keys}, _partition_id AS _month, {_is_expired(table)} AS _expired FROM {identifier(own)}"  # noqa: S608  # declared names
     held = (

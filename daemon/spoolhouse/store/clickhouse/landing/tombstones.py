@@ -1,4 +1,4 @@
-"""Tombstones: written before rows are deleted; rows that are restored, or missed, are held against them."""
+"""Tombstones: written before rows are deleted; rows that are sent again, or missed, are held against them."""
 
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import msgspec
 
 from spoolhouse.decode.rows import Rows
+from spoolhouse.errors import OperatorError
 from spoolhouse.events.declaration import Table
 from spoolhouse.events.tombstones import DELETABLE, TOMBSTONES
 from spoolhouse.store.clickhouse.driver import BATCH_ID, Driver, RowsInsert
 from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
 from spoolhouse.store.clickhouse.typed_rows import typed
 
+_UNKNOWN_TABLE = 60
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -44,6 +46,21 @@ async def batches_of(
         {"project": project, "what": what, "ids": list(ids)},
     )
     return {one: set(batches) for one, batches in typed(found, tuple[str, list[str]])}
+
+
+async def may_cover(driver: Driver, table: Table, shipped_ms: int, *, prefix: str) -> bool:
+    """Tell whether rows of `table` that were shipped then may have been deleted. Raises `StoreError`."""
+    if not any(target.name == table.name for targets in DELETABLE.values() for target, _ in targets):
+        return False
+    stones, time = identifier(prefix + TOMBSTONES.name), "fromUnixTimestamp64Milli({shipped:Int64}, 'UTC')"
+    try:
+        sql = f"SELECT 1 FROM {stones} WHERE deleted_at >= {time} LIMIT 1"  # noqa: S608  # declared names
+        return bool(await driver.execute(sql, {"shipped": shipped_ms}))
+    except OperatorError as error:
+        # The schema is older than the command that deletes.
+        if error.code != _UNKNOWN_TABLE:
+            raise
+        return False
 
 
 def is_deleted(table: Table, own: str, *, prefix: str) -> str:
