@@ -173,7 +173,8 @@ def main() -> None:
     if not names:
         return
     with tempfile.TemporaryDirectory(prefix="spoolhouse-bench-") as folder:
-        server = LocalServer(find_engine(lambda text: print(text, file=sys.stderr)), Path(folder, "server"))
+        engine = find_engine(lambda text: print(text, file=sys.stderr))
+        server = LocalServer(engine, Path(folder, "server"), on_disk=True)
         server.start()
         try:
             bench = Bench(server, Path(folder), arguments.scale, arguments.rows)

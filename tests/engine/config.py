@@ -78,6 +78,8 @@ class Place:
     """Where one server lives. `identity` lets the harness tell this server from a stranger on the same port."""
 
     root: Path
+    data: Path
+    """The tables, and all else that survives a restart."""
     tcp_port: int
     http_port: int
     identity: str
@@ -86,11 +88,6 @@ class Place:
     def config(self) -> Path:
         """The file that `render` is written to."""
         return self.root / "config.xml"
-
-    @property
-    def data(self) -> Path:
-        """The tables, and all else that survives a restart."""
-        return self.root / "data"
 
     @property
     def log(self) -> Path:

@@ -23,6 +23,7 @@ from tests.engine import child
 from tests.engine.client import Endpoint, QueryError, Scalar, query
 from tests.engine.config import HOST, Config, Place, render
 from tests.engine.fetch import Engine, EngineError
+from tests.engine.memory import folder_in_memory
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -136,12 +137,16 @@ class Server:
 
 
 class LocalServer(Server):
-    """A server of our own in a folder of its own; it never outlives this process."""
+    """A server of our own in a folder of its own; it never outlives this process.
 
-    def __init__(self, engine: Engine, root: Path, config: Config | None = None) -> None:
+    Its tables are in memory where there is room, unless `on_disk`.
+    """
+
+    def __init__(self, engine: Engine, root: Path, config: Config | None = None, *, on_disk: bool = False) -> None:
         self.config = config or Config()
         self._engine = engine
         self._root = root
+        self._data = (None if on_disk else folder_in_memory(self)) or root / "data"
         self._identity = str(uuid.uuid4())
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(Endpoint(host=HOST, tcp_port=0, http_port=0))
@@ -241,6 +246,7 @@ class LocalServer(Server):
     def _place(self) -> Place:
         return Place(
             root=self._root,
+            data=self._data,
             tcp_port=self.endpoint.tcp_port,
             http_port=self.endpoint.http_port,
             identity=self._identity,

@@ -15,6 +15,7 @@ import pytest
 
 from tests.engine import Config, Database, EngineError, QueryError, Server, StartServer, User
 from tests.engine.fetch import Package, check
+from tests.engine.memory import PREFIX, folder_in_memory
 
 
 def exists(pid: int) -> bool:
@@ -192,6 +193,19 @@ def test_a_server_dies_with_its_tests(tmp_path: Path, *, frozen: bool) -> None:
         assert select.select([descriptor], [], [], 30)[0] == [descriptor]
     finally:
         os.close(descriptor)
+
+
+def test_a_folder_in_memory_goes_with_its_owner(tmp_path: Path) -> None:
+    class Owner:
+        pass
+
+    (tmp_path / f"{PREFIX}of-a-process-that-was-killed" / "data").mkdir(parents=True)
+    first, second = Owner(), Owner()
+    folders = [folder_in_memory(owner, tmp_path) for owner in (first, second)]
+    assert sorted(tmp_path.iterdir()) == sorted(filter(None, folders))
+    assert len(set(folders)) == 2
+    del first
+    assert list(tmp_path.iterdir()) == folders[1:]
 
 
 def test_a_server_that_is_not_ours_can_only_be_asked(server: Server) -> None:
