@@ -9,7 +9,8 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo 
 VENV := .venv
 BIN := $(VENV)/bin
 # The tests start the daemon a thousand times: without its bytecode, each start takes half as long again.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
+KEEPING_BYTECODE := env -u PYTHONDONTWRITEBYTECODE
+PYTEST := $(KEEPING_BYTECODE) $(BIN)/pytest
 
 # make run URL=…   make test T=…   make bench B=…   make check-image ENGINE=…
 URL ?=
@@ -80,7 +81,7 @@ check-image: $(VENV)/.stamp-dev ## Build the container image and run it (ENGINE=
 
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure speed and memory against a real ClickHouse (B=… are its arguments)
-	@$(BIN)/python -m tests.benchmarks $(B)
+	@$(KEEPING_BYTECODE) $(BIN)/python -m tests.benchmarks $(B)
 
 .PHONY: clean
 clean: ## Remove .venv, var (the sample spool and its database) and caches

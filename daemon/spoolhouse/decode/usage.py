@@ -28,23 +28,28 @@ def _key(name: str, default: Any = None) -> Any:
 
 
 class _Attributes(msgspec.Struct, gc=False):
-    response_model: str = _key("gen_ai.response.model", "")
-    request_model: str = _key("gen_ai.request.model", "")
-    llm_model: str = _key("llm.model_name", "")
-    embedding_model: str = _key("embedding.model_name", "")
-    provider_name: str = _key("gen_ai.provider.name", "")
-    system: str = _key("gen_ai.system", "")
-    llm_provider: str = _key("llm.provider", "")
-    llm_system: str = _key("llm.system", "")
-    llm_kind: str = _key("openinference.span.kind", "")
+    """The keys of the first two conventions, in the order in which producers write them.
+
+    The decoder searches for each key from behind the last one that it found.
+    """
+
     operation: str = _key("gen_ai.operation.name", "")
+    system: str = _key("gen_ai.system", "")
+    provider_name: str = _key("gen_ai.provider.name", "")
+    request_model: str = _key("gen_ai.request.model", "")
+    response_model: str = _key("gen_ai.response.model", "")
     input_tokens: _Count = _key("gen_ai.usage.input_tokens")
     output_tokens: _Count = _key("gen_ai.usage.output_tokens")
     prompt_tokens: _Count = _key("gen_ai.usage.prompt_tokens")
     completion_tokens: _Count = _key("gen_ai.usage.completion_tokens")
+    cost: _Cost = _key("gen_ai.usage.cost")
+    llm_kind: str = _key("openinference.span.kind", "")
+    llm_system: str = _key("llm.system", "")
+    llm_provider: str = _key("llm.provider", "")
+    llm_model: str = _key("llm.model_name", "")
+    embedding_model: str = _key("embedding.model_name", "")
     llm_prompt: _Count = _key("llm.token_count.prompt")
     llm_completion: _Count = _key("llm.token_count.completion")
-    cost: _Cost = _key("gen_ai.usage.cost")
     llm_cost: _Cost = _key("llm.cost.total")
 
 
