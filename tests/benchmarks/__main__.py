@@ -15,7 +15,7 @@ from spoolhouse.export.samples import SampleEvents
 from tests.benchmarks import decode
 from tests.benchmarks.files import FilesBench
 from tests.benchmarks.query import QueryBench
-from tests.benchmarks.runs import Run, restock, run_daemon, run_engine, run_latency
+from tests.benchmarks.runs import Run, restock, run_daemon, run_duckdb, run_engine, run_latency
 from tests.engine import LocalServer, find_engine
 
 ROUNDS = 3
@@ -120,6 +120,18 @@ class Bench:
                 f" {run.cpu_per_million / default.cpu_per_million:.2f} of the default's CPU (wanted: 1 at most)"
             )
 
+    def one_machine(self) -> None:
+        """(b): the same file into DuckDB."""
+        self.head()
+        stock = self.stock("large", lambda folder: write_spans(folder, 1, MILLION))
+        runs: dict[str, list[Run]] = {"asynch": [], "DuckDB": []}
+        for _ in range(ROUNDS):
+            runs["asynch"].append(self.daemon(self.native, stock, MILLION))
+            restock(self.spool, stock)
+            runs["DuckDB"].append(run_duckdb(self.root / "duckdb" / "events.db", self.spool, MILLION))
+        server, file = (self.row(f"(b) one file of 1M spans, {name}", median(some)) for name, some in runs.items())
+        print(f"    DuckDB: {file.rate / server.rate:.2f} of the rate into ClickHouse (wanted: 0.7)")
+
     def small_files(self) -> None:
         """Many files beside one, and a start that finds them watched."""
         FilesBench(self.server, self.root, self.scale).run()
@@ -151,6 +163,7 @@ class Bench:
 
 BENCHES = {
     "a": Bench.one_large_file,
+    "b": Bench.one_machine,
     "files": Bench.small_files,
     "c": Bench.backlog,
     "d": Bench.latency,

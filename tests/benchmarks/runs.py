@@ -7,9 +7,11 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+
+import duckdb
 
 from spoolhouse.events.builtin import BUILT_IN, SPANS
 from spoolhouse.events.declaration import Fill, Kind, tables
@@ -53,8 +55,31 @@ def run_daemon(server: LocalServer, url: str, spool: Path, expected: int, *flags
     """Ingest all of `spool` with `ingest --once`, and check that every row landed."""
     fresh_database(server)
     before = server.cpu_seconds()
+    run = _ingest(url, spool, expected, *flags)
+    total = " + ".join(f"(SELECT count() FROM {DATABASE}.mastra_admin_{t})" for t in _TABLES)
+    _expect(server.query(f"SELECT {total}")[0][0], expected)
+    return replace(run, server_cpu=server.cpu_seconds() - before)
+
+
+def run_duckdb(path: Path, spool: Path, expected: int) -> Run:
+    """Do the same with a new DuckDB file: its work is part of the daemon's."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+    run = _ingest(f"duckdb://{path}", spool, expected)
+    total = " + ".join(f"(SELECT count(*) FROM mastra_admin_{t})" for t in _TABLES)
+    with duckdb.connect(path, read_only=True) as connection:
+        [(landed,)] = connection.execute(f"SELECT {total}").fetchall()
+    _expect(landed, expected)
+    return run
+
+
+def _expect(landed: object, expected: int) -> None:
+    if landed != expected:
+        raise RuntimeError(f"{landed} rows landed of {expected}")
+
+
+def _ingest(url: str, spool: Path, expected: int, *flags: str) -> Run:
     command = [str(SCRIPT), "ingest", "--once", "--file-storage-path", str(spool), "--base-path", "", *flags]
-    environment = {**os.environ, "SPOOLHOUSE_CLICKHOUSE__URL": url, "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
+    environment = {**os.environ, "SPOOLHOUSE_STORE__URL": url, "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stderr is not None
         said, peak_kib = b"", 0
@@ -68,17 +93,11 @@ def run_daemon(server: LocalServer, url: str, spool: Path, expected: int, *flags
         raise RuntimeError(said.decode(errors="replace")[-2000:])
     records = [json.loads(line) for line in said.splitlines()]
     settled = any(record["event"] == "file_settled" for record in records)
-    seconds = _moment(records, "file_settled" if settled else "stopped", -1) - _moment(records, "started", 0)
     [stopped] = [record for record in records if record["event"] == "stopped"]
-    total = " + ".join(f"(SELECT count() FROM {DATABASE}.mastra_admin_{t})" for t in _TABLES)
-    landed = server.query(f"SELECT {total}")[0][0]
-    if landed != expected:
-        raise RuntimeError(f"{landed} rows landed of {expected}")
     return Run(
         rows=expected,
-        seconds=seconds,
+        seconds=_moment(records, "file_settled" if settled else "stopped", -1) - _moment(records, "started", 0),
         daemon_cpu=usage.ru_utime + usage.ru_stime,
-        server_cpu=server.cpu_seconds() - before,
         peak_mib=peak_kib / 1024,
         stall_ms=float(stopped["longest_stall_ms"]),
     )

@@ -15,6 +15,8 @@ from spoolhouse.store.duckdb.errors import ENDS_THE_CONNECTION, is_damage, store
 
 T = TypeVar("T")
 
+_LOG_SHARE = 8
+"""The log of the file may become this part of the memory until a checkpoint: its rows are in memory until then."""
 IN_MEMORY = Path(":memory:")
 """A database of this process alone, without a file."""
 
@@ -84,6 +86,10 @@ class Database:
                 read_only=self._read_only,
                 config={
                     "memory_limit": f"{self._memory}B",
+                    # A checkpoint writes the last rows of each table anew: rarely, it is a small part of the work.
+                    "checkpoint_threshold": f"{self._memory // _LOG_SHARE}B",
+                    # Else each checkpoint writes most rows anew to merge a few groups of them: two thirds more work.
+                    "max_vacuum_tasks": 0,
                     # A format that is released: that of a new library may not be.
                     "storage_compatibility_version": "v1.5.0",
                     # Nothing is fetched from the network.
