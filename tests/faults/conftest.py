@@ -1,4 +1,4 @@
-"""The fixture of the fault suite."""
+"""The fixtures of the fault suite."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database, Pool, Server
-from tests.faults.oracle import Oracle
+from tests.faults.file_oracle import File, FileOracle
+from tests.faults.oracle import AnyOracle, Oracle
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +21,26 @@ def prepared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield pool
 
 
+@pytest.fixture(scope="session")
+def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> File:
+    """A DuckDB file with the same."""
+    file = File(path=tmp_path_factory.mktemp("prepared") / "events.db")
+    file.prepare()
+    return file
+
+
 @pytest.fixture
-def oracle(prepared: Pool, tmp_path: Path) -> Iterator[Oracle]:
-    """A spool and a database with its schema, and what knows of each line that is written into them."""
-    made = Oracle(spool=tmp_path / "spool", database=prepared.take())
+def oracle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyOracle]:
+    """A spool and a database with its schema, and what knows of each line that is written into them.
+
+    A test that takes either store names them: `@pytest.mark.parametrize("oracle", STORES, indirect=True)`.
+    """
+    if getattr(request, "param", "clickhouse") == "duckdb":
+        file: File = request.getfixturevalue("prepared_file")
+        yield FileOracle(spool=tmp_path / "spool", file=file.copy(tmp_path / "data" / "events.db"))
+        return
+    pool: Pool = request.getfixturevalue("prepared")
+    made = Oracle(spool=tmp_path / "spool", database=pool.take())
     made.stop_merges()
     yield made
-    prepared.give_back(made.database)
+    pool.give_back(made.database)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from spoolhouse.failpoints import VARIABLE
-from tests.faults.oracle import TOO_LONG, Oracle
+from tests.faults.file_oracle import FileOracle
+from tests.faults.oracle import TOO_LONG, AnyOracle, Oracle
 from tests.process.daemon import Daemon, once
 
 T = TypeVar("T")
@@ -49,6 +50,14 @@ AFTER: Mapping[str, str] = {
 }
 """Where an instance must have died before, for the next one to come by a place."""
 
+IN_A_FILE: Mapping[str, str] = {
+    "insert.before_send": "duckdb.rows",
+    "insert.sending": "duckdb.rows",
+    "native.all_sent": "duckdb.before_commit",
+    "insert.answered": "duckdb.committed",
+}
+"""Places of ClickHouse, and those of DuckDB at the same step."""
+
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "journal.cut": {},
     "journal.refuse": {},
@@ -82,21 +91,22 @@ def armed(place: str, action: str) -> dict[str, str]:
     return {**QUICK, **REFUSED.get(place, {}), **NEEDS.get(place, {}), VARIABLE: f"{place}={action}"}
 
 
-def url_for(oracle: Oracle, place: str) -> str:
+def url_for(oracle: AnyOracle, place: str) -> str:
     """Return the URL that leads a daemon by `place`."""
-    return oracle.database.http_url if place.startswith("http.") else oracle.database.native_url
+    return oracle.store.http_url if place.startswith("http.") else oracle.store.native_url
 
 
-def lead_to(oracle: Oracle, place: str) -> bool:
+def lead_to(oracle: AnyOracle, place: str) -> bool:
     """Do what makes the next instance come by `place`; tell whether another one had to die for that."""
     first = AFTER.get(place) or AFTER.get(place.partition(".")[0] + ".")
     if place.startswith("repair."):
         # A file is a shipment: once this one is acknowledged there is something of it to lose.
+        assert isinstance(oracle, Oracle), "a transaction needs no repair"
         oracle.drop(12)
         run_into(oracle, "settle.complete", "kill")
         oracle.lose_parts()
     elif first:
-        die_at(oracle, first)
+        die_at(oracle, IN_A_FILE.get(first, first) if isinstance(oracle, FileOracle) else first)
     if place == "instance.before_renaming_back":
         oracle.rename_claimed()
     if place in REFUSED:
@@ -110,7 +120,7 @@ def lead_to(oracle: Oracle, place: str) -> bool:
     return bool(first)
 
 
-def feed(oracle: Oracle) -> None:
+def feed(oracle: AnyOracle) -> None:
     """Drop one file of each kind: lines for two tables, a line that is too long, nothing, archives whole and not."""
     oracle.drop(12, logs=3, bad=2)
     oracle.drop(5, logs=0, bad=0)
@@ -120,7 +130,7 @@ def feed(oracle: Oracle) -> None:
     oracle.drop_raw(f"{len(oracle.files)}-cut.jsonl.gz", gzip.compress(TOO_LONG * 3)[:-20], unreadable=True)
 
 
-def run_into(oracle: Oracle, place: str, action: Literal["kill", "term"]) -> None:
+def run_into(oracle: AnyOracle, place: str, action: Literal["kill", "term"]) -> None:
     """Run a daemon until it meets its end at `place`."""
     with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, action)) as daemon:
         code = daemon.wait()
@@ -135,15 +145,15 @@ def died_at_birth(daemon: Daemon, code: int) -> bool:
     return code == -signal.SIGTERM and not daemon.events("started")
 
 
-def die_at(oracle: Oracle, place: str) -> None:
+def die_at(oracle: AnyOracle, place: str) -> None:
     """Run a daemon until it is killed at `place`."""
     lead_to(oracle, place)
     run_into(oracle, place, "kill")
 
 
-def recover(oracle: Oracle, **env: str) -> None:
+def recover(oracle: AnyOracle, **env: str) -> None:
     """Let one more instance bring everything to its end."""
-    _, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK | env)
+    _, daemon = once(oracle.store.native_url, oracle.spool, env=QUICK | env)
     assert not daemon.events("stage_failed"), daemon.told()
     assert daemon.events("stopped"), daemon.told()
 
@@ -162,7 +172,7 @@ def wait_until(true: Callable[[], object], timeout: float = 90) -> None:
 
 
 def strike_at(  # a fault, its end, and where it hits
-    oracle: Oracle,
+    oracle: AnyOracle,
     place: str,
     strike: Callable[[], object],
     heal: Callable[[], object],

@@ -8,6 +8,7 @@ import gzip
 import json
 import shutil
 import sqlite3
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from tests.engine import Database, make_tables
 from tests.process.daemon import drop
@@ -44,12 +45,22 @@ class Dropped:
     """It belongs into `failed/`."""
 
 
+class Store(Protocol):
+    """A store that rows land in."""
+
+    @property
+    def native_url(self) -> str: ...
+    @property
+    def http_url(self) -> str: ...
+    def query(self, sql: str) -> list[Row]:
+        """Return the rows of a SELECT that ClickHouse understands."""
+
+
 @dataclass(kw_only=True)
-class Oracle:
-    """All that was written into one spool, and what must be true once it is settled."""
+class AnyOracle(ABC):
+    """All that was written into one spool, and what must be true once it is settled, whatever store it is in."""
 
     spool: Path
-    database: Database
     files: list[Dropped] = field(default_factory=list)
     spans: list[Row] = field(default_factory=list)
     logs: list[Row] = field(default_factory=list)
@@ -59,32 +70,14 @@ class Oracle:
     """Rejected lines, by the place where their file was dropped."""
     _number: int = 0
 
-    def prepare(self) -> None:
-        """Make the schema, so that no daemon needs to, and let no merge hide a double."""
-        make_tables(self.database)
-        self.database.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT refused CHECK message != '{REFUSED}'")
-        self.database.query(f"ALTER TABLE {PREFIX}tool_calls ADD CONSTRAINT refused CHECK tool_name != '{REFUSED}'")
-        self.stop_merges()
+    @property
+    @abstractmethod
+    def store(self) -> Store:
+        """Where the rows land."""
 
-    def stop_merges(self) -> None:
-        """Let no merge hide a double; again after each restart of the server."""
-        for table in ("spans", "logs", "spans_hourly", "logs_hourly", "events", "tool_calls"):
-            self.database.query(f"SYSTEM STOP MERGES {PREFIX}{table}")
-
-    def lose_parts(self) -> None:
-        """Take a part of the table, and another one of its rollup, from each batch that is under way.
-
-        A server that dies between its log of tokens and its part leaves that: the log is kept.
-        """
-        planned = ", ".join(f"'{shipment}'" for shipment in self.planned())
-        unfinished = f"splitByChar(':', batch_id)[1] IN ({planned})"
-        lost = {"spans": f"toYYYYMM(start_time) = {LAST_MONTH:%Y%m}", "spans_hourly": f"toYYYYMM(hour) = {RECENT:%Y%m}"}
-        for table, month in lost.items():
-            self.database.query(f"SYSTEM START MERGES {PREFIX}{table}")  # else nothing is deleted, either
-            where = f"{month} AND {unfinished}"
-            assert self.database.query(f"SELECT 1 FROM {PREFIX}{table} WHERE {where} LIMIT 1"), "nothing is under way"
-            self.database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
-        self.stop_merges()
+    @abstractmethod
+    def check_counts(self) -> None:
+        """Each valid line is counted once in what the store has besides its rows."""
 
     def planned(self) -> list[str]:
         """Return the shipments that the journals have, and no acknowledgement of."""
@@ -237,58 +230,21 @@ class Oracle:
     def check(self, *, deleted: bool = False) -> None:
         """Fail unless every line, every count and every file is where it belongs."""
         self.check_rows()
-        self.check_rollups()
+        self.check_counts()
         self.check_files([] if deleted else self.files)
         self.check_rejects()
 
-    def check_rows_at_most_once(self, *, all_of_them: bool) -> None:
-        """No line is there twice, in a table or its rollup; `all_of_them`: and none is missing."""
-        if all_of_them:
-            self.check_rows()
-            self.check_rollups()
-        [(rows, ids)] = self.database.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans")
-        [(ended,)] = self.database.query(f"SELECT count() FROM {PREFIX}spans WHERE isNotNull(end_time)")
-        [(counted,)] = self.database.query(f"SELECT sum(lines) FROM {PREFIX}spans_hourly")
-        assert (rows, ended) == (ids, counted)
-
-    def check_rows_but(self, lines: bytes) -> None:
-        """Each valid line is in its table once; of `lines`, each may be missing."""
-        self.check_rows_at_most_once(all_of_them=False)
-        found = {name for (name,) in self.database.query(f"SELECT span_id FROM {PREFIX}spans")}
-        found |= {name for (name,) in self.database.query(f"SELECT id FROM {PREFIX}logs")}
-        lost = {json.loads(line)["id"] for line in lines.splitlines()} - found
-        self.spans = [row for row in self.spans if row[0] not in lost]
-        self.logs = [row for row in self.logs if row[0] not in lost]
-        self.check_rows()
-        self.check_rollups()
-
     def check_rows(self) -> None:
         """Each valid line is in its table once, with its values."""
-        spans = self.database.query(
+        spans = self.store.query(
             "SELECT span_id, trace_id, project_id, duration_ms, toUnixTimestamp(start_time), isNotNull(end_time)"
             f" FROM {PREFIX}spans"
         )
         assert_same(spans, self.spans, "rows of spans")
-        assert_same(self.database.query(f"SELECT id, project_id, message FROM {PREFIX}logs"), self.logs, "rows of logs")
+        assert_same(self.store.query(f"SELECT id, project_id, message FROM {PREFIX}logs"), self.logs, "rows of logs")
         prompts = [(name,) for name in self.prompts]
-        assert_same(self.database.query(f"SELECT event_id FROM {PREFIX}events"), prompts, "rows of events")
-        assert_same(self.database.query(f"SELECT event_id FROM {PREFIX}tool_calls"), prompts * 2, "rows of tool calls")
-
-    def check_rollups(self) -> None:
-        """Each valid line is counted once in its hour."""
-        hours: dict[tuple[str, int], list[int]] = {}
-        for _, _, project, duration, start, ended in self.spans:
-            if ended:
-                hours.setdefault((project, start // 3600 * 3600), []).append(duration)
-        counted = self.database.query(
-            "SELECT project_id, toUnixTimestamp(hour), sum(lines), sum(duration_ms_count), sum(duration_ms_sum),"
-            " min(duration_ms_min), max(duration_ms_max)"
-            f" FROM {PREFIX}spans_hourly GROUP BY project_id, hour"
-        )
-        expected = [(*key, len(of), len(of), sum(of), min(of), max(of)) for key, of in hours.items()]
-        assert_same(counted, expected, "hours of spans")
-        counted = self.database.query(f"SELECT project_id, sum(lines) FROM {PREFIX}logs_hourly GROUP BY project_id")
-        assert_same(counted, list(Counter(project for _, project, _ in self.logs).items()), "hours of logs")
+        assert_same(self.store.query(f"SELECT event_id FROM {PREFIX}events"), prompts, "rows of events")
+        assert_same(self.store.query(f"SELECT event_id FROM {PREFIX}tool_calls"), prompts * 2, "rows of tool calls")
 
     def check_files(self, files: Sequence[Dropped]) -> None:
         """Each file is in one place, its own, byte for byte; nothing else is left in the spool."""
@@ -327,6 +283,82 @@ class Oracle:
     def claimed(self) -> list[Path]:
         """Return the files that some instance holds."""
         return [path for path in (self.spool / ".spoolhouse").glob("*/claimed/**/*") if path.is_file()]
+
+
+@dataclass(kw_only=True)
+class Oracle(AnyOracle):
+    """Of a spool whose rows land in a ClickHouse."""
+
+    database: Database
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.database
+
+    def prepare(self) -> None:
+        """Make the schema, so that no daemon needs to, and let no merge hide a double."""
+        make_tables(self.database)
+        self.database.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT refused CHECK message != '{REFUSED}'")
+        self.database.query(f"ALTER TABLE {PREFIX}tool_calls ADD CONSTRAINT refused CHECK tool_name != '{REFUSED}'")
+        self.stop_merges()
+
+    def stop_merges(self) -> None:
+        """Let no merge hide a double; again after each restart of the server."""
+        for table in ("spans", "logs", "spans_hourly", "logs_hourly", "events", "tool_calls"):
+            self.database.query(f"SYSTEM STOP MERGES {PREFIX}{table}")
+
+    def lose_parts(self) -> None:
+        """Take a part of the table, and another one of its rollup, from each batch that is under way.
+
+        A server that dies between its log of tokens and its part leaves that: the log is kept.
+        """
+        planned = ", ".join(f"'{shipment}'" for shipment in self.planned())
+        unfinished = f"splitByChar(':', batch_id)[1] IN ({planned})"
+        lost = {"spans": f"toYYYYMM(start_time) = {LAST_MONTH:%Y%m}", "spans_hourly": f"toYYYYMM(hour) = {RECENT:%Y%m}"}
+        for table, month in lost.items():
+            self.database.query(f"SYSTEM START MERGES {PREFIX}{table}")  # else nothing is deleted, either
+            where = f"{month} AND {unfinished}"
+            assert self.database.query(f"SELECT 1 FROM {PREFIX}{table} WHERE {where} LIMIT 1"), "nothing is under way"
+            self.database.query(f"ALTER TABLE {PREFIX}{table} DELETE WHERE {where} SETTINGS mutations_sync = 2")
+        self.stop_merges()
+
+    def check_rows_at_most_once(self, *, all_of_them: bool) -> None:
+        """No line is there twice, in a table or its rollup; `all_of_them`: and none is missing."""
+        if all_of_them:
+            self.check_rows()
+            self.check_counts()
+        [(rows, ids)] = self.database.query(f"SELECT count(), uniqExact(span_id) FROM {PREFIX}spans")
+        [(ended,)] = self.database.query(f"SELECT count() FROM {PREFIX}spans WHERE isNotNull(end_time)")
+        [(counted,)] = self.database.query(f"SELECT sum(lines) FROM {PREFIX}spans_hourly")
+        assert (rows, ended) == (ids, counted)
+
+    def check_rows_but(self, lines: bytes) -> None:
+        """Each valid line is in its table once; of `lines`, each may be missing."""
+        self.check_rows_at_most_once(all_of_them=False)
+        found = {name for (name,) in self.database.query(f"SELECT span_id FROM {PREFIX}spans")}
+        found |= {name for (name,) in self.database.query(f"SELECT id FROM {PREFIX}logs")}
+        lost = {json.loads(line)["id"] for line in lines.splitlines()} - found
+        self.spans = [row for row in self.spans if row[0] not in lost]
+        self.logs = [row for row in self.logs if row[0] not in lost]
+        self.check_rows()
+        self.check_counts()
+
+    def check_counts(self) -> None:
+        """Each valid line is counted once in its hour."""
+        hours: dict[tuple[str, int], list[int]] = {}
+        for _, _, project, duration, start, ended in self.spans:
+            if ended:
+                hours.setdefault((project, start // 3600 * 3600), []).append(duration)
+        counted = self.database.query(
+            "SELECT project_id, toUnixTimestamp(hour), sum(lines), sum(duration_ms_count), sum(duration_ms_sum),"
+            " min(duration_ms_min), max(duration_ms_max)"
+            f" FROM {PREFIX}spans_hourly GROUP BY project_id, hour"
+        )
+        expected = [(*key, len(of), len(of), sum(of), min(of), max(of)) for key, of in hours.items()]
+        assert_same(counted, expected, "hours of spans")
+        counted = self.database.query(f"SELECT project_id, sum(lines) FROM {PREFIX}logs_hourly GROUP BY project_id")
+        assert_same(counted, list(Counter(project for _, project, _ in self.logs).items()), "hours of logs")
 
 
 def assert_same(found: Sequence[Row], expected: Sequence[Row], what: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "daemon" / "spoolhouse"
 
 
-def places() -> list[str]:
-    """Return the names of all failpoints that a daemon with a ClickHouse can meet, in the order of the modules."""
-    paths = [path for path in sorted(PACKAGE.rglob("*.py")) if "duckdb" not in path.parts]
+def places(store: str = "clickhouse") -> list[str]:
+    """Return the names of all failpoints that a daemon with this store can meet, in the order of the modules."""
+    other = {"clickhouse": "duckdb", "duckdb": "clickhouse"}[store]
+    paths = [path for path in sorted(PACKAGE.rglob("*.py")) if other not in path.parts]
     return [name for path in paths for name in named_in(ast.parse(path.read_text()))]
 
 
@@ -33,7 +34,10 @@ STAGES = tuple(
     PACKAGE / "pipeline" / f"{name}.py"
     for name in ("claim", "decode", "insert", "bisect", "whole_lines", "settle", "record", "adopt")
 )
-LANDING = (PACKAGE / "store" / "clickhouse" / "store.py", PACKAGE / "store" / "clickhouse" / "landing" / "repair.py")
+LANDING = tuple(
+    PACKAGE / "store" / name
+    for name in ("clickhouse/store.py", "clickhouse/landing/repair.py", "duckdb/store.py", "duckdb/rows.py")
+)
 DISK = tuple(
     PACKAGE / "spool" / f"{name}.py"
     for name in (
@@ -130,6 +134,7 @@ HARMLESS = {
     ("repair", "_partitions", "execute"): "reads",
     ("repair", "_is_wanted", "execute"): "reads",
     ("repair", "_has_figures", "execute"): "reads",
+    ("rows", "written", "flush"): "writes a file without a name, of which a kill leaves nothing",
     ("record", "run", "_write_all"): "the places are inside",
     ("record", "_write_all", "idle_until"): "waits",
     ("record", "_write_all", "_pause"): "waits",

@@ -1,6 +1,7 @@
 """Our own disk fails at each place that reads or writes it: full, broken, read-only, of another user."""
 
 import errno
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database
+from tests.faults.file_oracle import File, FileOracle
 from tests.faults.life import (
     DELETING,
     LONG,
@@ -22,7 +24,7 @@ from tests.faults.life import (
     url_for,
     wait_until,
 )
-from tests.faults.oracle import Oracle
+from tests.faults.oracle import AnyOracle, Oracle
 from tests.faults.places import on_disk
 from tests.process.daemon import Daemon
 
@@ -38,9 +40,17 @@ SOME = [
 ]  # fmt: skip
 
 
+BY_STORE = {"clickhouse": DISK if LONG else SOME, "duckdb": ["duckdb.rows", *(DISK if LONG else ())]}
+
+
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS", "EACCES"] if LONG else ["ENOSPC"])
-@pytest.mark.parametrize("some", parts(DISK if LONG else SOME), ids=lambda some: some[0])
-def test_the_disk_fails_once(oracle: Oracle, some: Sequence[str], error: str) -> None:
+@pytest.mark.parametrize(
+    ("oracle", "some"),
+    [(store, some) for store, all_of_them in BY_STORE.items() for some in parts(all_of_them)],
+    indirect=["oracle"],
+    ids=lambda some: some if isinstance(some, str) else some[0],
+)
+def test_the_disk_fails_once(oracle: AnyOracle, some: Sequence[str], error: str) -> None:
     """The daemon tries again by itself."""
     for place in some:
         lead_to(oracle, place)
@@ -54,10 +64,10 @@ def test_the_disk_fails_once(oracle: Oracle, some: Sequence[str], error: str) ->
 
 
 @contextmanager
-def small_disk(place: Path) -> Iterator[Path]:
-    """Mount a file system of 8 MiB on a folder, in a namespace of its own; yield its path from outside of that."""
+def small_disk(place: Path, *, size: str = "8m") -> Iterator[Path]:
+    """Mount a small file system on a folder, in a namespace of its own; yield its path from outside of that."""
     place.mkdir(parents=True)
-    command = f"mount -t tmpfs -o size=8m none '{place}' && echo mounted && exec cat"
+    command = f"mount -t tmpfs -o size={size} none '{place}' && echo mounted && exec cat"
     with subprocess.Popen(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
@@ -85,6 +95,27 @@ def test_the_disk_is_full(place: str, database: Database, tmp_path: Path) -> Non
             says="disk_unavailable",
             SPOOLHOUSE_SPOOL__MIN_FREE="0",
         )
+        oracle.check()
+
+
+@pytest.mark.parametrize("place", ["duckdb.rows", "duckdb.before_commit"])
+def test_the_disk_of_a_file_is_full(place: str, prepared_file: File, tmp_path: Path) -> None:
+    inside = tmp_path / "small"
+    with small_disk(inside, size="64m") as spool:
+        oracle = FileOracle(spool=spool, file=prepared_file.copy(spool / ".data" / "events.db"))
+        ballast = spool / ".ballast"
+        strike_at(
+            oracle,
+            place,
+            lambda: fill(ballast),
+            ballast.unlink,
+            url=f"duckdb://{inside}/.data/events.db",
+            says="duckdb_unavailable",
+            SPOOLHOUSE_SPOOL__MIN_FREE="0",
+        )
+        shutil.copytree(spool / ".data", tmp_path / "data")
+        shutil.rmtree(spool / ".data")
+        oracle.file = File(path=tmp_path / "data" / "events.db")
         oracle.check()
 
 

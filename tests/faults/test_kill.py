@@ -8,21 +8,39 @@ from itertools import groupby
 
 import pytest
 
-from tests.faults.life import DELETING, QUICK, armed, die_at, recover, run_into
-from tests.faults.oracle import Oracle
+from tests.faults.file_oracle import FileOracle
+from tests.faults.life import DELETING, LONG, QUICK, armed, die_at, recover, run_into
+from tests.faults.oracle import AnyOracle, Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon, once
 
-STAGES = {stage: list(names) for stage, names in groupby(sorted(places()), key=lambda name: name.partition(".")[0])}
-del STAGES["replay"]  # commands of their own: tests/process/test_replay.py, test_retry.py
-del STAGES["delete"]  # another one: tests/query/test_delete.py
-del STAGES["archive"]  # deletes one file at a time, if asked to: tests/process/test_retention.py
+
+def stages(store: str) -> dict[str, list[str]]:
+    """Return the places of a daemon with this store, by stage."""
+    found = groupby(sorted(places(store)), key=lambda name: name.partition(".")[0])
+    # Of commands: tests/process/test_replay.py, test_retry.py, tests/query/test_delete.py; and of a deletion of one
+    # file at a time, if asked to: tests/process/test_retention.py.
+    return {stage: list(names) for stage, names in found if stage not in {"replay", "delete", "archive"}}
+
+
+STAGES = {"clickhouse": stages("clickhouse"), "duckdb": stages("duckdb")}
+WITH_A_STORE = ("adopt", "duckdb", "insert", "ledger", "lines")
+"""Where a daemon with one store may differ from one with another: each other place it meets in the long form."""
 
 
 @pytest.mark.timeout(360)  # many lives of a daemon in one spool
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_at_each_place(oracle: Oracle, stage: str) -> None:
-    for place in STAGES[stage]:
+@pytest.mark.parametrize(
+    ("oracle", "stage"),
+    [
+        (store, stage)
+        for store, some in STAGES.items()
+        for stage in some
+        if LONG or store == "clickhouse" or stage in WITH_A_STORE
+    ],
+    indirect=["oracle"],
+)
+def test_killed_at_each_place(oracle: AnyOracle, stage: str) -> None:
+    for place in STAGES["duckdb" if isinstance(oracle, FileOracle) else "clickhouse"][stage]:
         if place not in DELETING:
             die_at(oracle, place)
     recover(oracle)

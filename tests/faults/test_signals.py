@@ -10,6 +10,7 @@ import pytest
 from spoolhouse.failpoints import VARIABLE
 from tests.faults.life import (
     DELETING,
+    IN_A_FILE,
     LIFE,
     LONG,
     QUICK,
@@ -24,23 +25,38 @@ from tests.faults.life import (
     url_for,
     wait_until,
 )
-from tests.faults.oracle import Oracle
+from tests.faults.oracle import AnyOracle, Oracle
 from tests.faults.places import places
 from tests.process.daemon import Daemon
 
 pytestmark = pytest.mark.timeout(300)
 
-EACH = [
-    place
-    for place in places()
-    if place not in {*DELETING, *REFUSED} and not place.startswith(("repair.", "replay.", "delete.", "archive."))
-]
+
+def each(store: str) -> list[str]:
+    """Return the places of a daemon with this store."""
+    others = ("repair.", "replay.", "delete.", "archive.")
+    return [place for place in places(store) if place not in {*DELETING, *REFUSED} and not place.startswith(others)]
+
+
+EACH = each("clickhouse")
 SOME = ["instance.claimed", "claim.packed", "insert.sending", "insert.answered", "settle.before_move", "adopt.loaded"]
 """Where a process differs most in what it holds: a claim, a plan, an open insert, an acknowledgement, a move."""
 
 
-@pytest.mark.parametrize("some", parts(EACH if LONG else list(LIFE[::2])), ids=lambda some: some[0])
-def test_a_stop_at_each_place(oracle: Oracle, some: Sequence[str]) -> None:
+IN_DUCKDB = ["duckdb.rows", "duckdb.before_commit", "duckdb.committed"]
+STOPPED = {
+    "clickhouse": EACH if LONG else list(LIFE[::2]),
+    "duckdb": each("duckdb") if LONG else IN_DUCKDB,
+}
+
+
+@pytest.mark.parametrize(
+    ("oracle", "some"),
+    [(store, some) for store, all_of_them in STOPPED.items() for some in parts(all_of_them)],
+    indirect=["oracle"],
+    ids=lambda some: some if isinstance(some, str) else some[0],
+)
+def test_a_stop_at_each_place(oracle: AnyOracle, some: Sequence[str]) -> None:
     """It ends with 0, and leaves nothing claimed behind; what it had not taken yet is the next one's."""
     for place in some:
         follows = lead_to(oracle, place)
@@ -51,10 +67,19 @@ def test_a_stop_at_each_place(oracle: Oracle, some: Sequence[str]) -> None:
     oracle.check()
 
 
+PAIRS = {
+    "clickhouse": list(pairwise(LIFE)) if LONG else [*pairwise(LIFE)][::3],
+    "duckdb": list(pairwise(dict.fromkeys(IN_A_FILE.get(place, place) for place in LIFE)))[:: 1 if LONG else 6],
+}
+
+
 @pytest.mark.parametrize(
-    "some", parts(list(pairwise(LIFE)) if LONG else [*pairwise(LIFE)][::3]), ids=lambda some: some[0][0]
+    ("oracle", "some"),
+    [(store, some) for store, pairs in PAIRS.items() for some in parts(pairs)],
+    indirect=["oracle"],
+    ids=lambda some: some if isinstance(some, str) else some[0][0],
 )
-def test_two_stops_at_each_place(oracle: Oracle, some: Sequence[tuple[str, str]]) -> None:
+def test_two_stops_at_each_place(oracle: AnyOracle, some: Sequence[tuple[str, str]]) -> None:
     """The second one ends it where it is; if both came before it looked up, they were one."""
     for first, second in some:
         feed(oracle)

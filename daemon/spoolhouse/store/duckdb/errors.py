@@ -35,13 +35,14 @@ def store_error(error: duckdb.Error, path: Path) -> StoreError:
     if isinstance(error, duckdb.IOException):
         return _of_the_file(message, path)
     if is_damage(error):
-        return OperatorError(f"{path}: {message}", hint="restore the file from a copy, or name another in store.url")
+        hint = "restore the file (and its log, .wal) from a copy, or name another in store.url"
+        return OperatorError(f"{path}: {message}", hint=hint)
     return OperatorError(message, hint="see `spoolhouse migrate --check`")
 
 
 def is_damage(error: duckdb.Error) -> bool:
-    """Tell whether a block of the file is not what was written."""
-    return "Corrupt database file" in str(error)
+    """Tell whether a block of the file, or of its log, is not what was written."""
+    return any(text in str(error) for text in ("Corrupt database file", "Corrupt WAL file"))
 
 
 def _of_the_file(message: str, path: Path) -> StoreError:
