@@ -111,7 +111,7 @@ async def opened(options: argparse.Namespace) -> "AsyncGenerator[Query]":
     if settings.store.path is not None:
         from spoolhouse.store.duckdb.query.reader import DuckDbReader  # noqa: PLC0415  # nor this
 
-        reader: Reader = DuckDbReader(settings.store.path, prefix)
+        reader: Reader = DuckDbReader.of_file(settings.store.path, prefix)
     else:
         from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # nor this
         from spoolhouse.store.clickhouse.query.reader import ClickHouseReader  # noqa: PLC0415  # nor this

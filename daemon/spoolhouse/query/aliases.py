@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from spoolhouse.errors import BadRequestError
+from spoolhouse.errors import BadRequestError, QuestionTooLargeError
 from spoolhouse.query import conditions, plan, requests
 from spoolhouse.query.client import Project, Query
 from spoolhouse.query.questions import Measured
@@ -168,7 +168,9 @@ class Client(Query):
         first = plan.check_offset(number, 0)
         start = plan.check_offset(first if by_offset else first * size, size)
         question: ListQuestion = requests.request(name, {**asked, "page_size": size})
-        found = await self._page(name, question, {}, offset=start)
+        found = await self.page_at(name, question, offset=start)
+        if found.cursor is not None and len(found.records) < size:
+            raise QuestionTooLargeError("the page is too large; ask for fewer records at once")
         total = await self.count(name, question)
         place: dict[str, int] = {"offset": start, "limit": size} if by_offset else {"page": number, "per_page": size}
         return Numbered(data=found.records, pagination=Pagination(total=total, has_more=start + size < total, **place))

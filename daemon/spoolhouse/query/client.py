@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.events.agent import TOOL_CALLS
-from spoolhouse.query import conditions, cursor, plan, requests, results, tail
+from spoolhouse.query import conditions, plan, requests, results, tail
+from spoolhouse.query import cursor as cursors
 from spoolhouse.query.ports import Reader
 from spoolhouse.query.questions import Compare, Condition, Field, Lookup, Op, Row
 from spoolhouse.query.records import (
@@ -116,24 +117,24 @@ class Query:
 
         `cursor` is that of the page before, of the same request.
         """
-        return await self._page(name, request, filters, after=cursor)
-
-    async def _page(
-        self, name: str, request: ListQuestion | None, filters: Mapping[str, Any], *, after: str | None = None,
-        offset: int = 0,
-    ) -> Page[Any]:  # fmt: skip
         question = requests.request(name, filters) if request is None else request
+        return await self.page_at(name, question, cursor=cursor)
+
+    async def page_at(
+        self, name: str, question: ListQuestion, *, cursor: str | None = None, offset: int = 0
+    ) -> Page[Any]:
+        """Return one page of a list, after so many records."""
         if type(question) is not requests.LISTS.get(name):
             raise BadRequestError(f"{type(question).__name__} is no request for {name}")
         asked = plan.listing(name, question, self._now_ms(), offset=offset)
-        mark = cursor.fingerprint(name, question)
-        if after is not None:
-            asked = plan.after(asked, *cursor.from_text(after, mark, len(asked.ids)))
+        mark = cursors.fingerprint(name, question)
+        if cursor is not None:
+            asked = plan.after(asked, *cursors.from_text(cursor, mark, len(asked.ids)))
         listed = await self._reader.page(asked)
         calls = await self._calls(asked.columns, listed.rows, question.project) if name == EVENTS.name else {}
         return Page(
             records=results.records(asked.table, asked.columns, listed.rows, calls, cut=asked.previews),
-            cursor=None if listed.next is None else cursor.to_text(mark, asked.window, listed.next),
+            cursor=None if listed.next is None else cursors.to_text(mark, asked.window, listed.next),
             lines=[] if question.light else results.lines(LISTS[name], asked.columns, listed.rows, calls),
         )
 
@@ -149,7 +150,7 @@ class Query:
         limit = 10 if question.limit is None else plan.check_limit(question.limit, MOST_DELTA)
         now = self._now_ms()
         asked = plan.followed(name, question, now, limit)
-        mark = cursor.fingerprint(f"{name} delta", question)
+        mark = cursors.fingerprint(f"{name} delta", question)
         since = tail.begin(mark, now, ()) if after is None else tail.from_text(after, mark)
         found = await self._reader.arrived(asked.table, asked.where, asked.window, since.since_ms)
         if after is None:

@@ -23,7 +23,7 @@ def connect(
         from spoolhouse.store.duckdb.query.reader import DuckDbReader  # noqa: PLC0415  # see above
         from spoolhouse.store.duckdb.url import path_of  # noqa: PLC0415  # see above
 
-        return Client(DuckDbReader(path_of(url), table_prefix))
+        return Client(DuckDbReader.of_file(path_of(url), table_prefix))
     from spoolhouse.store.clickhouse.query.reader import open_reader  # noqa: PLC0415  # see above
 
     return Client(open_reader(url, username=username, password=password, database=database, table_prefix=table_prefix))

@@ -236,9 +236,9 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 
     time: datetime | None = None
     """The start of the interval."""
-    by: dict[str, str | float | None] = {}
-    values: dict[str, float | str | None] = {}
-    previous: dict[str, float | str | None] | None = None
+    by: dict[str, str | int | float | None] = {}
+    values: dict[str, int | float | str | None] = {}
+    previous: dict[str, int | float | str | None] | None = None
     """The same figures of the period before."""
     change: dict[str, float | None] | None = None
     """By how many percent they have changed; None where the earlier figure is 0 or missing."""

@@ -1,13 +1,12 @@
 """The query side for code without asyncio: the same methods, run by a loop in a thread of their own."""
 
-import asyncio
 import inspect
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from spoolhouse.query.client import Query
+from spoolhouse.query.loop_thread import LoopThread
 
 T = TypeVar("T")
 
@@ -17,13 +16,11 @@ class SyncQuery:
 
     def __init__(self, make: Callable[[], Query]) -> None:
         """Make the client in the loop that it runs in."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="spoolhouse-query", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("spoolhouse-query")
         try:
             self._query = self._run(_made(make))
         except BaseException:
-            self._end()
+            self._thread.end()
             raise
 
     def __getattr__(self, name: str) -> Any:
@@ -56,14 +53,9 @@ class SyncQuery:
 
     def close(self) -> None:
         """Close all connections, and end the thread; harmless when it was done."""
-        if not self._loop.is_closed():
+        if not self._thread.has_ended:
             self._run(self._query.close())
-            self._end()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+            self._thread.end()
 
     def _iterate(self, records: Any) -> Iterator[Any]:
         try:
@@ -73,11 +65,11 @@ class SyncQuery:
                 except StopAsyncIteration:
                     return
         finally:
-            if not self._loop.is_closed():
+            if not self._thread.has_ended:
                 self._run(records.aclose())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = self._thread.submit(work)
         try:
             return future.result()
         except KeyboardInterrupt:

@@ -1,8 +1,11 @@
 """The port of a run to its store: what the service needs of one, besides landing batches."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.declaration import EventType, Table
@@ -10,11 +13,21 @@ from spoolhouse.pipeline.ports import SentBatches, Store
 from spoolhouse.settings import Settings
 from spoolhouse.spool.lineage import Entry
 
+if TYPE_CHECKING:
+    from spoolhouse.query.ports import Reader
+
 NOTHING_REFUSED: Mapping[str, OperatorError] = MappingProxyType({})
 
 
 class DiffersError(OperatorError):
     """A table or one of its rollups differs from its declaration, and a migration may not change it."""
+
+
+class OwnFile(Struct, frozen=True, kw_only=True):
+    """A database that no other process can open while the run has it, and what answers questions from it."""
+
+    path: Path
+    reader: "Reader"
 
 
 class Backend(Protocol):
@@ -35,6 +48,10 @@ class Backend(Protocol):
     @property
     def patience(self) -> float:
         """Seconds that one statement may take until it is broken off."""
+
+    @property
+    def own_file(self) -> OwnFile | None:
+        """The file that is open to this process alone; None where other processes can ask the store themselves."""
 
     def take_over(self, settings: Settings, *, fingerprint: str) -> None:
         """Put reloaded settings in force, and the fingerprint that they and the event types give."""

@@ -45,6 +45,7 @@ class ClickHouseBackend:
     """ClickHouse as a run's store; it satisfies `service.backend.Backend`."""
 
     title = "ClickHouse"
+    own_file = None
 
     def __init__(self, settings: Settings, *, fingerprint: str) -> None:
         """Use the servers that `settings.clickhouse` names. Raises `BadSettingError`."""

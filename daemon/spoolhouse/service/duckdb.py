@@ -8,10 +8,12 @@ from spoolhouse.clock import now_ms
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.declaration import EventType, Table, tables
 from spoolhouse.events.ledger import LEDGER
-from spoolhouse.service.backend import DiffersError
+from spoolhouse.service.backend import DiffersError, OwnFile
 from spoolhouse.settings import Settings
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.store.duckdb.database import Database
+from spoolhouse.store.duckdb.query.connections import Connections
+from spoolhouse.store.duckdb.query.reader import DuckDbReader
 from spoolhouse.store.duckdb.store import DuckDbStore
 
 _HOUR = 3600.0
@@ -31,8 +33,10 @@ class DuckDbBackend:
     def __init__(self, settings: Settings, path: Path) -> None:
         """Land in the file at `path`."""
         self._migrates = settings.clickhouse.migrate
-        self.store = DuckDbStore(Database(path, memory=settings.duckdb.memory), prefix=settings.clickhouse.table_prefix)
+        database, prefix = Database(path, memory=settings.duckdb.memory), settings.clickhouse.table_prefix
+        self.store = DuckDbStore(database, prefix=prefix)
         self.sent = self.store
+        self.own_file = OwnFile(path=path, reader=DuckDbReader(Connections(path, database.another), prefix))
         self._expire_at = 0.0
 
     def take_over(self, settings: Settings, *, fingerprint: str) -> None:

@@ -23,6 +23,7 @@ from spoolhouse.pipeline.scan import beside as beside_the_spool
 from spoolhouse.retry import GivenUpError
 from spoolhouse.service import runtime_tuning
 from spoolhouse.service.backend import Backend
+from spoolhouse.service.questions import Questions, questions
 from spoolhouse.service.service import EXIT_CRASH, EXIT_OK, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service, beside
 from spoolhouse.service.shared import Shared
 from spoolhouse.service.signals import let_in, reload_on_signal, stop_on_signal
@@ -102,12 +103,21 @@ class _Run(Struct, kw_only=True):
         try:
             runtime_tuning.freeze_gc()
             runtime_tuning.tune_malloc()
-            async with serve(address, self.reporter, names=http.names, required=is_named and not shared.once) as url:
-                return await self._with_spool(backend, url)
+            async with (
+                questions(backend, is_served=address is not None) as asked,
+                serve(
+                    address,
+                    self.reporter,
+                    names=http.names,
+                    required=is_named and not shared.once,
+                    routes=() if asked is None else asked.api.routes,
+                ) as url,
+            ):
+                return await self._with_spool(backend, asked, url)
         finally:
             await backend.close()
 
-    async def _with_spool(self, backend: Backend, url: str | None) -> int:
+    async def _with_spool(self, backend: Backend, asked: Questions | None, url: str | None) -> int:
         shared, disk = self.shared, DiskRetry(self.shared.health, self.shared.options, self.shared.stop)
         instance = await self._make_instance(url, disk)
         if instance is None:
@@ -123,8 +133,13 @@ class _Run(Struct, kw_only=True):
             reread=self.reread,
             hangup=self.hangup,
             notifier=self.notifier,
+            announce=None if asked is None else partial(asked.announce, url),
         )
-        code = await _run_service(service)
+        try:
+            code = await _run_service(service)
+        finally:
+            if asked is not None:
+                await asyncio.to_thread(asked.withdraw)
         lag = round(self.reporter.loop_lag.longest * 1000)
         files, left = stages.settler.outcome.files, stages.count_unsettled()
         log.info("stopped", exit_code=code, files=files, left=left, longest_stall_ms=lag)

@@ -70,6 +70,8 @@ class Service(Struct, kw_only=True):
     hangup: asyncio.Event
     """The settings are to be read again."""
     notifier: Notifier
+    announce: Callable[[], None] | None = None
+    """Says where questions are answered, once the store is ours. It blocks on the disk."""
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     """The service manager knows that the start is over: no reload is reported before."""
     _left_pending: bool = False
@@ -102,6 +104,8 @@ class Service(Struct, kw_only=True):
             counting.cancel()
         if not ready:
             return EXIT_OK if self.stop.is_set() else EXIT_UNAVAILABLE
+        if self.announce is not None:
+            await asyncio.to_thread(self.announce)
         log.info("started", instance=stages.instance.id, spool=os.fspath(stages.instance.spool), once=shared.once)
         await self._work()
         left = self._left_pending or stages.is_left_over() or stages.settler.outcome.failed

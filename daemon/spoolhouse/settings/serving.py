@@ -16,7 +16,8 @@ class HttpSettings(Group):
 
     listen: str = "127.0.0.1:9464"
     """Address and port. Port 0 takes a free one; `off` serves nothing. There is no password: everybody who reaches it
-    sees the names of files and the reasons of rejected lines. If the default port is in use (a second instance on one
+    sees the names of files and the reasons of rejected lines. Questions about what has landed (`/api/v1/`, with DuckDB)
+    need the token in the file `.daemon` beside the database. If the default port is in use (a second instance on one
     host), a free one is taken; a configured port that is in use is an error. `spoolhouse status` finds either. With
     `--once` it is served only if this is set, and then a port in use is replaced by a free one, too."""
 

@@ -1,22 +1,32 @@
-"""The daemon's HTTP server: its status, metrics and health checks. No request can change anything."""
+"""The daemon's HTTP server: its status, metrics and health checks, and further routes. No request changes anything."""
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aiohttp.web import RouteDef
+
     from spoolhouse.monitoring.http.server import Source
 
 
 @asynccontextmanager
 async def serve(
-    address: tuple[str, int] | None, source: "Source", *, names: Collection[str], required: bool
+    address: tuple[str, int] | None,
+    source: "Source",
+    *,
+    names: Collection[str],
+    required: bool,
+    routes: "Iterable[RouteDef]" = (),
 ) -> AsyncGenerator[str | None]:
-    """Serve the answers of `source` as long as the context lasts; yield the URL, None if nothing is served."""
+    """Serve the answers of `source`, and further `routes`, as long as the context lasts.
+
+    Yields the URL; None if nothing is served.
+    """
     if address is None:
         yield None
         return
     from spoolhouse.monitoring.http.server import serving  # noqa: PLC0415  # 27 MB and 0.2 s, for nothing where it is off
 
-    async with serving(address, source, names=names, required=required) as url:
+    async with serving(address, source, names=names, required=required, routes=routes) as url:
         yield url

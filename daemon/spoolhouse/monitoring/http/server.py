@@ -1,15 +1,16 @@
 """The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
 
-It is bound before the daemon connects to ClickHouse, and answers from memory alone. No client can harm the daemon: no
-request changes anything, no body is read, the connections and the answers for each are limited, and a request whose
-Host header does not name this daemon gets no answer but that of /livez.
+It is bound before the daemon connects to ClickHouse, and answers from memory alone, but for what is handed in: further
+routes, such as those of the API. No client can harm the daemon: no request changes anything, the connections and the
+answers for each are limited, and a request whose Host header does not name this daemon gets no answer but that of
+/livez.
 """
 
 import asyncio
 import errno
 import ipaddress
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -31,6 +32,7 @@ MOST_REQUESTS = 100
 """Answers that one connection gets: a client that sends thousands has to connect again, behind others."""
 _IDLE_SECONDS = 15.0
 _LONGEST_LINE = 4096
+_LONGEST_BODY = 1 << 20
 _CLOSING_SECONDS = 1.0
 _SERVICE_UNAVAILABLE = 503
 _MISDIRECTED = 421
@@ -56,7 +58,12 @@ class Source(Protocol):
 
 @asynccontextmanager
 async def serving(
-    address: tuple[str, int], source: Source, *, names: Collection[str], required: bool
+    address: tuple[str, int],
+    source: Source,
+    *,
+    names: Collection[str],
+    required: bool,
+    routes: Iterable[web.RouteDef] = (),
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
@@ -65,12 +72,13 @@ async def serving(
     """
     counts: _Answered = {}
     runner = web.AppRunner(
-        _app(source, _guard(names, counts)),
+        _app(source, _guard(names, counts), routes),
         access_log=None,
         logger=_quiet_logger(),
         handle_signals=False,
         keepalive_timeout=_IDLE_SECONDS,
         shutdown_timeout=_CLOSING_SECONDS,
+        handler_cancellation=True,
         max_line_size=_LONGEST_LINE,
         max_field_size=_LONGEST_LINE,
     )
@@ -196,9 +204,9 @@ def _guard(names: Collection[str], counts: _Answered) -> Middleware:
     return guard
 
 
-def _app(source: Source, guard: Middleware) -> web.Application:
+def _app(source: Source, guard: Middleware, routes: Iterable[web.RouteDef]) -> web.Application:
     page = Page.load()
-    app = web.Application(client_max_size=0, middlewares=[guard])
+    app = web.Application(client_max_size=_LONGEST_BODY, middlewares=[guard])
 
     def answer(value: Liveness | Readiness | Status, *, well: bool) -> web.Response:
         code = 200 if well else _SERVICE_UNAVAILABLE
@@ -229,5 +237,6 @@ def _app(source: Source, guard: Middleware) -> web.Application:
 
     handlers = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": metrics, "/": index}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.add_routes(routes)
     app.on_response_prepare.append(prepare)
     return app

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import duckdb
 
-from spoolhouse.errors import OperatorError, StoreError
+from spoolhouse.errors import OperatorError, StoreError, TransientError
 from spoolhouse.store.duckdb.errors import ENDS_THE_CONNECTION, is_damage, store_error
 
 T = TypeVar("T")
@@ -77,30 +77,39 @@ class Database:
             raise store_error(error, self.path) from None
         return result
 
+    def another(self) -> duckdb.DuckDBPyConnection:
+        """Return one more connection to the open file, for any thread. Raises `StoreError`, `duckdb.Error`."""
+        if self._connection is None:
+            raise TransientError(f"{self.path} is not open at the moment")
+        return self._connect()
+
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._connection is None:
             if not self._read_only:
                 self._make_folder()
-            self._connection = duckdb.connect(
-                self.path,
-                read_only=self._read_only,
-                config={
-                    "memory_limit": f"{self._memory}B",
-                    # A checkpoint writes the last rows of each table anew: rarely, it is a small part of the work.
-                    "checkpoint_threshold": f"{self._memory // _LOG_SHARE}B",
-                    # Else each checkpoint writes most rows anew to merge a few groups of them: two thirds more work.
-                    "max_vacuum_tasks": 0,
-                    # A format that is released: that of a new library may not be.
-                    "storage_compatibility_version": "v1.5.0",
-                    # Nothing is fetched from the network.
-                    "autoinstall_known_extensions": False,
-                    "autoload_known_extensions": False,
-                },
-            )
+            self._connection = self._connect()
             self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
             if self._read_only:
                 self._connection.execute("SET GLOBAL enable_external_access = false; SET lock_configuration = true")
         return self._connection
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(
+            self.path,
+            read_only=self._read_only,
+            config={
+                "memory_limit": f"{self._memory}B",
+                # A checkpoint writes the last rows of each table anew: rarely, it is a small part of the work.
+                "checkpoint_threshold": f"{self._memory // _LOG_SHARE}B",
+                # Else each checkpoint writes most rows anew to merge a few groups of them: two thirds more work.
+                "max_vacuum_tasks": 0,
+                # A format that is released: that of a new library may not be.
+                "storage_compatibility_version": "v1.5.0",
+                # Nothing is fetched from the network.
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
 
     def _make_folder(self) -> None:
         try:

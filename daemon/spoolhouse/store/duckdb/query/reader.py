@@ -1,10 +1,10 @@
-"""Asks a DuckDB file, which it opens to read alone."""
+"""Asks a DuckDB file: one that no other process has, or one that this process lands in."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import duckdb
 from msgspec.structs import replace
@@ -13,14 +13,17 @@ from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeEr
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.questions import Aggregate, Condition, Distinct, Listed, Listing, Lookup, Position, Row, Window
 from spoolhouse.query.steps import windows
-from spoolhouse.store.duckdb.database import Database
-from spoolhouse.store.duckdb.query import dialect, figures
+from spoolhouse.store.duckdb.query import dialect, figures, statements
+from spoolhouse.store.duckdb.query.connections import Connections, open_to_read
 from spoolhouse.store.duckdb.quoting import identifier
 
 T = TypeVar("T")
 
 SECONDS = 15
-MEMORY = 2 << 30
+MOST_BYTES = 64 << 20
+"""Of the texts of an answer. A page of a list ends there; any other answer is refused."""
+_AT_ONCE = 200
+"""Rows that are fetched in one step: meanwhile no other thread runs Python."""
 _PLAIN = frozenset(
     {
         "BIGINT", "BOOLEAN", "DOUBLE", "FLOAT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT",
@@ -31,28 +34,41 @@ _PLAIN = frozenset(
 
 
 class DuckDbReader:
-    """Answers questions from one file."""
+    """Answers questions from one file, each from one state of it."""
 
     has_rollups = False
 
-    def __init__(self, path: Path, prefix: str) -> None:
-        """Read the file at `path`; `prefix` stands before the names of tables."""
-        self._database = Database(path, memory=MEMORY, read_only=True)
+    def __init__(self, connections: Connections, prefix: str) -> None:
+        """`prefix` stands before the names of tables."""
+        self._connections = connections
         self._prefix = prefix
+
+    @classmethod
+    def of_file(cls, path: Path, prefix: str) -> Self:
+        """Read the file at `path`, which is open only while a question is answered."""
+        return cls(Connections(path, partial(open_to_read, path)), prefix)
 
     async def page(self, listing: Listing) -> Listed:
         """Return one page of a listing."""
+        return await self._run(partial(self._page, listing))
+
+    def _page(self, listing: Listing, connection: duckdb.DuckDBPyConnection) -> Listed:
         wanted = listing.limit + 1  # one more, which says whether there are more
         width = 1 + len(listing.ids) + bool(listing.column)
         rows: list[tuple[Position, Row]] = []
+        size = 0
         for window in [listing.window] if listing.column or listing.offset else windows(listing):
             step = replace(listing, window=window)
-            found = await self._ask(*dialect.listed(self._prefix, step, listing.after, wanted - len(rows)))
-            rows += [(_position(listing, row[:width]), row[width:]) for row in found]
-            if len(rows) >= wanted:
+            sql, made = dialect.listed(self._prefix, step, listing.after, wanted - len(rows))
+            found = connection.execute(sql, made.values)
+            while size <= MOST_BYTES and (some := found.fetchmany(_AT_ONCE)):
+                rows += [(_position(listing, row[:width]), row[width:]) for row in some]
+                size += _size(some)
+            if len(rows) >= wanted or size > MOST_BYTES:
                 break
         kept = rows[: listing.limit]
-        return Listed(rows=[row for _, row in kept], next=kept[-1][0] if len(rows) > len(kept) else None)
+        is_cut = len(rows) > len(kept) or size > MOST_BYTES
+        return Listed(rows=[row for _, row in kept], next=kept[-1][0] if is_cut else None)
 
     async def arrived(self, table: Table, where: Condition, window: Window, since_ms: int) -> list[tuple[str, int]]:
         """Return the batches of rows that were ingested since then, with the time in ms."""
@@ -78,33 +94,47 @@ class DuckDbReader:
 
     async def sql(self, text: str, limit: int) -> tuple[Sequence[str], list[Row]]:
         """Run a SELECT of the user's own; return the names of its columns, and its rows."""
-        inner = f"(\n{text.strip().rstrip(';')}\n)"
         try:
-            described = await self._run(partial(_described, f"SELECT * FROM {inner}"))
-            shown = ", ".join(
-                identifier(name) if kind in _PLAIN else f"{identifier(name)}::VARCHAR" for name, kind in described
-            )
-            rows = await self._ask(f"SELECT {shown} FROM {inner} LIMIT {limit:d}", dialect.Statement(self._prefix))
+            return await self._run(partial(_answered, text, limit))
         except (OperatorError, RejectedDataError) as error:
             raise BadRequestError(f"sql: {error.message}") from None
-        return [name for name, _ in described], rows
 
     async def close(self) -> None:
-        """Close the file."""
-        await self._database.close()
+        """End the threads."""
+        await self._connections.close()
 
     async def _ask(self, sql: str, made: dialect.Statement) -> list[Row]:
-        return await self._run(lambda connection: connection.execute(sql, made.values).fetchall())
+        return await self._run(lambda connection: _fetched(connection.execute(sql, made.values)))
 
     async def _run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         try:
             async with asyncio.timeout(SECONDS):
-                return await self._database.run(work)
+                return await self._connections.run(work)
         except TimeoutError:
             why = f"it takes longer than {SECONDS} seconds"
         except TooLargeError:
             why = "it needs too much memory"
-        raise QuestionTooLargeError(f"the question is too large: {why}; ask for a shorter time, or with more filters")
+        raise _too_large(why)
+
+
+def _fetched(result: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Return all rows. Raises `QuestionTooLargeError`."""
+    rows: list[Row] = []
+    size = 0
+    while some := result.fetchmany(_AT_ONCE):
+        rows += some
+        size += _size(some)
+        if size > MOST_BYTES:
+            raise _too_large("its answer is too large")
+    return rows
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if isinstance(value, str))
+
+
+def _too_large(why: str) -> QuestionTooLargeError:
+    return QuestionTooLargeError(f"the question is too large: {why}; ask for a shorter time, or with more filters")
 
 
 def _position(listing: Listing, keys: Sequence[Any]) -> Position:
@@ -112,9 +142,11 @@ def _position(listing: Listing, keys: Sequence[Any]) -> Position:
     return Position(time_ms=keys[0], ids=tuple(keys[1:last]), value=keys[last] if listing.column else None)
 
 
-def _described(sql: str, connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
-    """Return the columns of a statement with their types. Raises `BadRequestError` if it is no single SELECT."""
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
-        raise BadRequestError("sql: one SELECT is accepted")
-    return [(str(name), str(kind)) for name, kind, *_ in connection.execute(f"DESCRIBE {sql}").fetchall()]
+def _answered(text: str, limit: int, connection: duckdb.DuckDBPyConnection) -> tuple[Sequence[str], list[Row]]:
+    inner = f"(\n{statements.check(connection, text)}\n)"
+    described = [(str(row[0]), str(row[1])) for row in connection.execute(f"DESCRIBE SELECT * FROM {inner}").fetchall()]
+    shown = ", ".join(
+        identifier(name) if kind in _PLAIN else f"{identifier(name)}::VARCHAR" for name, kind in described
+    )
+    rows = _fetched(connection.execute(f"SELECT {shown} FROM {inner} LIMIT {limit:d}"))
+    return [name for name, _ in described], rows

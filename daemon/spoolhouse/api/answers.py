@@ -1,0 +1,145 @@
+"""What each route of the API answers: the bytes of a question in, the bytes of its answer out.
+
+All of it runs where the questions are answered, away from the server's event loop.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import msgspec
+from msgspec import Raw
+
+from spoolhouse.errors import BadRequestError, SpoolhouseError
+from spoolhouse.query import plan, wire
+from spoolhouse.query.aliases import Client
+from spoolhouse.query.requests import LISTS, Figures, ListQuestion, Values
+from spoolhouse.query.wire import Fields, Paging
+
+Answer = Callable[[Client, Fields], Awaitable[object]]
+
+
+class MissingError(SpoolhouseError):
+    """There is nothing of that id in the project."""
+
+
+async def answer(route: str, client: Client, body: bytes) -> bytes:
+    """Return the answer to a question on a route of `ROUTES`. Raises `SpoolhouseError`."""
+    try:
+        fields = msgspec.json.decode(body or b"{}", type=Fields)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise BadRequestError(f"the question is no JSON object: {error}") from None
+    return msgspec.json.encode(await ROUTES[route](client, fields))
+
+
+def _listed(name: str, fields: Fields) -> tuple[ListQuestion, Paging]:
+    own = {key: fields.pop(key) for key in Paging.__struct_fields__ if key in fields}
+    return wire.question(LISTS[name], fields), wire.converted(own, Paging)
+
+
+def _raw(lines: list[bytes], *, wanted: bool) -> list[Raw]:
+    return [Raw(line) for line in lines] if wanted else []
+
+
+async def _page(name: str, client: Client, fields: Fields) -> object:
+    question, paging = _listed(name, fields)
+    offset = plan.check_offset(paging.offset, plan.page_size(question))
+    page = await client.page_at(name, question, cursor=paging.cursor, offset=offset)
+    lines = _raw(page.lines, wanted=paging.lines)
+    return wire.PageAnswer(records=page.records, cursor=page.cursor, truncated=page.truncated, lines=lines)
+
+
+async def _delta(name: str, client: Client, fields: Fields) -> object:
+    question, paging = _listed(name, fields)
+    delta = await client.delta(name, question, after=paging.after)
+    lines = _raw(delta.lines, wanted=paging.lines)
+    return wire.PageAnswer(records=delta.records, cursor=delta.cursor, truncated=delta.has_more, lines=lines)
+
+
+async def _count(name: str, client: Client, fields: Fields) -> object:
+    return wire.CountAnswer(count=await client.count(name, wire.question(LISTS[name], fields)))
+
+
+async def _runs(client: Client, fields: Fields) -> object:
+    question = wire.question(LISTS["events"], fields)
+    asked = {key: getattr(question, key) for key in fields if key != "all_projects"}
+    return wire.RunsAnswer(runs=[run async for run in client.runs(**{**asked, "project": question.project})])
+
+
+async def _trace(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.TraceAsked)
+    found = await client.trace(asked.scope, asked.trace_id)
+    if found is None:
+        raise MissingError(f"no trace {asked.trace_id[:60]!r} in this project")
+    parts = {name: getattr(found, name) for name in found.__struct_fields__ if name != "lines"}
+    return wire.TraceAnswer(**parts, lines=_raw(found.lines, wanted=asked.lines))
+
+
+async def _structure(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.TraceAsked)
+    return wire.SpansAnswer(spans=await client.structure(asked.scope, asked.trace_id))
+
+
+async def _spans_of_trace(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.SpansAsked)
+    if asked.span_ids is None:
+        return wire.SpansAnswer(spans=await client.get_spans_for_trace(asked.scope, asked.trace_id))
+    plan.check_limit(max(len(asked.span_ids), 1), wire.MOST_IDS, name="span_ids")
+    return wire.SpansAnswer(spans=await client.get_spans(asked.scope, asked.trace_id, asked.span_ids))
+
+
+async def _branch(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.BranchAsked)
+    spans = await client.branch(asked.scope, asked.trace_id, asked.span_id, depth=asked.depth)
+    return wire.SpansAnswer(spans=spans)
+
+
+async def _event(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.EventAsked)
+    found = await client.event(asked.scope, asked.event_id)
+    if found is None:
+        raise MissingError(f"no event {asked.event_id[:60]!r} in this project")
+    return found
+
+
+async def _steps(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.StepsAsked)
+    return wire.StepsAnswer(steps=await client.steps(asked.scope, asked.run_id))
+
+
+async def _figures(client: Client, fields: Fields) -> object:
+    question = wire.question(Figures, {"signal": "", **fields})
+    return await client.figures(question.signal, question)
+
+
+async def _values(client: Client, fields: Fields) -> object:
+    question = wire.question(Values, {"what": "", **fields})
+    return wire.ValuesAnswer(values=await client.values(question.what, question))
+
+
+async def _sql(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.SqlAsked)
+    columns, rows = await client.sql(asked.statement, limit=asked.limit)
+    return wire.SqlAnswer(columns=list(columns), rows=rows)
+
+
+def _of_list(name: str) -> dict[str, Answer]:
+    return {name: partial(_page, name), f"{name}/delta": partial(_delta, name), f"{name}/count": partial(_count, name)}
+
+
+_SINGLE: Mapping[str, Answer] = {
+    "runs": _runs,
+    "trace": _trace,
+    "trace/spans": _spans_of_trace,
+    "structure": _structure,
+    "branch": _branch,
+    "event": _event,
+    "steps": _steps,
+    "figures": _figures,
+    "values": _values,
+    "sql": _sql,
+}
+ROUTES: Mapping[str, Answer] = {
+    **{route: made for name in LISTS for route, made in _of_list(name).items()},
+    **_SINGLE,
+}
+"""By what follows the API's prefix."""

@@ -1,0 +1,63 @@
+"""Questions while a run has a store that no other process can ask: its API, and the file that says where that is."""
+
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from msgspec import Struct
+
+from spoolhouse.service.backend import Backend
+
+if TYPE_CHECKING:
+    from spoolhouse.api.routes import Api
+
+log = structlog.get_logger(__name__)
+
+
+class Questions(Struct, frozen=True, kw_only=True):
+    """The API of a run."""
+
+    api: "Api"
+    token: str
+    database: Path
+
+    def announce(self, url: str | None) -> None:
+        """Say where the API is, once the database is ours. Blocks on the disk."""
+        from spoolhouse.query import daemon_file  # noqa: PLC0415  # as below
+
+        if url is None:
+            return
+        path = daemon_file.beside(self.database)
+        try:
+            daemon_file.write(path, daemon_file.DaemonFile(url=url, token=self.token, pid=os.getpid()))
+        except OSError as error:
+            hint = "the commands that ask find no way to this daemon: give its user the right to write there"
+            log.warning("questions_unavailable", path=os.fspath(path), error=error.strerror, hint=hint)
+
+    def withdraw(self) -> None:
+        """Send nobody any more. Blocks on the disk."""
+        from spoolhouse.query import daemon_file  # noqa: PLC0415  # as below
+
+        daemon_file.remove(daemon_file.beside(self.database), self.token)
+
+
+@asynccontextmanager
+async def questions(backend: Backend, *, is_served: bool) -> AsyncGenerator[Questions | None]:
+    """Answer questions as long as the context lasts; None where nobody has to ask this run, or nothing is served."""
+    own = backend.own_file
+    if not is_served or own is None:
+        yield None
+        return
+    from spoolhouse.api.routes import Api  # noqa: PLC0415  # aiohttp and the query side: 30 MB and 0.4 s
+    from spoolhouse.query.aliases import Client  # noqa: PLC0415  # as above
+
+    token = secrets.token_urlsafe(32)
+    api = Api(lambda: Client(own.reader), token)
+    try:
+        yield Questions(api=api, token=token, database=own.path)
+    finally:
+        await api.close()

@@ -1,0 +1,98 @@
+"""Connections to ask over: each question has one of its own, in a thread of its own, and can write nothing."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+from msgspec import Struct
+
+from spoolhouse.errors import StoreError
+from spoolhouse.store.duckdb.errors import store_error
+
+T = TypeVar("T")
+
+AT_ONCE = 4
+"""Questions that run side by side; others wait for them."""
+_MEMORY = 2 << 30
+_AGAIN = 0.1
+"""Seconds between two interruptions: one that comes between two statements of a question is lost."""
+
+
+def open_to_read(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a file that no other process has; it may reach no other file. Raises `duckdb.Error`."""
+    return duckdb.connect(
+        path,
+        read_only=True,
+        config={
+            "memory_limit": f"{_MEMORY}B",
+            "enable_external_access": False,
+            # Nothing is fetched from the network.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+
+
+class _Asked(Struct):
+    """A question that is being answered."""
+
+    connection: duckdb.DuckDBPyConnection | None = None
+    is_cancelled: bool = False
+
+
+class Connections:
+    """Runs questions. Between them the file is closed, unless this process has it open for something else."""
+
+    def __init__(self, path: Path, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        """Ask the file at `path`; `connect` returns a new connection to it, in any thread."""
+        self._path = path
+        self._connect = connect
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="duckdb-question")
+
+    async def run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` in one transaction, which sees one state of the file. Raises `StoreError`.
+
+        A cancellation interrupts it, and waits for its end.
+        """
+        asked = _Asked()
+        running = self._threads.submit(partial(self._answer, work, asked))
+        answer = asyncio.wrap_future(running)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            asked.is_cancelled = True
+            if not running.cancel():  # it has begun
+                await _break_off(answer, asked)
+            raise
+
+    async def close(self) -> None:
+        """Return once the threads are to end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, work: Callable[[duckdb.DuckDBPyConnection], T], asked: _Asked) -> T:
+        try:
+            with self._connect() as connection:
+                asked.connection = connection
+                connection.execute("SET TimeZone = 'UTC'")
+                connection.execute("BEGIN TRANSACTION READ ONLY")
+                if asked.is_cancelled:
+                    raise duckdb.InterruptException("cancelled")
+                return work(connection)
+        except duckdb.Error as error:
+            # Not chained: its frames would keep the rows.
+            raise store_error(error, self._path) from None
+
+
+async def _break_off(answer: asyncio.Future[Any], asked: _Asked) -> None:
+    while not answer.done():
+        if asked.connection is not None:
+            with suppress(duckdb.Error):  # it is closed
+                asked.connection.interrupt()
+        await asyncio.wait([answer], timeout=_AGAIN)
+    with suppress(StoreError, OSError):
+        answer.result()

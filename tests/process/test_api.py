@@ -1,0 +1,181 @@
+"""The HTTP API of a daemon that lands in a DuckDB file: answers, refusals, and limits."""
+
+import json
+import stat
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.faults.life import wait_until
+from tests.process.daemon import Daemon, drop, lines
+from tests.query.landed import at, feedback, log, metric, prompt, score, span, step, trace
+
+HEAVY = "SELECT count(*) FROM range(1000000000000)"
+"""It would take hours."""
+
+
+class Served(NamedTuple):
+    daemon: Daemon
+    path: Path
+    spool: Path
+
+    @property
+    def address(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.path.with_name("events.db.daemon").read_bytes())
+        return found
+
+    def ask(self, route: str, *, headers: Mapping[str, str] | None = None, **fields: Any) -> tuple[int, Any]:
+        """Return the status, and what the JSON says."""
+        return self.send(route, json.dumps(fields).encode(), headers=headers)
+
+    def send(self, route: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        own = {"Authorization": f"Bearer {self.address['token']}", **(headers or {})}
+        request = urllib.request.Request(f"{self.address['url']}/api/v1/{route}", body, own)  # noqa: S310  # the daemon's
+        try:
+            response = urllib.request.urlopen(request, timeout=60)  # noqa: S310  # as above
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            assert response.headers["Content-Type"] == "application/json"
+            assert response.headers["Cache-Control"] == "no-store"
+            assert ("Retry-After" in response.headers) == (response.status == 503)
+            return response.status, json.loads(response.read())
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A daemon that has landed some of everything."""
+    folder = tmp_path_factory.mktemp("api")
+    spool, path = folder / "spool", folder / "events.db"
+    events = [
+        *(trace(n) for n in range(5)), span(1, traceId="t001", name="root"),
+        span(2, traceId="t001", parentSpanId="s001", attributes={"big": 2**70, "text": "ü"}), log(1, traceId="t001"),
+        metric(1), score(1), feedback(1), prompt(1), step(1),
+    ]  # fmt: skip
+    with Daemon(f"duckdb://{path}", spool, http="any port") as daemon:
+        for number, event in enumerate(events):
+            drop(spool, str(event.get("type") or event["event_type"]), "shop", f"{number}.jsonl", lines([event]))
+        daemon.wait_for("file_settled", count=len(events))
+        yield Served(daemon, path, spool)
+
+
+def test_lists_come_page_by_page(served: Served) -> None:
+    found: list[str] = []
+    cursor = None
+    while cursor is not None or not found:
+        asked: dict[str, Any] = {
+            "project": "shop",
+            "page_size": 2,
+            "status": ["ok", "error"],
+            "since": "2h",
+            "cursor": cursor,
+        }
+        status, page = served.ask("traces", **asked)
+        assert (status, page["truncated"]) == (200, page["cursor"] is not None), page
+        found += [record["trace_id"] for record in page["records"]]
+        cursor = page["cursor"]
+    assert found == ["t000", "t001", "t002", "t003", "t004"]
+    assert served.ask("traces/count", project="shop") == (200, {"count": 5})
+
+
+def test_a_trace_has_all_that_belongs_to_it(served: Served) -> None:
+    status, found = served.ask("trace", project="shop", trace_id="t001", lines=True)
+    assert (status, found["trace"]["name"], found["truncated"]) == (200, "checkout 1", False)
+    assert [span["attributes"] for span in found["spans"] if span["span_id"] == "s002"] == [{"big": 2**70, "text": "ü"}]
+    assert {line["type"] for line in found["lines"]} == {"trace", "span", "log", "score", "feedback"}
+    status, found = served.ask("structure", project="shop", trace_id="t001")
+    assert {span["span_id"]: span["attributes"] for span in found["spans"]} == {"s001": None, "s002": None}
+    status, found = served.ask("branch", project="shop", trace_id="t001", span_id="s002")
+    assert [span["span_id"] for span in found["spans"]] == ["s002"]
+
+
+def test_figures_values_and_statements(served: Served) -> None:
+    status, found = served.ask("figures", signal="trace", project="shop", of=["count", "errors"], by=["name"])
+    counts = {row["by"]["name"]: (row["values"]["count"], row["values"]["errors"]) for row in found["rows"]}
+    assert (status, counts) == (200, {"checkout 0": (2, 1), "checkout 1": (2, 1), "checkout 2": (1, 0)})
+    assert served.ask("values", what="names", project="shop") == (200, {"values": ["queue 1"]})
+    status, found = served.ask("runs", project="shop")
+    assert [(run["run_id"], run["events"]) for run in found["runs"]] == [("r0", 1), ("r1", 1)]
+    statement = "SELECT span_id AS id, 1.5 AS number, NULL AS nothing FROM mastra_admin_spans ORDER BY id"
+    assert served.ask("sql", statement=statement, limit=1) == (
+        200, {"columns": ["id", "number", "nothing"], "rows": [["s001", "1.5", None]]},
+    )  # fmt: skip
+
+
+def test_what_is_not_accepted_is_said_in_words(served: Served) -> None:
+    shop = {"project": "shop"}
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("traces", {}), ("traces", {**shop, "all_projects": True}), ("traces", {**shop, "color": "red"}),
+        ("traces", {**shop, "name": 5}), ("traces", {**shop, "label": ["x"]}), ("traces", {**shop, "limit": 0}),
+        ("traces", {**shop, "where": {"field": "name"}}), ("traces", {**shop, "since": "yesterday"}),
+        ("traces", {**shop, "cursor": "x"}), ("traces", {**shop, "offset": -1}), ("traces", {**shop, "order": [1]}),
+        ("trace", shop), ("trace", {**shop, "trace_id": 1}), ("branch", {**shop, "trace_id": "t001"}),
+        ("figures", {**shop, "signal": "span", "every": {"a": 1}}),
+        ("figures", {**shop, "signal": "span", "filters": 1}),
+        ("figures", {**shop, "signal": "span", "compare": ["x"]}), ("values", {**shop, "what": "passwords"}),
+        ("runs", {**shop, "limit": 0}), ("sql", {"statement": "DROP TABLE mastra_admin_spans"}),
+        ("sql", {"statement": "FROM '/etc/passwd'"}), ("sql", {"statement": "FROM read_text('/etc/passwd')"}),
+        ("sql", {"statement": "SELECT 1; SELECT 2"}), ("sql", {"statement": "COPY (SELECT 1) TO '/tmp/x'"}),
+    ]  # fmt: skip
+    for route, asked in refused:
+        status, found = served.ask(route, **asked)
+        assert (status, found.keys()) == (400, {"error", "fix"}), (route, asked, found)
+        assert found["error"], (route, asked)
+    for body in (b"[]", b"{", b"\xff", b"[" * 100_000):
+        assert served.send("traces", body)[0] == 400
+    assert served.send("traces", b" " * (2 << 20))[0] == 413
+    assert served.ask("trace", project="shop", trace_id="none")[0] == 404
+    assert served.ask("trace", project="other", trace_id="t001")[0] == 404
+    assert served.ask("nothing")[0] == 404
+    large = "SELECT repeat('x', 1000000) FROM range(100)"
+    status, found = served.ask("sql", statement=large)
+    assert (status, "too large" in found["error"]) == (504, True)
+
+
+def test_nobody_asks_who_may_not(served: Served) -> None:
+    """The token is in a file for the daemon's user; a browser on another site is refused in any case."""
+    assert stat.S_IMODE(served.path.with_name("events.db.daemon").stat().st_mode) == 0o600
+    for headers, expected in [
+        ({"Authorization": ""}, 401), ({"Authorization": "Bearer x"}, 401), ({"Authorization": "Bearer ü"}, 401),
+        ({"Origin": "https://elsewhere.example"}, 403), ({"Origin": "null"}, 403),
+        ({"Origin": served.address["url"]}, 200),
+    ]:  # fmt: skip
+        assert served.ask("traces", project="shop", headers=headers)[0] == expected, headers
+    own = urlsplit(served.address["url"])
+    connection = HTTPConnection(str(own.hostname), own.port)
+    connection.request("POST", "/api/v1/traces", b"{}", {"Host": "elsewhere.example"})
+    assert connection.getresponse().status == 421
+    connection.close()
+    assert served.daemon.get("/api/v1/traces").code == 405
+    assert served.daemon.get("/api/v1/sql").code == 405
+
+
+def begin(served: Served, stack: ExitStack) -> HTTPConnection:
+    """Ask a question whose answer nobody will read."""
+    own = urlsplit(served.address["url"])
+    connection = HTTPConnection(str(own.hostname), own.port)
+    stack.callback(connection.close)
+    headers = {"Authorization": f"Bearer {served.address['token']}"}
+    connection.request("POST", "/api/v1/sql", json.dumps({"statement": HEAVY}), headers)
+    return connection
+
+
+def test_heavy_questions_neither_stop_the_daemon_nor_outlive_their_callers(served: Served) -> None:
+    with ExitStack() as stack:
+        for _ in range(4):
+            begin(served, stack)
+        wait_until(lambda: served.ask("values", what="names", project="shop")[0] == 503)
+        drop(served.spool, "log", "shop", "meanwhile.jsonl", lines([log(7, timestamp=at(0))]))
+        wait_until(lambda: bool(served.daemon.events("file_settled", path="log/shop/meanwhile.jsonl")), timeout=60)
+        assert served.daemon.get("/livez").code == 200
+    left = time.monotonic()
+    wait_until(lambda: served.ask("values", what="names", project="shop")[0] == 200)
+    assert time.monotonic() - left < 10, "they would have ended by themselves after 15 s"
