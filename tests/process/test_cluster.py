@@ -5,10 +5,13 @@ import json
 import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spoolhouse import query
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.ledger import LEDGER
@@ -286,6 +289,77 @@ async def log_rows(until: asyncio.Event | None = None) -> AsyncIterator[Rows]:
         yield Rows(data=json.dumps(row).encode() + b"\n", count=1)
     if until is not None:
         await until.wait()
+
+
+VERSIONS = [
+    # By server: the span, its version, its status. Of one version a row is as good as the other.
+    [("a", 1, "ok"), ("b", 2, "error"), ("c", 1, "ok"), ("e", 1, "ok"), ("f", 1, "ok"), ("f", 3, "ok")],
+    [("a", 2, "error"), ("b", 1, "ok"), ("d", 1, "error"), ("e", 1, "ok"), ("f", 2, "error")],
+]
+NEWEST = {"a": "error", "b": "error", "c": "ok", "d": "error", "e": "ok", "f": "ok"}
+
+
+def test_the_newest_version_counts_on_whichever_shard_it_is(shards: Shards, tmp_path: Path) -> None:
+    """Each daemon lands on its own shard. A deletion reaches the servers that it is told of, and names the others."""
+    env = environment(distributed=False)
+    for server, versions in zip(shards, VERSIONS, strict=True):
+        own = {**env, "SPOOLHOUSE_CLICKHOUSE__URL": server.native_url}
+        assert command("migrate", env=own).returncode == 0
+        spans = [
+            {**span("shop", 0), "id": one, "traceId": f"trace-{one}", "name": f"v{version}", "status": status}
+            | {"durationMs": version, "recordedAt": (NOW + timedelta(seconds=version)).isoformat()}
+            for one, version, status in versions
+        ]
+        drop(tmp_path, "span", "shop", "a.jsonl", lines(spans))
+        code, daemon = once(server.native_url, tmp_path, env=env)
+        assert code == 0, daemon.told()
+    drop(tmp_path, "trace", "shop", "a.jsonl", lines([trace_of(one) for one in NEWEST]))
+    assert once(shards[0].native_url, tmp_path, env=env)[0] == 0
+    for server in shards:
+        assert asyncio.run(answers(server.native_url)) == {
+            "ok": ["c", "e", "f"],
+            "error": ["a", "b", "d"],
+            "by duration": ["f", "b", "a", "e", "d", "c"],
+            "pages": (["d", "c"], 6),
+            "by status": {"ok": 3, "error": 3},
+            "names": ["v1", "v2", "v3"],
+            "traces": ["a", "b", "d"],
+            "trace": "error",
+        }
+    delete = ("delete", "traces", *(f"trace-{one}" for one in NEWEST), "--project", "shop")
+    url = {"SPOOLHOUSE_CLICKHOUSE__URL": shards[1].native_url}
+    done = command(*delete, env={**env, **url})
+    assert done.returncode == 69, done.stderr
+    assert f"127.0.0.1:{shards[0].endpoint.tcp_port}" in done.stderr
+    both = {"SPOOLHOUSE_CLICKHOUSE__URL": f"{shards[1].native_url},127.0.0.1:{shards[0].endpoint.tcp_port}"}
+    done = command(*delete, "--json", env={**env, **both})
+    assert (done.returncode, done.stderr) == (0, "")
+    for server in shards:
+        assert server.query(f"SELECT count() FROM {DATABASE}.mastra_admin_spans") == [(0,)]
+
+
+def trace_of(one: str) -> Mapping[str, object]:
+    return {"type": "trace", "id": f"trace-{one}", "projectId": "shop", "name": one, "startTime": NOW.isoformat()}
+
+
+async def answers(url: str) -> Mapping[str, object]:
+    """Return what one server says of all shards, in each of the ways that rows are read."""
+    asked: dict[str, Any] = {"project": "shop", "since": NOW - timedelta(hours=1), "until": NOW + timedelta(hours=1)}
+    failed = {"some": "spans", "where": {"field": "status", "op": "eq", "value": "error"}}
+    async with query.connect(url, database=DATABASE) as q:
+        page = await q.list_spans(**asked, order_by={"field": "start_time", "direction": "desc"}, page=1, per_page=2)
+        by_status = await q.figures("span", **asked, by="status")
+        one = await q.get_span("shop", "trace-a", "a")
+        return {
+            "ok": [one.span_id async for one in q.spans(**asked, status="ok", order="time")],
+            "error": [one.span_id async for one in q.spans(**asked, status="error", order="time")],
+            "by duration": [one.span_id async for one in q.spans(**asked, order="-duration_ms")],
+            "pages": ([one.span_id for one in page.data], page.pagination.total),
+            "by status": {one.by["status"]: one.values["count"] for one in by_status.rows},
+            "names": await q.values("names", **asked, signal="span"),
+            "traces": sorted([one.name async for one in q.traces(**asked, where=failed)]),
+            "trace": one and one.status,
+        }
 
 
 @pytest.mark.parametrize("distributed", [False, True], ids=["local", "distributed"])

@@ -163,6 +163,7 @@ def test_a_user_who_may_only_read_is_enough(scheme: str, user: str, reading: Loc
         page = ask(url, lambda q: q.page("traces", project="shop", limit=3, **WINDOW))
         assert (len(page.records), page.truncated) == (3, True)
         assert ask(url, lambda q: q.figures("trace", project="shop", **WINDOW)).rows[0].values == {"count": 5}
+        assert ask(url, lambda q: q.page("logs", project="shop", words="none", **WINDOW)).records == []
         assert ask(url, lambda q: q.sql("SELECT 1 AS one"))[1] == [(1,)]
 
 

@@ -65,15 +65,16 @@ def run(options: argparse.Namespace) -> int:
 
 async def _delete(options: argparse.Namespace) -> "Deleted":
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
-    from spoolhouse.service.clickhouse import open_driver, schema_of  # noqa: PLC0415  # nor this
+    from spoolhouse.service.clickhouse import open_shards, schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.query.deletion import delete  # noqa: PLC0415  # nor this
 
     settings = flags.settings(options)
-    driver = open_driver(settings)
+    servers = open_shards(settings)
     try:
         schema = schema_of(settings, load(settings.events))
         return await delete(
-            driver, schema, settings.clickhouse.table_prefix, options.what, project=options.project, ids=options.ids
+            servers, schema, settings.clickhouse.table_prefix, options.what, project=options.project, ids=options.ids
         )
     finally:
-        await driver.close()
+        for server in servers:
+            await server.close()

@@ -127,6 +127,17 @@ def open_driver(settings: Settings, *, database: str | None = None) -> Driver:
     return FirstThatAnswers(drivers.values()) if len(drivers) > 1 else drivers.popitem()[1]
 
 
+def open_shards(settings: Settings) -> Sequence[Driver]:
+    """Return what reaches the servers of `settings.clickhouse` with a statement that changes tables.
+
+    Of shards without Keeper that is each host that is named, else one of them. Raises `BadSettingError`.
+    """
+    clickhouse = settings.clickhouse
+    if clickhouse.cluster is None or clickhouse.keeper:
+        return [open_driver(settings)]
+    return list(_drivers(settings, None).values())
+
+
 def open_servers(settings: Settings) -> Driver:
     """Return the driver for inserts: if several hosts are named, it fails over from one to another.
 

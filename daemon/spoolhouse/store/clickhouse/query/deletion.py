@@ -1,6 +1,7 @@
 """Deletes events by id, within a project: the rows of every table that has any, for good.
 
 Tombstones come first: from then on no replay brings the rows back, and a deletion that was killed can be repeated.
+Shards without Keeper are reached one by one, those that are named; rows on others are an error, which names these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,10 @@ from spoolhouse.query.questions import All, Compare, Field, Op
 from spoolhouse.spool.row_ranges import whole_of
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.landing import tombstones
-from spoolhouse.store.clickhouse.query.dialect import Statement
+from spoolhouse.store.clickhouse.query.dialect import Layout, Statement
 from spoolhouse.store.clickhouse.quoting import identifier
 from spoolhouse.store.clickhouse.schema.ddl import placed
-from spoolhouse.store.clickhouse.schema.render import Schema
+from spoolhouse.store.clickhouse.schema.render import EventTable, Schema
 from spoolhouse.store.clickhouse.typed_rows import typed
 
 MOST_IDS = 1000
@@ -48,17 +49,18 @@ class _Found(Struct, frozen=True, kw_only=True):
 
 
 async def delete(
-    driver: Driver, schema: Schema, prefix: str, what: str, *, project: str, ids: Sequence[str]
+    servers: Sequence[Driver], schema: Schema, prefix: str, what: str, *, project: str, ids: Sequence[str]
 ) -> Deleted:
-    """Delete events; return once the server has rewritten the tables. Harmless for what is not there.
+    """Delete events; return once the servers have rewritten the tables. Harmless for what is not there.
 
-    Figures in rollups stay: they name nobody. Raises `StoreError`.
+    Any of `servers` reads the rows of all. Figures in rollups stay: they name nobody. Raises `StoreError`.
     """
     if what not in DELETABLE:
         raise BadRequestError(f"delete: {what!r} is not one of {', '.join(DELETABLE)}")
     if not project or not ids or len(ids) > MOST_IDS:
         raise BadRequestError(f"delete: a project, and 1 to {MOST_IDS} ids, are accepted")
-    deletion = _Deletion(driver=driver, schema=schema, prefix=prefix, what=what, project=project)
+    driver = servers[0]
+    deletion = _Deletion(driver=driver, servers=servers, schema=schema, prefix=prefix, what=what, project=project)
     rows = {table.name: 0 for table, _ in DELETABLE[what]}
     batches: set[str] = set()
     for start in range(0, len(ids), _CHUNK):
@@ -78,6 +80,7 @@ class _Deletion(Struct, frozen=True, kw_only=True):
     """The steps for some ids. Methods raise `StoreError`."""
 
     driver: Driver
+    servers: Sequence[Driver]
     schema: Schema
     prefix: str
     what: str
@@ -85,8 +88,8 @@ class _Deletion(Struct, frozen=True, kw_only=True):
 
     async def found(self, table: Table, column: str, ids: Sequence[str]) -> list[_Found]:
         """Return the rows that there are."""
-        made = Statement(self.prefix)
-        where = made.where(table, self._where(column, ids))
+        made = Statement(self.prefix, Layout())
+        where = made.where(table, self._where(column, ids), newest=False)
         sql = (
             f"SELECT {identifier(column)}, batch_id, count(), toUnixTimestamp64Milli(max(ingested_at))"
             f" FROM {made.table(table, newest=False)} WHERE {where} GROUP BY {identifier(column)}, batch_id"
@@ -104,7 +107,7 @@ class _Deletion(Struct, frozen=True, kw_only=True):
             batches[one.id].add(one.batch)
         await tombstones.write(
             self.driver,
-            self._own(TOMBSTONES),
+            self._own(TOMBSTONES).table.name,
             project=self.project,
             what=self.what,
             batches=batches,
@@ -115,31 +118,52 @@ class _Deletion(Struct, frozen=True, kw_only=True):
 
     async def delete(self, table: Table, column: str, ids: Sequence[str]) -> None:
         """Delete the rows; return once they are gone on all replicas."""
-        made = Statement(self.prefix)
-        condition = made.where(table, self._where(column, ids))
-        place = placed(self.schema.database, self._own(table), self.schema.on_cluster)
+        made = Statement(self.prefix, Layout())
+        condition = made.where(table, self._where(column, ids), newest=False)
+        place = placed(self.schema.database, self._own(table).table.name, self.schema.on_cluster)
         # 2: on all replicas. A mutation rewrites the parts that have such a row.
         sql = f"ALTER TABLE {place} DELETE WHERE {condition} SETTINGS mutations_sync = 2"
-        await self.driver.execute(sql, made.values)
+        for server in self.servers:
+            await server.execute(sql, made.values)
         if left := await self.found(table, column, ids):
+            rows = f"{sum(one.rows for one in left)} rows of {self.prefix}{table.name}"
+            if others := await self._servers_with(table, column, ids):
+                raise StoreError(
+                    f"{rows} are on servers that were not asked to delete them, or came meanwhile: {', '.join(others)}",
+                    hint="name a host of each shard in clickhouse.url, separated by commas, and run the command again",
+                )
             raise StoreError(
-                f"{sum(one.rows for one in left)} rows of {self.prefix}{table.name} came while they were deleted",
-                hint="run the command again once their files have landed",
+                f"{rows} came while they were deleted", hint="run the command again once their files have landed"
             )
+
+    async def _servers_with(self, table: Table, column: str, ids: Sequence[str]) -> list[str]:
+        """Return the servers of the shards that have rows, where one statement does not reach all shards."""
+        distributed = self._own(table).distributed
+        if not distributed or self.schema.on_cluster:
+            return []
+        made = Statement(self.prefix, Layout())
+        shards = (
+            f"SELECT _shard_num FROM {made.table(table, newest=False)}"
+            f" WHERE {made.where(table, self._where(column, ids), newest=False)}"
+        )
+        sql = (
+            "SELECT DISTINCT concat(host_name, ':', toString(port)) FROM system.clusters"
+            f" WHERE cluster = {made.bind(distributed[0].cluster.name)} AND shard_num IN ({shards}) ORDER BY 1"
+        )
+        return [str(one) for (one,) in await self.driver.execute(sql, made.values)]
 
     def _where(self, column: str, ids: Sequence[str]) -> All:
         return All((Compare(Field("project_id"), Op.EQ, self.project), Compare(Field(column), Op.IN, tuple(ids))))
 
-    def _own(self, table: Table) -> str:
-        """Return the name of the table that holds the rows."""
-        [own] = [one.table.name for one in self.schema.tables if one.name == self.prefix + table.name]
+    def _own(self, table: Table) -> EventTable:
+        [own] = [one for one in self.schema.tables if one.name == self.prefix + table.name]
         return own
 
 
 async def _files(driver: Driver, prefix: str, batches: Sequence[str]) -> list[str]:
     files: set[str] = set()
     for start in range(0, len(batches), _CHUNK):
-        made = Statement(prefix)
+        made = Statement(prefix, Layout())
         some = made.bind(batches[start : start + _CHUNK], "Array(String)")
         sql = f"SELECT DISTINCT file FROM {identifier(prefix + LEDGER.name)} WHERE batch IN {some}"
         files |= {str(file) for (file,) in await driver.execute(sql, made.values)}

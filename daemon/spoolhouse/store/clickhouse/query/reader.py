@@ -75,8 +75,8 @@ class ClickHouseReader:
         """`prefix` stands before the names of tables; the driver is closed with the reader."""
         self._driver = driver
         self._prefix = prefix
-        self._text_indexed: dict[str, bool] = {}
-        """By table: whether its words are indexed. Not asked yet: absent."""
+        self._known: dialect.Layout | None = None
+        """Of the tables, once there are any."""
 
     async def page(self, listing: Listing) -> Listed:
         """Return one page of a listing."""
@@ -98,8 +98,7 @@ class ClickHouseReader:
         return Listed(rows=[row for _, row in kept], next=kept[-1][0] if len(rows) > len(kept) else None)
 
     async def _keys(self, listing: Listing, position: Position | None, limit: int) -> list[tuple[int, Position]]:
-        indexed = await self._has_text_index(listing.table)
-        asked = dialect.candidates(self._prefix, listing, position, limit, has_text_index=indexed)
+        asked = dialect.candidates(self._prefix, listing, position, limit, await self._layout())
         rows: list[Any] = await self._ask(*asked)
         last = len(listing.ids) + 2
         return [
@@ -107,47 +106,58 @@ class ClickHouseReader:
             for row in rows
         ]
 
-    async def _has_text_index(self, table: Table) -> bool:
-        if table.words and table.name not in self._text_indexed:
-            [[number]] = await self._ask(*dialect.text_indexes(self._prefix, table))
-            self._text_indexed[table.name] = bool(number)
-        return self._text_indexed.get(table.name, False)
+    async def _layout(self) -> dialect.Layout:
+        if self._known is not None:
+            return self._known
+        rows: list[Any] = await self._ask(*dialect.layout(self._prefix))
+        found = dialect.Layout(
+            distributed=frozenset(name for name, is_distributed, _ in rows if is_distributed),
+            text_indexed=frozenset(name for name, _, is_indexed in rows if is_indexed),
+        )
+        self._known = found if rows else None
+        return found
+
+    async def _made(self) -> dialect.Statement:
+        return dialect.Statement(self._prefix, await self._layout())
 
     async def _verified(self, listing: Listing, found: Sequence[tuple[int, Position]]) -> list[tuple[Position, Row]]:
         """Return those candidates whose newest version fulfils the listing, in their order."""
         if not found:
             return []
         hashes, times = [key for key, _ in found], [position.time_ms for _, position in found]
-        rows = await self._ask(*dialect.verified(self._prefix, listing, hashes, times))
+        rows = await self._ask(*dialect.verified(self._prefix, listing, hashes, times, await self._layout()))
         by_hash = {row[0]: row[1:] for row in rows}
         return [(position, by_hash[key]) for key, position in found if key in by_hash]
 
     async def arrived(self, table: Table, where: Condition, window: Window, since_ms: int) -> list[tuple[str, int]]:
         """Return the batches of rows that were ingested since then, with the time in ms."""
-        rows: list[Any] = await self._ask(*dialect.arrived(self._prefix, table, where, window, since_ms))
+        made = await self._made()
+        rows: list[Any] = await self._ask(made.arrived(table, where, window, since_ms), made)
         return [(batch, ms) for batch, ms in rows]
 
     async def lookup(self, lookup: Lookup) -> list[Row]:
         """Return rows by their ids."""
-        return await self._ask(*dialect.looked_up(self._prefix, lookup))
+        return await self._ask(*dialect.looked_up(self._prefix, lookup, await self._layout()))
 
     async def count(self, table: Table, where: Condition, window: Window) -> int:
         """Return how many rows fulfil a condition."""
-        [[number]] = await self._ask(*dialect.counted(self._prefix, table, where, window))
+        made = await self._made()
+        [[number]] = await self._ask(made.counted(table, where, window), made)
         return int(number)  # type: ignore[arg-type]  # a count
 
     async def aggregate(self, aggregate: Aggregate) -> list[Row]:
         """Return figures."""
-        return await self._ask(*figures.rendered(self._prefix, aggregate))
+        return await self._ask(*figures.rendered(self._prefix, aggregate, await self._layout()))
 
     async def distinct(self, distinct: Distinct) -> list[str]:
         """Return different values."""
-        return [str(value) for (value,) in await self._ask(*dialect.distinct(self._prefix, distinct))]
+        made = await self._made()
+        return [str(value) for (value,) in await self._ask(made.distinct(distinct), made)]
 
     async def sql(self, text: str, limit: int) -> tuple[Sequence[str], list[Row]]:
         """Run a SELECT of the user's own; return the names of its columns, and its rows."""
         inner = f"(\n{text.strip().rstrip(';')}\n)"
-        made = dialect.Statement(self._prefix)
+        made = dialect.Statement(self._prefix, dialect.Layout())
         try:
             described = await self._ask(f"DESCRIBE TABLE {inner}", made)
         except (OperatorError, RejectedDataError) as error:
