@@ -5,6 +5,8 @@ import re
 from functools import cache
 
 DEFAULTS = "*.jsonl *.ndjson *.json log/*.log"
+DRAFT = ".draft"
+"""The end of the hidden name of a file that `SpoolWriter` writes: `.{32 hex digits}.draft`."""
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 TEMPORARY = (".tmp", ".part", ".partial", ".swp", "~")
 _OURS = "*.replayed.jsonl *.rest-*.jsonl"

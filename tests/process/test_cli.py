@@ -410,7 +410,7 @@ def test_an_interruption_before_anything_runs_is_quiet(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
-        while not list(tmp_path.rglob(".*.tmp")):
+        while not list(tmp_path.rglob(".*.draft")):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)

@@ -4,7 +4,7 @@
 # The packages of requirements.txt are in an environment of their own, never in the one that checks types.
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from lib.fixed import SPAN_ID, TRACE_ID, RangeError, out
 from lib.otel import resource, wait
@@ -54,8 +54,7 @@ def emit(
 
 def write() -> None:
     """Write all that was emitted since the last time as one line."""
-    batch: Sequence[object] = emitted.get_finished_logs()
-    written.export(batch)
+    written.export(emitted.get_finished_logs())
     emitted.clear()
 
 

@@ -27,7 +27,8 @@ _EPILOG = """\
 It checks the settings, the spool (rights, one file system, space, inodes,
 inotify), and ClickHouse: whether it answers, its version, the user's rights
 and profile, clocks, disks, the schema, deduplication, parts. Last, it inserts
-a row into a table of its own, and drops the table. It changes nothing else.
+a row into a table of its own, and drops the table. It changes nothing else,
+but for what --fix says.
 If rights are missing, it ends with the statements that grant all of them.
 
 examples:
@@ -54,7 +55,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add the command."""
     parser = commands.add_parser(
         "check",
-        usage="spoolhouse check [--json | --quiet | --grants] [options]",
+        usage="spoolhouse check [--fix] [--json | --quiet | --grants] [options]",
         help="find what will fail, and how to fix it",
         description="Find what will fail (settings, spool, server), and how to fix it.",
         epilog=_EPILOG,
@@ -66,6 +67,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--grants",
         action="store_true",
         help="print the SQL that creates a user with all rights that are needed, and exit",
+    )
+    parser.add_argument(
+        "--fix", action="store_true", help="make the files visible that producers left when they died (drafts)"
     )
     flags.add_spool(parser)
     flags.add_clickhouse(parser)
@@ -79,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if options.grants:
         print(_grants(settings), end="")
         return OK
-    findings = asyncio.run(_findings(settings, show=not options.json, quiet=options.quiet))
+    findings = asyncio.run(_findings(settings, show=not options.json, quiet=options.quiet, fix=options.fix))
     count = Counter(finding.level.value for finding in findings)
     if options.json:
         report = {"fine": not count["fault"], "faults": count["fault"], "warnings": count["warning"]}
@@ -141,7 +145,7 @@ async def open_store(settings: "Settings") -> "AsyncIterator[Inspection]":
         await store.close()
 
 
-async def _findings(settings: "Settings", *, show: bool, quiet: bool) -> "list[Finding]":
+async def _findings(settings: "Settings", *, show: bool, quiet: bool, fix: bool) -> "list[Finding]":
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
 
     from spoolhouse.doctor.examine import examine  # noqa: PLC0415  # nor this
@@ -149,7 +153,7 @@ async def _findings(settings: "Settings", *, show: bool, quiet: bool) -> "list[F
     console = Console(highlight=False, markup=False, soft_wrap=True)
     findings = []
     async with open_store(settings) as store:
-        async for finding in examine(settings, store):
+        async for finding in examine(settings, store, fix=fix):
             findings.append(finding)
             if show and not (quiet and finding.level.value == "good"):
                 _print(console, finding)

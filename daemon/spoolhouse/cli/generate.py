@@ -170,6 +170,7 @@ def write(root: Path, files: list[File], sample: SampleEvents, *, rate: float | 
         root,
         max_bytes=_NEVER_ROLL,
         max_lines=_NEVER_ROLL,
+        max_age=None,
         clock=lambda: sample.now_ms,
         new_id=lambda: f"{random.getrandbits(64):016x}",
     ) as spool:

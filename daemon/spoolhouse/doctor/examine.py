@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from spoolhouse.clock import now_ms
-from spoolhouse.doctor import daemons, folders, probe, rights, server
+from spoolhouse.doctor import daemons, drafts, folders, probe, rights, server
 from spoolhouse.doctor import settings as of_settings
 from spoolhouse.doctor.finding import Finding, fault, good, warning
 from spoolhouse.doctor.ports import InspectedStore
@@ -12,11 +12,14 @@ from spoolhouse.errors import BadSettingError, StoreError
 from spoolhouse.settings import Settings
 
 
-async def examine(settings: Settings, store: InspectedStore) -> AsyncIterator[Finding]:
-    """Yield all findings. The trial folder and the trial table are removed again; nothing else is changed."""
+async def examine(settings: Settings, store: InspectedStore, *, fix: bool = False) -> AsyncIterator[Finding]:
+    """Yield all findings. The trial folder and the trial table are removed again; nothing else is changed.
+
+    With `fix` the drafts of dead writers are made visible.
+    """
     for finding in of_settings.examine(settings):
         yield finding
-    for finding in await asyncio.to_thread(_spool, settings):
+    for finding in await asyncio.to_thread(_spool, settings, fix=fix):
         yield finding
     running = await asyncio.to_thread(daemons.examine, settings)
     for finding in running:
@@ -25,13 +28,13 @@ async def examine(settings: Settings, store: InspectedStore) -> AsyncIterator[Fi
         yield finding
 
 
-def _spool(settings: Settings) -> list[Finding]:
+def _spool(settings: Settings, *, fix: bool) -> list[Finding]:
     try:
         root = settings.spool.root
     except BadSettingError as error:
         hint = "give --file-storage-path"
         return [warning(folders.SUBJECT, str(error), why="`ingest` needs it; it was not checked", hint=hint)]
-    return list(folders.examine(root, settings.spool))
+    return [*folders.examine(root, settings.spool), *drafts.examine(root, fix=fix)]
 
 
 async def _store(settings: Settings, store: InspectedStore, *, running: bool) -> AsyncIterator[Finding]:

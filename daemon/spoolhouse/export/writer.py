@@ -1,58 +1,58 @@
 """Writes events into files of the spool; each file becomes visible when it is whole and durable.
 
-    with SpoolWriter(Path("/var/spool/observability")) as spool:
-        spool.write("span", "shop", [{"type": "span", "id": "s1", …}])
+    with SpoolWriter("/var/spool/observability") as spool:
+        spool.write("span", "shop", {"id": "s1", …})
 
 A file is written under a hidden name, which the daemon ignores. Its bytes are synced to the disk, then it is renamed
 to `{root}/{type}/{project}/{timestamp}_{id}.jsonl`, which no other file can have, then the rename is synced. A producer
-that dies leaves a hidden file that is never claimed, and no partial events.
+that dies leaves a hidden file that is never claimed, and no partial events; `spoolhouse check` reports it.
+
+The standard library alone, but for `validate=True`.
 """
 
-import contextlib
-import errno
-import json
+import atexit
 import os
+import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Self
+from weakref import WeakSet
+
+from spoolhouse.export.draft import Draft, folder_name
+from spoolhouse.export.encoding import Event, line
+
+if TYPE_CHECKING:
+    from spoolhouse.export.validation import Validator
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 250_000
-_BUFFER_BYTES = 1 << 18
-_LONGEST_NAME = 255
-_RESERVED = frozenset({"processed", "failed", "rejected"})
-"""Folders of the daemon; a type of this name would be taken for one of them."""
+MAX_AGE = 1.0
+_ENCODED = (bytes, bytearray, str)
 
-Event = Mapping[str, object] | bytes | bytearray
-
-
-class _Process:
-    """Counts the forks that led to this process: a writer notices that it is in a child."""
-
-    forks = 0
-
-    @classmethod
-    def is_forked(cls) -> None:
-        """Count a fork, in the child."""
-        cls.forks += 1
-
-
-os.register_at_fork(after_in_child=_Process.is_forked)
+_Key = tuple[str, str]
+"""Type and project."""
 
 
 class SpoolWriter:
-    """Writes events to files of a spool, one open file for each type and project.
+    """Writes events to files of a spool, one open file for each type and project. Threads may share it.
 
     `root` is the spool, and is created if it is missing. A file gets its final name when it holds `max_bytes` or
-    `max_lines`, at `flush`, and at the end of the `with` block; if the block raises, files that are not yet visible are
-    removed. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name, without separators.
+    `max_lines`; when `max_age` seconds have passed since the first event that is not visible yet (a thread does this;
+    None: never); at `flush` and `close`; and when the interpreter ends. The end of a `with` block closes the writer; if
+    the block raises, files that are not yet visible are removed.
 
-    Not for use by several threads at once: give each its own writer. After a fork, the child's writer is empty: files
-    that are not yet visible stay with the parent.
+    An OSError is raised by the call that meets it, and that of the background flush by the next call. The file in
+    question is removed, and nothing of it is shown later: its events are to be written again, or lost.
+
+    After a fork, the child's writer is empty: files that are not yet visible stay with the parent.
+
+    `validate` checks each event against the declarations of event types, those of the TOML files in `declarations`
+    too, and refuses an event that would be rejected, or has a field that no column takes. It needs
+    `spoolhouse[daemon]`, and time. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name.
     """
 
     def __init__(
@@ -61,19 +61,36 @@ class SpoolWriter:
         *,
         max_bytes: int = MAX_BYTES,
         max_lines: int = MAX_LINES,
+        max_age: float | None = MAX_AGE,
+        validate: bool = False,
+        declarations: Path | str | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        """Create no file yet. Raises ValueError for a limit below 1."""
+        """Create no file yet. Raises ValueError for a limit below 1, an age below 0, and wrong declarations."""
         if max_bytes < 1 or max_lines < 1:
             raise ValueError(f"max_bytes and max_lines must be at least 1, not {max_bytes} and {max_lines}")
+        if max_age is not None and max_age < 0:
+            raise ValueError(f"max_age must be None or at least 0, not {max_age}")
         self._root = Path(root)
-        self._max_bytes = max_bytes
-        self._max_lines = max_lines
-        self._clock = clock
-        self._new_id = new_id
-        self._open: dict[tuple[str, str], _Draft] = {}
-        self._forks = _Process.forks
+        self._max_bytes, self._max_lines, self._max_age = max_bytes, max_lines, max_age
+        self._clock, self._new_id = clock, new_id
+        self._validator = _validator(declarations) if validate else None
+        self._is_closed = False
+        self._start_empty()
+        _Process.writers.add(self)
+
+    def _start_empty(self) -> None:
+        self._lock = threading.Lock()
+        """Guards all that follows."""
+        self._finishing = threading.Lock()
+        """Held while files are made visible, which takes the disk's time: other threads still write events."""
+        self._open: dict[_Key, Draft] = {}
+        self._retired: deque[Draft] = deque()
+        """To be made visible. The first one stays here until it is."""
+        self._timer: threading.Timer | None = None
+        self._lost: OSError | None = None
+        """The error of the background flush, for the next call."""
 
     def __enter__(self) -> Self:
         """Return the writer itself."""
@@ -83,206 +100,204 @@ class SpoolWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Make all written files visible; or remove them if the block raised."""
-        try:
-            if kind is None:
-                self.flush()
-        finally:
+        if kind is not None:
             self.discard()
+        self.close()
 
-    def write(self, event_type: str, project: str, events: Iterable[Event]) -> list[Path]:
-        """Write events of one type and project; return the files that became visible by this call.
+    def write(self, event_type: str, project: str, events: Event | Iterable[Event]) -> list[Path]:
+        """Write one event or many of one type and project; return the files that became visible by this call.
 
-        An event is a mapping, or a line of JSON that is already encoded. A line break at its end is not doubled.
-        Raises ValueError for a type or project that cannot be a folder's name, for an encoded event that is empty
-        or holds a line break inside, and for a mapping that is no JSON (NaN, an unknown type); the events before it
-        are written. After an OSError the file in question is removed, and never visible in part.
+        An event is a mapping, or a line of JSON that is already encoded; `encoding.line` says what a mapping may hold.
+        Raises OSError, and ValueError for a type or project that cannot be a folder's name, for an event that is no
+        JSON or no one line, for one that `validate` refuses, and for a closed writer; the events before it are written.
         """
-        self._leave_to_parent()
-        folder = self._root / folder_name("type", event_type) / folder_name("project", project)
-        done: list[Path] = []
-        for event in events:
-            line = _line(event)
-            draft = self._open.get((event_type, project))
-            if draft is not None and draft.size + len(line) > self._max_bytes:
-                done.append(self._finish(event_type, project))
-                draft = None
-            if draft is None:
-                draft = self._open[event_type, project] = _Draft(folder, self._root)
-            try:
-                draft.add(line)
-            except BaseException:
-                self._open.pop((event_type, project)).discard()
-                raise
-            if draft.lines >= self._max_lines:
-                done.append(self._finish(event_type, project))
-        return done
+        key = (folder_name("type", event_type), folder_name("project", project))
+        self._raise_lost()
+        full: list[Draft] = []
+        for event in _each(events):
+            self._append(key, self._line(key, event), full)
+            if full and full[-1].visible is None:
+                self._finish(full)
+        return [draft.visible for draft in full if draft.visible is not None]
 
     def create_score(self, project: str, score: Event) -> Path:
         """Write one score; return its file, which is visible then. Raises as `write` and `flush`."""
-        return self._create("score", project, score)
+        return self._create(("score", folder_name("project", project)), score)
 
     def create_feedback(self, project: str, feedback: Event) -> Path:
         """Write one piece of feedback; return its file, which is visible then. Raises as `write` and `flush`.
 
         A value that is a number stays one: 5 and "5" are two things.
         """
-        return self._create("feedback", project, feedback)
-
-    def _create(self, event_type: str, project: str, event: Event) -> Path:
-        done = self.write(event_type, project, [event])
-        return self._finish(event_type, project) if (event_type, project) in self._open else done[-1]
+        return self._create(("feedback", folder_name("project", project)), feedback)
 
     def flush(self) -> list[Path]:
-        """Make everything visible that was written so far; return the new files."""
-        self._leave_to_parent()
-        return [self._finish(*key) for key in list(self._open)]
+        """Make everything visible that was written so far, by any thread; return the new files. Raises OSError."""
+        drafts = self._retire_all()
+        self._finish(drafts)
+        self._raise_lost()
+        return [draft.visible for draft in drafts if draft.visible is not None]
+
+    def close(self) -> list[Path]:
+        """Flush, and take no more events; return the new files. To close again does nothing. Raises OSError."""
+        with self._lock:
+            self._is_closed = True
+        return self.flush()
 
     def discard(self) -> None:
         """Remove all files that are not yet visible."""
-        self._leave_to_parent()
-        while self._open:
-            self._open.popitem()[1].discard()
-
-    def _leave_to_parent(self) -> None:
-        """In a forked child, forget the files that the parent is writing, and leave them unchanged."""
-        if self._forks != _Process.forks:
-            self._forks = _Process.forks
+        with self._finishing, self._lock:
+            self._stop_timer()
+            for draft in (*self._retired, *self._open.values()):
+                draft.discard()
+            self._retired.clear()
             self._open.clear()
+            self._lost = None
 
-    def _finish(self, event_type: str, project: str) -> Path:
-        draft = self._open.pop((event_type, project))
+    def _create(self, key: _Key, event: Event) -> Path:
+        self._raise_lost()
+        draft = self._append(key, self._line(key, event), [])
+        with self._lock:
+            if self._open.get(key) is draft:
+                self._retired.append(self._open.pop(key))
+        self._finish([draft])
+        if draft.visible is None:
+            raise ValueError("the file was discarded by another thread")
+        return draft.visible
+
+    def _line(self, key: _Key, event: Event) -> bytes:
+        data = line(event)
+        if self._validator is not None:
+            self._validator.check(*key, data)
+        return data
+
+    def _append(self, key: _Key, data: bytes, full: list[Draft]) -> Draft:
+        """Add a line to the open file; return that. Files that are full are retired, and added to `full`."""
+        with self._lock:
+            if self._is_closed:
+                raise ValueError("the writer is closed")
+            draft = self._open.get(key)
+            if draft is not None and draft.size + len(data) > self._max_bytes:
+                full.append(self._retire(key))
+                draft = None
+            try:
+                if draft is None:
+                    draft = self._open[key] = Draft(self._root.joinpath(*key), self._root)
+                    draft.open()
+                draft.add(data)
+            except BaseException:
+                if key in self._open:
+                    self._open.pop(key).discard()
+                raise
+            if draft.lines >= self._max_lines or _Process.is_ending or not self._has_timer():
+                full.append(self._retire(key))
+            return draft
+
+    def _retire(self, key: _Key) -> Draft:
+        draft = self._open.pop(key)
+        self._retired.append(draft)
+        return draft
+
+    def _retire_all(self) -> list[Draft]:
+        """Return all drafts that are not visible yet, also those that another thread makes visible now."""
+        with self._lock:
+            self._stop_timer()
+            self._retired.extend(self._open.values())
+            self._open.clear()
+            return list(self._retired)
+
+    def _finish(self, drafts: Iterable[Draft]) -> None:
+        """Make all retired files visible; raise the first error that one of `drafts` has met."""
+        with self._finishing:
+            while self._retired:
+                self._finish_one(self._retired[0])
+        for draft in drafts:
+            if draft.error is not None:
+                raise draft.error
+
+    def _finish_one(self, draft: Draft) -> None:
         try:
-            return draft.finish(self._clock(), self._new_id)
-        except BaseException:
-            draft.discard()
-            raise
+            draft.finish(self._clock(), self._new_id)
+        except OSError as error:
+            draft.error = error
+        finally:
+            self._retired.popleft()
+            if draft.visible is None:
+                draft.discard()
 
-
-def folder_name(what: str, name: str) -> str:
-    """Return `name` if it can be the name of a folder in the spool. Raises ValueError with the reason if it cannot.
-
-    `what` is "type" or "project", for the message.
-    """
-    if not name:
-        reason = "is empty"
-    elif name.startswith("."):
-        reason = "begins with a dot: hidden folders are ignored"
-    elif any(char in name for char in "/\\\0"):
-        reason = "holds a path separator or NUL"
-    elif any(ord(char) < ord(" ") for char in name):
-        reason = "holds a control character"
-    elif what == "type" and name in _RESERVED:
-        reason = "is the name of a folder of the daemon's own"
-    elif len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
-        reason = f"is longer than {_LONGEST_NAME} bytes"
-    else:
-        return name
-    raise ValueError(f"{what} {name!r:.100} cannot be a folder's name: it {reason}")
-
-
-def _line(event: Event) -> bytes:
-    if isinstance(event, Mapping):
-        return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-    line = bytes(event).rstrip(b"\r\n")
-    if not line or b"\n" in line or b"\r" in line:
-        raise ValueError(f"an encoded event must be one line of JSON, not {bytes(event)[:60]!r}")
-    return line + b"\n"
-
-
-class _Draft:
-    """A file that is being written and has a hidden name.
-
-    It has a buffer of its own: Python's would be flushed when the object is freed, in a forked child as well.
-    """
-
-    def __init__(self, folder: Path, root: Path) -> None:
-        _make_folders(folder, root)
-        self._folder = folder
-        self._path = folder / f".{uuid.uuid4().hex}.tmp"
-        self._file = FileIO(self._path, "x")
-        self._buffer = bytearray()
-        self.size = 0
-        self.lines = 0
-
-    def add(self, line: bytes) -> None:
-        self._buffer += line
-        if len(self._buffer) >= _BUFFER_BYTES:
-            self._write()
-        self.size += len(line)
-        self.lines += 1
-
-    def finish(self, now_ms: int, new_id: Callable[[], str]) -> Path:
-        """Make the file visible under a unique name, and return that. If it raises, the file is not visible."""
-        self._write()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        while True:
-            path = self._folder / f"{now_ms}_{new_id()}.jsonl"
+    def _has_timer(self) -> bool:
+        """Start the timer, where one is wanted and none runs; return false if no thread can be started."""
+        if self._timer is None and self._max_age is not None:
+            timer = threading.Timer(self._max_age, self._flush_by_age)
+            timer.daemon = True
             try:
-                _rename_without_clobber(self._path, path)
-            except FileExistsError:
-                continue
+                timer.start()
+            except RuntimeError:  # the interpreter ends, or the process may have no more threads
+                return False
+            self._timer = timer
+        return True
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _flush_by_age(self) -> None:
+        try:
+            self._finish(self._retire_all())
+        except OSError as error:
+            self._lost = error
+
+    def _raise_lost(self) -> None:
+        with self._lock:
+            error, self._lost = self._lost, None
+        if error is not None:
+            raise error
+
+    def leave_to_parent(self) -> None:
+        """In a forked child, forget the files that the parent is writing, and leave them unchanged."""
+        drafts = (*self._retired, *self._open.values())
+        self._start_empty()
+        for draft in drafts:
+            draft.abandon()
+
+
+def _each(events: Event | Iterable[Event]) -> Iterable[Event]:
+    return (events,) if isinstance(events, (Mapping, *_ENCODED)) else events
+
+
+def _validator(declarations: Path | str | None) -> "Validator":
+    try:
+        from spoolhouse.export.validation import Validator  # noqa: PLC0415  # it needs more than the standard library
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"validate=True needs {error.name}: pip install 'spoolhouse[daemon]'") from error
+    return Validator(None if declarations is None else Path(declarations))
+
+
+class _Process:
+    """The writers of this process."""
+
+    writers: ClassVar[WeakSet[SpoolWriter]] = WeakSet()
+    is_ending = False
+    """The interpreter ends: each event is made visible at once, because no thread would do so later."""
+
+    @classmethod
+    def is_forked(cls) -> None:
+        for writer in list(cls.writers):
+            writer.leave_to_parent()
+
+    @classmethod
+    def ends(cls) -> None:
+        cls.is_ending = True
+        first = None
+        for writer in list(cls.writers):
             try:
-                _sync_folder(self._folder)
-            except OSError:
-                if _is_taken_back(path):
-                    raise
-            return path
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()
-        self._path.unlink(missing_ok=True)
-
-    def _write(self) -> None:
-        left = memoryview(self._buffer)
-        while left:
-            left = left[self._file.write(left) :]
-        left.release()
-        self._buffer = bytearray()
+                writer.flush()
+            except OSError as error:
+                first = first or error
+        if first is not None:
+            raise first
 
 
-def _is_taken_back(path: Path) -> bool:
-    """Remove the file again; return false if a daemon has claimed it by now."""
-    try:
-        path.unlink()
-    except OSError:
-        return False
-    return True
-
-
-def _rename_without_clobber(source: Path, target: Path) -> None:
-    """Rename the file atomically. Raises FileExistsError if another file has the name.
-
-    The second name is created before the first one is removed, so the file always has one. An error creates none.
-    """
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}:
-            raise
-        # A file system without hard links. Names hold a fresh id, so that a check before the rename is enough.
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        source.rename(target)
-        return
-    with contextlib.suppress(OSError):  # the file is visible; its hidden second name is harmless
-        source.unlink()
-
-
-def _make_folders(folder: Path, root: Path) -> None:
-    """Create the folder and its parents, and sync each to the disk, from the top down."""
-    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in reversed(missing):
-        _sync_folder(path.parent)
-    if folder.resolve(strict=True) != root.resolve(strict=True) / folder.relative_to(root):
-        raise OSError(errno.ELOOP, f"{folder} leads out of the spool: a part of it is a symbolic link")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+os.register_at_fork(after_in_child=_Process.is_forked)
+atexit.register(_Process.ends)

@@ -1,7 +1,6 @@
 """File operations that are safe against crashes, name clashes and links. All block: call them in a worker thread."""
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import layout
+from spoolhouse.spool import layout, rename
 from spoolhouse.spool.disk_space import FreeSpace
+from spoolhouse.spool.rename import exists
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 """Passing shortages of the machine, which are not the file's fault."""
@@ -21,9 +21,6 @@ LASTING = frozenset({errno.EIO, errno.ESTALE})
 """Read errors that may pass, or may be the end of the file."""
 MAY_PASS = SHORTAGES | LASTING
 """What says nothing of a file: it can be looked at again."""
-_RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
 _FIRST_READ = 512
 _READ = 64 << 10
@@ -86,26 +83,9 @@ def make_folders(*folders: Path, below: Path) -> None:
 def rename_without_clobber(
     source: Path | str, target: Path | str, *, folder: int | None = None, target_folder: int | None = None
 ) -> None:
-    """Rename atomically; raises FileExistsError if `target` exists.
-
-    `source` is relative to the open folder `folder`, if that is given, and `target` to `target_folder`.
-
-    `link` and `unlink` would do as well, but the kernel forbids links to other users' files (fs.protected_hardlinks).
-    Where the file system lacks RENAME_NOREPLACE, a check before the rename must do.
-    """
+    """Rename as `rename` does: atomically, and without replacing anything."""
     reach("files.rename")
-    renameat2 = getattr(_LIBC, "renameat2", None)
-    if renameat2 is not None:
-        start = _AT_FDCWD if folder is None else folder
-        end = _AT_FDCWD if target_folder is None else target_folder
-        if renameat2(start, os.fsencode(source), end, os.fsencode(target), _RENAME_NOREPLACE) == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in {errno.ENOSYS, errno.EINVAL}:
-            raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
-    if exists(target, folder=target_folder):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
-    os.rename(source, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+    rename.rename_without_clobber(source, target, folder=folder, target_folder=target_folder)
 
 
 def rename_to_free_name(
@@ -128,15 +108,6 @@ def free_name(name: str, folder: int, number: int = 0) -> str:
     while exists(free := layout.numbered(name, number), folder=folder):
         number += 1
     return free
-
-
-def exists(path: Path | str, *, folder: int | None = None) -> bool:
-    """Return whether the name `path` exists, relative to the open folder `folder`; a dangling link counts."""
-    try:
-        os.stat(path, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def open_folder(path: Path | str, *, folder: int | None = None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lib.fixed import clock, ids
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import IdGenerator
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 resource = Resource(
     {

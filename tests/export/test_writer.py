@@ -24,7 +24,12 @@ def lines(path: Path) -> list[object]:
 def writer(root: Path, *, max_bytes: int = 1 << 30, max_lines: int = 1 << 30) -> SpoolWriter:
     numbers = count()
     return SpoolWriter(
-        root, max_bytes=max_bytes, max_lines=max_lines, clock=lambda: 1700000000000, new_id=lambda: str(next(numbers))
+        root,
+        max_bytes=max_bytes,
+        max_lines=max_lines,
+        max_age=None,
+        clock=lambda: 1700000000000,
+        new_id=lambda: str(next(numbers)),
     )
 
 
@@ -43,7 +48,7 @@ def test_nothing_is_visible_before_it_is_whole(tmp_path: Path) -> None:
         spool.write("span", "shop", [{"id": 1}])
         (hidden,) = (tmp_path / "span/shop").iterdir()
         assert hidden.name.startswith(".")
-        assert hidden.suffix == ".tmp"
+        assert hidden.suffix == ".draft"
         (path,) = spool.flush()
         assert list((tmp_path / "span/shop").iterdir()) == [path]
         assert spool.flush() == []

@@ -1,0 +1,169 @@
+"""A file of the spool while it is written: hidden, locked by its writer, and empty or gone once it has failed."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import uuid
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+
+from spoolhouse.file_names import DRAFT
+from spoolhouse.spool.rename import rename_without_clobber
+
+_BUFFER_BYTES = 1 << 18
+_LONGEST_NAME = 255
+_RESERVED = frozenset({"processed", "failed", "rejected"})
+"""Folders of the daemon; a type of this name would be taken for one of them."""
+
+
+class Draft:
+    """A file that is being written and has a hidden name.
+
+    Its lock ends with its process: a draft without one is that of a dead writer. It has a buffer of its own: Python's
+    would be flushed when the object is freed, in a forked child as well.
+    """
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        """Be a draft in `folder`, below `root`; there is no file yet."""
+        self._folder, self._root = folder, root
+        # Its name is known before it is there: an interruption in between leaves no file behind.
+        self._path = self._new_path()
+        self._file: FileIO | None = None
+        self._buffer = bytearray()
+        self.size = 0
+        """Bytes."""
+        self.lines = 0
+        self.visible: Path | None = None
+        """Its final name, once it has it."""
+        self.error: OSError | None = None
+        """Why it has failed: nothing of it is shown."""
+
+    def open(self) -> None:
+        """Create the file. After an error, or an interruption, the draft is to be discarded."""
+        _make_folders(self._folder, self._root)
+        while True:
+            self._file = FileIO(self._path, "x")
+            if self._is_locked():
+                return
+            self.discard()
+            self._path = self._new_path()
+
+    def _new_path(self) -> Path:
+        return self._folder / f".{uuid.uuid4().hex}{DRAFT}"
+
+    def _is_locked(self) -> bool:
+        """Take the lock; return false if `check` has just found the file without one."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # no locks on this file system: the daemon refuses it, too
+            return True
+        return os.path.lexists(self._path)  # else `check --fix` has removed it
+
+    @property
+    def _descriptor(self) -> int:
+        if self._file is None:
+            raise ValueError("the draft has no file")
+        return self._file.fileno()
+
+    def add(self, line: bytes) -> None:
+        """Append a line. After an OSError the draft is to be discarded."""
+        self._buffer += line
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self._write()
+        self.size += len(line)
+        self.lines += 1
+
+    def finish(self, now_ms: int, new_id: Callable[[], str]) -> None:
+        """Make the file visible under a unique name. After an error it is not visible, and is to be discarded."""
+        self._write()
+        os.fsync(self._descriptor)
+        while True:
+            path = self._folder / f"{now_ms}_{new_id()}.jsonl"
+            try:
+                rename_without_clobber(self._path, path)
+            except FileExistsError:
+                continue
+            break
+        try:
+            sync_folder(self._folder)
+        except OSError:
+            if _is_taken_back(path):
+                raise
+        self.visible = path
+        self.abandon()
+
+    def discard(self) -> None:
+        """Remove the file, unless it is visible. It is emptied first: what cannot be removed shows nothing later."""
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.lexists(self._path):
+                os.ftruncate(self._descriptor, 0)
+        self.abandon()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Close the file, and leave it unchanged."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _write(self) -> None:
+        left = memoryview(self._buffer)
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+        left.release()
+        self._buffer = bytearray()
+
+
+def folder_name(what: str, name: str) -> str:
+    """Return `name` if it can be the name of a folder in the spool. Raises ValueError with the reason if it cannot.
+
+    `what` is "type" or "project", for the message.
+    """
+    if not name:
+        reason = "is empty"
+    elif name.startswith("."):
+        reason = "begins with a dot: hidden folders are ignored"
+    elif any(char in name for char in "/\\\0"):
+        reason = "holds a path separator or NUL"
+    elif any(ord(char) < ord(" ") for char in name):
+        reason = "holds a control character"
+    elif what == "type" and name in _RESERVED:
+        reason = "is the name of a folder of the daemon's own"
+    elif len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        reason = f"is longer than {_LONGEST_NAME} bytes"
+    else:
+        return name
+    raise ValueError(f"{what} {name!r:.100} cannot be a folder's name: it {reason}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_taken_back(path: Path) -> bool:
+    """Remove the file again; return false if a daemon has claimed it by now."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    """Create the folder and its parents, and sync each to the disk, from the top down."""
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        sync_folder(path.parent)
+    if folder.resolve(strict=True) != root.resolve(strict=True) / folder.relative_to(root):
+        raise OSError(errno.ELOOP, f"{folder} leads out of the spool: a part of it is a symbolic link")
