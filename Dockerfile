@@ -20,7 +20,7 @@ COPY daemon ./daemon
 # A virtual environment without pip; it is compiled here, because the root may be read-only later. Some libraries bring
 # their symbols and their C sources along: 100 of 150 MB.
 RUN python -m venv --without-pip /opt/spoolhouse && \
-    python -m pip --python /opt/spoolhouse/bin/python install --no-cache-dir --compile "/source${EXTRAS:+[$EXTRAS]}" && \
+    python -m pip --python /opt/spoolhouse/bin/python install --no-cache-dir --compile "/source[daemon${EXTRAS:+,$EXTRAS}]" && \
     find /opt/spoolhouse -name '*.so' -not -path '*chdb*' -exec strip --strip-unneeded {} + && \
     find /opt/spoolhouse -name '*.c' -delete
 

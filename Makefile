@@ -99,7 +99,7 @@ help:
 
 $(VENV)/.stamp-run: pyproject.toml | $(VENV)/.stamp-venv
 	@echo "Installing Spoolhouse into $(VENV) (the first time takes a minute)."
-	@$(BIN)/python -m pip install --editable .
+	@$(BIN)/python -m pip install --editable '.[daemon]'
 	@touch $@
 
 $(VENV)/.stamp-embedded: pyproject.toml | $(VENV)/.stamp-venv

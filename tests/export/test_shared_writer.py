@@ -17,7 +17,6 @@ from uuid import UUID
 
 import pytest
 
-import spoolhouse
 from spoolhouse.export import AsyncSpoolWriter, SpoolWriter
 from spoolhouse.export.encoding import Event
 from tests.process.daemon import command
@@ -46,31 +45,6 @@ def join_timers() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.join()
-
-
-def test_the_writers_need_the_standard_library_alone(tmp_path: Path) -> None:
-    """Without site-packages: any other import fails."""
-    script = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import asyncio
-from spoolhouse.export import AsyncSpoolWriter, SpoolWriter
-from spoolhouse.export.encoding import Event
-async def main():
-    async with AsyncSpoolWriter(sys.argv[2]) as spool:
-        await spool.write("log", "shop", {"message": "a"})
-asyncio.run(main())
-with SpoolWriter(sys.argv[2]) as spool:
-    spool.create_score("shop", {"value": 1})
-print([name for name in sys.modules if name.startswith("spoolhouse.events")])
-"""
-    source = str(Path(spoolhouse.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", script, source, str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("[]\n", "")
-    assert len(shown(tmp_path)) == 2
 
 
 def test_values_that_json_lacks(tmp_path: Path) -> None:

@@ -122,9 +122,9 @@ def test_the_unit_is_ours(words: list[str]) -> None:
 def test_what_is_installed_is_where_the_unit_expects_it() -> None:
     """`tests/repo/test_wheel.py` installs the wheel, and finds the unit at this place below its prefix."""
     unit = (ROOT / "systemd" / "spoolhouse.service").read_text()
-    [made, installed] = [words for words in OTHERS if words[-1] in {"/opt/spoolhouse", "."}][:2]
+    [made, installed] = [words for words in OTHERS if words[-1] in {"/opt/spoolhouse", ".[daemon]"}][:2]
     assert made == ["python3", "-m", "venv", "/opt/spoolhouse"]
-    assert installed == ["/opt/spoolhouse/bin/pip", "install", "."]
+    assert installed == ["/opt/spoolhouse/bin/pip", "install", ".[daemon]"]
     [copied] = [words[1] for words in OTHERS if words[0] == "cp"]
     assert copied == "/opt/spoolhouse/share/spoolhouse/spoolhouse.service"
     assert "\nExecStart=/opt/spoolhouse/bin/spoolhouse " in unit

@@ -77,7 +77,7 @@ def environment(python: str, folder: Path, wheel: Path) -> Path:
     run(python, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     # Not compiled: what is used once is compiled when it is used.
     pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")
-    run(*pip, "install", "--quiet", "--no-compile", wheel, cwd=folder.parent)
+    run(*pip, "install", "--quiet", "--no-compile", f"{wheel}[daemon]", cwd=folder.parent)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert shared == {path.relative_to(folder).as_posix() for folder, path in given if path.is_file()}
     rest = {name.split("/")[0] for name in names} - {"spoolhouse"}
     assert all(re.fullmatch(r"spoolhouse-[\d.]+\.(dist-info|data)", folder) for folder in rest), "no tests, no daemon/"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"dev", "embedded", "replicas"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"daemon", "dev", "embedded", "otel", "replicas"}
     assert metadata["Requires-Python"] == ">=3.11"
 
 

@@ -146,6 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         return _run(arguments)
+    except ModuleNotFoundError as error:
+        print(f"spoolhouse: a command needs {error.name}: pip install 'spoolhouse[daemon]'", file=sys.stderr)
+        return FAILED
     finally:
         # The collections at the end would take a quarter of a command's time, to free what ends with the process.
         # DuckDB's library needs them: it writes to standard error what of it is left.

@@ -9,10 +9,11 @@ from spoolhouse.export.writer import SpoolWriter
 
 if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter
+    from spoolhouse.export.logs import SpoolHandler, SpoolProcessor
 
-__all__ = ["AsyncSpoolWriter", "SpoolWriter"]
+__all__ = ["AsyncSpoolWriter", "SpoolHandler", "SpoolProcessor", "SpoolWriter"]
 
-_MODULES = {"AsyncSpoolWriter": "asynchronous"}
+_MODULES = {"AsyncSpoolWriter": "asynchronous", "SpoolHandler": "logs", "SpoolProcessor": "logs"}
 """Names that are imported on first use, and their modules."""
 
 

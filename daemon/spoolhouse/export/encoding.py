@@ -12,6 +12,7 @@ Event = Mapping[str, object] | bytes | bytearray | str
 """A mapping, or a line of JSON that is already encoded."""
 
 _SHOWN = 60
+_DEEPEST = 16
 
 
 def line(event: Event) -> bytes:
@@ -27,6 +28,47 @@ def line(event: Event) -> bytes:
         return _encode(event if isinstance(event, dict) else dict(event)).encode() + b"\n"
     except (TypeError, RecursionError) as error:
         raise ValueError(f"an event must be JSON: {error}") from error
+
+
+def lenient(event: Mapping[str, object]) -> bytes:
+    """Return a mapping as a line, whatever it holds: a value that JSON lacks becomes text."""
+    try:
+        return line(event)
+    except ValueError:
+        return line({_text(key): _cleaned(value, _DEEPEST) for key, value in event.items()})
+
+
+def _cleaned(value: object, depth: int) -> object:
+    """Return a value of JSON; what is nested too deeply, as a cycle is, becomes text."""
+    found: object
+    match value:
+        case str():
+            found = _text(value)
+        case Mapping() if depth:
+            found = {_text(key): _cleaned(one, depth - 1) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset() if depth:
+            found = [_cleaned(one, depth - 1) for one in value]
+        case float():
+            found = value if isfinite(value) else str(value)
+        case None | int():
+            found = value
+        case _:
+            found = _alone(value)
+    return found
+
+
+def _alone(value: object) -> object:
+    try:
+        found = _plain(value)
+    except (TypeError, ValueError):
+        found = value
+    return found if isinstance(found, float) else _text(found if isinstance(found, str) else repr(value))
+
+
+def _text(value: object) -> str:
+    """Return a text that UTF-8 has: of a lone surrogate its escape."""
+    text = value if isinstance(value, str) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _encoded(event: bytes | bytearray | str) -> bytes:

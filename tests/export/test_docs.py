@@ -1,0 +1,26 @@
+"""The Python of docs/producers.md runs, and what it writes lands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.export.landed import Landed
+
+TEXT = (Path(__file__).parents[2] / "docs" / "producers.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+TABLES = {"events": 1, "spans": 1, "scores": 1, "logs": 2}
+"""By table, how many rows the examples make."""
+
+
+def test_the_examples_run_and_land(tmp_path: Path) -> None:
+    spool = tmp_path / "events"
+    for block in BLOCKS:
+        assert "/var/spool/events" in block
+        program = block.replace("/var/spool/events", str(spool))
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+        )
+        assert (done.returncode, done.stderr) == (0, ""), block
+    landed = Landed(spool)
+    assert {table: len(landed.rows(table, "shop")) for table in TABLES} == TABLES
