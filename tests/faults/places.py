@@ -142,7 +142,6 @@ HARMLESS = {
     ("adopt", "scan", "_make_way"): "closes an instance",
     ("adopt", "_make_way", "close"): "closes an instance",
     ("fs", "make_folders", "rmdir"): "removes empty folders, which the next attempt makes anew",
-    ("fs", "rename_without_clobber", "rename"): "the other way to do what the place stands before",
     ("fs", "check_locks_lock", "unlink"): "a file of its own, before anything is claimed",
     ("reject_file", "finish", "unlink"): "is repeated by the next attempt, as long as the shipment is not acknowledged",
     ("reject_file", "abort", "unlink"): "throws away what has no name yet, and cannot fail",
