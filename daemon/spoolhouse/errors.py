@@ -65,6 +65,10 @@ class UnreachableError(TransientError):
     """No server answers, the connection broke, or the server lost its Keeper: another server may do better."""
 
 
+class InUseError(TransientError):
+    """Another process has the file of the database."""
+
+
 class AwayError(TransientError):
     """One server has, or may have, something of a batch, and cannot be asked: this batch waits, others go on."""
 

@@ -115,7 +115,7 @@ def test_a_file_in_use_is_said_to_be_in_use(path: Path, spool: Path) -> None:
 
 
 def test_commands_ask_the_file(path: Path, spool: Path) -> None:
-    """They may read: neither write, nor read another file. While a daemon has it, they say so."""
+    """They may read: neither write, nor read another file. While a daemon has it that serves no HTTP, they say so."""
     drop(spool, "span", "p", "a.jsonl", good("p", 3))
     url = url_of(path)
     with Daemon(url, spool) as daemon:

@@ -12,7 +12,6 @@ from spoolhouse.errors import BadRequestError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
-    from spoolhouse.query.ports import Reader
 
 EPILOG = """\
 Times are UTC. WHEN is an age (90s, 30m, 2h, 7d), a date or an ISO-8601 time;
@@ -104,20 +103,18 @@ def run(options: argparse.Namespace, ask: "Callable[[Query], Coroutine[Any, Any,
 @asynccontextmanager
 async def opened(options: argparse.Namespace) -> "AsyncGenerator[Query]":
     """Lend the way to the store of the settings."""
-    from spoolhouse.query import Query  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.query import Query, connect  # noqa: PLC0415  # --help needs none of this
 
     settings = flags.settings(options)
     prefix = settings.clickhouse.table_prefix
-    if settings.store.path is not None:
-        from spoolhouse.store.duckdb.query.reader import DuckDbReader  # noqa: PLC0415  # nor this
-
-        reader: Reader = DuckDbReader.of_file(settings.store.path, prefix)
+    if settings.store.url is not None:
+        made: Query = connect(settings.store.url, table_prefix=prefix)
     else:
         from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # nor this
         from spoolhouse.store.clickhouse.query.reader import ClickHouseReader  # noqa: PLC0415  # nor this
 
-        reader = ClickHouseReader(open_driver(settings), prefix)
-    async with Query(reader) as query:
+        made = Query(ClickHouseReader(open_driver(settings), prefix))
+    async with made as query:
         yield query
 
 

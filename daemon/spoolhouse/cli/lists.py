@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from spoolhouse.cli import asking
+from spoolhouse.errors import TransientError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
@@ -97,8 +98,17 @@ async def _follow(options: argparse.Namespace, query: "Query", asked: dict[str, 
     page = await query.page(options.name, request(options.name, asked))
     print_all(page.records[::-1], page.lines[::-1])
     shown = {record.id for record in page.records}
+    is_away = False
     while True:
-        delta = await query.delta(options.name, following, after=delta.cursor)
+        try:
+            delta = await query.delta(options.name, following, after=delta.cursor)
+        except TransientError as error:
+            if not is_away:
+                asking.say(f"{error}; waiting until it answers")
+            is_away = True
+            await asyncio.sleep(_POLL)
+            continue
+        is_away = False
         fresh = [place for place, record in enumerate(delta.records) if record.id not in shown]
         print_all([delta.records[place] for place in fresh], [delta.lines[place] for place in fresh])
         if not delta.has_more:

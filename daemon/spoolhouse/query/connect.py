@@ -16,14 +16,16 @@ def connect(
 ) -> Client:
     """Return what asks the store at `url`, which is as the setting `store.url`; use it with `async with`.
 
-    The user needs no right but SELECT. Raises `BadSettingError`.
+    The user needs no right but SELECT. A DuckDB file that a daemon has is asked through that daemon. Raises
+    `BadSettingError`.
     """
     # The stores import the questions of this package.
     if url.startswith("duckdb:"):
+        from spoolhouse.query.file_client import FileClient  # noqa: PLC0415  # http.client, for this alone
         from spoolhouse.store.duckdb.query.reader import DuckDbReader  # noqa: PLC0415  # see above
         from spoolhouse.store.duckdb.url import path_of  # noqa: PLC0415  # see above
 
-        return Client(DuckDbReader.of_file(path_of(url), table_prefix))
+        return FileClient(DuckDbReader.of_file(path_of(url), table_prefix), path_of(url), table_prefix)
     from spoolhouse.store.clickhouse.query.reader import open_reader  # noqa: PLC0415  # see above
 
     return Client(open_reader(url, username=username, password=password, database=database, table_prefix=table_prefix))

@@ -14,6 +14,7 @@ class DaemonFile(Struct, frozen=True, kw_only=True):
     url: str
     token: str
     pid: int
+    table_prefix: str
 
 
 def beside(database: Path) -> Path:

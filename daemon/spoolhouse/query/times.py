@@ -5,6 +5,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from spoolhouse.errors import BadRequestError
 from spoolhouse.query.questions import Window
 from spoolhouse.query.requests import When
@@ -20,6 +22,7 @@ _ACCEPTED = "an age such as 90s, 30m, 2h or 7d, a date or an ISO-8601 time is ac
 
 def moment(value: Any, name: str, now_ms: int | None = None) -> int:
     """Return a time as ms since 1970; an age counts back from `now_ms`. Raises `BadRequestError`."""
+    value = _duration(value)
     if isinstance(value, timedelta) and now_ms is not None:
         return _within(now_ms - round(value / timedelta(milliseconds=1)), name)
     if isinstance(value, str):
@@ -39,6 +42,16 @@ def moment(value: Any, name: str, now_ms: int | None = None) -> int:
         raise BadRequestError(f"{name}: {value} is no time that is stored") from None
 
 
+def _duration(value: Any) -> Any:
+    """Return a duration of ISO 8601 (PT2H), which is how JSON has a `timedelta`, as one; anything else as it is."""
+    if isinstance(value, str) and value[:1] == "P":
+        try:
+            return msgspec.convert(value, timedelta)
+        except msgspec.ValidationError:
+            return value
+    return value
+
+
 def _within(ms: int, name: str) -> int:
     if not -LATEST_MS <= ms <= LATEST_MS:
         raise BadRequestError(f"{name}: from 1840 to 2100 is accepted")
@@ -56,6 +69,7 @@ def window(since: When, until: When, now_ms: int, *, inclusive: bool) -> Window:
 
 def interval(value: Any) -> int:
     """Return an interval in ms. Raises `BadRequestError`."""
+    value = _duration(value)
     if isinstance(value, str) and (found := _AGO.fullmatch(value)):
         ms = int(found[1]) * _UNITS[found[2]]
     elif isinstance(value, timedelta):

@@ -1,7 +1,6 @@
 """What goes over HTTP: questions and answers as JSON. Pure; who serves the API and who asks it share it."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from types import UnionType
@@ -11,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from spoolhouse.errors import BadRequestError
-from spoolhouse.query.records import Feedback, Log, Run, Score, Span, Step, Trace
+from spoolhouse.query.records import Event, Feedback, Log, Metric, Run, Score, Span, Step, Trace
 from spoolhouse.query.requests import ALL_PROJECTS, AllProjects, Question
 
 PREFIX = "/api/v1/"
@@ -49,6 +48,17 @@ class PageAnswer(Struct, Generic[R], frozen=True, kw_only=True):
     truncated: bool
     """There are more."""
     lines: list[Raw] = []
+
+
+PAGES: Mapping[str, type[PageAnswer[Any]]] = {
+    "traces": PageAnswer[Trace],
+    "spans": PageAnswer[Span],
+    "logs": PageAnswer[Log],
+    "metrics": PageAnswer[Metric],
+    "scores": PageAnswer[Score],
+    "feedback": PageAnswer[Feedback],
+    "events": PageAnswer[Event],
+}
 
 
 class TraceAnswer(Struct, frozen=True, kw_only=True):
@@ -188,6 +198,8 @@ def _twin(kind: type[Question]) -> type[Struct]:
 
 def _plain(hint: Any) -> Any:
     """Return a type without the members of a union that JSON tells from no other."""
+    if hint == tuple[str, ...]:
+        return str | list[str]  # one may stand for a list of one
     if get_origin(hint) not in {Union, UnionType}:
         return hint
     members = get_args(hint)
@@ -197,10 +209,8 @@ def _plain(hint: Any) -> Any:
 
 
 def fields_of(question: Question) -> Fields:
-    """Return a request as JSON's values. Raises `BadRequestError` for what JSON does not have."""
+    """Return a request that was checked as JSON's values. Raises `BadRequestError` for what JSON does not have."""
     plain: Fields = msgspec.to_builtins(question, enc_hook=_refuse)
-    if any(not math.isfinite(number) for number in _floats(plain)):
-        raise BadRequestError("a number is accepted, not an infinity or NaN")
     plain |= in_scope(question.project)
     return {key: value for key, value in plain.items() if value is not None}
 
@@ -212,17 +222,6 @@ def in_scope(project: str | AllProjects) -> Fields:
 
 def _refuse(value: object) -> object:
     raise BadRequestError(f"{type(value).__name__} is not accepted in a question")
-
-
-def _floats(value: object) -> Iterator[float]:
-    if isinstance(value, float):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _floats(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _floats(one)
 
 
 def encoded(value: object) -> bytes:

@@ -27,6 +27,7 @@ class OwnFile(Struct, frozen=True, kw_only=True):
     """A database that no other process can open while the run has it, and what answers questions from it."""
 
     path: Path
+    table_prefix: str
     reader: "Reader"
 
 

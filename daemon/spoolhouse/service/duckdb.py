@@ -36,7 +36,8 @@ class DuckDbBackend:
         database, prefix = Database(path, memory=settings.duckdb.memory), settings.clickhouse.table_prefix
         self.store = DuckDbStore(database, prefix=prefix)
         self.sent = self.store
-        self.own_file = OwnFile(path=path, reader=DuckDbReader(Connections(path, database.another), prefix))
+        reader = DuckDbReader(Connections(path, database.another), prefix)
+        self.own_file = OwnFile(path=path, table_prefix=prefix, reader=reader)
         self._expire_at = 0.0
 
     def take_over(self, settings: Settings, *, fingerprint: str) -> None:

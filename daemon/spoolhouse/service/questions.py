@@ -24,6 +24,7 @@ class Questions(Struct, frozen=True, kw_only=True):
     api: "Api"
     token: str
     database: Path
+    table_prefix: str
 
     def announce(self, url: str | None) -> None:
         """Say where the API is, once the database is ours. Blocks on the disk."""
@@ -33,7 +34,8 @@ class Questions(Struct, frozen=True, kw_only=True):
             return
         path = daemon_file.beside(self.database)
         try:
-            daemon_file.write(path, daemon_file.DaemonFile(url=url, token=self.token, pid=os.getpid()))
+            content = daemon_file.DaemonFile(url=url, token=self.token, pid=os.getpid(), table_prefix=self.table_prefix)
+            daemon_file.write(path, content)
         except OSError as error:
             hint = "the commands that ask find no way to this daemon: give its user the right to write there"
             log.warning("questions_unavailable", path=os.fspath(path), error=error.strerror, hint=hint)
@@ -58,6 +60,6 @@ async def questions(backend: Backend, *, is_served: bool) -> AsyncGenerator[Ques
     token = secrets.token_urlsafe(32)
     api = Api(lambda: Client(own.reader), token)
     try:
-        yield Questions(api=api, token=token, database=own.path)
+        yield Questions(api=api, token=token, database=own.path, table_prefix=own.table_prefix)
     finally:
         await api.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TooLargeError, TransientError
+from spoolhouse.errors import InUseError, OperatorError, RejectedDataError, StoreError, TooLargeError, TransientError
 
 _PID = re.compile(r"PID (\d+)")
 _KIND = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
@@ -49,7 +49,7 @@ def _of_the_file(message: str, path: Path) -> StoreError:
     if "set lock on file" in message:
         found = _PID.search(message)
         by = "another process" if found is None else f"process {found[1]}"
-        return TransientError(
+        return InUseError(
             f"{path} is in use by {by}", hint="a DuckDB file is for one process at a time: end that one first"
         )
     if "not a valid DuckDB database" in message:
