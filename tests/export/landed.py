@@ -9,6 +9,8 @@ import duckdb
 
 from tests.process.daemon import command
 
+_JSON = {"attributes", "events", "extra", "labels", "metadata"}
+
 
 class Landed:
     """The rows of a spool."""
@@ -26,14 +28,11 @@ class Landed:
         """Return a project's rows of a table, JSON as values, without what says when and where from they came."""
         answer = self._connection.execute(f"SELECT * FROM mastra_admin_{table} WHERE project_id = ?", [project])
         names = [column[0] for column in answer.description or ()]
-        found = [dict(zip(names, map(_value, row), strict=True)) for row in answer.fetchall()]
-        return [{name: value for name, value in row.items() if not name.startswith("_")} for row in found]
-
-
-def _value(value: object) -> object:
-    if isinstance(value, str) and value[:1] in {"{", "["}:
-        return json.loads(value)
-    return value
+        found = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        return [
+            {name: json.loads(value) if name in _JSON else value for name, value in row.items() if name[0] != "_"}
+            for row in found
+        ]
 
 
 def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.export.landed import Landed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "producers.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-TABLES = {"events": 1, "spans": 1, "scores": 1, "logs": 2}
+TABLES = {"events": 1, "spans": 2, "traces": 1, "scores": 1, "logs": 2}
 """By table, how many rows the examples make."""
 
 

@@ -35,7 +35,7 @@ def lenient(event: Mapping[str, object]) -> bytes:
     try:
         return line(event)
     except ValueError:
-        return line({_text(key): _cleaned(value, _DEEPEST) for key, value in event.items()})
+        return line({text(key): _cleaned(value, _DEEPEST) for key, value in event.items()})
 
 
 def _cleaned(value: object, depth: int) -> object:
@@ -43,9 +43,9 @@ def _cleaned(value: object, depth: int) -> object:
     found: object
     match value:
         case str():
-            found = _text(value)
+            found = text(value)
         case Mapping() if depth:
-            found = {_text(key): _cleaned(one, depth - 1) for key, one in value.items()}
+            found = {text(key): _cleaned(one, depth - 1) for key, one in value.items()}
         case list() | tuple() | set() | frozenset() if depth:
             found = [_cleaned(one, depth - 1) for one in value]
         case float():
@@ -62,13 +62,13 @@ def _alone(value: object) -> object:
         found = _plain(value)
     except (TypeError, ValueError):
         found = value
-    return found if isinstance(found, float) else _text(found if isinstance(found, str) else repr(value))
+    return found if isinstance(found, float) else text(found if isinstance(found, str) else repr(value))
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """Return a text that UTF-8 has: of a lone surrogate its escape."""
-    text = value if isinstance(value, str) else str(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+    given = value if isinstance(value, str) else str(value)
+    return given if given.isascii() else given.encode("utf-8", "backslashreplace").decode()
 
 
 def _encoded(event: bytes | bytearray | str) -> bytes:
