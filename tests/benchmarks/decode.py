@@ -258,6 +258,16 @@ def log_cases() -> Iterator[Case]:
         "zap with a type of its own": lambda event: {
             "level": "info", "ts": NOW_MS / 1000, "type": "access", "msg": event["message"],
         },
+        "loguru": lambda event: {"text": event["message"] + "\n", "record": loguru(event)},
+        "Google Cloud's agent": lambda event: {
+            "severity": "INFO", "message": event["message"],
+            "timestamp": {"seconds": NOW_MS // 1000, "nanos": 589793238},
+            "logging.googleapis.com/trace": "projects/p/traces/1f", "httpRequest": event["attributes"],
+        },
+        "Google Cloud, exported": lambda event: {
+            "severity": "INFO", "jsonPayload": {"message": event["message"], **event["attributes"]}, "insertId": "1a2b",
+            "timestamp": event["timestamp"], "trace": "projects/p/traces/1f", "spanId": "b7ad6b7169203331",
+        },
         "without a time": lambda event: {"level": "info", "caller": "a.go:3", "msg": event["message"]},
     }  # fmt: skip
     for name, way in ways.items():
@@ -265,6 +275,17 @@ def log_cases() -> Iterator[Case]:
         yield Case(name=f"log, {name}", data=dumped(map(way, logs)), type="log", clean="clean log", most=most)
     data = dumped(way(event) for event, way in zip(logs, list(ways.values())[:4] * 1000, strict=True))
     yield Case(name="log, four libraries in turn", data=data, type="log", clean="clean log", most=UNKNOWN)
+
+
+def loguru(event: Event) -> Event:
+    """Return loguru's record of a log."""
+    return {
+        "elapsed": {"repr": "0:00:00.012000", "seconds": 0.012}, "exception": None, "extra": event["attributes"],
+        "file": {"name": "a.py", "path": "/srv/a.py"}, "function": "pay",
+        "level": {"icon": "i", "name": "INFO", "no": 20}, "line": 19, "message": event["message"], "module": "a",
+        "name": "__main__", "process": {"id": 4, "name": "Main"}, "thread": {"id": 14, "name": "Main"},
+        "time": {"repr": event["timestamp"], "timestamp": NOW_MS / 1000 + 0.589793},
+    }  # fmt: skip
 
 
 def _tag(event: Event) -> str:

@@ -17,7 +17,7 @@ from spoolhouse.decode.log_lines import COLUMNS as QUICK_COLUMNS
 from spoolhouse.decode.reject import Reason, RejectedLineError
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.shapes import SHAPES
-from spoolhouse.events.shapes.json_log import LEVELS, MESSAGES, SPAN_IDS, TIMES, TRACE_IDS
+from spoolhouse.events.shapes.json_log import INNER, LEVELS, MESSAGES, SPAN_IDS, TIMES, TRACE_IDS
 
 SAMPLES = Path(__file__).parents[1] / "producers" / "samples"
 TIME = "2026-03-14T09:26:53.589Z"
@@ -189,6 +189,10 @@ PLAIN: list[dict[str, Any]] = [
     {"msg": "m", "ts": 1773480413.5, "id": 5, "body": 1},
     {"level": "info", "message": "m", "timestamp": TIME, "projectId": "p", "color": "red"},
     {"level": "info", "message": "m", "timestamp": TIME, "attributes": {"a": 1}},
+    {"record": {"level": {"name": "INFO", "no": 20}, "message": "m", "time": {"timestamp": 1773480413.5}}},
+    {"severity": "INFO", "jsonPayload": {"message": "m", "spanId": "b"}, "timestamp": TIME, "trace": "p/traces/1f"},
+    {"message": "m", "severity": "DEFAULT", "timestampSeconds": "1773480413", "timestampNanos": 589793238},
+    {"message": "m", "severity": "INFO", "time": {"seconds": 1773480413, "nanos": 589793238}},
 ]
 MORE = [
     "type",
@@ -220,29 +224,38 @@ def reader_row(line: bytes) -> object:
     return name, json.loads(msgspec.json.encode(row))[1:], read.shape
 
 
+def with_value(fields: dict[str, Any], path: str, value: str) -> bytes:
+    """Return a line of fields with a JSON text at a path."""
+    key, _, rest = path.partition("\0")
+    texts = {name: json.dumps(one).encode() for name, one in fields.items()}
+    texts[key] = with_value(fields[key], rest, value) if rest else value.encode()
+    return b"{%b}" % b",".join(b'"%b":%b' % (name.encode(), one) for name, one in texts.items())
+
+
 @pytest.mark.parametrize("plain", PLAIN, ids=lambda plain: next(iter(plain)) + str(len(plain)))
 def test_all_ways_to_read_a_log_agree(plain: dict[str, Any]) -> None:
     decoder = LineDecoder(BUILT_IN)
     where = Origin(project="p", policy="warn", clock_ms=1_795_262_400_000, type="log", file="log/p/a.jsonl")
     good = json.dumps(plain).encode() + b"\n"
     is_foreign = LineDecoder(BUILT_IN).decode(Piece(offset=0, data=good), where).shapes == {"json_log": 1}
-    for key in (*plain, *MORE):
+    inner = {f"{name}\0{key}" for name in plain.keys() & INNER for key in (*plain[name], *TIMES[:2], "extra", "log")}
+    for key in (*plain, *MORE, *sorted(inner)):
         for value in HOSTILE:
-            fields = {**{name: json.dumps(one) for name, one in plain.items()}, key: value}
-            line = b"{%b}\n" % ",".join(f'"{name}":{one}' for name, one in fields.items()).encode()
+            line = with_value(plain, key, value) + b"\n"
             expected = reader_row(line)
-            for data, place in ((line, 0), (good + line + good, 1)):
+            for data, place in ((line, 0), (good * 9 + line + good, 9), (line * 6, 0)):
                 decoded = decoder.decode(Piece(offset=0, data=data), where)
                 if decoded.rejects:
-                    [reject] = decoded.rejects
+                    [reject, *_] = decoded.rejects
                     assert (reject.reason, reject.field, reject.detail) == expected, line
                     assert (reject.line, reject.raw) == (place + 1, line[:-1])
                     continue
                 [(table, made)] = decoded.rows.items()
                 found = json.loads(made.data.splitlines()[place])[1:]
                 assert (table, found) == (f"{expected[0]}s", expected[1]), line  # type: ignore[index]  # a row
-                others = (data.count(b"\n") - 1) * is_foreign
-                assert decoded.shapes.get("json_log", 0) == others + bool(expected[2]), line  # type: ignore[index]  # a row
+                same = data.count(line)
+                others = (data.count(b"\n") - same) * is_foreign
+                assert decoded.shapes.get("json_log", 0) == others + same * bool(expected[2]), line  # type: ignore[index]  # a row
 
 
 def test_the_columns_of_a_quick_row_are_those_of_the_table() -> None:

@@ -7,7 +7,8 @@ readers that take a line make the same rows of it. They are tried in this order:
 2. `wide_bulk` decodes the whole piece in one call, too. It takes lines of one type that are odd in the same way. It is
    tried on pieces of 8 KiB and more.
 3. `line_by_line` reads the lines of any other piece, each by the first of these readers that takes it:
-   a. `log_lines`, in folders of logs: JSON logs of other libraries. One plan serves all lines with the same keys.
+   a. `log_lines`, in folders of logs: JSON logs of other libraries. One plan serves all lines with the same keys, and
+      `log_columns` makes their rows, 64 KiB of lines at once.
    b. `shaped_lines`: lines that begin as those of a foreign shape with a quick reader do (Mastra). The reader decodes
       64 KiB at once if all lines there have that shape.
    c. `wide`: lines of ours with other spellings: aliases, epoch numbers, numbers as text, no type, no project, no id.

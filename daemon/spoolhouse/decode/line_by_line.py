@@ -1,6 +1,6 @@
 """The lines of one piece, each read on its own by the fastest reader that takes it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from spoolhouse.decode.decoded import Found, JudgedType
 from spoolhouse.decode.lenient import At
 from spoolhouse.decode.line_reader import LineReader, Read
-from spoolhouse.decode.line_splitter import Piece
+from spoolhouse.decode.line_splitter import Piece, parts
 from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.reject import Reason, Reject, RejectedLineError
 from spoolhouse.decode.rows import Row
@@ -49,7 +49,7 @@ class LineByLine:
         """Read all lines."""
         shape = self._shaped.shape_of(piece.data)
         number = 1
-        for some in (piece,) if shape is None else _pieces(piece):
+        for some in (piece,) if shape is None else parts(piece, _CHUNK):
             decoded = None if shape is None else self._shaped.decoded(shape, some.data)
             if shape is None or decoded is None:
                 self._read_each(some, number)
@@ -237,13 +237,3 @@ class LineByLine:
             if self._origin.future == "reject":
                 raise RejectedLineError(Reason.FUTURE, key, "more than a day ahead of the time of ingest")
             found.decoded.future += 1
-
-
-def _pieces(piece: Piece) -> Iterator[Piece]:
-    """Yield a piece in smaller ones."""
-    data = piece.data
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start + _CHUNK) + 1 or len(data)
-        yield Piece(offset=piece.offset + start, data=data[start:end])
-        start = end

@@ -14,6 +14,15 @@ class Piece(Struct, frozen=True, kw_only=True):
     data: bytes
 
 
+def parts(piece: Piece, size: int) -> Iterator[Piece]:
+    """Yield a piece in smaller ones, each of which ends at the first line end at or after `size` bytes."""
+    start = 0
+    while start < len(piece.data):
+        end = piece.data.find(b"\n", start + size) + 1 or len(piece.data)
+        yield Piece(offset=piece.offset + start, data=piece.data[start:end])
+        start = end
+
+
 class LongPart(Struct, frozen=True, kw_only=True):
     """A part of a line over the limit that starts at `offset`; `last` on its final part. Never held as a whole."""
 

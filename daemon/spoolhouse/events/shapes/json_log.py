@@ -4,8 +4,8 @@ The level, the trace's and the span's id are searched in the same way. All other
 their own keys. A line of ours without a type is no such log: see `_is_ours`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -24,24 +24,24 @@ TRACE_IDS = ("trace_id", "traceId", "traceID", "trace.id", "otelTraceID", "dd.tr
 SPAN_IDS = ("span_id", "spanId", "spanID", "span.id", "otelSpanID", "dd.span_id", "logging.googleapis.com/spanId")
 """Keys in order of precedence. One with a dot may also be a key of an object."""
 
-_FIRST_STEPS: Mapping[tuple[str, ...], frozenset[str]] = {
+FIRST_STEPS: Mapping[tuple[str, ...], frozenset[str]] = {
     keys: frozenset(step for key in keys for step in (key, key.partition(".")[0]))
     for keys in (LEVELS, TRACE_IDS, SPAN_IDS)
 }
 _OWN = frozenset(key for column in LOGS.columns for key in (*column.keys, *column.aliases) if isinstance(key, str))
 _OUR_MARKS = _OWN - {*MESSAGES, *TIMES, *LEVELS, *TRACE_IDS, *SPAN_IDS, "id"}
 _TIMES = frozenset(TIMES)
-_SECONDS, _NANOS = "timestampSeconds", "timestampNanos"
-_INNER = ("record", "jsonPayload")
+SECONDS, NANOS = "timestampSeconds", "timestampNanos"
+INNER = ("record", "jsonPayload")
 """Objects with the message in them: of loguru, and of Google Cloud's exported entries."""
-_KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *_INNER, _SECONDS})
-_PYTHON_MARKS = frozenset({"levelno", "levelname"})
+BOUND = "extra"
+"""In loguru's object, the values that a program has bound."""
+_KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *INNER, SECONDS})
+PYTHON_MARKS = frozenset({"levelno", "levelname"})
 _REQUIRED = frozenset({"message", "timestamp", "level"})
 TYPES = frozenset({"type", "event_type", "data"})
 """Keys of lines that may name a type of ours, or be envelopes."""
-_COMPLEX = frozenset({"trace", "span", "dd", "attributes"})
-"""Keys whose values decide how a line is read."""
-_TRACE_PATH = "/traces/"
+TRACE_PATH = "/traces/"
 _QUOTE, _BRACE, _NULL = b'"{n'
 _NUMBERS = frozenset(b"-0123456789")
 _NOTHING: Mapping[str, Raw] = {}
@@ -56,7 +56,7 @@ def _listed(keys: tuple[str, ...]) -> str:
 
 
 _NO_MESSAGE = f"no text under {_listed(MESSAGES[:5])}"
-_NO_TIME = f"no time under {_listed(TIMES[:7])}"
+NO_TIME = f"no time under {_listed(TIMES[:7])}"
 
 
 def _matches(fields: Fields, _folder: str) -> bool:
@@ -104,63 +104,14 @@ def read(fields: Fields, _place: Place | None = None) -> Iterator[ShapedEvent]:
     yield ShapedEvent("log", event)
 
 
-class Plan(NamedTuple):
-    """The keys of the message, the time and so on in lines with certain keys. Each value still has to be checked."""
-
-    message: str
-    time: str
-    level: str
-    """Empty: the lines have none."""
-    trace_id: str
-    span_id: str
-    """Empty: the lines have none."""
-    scale: Callable[[float], str]
-    """How a level is read that is a number."""
-    may_be_ours: bool
-    """Whether a line with these keys may name a type of ours."""
-
-
 def may_be_ours(keys: Collection[str]) -> bool:
     """Tell whether lines with these keys may be logs of ours, or of a type that they name."""
-    return not TYPES.isdisjoint(keys) or _have_our_keys(keys)
+    return not TYPES.isdisjoint(keys) or have_our_keys(keys)
 
 
-def _have_our_keys(keys: Collection[str]) -> bool:
+def have_our_keys(keys: Collection[str]) -> bool:
+    """Tell whether lines with these keys may be logs of ours that name no type."""
     return _REQUIRED.issubset(keys) and (_OWN.issuperset(keys) or not _OUR_MARKS.isdisjoint(keys))
-
-
-def plan(fields: Fields) -> Plan | None:
-    """Return the plan for lines with the keys of this one; None if their values decide, too."""
-    if _have_our_keys(fields) or not _COMPLEX.isdisjoint(fields):
-        return None
-    log = _Log(fields)
-    try:
-        log.message()
-        log.time()
-    except ShapeError:
-        return None
-    log.level()
-    found = log.keys
-    ids = [[key for key in keys if key in fields] for keys in (TRACE_IDS, SPAN_IDS)]
-    if not found.keys() >= {"message", "time"} or any(len(some) > 1 for some in ids):
-        return None
-    for role, keys in (("message", MESSAGES), ("time", TIMES)):
-        if any(key in fields for key in keys[: keys.index(found[role])]):
-            return None
-    level = found.get("level", "")
-    earlier = LEVELS[: LEVELS.index(level)] if level else LEVELS
-    if any(key in fields for key in earlier) or ("log.level" in earlier and "log" in fields):
-        return None
-    trace_id, span_id = (next(iter(some), "") for some in ids)
-    return Plan(
-        message=found["message"],
-        time=found["time"],
-        level=level,
-        trace_id=trace_id,
-        span_id=span_id,
-        scale=log_levels.scale(level, fields.keys()),
-        may_be_ours=may_be_ours(fields),
-    )
 
 
 JSON_LOG = Shape(
@@ -177,7 +128,7 @@ JSON_LOG = Shape(
             f"the first of {', '.join(f'`{key}`' for key in keys)}": f"`{name}`"
             for name, keys in (
                 ("message", MESSAGES),
-                ("timestamp", (*TIMES, _SECONDS)),
+                ("timestamp", (*TIMES, SECONDS)),
                 ("level", LEVELS),
                 ("trace_id", TRACE_IDS),
                 ("span_id", SPAN_IDS),
@@ -213,7 +164,7 @@ class _Log:
             if key in self._fields and _first(self._fields[key]) == _QUOTE:
                 self.keys["message"] = key
                 return self._rest.pop(key)
-        for name in _INNER:
+        for name in INNER:
             if name not in self._fields:
                 continue
             inner = _as_object(self._fields[name])
@@ -247,13 +198,13 @@ class _Log:
                             self.keys["time"] = key
                         del self._rest[key]
                     return time
-        if _SECONDS in self._fields and (time := _of_parts(self._fields, _SECONDS, _NANOS)) is not None:
-            del self._rest[_SECONDS]
-            self._rest.pop(_NANOS, None)
+        if SECONDS in self._fields and (time := _of_parts(self._fields, SECONDS, NANOS)) is not None:
+            del self._rest[SECONDS]
+            self._rest.pop(NANOS, None)
             return time
-        if not _PYTHON_MARKS.isdisjoint(self._fields) and _first(self._fields.get("created")) in _NUMBERS:
+        if not PYTHON_MARKS.isdisjoint(self._fields) and _first(self._fields.get("created")) in _NUMBERS:
             return self._rest.pop("created")
-        raise ShapeError("timestamp", _NO_TIME, is_missing=True)
+        raise ShapeError("timestamp", NO_TIME, is_missing=True)
 
     def level(self) -> str:
         """Return the level. Its original stays in the attributes if it means less or more."""
@@ -282,23 +233,13 @@ class _Log:
     def id(self, keys: tuple[str, ...]) -> object:
         """Return a trace's or a span's id; None if there is none, or only zeros."""
         if self._inner and self._bound is None:
-            self._bound = _as_object(self._inner.get("extra"))
+            self._bound = _as_object(self._inner.get(BOUND))
         for fields in (self._fields, self._inner, self._bound or _NOTHING):
-            for key, value in _present(fields, keys):
-                first = _first(value)
-                if first == _QUOTE:
-                    text = _text_of(value)
-                    _, path, last = text.rpartition(_TRACE_PATH)
-                    if path and last:
-                        return last
-                    if text.strip("0-"):
-                        if fields is self._fields:
-                            self._take(key)
-                        return value
-                elif first in _NUMBERS and value != Raw(b"0"):
-                    if fields is self._fields:
-                        self._take(key)
-                    return value
+            if found := find_id(fields, keys):
+                key, value = found
+                if key and fields is self._fields:
+                    self._take(key)
+                return value
         return self._trace_path() if keys is TRACE_IDS else None
 
     def _trace_path(self) -> str | None:
@@ -306,7 +247,7 @@ class _Log:
         value = self._fields.get("trace")
         if _first(value) != _QUOTE:
             return None
-        _, path, last = _text_of(value).rpartition(_TRACE_PATH)  # type: ignore[arg-type]  # it has a first byte
+        _, path, last = _text_of(value).rpartition(TRACE_PATH)  # type: ignore[arg-type]  # it has a first byte
         return last if path and last else None
 
     def attributes(self) -> Mapping[str, object]:
@@ -329,9 +270,25 @@ class _Log:
                 del self._rest[name]
 
 
+def find_id(fields: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, object] | None:
+    """Return the first id under one of `keys`, and that key; an empty key for an id that is a part of its value."""
+    for key, value in _present(fields, keys):
+        first = _first(value)
+        if first == _QUOTE:
+            text = _text_of(value)
+            _, path, last = text.rpartition(TRACE_PATH)
+            if path and last:
+                return "", last
+            if text.strip("0-"):
+                return key, value
+        elif first in _NUMBERS and value != Raw(b"0"):
+            return key, value
+    return None
+
+
 def _present(fields: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """Yield the values under keys, also where a key with a dot is that of an object."""
-    if _FIRST_STEPS[keys].isdisjoint(fields):
+    if FIRST_STEPS[keys].isdisjoint(fields):
         return
     for key in keys:
         value = fields.get(key)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, KeysView
 
+import msgspec
+
 from spoolhouse.events.builtin import LOGS
 
 _LEVEL = LOGS.column("level")
@@ -32,12 +34,30 @@ _PYTHON_MARKS = frozenset(
 )  # fmt: skip
 
 
-def of_json(text: str, numbers: Callable[[float], str]) -> tuple[str, bool] | None:
-    """Return the level that a JSON text or number means, and whether exactly that; None for others, and for escapes."""
+class _Named(msgspec.Struct):
+    """The level of loguru."""
+
+    name: str
+
+
+_named_of = msgspec.json.Decoder(_Named).decode
+
+
+def of_json(text: str, numbers: Callable[[float], str], *, is_only: bool = False) -> tuple[str, bool] | None:
+    """Return the level that a JSON text or number means, or loguru's object, and whether exactly that.
+
+    None if that takes more than this. `is_only`: nothing else of the line may be its level.
+    """
+    if text.startswith("{"):
+        try:
+            return of_text(_named_of(text).name)
+        except (ValueError, RecursionError):
+            return None
     if "\\" in text:
         return None
     if text.startswith('"'):
-        return of_text(text[1:-1])
+        name = text[1:-1]
+        return of_text(name) or ((DEFAULT, False) if is_only and not name.strip().isdecimal() else None)
     return (numbers(float(text)), False) if text.isascii() and text.isdecimal() else None
 
 
