@@ -24,12 +24,21 @@ ROOTFS ?=
 .PHONY: run
 # The URL may hold a password, and a list of processes must not show it: it goes through the environment.
 run: export SPOOLHOUSE_STORE__URL := $(or $(URL),duckdb://$(CURDIR)/var/events.db)
-run: $(VENV)/.stamp-run ## Try it: sample files land in a DuckDB file (URL=clickhouse://… uses a server)
+run: ASK := $(CURDIR)/$(BIN)/spoolhouse
+run: OF := --project project-1 --store-url $(if $(URL),URL,duckdb://$(CURDIR)/var/events.db)
+run: $(VENV)/.stamp-run ## Try it: sample events land in a DuckDB file, and more each second (URL=clickhouse://… uses a server)
 	@mkdir -p var/spool
 	@landed=$$(find var/spool -path '*/processed/*.jsonl' | wc -l); test $$landed -eq 0 || \
-	  echo "$$landed sample files of earlier runs have landed, and are in processed/ folders below var/spool. New ones:"
-	@$(BIN)/spoolhouse generate --rows 20000 --files 20 --file-storage-path var/spool
-	@exec $(BIN)/spoolhouse ingest --file-storage-path var/spool
+	  echo "$$landed sample files of earlier runs have landed, and are in processed/ folders below var/spool."
+	@echo "An agent application writes traces, logs, metrics, scores and feedback. Ask for them in a second terminal:"
+	@echo
+	@echo "  $(ASK) traces $(OF)"
+	@echo "  $(ASK) logs --follow $(OF)"
+	@echo "  $(ASK) sql 'SELECT model, count(*) AS calls, sum(cost_estimate_usd) AS dollars FROM mastra_admin_events GROUP BY model'" \
+	  "$(filter-out --project project-1,$(OF))"
+	@echo
+	@$(BIN)/spoolhouse generate --rows 20000 --files 20 --every 1 --pid $$$$ --file-storage-path var/spool >/dev/null & \
+	  exec $(BIN)/spoolhouse ingest --file-storage-path var/spool
 
 ##@ To work on it
 

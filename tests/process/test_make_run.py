@@ -1,45 +1,77 @@
-"""`make run`: the first one shows what the daemon does, and so does each one after it."""
+"""`make run`: each one shows a little application at work, and its terminal says how to look at it from another one."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-
-import duckdb
+from typing import NamedTuple
 
 from tests.engine import Database
 from tests.faults.life import wait_until
-from tests.process.daemon import SCRIPT, as_from_a_terminal
+from tests.process.daemon import SCRIPT, as_from_a_terminal, get
 
 ROOT = Path(__file__).parents[2]
 STAMPS = ("venv", "run", "embedded")
 
 
-def run(folder: Path, *url: str, files: int) -> str:
-    """Run it until so many files have landed, end it with Ctrl-C, and return what it printed."""
+class Run(NamedTuple):
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def text(self) -> str:
+        """What it has printed."""
+        return (self.folder / "output").read_text()
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The commands that it prints for a second terminal."""
+        return [shlex.split(line) for line in self.text.splitlines() if line.startswith("  /")]
+
+    def wait_until_landed(self, files: int) -> None:
+        wait_until(lambda: self.process.poll() is not None or len(landed(self.folder)) >= files, timeout=200)
+        assert self.process.poll() is None, self.text
+
+
+@contextmanager
+def running(folder: Path, *url: str) -> Iterator[Run]:
+    """Run it, and end it with Ctrl-C; all that it started ends with it."""
     made = [f"--assume-old=.venv/.stamp-{name}" for name in STAMPS]
-    output = folder / "output"
-    with output.open("w") as out:
+    with (folder / "output").open("w") as out:
         making = subprocess.Popen(
             as_from_a_terminal("/usr/bin/make", "-f", ROOT / "Makefile", *made, "run", *url),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env={**os.environ, "SPOOLHOUSE_HTTP__LISTEN": "off", "MAKEFLAGS": ""},
+            env={**os.environ, "SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0", "MAKEFLAGS": ""},
             start_new_session=True,
         )
-        try:
-            wait_until(lambda: making.poll() is not None or len(landed(folder)) >= files, timeout=60)
-            os.killpg(making.pid, signal.SIGINT)
-            making.wait(60)
-        finally:
-            if making.poll() is None:
-                os.killpg(making.pid, signal.SIGKILL)
-                making.wait()
-    text = output.read_text()
-    assert len(landed(folder)) == files, text
-    return text
+    run = Run(folder, making)
+    try:
+        yield run
+        os.killpg(making.pid, signal.SIGINT)
+        making.wait(90)
+        wait_until(lambda: not is_there(making.pid))
+    finally:
+        if is_there(making.pid):
+            os.killpg(making.pid, signal.SIGKILL)
+            making.wait()
+    assert "Traceback" not in run.text
+
+
+def is_there(group: int) -> bool:
+    """Tell whether a process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def landed(folder: Path) -> list[Path]:
@@ -53,25 +85,44 @@ def prepare(folder: Path) -> None:
     (folder / "pyproject.toml").touch()
 
 
-def test_without_a_server_the_events_are_in_a_file(tmp_path: Path) -> None:
-    """Each run adds to it."""
+def test_the_printed_commands_show_an_application_at_work(tmp_path: Path) -> None:
+    """A second run is as lively as the first."""
     prepare(tmp_path)
-    counts = []
-    for files in (20, 40):
-        run(tmp_path, files=files)
-        with duckdb.connect(tmp_path / "var" / "events.db", read_only=True) as connection:
-            counts += connection.execute("SELECT sum(row_count) FROM mastra_admin_ledger_latest").fetchall()
-    [(before,), (after,)] = counts
-    assert after > before > 0
+    with running(tmp_path) as run:
+        run.wait_until_landed(30)
+        traces, logs, sql = run.commands
+        shown = subprocess.run(traces, capture_output=True, text=True, check=True, timeout=90).stdout
+        assert len(shown.splitlines()) == 51, shown
+        shown = subprocess.run(sql, capture_output=True, text=True, check=True, timeout=90).stdout
+        dollars = [float(line.split()[-1]) for line in shown.splitlines() if line.startswith(("gpt", "claude"))]
+        assert len(dollars) == 3, shown
+        assert min(dollars) > 0
+        follow_until_now(logs)
+        [url] = re.findall(r'"url": ?"(http:[^"]+)"', run.text)
+        assert get(url).code == 200
+    assert "of earlier runs" not in run.text
+    with running(tmp_path) as run:
+        wait_until(lambda: len(run.commands) == 3)
+        follow_until_now(run.commands[1])
+    assert "of earlier runs have landed" in run.text
 
 
-def test_each_run_shows_something(database: Database, tmp_path: Path) -> None:
-    """A second run has events of its own to land, and says what became of those of the first."""
+def follow_until_now(logs: list[str]) -> None:
+    """Read what a command shows until there is a record that is younger than the command."""
+    began = datetime.now(UTC)
+    with subprocess.Popen(logs, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        for line in following.stdout:
+            if line.startswith("20") and datetime.fromisoformat(line[:23]).replace(tzinfo=UTC) > began:
+                break
+        else:
+            raise AssertionError("it has ended")
+        following.send_signal(signal.SIGINT)
+
+
+def test_it_uses_a_server_as_well(database: Database, tmp_path: Path) -> None:
     prepare(tmp_path)
-    first = run(tmp_path, f"URL={database.native_url}", files=20)
-    assert "earlier runs" not in first
-    rows = database.query("SELECT sum(row_count) FROM mastra_admin_ledger FINAL")
-    second = run(tmp_path, f"URL={database.native_url}", files=40)
-    assert "20 sample files of earlier runs have landed" in second
-    [(before,), (after,)] = rows + database.query("SELECT sum(row_count) FROM mastra_admin_ledger FINAL")
-    assert int(str(after)) > int(str(before)) > 0
+    with running(tmp_path, f"URL={database.native_url}") as run:
+        run.wait_until_landed(30)
+    [(rows,)] = database.query("SELECT sum(row_count) FROM mastra_admin_ledger FINAL")
+    assert int(str(rows)) > 20_000

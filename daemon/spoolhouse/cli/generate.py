@@ -1,8 +1,12 @@
 """`spoolhouse generate`: writes sample events into the spool, as a producer should."""
 
 import argparse
+import itertools
+import os
 import secrets
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -12,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from spoolhouse.cli import flags
 from spoolhouse.export import SpoolWriter
@@ -30,11 +35,14 @@ examples:
       --rows 1000000 --files 1 --types span
   spoolhouse generate --file-storage-path var/spool \\
       --rows 60000 --files 600 --rate 1000
+  spoolhouse generate --file-storage-path var/spool --every 1
 """
 
 _NEVER_ROLL = 1 << 62
 _BLOCK = 1000
 """Events between two readings of the clock."""
+_MOMENT_MS = 10_000
+"""How far back the events of one more trace reach."""
 
 
 class File(Struct, frozen=True, kw_only=True):
@@ -59,6 +67,18 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add("--rows", type=flags.count, default=10_000, metavar="N", help="events in all (default: 10000)")
     add("--files", type=flags.count, default=20, metavar="N", help="files in all (default: 20)")
     add("--rate", type=flags.rate, metavar="R", help="events per second (default: as fast as possible)")
+    add(
+        "--every",
+        type=flags.rate,
+        metavar="SECONDS",
+        help="afterwards one more trace each time, as it happens, until Ctrl-C",
+    )
+    add(
+        "--pid",
+        type=flags.count,
+        metavar="PID",
+        help="with --every: quietly in the background of this process, end with it",
+    )
     add(
         "--seed",
         type=flags.whole,
@@ -111,7 +131,10 @@ def run(options: argparse.Namespace) -> int:
     sample = SampleEvents(seed=seed, now_ms=now_ms, traces=traces, shape=options.shape, declared=declared)
     written: Counter[str] = Counter()
     # Closed at the end, however it comes: drafts are removed then, not when the garbage collector runs.
-    with _bar(options.rows) as advance, closing(write(root, files, sample, rate=options.rate)) as steps:
+    with (
+        _bar(options.rows, quiet=options.pid is not None) as advance,
+        closing(write(root, files, sample, rate=options.rate)) as steps,
+    ):
         for file, rows in steps:
             written[file.type] += rows
             advance(rows)
@@ -119,7 +142,38 @@ def run(options: argparse.Namespace) -> int:
     width = max(map(len, written))
     for event_type, rows in written.items():
         print(f"  {event_type:{width}} {rows:>12,}")
+    if options.every is not None:
+        print(f"One more trace each {options.every:g} s; Ctrl-C ends it.", flush=True)
+        _keep_writing(root, types, replace(sample, seed=seed + 1, traces=1, window_ms=_MOMENT_MS), options)
     return 0
+
+
+def _keep_writing(root: Path, types: tuple[str, ...], first: SampleEvents, options: argparse.Namespace) -> None:
+    """Write a trace with all that belongs to it every so often, of each project in turn, until a signal asks to end."""
+    stop = threading.Event()
+    # Also where a shell has told a process in its background to ignore Ctrl-C.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: stop.set())
+    with SpoolWriter(root) as spool:
+        for number in itertools.count():
+            if stop.wait(options.every) or not _is_there(options.pid):
+                return
+            sample = replace(first, seed=first.seed + number, now_ms=time.time_ns() // 1_000_000)
+            project = f"project-{number % options.projects + 1}"
+            for event_type in types:
+                spool.write(event_type, project, sample.lines(event_type, project, 0, PER_TRACE.get(event_type, 1)))
+            spool.flush()
+
+
+def _is_there(pid: int | None) -> bool:
+    if pid is not None:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+    return True
 
 
 def plan(*, types: tuple[str, ...], projects: int, files: int, rows: int) -> list[File]:
@@ -187,8 +241,8 @@ def write(root: Path, files: list[File], sample: SampleEvents, *, rate: float | 
 
 
 @contextmanager
-def _bar(rows: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal while the block runs; yield a function that advances it."""
+def _bar(rows: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal, unless `quiet`, while the block runs; yield a function that advances it."""
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
     from rich.progress import (  # noqa: PLC0415  # nor this
         BarColumn,
@@ -200,7 +254,7 @@ def _bar(rows: int) -> Iterator[Callable[[int], None]]:
 
     console = Console(stderr=True)
     columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not sys.stderr.isatty()) as progress:
         task = progress.add_task("writing", total=rows)
         yield lambda count: progress.advance(task, count)
 

@@ -3,13 +3,16 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spoolhouse.cli import asking
-from spoolhouse.errors import TransientError
+from spoolhouse.errors import InUseError, TransientError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
+    from spoolhouse.query.records import Delta
 
 _EXAMPLES = {
     "traces": "  spoolhouse traces --project shop --status error --since 2h\n"
@@ -94,24 +97,29 @@ async def _follow(options: argparse.Namespace, query: "Query", asked: dict[str, 
 
     following = request(options.name, {**asked, "limit": 100, "page_size": None, "order": "time"})
     # First: what lands while the page is read must not be missed.
-    delta = await query.delta(options.name, following)
+    delta = await _once_it_answers(partial(query.delta, options.name, following), InUseError)
     page = await query.page(options.name, request(options.name, asked))
     print_all(page.records[::-1], page.lines[::-1])
     shown = {record.id for record in page.records}
-    is_away = False
     while True:
-        try:
-            delta = await query.delta(options.name, following, after=delta.cursor)
-        except TransientError as error:
-            if not is_away:
-                asking.say(f"{error}; waiting until it answers")
-            is_away = True
-            await asyncio.sleep(_POLL)
-            continue
-        is_away = False
+        ask = partial(query.delta, options.name, following, after=delta.cursor)
+        delta = await _once_it_answers(ask, TransientError)
         fresh = [place for place, record in enumerate(delta.records) if record.id not in shown]
         print_all([delta.records[place] for place in fresh], [delta.lines[place] for place in fresh])
         if not delta.has_more:
+            await asyncio.sleep(_POLL)
+
+
+async def _once_it_answers(ask: "Callable[[], Awaitable[Delta[Any]]]", kind: type[TransientError]) -> "Delta[Any]":
+    """Return the answer, however often the question ends with an error of this kind."""
+    is_told = False
+    while True:
+        try:
+            return await ask()
+        except kind as error:
+            if not is_told:
+                asking.say(f"{error}; waiting until it answers")
+            is_told = True
             await asyncio.sleep(_POLL)
 
 

@@ -113,6 +113,8 @@ class _Run(Struct, kw_only=True):
                     routes=() if asked is None else asked.api.routes,
                 ) as url,
             ):
+                if url is not None:
+                    shared.progress.note(f"Its page is {url}.")
                 return await self._with_spool(backend, asked, url)
         finally:
             await backend.close()
