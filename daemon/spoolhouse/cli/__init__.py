@@ -43,9 +43,9 @@ _COMMANDS = {
     "explain": "show what becomes of the lines of a file, or why they are rejected",
     "tables": "list the tables: engine, rows, size, oldest and newest event",
     "trace-file": "show which rows came from a file, or which files a batch came from",
-    "replay": "resubmit rejected lines, or restore rows that ClickHouse has lost",
+    "replay": "resubmit rejected lines, or restore rows that the store has lost",
     "retry": "move files of failed/ back to where they were dropped",
-    "verify": "compare processed files with ClickHouse, row by row",
+    "verify": "compare processed files with the store, row by row",
     "traces": "list traces",
     "spans": "list spans",
     "logs": "list log records",
@@ -87,7 +87,7 @@ exit codes:
    1  crashed, or not everything is done
    2  wrong flags
   66  a file cannot be read (explain)
-  69  ClickHouse is unavailable
+  69  the store is unavailable
   75  out of time while stopping; the next start continues
   78  a wrong setting
  130  interrupted

@@ -145,15 +145,41 @@ async def open_store(settings: "Settings") -> "AsyncIterator[Inspection]":
         await store.close()
 
 
+@asynccontextmanager
+async def _examination(settings: "Settings", *, fix: bool) -> "AsyncIterator[AsyncIterator[Finding]]":
+    """Yield the findings on the settings, the spool and the store, and close the store after."""
+    from spoolhouse.doctor.examine import examine, examine_file  # noqa: PLC0415  # --help needs none of this
+
+    if settings.store.path is None:
+        async with open_store(settings) as store:
+            yield examine(settings, store, fix=fix)
+        return
+    from spoolhouse.events.registry import load  # noqa: PLC0415  # nor this
+    from spoolhouse.service.duckdb import tables_of  # noqa: PLC0415  # nor this
+    from spoolhouse.store.duckdb.database import Database  # noqa: PLC0415  # nor this
+    from spoolhouse.store.duckdb.inspection import Inspection as FileInspection  # noqa: PLC0415  # nor this
+
+    clickhouse, tables = settings.clickhouse, tables_of(load(settings.events))
+    database = Database(settings.store.path, memory=settings.duckdb.memory, read_only=True)
+    try:
+        yield examine_file(
+            settings,
+            FileInspection(
+                database=database, tables=tables, prefix=clickhouse.table_prefix, migrates=clickhouse.migrate
+            ),
+            fix=fix,
+        )
+    finally:
+        await database.close()
+
+
 async def _findings(settings: "Settings", *, show: bool, quiet: bool, fix: bool) -> "list[Finding]":
     from rich.console import Console  # noqa: PLC0415  # --help needs none of this
 
-    from spoolhouse.doctor.examine import examine  # noqa: PLC0415  # nor this
-
     console = Console(highlight=False, markup=False, soft_wrap=True)
     findings = []
-    async with open_store(settings) as store:
-        async for finding in examine(settings, store, fix=fix):
+    async with _examination(settings, fix=fix) as examination:
+        async for finding in examination:
             findings.append(finding)
             if show and not (quiet and finding.level.value == "good"):
                 _print(console, finding)

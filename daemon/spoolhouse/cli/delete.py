@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
@@ -11,13 +12,15 @@ from spoolhouse.cli import asking, flags
 from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
-    from spoolhouse.store.clickhouse.query.deletion import Deleted
+    from spoolhouse.recover.ports import Deleted
+    from spoolhouse.settings import Settings
 
 _EPILOG = """\
 The rows are gone from the tables when the command ends, and no replay brings
-them back. Deleting what is not there is harmless; if the command is killed,
-run it again. Figures in rollups stay. The files that brought the rows still
-hold the bytes, in processed/ or rejected/: the command names them.
+them back; a DuckDB file may hold their bytes until it uses their room again.
+Deleting what is not there is harmless; if the command is killed, run it again.
+Figures in rollups stay. The files that brought the rows still hold the bytes,
+in processed/ or rejected/: the command names them.
 
 A line of a deleted trace that lands for the first time later is a new one:
 from a producer, by `replay --rejected` or by `retry`. Run the command again.
@@ -64,11 +67,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _delete(options: argparse.Namespace) -> "Deleted":
+    settings = flags.settings(options)
+    if settings.store.path is not None:
+        return await _delete_in_file(options, settings, settings.store.path)
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.service.clickhouse import open_shards, schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.query.deletion import delete  # noqa: PLC0415  # nor this
 
-    settings = flags.settings(options)
     servers = open_shards(settings)
     try:
         schema = schema_of(settings, load(settings.events))
@@ -78,3 +83,15 @@ async def _delete(options: argparse.Namespace) -> "Deleted":
     finally:
         for server in servers:
             await server.close()
+
+
+async def _delete_in_file(options: argparse.Namespace, settings: "Settings", path: Path) -> "Deleted":
+    from spoolhouse.service.duckdb import open_database  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.duckdb.deletion import delete  # noqa: PLC0415  # nor this
+
+    database = open_database(settings, path)
+    try:
+        prefix = settings.clickhouse.table_prefix
+        return await delete(database, prefix, options.what, project=options.project, ids=options.ids)
+    finally:
+        await database.close()

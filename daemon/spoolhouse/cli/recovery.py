@@ -1,4 +1,4 @@
-"""Opens ClickHouse and the files of the spool for the recovery commands."""
+"""Opens the store and the files of the spool for the recovery commands."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_store(settings: "Settings") -> "AsyncIterator[RecoveryStore]":
-    """Yield the store that the settings name, and close it after. Raises `BadSettingError`."""
+    """Yield the store that the settings name, and close it after. Raises `BadSettingError`, `StoreError`."""
+    if settings.store.path is not None:
+        from spoolhouse.service.duckdb import open_database  # noqa: PLC0415  # --help needs none of this
+        from spoolhouse.store.duckdb.recovery import Recovery as FileRecovery  # noqa: PLC0415  # nor this
+
+        database = open_database(settings, settings.store.path)
+        try:
+            yield FileRecovery(database, prefix=settings.clickhouse.table_prefix)
+        finally:
+            await database.close()
+        return
     from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # --help needs none of this
     from spoolhouse.store.clickhouse.landing.repair import Repairer  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.recovery import Recovery  # noqa: PLC0415  # nor this

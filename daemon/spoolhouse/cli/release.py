@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
     from spoolhouse.recover.give_up import GivenUp
+    from spoolhouse.recover.ports import SentBatches
     from spoolhouse.settings import Settings
     from spoolhouse.spool.release import Released
 
@@ -35,7 +38,7 @@ examples:
 exit codes:
    0  no file is claimed any more
    1  some files stay claimed: they may have been sent, or their daemon runs
-  69  ClickHouse is unavailable (--give-up)
+  69  the store is unavailable (--give-up)
   78  there is no such spool
 """
 
@@ -84,16 +87,33 @@ async def _give_up(settings: "Settings", root: Path, instances: list[str], *, dr
     from spoolhouse.events import registry  # noqa: PLC0415  # a plain release needs none of it
     from spoolhouse.events.declaration import tables  # noqa: PLC0415  # nor this
     from spoolhouse.recover.give_up import give_up  # noqa: PLC0415  # nor this
-    from spoolhouse.service.clickhouse import open_servers  # noqa: PLC0415  # nor this
-    from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches  # noqa: PLC0415  # nor this
 
-    driver = open_servers(settings)
-    clickhouse, events = settings.clickhouse, registry.load(settings.events)
-    sent = ClickHouseSentBatches(driver=driver, prefix=clickhouse.insert_prefix, shards=clickhouse.shards)
-    try:
+    events = registry.load(settings.events)
+    async with _sent_batches(settings) as sent:
         for instance in instances:
             async for given_up in give_up(root, instance, sent, tables(events).values(), dry_run=dry_run):
                 _print_given_up(given_up, dry_run=dry_run)
+
+
+@asynccontextmanager
+async def _sent_batches(settings: "Settings") -> "AsyncIterator[SentBatches]":
+    """Yield what knows the batches in the store of the settings, and close it after."""
+    if settings.store.path is not None:
+        from spoolhouse.service.duckdb import open_database  # noqa: PLC0415  # a plain release needs none of it
+        from spoolhouse.store.duckdb.store import DuckDbStore  # noqa: PLC0415  # nor this
+
+        database = open_database(settings, settings.store.path)
+        try:
+            yield DuckDbStore(database, prefix=settings.clickhouse.table_prefix)
+        finally:
+            await database.close()
+        return
+    from spoolhouse.service.clickhouse import open_servers  # noqa: PLC0415  # a plain release needs none of it
+    from spoolhouse.store.clickhouse.landing.sent_batches import ClickHouseSentBatches  # noqa: PLC0415  # nor this
+
+    driver, clickhouse = open_servers(settings), settings.clickhouse
+    try:
+        yield ClickHouseSentBatches(driver=driver, prefix=clickhouse.insert_prefix, shards=clickhouse.shards)
     finally:
         await driver.close()
 

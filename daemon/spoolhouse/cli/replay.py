@@ -32,7 +32,7 @@ examples:
 exit codes:
    0  all that was asked for is done
    1  some of it is not done; the output says what, and why
-  69  ClickHouse is unavailable
+  69  the store is unavailable
   78  a wrong setting, or no such spool
 """
 
@@ -42,8 +42,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "replay",
         usage="spoolhouse replay (FILE … | --rejected) [--dry-run] [options]",
-        help="resubmit rejected lines, or restore rows that ClickHouse has lost",
-        description="Resubmit rejected lines, or restore rows that ClickHouse has lost.",
+        help="resubmit rejected lines, or restore rows that the store has lost",
+        description="Resubmit rejected lines, or restore rows that the store has lost.",
         epilog=_EPILOG,
     )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="files in processed/ or failed/")

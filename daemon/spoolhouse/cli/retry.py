@@ -34,7 +34,7 @@ examples:
 exit codes:
    0  all went back
    1  some were left alone
-  69  ClickHouse is unavailable
+  69  the store is unavailable
   78  a wrong setting, or no such spool
 """
 

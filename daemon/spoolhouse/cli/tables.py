@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
@@ -14,7 +15,7 @@ from spoolhouse.cli import flags
 
 if TYPE_CHECKING:
     from spoolhouse.settings import Settings
-    from spoolhouse.store.clickhouse.table_sizes import TableSize
+    from spoolhouse.store.table_size import TableSize
 
 _EPILOG = """\
 Rows are those on the disk: a new version of an event counts beside the old one
@@ -28,7 +29,7 @@ examples:
 exit codes:
    0  done
    1  with --check: a table or view is missing
-  69  ClickHouse is unavailable
+  69  the store is unavailable
   78  a wrong setting
 """
 
@@ -75,6 +76,16 @@ def run(options: argparse.Namespace) -> int:
 
 async def _sizes(settings: "Settings") -> "list[TableSize]":
     from spoolhouse.events.registry import load  # noqa: PLC0415  # --help needs none of this
+
+    if settings.store.path is not None:
+        from spoolhouse.service.duckdb import open_database, tables_of  # noqa: PLC0415  # nor this
+        from spoolhouse.store.duckdb.table_sizes import table_sizes as sizes_in_file  # noqa: PLC0415  # nor this
+
+        database, declared = open_database(settings, settings.store.path), tables_of(load(settings.events))
+        try:
+            return await database.run(partial(sizes_in_file, tables=declared, prefix=settings.clickhouse.table_prefix))
+        finally:
+            await database.close()
     from spoolhouse.service.clickhouse import open_driver, schema_of  # noqa: PLC0415  # nor this
     from spoolhouse.store.clickhouse.table_sizes import table_sizes  # noqa: PLC0415  # nor this
 

@@ -29,7 +29,7 @@ examples:
 exit codes:
    0  found
    1  not in the ledger
-  69  ClickHouse is unavailable
+  69  the store is unavailable
   78  a wrong setting, or no file of the spool
 """
 _HEAD = ("file", "bytes", "table", "rows", "row numbers", "batch")

@@ -1,4 +1,4 @@
-"""`spoolhouse verify`: compares processed files with ClickHouse, row by row."""
+"""`spoolhouse verify`: compares processed files with the store, row by row."""
 
 import argparse
 import asyncio
@@ -36,7 +36,7 @@ examples:
 exit codes:
    0  every row is there, superseded, expired or deleted
    1  rows are missing or different, or a file could not be verified
-  69  ClickHouse is unavailable
+  69  the store is unavailable
   78  a wrong setting, or no such spool
 """
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -48,8 +48,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "verify",
         usage="spoolhouse verify (FILE … | --since WHEN) [--json] [options]",
-        help="compare processed files with ClickHouse, row by row",
-        description="Compare processed files with ClickHouse, row by row.",
+        help="compare processed files with the store, row by row",
+        description="Compare processed files with the store, row by row.",
         epilog=_EPILOG,
     )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="files in processed/ or failed/")

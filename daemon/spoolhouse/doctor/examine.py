@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from spoolhouse.clock import now_ms
-from spoolhouse.doctor import daemons, drafts, folders, probe, rights, server
+from spoolhouse.doctor import daemons, drafts, file, folders, probe, rights, server
 from spoolhouse.doctor import settings as of_settings
 from spoolhouse.doctor.finding import Finding, fault, good, warning
-from spoolhouse.doctor.ports import InspectedStore
+from spoolhouse.doctor.ports import InspectedFile, InspectedStore
 from spoolhouse.errors import BadSettingError, StoreError
 from spoolhouse.settings import Settings
 
@@ -17,15 +17,28 @@ async def examine(settings: Settings, store: InspectedStore, *, fix: bool = Fals
 
     With `fix` the drafts of dead writers are made visible.
     """
-    for finding in of_settings.examine(settings):
-        yield finding
-    for finding in await asyncio.to_thread(_spool, settings, fix=fix):
+    for finding in await asyncio.to_thread(_here, settings, fix=fix):
         yield finding
     running = await asyncio.to_thread(daemons.examine, settings)
     for finding in running:
         yield finding
     async for finding in _store(settings, store, running=bool(running)):
         yield finding
+
+
+async def examine_file(settings: Settings, store: InspectedFile, *, fix: bool = False) -> AsyncIterator[Finding]:
+    """Yield all findings where the store is a file, in the same way."""
+    for finding in await asyncio.to_thread(_here, settings, fix=fix):
+        yield finding
+    running = await asyncio.to_thread(daemons.examine, settings)
+    for finding in running:
+        yield finding
+    async for finding in file.examine(store, running=bool(running)):
+        yield finding
+
+
+def _here(settings: Settings, *, fix: bool) -> list[Finding]:
+    return [*of_settings.examine(settings), *_spool(settings, fix=fix)]
 
 
 def _spool(settings: Settings, *, fix: bool) -> list[Finding]:

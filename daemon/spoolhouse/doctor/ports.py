@@ -1,6 +1,7 @@
 """The port of the doctor: its questions to a store, and the answers. The doctor judges them."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -189,3 +190,18 @@ class InspectedStore(Protocol):
 
     async def trial_table(self) -> TrialTable:
         """Create a table for a trial; the caller drops it."""
+
+
+class InspectedFile(Protocol):
+    """A database file that answers the doctor's questions. It is changed by none."""
+
+    @property
+    def path(self) -> Path:
+        """The file, which may be missing."""
+
+    @property
+    def migrates(self) -> bool:
+        """Whether a start brings the schema up to date."""
+
+    async def drift(self) -> Drift:
+        """Return how the schema differs from the declared one. Raises `StoreError`."""

@@ -14,6 +14,17 @@ _CONTAINERS_WAIT = 30.0
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield all findings."""
+    if settings.store.path is None:
+        yield from _clickhouse(settings)
+    else:
+        yield good(SUBJECT, f"DuckDB in {settings.store.path}, tables {settings.clickhouse.table_prefix}*")
+    if settings.shutdown.grace >= _CONTAINERS_WAIT:
+        why = "container runtimes kill 30 s after SIGTERM, unless they are configured otherwise"
+        hint = "lower it, or raise terminationGracePeriodSeconds, --stop-timeout or TimeoutStopSec above it"
+        yield warning(SUBJECT, f"shutdown.grace is {settings.shutdown.grace:g} s", why=why, hint=hint)
+
+
+def _clickhouse(settings: Settings) -> Iterator[Finding]:
     clickhouse = settings.clickhouse
     parts = urlsplit(clickhouse.url)
     where = f"{clickhouse.url}, database {clickhouse.database}, user {clickhouse.username}"
@@ -30,10 +41,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
         why = "in many installations the user default has all rights and no password"
         hint = "create a user for Spoolhouse, and set clickhouse.username and clickhouse.password_file"
         yield warning(SUBJECT, "the user default, without a password", why=why, hint=hint)
-    if settings.shutdown.grace >= _CONTAINERS_WAIT:
-        why = "container runtimes kill 30 s after SIGTERM, unless they are configured otherwise"
-        hint = "lower it, or raise terminationGracePeriodSeconds, --stop-timeout or TimeoutStopSec above it"
-        yield warning(SUBJECT, f"shutdown.grace is {settings.shutdown.grace:g} s", why=why, hint=hint)
 
 
 def _is_local(host: str) -> bool:

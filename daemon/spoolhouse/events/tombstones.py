@@ -3,8 +3,9 @@
 A tombstone covers what had been shipped before it: an event that comes later is an event of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from spoolhouse.errors import BadRequestError
 from spoolhouse.events.builtin import FEEDBACK, LOGS, SCORES, SPANS, TRACES
 from spoolhouse.events.declaration import Column, Kind, Table
 
@@ -14,6 +15,16 @@ DELETABLE: Mapping[str, tuple[tuple[Table, str], ...]] = {
     "feedback": ((FEEDBACK, "id"),),
 }
 """By what is deleted: the tables that have rows of it, and the column of the id."""
+MOST_IDS = 1000
+"""Of one deletion."""
+
+
+def expect_deletable(what: str, project: str, ids: Sequence[str]) -> None:
+    """Raise `BadRequestError` for a deletion that is not accepted."""
+    if what not in DELETABLE:
+        raise BadRequestError(f"delete: {what!r} is not one of {', '.join(DELETABLE)}")
+    if not project or not ids or len(ids) > MOST_IDS:
+        raise BadRequestError(f"delete: a project, and 1 to {MOST_IDS} ids, are accepted")
 
 
 def _column(name: str, kind: Kind, *, low_cardinality: bool = False) -> Column:

@@ -106,6 +106,16 @@ class Comparison(Struct, frozen=True, kw_only=True):
     errors: Mapping[str, SpoolError] = field(default_factory=dict)
 
 
+class Deleted(Struct, frozen=True, kw_only=True):
+    """What a deletion has removed, and where its bytes still are."""
+
+    rows: Mapping[str, int]
+    """By table; versions that were superseded count, too."""
+    files: Sequence[str]
+    """The files of the spool that brought the rows, now or before an earlier deletion, as they were called when they
+    were dropped."""
+
+
 class SentBatches(Protocol):
     """Tells what the store has of a shipment."""
 

@@ -67,7 +67,7 @@ class ProcessedFiles(Struct, frozen=True, kw_only=True):
         while behind := await asyncio.to_thread(ledger_lag.unwritten, self.spool, entries):
             if time.monotonic() >= deadline:
                 raise SpoolError(
-                    f"the ledger is behind: {behind} entries are in the journals of {self.spool} and not in ClickHouse"
+                    f"the ledger is behind: {behind} entries are in the journals of {self.spool} and not in the store"
                     " yet; a running daemon writes them, and says in its log why it cannot"
                 )
             await asyncio.sleep(_PAUSE)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from spoolhouse.clock import now_ms
-from spoolhouse.errors import BadSettingError, OperatorError, StoreError
+from spoolhouse.errors import OperatorError, StoreError
 from spoolhouse.events.declaration import EventType, Table
 from spoolhouse.service.backend import NOTHING_REFUSED, DiffersError
 from spoolhouse.settings import Settings
@@ -152,8 +152,6 @@ def open_servers(settings: Settings) -> Driver:
 def _drivers(settings: Settings, database: str | None) -> dict[str, Driver]:
     """Return a driver for each host."""
     clickhouse = settings.clickhouse
-    if settings.store.path is not None:
-        raise BadSettingError("store.url: this command works with ClickHouse alone, and not with a duckdb:/// file")
     if not clickhouse.tls_verify and database is None:
         log.warning(
             "tls_not_verified",

@@ -8,6 +8,7 @@ from spoolhouse.clock import now_ms
 from spoolhouse.errors import OperatorError
 from spoolhouse.events.declaration import EventType, Table, tables
 from spoolhouse.events.ledger import LEDGER
+from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.service.backend import DiffersError, OwnFile
 from spoolhouse.settings import Settings
 from spoolhouse.spool.lineage import Entry
@@ -21,7 +22,14 @@ _HOUR = 3600.0
 
 def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
     """Return every table of the event types, and our own."""
-    return (*tables(events).values(), LEDGER)
+    return (*tables(events).values(), LEDGER, TOMBSTONES)
+
+
+def open_database(settings: Settings, path: Path) -> Database:
+    """Return the file at `path` for a command. Raises `OperatorError` if there is none: a command makes none."""
+    if not path.exists():
+        raise OperatorError(f"{path}: no such file", hint="check store.url; `ingest` and `migrate` make the file")
+    return Database(path, memory=settings.duckdb.memory)
 
 
 class DuckDbBackend:

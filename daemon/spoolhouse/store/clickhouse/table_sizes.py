@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Struct
 
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.quoting import identifier
 from spoolhouse.store.clickhouse.schema.ddl import qualified
 from spoolhouse.store.clickhouse.schema.render import Schema, object_names
 from spoolhouse.store.clickhouse.typed_rows import typed
+from spoolhouse.store.table_size import TableSize
 
 _TABLES = """
 SELECT name, engine, total_rows, total_bytes, columns FROM system.tables
@@ -21,19 +21,6 @@ LEFT JOIN (
 ) AS of_table USING (name)
 WHERE database = {database:String} AND has({names:Array(String)}, name)
 """
-
-
-class TableSize(Struct, frozen=True, kw_only=True):
-    """A table or view. A view has no rows of its own, and an empty table no times: these are None."""
-
-    table: str
-    engine: str | None
-    """None: it does not exist."""
-    rows: int | None = None
-    bytes_on_disk: int | None = None
-    oldest: str | None = None
-    newest: str | None = None
-    columns: tuple[str, ...] = ()
 
 
 class _Row(msgspec.Struct, array_like=True, frozen=True):

@@ -4,17 +4,18 @@ Tombstones come first: from then on no replay brings the rows back, and a deleti
 Shards without Keeper are reached one by one, those that are named; rows on others are an error, which names these.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from spoolhouse.clock import now_ms
-from spoolhouse.errors import BadRequestError, StoreError
+from spoolhouse.errors import StoreError
 from spoolhouse.events.declaration import Table
 from spoolhouse.events.ledger import LEDGER
-from spoolhouse.events.tombstones import DELETABLE, TOMBSTONES
+from spoolhouse.events.tombstones import DELETABLE, TOMBSTONES, expect_deletable
 from spoolhouse.failpoints import reach
 from spoolhouse.query.questions import All, Compare, Field, Op
+from spoolhouse.recover.ports import Deleted
 from spoolhouse.spool.row_ranges import whole_of
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.landing import tombstones
@@ -24,18 +25,7 @@ from spoolhouse.store.clickhouse.schema.ddl import placed
 from spoolhouse.store.clickhouse.schema.render import EventTable, Schema
 from spoolhouse.store.clickhouse.typed_rows import typed
 
-MOST_IDS = 1000
 _CHUNK = 100
-
-
-class Deleted(Struct, frozen=True, kw_only=True):
-    """What is gone, and where its bytes still are."""
-
-    rows: Mapping[str, int]
-    """By table; versions that were superseded count, too."""
-    files: Sequence[str]
-    """The files of the spool that brought the rows, now or before an earlier deletion, as they were called when they
-    were dropped."""
 
 
 class _Found(Struct, frozen=True, kw_only=True):
@@ -55,10 +45,7 @@ async def delete(
 
     Any of `servers` reads the rows of all. Figures in rollups stay: they name nobody. Raises `StoreError`.
     """
-    if what not in DELETABLE:
-        raise BadRequestError(f"delete: {what!r} is not one of {', '.join(DELETABLE)}")
-    if not project or not ids or len(ids) > MOST_IDS:
-        raise BadRequestError(f"delete: a project, and 1 to {MOST_IDS} ids, are accepted")
+    expect_deletable(what, project, ids)
     driver = servers[0]
     deletion = _Deletion(driver=driver, servers=servers, schema=schema, prefix=prefix, what=what, project=project)
     rows = {table.name: 0 for table, _ in DELETABLE[what]}
