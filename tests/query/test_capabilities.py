@@ -32,7 +32,16 @@ SPANS = [
 ]
 LOGS = [log(n, traceId=f"t{n % 10:03}", attributes={"app": "web"}) for n in range(40)]
 METRICS = [metric(n) for n in range(40)] + [
-    metric(99, name="size", metricType="histogram", bucketBoundaries=[1, 2], bucketCounts=[3, 4, 5])
+    metric(
+        99,
+        name="size",
+        metricType="histogram",
+        bucketBoundaries=[1, 2],
+        bucketCounts=[3, 4, 5],
+        organizationId="acme",
+        environment="prod",
+        serviceName="api",
+    )
 ]
 SCORES = [score(n, experiment=("a", "b")[n % 2], serviceName="api", environment="prod") for n in range(11)]
 FEEDBACK = [feedback(n, experiment="a", userId=f"u{n % 2}") for n in range(10)]
@@ -113,6 +122,16 @@ def by_hour(count: int, traces: list[dict[str, Any]]) -> list[tuple[int, int]]:
         )
         for bucket in buckets
     ]
+
+
+def minutes_ago(number: int) -> datetime:
+    """Return the time of the metric with that number."""
+    return NOW - timedelta(minutes=number)
+
+
+def hour_of(time: datetime) -> datetime:
+    """Return the start of its hour."""
+    return time.replace(minute=0, second=0)
 
 
 MEASURES = "count, errors, error_rate, error_percent, rate, sum, avg, min, max, last, count_distinct"
@@ -268,6 +287,23 @@ CASES: dict[str, tuple[Ask, Any]] = {
         ),
         (["m001", "m003"], (21, None, None, 0, 2, True)),
     ),
+    "45 metrics in the seed's words": (
+        lambda q: _numbered(
+            q.list_metrics(
+                project="shop",
+                filters={
+                    "start_time": minutes_ago(99),
+                    "end_time": minutes_ago(99),
+                    "organization_id": "acme",
+                    "environment": "prod",
+                    "service_name": ["api", "web"],
+                },
+                order_by={"field": "timestamp", "direction": "asc"},
+            ),
+            "id",
+        ),
+        (["m099"], (1, None, None, 0, 100, False)),
+    ),
     "45 a label's name is no SQL": (
         lambda q: _listed(q.metrics(**WIDE, label={"region') = 'eu' OR ('": "x"}), "id"),
         [],
@@ -275,6 +311,20 @@ CASES: dict[str, tuple[Ask, Any]] = {
     "46 aggregated": (
         lambda q: q.list_metrics(**WIDE, name="queue 0", aggregation={"type": "max", "group_by": ["region"]}),
         [{"name": "queue 0", "value": 19.0, "label_region": "eu"}],
+    ),
+    "46 aggregated by time and label": (
+        lambda q: q.list_metrics(
+            project="shop",
+            filters={"start_time": minutes_ago(39), "end_time": minutes_ago(38)},
+            aggregation={"type": "sum", "interval": "1 hour", "group_by": ["region"]},
+        ),
+        sorted(
+            (
+                {"name": "queue 1", "value": 19.5, "timestamp": hour_of(minutes_ago(39)), "label_region": "us"},
+                {"name": "queue 0", "value": 19.0, "timestamp": hour_of(minutes_ago(38)), "label_region": "eu"},
+            ),
+            key=lambda row: (row["timestamp"], row["name"]),
+        ),
     ),
     "46 a function is of a closed set": (
         lambda q: _refused(q.list_metrics(**WIDE, aggregation={"type": "sleep(3)"})),
@@ -472,6 +522,18 @@ def landed_in_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     land(url, tmp_path_factory.mktemp("two"), AGAIN)
     land(url, tmp_path_factory.mktemp("three"), FOREIGN, project="other")
     return url
+
+
+@pytest.mark.parametrize(
+    ("url", "preferred", "supported"),
+    [("clickhouse://db", "insert-only", ["insert-only"]), ("duckdb:///none.db", "batch", ["realtime", "batch"])],
+)
+def test_a_store_tells_how_it_is_written_to(url: str, preferred: str, supported: list[str]) -> None:
+    async def asked() -> list[Any]:
+        async with connect(url) as q:
+            return [q.metrics_strategy, q.tracing_strategy, q.logs_strategy, q.scores_strategy, q.feedback_strategy]
+
+    assert asyncio.run(asked()) == 5 * [{"preferred": preferred, "supported": supported}]
 
 
 @pytest.mark.parametrize("store", ["clickhouse", "duckdb"])

@@ -141,12 +141,15 @@ def log_rows(_kind: str, log: Row) -> Iterator[tuple[str, Row]]:
 
 
 def metric_rows(_kind: str, metric: Row) -> Iterator[tuple[str, Row]]:
+    context = metric.get("correlationContext", {})
     yield (
         "metrics",
         {
             "id": metric["metricId"], "project_id": "p", "deployment_id": "", "name": metric["name"], "type": "gauge",
             "value": metric["value"], "unit": None, "timestamp": time(metric["timestamp"]), "labels": metric["labels"],
-            "bucket_boundaries": [], "bucket_counts": [], "recorded_at": CLOCK,
+            "organization_id": context.get("organizationId", ""), "environment": context.get("environment", ""),
+            "service_name": context.get("serviceName", ""), "bucket_boundaries": [], "bucket_counts": [],
+            "recorded_at": CLOCK,
             "extra": some(metric, "correlationContext", "costContext", "metadata", "spanId", "traceId"),
         },
     )  # fmt: skip

@@ -41,7 +41,8 @@ FIELDS = {
     "log": "text! id; text! projectId; text deploymentId; null traceId; null spanId; level! level; text! message; "
     "time! timestamp; object attributes; clock recordedAt; extra",
     "metric": "text! id; text! projectId; text deploymentId; text! name; metric metricType @type; number! value; "
-    "null unit; time! timestamp; object labels; numbers bucketBoundaries; counts bucketCounts; clock recordedAt; extra",
+    "null unit; time! timestamp; object labels; text organizationId; text environment; text serviceName; "
+    "numbers bucketBoundaries; counts bucketCounts; clock recordedAt; extra",
     "score": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! name scorerName; "
     "number! value score; number normalizedValue; null comment reason; text experiment; text organizationId; "
     "text userId; text environment; text serviceName; time! timestamp; object metadata; clock recordedAt; extra",

@@ -61,6 +61,7 @@ KINDS = (
         key="metric", types=("metric",), event="metric",
         columns={"metricId": "id", "timestamp": "timestamp", "name": "name", "value": "value", "labels": "labels"},
         required=("timestamp", "name", "value"), kept=("costContext", "metadata", "traceId", "spanId"),
+        context={"organization_id": "organizationId", "environment": "environment", "service_name": "serviceName"},
     ),
     Kind(
         key="score", types=("score",), event="score",

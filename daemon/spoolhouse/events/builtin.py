@@ -67,14 +67,17 @@ STATUS = Column(name="status", kind=Kind.CHOICE, keys=("status",), default="unse
 EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
 UNCOUNTED = Column(name="uncounted", kind=Kind.BOOLEAN, nullable=True)
 """Of a trace that its root span counts instead; see `root_spans`. No producer writes it."""
+ORGANIZATION = _text("organization_id", "organizationId", low_cardinality=True)
+ENVIRONMENT = _text("environment", "environment", low_cardinality=True)
+SERVICE = _text("service_name", "serviceName", low_cardinality=True)
 WHO = (
     _text("experiment", "experiment", low_cardinality=True, bloom=0.01),
-    _text("organization_id", "organizationId", low_cardinality=True),
+    ORGANIZATION,
     _text("user_id", "userId"),
-    _text("environment", "environment", low_cardinality=True),
-    _text("service_name", "serviceName", low_cardinality=True),
+    ENVIRONMENT,
+    SERVICE,
 )
-"""Where a score or a feedback comes from."""
+"""Where a score or a feedback comes from; a metric has some of it."""
 
 DURATION_MEASURE = Measure(
     column="duration_ms",
@@ -246,6 +249,9 @@ METRICS = Table(
             _text("unit", "unit", default=None),
             TIMESTAMP,
             _json("labels", "{}"),
+            ORGANIZATION,
+            ENVIRONMENT,
+            SERVICE,
             Column(name="bucket_boundaries", kind=Kind.NUMBERS, keys=("bucketBoundaries",)),
             Column(name="bucket_counts", kind=Kind.COUNTS, keys=("bucketCounts",)),
             RECORDED_AT,

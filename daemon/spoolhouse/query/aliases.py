@@ -3,6 +3,7 @@
 They are thin: each asks what the method beside it asks. Rates are from 0 to 1 here, as in the seed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,9 +14,10 @@ from spoolhouse.errors import BadRequestError, QuestionTooLargeError
 from spoolhouse.query import conditions, plan, requests
 from spoolhouse.query.client import Project, Query
 from spoolhouse.query.questions import Measured
-from spoolhouse.query.records import Span, Trace
+from spoolhouse.query.records import Span, Trace, time_of
 from spoolhouse.query.requests import ListQuestion
 from spoolhouse.query.signals import SPANS, TRACES
+from spoolhouse.query.times import moment
 
 
 class Pagination(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,13 @@ class Client(Query):
         name: {"supported": True} for name in ("tracing", "logs", "metrics", "scores", "feedback")
     }
 
+    @property
+    def metrics_strategy(self) -> Mapping[str, Any]:
+        """How the store takes what is written to it: `preferred`, and all that is `supported`."""
+        return _INSERTS if self._reader.has_rollups else _BATCHES
+
+    tracing_strategy = logs_strategy = scores_strategy = feedback_strategy = metrics_strategy
+
     async def list_traces(self, **asked: Any) -> Numbered:
         """Return traces page by page; filters as in `requests.Traces`."""
         return await self._numbered("traces", asked)
@@ -83,7 +92,8 @@ class Client(Query):
     async def list_metrics(self, **asked: Any) -> Any:
         """Return metrics page by page; filters as in `requests.Metrics`, also as `filters={…}`.
 
-        `aggregation={"type": …, "interval": …, "group_by": […]}` gives rows with name, value, timestamp and label_KEY.
+        `aggregation={"type": …, "interval": "5 minutes", "group_by": […]}` gives rows with name, value, timestamp and
+        label_KEY, of those groups and intervals that have metrics.
         """
         aggregation = asked.pop("aggregation", None)
         return await (self._numbered("metrics", asked) if aggregation is None else self._aggregated(asked, aggregation))
@@ -146,22 +156,30 @@ class Client(Query):
         asked = _in_our_words(asked)
         for key in ("order", "limit", "offset", "page", "per_page"):
             asked.pop(key, None)
-        kind = aggregation.get("type", Measured.SUM)
+        if asked.get("until") is not None:
+            # The seed's end is included.
+            asked["until"] = time_of(moment(asked["until"], "until", self._now_ms()) + 1)
+        kind, every = aggregation.get("type", Measured.SUM), aggregation.get("interval")
+        spelt = _INTERVAL.fullmatch(every) if isinstance(every, str) else None
         labels: Sequence[str] = aggregation.get("group_by") or ()
         answer = await self.figures(
-            "metric", **asked, of=(kind,), by=("name", *(f"label.{key}" for key in labels)),
-            every=aggregation.get("interval"),
+            "metric", **asked, of=tuple(dict.fromkeys((kind, Measured.COUNT))),
+            by=("name", *(f"label.{key}" for key in labels)),
+            every=f"{spelt[1]}{spelt[2][0].lower()}" if spelt else every,
         )  # fmt: skip
         return [
             {"name": one.by["name"], "value": one.values[kind]}
             | ({} if one.time is None else {"timestamp": one.time})
             | {f"label_{key}": one.by[f"label.{key}"] for key in labels}
             for one in answer.rows
+            if one.values[Measured.COUNT]
         ]
 
     async def _numbered(self, name: str, asked: dict[str, Any]) -> Numbered:
+        # Of the seeds, those with groups of arguments have pages by offset.
+        by_offset = not {"filters", "order_by"}.isdisjoint(asked)
         asked = _in_our_words(asked)
-        by_offset = "offset" in asked or "limit" in asked
+        by_offset = "offset" in asked or "limit" in asked or (by_offset and not {"page", "per_page"} & asked.keys())
         size = asked.pop("limit", 100) if by_offset else asked.pop("per_page", 50)
         plan.check_limit(size)
         number = asked.pop("offset" if by_offset else "page", 0)
@@ -176,6 +194,9 @@ class Client(Query):
         return Numbered(data=found.records, pagination=Pagination(total=total, has_more=start + size < total, **place))
 
 
+_INSERTS = {"preferred": "insert-only", "supported": ["insert-only"]}
+_BATCHES = {"preferred": "batch", "supported": ["realtime", "batch"]}
+_INTERVAL = re.compile(r"(\d{1,6}) ?(second|minute|hour|day|week)s?", re.IGNORECASE | re.ASCII)
 _WORDS = {
     "project_id": "project", "deployment_id": "deployment", "trace_id": "trace", "span_id": "span",
     "parent_span_id": "parent", "min_value": "min", "max_value": "max", "scorer_name": "name", "feedback_type": "type",

@@ -86,6 +86,9 @@ class Metric(Record, frozen=True, kw_only=True):
     unit: str | None = None
     timestamp: datetime
     labels: Any = None
+    organization_id: str = ""
+    environment: str = ""
+    service_name: str = ""
     bucket_boundaries: list[float] = []
     bucket_counts: list[int] = []
 

@@ -109,6 +109,9 @@ class Metrics(ListQuestion, frozen=True, kw_only=True):
     type: Texts = None
     unit: Texts = None
     deployment: Texts = None
+    organization: Texts = None
+    environment: Texts = None
+    service: Texts = None
     min: float | None = None
     max: float | None = None
 

@@ -54,10 +54,8 @@ def _between(column: str) -> dict[str, tuple[str, Op]]:
     return {"min": (column, Op.GE), "max": (column, Op.LE)}
 
 
-_WHO = _equal(
-    experiment="experiment", organization="organization_id", user="user_id", environment="environment",
-    service="service_name",
-)  # fmt: skip
+_WHERE_FROM = _equal(organization="organization_id", environment="environment", service="service_name")
+_WHO = {**_equal(experiment="experiment", user="user_id"), **_WHERE_FROM}
 
 TRACES = Signal(
     name="traces",
@@ -116,6 +114,7 @@ METRICS = Signal(
     id="id",
     filters={
         **_equal(id="id", name="name", type="type", unit="unit", deployment="deployment_id"),
+        **_WHERE_FROM,
         **_between("value"),
     },
     labels="labels",

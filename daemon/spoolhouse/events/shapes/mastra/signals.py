@@ -26,7 +26,8 @@ def _logs(_type: str, log: Any, unknown: Fields) -> list[FormedEvent]:
 
 
 def _metrics(_type: str, metric: Any, unknown: Fields) -> list[FormedEvent]:
-    return [(_METRIC, metric, (), unknown)]
+    context = _context(metric)
+    return [(_METRIC, metric, (context.organizationId, context.environment, context.serviceName), unknown)]
 
 
 def _scores(_type: str, score: Any, unknown: Fields) -> list[FormedEvent]:
@@ -97,6 +98,7 @@ METRIC = Payload(
 _METRIC = Form(
     type="metric",
     fields={"id": "metricId", **same("name", "value", "timestamp", "labels")},
+    derived=("organizationId", "environment", "serviceName"),
     kept=("correlationContext", "costContext", "metadata", "spanId", "traceId"),
 )
 SCORE = Payload(
