@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "api": {"query"},
     "store": {"events", "decode", "monitoring", "spool", "recover", "doctor", "query", "retry"},
     "query": {"events", "store"},
-    "export": {"events", "decode", "spool"},
+    "export": {"events", "decode", "monitoring", "settings", "spool", "store", "service"},
     "pipeline": {"events", "decode", "monitoring", "spool", "retry"},
     "recover": {"events", "decode", "monitoring", "settings", "spool"},
     "doctor": {"monitoring", "settings", "spool"},

@@ -1,6 +1,6 @@
-"""For producers: `SpoolWriter` writes events into the spool, whole files or none.
+"""For producers: `SpoolWriter` writes events into the spool, whole files or none. And `Worker`: the daemon from code.
 
-`import spoolhouse.export` and the writers need the standard library alone.
+`import spoolhouse.export`, the writers and the handlers of logs need the standard library alone.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,18 @@ from spoolhouse.export.writer import SpoolWriter
 if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter
     from spoolhouse.export.logs import SpoolHandler, SpoolProcessor
+    from spoolhouse.export.worker import ProcessingError, ProcessingResult, Worker, WorkerStatus
 
-__all__ = ["AsyncSpoolWriter", "SpoolHandler", "SpoolProcessor", "SpoolWriter"]
+__all__ = [
+    "AsyncSpoolWriter", "ProcessingError", "ProcessingResult", "SpoolHandler", "SpoolProcessor", "SpoolWriter",
+    "Worker", "WorkerStatus",
+]  # fmt: skip
 
-_MODULES = {"AsyncSpoolWriter": "asynchronous", "SpoolHandler": "logs", "SpoolProcessor": "logs"}
+_MODULES = {
+    "AsyncSpoolWriter": "asynchronous",
+    **dict.fromkeys(("SpoolHandler", "SpoolProcessor"), "logs"),
+    **dict.fromkeys(("ProcessingError", "ProcessingResult", "Worker", "WorkerStatus"), "worker"),
+}
 """Names that are imported on first use, and their modules."""
 
 

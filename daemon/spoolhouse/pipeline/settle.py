@@ -69,7 +69,9 @@ class Outcome(Struct, kw_only=True):
     rejected: int = 0
     failed: int = 0
     rows: dict[str, int] = field(default_factory=dict)
-    """By event type."""
+    """By table."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """Those that landed, by the type of their folder."""
 
 
 class Settler(Struct, kw_only=True):
@@ -263,6 +265,8 @@ class Settler(Struct, kw_only=True):
         self.outcome.files += 1
         self.outcome.rejected += stats.rejected
         self.outcome.failed += bool(stats.failure)
+        lines = self.outcome.lines
+        lines[file.place.type] = lines.get(file.place.type, 0) + stats.lines - stats.rejected
         for name, count in stats.rows.items():
             self.outcome.rows[name] = self.outcome.rows.get(name, 0) + count
         destination = "" if file.target is None else os.fsencode(file.target).decode("utf-8", "backslashreplace")

@@ -54,15 +54,17 @@ async def run(
     events = await asyncio.to_thread(registry.load, settings.events)
     shared = Shared(settings=settings, events=events, once=once, progress=progress)
     with closing(StatusReporter(shared=shared)) as reporter:
-        return await _Run(shared=shared, reporter=reporter, reread=reread).run()
+        return await Run(shared=shared, reporter=reporter, reread=reread).run()
 
 
-class _Run(Struct, kw_only=True):
+class Run(Struct, kw_only=True):
     """Signals, the grace, and the order of start and end."""
 
     shared: Shared
     reporter: StatusReporter
-    reread: Callable[[], Settings] | None
+    reread: Callable[[], Settings] | None = None
+    owns_process: bool = True
+    """Whether signals, the collector and the service manager are this run's: not so within another program."""
     notifier: Notifier = field(default_factory=Notifier)
     hangup: asyncio.Event = field(default_factory=asyncio.Event)
     deadline: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
@@ -73,10 +75,11 @@ class _Run(Struct, kw_only=True):
         try:
             async with self.deadline:
                 with ExitStack() as handlers:
-                    handlers.enter_context(stop_on_signal(self._request_stop))
-                    if self.reread is not None:
-                        handlers.enter_context(reload_on_signal(self.hangup.set))
-                    let_in()
+                    if self.owns_process:
+                        handlers.enter_context(stop_on_signal(self.request_stop))
+                        if self.reread is not None:
+                            handlers.enter_context(reload_on_signal(self.hangup.set))
+                        let_in()
                     return await self._with_store()
         except TimeoutError:
             if not self.deadline.expired():
@@ -88,7 +91,8 @@ class _Run(Struct, kw_only=True):
     def _grace(self) -> float:
         return self.shared.settings.shutdown.grace
 
-    def _request_stop(self) -> None:
+    def request_stop(self) -> None:
+        """Ask for a clean stop: what is claimed is finished within the grace. On the loop of the run, once it runs."""
         self.shared.request_stop()
         self.deadline.reschedule(asyncio.get_running_loop().time() + self._grace)
         self.notifier.stopping(self._grace, self.reporter.line())
@@ -99,10 +103,11 @@ class _Run(Struct, kw_only=True):
         shared.health.store = backend.title
         # A run with an end may share its settings with a daemon that has the port.
         is_named = "listen" in http.model_fields_set
-        address = http.address if is_named or not shared.once else None
+        address = http.address if is_named or (self.owns_process and not shared.once) else None
         try:
-            runtime_tuning.freeze_gc()
-            runtime_tuning.tune_malloc()
+            if self.owns_process:
+                runtime_tuning.freeze_gc()
+                runtime_tuning.tune_malloc()
             async with (
                 questions(backend, is_served=address is not None) as asked,
                 serve(
