@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from spoolhouse.errors import BadSettingError, StoreError
-from spoolhouse.export import SpoolWriter, Worker
+from spoolhouse.export import LocalFileStorage, SpoolWriter, Worker
 
 LOG = {"level": "info", "message": "a", "timestamp": "2026-11-21T12:00:00Z"}
 HASTE = {"spool.quiet": 0.01, "shutdown.grace": 30}
@@ -22,7 +22,7 @@ def drop(tmp_path: Path, *events: Mapping[str, object], event_type: str = "log")
 
 
 def make(tmp_path: Path) -> Worker:
-    return Worker(tmp_path, f"duckdb://{tmp_path}/events.db", poll_interval_ms=20, settings=HASTE)
+    return Worker(LocalFileStorage(tmp_path), f"duckdb://{tmp_path}/events.db", poll_interval_ms=20, settings=HASTE)
 
 
 async def until(holds: Callable[[], bool]) -> None:

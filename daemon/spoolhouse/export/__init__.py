@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter
     from spoolhouse.export.logs import SpoolHandler, SpoolProcessor
     from spoolhouse.export.worker import ProcessingError, ProcessingResult, Worker, WorkerStatus
+    from spoolhouse.spool.storage import FileInfo, FileStorageProvider, LocalFileStorage
 
 __all__ = [
-    "AsyncSpoolWriter", "ProcessingError", "ProcessingResult", "SpoolHandler", "SpoolProcessor", "SpoolWriter",
-    "Worker", "WorkerStatus",
+    "AsyncSpoolWriter", "FileInfo", "FileStorageProvider", "LocalFileStorage", "ProcessingError", "ProcessingResult",
+    "SpoolHandler", "SpoolProcessor", "SpoolWriter", "Worker", "WorkerStatus",
 ]  # fmt: skip
 
 _MODULES = {
-    "AsyncSpoolWriter": "asynchronous",
-    **dict.fromkeys(("SpoolHandler", "SpoolProcessor"), "logs"),
-    **dict.fromkeys(("ProcessingError", "ProcessingResult", "Worker", "WorkerStatus"), "worker"),
+    "AsyncSpoolWriter": f"{__name__}.asynchronous",
+    **dict.fromkeys(("SpoolHandler", "SpoolProcessor"), f"{__name__}.logs"),
+    **dict.fromkeys(("ProcessingError", "ProcessingResult", "Worker", "WorkerStatus"), f"{__name__}.worker"),
+    **dict.fromkeys(("FileInfo", "FileStorageProvider", "LocalFileStorage"), "spoolhouse.spool.storage"),
 }
 """Names that are imported on first use, and their modules."""
 
@@ -31,4 +33,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # most programs need the writer alone
 
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(_MODULES[name]), name)

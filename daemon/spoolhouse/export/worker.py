@@ -36,6 +36,7 @@ from spoolhouse.service.shared import Shared
 from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.service.stores import open_backend
 from spoolhouse.settings import Settings
+from spoolhouse.spool.storage import FileStorageProvider, LocalFileStorage
 from spoolhouse.store.duckdb.url import SCHEME as DUCKDB
 
 MOST_ERRORS = 100
@@ -91,17 +92,17 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
 class Worker:
     """Lands the files of a spool in a store.
 
-    `storage_path` holds the spool, in its folder `base_path`. `store` is a URL: `clickhouse://…`, `http://…`,
-    `chdb:///…` or `duckdb:///…`. Times are in milliseconds. `batch_size` is the number of files that travel together,
-    `insert_batch_size` that of the rows of an insert. `settings` are others by their dotted names, as
-    `docs/configuration.md` lists them; neither the environment nor a file is read. Raises `BadSettingError`.
+    `file_storage`, a folder or a `LocalFileStorage`, holds the spool, in its folder `base_path`. `store` is a URL:
+    `clickhouse://…`, `http://…`, `chdb:///…` or `duckdb:///…`. Times are in milliseconds. `batch_size` is the number of
+    files that travel together, `insert_batch_size` that of the rows of an insert. `settings` are others by their dotted
+    names, as `docs/configuration.md` lists them; neither the environment nor a file is read. Raises `BadSettingError`.
 
     Logs go through structlog as the program has configured it; if it has not, warnings go to standard error.
     """
 
     def __init__(
         self,
-        storage_path: Path | str,
+        file_storage: FileStorageProvider | Path | str,
         store: str,
         *,
         base_path: str = "observability",
@@ -117,7 +118,7 @@ class Worker:
         """Check the settings, and touch nothing yet."""
         given: dict[str, object] = {
             "store.url" if store.startswith(f"{DUCKDB}:") else "clickhouse.url": store,
-            "spool.storage_path": Path(storage_path),
+            "spool.storage_path": _folder(file_storage),
             "spool.base_path": base_path,
             "spool.poll_interval_ms": poll_interval_ms,
             "spool.delete_after_process": delete_after_process,
@@ -319,6 +320,14 @@ class _Progress(Silent):
             self.errors = [*self.errors[1 - MOST_ERRORS :], error]
         else:
             self.files += 1
+
+
+def _folder(storage: FileStorageProvider | Path | str) -> Path:
+    if isinstance(storage, LocalFileStorage):
+        return storage.root
+    if isinstance(storage, Path | str):
+        return Path(storage)
+    raise BadSettingError(f"a spool cannot be in a storage of the kind {storage.type!r} yet: give a local one")
 
 
 def _settings(given: Mapping[str, object]) -> Settings:

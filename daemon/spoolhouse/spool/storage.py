@@ -1,0 +1,177 @@
+"""The port to where the files of a spool are, and the local folder behind it. All operations block.
+
+Paths are relative to the storage, with `/` between their parts. `docs/architecture.md` says which of the spool's
+promises stand on more than these operations, and what would replace that in an object store.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+from spoolhouse.spool import fs
+from spoolhouse.spool.rename import exists
+
+
+class FileInfo(Struct, frozen=True, kw_only=True):
+    """A file of a storage."""
+
+    path: str
+    size: int
+    """Bytes."""
+    last_modified: datetime
+
+
+class FileStorageProvider(Protocol):
+    """Where files are. All methods raise OSError; ValueError for a path that leads out of the storage."""
+
+    @property
+    def type(self) -> str:
+        """The kind: `local`."""
+
+    def write(self, path: str, content: bytes | str) -> None:
+        """Create a file, whole and durable, or not at all. Raises FileExistsError: nothing is replaced."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content. Raises FileNotFoundError."""
+
+    def list(self, prefix: str) -> Sequence[FileInfo]:
+        """Return the files whose paths begin with `prefix`, the oldest first; no hidden ones."""
+
+    def delete(self, path: str) -> None:
+        """Remove a file, durably. One that is not there is no error."""
+
+    def move(self, source: str, target: str) -> None:
+        """Give a file another path, atomically and durably: of several movers one wins.
+
+        Raises FileNotFoundError without a `source`, and FileExistsError if there is a `target`.
+        """
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file of this path."""
+
+
+class LocalFileStorage:
+    """A folder of this machine. No link is followed below it, and no path leads out of it."""
+
+    type: ClassVar[str] = "local"
+
+    def __init__(self, root: Path | str) -> None:
+        """Use the folder `root`, which is created by the first write."""
+        self.root = Path(root)
+
+    def write(self, path: str, content: bytes | str) -> None:
+        """Create a file, whole and durable, or not at all."""
+        folder, name = self._split(path)
+        data = content.encode() if isinstance(content, str) else content
+        self.root.mkdir(parents=True, exist_ok=True)
+        with fs.opened_folders(folder, below=self.root) as opened:
+            hidden = f".{uuid.uuid4().hex}.tmp"
+            descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=opened)
+            try:
+                with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
+                    file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
+                fs.rename_without_clobber(hidden, name, folder=opened, target_folder=opened)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(hidden, dir_fd=opened)
+                raise
+            os.fsync(opened)
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        folder, name = self._split(path)
+        with self._opened(folder) as opened:
+            descriptor, _ = fs.open_regular(name, folder=opened)
+            with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+                return file.read()
+
+    def list(self, prefix: str) -> Sequence[FileInfo]:
+        """Return the files whose paths begin with `prefix`, the oldest first."""
+        start = self._inside(PurePosixPath(prefix if prefix.endswith("/") else prefix.rpartition("/")[0]))
+        try:
+            with self._opened(start):
+                found = [one for one in self._files(start) if one.path.startswith(prefix)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found, key=lambda one: (one.last_modified, one.path))
+
+    def delete(self, path: str) -> None:
+        """Remove a file, durably."""
+        folder, name = self._split(path)
+        with contextlib.suppress(FileNotFoundError), self._opened(folder) as opened:
+            os.unlink(name, dir_fd=opened)
+            os.fsync(opened)
+
+    def move(self, source: str, target: str) -> None:
+        """Give a file another path, atomically and durably."""
+        (old_folder, old_name), (new_folder, new_name) = self._split(source), self._split(target)
+        with self._opened(old_folder) as old, fs.opened_folders(new_folder, below=self.root) as new:
+            if not stat.S_ISREG(os.stat(old_name, dir_fd=old, follow_symlinks=False).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", source)
+            fs.rename_without_clobber(old_name, new_name, folder=old, target_folder=new)
+            os.fsync(new)
+            os.fsync(old)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file of this path."""
+        folder, name = self._split(path)
+        try:
+            with self._opened(folder) as opened:
+                return exists(name, folder=opened)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _split(self, path: str) -> tuple[Path, str]:
+        inside = self._inside(PurePosixPath(path))
+        if inside == self.root:
+            raise ValueError(f"{path!r} names no file")
+        return inside.parent, inside.name
+
+    def _inside(self, path: PurePosixPath) -> Path:
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{str(path)!r} leads out of the storage")
+        return self.root / path
+
+    @contextlib.contextmanager
+    def _opened(self, folder: Path) -> Iterator[int]:
+        """Open a folder through no link. Raises FileNotFoundError, and NotADirectoryError for a link."""
+        descriptor = fs.open_folder(self.root)
+        try:
+            for part in folder.relative_to(self.root).parts:
+                try:
+                    inner = fs.open_folder(part, folder=descriptor)
+                except OSError as error:
+                    if error.errno != errno.ELOOP:
+                        raise
+                    raise NotADirectoryError(errno.ENOTDIR, "not a folder", part) from error
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _files(self, folder: Path) -> Iterator[FileInfo]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # moved or removed meanwhile
+                    if entry.is_dir(follow_symlinks=False):
+                        yield from self._files(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        yield FileInfo(
+                            path=Path(entry.path).relative_to(self.root).as_posix(),
+                            size=status.st_size,
+                            last_modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
+                        )
