@@ -55,6 +55,10 @@ engine:
 test-replicas: $(VENV)/.stamp-replicas ## The tests of replicated tables: two servers and a ZooKeeper (T='-k name' chooses)
 	@$(PYTEST) tests/replicas $(T)
 
+.PHONY: test-browser
+test-browser: $(VENV)/.stamp-dev ## The tests of the page in a real browser: what people do, in clicks (T='-k name' chooses)
+	@$(PYTEST) tests/browser $(T)
+
 .PHONY: faults
 faults: export SPOOLHOUSE_TEST_FAULTS := long
 faults: $(VENV)/.stamp-dev ## The fault suite in its long form: each fault at each place (T='-k name' chooses)

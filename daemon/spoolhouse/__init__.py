@@ -8,6 +8,7 @@ From the top down, which is the direction of all imports:
 - `cli/`: one module for each command; the only place that exits
 - `service/`: the process: stages from settings, task groups, signals, reload
 - `api/`: questions over HTTP
+- `explorer/`: the page in a browser that asks them, and shows the daemon's status
 - `doctor/`: checks of settings, spool and server
 - `recover/`: rows, lines and files that are sent once more, on request
 - `query/`: questions about what has landed: requests, plan, records (no SQL)

@@ -62,7 +62,7 @@ async def check_layout(tab: Tab) -> None:
             return new Set([...all.getClientRects()].map(r => Math.round(r.top))).size > 1 })
         .map(cell => cell.innerText)""")
     assert broken == []
-    times = await tab.value("document.querySelector('#files tr:nth-child(2) td').innerText")
+    times = await tab.value("document.querySelector('#files tbody td').innerText")
     assert re.fullmatch(r"\d\d:\d\d:\d\d", str(times))
     for name in ("rows-chart", "pending-chart"):
         plot = f"document.getElementById('{name}').parentElement"

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "events": set(),
     "decode": {"events"},
     "settings": {"events", "store"},
-    "monitoring": {"decode", "settings"},
+    "monitoring": {"decode", "settings", "explorer"},
     "spool": {"events", "decode", "monitoring"},
     "api": {"query"},
     "store": {"events", "decode", "monitoring", "spool", "recover", "doctor", "query", "retry"},
@@ -147,10 +147,10 @@ def test_daemon_is_a_source_root_and_no_package() -> None:
 
 
 def test_every_ring_is_run() -> None:
-    """By `make test`, which runs what pytest finds by itself, or by `make test-replicas`."""
+    """By `make test`, which runs what pytest finds by itself, by `make test-replicas`, or by `make test-browser`."""
     rings = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("*/test_*.py")}
     found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["testpaths"]
-    assert rings == {*found, "tests/replicas"}
+    assert rings == {*found, "tests/replicas", "tests/browser"}
 
 
 def test_the_root_of_the_package_is_a_map() -> None:

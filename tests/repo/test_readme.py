@@ -165,6 +165,7 @@ def test_ci_runs_the_test_command() -> None:
         "check",
         "test",
         "test-replicas",
+        "test-browser",
     }
 
 

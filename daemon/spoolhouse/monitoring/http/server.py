@@ -21,8 +21,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from spoolhouse.errors import BadSettingError
+from spoolhouse.explorer import POLICY, File, load
 from spoolhouse.monitoring.exposition import CONTENT_TYPE
-from spoolhouse.monitoring.http.page import Page
 from spoolhouse.monitoring.status_model import Liveness, Readiness, Status
 
 log = structlog.get_logger(__name__)
@@ -205,7 +205,7 @@ def _guard(names: Collection[str], counts: _Answered) -> Middleware:
 
 
 def _app(source: Source, guard: Middleware, routes: Iterable[web.RouteDef]) -> web.Application:
-    page = Page.load()
+    further = list(routes)
     app = web.Application(client_max_size=_LONGEST_BODY, middlewares=[guard])
 
     def answer(value: Liveness | Readiness | Status, *, well: bool) -> web.Response:
@@ -226,17 +226,25 @@ def _app(source: Source, guard: Middleware, routes: Iterable[web.RouteDef]) -> w
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=source.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def index(_request: web.Request) -> web.Response:
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy}
-        return web.Response(body=page.body, headers=headers)
-
     async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Server"] = "spoolhouse"
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
 
-    handlers = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": metrics, "/": index}
+    handlers = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": metrics}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
-    app.add_routes(routes)
+    page = load(has_api=bool(further), has_daemon=True, needs_token=True)
+    app.add_routes([web.get(f"/{path}", _file(file)) for path, file in page.items()])
+    app.add_routes(further)
     app.on_response_prepare.append(prepare)
     return app
+
+
+def _file(file: File) -> Handler:
+    """Return the handler that answers with a file of the page."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        headers = {"Content-Type": f"{file.content_type}; charset=utf-8", "Content-Security-Policy": POLICY}
+        return web.Response(body=file.body, headers=headers)
+
+    return answer

@@ -1,0 +1,97 @@
+// Questions to the server: JSON in, JSON out. It answers four at once, to everybody together; so a page asks three.
+
+const TOKEN = "spoolhouse-token";
+const AT_ONCE = 3;
+const LATER_MS = 500;
+const ATTEMPTS = 10;
+
+const SERVES = document.documentElement.dataset.serves.split(" ");
+
+export const serves = (what) => SERVES.includes(what);
+
+const asking = new Map();
+const waiting = [];
+let running = 0;
+
+export class Failure extends Error {
+  constructor(status, text, hint = "") {
+    super(text);
+    this.status = status;
+    this.hint = hint;
+  }
+}
+
+export function setToken(token) {
+  sessionStorage.setItem(TOKEN, token);
+}
+
+export function headers() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+async function problem(answer) {
+  try {
+    const { error, fix } = await answer.json();
+    return new Failure(answer.status, error, fix);
+  } catch {
+    return new Failure(answer.status, `${answer.status} ${answer.statusText}`);
+  }
+}
+
+async function turn(signal) {
+  if (running >= AT_ONCE) await new Promise((go) => waiting.push(go));
+  signal.throwIfAborted();
+  running += 1;
+}
+
+function done() {
+  running -= 1;
+  waiting.shift()?.();
+}
+
+async function post(path, body, signal) {
+  const given = { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body, signal };
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await fetch(`api/v1/${path}`, given);
+    if (answer.ok) return answer.json();
+    if (answer.status !== 503 || attempt === ATTEMPTS) throw await problem(answer);
+    await new Promise((go) => setTimeout(go, LATER_MS * attempt));
+    signal.throwIfAborted();
+  }
+}
+
+// A newer question of the same kind ends an older one.
+export async function ask(path, asked = {}, kind = path) {
+  asking.get(kind)?.abort();
+  if (serves("token") && !sessionStorage.getItem(TOKEN)) throw new Failure(401, "Whoever asks this daemon needs its token.", "It is in the file .daemon beside the database; an address may have it, too: /#/?token=…");
+  const control = new AbortController();
+  asking.set(kind, control);
+  const given = Object.entries(asked).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  try {
+    await turn(control.signal);
+  } catch (error) {
+    waiting.shift()?.();
+    throw error;
+  }
+  try {
+    return await post(path, JSON.stringify(Object.fromEntries(given)), control.signal);
+  } catch (error) {
+    if (error instanceof TypeError) throw new Failure(0, "The server does not answer.");
+    throw error;
+  } finally {
+    done();
+  }
+}
+
+export const isOver = (error) => error.name === "AbortError";
+
+// The names of all projects of which something has landed since then.
+export async function projects(since) {
+  const found = new Set();
+  for (const signal of ["trace", "event", "log", "metric"]) {
+    const { rows } = await ask("figures", { signal, all_projects: true, by: ["project_id"], since, limit: 500 }, `projects ${signal}`);
+    rows.forEach((row) => found.add(row.by.project_id));
+  }
+  return [...found].sort();
+}

@@ -1,0 +1,47 @@
+"""The files of the page, in memory."""
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from msgspec import Struct
+
+PAGE = ""
+"""The path of the page itself."""
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
+    "img-src data:; script-src 'self'; style-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""The Content-Security-Policy of all of them. No text can become markup: the types that could are trusted to nobody."""
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_SERVES = 'data-serves=""'
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """One file as it is served."""
+
+    body: bytes
+    content_type: str
+
+
+def load(*, has_api: bool, has_daemon: bool, needs_token: bool) -> Mapping[str, File]:
+    """Return the files by their path below the page's own address.
+
+    `has_api`: questions are answered there, of those who have a token, if `needs_token`; `has_daemon`: so is a daemon's
+    status. The page shows no more than that.
+    """
+    found = dict(_read(files(__package__), "explorer/"))
+    page = found.pop("explorer/index.html")
+    known = {"api": has_api, "daemon": has_daemon, "token": has_api and needs_token}
+    serves = " ".join(name for name, is_so in known.items() if is_so)
+    body = page.body.replace(_SERVES.encode(), f'data-serves="{serves}"'.encode())
+    return {PAGE: File(body=body, content_type=page.content_type), **found}
+
+
+def _read(folder: Traversable, prefix: str) -> Iterator[tuple[str, File]]:
+    for entry in folder.iterdir():
+        kind = _TYPES.get(entry.name.rpartition(".")[2])
+        if entry.is_dir():
+            yield from _read(entry, f"{prefix}{entry.name}/")
+        elif kind is not None:
+            yield f"{prefix}{entry.name}", File(body=entry.read_bytes(), content_type=kind)

@@ -1,0 +1,171 @@
+// The list of traces: what was slow, what failed, what was said.
+
+import * as address from "../address.js";
+import { ask, isOver } from "../api.js";
+import { bars, spread } from "../chart.js";
+import { count, counted, day, duration, full, h, when } from "../dom.js";
+import { badge, chip, empty, failed, liveButton, loading, nothingYet, searchField, segments } from "../parts.js";
+import { interval, iso, windowOf } from "../window.js";
+
+const PAGE = 100;
+const PERCENTILES = [0, 10, 25, 50, 75, 90, 95, 99, 100];
+const LIVE_MS = 3000;
+const STATUSES = [["", "all"], ["error", "error"], ["ok", "ok"], ["unset", "unset"]];
+
+// Looked for in the name, in what went in and came out, and in what people and logs said of the trace. `words` finds
+// whole words in any case, `includes` the text as it is.
+function where(text) {
+  if (!text) return undefined;
+  const has = (...fields) => fields.flatMap((field) => [
+    { field, op: "includes", value: text },
+    ...(/[\p{L}\p{N}]/u.test(text) ? [{ field, op: "words", value: text }] : []),
+  ]);
+  return { or: [
+    { field: "trace_id", op: "eq", value: text }, ...has("name", "input", "output"),
+    { some: "feedback", where: { or: has("comment", "value") } },
+    { some: "logs", where: { or: has("message") } },
+  ] };
+}
+
+function question(asked) {
+  const { project, status, q, min, max } = asked;
+  return {
+    project, ...windowOf(asked), status: status || undefined, where: where(q),
+    min: min ? Number(min) : undefined, max: max ? Number(max) : undefined,
+  };
+}
+
+// The first characters of the input, as JSON: what was said in them, if anything was.
+function preview(input) {
+  if (typeof input !== "string") return "";
+  const said = [...input.matchAll(/"(?:content|text)":\s*"((?:[^"\\]|\\.)*)/g)].at(-1)?.[1] ?? input.replace(/^"|"$/g, "");
+  return said.replace(/\\n/g, " ").replace(/\\(["\\/])/g, "$1");
+}
+
+export function mount(root, given) {
+  let asked = given.asked;
+  let cursor = null;
+  let timer = 0;
+  const charts = h("div", { class: "charts" });
+  const list = h("div", { class: "list" });
+  const search = searchField("Search names, inputs, outputs, complaints, logs   /", (q) => address.change({ q }));
+  const status = segments("status", STATUSES, (value) => address.change({ status: value }));
+  const range = chip(() => address.change({ min: "", max: "" }));
+  const live = liveButton(() => address.change({ live: asked.live ? "" : "1" }));
+  const filters = h("div", { class: "filters" }, search.node, status.node, range.node, live.node);
+  root.append(h("h1", { class: "sr" }, "Traces"), filters, charts, list);
+
+  function showFilters() {
+    search.show(asked.q ?? "");
+    status.show((value) => value === (asked.status ?? ""));
+    range.show(asked.min || asked.max ? `${duration(Number(asked.min ?? 0))} – ${asked.max ? duration(Number(asked.max)) : "…"}` : "");
+    live.show(Boolean(asked.live));
+  }
+
+  async function load({ quietly = false } = {}) {
+    if (!quietly) list.replaceChildren(loading());
+    try {
+      const page = await ask("traces", { ...question(asked), light: true, order: asked.order || "-time", page_size: PAGE }, "traces");
+      cursor = page.cursor;
+      showList(page.records);
+    } catch (error) {
+      if (!isOver(error)) list.replaceChildren(failed(error, load));
+    }
+  }
+
+  async function figures() {
+    const { where: tree, status, min, max, ...common } = question(asked);
+    const every = interval(asked);
+    const shared = { signal: "trace", ...common, where: tree, filters: Object.fromEntries(Object.entries({ status, min, max }).filter(([, value]) => value !== undefined)) };
+    try {
+      const [series, shares] = await Promise.all([
+        ask("figures", { ...shared, of: ["count", "errors"], every: every / 1000 }, "traces over time"),
+        ask("figures", { ...shared, of: ["count", ...PERCENTILES.map((one) => `p${one}`)] }, "trace durations"),
+      ]);
+      showCharts(series, shares, every);
+    } catch (error) {
+      if (!isOver(error)) charts.replaceChildren();
+    }
+  }
+
+  function showCharts(series, shares, every) {
+    const buckets = series.rows.map(({ time, values }) => ({
+      time: Date.parse(time), parts: [["ok", values.count - values.errors], ["error", values.errors]],
+      title: `${every >= 86400e3 ? day(time) : full(time).slice(0, 16)}: ${counted(values.count, "trace")}, ${count(values.errors)} failed`,
+    }));
+    const values = shares.rows[0]?.values ?? {};
+    const total = values.count ?? 0;
+    const errors = series.rows.reduce((all, one) => all + one.values.errors, 0);
+    if (!total) { charts.replaceChildren(); return; }
+    const made = spread(PERCENTILES.map((one) => [one / 100, values[`p${one}`]]), total, (min, max) => address.change({ min: min.toFixed(1), max: max.toFixed(1) }));
+    charts.replaceChildren(
+      h("figure", { class: "card wide" }, h("figcaption", {}, h("b", { id: "total" }, counted(total, "trace")), errors ? h("span", { class: "bad" }, ` ${count(errors)} failed`) : "", " over time"),
+        bars(buckets, { label: "traces over time", every, brush: (from, to) => address.change({ since: iso(from), until: iso(to) }) })),
+      made ? h("figure", { class: "card" }, h("figcaption", {}, "durations: ", h("b", {}, duration(values.p50)), " p50, ", h("b", {}, duration(values.p95)), " p95, ", h("b", {}, duration(values.p99)), " p99"), made) : "");
+  }
+
+  function head(title, column, className = "") {
+    const order = asked.order || "-time";
+    const isBy = order.replace("-", "") === column;
+    const next = order === `-${column}` ? column : `-${column}`;
+    return h("th", { scope: "col", class: className, "aria-sort": isBy ? (order.startsWith("-") ? "descending" : "ascending") : null },
+      h("button", { "data-order": column, click: () => address.change({ order: next === "-time" ? "" : next }) }, title));
+  }
+
+  function showList(records) {
+    if (!records.length) {
+      const isFiltered = asked.q || asked.status || asked.min || asked.max || asked.until;
+      list.replaceChildren(isFiltered || given.daemon.status?.last_landed_ms
+        ? empty("No trace is like that.", "Take a filter away, or a longer time.", h("button", { click: () => address.change({ q: "", status: "", min: "", max: "", since: "30d", until: "" }) }, "All of 30 days"))
+        : nothingYet());
+      return;
+    }
+    const longest = Math.max(...records.map((one) => one.duration_ms ?? 0), 1);
+    const body = h("tbody", {}, records.map((one) => row(one, longest)));
+    const table = h("table", { class: "rows", id: "traces" }, h("thead", {}, h("tr", {},
+      head("Start", "time"), head("Name", "name"), h("th", { scope: "col" }, "Status"), head("Duration", "duration_ms", "n"), h("th", { scope: "col", class: "wide" }, "Input"))), body);
+    list.replaceChildren(table);
+    if (cursor) list.append(more(body, longest));
+  }
+
+  function more(body, longest) {
+    const button = h("button", { class: "next" }, "More");
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        const page = await ask("traces", { ...question(asked), light: true, order: asked.order || "-time", page_size: PAGE, cursor }, "traces");
+        cursor = page.cursor;
+        body.append(...page.records.map((one) => row(one, longest)));
+        if (!cursor) button.remove();
+      } catch (error) {
+        if (!isOver(error)) button.replaceWith(failed(error, load));
+      }
+      button.disabled = false;
+    });
+    return button;
+  }
+
+  function row(one, longest) {
+    const target = address.link("trace", address.common(asked), one.trace_id);
+    const share = `${((one.duration_ms ?? 0) / longest) * 100}%`;
+    return h("tr", { "data-id": one.trace_id, click: (event) => { if (!event.target.closest("a")) location.hash = target; } },
+      h("td", { title: full(one.start_time) }, when(one.start_time)),
+      h("td", { class: "name" }, h("a", { href: target }, one.name || "(no name)")),
+      h("td", {}, badge(one.status)),
+      h("td", { class: "n bar" }, h("i", { style: { width: share }, class: one.status === "error" ? "error" : "" }), h("span", {}, duration(one.duration_ms))),
+      h("td", { class: "preview" }, preview(one.input)));
+  }
+
+  function start() {
+    clearInterval(timer);
+    showFilters();
+    load();
+    figures();
+    if (asked.live) timer = setInterval(() => { if (!document.hidden) { load({ quietly: true }); figures(); } }, LIVE_MS);
+  }
+  start();
+  return {
+    update(next) { asked = next.asked; start(); },
+    leave() { clearInterval(timer); },
+  };
+}

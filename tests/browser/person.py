@@ -1,0 +1,81 @@
+"""Somebody at the page: clicks that are counted, keys, and what is to be seen."""
+
+import json
+
+from tests.browser.chromium import Tab
+
+
+class Person:
+    """Uses a tab with a mouse and a keyboard, as people do: through the browser's input, not through scripts."""
+
+    def __init__(self, tab: Tab) -> None:
+        self.tab = tab
+        self.clicks = 0
+
+    async def open(self, url: str) -> None:
+        """Open an address anew, and begin to count."""
+        await self.tab.call("Page.navigate", url="about:blank")
+        await self.tab.until("location.href === 'about:blank'")
+        await self.tab.call("Page.navigate", url=url)
+        await self.tab.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+        self.clicks = 0
+
+    async def see(self, selector: str, text: str = "") -> None:
+        """Wait until an element with that text in it is to be seen."""
+        await self.tab.until(f"Boolean({_found(selector, text)})")
+
+    async def click(self, selector: str, text: str = "") -> None:
+        """Click on the middle of the first such element, once nothing else covers it."""
+        element = _found(selector, text)
+        place = f"""(() => {{ const one = {element}; if (!one) return null;
+            one.scrollIntoView({{ block: "nearest" }}); const box = one.getBoundingClientRect();
+            const at = [box.left + box.width / 2, box.top + box.height / 2];
+            const top = document.elementFromPoint(...at);
+            return top && (one.contains(top) || top.contains(one)) ? at : null }})()"""
+        await self.tab.until(f"Boolean({place})")
+        at = await self.tab.value(place)
+        assert isinstance(at, list)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.tab.call(
+                "Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", buttons=1, clickCount=1
+            )
+        self.clicks += 1
+
+    async def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        await self.tab.call("Input.insertText", text=text)
+
+    async def press(self, key: str) -> None:
+        """Press a key."""
+        named = {"key": key} if len(key) > 1 else {"key": key, "text": key}
+        await self.tab.call("Input.dispatchKeyEvent", type="keyDown", **named)
+        await self.tab.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    async def text(self, selector: str) -> str:
+        """Return the text of the first such element."""
+        return str(await self.tab.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
+
+    async def texts(self, selector: str) -> list[str]:
+        """Return the texts of all such elements."""
+        found = await self.tab.value(
+            f"[...document.querySelectorAll({json.dumps(selector)})].map((one) => one.innerText)"
+        )
+        assert isinstance(found, list)
+        return [str(one) for one in found]
+
+    async def rows(self, table: str) -> list[dict[str, str]]:
+        """Return the rows of a table, each by the heads of its columns."""
+        cells = f"{json.dumps(table)} + ' ' + part"
+        read = f"""(part) => [...document.querySelectorAll({cells})]
+            .map((row) => [...row.children].map((cell) => cell.innerText))"""
+        heads, rows = await self.tab.value(f"(({read})('thead tr'))[0]"), await self.tab.value(f"({read})('tbody tr')")
+        assert isinstance(heads, list)
+        assert isinstance(rows, list)
+        return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def _found(selector: str, text: str) -> str:
+    return (
+        f"[...document.querySelectorAll({json.dumps(selector)})].find((one) => one.getClientRects().length"
+        f" && one.innerText.includes({json.dumps(text)}))"
+    )

@@ -1,0 +1,190 @@
+"""What somebody does who has never seen the page: clicks are counted, and what is shown is what was written."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+import pytest_asyncio
+
+from tests.browser import find_browser
+from tests.browser.person import Person
+from tests.browser.sample import COMPLAINT, HOSTILE, PROJECT, SLOW, SLOW_SPAN, TOOL_ERROR, Sample, folders
+from tests.process.daemon import Daemon, drop, lines
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EXPLORER = Path(__file__).parents[2] / "daemon" / "spoolhouse" / "explorer"
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return Sample()
+
+
+@pytest.fixture(scope="module")
+def address(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A daemon that has landed the sample: the page's address, with its token."""
+    folder = tmp_path_factory.mktemp("explorer")
+    with Daemon(f"duckdb://{folder}/events.db", folder / "spool", http="any port") as daemon:
+        kinds = list(folders(sample.events))
+        for kind, events in kinds:
+            drop(folder / "spool", kind, PROJECT, "sample.jsonl", lines(events))
+        assert [one["rejected"] for one in daemon.wait_for("file_settled", count=len(kinds))] == [0] * len(kinds)
+        way = json.loads((folder / "events.db.daemon").read_bytes())
+        yield f"{way['url']}/#/?token={way['token']}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def visitor(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Person]:
+    async with find_browser().tab(tmp_path_factory.mktemp("profile"), width=1280, height=800) as tab:
+        yield Person(tab)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def person(visitor: Person) -> AsyncIterator[Person]:
+    """Somebody whose browser has nothing to complain of: no error, and nothing that the policy forbids."""
+    visitor.tab.complaints.clear()
+    yield visitor
+    # Questions of a view that was left may be running still: the server has four at once, and the page asks again.
+    assert [one for one in visitor.tab.complaints if "status of 503" not in one] == []
+
+
+async def test_the_slowest_trace_of_the_hour_and_why(person: Person, address: str) -> None:
+    await person.open(address)
+    await person.click("[data-value='1h']")
+    await person.see("[data-value='1h'][aria-pressed=true]")
+    await person.click("[data-order=duration_ms]")
+    await person.see("th[aria-sort=descending]", "Duration")
+    await person.click("#traces tbody tr")
+    await person.see("#span-name")
+    assert person.clicks == 3
+    assert await person.text(".head h1") == SLOW
+    assert await person.text("#span-name") == SLOW_SPAN
+    assert (await person.text("#span-took")).startswith("42.8\u00a0s")
+    way = await person.texts(".line.critical .title")
+    assert [way[0], *way[2:-1]] == [SLOW, "gather offers", SLOW_SPAN], (
+        "the critical path; a model before, and one after"
+    )
+    await person.press("ArrowDown")
+    await person.see("#span-name", "search hotels")
+    assert "span=" in str(await person.tab.value("location.hash")), "each span has an address"
+
+
+async def test_the_failed_tool_call_of_yesterday(person: Person, address: str, sample: Sample) -> None:
+    await person.open(address)
+    await person.click("[data-value='7d']")
+    await person.click("[aria-label=status] [data-value=error]")
+    await person.see("[data-value=error][aria-pressed=true]")
+    await person.click(f"tr[data-id='{sample.failed}']")
+    await person.see("#span-error")
+    assert person.clicks <= 4
+    assert await person.text("#span-name") == "charge_card"
+    assert await person.text("#span-error") == TOOL_ERROR
+    assert await person.texts(".log-lines .own > .text") == sample.failed_logs
+
+
+async def test_what_each_model_cost_this_week(person: Person, address: str, sample: Sample) -> None:
+    calls: dict[tuple[str, str], float] = defaultdict(float)
+    spans: dict[tuple[str, str], float] = defaultdict(float)
+    for one in sample.of("prompt_call"):
+        calls[one["model"], one["timestamp"][:10]] += one["cost_estimate_usd"]
+    for one in sample.of("span"):
+        if "model" in one:
+            spans[one["model"], one["startTime"][:10]] += one["costUsd"]
+    await person.open(address)
+    await person.click("[data-view=cost]")
+    await person.click("[data-value='7d']")
+    await person.see("[data-value='7d'][aria-pressed=true]")
+    for table, written in (("events-cost", calls), ("spans-cost", spans)):
+        await person.see(f"#{table} tbody tr")
+        shown: dict[tuple[str, str], str] = {}
+        sums = {}
+        for row in await person.rows(f"#{table}"):
+            sums[row["Model"]] = row["Sum"]
+            shown |= {(row["Model"], day): row[_short(day)] for _, day in written if row[_short(day)] != "\N{EN DASH}"}
+        assert shown == {key: _money(cost) for key, cost in written.items()}
+        for name in {model for model, _ in written}:
+            assert sums[name] == _money(sum(cost for (model, _), cost in written.items() if model == name))
+    assert person.clicks == 2
+
+
+def _short(day: str) -> str:
+    """Return a day as heads of columns have it: 9 Nov."""
+    return f"{date.fromisoformat(day):%-d\u00a0%b}"
+
+
+def _money(dollars: float) -> str:
+    return f"${dollars:.{2 if dollars >= 1 else 4 if dollars >= 0.001 else 6}f}"
+
+
+async def test_what_a_user_complained_about(person: Person, address: str, sample: Sample) -> None:
+    await person.open(address.replace("#/?", "#/traces?since=7d&"))
+    await person.see("#traces")
+    await person.press("/")
+    await person.type("charged TWICE")
+    await person.see("#total", "1 trace")
+    await person.click(f"tr[data-id='{sample.complaint}']")
+    await person.see(".judged", COMPLAINT)
+    assert person.clicks <= 2
+    assert await person.text(".head h1") == "explain an invoice"
+    assert "Why is my invoice in dollars?" in await person.text(".inspector")
+
+
+async def test_each_view_shows_what_landed(person: Person, address: str, sample: Sample) -> None:
+    await person.open(address.replace("#/?", "#/traces?since=7d&"))
+    written = [one for one in sample.of("trace") if one["projectId"] == PROJECT]
+    await person.see("#total", f"{len(written)} traces")
+    await person.click("[data-view=logs]")
+    await person.see("#total", f"{len([*sample.of('log')])} lines")
+    await person.click("[data-view=scores]")
+    await person.see("#scores tbody tr")
+    counts = await person.texts("#scores tbody td:nth-child(3)")
+    assert sum(map(int, counts)) == len([*sample.of("score")])
+    await person.see("#feedback tbody tr", COMPLAINT)
+    await person.click("[data-view=runs]")
+    await person.see("#runs tbody tr")
+    assert len(await person.texts("#runs tbody tr")) == len({one["run_id"] for one in sample.of("prompt_call")})
+    await person.click("#runs tbody a")
+    await person.see("#steps li", "write orders")
+    await person.click("[data-view=status]")
+    await person.see("#types tr", "span")
+
+
+async def test_hostile_text_stays_text(person: Person, address: str, sample: Sample) -> None:
+    await person.open(address.replace("#/?", f"#/trace/{sample.hostile}?project={PROJECT}&"))
+    await person.see("#span-name", HOSTILE)
+    await person.see(".tree", HOSTILE)
+    await person.see(".log-lines", HOSTILE)
+    assert await person.tab.value("document.querySelectorAll('img').length") == 0
+    forbidden = "try { document.body.innerHTML = '<b>x</b>'; 'made' } catch (error) { error.name }"
+    assert await person.tab.value(forbidden) == "TypeError", "the policy lets no text become markup"
+    person.tab.complaints.clear()  # of the line above
+
+
+async def test_a_store_that_is_away_is_seen_in_every_view(person: Person, tmp_path: Path) -> None:
+    spool, path = tmp_path / "spool", tmp_path / "events.db"
+    event = Sample(traces=1).events[0]
+    with closing(duckdb.connect(path)) as other, Daemon(f"duckdb://{path}", spool, http="any port") as daemon:
+        url = str((await asyncio.to_thread(daemon.wait_for, "http_listening"))[0]["url"])
+        drop(spool, "trace", PROJECT, "a.jsonl", lines([event]))
+        for view in ("traces", "logs", "cost", "scores", "runs", "status"):
+            await person.open(f"{url}/#/{view}")
+            await person.see("#state.wait")
+            await person.see("#reasons .since", "since ")
+            await person.see("#reasons .safe", "Nothing is lost")
+        other.close()
+        await person.see("#state.good", "running")
+        await person.see("#files tr", "trace/shop/a.jsonl")
+        assert await person.texts("#reasons li") == []
+
+
+async def test_the_page_is_small_and_its_own() -> None:
+    files = [path for path in EXPLORER.rglob("*") if path.suffix in {".html", ".css", ".js"}]
+    assert sum(path.stat().st_size for path in files) < 150_000
+    assert [path.name for path in files if "://" in path.read_text().replace("http://www.w3.org/2000/svg", "")] == []
