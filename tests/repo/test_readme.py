@@ -95,7 +95,7 @@ def test_targets_exist(words: list[str]) -> None:
 
 
 def test_make_run_lands_its_samples(database: Database, tmp_path: Path) -> None:
-    """The commands of its recipe; with --once, so that they end."""
+    """The commands of its recipe; with --once and one after the other, so that they end."""
     environment = {**os.environ, "MAKEFLAGS": "", "SPOOLHOUSE_CLICKHOUSE__URL": database.native_url}
     dry = ["make", "--no-print-directory", "--dry-run", "run", f"URL={database.native_url}"]
     shown = subprocess.run(
@@ -104,6 +104,8 @@ def test_make_run_lands_its_samples(database: Database, tmp_path: Path) -> None:
     recipe = "mkdir -p var/spool\n" + shown.partition("mkdir -p var/spool\n")[2].replace(
         ".venv/bin", str(SCRIPT.parent)
     )
+    recipe, ends = re.subn(r" --every 1 --pid \$\$ (.*) & \\\n *exec", r" \1\n", recipe)
+    assert ends == 1
     assert recipe.rstrip().endswith("spoolhouse ingest --file-storage-path var/spool")
     subprocess.run(["bash", "-euc", f"{recipe.rstrip()} --once"], cwd=tmp_path, env=environment, check=True, timeout=90)
     [(rows,)] = database.query("SELECT sum(total_rows) FROM system.tables WHERE database = currentDatabase()")
