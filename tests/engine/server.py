@@ -255,7 +255,8 @@ class LocalServer(Server):
     def _launch(self, deadline: float) -> bool:
         """Return True when it answers, False when another process has one of its ports."""
         place = self._place
-        place.data.mkdir(parents=True, exist_ok=True)
+        for folder in (place.root, place.data):
+            folder.mkdir(parents=True, exist_ok=True)
         place.config.write_text(render(self.config, place, self._engine.kind))
         command = [sys.executable, "-I", child.__file__]
         command += [str(os.getpid()), self._engine.kind, str(self._engine.path), str(place.config)]
