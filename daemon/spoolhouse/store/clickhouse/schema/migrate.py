@@ -78,5 +78,8 @@ async def migrate(
     schema: Schema, driver: Driver, *, progress: MigrationProgress | None = None, most_rows: int | None = None
 ) -> Plan:
     """Apply all missing steps, and return what is left: refusals, and rollups over `most_rows`."""
-    await apply(await check(schema, driver), driver, progress=progress, most_rows=most_rows)
+    todo = await check(schema, driver)
+    if not todo.steps:
+        return todo
+    await apply(todo, driver, progress=progress, most_rows=most_rows)
     return await check(schema, driver)
