@@ -29,7 +29,7 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 URL = "SPOOLHOUSE_TEST_CLICKHOUSE_URL"
-ENGINE_FIXTURES = {"server", "start_server", "started_replicas"}
+ENGINE_FIXTURES = {"server", "start_server", "started_replicas", "started_shards"}
 
 
 WORKERS = 8

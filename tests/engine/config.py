@@ -130,8 +130,6 @@ def base(place: Place) -> dict[str, Setting]:
         "http_port": place.http_port,
         "macros/spoolhouse_test_server": place.identity,
         "max_server_memory_usage": 4 << 30,
-        "query_log/database": "system",
-        "query_log/table": "query_log",
         "part_log/database": "system",
         "part_log/table": "part_log",
         "user_directories/users_xml/path": str(place.config),

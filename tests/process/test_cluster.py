@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from spoolhouse.store.clickhouse.schema.backfill_sql import MissingRows, backfil
 from spoolhouse.store.clickhouse.schema.cluster import Cluster
 from spoolhouse.store.clickhouse.schema.migrate import Plan, migrate
 from spoolhouse.store.clickhouse.schema.render import declare
-from tests.engine import Config, LocalServer, StartServer
+from tests.engine import Config, LocalServer, find_engine, free_ports
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import NOW, span
 
@@ -41,26 +41,38 @@ CLOCK_MS = int(NOW.timestamp() * 1000)
 Shards = tuple[LocalServer, LocalServer]
 
 
+@pytest.fixture(scope="session")
+def started_shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
+    """Two servers that know of each other as the cluster `two`; take `shards` instead."""
+    ports = [free_ports(), free_ports()]
+    config = Config(
+        server={
+            f"remote_servers/two/shard_{number}/replica/{key}": value
+            for number, (port, _) in enumerate(ports)
+            for key, value in (("host", "127.0.0.1"), ("port", port))
+        },
+        profiles={"default": {"allow_custom_error_code_in_throwif": 1}},
+    )
+    first, second = (LocalServer(find_engine(), tmp_path_factory.mktemp("shard"), config) for _ in ports)
+    for server, (tcp, http) in zip((first, second), ports, strict=True):
+        server.endpoint = replace(server.endpoint, tcp_port=tcp, http_port=http)
+    with first, second:
+        yield first, second
+
+
 @pytest.fixture
-def shards(start_server: StartServer) -> Shards:
-    """Two servers that know of each other as the cluster `two`; their ports are known only once they run."""
-    return joined(start_server(), start_server())
-
-
-def joined(first: LocalServer, second: LocalServer) -> Shards:
-    for server in (first, second):
-        server.config = replace(
-            server.config,
-            server={
-                f"remote_servers/two/shard_{number}/replica/{key}": value
-                for number, shard in enumerate((first, second))
-                for key, value in (("host", "127.0.0.1"), ("port", shard.endpoint.tcp_port))
-            },
-        )
-    for server in (first, second):
-        server.restart()
+def shards(started_shards: Shards) -> Iterator[Shards]:
+    """The two servers, both empty; they may be killed."""
+    for server in started_shards:
+        if not server.is_running:
+            server.start()
         assert server.query("SELECT count() FROM system.clusters WHERE cluster = 'two'") == [(2,)]
-    return first, second
+    yield started_shards
+    for server in started_shards:
+        server.query(f"DROP DATABASE IF EXISTS {DATABASE} SYNC")
+        names = "SELECT name FROM system.tables WHERE database = 'default' ORDER BY engine LIKE '%View' DESC"
+        for (name,) in server.query(names):
+            server.query(f"DROP TABLE default.`{name}` SYNC")
 
 
 def fill(spool: Path, numbers: range) -> None:
@@ -120,11 +132,9 @@ def test_each_line_once(shards: Shards, tmp_path: Path, *, distributed: bool) ->
 
 @pytest.mark.parametrize("refusing", ["both", "one"])
 def test_a_batch_that_shards_have_no_memory_for_is_cut_if_none_has_any_of_it(
-    refusing: str, start_server: StartServer, tmp_path: Path
+    refusing: str, shards: Shards, tmp_path: Path
 ) -> None:
     """A shard that has some knows it by the token of the whole: then it is repeated whole. Killed between two parts."""
-    custom_codes = Config(profiles={"default": {"allow_custom_error_code_in_throwif": 1}})
-    shards = joined(start_server(custom_codes), start_server(custom_codes))
     env = environment(distributed=True)
     for server in shards:
         assert command("migrate", env={**env, "SPOOLHOUSE_CLICKHOUSE__URL": server.native_url}).returncode == 0
