@@ -59,6 +59,8 @@ WAITS = frozenset({"sleep", "pause", "wait", "receive", "receive_many", "send", 
 HARMLESS = {
     ("claim", "run", "_until_writable"): "waits",
     ("claim", "run", "_is_open"): "waits",
+    ("claim", "_is_open", "idle_until"): "waits",
+    ("claim", "_until_writable", "idle_until"): "waits",
     ("claim", "_follow_tails", "_follow"): "ships or forgets, which have their places",
     ("decode", "_keep", "persist"): "does what it is given, which has its places",
     ("decode", "decode", "next"): "waits",

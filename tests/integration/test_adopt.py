@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -45,7 +45,7 @@ class _Died:
         self.instance.journal.acknowledge(shipment.id, {segment.file: STATS for segment in shipment.segments})
 
     def moving(self, file: JournalledFile, target: str = PROCESSED) -> None:
-        self.instance.journal.moving({file.number: PurePath(target)})
+        self.instance.journal.moving({file.number: target})
 
     def rename(self, file: JournalledFile, target: str = PROCESSED) -> None:
         (self.spool / target).parent.mkdir(parents=True, exist_ok=True)

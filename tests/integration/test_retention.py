@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -90,7 +90,7 @@ async def test_what_is_young_or_watched_stays(tmp_path: Path, instance: Instance
         planned_to=10,
         claimed_ms=0,
         state=FileState.FINAL,
-        target=PurePath("span/p/processed/a.jsonl"),
+        target="span/p/processed/a.jsonl",
         stats=FileStats(),
     )
     await build.retention(instance).delete(time.time() + LATER)

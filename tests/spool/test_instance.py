@@ -267,7 +267,7 @@ def _adopt(spool: Path, instance_id: str = "own") -> Instance:
 def test_a_file_is_where_the_journal_says(instance: Instance) -> None:
     file = _claim(instance)
     assert instance.path(1) == instance.claimed / "span/p/a.jsonl"
-    file.state, file.target = FileState.MOVING, PurePath("span/p/processed/a.1.jsonl")
+    file.state, file.target = FileState.MOVING, "span/p/processed/a.1.jsonl"
     assert instance.path(1) == instance.claimed / "span/p/a.jsonl"
     file.state = FileState.FINAL
     assert instance.path(1) == instance.spool / "span/p/processed/a.1.jsonl"

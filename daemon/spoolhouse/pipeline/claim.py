@@ -121,19 +121,12 @@ class Claimer:
 
     async def _is_open(self) -> bool:
         """Tell whether the gate is open; where it is not, after a while."""
-        with contextlib.suppress(TimeoutError), heartbeat.idle():
-            async with asyncio.timeout(_TICK):
-                await self._gate.wait()
+        await heartbeat.idle_until(self._gate, _TICK)
         return self._gate.is_set()
 
     async def _until_writable(self) -> None:
         while not self._writable.is_set() and not self._stop.is_set():
-            try:
-                with heartbeat.idle():
-                    async with asyncio.timeout(_TICK):
-                        await self._writable.wait()
-            except TimeoutError:
-                continue
+            await heartbeat.idle_until(self._writable, _TICK)
 
     async def _take(self, arrived: list[Place]) -> None:
         """Claim files, and ship the packs that they fill."""

@@ -6,7 +6,6 @@ file that cannot be moved is tried again. (`spool/finalize.py` moves it.)
 
 import asyncio
 import errno
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -194,12 +193,13 @@ class Settler(Struct, kw_only=True):
         await self._settle(instance, done)
 
     async def _settle(self, instance: Instance, numbers: list[int]) -> None:
-        """Move the files whose bytes are all acknowledged; hand the others back to be checked again."""
+        """Move the files whose bytes are all acknowledged; watch those again that have grown, or are in place."""
         with instance.in_use():
             await self._settle_in(instance, numbers)
 
     async def _settle_in(self, instance: Instance, numbers: list[int]) -> None:
-        ready, again = await asyncio.to_thread(_sort, instance, numbers)
+        ready = [number for number in numbers if instance.files[number].state is not FileState.FINAL]
+        again = [number for number in numbers if instance.files[number].state is FileState.FINAL]
         reach("settle.sorted")
         moves = Finalizer(
             instance,
@@ -269,7 +269,7 @@ class Settler(Struct, kw_only=True):
         lines[file.place.type] = lines.get(file.place.type, 0) + stats.lines - stats.rejected
         for name, count in stats.rows.items():
             self.outcome.rows[name] = self.outcome.rows.get(name, 0) + count
-        destination = "" if file.target is None else os.fsencode(file.target).decode("utf-8", "backslashreplace")
+        destination = "" if file.target is None else layout.text(file.target)
         outcome = "failed" if stats.failure else "processed" if destination else "deleted"
         metrics.FILES.labels(file.place.type, outcome).inc()
         now = self.now_ms()
@@ -306,22 +306,6 @@ class Settler(Struct, kw_only=True):
             )
         )
         self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
-
-
-def _sort(instance: Instance, numbers: list[int]) -> tuple[list[int], list[int]]:
-    """Return the files that can be moved now, and those that grew or are only watched. Blocks on the disk."""
-    ready, again = [], []
-    for number in numbers:
-        file = instance.files[number]
-        try:
-            size = instance.size(number)
-        except OSError:
-            size = 0  # gone, or told when it is to be moved
-        if file.state is FileState.FINAL or (size > file.planned_to and not file.stats.failure):
-            again.append(number)
-        else:
-            ready.append(number)
-    return ready, again
 
 
 def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:

@@ -6,10 +6,9 @@ so that bytes appended meanwhile are not lost.
 """
 
 import contextlib
-import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 import structlog
@@ -20,10 +19,16 @@ from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, JournalledFile
 
 log = structlog.get_logger(__name__)
+_MOST_DURABLE = 10_000
+"""So many folders are remembered as durable; one that is forgotten is synced once more."""
 
 
 class _GrownError(Exception):
     """Bytes were appended that no shipment covers: the file is not finished."""
+
+
+class _TakenError(Exception):
+    """The name of the target is taken."""
 
 
 class _FolderGoneError(Exception):
@@ -51,12 +56,12 @@ class Finalizer:
         self._now_ms = now_ms
         self._left = dict.fromkeys(numbers)
         """Files without a target, then files whose target is not journalled, then files to be moved."""
-        self._targets: dict[int, PurePath | None] = {}
-        self._steps = [self._find_targets, self._tell_journal, self._end_all, self._sync, self._finish]
-        self._unsynced: set[Path] = set()
-        """Folders that got the folders of targets; kept for another attempt, which finds these made."""
+        self._targets: dict[int, str | None] = {}
+        self._steps = [self._choose_targets, self._tell_journal, self._end_all, self._sync, self._finish]
         self._folders: set[Path | str] = set()
         """Folders whose names have changed."""
+        self._taken: list[int] = []
+        """Files whose targets were taken, and that have got others."""
         self.done: list[int] = []
         self.grown: list[int] = []
         """Not moved, because there is more to ship."""
@@ -69,27 +74,38 @@ class Finalizer:
             self._steps[0]()
             del self._steps[0]
 
-    def _find_targets(self) -> None:
-        """Choose a free name for each file."""
-        targets: dict[int, PurePath | None] = {}
-        spool = self._instance.spool
-        for folder, numbers in self._by_folder(self._left).items():
-            if folder is None:
-                targets.update(dict.fromkeys(numbers))
+    def _choose_targets(self) -> None:
+        """Choose the target of each file: its own name, which is nearly always free. Make their folders durable."""
+        groups = self._by_folder(self._left)
+        for folder, numbers in groups.items():
+            for number in numbers:
+                name = self._instance.files[number].place.name
+                self._targets[number] = None if folder is None else f"{folder}/{name}"
+        self._make_durable({folder: numbers for folder, numbers in groups.items() if folder is not None})
+        reach("settle.targets")
+
+    def _make_durable(self, groups: Mapping[PurePath, list[int]]) -> None:
+        """Make the folders of targets, and sync their names, once in this process.
+
+        Those that are there are synced, too: a process may have made them, and died before it synced their names.
+        """
+        spool, durable = self._instance.spool, self._instance.durable
+        made: list[PurePath] = []
+        for folder, numbers in groups.items():
+            if folder in durable:
                 continue
             try:
-                with fs.opened_folders(spool / folder, below=spool, unsynced=self._unsynced) as descriptor:
-                    for number in numbers:
-                        targets[number] = folder / fs.free_name(self._instance.files[number].place.name, descriptor)
+                with fs.opened_folders(spool / folder, below=spool, unsynced=set()):
+                    made.append(folder)
             except OSError as error:
-                self.refused.update(dict.fromkeys(numbers, error))
-        fs.sync_folders(self._unsynced)
-        reach("settle.targets")
-        self._targets = {number: target for number, target in targets.items() if number not in self.refused}
+                self._refuse(numbers, error)
+        fs.sync_folders({spool / parent for folder in made for parent in folder.parents})
+        if len(durable) >= _MOST_DURABLE:
+            durable.clear()
+        durable.update(made)
 
     def _tell_journal(self) -> None:
-        self._instance.journal.moving({n: target for n, target in self._targets.items() if target is not None})
-        self._left = dict.fromkeys(self._targets)
+        self._instance.journal.moving({n: target for n in self._left if (target := self._targets[n]) is not None})
 
     def _end_all(self) -> None:
         for folder, numbers in self._by_folder(self._left).items():
@@ -98,21 +114,29 @@ class Finalizer:
                     self._try(number, self._end_by_deletion)
             else:
                 self._end_in(folder, numbers)
+        if self._taken:
+            self._left, self._taken = dict.fromkeys(self._taken), []
+            self._steps[1:1] = [self._tell_journal, self._end_all]
 
     def _end_in(self, folder: PurePath, numbers: list[int]) -> None:
-        """Move files to a folder, which is created again if it disappears meanwhile."""
-        self._folders.add(self._instance.spool / folder)
+        """Move files to a folder, which is created if it is missing, and again if it disappears meanwhile."""
+        spool = self._instance.spool
         while left := [number for number in numbers if number in self._left]:
             try:
-                with fs.opened_folders(self._instance.spool / folder, below=self._instance.spool) as descriptor:
+                with fs.opened_folders(spool / folder, below=spool) as descriptor:
+                    self._folders.add(spool / folder)
                     for number in left:
                         self._try(number, lambda file: self._end_by_move(file, descriptor))  # called at once
             except _FolderGoneError:
                 continue
             except OSError as error:
-                self.refused.update(dict.fromkeys(left, error))
-                for number in left:
-                    self._left.pop(number, None)
+                self._refuse(left, error)
+
+    def _refuse(self, numbers: Iterable[int], error: OSError) -> None:
+        """Leave files where they are for now."""
+        self.refused.update(dict.fromkeys(numbers, error))
+        for number in numbers:
+            self._left.pop(number, None)
 
     def _try(self, number: int, end: Callable[[JournalledFile], None]) -> None:
         try:
@@ -121,6 +145,8 @@ class Finalizer:
             self.done.append(number)
         except _GrownError:
             self.grown.append(number)
+        except _TakenError:
+            self._taken.append(number)
         except OSError as error:
             self.refused[number] = error
         del self._left[number]
@@ -154,6 +180,7 @@ class Finalizer:
 
     def _end_by_deletion(self, file: JournalledFile) -> None:
         try:
+            self._refuse_growth(file, self._instance.size(file.number))
             aside = self._instance.move_to_removing(file.number)
             self._refuse_growth(file, aside.lstat().st_size)
             reach("settle.before_deletion")
@@ -171,22 +198,19 @@ class Finalizer:
     def _end_by_move(self, file: JournalledFile, folder: int) -> None:
         target = self._targets[file.number]
         assert target is not None  # noqa: S101  # `_by_folder` says so
+        parent, _, name = target.rpartition("/")
         source = self._instance.location(file.number)
-        count = 0
         while True:
             try:
-                self._move(file, source, target.name, folder)
+                self._move(file, source, name, folder)
             except FileExistsError:
-                # The name was taken meanwhile: journal the next one, then try again.
-                count += 1
-                target = target.with_name(fs.free_name(file.place.name, folder, count))
-                self._instance.journal.moving({file.number: target})
-                self._targets[file.number] = target
-                continue
+                # The next name is journalled first.
+                self._targets[file.number] = f"{parent}/{fs.free_name(file.place.name, folder, 1)}"
+                raise _TakenError from None
             except FileNotFoundError:
                 if self._instance.rename_back([file.number]):
                     continue
-                if self._instance.stands(file.number) or not os.path.lexists(self._instance.spool / target.parent):
+                if self._instance.stands(file.number) or not os.path.lexists(self._instance.spool / parent):
                     # Not the file is missing, but its target folder.
                     raise _FolderGoneError from None
                 log.error("file_vanished", path=str(file.place), hint="it was taken out of the claimed folder by hand")
@@ -197,16 +221,17 @@ class Finalizer:
         reach("settle.renamed")
         file.target = target
         if file.stats.failure:
-            _write_reason(target.name, folder, file)
+            _write_reason(name, folder, file)
         self._folders.add(source.rpartition("/")[0])
 
     def _move(self, file: JournalledFile, source: str, name: str, folder: int) -> None:
         """Move one file; raises FileExistsError if the name is taken, and FileNotFoundError if the file is gone.
 
+        `_GrownError` if there is more to ship.
+
         OSError (EXDEV) if the folder is on another disk: a copy is not the file that its writer still has open.
         """
-        if not self._instance.stands(file.number):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
+        self._refuse_growth(file, self._instance.size(file.number))
         reach("files.move")
         fs.rename_without_clobber(source, name, target_folder=folder)
         self._instance.leaving.discard(file.number)
@@ -223,11 +248,14 @@ def finish_moves(instance: Instance, numbers: Sequence[int], watch_until_ms: int
     for number in numbers:
         file = instance.files[number]
         assert file.target is not None  # noqa: S101  # the file is there
-        folder = instance.spool / file.target.parent
+        target = PurePath(file.target)
+        folder = instance.spool / target.parent
         if file.stats.failure:
             with fs.opened_folders(folder, below=instance.spool) as descriptor:
-                _write_reason(file.target.name, descriptor, file)
-        folders |= {folder, (instance.claimed / file.place.relative).parent}
+                _write_reason(target.name, descriptor, file)
+        # With the names of its folders: the dead process may have made them, and not synced.
+        folders.update(instance.spool / parent for parent in target.parents)
+        folders.add((instance.claimed / file.place.relative).parent)
     fs.sync_folders(folders)
     _record(instance, numbers, watch_until_ms)
 

@@ -51,6 +51,8 @@ class Instance:
         self.unacknowledged: dict[int, int] = {}
         """By file: the number of planned shipments that cover some of it."""
         self.readings = Readings(journal)
+        self.durable: set[PurePath] = set()
+        """Final folders whose names this process has made durable."""
         self.users = 0
         """The number of stages that work on it now although none of its shipments is under way."""
         self._contents = contents
@@ -212,7 +214,7 @@ class Instance:
         file = self.files[number]
         self.settled[number] = settled = SettledFile(
             number=number,
-            target=os.fspath(file.target or ""),
+            target=file.target or "",
             inode=file.inode,
             planned_to=file.planned_to,
             watch_until_ms=file.watch_until_ms,

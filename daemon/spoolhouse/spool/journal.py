@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -252,8 +252,8 @@ class Journal:
                 for first, end, refusal, follows in rows
             )
 
-    def moving(self, targets: Mapping[int, PurePath]) -> None:
-        """Record the targets of files before they are moved."""
+    def moving(self, targets: Mapping[int, str]) -> None:
+        """Record the targets of files, relative to the spool, before they are moved."""
         with self._transaction("moving") as database:
             database.executemany(
                 "UPDATE file SET state = 'moving', target = ? WHERE number = ?",

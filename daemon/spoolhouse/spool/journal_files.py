@@ -5,7 +5,6 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator
 from enum import StrEnum
-from pathlib import PurePath
 
 import msgspec
 from msgspec import Struct
@@ -40,7 +39,7 @@ class JournalledFile(Struct, kw_only=True):
     """Bytes from the start that shipments cover."""
     claimed_ms: int
     state: FileState = FileState.CLAIMED
-    target: PurePath | None = None
+    target: str | None = None
     """Its present or coming place, relative to the spool."""
     watch_until_ms: int = 0
     stats: FileStats
@@ -95,7 +94,7 @@ def _file(row: tuple[object, ...]) -> JournalledFile:
         planned_to=integer(planned_to),
         claimed_ms=integer(claimed_ms),
         state=FileState(str(state)),
-        target=None if target is None else PurePath(os.fsdecode(_bytes(target))),
+        target=None if target is None else os.fsdecode(_bytes(target)),
         watch_until_ms=integer(watch_until_ms),
         stats=stats_of(str(stats)),
     )

@@ -60,9 +60,10 @@ def is_reason(name: str) -> bool:
     return name.endswith(REASON_SUFFIX)
 
 
-def text(path: PurePath) -> str:
+def text(path: PurePath | str) -> str:
     """Return a path as printable text."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    name = os.fspath(path)
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 class Place(Struct, frozen=True, kw_only=True, order=True):
@@ -89,7 +90,7 @@ class Place(Struct, frozen=True, kw_only=True, order=True):
 
     def __str__(self) -> str:
         """Return the path as printable text."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return text(self.path)
 
 
 def final_folder(place: Place, *, failed: bool) -> PurePath:
