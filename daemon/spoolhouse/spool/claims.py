@@ -7,7 +7,7 @@ system calls.
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -46,24 +46,27 @@ class Claiming(Struct, frozen=True):
         groups: dict[Path, list[Place]] = {}
         for place in places:
             groups.setdefault(claimed / place.type / place.project, []).append(place)
+        made: Collection[Path] = ()
         with contextlib.suppress(OSError), self.still_open():
             # All at once: the folder above them is synced once. An error here recurs below, for its own files.
             fs.make_folders(*groups, below=self.folder)
+            made = groups.keys()
         results: list[tuple[Place, Claim | OSError]] = []
         for folder, group in groups.items():
             try:
-                with self._opened(group[0], folder) as (pending, target):
+                with self._opened(group[0], folder, is_made=folder in made) as (pending, target):
                     results += [(place, self._claim(place, pending, target)) for place in group]
             except OSError as error:
                 results += [(place, error) for place in group]
         return results
 
     @contextlib.contextmanager
-    def _opened(self, place: Place, target: Path) -> Iterator[tuple[int, int]]:
-        """Open the pending folder of `place`, and the folder `target`, which is made if it is missing."""
+    def _opened(self, place: Place, target: Path, *, is_made: bool) -> Iterator[tuple[int, int]]:
+        """Open the pending folder of `place`, and the folder `target`, which is made unless it `is_made`."""
         with _pending_folder(self.spool, place) as pending:
-            with self.still_open():
-                fs.make_folders(target, below=self.folder)
+            if not is_made:
+                with self.still_open():
+                    fs.make_folders(target, below=self.folder)
             claimed = fs.open_folder(target)
             try:
                 yield pending, claimed

@@ -7,6 +7,7 @@ import os
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from spoolhouse.errors import SpoolError
@@ -22,6 +23,7 @@ LASTING = frozenset({errno.EIO, errno.ESTALE})
 MAY_PASS = SHORTAGES | LASTING
 """What says nothing of a file: it can be looked at again."""
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
+_SYNCING = ThreadPoolExecutor(4, thread_name_prefix="sync")
 _FIRST_READ = 512
 _READ = 64 << 10
 
@@ -43,10 +45,23 @@ def sync_folder(folder: Path | str) -> None:
 
 
 def sync_folders(folders: Iterable[Path | str]) -> None:
-    """Make the names in each of `folders` durable, each once; a missing folder has no names to keep."""
-    for folder in set(folders):
-        with contextlib.suppress(FileNotFoundError):
-            sync_folder(folder)
+    """Make the names in each of `folders` durable, each once; a missing folder has no names to keep.
+
+    Several are synced at once: they share the flushes of a disk, which take nearly all of the time.
+    """
+    wanted = {os.fspath(folder) for folder in folders}
+    if len(wanted) == 1:
+        _sync_present(wanted.pop())
+        return
+    running = [_SYNCING.submit(_sync_present, folder) for folder in wanted]
+    wait(running)
+    for one in running:
+        one.result()
+
+
+def _sync_present(folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        sync_folder(folder)
 
 
 def make_folders(*folders: Path, below: Path) -> None:
@@ -55,29 +70,41 @@ def make_folders(*folders: Path, below: Path) -> None:
     A link on the way is refused: it may lead anywhere. If a sync fails, the new folders are removed: the next attempt
     makes them anew, and syncs again.
     """
-    made: list[Path] = []
+    made: dict[str, str] = {}
+    """By new folder, the one that got it."""
+    checked: set[str] = set()
     try:
         for folder in folders:
-            path = below
+            path = os.fspath(below)
             for part in folder.relative_to(below).parts:
-                path /= part
-                try:
-                    status = path.lstat()
-                except FileNotFoundError:
+                parent, path = path, f"{path}/{part}"
+                if path in checked:
+                    continue
+                if _is_missing(path):
                     reach("files.make_folder")
-                    path.mkdir(exist_ok=True)
-                    made.append(path)
-                    status = path.lstat()
-                if not stat.S_ISDIR(status.st_mode):
-                    raise NotADirectoryError(errno.ENOTDIR, "not a folder", os.fspath(path))
+                    Path(path).mkdir(exist_ok=True)
+                    made[path] = parent
+                    _is_missing(path)
+                checked.add(path)
     finally:
         try:
-            sync_folders(path.parent for path in made)
+            sync_folders(made.values())
         except OSError:
             for path in reversed(made):
                 with contextlib.suppress(OSError):
-                    path.rmdir()
+                    Path(path).rmdir()
             raise
+
+
+def _is_missing(folder: str) -> bool:
+    """Return whether there is no such folder. Raises NotADirectoryError if something else has its name."""
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", folder)
+    return False
 
 
 def rename_without_clobber(
