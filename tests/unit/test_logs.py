@@ -4,8 +4,10 @@ import io
 import json
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,20 @@ def test_warnings_are_logged(written: Written) -> None:
     (record,) = records(written)
     assert record["library"] == "py.warnings"
     assert "old way" in str(record["message"])
+
+
+def test_the_lines_of_a_block_are_written_at_its_end_also_of_one_that_fails(written: Written) -> None:
+    logs.configure(style="json")
+    log = structlog.get_logger()
+    with suppress(ValueError), logs.together():
+        log.info("first")
+        other = threading.Thread(target=lambda: log.info("of another thread"))
+        other.start()
+        other.join()
+        assert [record["event"] for record in records(written)] == ["of another thread"]
+        raise ValueError
+    log.info("second")
+    assert [record["event"] for record in records(written)] == ["first", "second"]
 
 
 def test_names_and_bytes_that_are_no_text_become_escapes(written: Written) -> None:

@@ -10,7 +10,10 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Literal
 from urllib.parse import quote
@@ -20,6 +23,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 HIDDEN = "***"
 _DEEPEST = 8
+_MOST_KEYS = 1000
+_NUMBERS = frozenset({int, bool})
 _FIRST_KEYS = ("timestamp", "level", "event")
 
 _REPEAT_THEMSELVES = ("asynch", "clickhouse_driver")
@@ -71,13 +76,38 @@ class StandardError:
 
     def msg(self, line: str) -> None:
         """Write one line; a log that cannot be written (a full disk, a closed pipe) stops no work."""
-        try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
+        if _together.lines is not None:
+            _together.lines.append(f"{line}\n")
+        else:
+            _write(f"{line}\n")
 
     log = debug = info = warning = error = critical = exception = fatal = failure = err = warn = msg
+
+
+class _Together(threading.local):
+    """The lines that this thread has not written yet; None where each is written at once."""
+
+    lines: list[str] | None = None
+
+
+_together = _Together()
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Write the lines that this thread logs in the block at its end, at once. The block must not await."""
+    _together.lines = []
+    try:
+        yield
+    finally:
+        lines, _together.lines = _together.lines, None
+        _write("".join(lines))
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 class Plain:
@@ -88,11 +118,16 @@ class Plain:
         spellings = {spelling for secret in secrets if secret for spelling in (secret, quote(secret, safe=""))}
         # The longest first: one may be part of another.
         self._secrets = sorted(spellings, key=len, reverse=True)
+        self._key = lru_cache(_MOST_KEYS)(self._text)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Return the event with plain values; timestamp, level and event come first."""
-        first = {key: self._plain(event.pop(key), 0) for key in _FIRST_KEYS if key in event}
-        return {**first, **{self._text(key): self._plain(value, 0) for key, value in event.items()}}
+        plain = {key: self._plain(event.pop(key), 0) for key in _FIRST_KEYS if key in event}
+        for key, value in event.items():
+            # Most values: a file is logged with twelve of them.
+            is_plain = value is None or type(value) in _NUMBERS
+            plain[self._key(key)] = value if is_plain else self._plain(value, 0)
+        return plain
 
     def _plain(self, value: object, depth: int) -> object:
         if value is None or isinstance(value, bool | int):

@@ -17,7 +17,7 @@ from spoolhouse.clock import now_ms
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
 from spoolhouse.monitoring import heartbeat, metrics
-from spoolhouse.monitoring.logs import is_reported
+from spoolhouse.monitoring.logs import is_reported, together
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.recent_activity import RecentActivity
 from spoolhouse.monitoring.status_model import RecentFile
@@ -223,9 +223,11 @@ class Settler(Struct, kw_only=True):
             self.in_flight.has_clash = False
             self.wake.set()
         settled = []
+        with together():
+            for number in moves.done:
+                self._log(instance.files[number])
         for number in moves.done:
             file = instance.files[number]
-            self._log(file)
             if file.target is None or self.options.value.append_watch_ms == 0:
                 del instance.files[number]
             elif number in instance.unacknowledged:
