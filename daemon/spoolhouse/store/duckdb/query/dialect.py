@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from spoolhouse.events.declaration import Column, Kind, Table
 from spoolhouse.query import sql
-from spoolhouse.query.questions import Condition, Distinct, Listing, Lookup, Measured, Position, Window
+from spoolhouse.query.questions import Listing, Lookup, Measured, Position
 from spoolhouse.query.sql import Dialect
 from spoolhouse.store.duckdb.quoting import identifier, literal
 
@@ -110,24 +110,6 @@ def looked_up(prefix: str, lookup: Lookup) -> tuple[str, Statement]:
         f" QUALIFY row_number() OVER (PARTITION BY {ids} ORDER BY recorded_at DESC, {order}) = 1"
         f" ORDER BY {order} LIMIT {lookup.limit:d}"
     ), made
-
-
-def arrived(prefix: str, table: Table, where: Condition, window: Window, since_ms: int) -> tuple[str, Statement]:
-    """Return the statement for the batches of rows that were ingested since then."""
-    made = Statement(prefix)
-    return made.arrived(table, where, window, since_ms), made
-
-
-def counted(prefix: str, table: Table, where: Condition, window: Window) -> tuple[str, Statement]:
-    """Return the statement for the number of rows."""
-    made = Statement(prefix)
-    return made.counted(table, where, window), made
-
-
-def distinct(prefix: str, asked: Distinct) -> tuple[str, Statement]:
-    """Return the statement for the values that occur."""
-    made = Statement(prefix)
-    return made.distinct(asked), made
 
 
 def _whole_word(word: str) -> str:

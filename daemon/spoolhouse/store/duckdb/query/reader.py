@@ -13,7 +13,7 @@ from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeEr
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.questions import Aggregate, Condition, Distinct, Listed, Listing, Lookup, Position, Row, Window
 from spoolhouse.query.steps import windows
-from spoolhouse.store.duckdb.query import dialect, figures, statements
+from spoolhouse.store.duckdb.query import dialect, statements
 from spoolhouse.store.duckdb.query.connections import Connections, open_to_read
 from spoolhouse.store.duckdb.quoting import identifier
 
@@ -72,7 +72,8 @@ class DuckDbReader:
 
     async def arrived(self, table: Table, where: Condition, window: Window, since_ms: int) -> list[tuple[str, int]]:
         """Return the batches of rows that were ingested since then, with the time in ms."""
-        rows: list[Any] = await self._ask(*dialect.arrived(self._prefix, table, where, window, since_ms))
+        made = dialect.Statement(self._prefix)
+        rows: list[Any] = await self._ask(made.arrived(table, where, window, since_ms), made)
         return [(batch, ms) for batch, ms in rows]
 
     async def lookup(self, lookup: Lookup) -> list[Row]:
@@ -81,16 +82,19 @@ class DuckDbReader:
 
     async def count(self, table: Table, where: Condition, window: Window) -> int:
         """Return how many rows fulfil a condition."""
-        [[number]] = await self._ask(*dialect.counted(self._prefix, table, where, window))
+        made = dialect.Statement(self._prefix)
+        [[number]] = await self._ask(made.counted(table, where, window), made)
         return int(number)  # type: ignore[arg-type]  # a count
 
     async def aggregate(self, aggregate: Aggregate) -> list[Row]:
         """Return figures."""
-        return await self._ask(*figures.rendered(self._prefix, aggregate))
+        made = dialect.Statement(self._prefix)
+        return await self._ask(made.figures(aggregate), made)
 
     async def distinct(self, distinct: Distinct) -> list[str]:
         """Return different values."""
-        return [str(value) for (value,) in await self._ask(*dialect.distinct(self._prefix, distinct))]
+        made = dialect.Statement(self._prefix)
+        return [str(value) for (value,) in await self._ask(made.distinct(distinct), made)]
 
     async def sql(self, text: str, limit: int) -> tuple[Sequence[str], list[Row]]:
         """Run a SELECT of the user's own; return the names of its columns, and its rows."""
