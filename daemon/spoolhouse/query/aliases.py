@@ -13,6 +13,7 @@ import msgspec
 from spoolhouse.errors import BadRequestError, QuestionTooLargeError
 from spoolhouse.query import conditions, plan, requests
 from spoolhouse.query.client import Project, Query
+from spoolhouse.query.ports import Strategy
 from spoolhouse.query.questions import Measured
 from spoolhouse.query.records import Span, Trace, time_of
 from spoolhouse.query.requests import ListQuestion
@@ -61,9 +62,9 @@ class Client(Query):
     }
 
     @property
-    def metrics_strategy(self) -> Mapping[str, Any]:
-        """How the store takes what is written to it: `preferred`, and all that is `supported`."""
-        return _INSERTS if self._reader.has_rollups else _BATCHES
+    def metrics_strategy(self) -> Strategy:
+        """How the store is best written to; the same for all signals."""
+        return self._reader.strategy
 
     tracing_strategy = logs_strategy = scores_strategy = feedback_strategy = metrics_strategy
 
@@ -194,8 +195,6 @@ class Client(Query):
         return Numbered(data=found.records, pagination=Pagination(total=total, has_more=start + size < total, **place))
 
 
-_INSERTS = {"preferred": "insert-only", "supported": ["insert-only"]}
-_BATCHES = {"preferred": "batch", "supported": ["realtime", "batch"]}
 _INTERVAL = re.compile(r"(\d{1,6}) ?(second|minute|hour|day|week)s?", re.IGNORECASE | re.ASCII)
 _WORDS = {
     "project_id": "project", "deployment_id": "deployment", "trace_id": "trace", "span_id": "span",

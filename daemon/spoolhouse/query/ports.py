@@ -3,8 +3,17 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.questions import Aggregate, Condition, Distinct, Listed, Listing, Lookup, Row, Window
+
+
+class Strategy(Struct, frozen=True, kw_only=True):
+    """How a store is best written to: `realtime`, `batch` or `insert-only`; and how else it may be."""
+
+    preferred: str
+    supported: tuple[str, ...]
 
 
 class Reader(Protocol):
@@ -17,6 +26,10 @@ class Reader(Protocol):
     @property
     def has_rollups(self) -> bool:
         """Whether figures may come from rollups; else all come from the rows."""
+
+    @property
+    def strategy(self) -> Strategy:
+        """How the store is best written to, which is told to whoever asks."""
 
     async def page(self, listing: Listing) -> Listed:
         """Return one page of a listing."""

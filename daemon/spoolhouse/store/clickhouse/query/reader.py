@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeError, RejectedDataError, StoreError
 from spoolhouse.events.declaration import Table
+from spoolhouse.query.ports import Strategy
 from spoolhouse.query.questions import (
     Aggregate,
     Condition,
@@ -70,6 +71,7 @@ class ClickHouseReader:
     """Answers questions over one driver; it sends SELECT alone."""
 
     has_rollups = True
+    strategy = Strategy(preferred="insert-only", supported=("insert-only",))
 
     def __init__(self, driver: Driver, prefix: str) -> None:
         """`prefix` stands before the names of tables; the driver is closed with the reader."""

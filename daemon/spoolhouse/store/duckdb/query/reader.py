@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeError, RejectedDataError, TooLargeError
 from spoolhouse.events.declaration import Table
+from spoolhouse.query.ports import Strategy
 from spoolhouse.query.questions import Aggregate, Condition, Distinct, Listed, Listing, Lookup, Position, Row, Window
 from spoolhouse.query.steps import windows
 from spoolhouse.store.duckdb.query import dialect, statements
@@ -37,6 +38,7 @@ class DuckDbReader:
     """Answers questions from one file, each from one state of it."""
 
     has_rollups = False
+    strategy = Strategy(preferred="batch", supported=("realtime", "batch"))
 
     def __init__(self, connections: Connections, prefix: str) -> None:
         """`prefix` stands before the names of tables."""
