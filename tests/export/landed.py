@@ -15,11 +15,12 @@ _JSON = {"attributes", "events", "extra", "labels", "metadata"}
 class Landed:
     """The rows of a spool."""
 
-    def __init__(self, spool: Path) -> None:
-        """Land all that is in the spool; nothing may be rejected."""
+    def __init__(self, spool: Path, *, is_root_a_trace: bool = False) -> None:
+        """Land all that is in the spool, if there is one; nothing may be rejected."""
+        variables = {"SPOOLHOUSE_EVENTS__TRACES_FROM_ROOT_SPANS": str(is_root_a_trace).lower()}
         database = spool.parent / f"{spool.name}.db"
         url = ("--store-url", f"duckdb://{database}")
-        done = command("ingest", "--once", *url, "--file-storage-path", str(spool), "--base-path", "")
+        done = command("ingest", "--once", *url, "--file-storage-path", str(spool), "--base-path", "", env=variables)
         assert done.returncode == 0, done.stderr
         assert not list(spool.glob("rejected/*/*")), [path.read_text() for path in spool.glob("rejected/*/*")]
         self._connection = duckdb.connect(str(database), read_only=True)

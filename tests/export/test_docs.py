@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.export.landed import Landed
+from tests.process.daemon import command
 
 TEXT = (Path(__file__).parents[2] / "docs" / "producers.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
@@ -22,5 +23,8 @@ def test_the_examples_run_and_land(tmp_path: Path) -> None:
             [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
         )
         assert (done.returncode, done.stderr) == (0, ""), block
+    url = ("--store-url", f"duckdb://{tmp_path}/events.db")
+    asked = command("logs", *url, "--project", "app", "--json")
+    assert asked.stdout.count("\n") == 1, asked.stderr
     landed = Landed(spool)
     assert {table: len(landed.rows(table, "shop")) for table in TABLES} == TABLES

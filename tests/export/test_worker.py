@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ import pytest
 from spoolhouse.errors import BadSettingError, StoreError
 from spoolhouse.export import LocalFileStorage, SpoolWriter, Worker
 
-LOG = {"level": "info", "message": "a", "timestamp": "2026-11-21T12:00:00Z"}
+LOG = {"level": "info", "message": "a", "timestamp": datetime.now(UTC).isoformat()}
 HASTE = {"spool.quiet": 0.01, "shutdown.grace": 30}
 AWAY = "clickhouse://user:secret@127.0.0.1:9"
 

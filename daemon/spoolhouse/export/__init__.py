@@ -9,20 +9,38 @@ from spoolhouse.export.writer import SpoolWriter
 
 if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter
+    from spoolhouse.export.default_exporter import DefaultExporter, Drop
     from spoolhouse.export.logs import SpoolHandler, SpoolProcessor
+    from spoolhouse.export.storages import (
+        Capabilities,
+        ObservabilityStorage,
+        RejectedRecordsError,
+        SpoolStorage,
+        Strategy,
+    )
+    from spoolhouse.export.store_storage import StoreStorage
     from spoolhouse.export.worker import ProcessingError, ProcessingResult, Worker, WorkerStatus
     from spoolhouse.spool.storage import FileInfo, FileStorageProvider, LocalFileStorage
 
 __all__ = [
-    "AsyncSpoolWriter", "FileInfo", "FileStorageProvider", "LocalFileStorage", "ProcessingError", "ProcessingResult",
-    "SpoolHandler", "SpoolProcessor", "SpoolWriter", "Worker", "WorkerStatus",
+    "AsyncSpoolWriter", "Capabilities", "DefaultExporter", "Drop", "FileInfo", "FileStorageProvider",
+    "LocalFileStorage", "ObservabilityStorage", "ProcessingError", "ProcessingResult", "RejectedRecordsError",
+    "SpoolHandler", "SpoolProcessor", "SpoolStorage", "SpoolWriter", "StoreStorage", "Strategy", "Worker",
+    "WorkerStatus",
 ]  # fmt: skip
 
 _MODULES = {
-    "AsyncSpoolWriter": f"{__name__}.asynchronous",
-    **dict.fromkeys(("SpoolHandler", "SpoolProcessor"), f"{__name__}.logs"),
-    **dict.fromkeys(("ProcessingError", "ProcessingResult", "Worker", "WorkerStatus"), f"{__name__}.worker"),
-    **dict.fromkeys(("FileInfo", "FileStorageProvider", "LocalFileStorage"), "spoolhouse.spool.storage"),
+    name: module
+    for module, names in {
+        f"{__name__}.asynchronous": "AsyncSpoolWriter",
+        f"{__name__}.default_exporter": "DefaultExporter Drop",
+        f"{__name__}.logs": "SpoolHandler SpoolProcessor",
+        f"{__name__}.storages": "Capabilities ObservabilityStorage RejectedRecordsError SpoolStorage Strategy",
+        f"{__name__}.store_storage": "StoreStorage",
+        f"{__name__}.worker": "ProcessingError ProcessingResult Worker WorkerStatus",
+        "spoolhouse.spool.storage": "FileInfo FileStorageProvider LocalFileStorage",
+    }.items()
+    for name in names.split()
 }
 """Names that are imported on first use, and their modules."""
 

@@ -22,10 +22,10 @@ from typing import Self
 
 import structlog
 from msgspec import Struct, field
-from pydantic import ValidationError
 
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.events import registry
+from spoolhouse.export.settings import settings_of
 from spoolhouse.monitoring import logs
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.monitoring.systemd import Notifier
@@ -37,7 +37,6 @@ from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.service.stores import open_backend
 from spoolhouse.settings import Settings
 from spoolhouse.spool.storage import FileStorageProvider, LocalFileStorage
-from spoolhouse.store.duckdb.url import SCHEME as DUCKDB
 
 MOST_ERRORS = 100
 _MILLISECONDS = 1000
@@ -117,7 +116,6 @@ class Worker:
     ) -> None:
         """Check the settings, and touch nothing yet."""
         given: dict[str, object] = {
-            "store.url" if store.startswith(f"{DUCKDB}:") else "clickhouse.url": store,
             "spool.storage_path": _folder(file_storage),
             "spool.base_path": base_path,
             "spool.poll_interval_ms": poll_interval_ms,
@@ -127,7 +125,7 @@ class Worker:
             "batch.max_rows": insert_batch_size,
             "retry.first": None if retry_delay_ms is None else retry_delay_ms / _MILLISECONDS,
         }
-        self._settings = _settings({**given, **(settings or {})})
+        self._settings = settings_of(store, {**given, **(settings or {})})
         if not structlog.is_configured():
             logs.configure(level="debug" if debug else "warning", secrets=self._settings.secrets())
         self._running: _Cycle | None = None
@@ -328,20 +326,6 @@ def _folder(storage: FileStorageProvider | Path | str) -> Path:
     if isinstance(storage, Path | str):
         return Path(storage)
     raise BadSettingError(f"a spool cannot be in a storage of the kind {storage.type!r} yet: give a local one")
-
-
-def _settings(given: Mapping[str, object]) -> Settings:
-    groups: dict[str, dict[str, object]] = {name: {} for name in Settings.model_fields}
-    for dotted, value in given.items():
-        group, _, name = dotted.partition(".")
-        if value is not None:
-            groups.setdefault(group, {})[name] = value
-    try:
-        return Settings.model_validate(groups)
-    except ValidationError as error:
-        # Not chained: pydantic keeps the input, secrets included.
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise BadSettingError("; ".join(faults)) from None
 
 
 async def _prepare(settings: Settings) -> None:

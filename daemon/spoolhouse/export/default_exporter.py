@@ -1,0 +1,372 @@
+"""Collects events in memory, and writes them to a storage in batches. The standard library alone.
+
+    exporter = DefaultExporter(StoreStorage("clickhouse://db:9000"), project="shop", spool="/var/spool/events")
+    exporter.on_tracing_event({"type": "span_ended", "span": {"id": "s1", "traceId": "t1", …}})
+    exporter.shutdown()
+
+Its calls return at once; a thread with an event loop of its own does the writing. A process that is killed loses what
+`flush` has not returned for. One that ends without `shutdown` still has some seconds for it.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+from weakref import WeakSet
+
+from spoolhouse.export.storages import ObservabilityStorage, Record, RejectedRecordsError, SpoolStorage
+
+_log = logging.getLogger(__name__)
+
+Signal = Literal["tracing", "logs", "metrics", "scores", "feedback"]
+SIGNALS: tuple[Signal, ...] = ("tracing", "logs", "metrics", "scores", "feedback")
+Reason = Literal["unsupported-storage", "retry-exhausted", "buffer-full", "rejected", "shutdown"]
+
+_TYPES: dict[Signal, str] = {
+    "tracing": "span", "logs": "log", "metrics": "metric", "scores": "score", "feedback": "feedback",
+}  # fmt: skip
+_ENDED = "span_ended"
+_TRACING = frozenset({"span_started", "span_updated", _ENDED})
+_REMEMBERED = 10_000
+"""Ended spans: a start that comes late must not open one again."""
+_LAST_MOMENT = 1.0
+"""Seconds of `shutdown` in which what is left is spilled."""
+
+
+_AT_THE_END = 5.0
+"""Seconds for what is left when the interpreter ends."""
+
+
+class Drop:
+    """Records that are lost."""
+
+    __slots__ = ("count", "reason", "signal")
+
+    def __init__(self, signal: Signal, reason: Reason, count: int) -> None:
+        """Say of which signal, why, and how many."""
+        self.signal, self.reason, self.count = signal, reason, count
+
+    def __repr__(self) -> str:
+        return f"Drop({self.signal!r}, {self.reason!r}, {self.count})"
+
+
+class DefaultExporter:
+    """Writes traces, logs, metrics, scores and feedback to a storage.
+
+    `strategy` is how spans are written (`storages.Strategy`), or `auto`: as the storage prefers; one that it does not
+    support is replaced by that, with a warning. A batch is written when `max_batch_size` records of a signal wait, and
+    `max_batch_wait_ms` after the first one. A call of the storage that fails is repeated `max_retries` times, after
+    `retry_delay_ms`, then twice that, and so on. A batch that it refuses in the end goes into the spool, if one is
+    given; else it is dropped, and `on_drop` is called with a `Drop`. So is what comes while `max_buffer_size` records
+    wait: with a spool all of them, else the new one.
+
+    `project` is that of records that name none. `sleep` waits between attempts.
+    """
+
+    def __init__(
+        self,
+        storage: ObservabilityStorage,
+        *,
+        project: str = "",
+        strategy: str = "auto",
+        max_batch_size: int = 1000,
+        max_buffer_size: int = 10_000,
+        max_batch_wait_ms: float = 5000,
+        max_retries: int = 4,
+        retry_delay_ms: float = 500,
+        spool: Path | str | None = None,
+        on_drop: Callable[[Drop], None] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Start nothing yet. Raises ValueError for a bound below 1."""
+        if max_batch_size < 1 or max_buffer_size < 1:
+            raise ValueError("max_batch_size and max_buffer_size must be at least 1")
+        self._storage, self._project = storage, project
+        self._spool = None if spool is None else SpoolStorage(spool)
+        self.strategy = _resolved(storage, strategy)
+        self._batch_size = 1 if self.strategy == "realtime" else max_batch_size
+        self._max_batch, self._max_buffer, self._wait = max_batch_size, max_buffer_size, max_batch_wait_ms / 1000
+        self._retries, self._delay = max_retries, retry_delay_ms / 1000
+        self._on_drop, self._sleep = on_drop, sleep
+        self._start_empty()
+        _exporters.add(self)
+
+    def _start_empty(self) -> None:
+        self._changed = threading.Condition()
+        """Guards all that follows."""
+        self._buffers: dict[Signal, OrderedDict[object, Record]] = {signal: OrderedDict() for signal in SIGNALS}
+        self._ended: OrderedDict[object, None] = OrderedDict()
+        self._overflown: Counter[Signal] = Counter()
+        """Records dropped since this was last reported."""
+        self._oldest: float | None = None
+        """When the first of the records that wait came."""
+        self._wanted = self._completed = 0
+        """Flushes."""
+        self._is_closed = False
+        self._must_end = False
+        """The time of `shutdown` is over."""
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    def on_tracing_event(self, event: Mapping[str, object]) -> None:
+        """Take `{"type": "span_started" | "span_updated" | "span_ended", "span": {…}}` (or `exportedSpan`).
+
+        A span under `exportedSpan` is one of Mastra's, and is kept in its own shape. Raises ValueError for others.
+        """
+        kind, span = event.get("type"), event.get("span", event.get("exportedSpan"))
+        if kind not in _TRACING or not isinstance(span, Mapping):
+            raise ValueError("a tracing event has a type (span_started, span_updated, span_ended) and a span")
+        if self.strategy == "insert-only" and kind != _ENDED:
+            return
+        identity = (span.get("traceId", span.get("trace_id")), span.get("id", span.get("spanId", span.get("span_id"))))
+        record = dict(span) if "span" in event else dict(event)
+        is_merged = self.strategy != "realtime" and None not in identity
+        self._add("tracing", record, identity if is_merged else None, ends=kind == _ENDED)
+
+    def on_log_event(self, event: Mapping[str, object]) -> None:
+        """Take a log, or `{"log": {…}}`."""
+        self._add("logs", _inner(event, "log"))
+
+    def on_metric_event(self, event: Mapping[str, object]) -> None:
+        """Take a metric, or `{"metric": {…}}`."""
+        self._add("metrics", _inner(event, "metric"))
+
+    def on_score_event(self, event: Mapping[str, object]) -> None:
+        """Take a score, or `{"score": {…}}`."""
+        self._add("scores", _inner(event, "score"))
+
+    def on_feedback_event(self, event: Mapping[str, object]) -> None:
+        """Take a piece of feedback, or `{"feedback": {…}}`."""
+        self._add("feedback", _inner(event, "feedback"))
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Write all that was taken; return true once that is stored, spilled or dropped, false if `timeout` is over."""
+        with self._changed:
+            if self._thread is None:
+                return True
+            self._wanted += 1
+            wanted = self._wanted
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._completed >= wanted, timeout)
+
+    def shutdown(self, timeout: float = 30.0) -> bool:
+        """Flush, and take no more. After `timeout` seconds the rest is spilled or dropped; then return false."""
+        with self._changed:
+            self._is_closed = True
+            thread = self._thread
+        if thread is None:
+            return True
+        is_flushed = self.flush(max(0.0, timeout - _LAST_MOMENT))
+        with self._changed:
+            self._must_end = not is_flushed
+            self._changed.notify_all()
+            if self._must_end and self._loop is not None and self._task is not None:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        thread.join(_LAST_MOMENT)
+        return is_flushed
+
+    def _add(self, signal: Signal, record: Record, identity: object = None, *, ends: bool = False) -> None:
+        """Put a record into its buffer. A later version of a span replaces the one that waits."""
+        with self._changed:
+            if self._is_closed:
+                raise ValueError("the exporter is shut down")
+            if identity is not None:
+                if identity in self._ended and not ends:
+                    return
+                if ends:
+                    self._ended[identity] = None
+                    while len(self._ended) > _REMEMBERED:
+                        self._ended.popitem(last=False)
+            buffer, spilled = self._buffers[signal], []
+            if identity in buffer:
+                buffer[identity] = {**buffer[identity], **record}
+                return
+            if sum(map(len, self._buffers.values())) >= self._max_buffer:
+                if self._spool is None:
+                    self._overflown[signal] += 1
+                    return
+                spilled = self._taken()
+            buffer[object() if identity is None else identity] = record
+            self._wake(is_due=len(buffer) >= self._batch_size)
+        for batch in spilled:
+            self._give_up(*batch, "buffer-full")
+
+    def _wake(self, *, is_due: bool) -> None:
+        """Start the thread, if there is none; have it look, if a batch is full or the first record waits."""
+        if self._oldest is None:
+            self._oldest = time.monotonic()
+            is_due = True
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="spoolhouse-export", daemon=True)
+            self._thread.start()
+        elif is_due:
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        with self._changed:
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+            if self._must_end and self._task is not None:
+                self._task.cancel()
+        try:
+            while True:
+                # It blocks the loop, which is this thread's own: between two batches nothing else is to be done. So a
+                # cancellation cannot come between the taking of records and their sending.
+                wanted, batches = self._next()
+                await self._send_all(batches)
+                self._report_overflow()
+                with self._changed:
+                    self._completed = max(self._completed, wanted)
+                    self._changed.notify_all()
+                    if self._is_closed and not any(self._buffers.values()):
+                        break
+        finally:
+            with self._changed:
+                left = self._taken()
+                self._loop = self._task = self._thread = None
+            for batch in left:
+                self._give_up(*batch, "shutdown")
+            self._report_overflow()
+            await self._storage.close()
+
+    async def _send_all(self, batches: list[tuple[Signal, list[Record]]]) -> None:
+        """Write batches; cancelled, spill or drop the rest of them."""
+        for number, (signal, records) in enumerate(batches):
+            try:
+                await self._send(signal, records)
+            except asyncio.CancelledError:
+                for rest in batches[number:]:
+                    self._give_up(*rest, "shutdown")
+                raise
+
+    def _next(self) -> tuple[int, list[tuple[Signal, list[Record]]]]:
+        """Wait until a batch is full or old enough, or a flush is wanted; return all that waits."""
+        with self._changed:
+            while not self._is_due():
+                left = None if self._oldest is None else self._oldest + self._wait - time.monotonic()
+                self._changed.wait(left)
+            return self._wanted, self._taken()
+
+    def _is_due(self) -> bool:
+        if self._wanted > self._completed or self._is_closed:
+            return True
+        if any(len(buffer) >= self._batch_size for buffer in self._buffers.values()):
+            return True
+        return self._oldest is not None and time.monotonic() >= self._oldest + self._wait
+
+    def _taken(self) -> list[tuple[Signal, list[Record]]]:
+        """Take all records out of the buffers, as batches."""
+        batches: list[tuple[Signal, list[Record]]] = []
+        for signal, buffer in self._buffers.items():
+            records = list(buffer.values())
+            buffer.clear()
+            size = 1 if signal in {"scores", "feedback"} else self._max_batch
+            batches += [(signal, records[start : start + size]) for start in range(0, len(records), size)]
+        self._oldest = None
+        return batches
+
+    async def _send(self, signal: Signal, records: list[Record]) -> None:
+        """Write a batch, after errors again; in the end spill or drop it."""
+        if not getattr(self._storage.capabilities, signal):
+            self._give_up(signal, records, "unsupported-storage")
+            return
+        batch = str(uuid.uuid4())
+        for attempt in range(self._retries + 1):
+            try:
+                await self._call(signal, records, batch)
+            except RejectedRecordsError as error:
+                _log.warning("%s: %s", signal, error)
+                self._drop(signal, "rejected", error.count)
+                return
+            except Exception as error:  # noqa: BLE001  # whatever a storage raises
+                _log.warning("%s: attempt %s of %s: %s", signal, attempt + 1, self._retries + 1, error)
+                if attempt < self._retries:
+                    await self._sleep(self._delay * 2**attempt)
+            else:
+                return
+        self._give_up(signal, records, "retry-exhausted")
+
+    async def _call(self, signal: Signal, records: list[Record], batch: str) -> None:
+        storage, project = self._storage, self._project
+        match signal:
+            case "tracing":
+                await storage.batch_create_spans(records, project=project, batch=batch)
+            case "logs":
+                await storage.batch_create_logs(records, project=project, batch=batch)
+            case "metrics":
+                await storage.batch_record_metrics(records, project=project, batch=batch)
+            case "scores":
+                await storage.create_score(records[0], project=project, batch=batch)
+            case "feedback":
+                await storage.create_feedback(records[0], project=project, batch=batch)
+
+    def _give_up(self, signal: Signal, records: list[Record], reason: Reason) -> None:
+        """Put records into the spool, where there is one, or drop them."""
+        if self._spool is not None:
+            try:
+                self._spool.write(_TYPES[signal], records, self._project)
+            except (OSError, ValueError) as error:
+                _log.warning("%s: the spool refuses, too: %s", signal, error)
+            else:
+                return
+        self._drop(signal, reason, len(records))
+
+    def _report_overflow(self) -> None:
+        with self._changed:
+            overflown, self._overflown = self._overflown, Counter()
+        for signal, count in overflown.items():
+            self._drop(signal, "buffer-full", count)
+
+    def _drop(self, signal: Signal, reason: Reason, count: int) -> None:
+        _log.error("%s records of %s are dropped: %s", count, signal, reason)
+        if self._on_drop is not None:
+            try:
+                self._on_drop(Drop(signal, reason, count))
+            except Exception:  # noqa: BLE001  # the program's own function; the exporter goes on
+                _log.exception("on_drop has failed")
+
+    def leave_to_parent(self) -> None:
+        """In a forked child, forget what the parent has taken and will write."""
+        self._start_empty()
+
+
+def _resolved(storage: ObservabilityStorage, strategy: str) -> str:
+    preferred, supported = storage.tracing_strategy
+    if strategy in {"auto", *supported}:
+        return preferred if strategy == "auto" else strategy
+    _log.warning("the storage does not support the strategy %r: %r is used", strategy, preferred)
+    return preferred
+
+
+def _inner(event: Mapping[str, object], name: str) -> Record:
+    inner = event.get(name)
+    return inner if isinstance(inner, Mapping) else event
+
+
+_exporters: WeakSet[DefaultExporter] = WeakSet()
+
+
+def _is_forked() -> None:
+    for exporter in list(_exporters):
+        exporter.leave_to_parent()
+
+
+def _is_ending() -> None:
+    for exporter in list(_exporters):
+        exporter.shutdown(_AT_THE_END)
+
+
+os.register_at_fork(after_in_child=_is_forked)
+atexit.register(_is_ending)

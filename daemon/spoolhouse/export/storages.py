@@ -1,0 +1,127 @@
+"""What `DefaultExporter` writes to: the protocol of a storage, and the spool as one. The standard library alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from spoolhouse.export.encoding import Event, lenient
+from spoolhouse.export.writer import SpoolWriter
+
+Record = Mapping[str, object]
+"""An event of ours (`spoolhouse types` lists the fields), or of a shape that the daemon reads."""
+_PROJECT_KEYS = ("projectId", "project_id")
+
+
+class Strategy(NamedTuple):
+    """How spans may be written.
+
+    `realtime`: each event at once. `batch`: started, updated and ended spans in batches; the newest version of a span
+    counts. `insert-only`: ended spans alone.
+    """
+
+    preferred: str
+    supported: tuple[str, ...]
+
+
+class Capabilities(NamedTuple):
+    """The signals that a storage takes."""
+
+    tracing: bool = True
+    logs: bool = True
+    metrics: bool = True
+    scores: bool = True
+    feedback: bool = True
+
+
+class RejectedRecordsError(ValueError):
+    """Some records are no valid events; the others of the batch are stored."""
+
+    def __init__(self, count: int, first: str) -> None:
+        """Say how many, and the reason of the first one."""
+        super().__init__(f"{count} records are rejected: {first}")
+        self.count = count
+
+
+class ObservabilityStorage(Protocol):
+    """Takes records. `batch` names the records of a call for all time: repeated after an error, they count once.
+
+    `project` is that of records that name none. Methods raise `RejectedRecordsError` for what is not to be repeated,
+    and any other error for what is.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The signals that it takes."""
+
+    @property
+    def tracing_strategy(self) -> Strategy:
+        """How spans may be written."""
+
+    async def batch_create_spans(self, spans: Sequence[Record], *, project: str, batch: str) -> None:
+        """Store spans."""
+
+    async def batch_create_logs(self, logs: Sequence[Record], *, project: str, batch: str) -> None:
+        """Store logs."""
+
+    async def batch_record_metrics(self, metrics: Sequence[Record], *, project: str, batch: str) -> None:
+        """Store metrics."""
+
+    async def create_score(self, score: Record, *, project: str, batch: str) -> None:
+        """Store a score."""
+
+    async def create_feedback(self, feedback: Record, *, project: str, batch: str) -> None:
+        """Store a piece of feedback."""
+
+    async def close(self) -> None:
+        """Release what it has opened."""
+
+
+def by_project(records: Iterable[Record], project: str) -> dict[str, list[Event]]:
+    """Return lines by project; `project` is that of records that name none. Raises ValueError if there is none."""
+    found: dict[str, list[Event]] = {}
+    for record in records:
+        own = next((str(record[key]) for key in _PROJECT_KEYS if record.get(key)), project)
+        if not own:
+            raise ValueError("a record names no project, and the exporter has none")
+        found.setdefault(own, []).append(lenient(record))
+    return found
+
+
+class SpoolStorage:
+    """The spool: a call returns once its file is visible and durable, and a daemon lands it exactly once."""
+
+    capabilities = Capabilities()
+    tracing_strategy = Strategy("insert-only", ("insert-only", "batch", "realtime"))
+
+    def __init__(self, root: Path | str) -> None:
+        """Write into the spool at `root`."""
+        self._root = root
+
+    def write(self, event_type: str, records: Sequence[Record], project: str) -> None:
+        """Write records of one type. Blocks on the disk. Raises OSError and ValueError; then nothing is visible."""
+        with SpoolWriter(self._root, max_age=None) as spool:
+            for name, lines in by_project(records, project).items():
+                spool.write(event_type, name, lines)
+
+    async def batch_create_spans(self, spans: Sequence[Record], *, project: str, batch: str) -> None:  # noqa: ARG002
+        """Write spans."""
+        self.write("span", spans, project)
+
+    async def batch_create_logs(self, logs: Sequence[Record], *, project: str, batch: str) -> None:  # noqa: ARG002
+        """Write logs."""
+        self.write("log", logs, project)
+
+    async def batch_record_metrics(self, metrics: Sequence[Record], *, project: str, batch: str) -> None:  # noqa: ARG002
+        """Write metrics."""
+        self.write("metric", metrics, project)
+
+    async def create_score(self, score: Record, *, project: str, batch: str) -> None:  # noqa: ARG002
+        """Write a score."""
+        self.write("score", [score], project)
+
+    async def create_feedback(self, feedback: Record, *, project: str, batch: str) -> None:  # noqa: ARG002
+        """Write a piece of feedback."""
+        self.write("feedback", [feedback], project)
+
+    async def close(self) -> None:
+        """Do nothing: no file stays open."""

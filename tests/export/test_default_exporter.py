@@ -1,0 +1,321 @@
+"""Batches, retries, strategies, drops and the end of the exporter; then the three storages for real."""
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoolhouse.export import (
+    Capabilities,
+    DefaultExporter,
+    Drop,
+    RejectedRecordsError,
+    SpoolStorage,
+    StoreStorage,
+    Strategy,
+)
+from spoolhouse.export.storages import Record
+from tests.engine import Database
+from tests.export.landed import Landed
+
+TIME = datetime.now(UTC).isoformat()
+ALL = Strategy("batch", ("batch", "insert-only", "realtime"))
+
+
+class Memory:
+    """A storage that keeps what it gets, and fails as often as it is told."""
+
+    def __init__(
+        self, *, failures: int = 0, strategy: Strategy = ALL, capabilities: Capabilities | None = None
+    ) -> None:
+        self.capabilities, self.tracing_strategy = capabilities or Capabilities(), strategy
+        self.batches: list[tuple[str, list[Record]]] = []
+        self.names: list[str] = []
+        self.failures, self.rejects, self.is_closed = failures, 0, False
+        self.changed = threading.Condition()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def wait_for(self, holds: Callable[[], bool]) -> None:
+        with self.changed:
+            self.changed.wait_for(holds)
+
+    async def _take(self, signal_: str, records: Sequence[Record], batch: str) -> None:
+        self.names.append(batch)
+        self.go_on.wait()
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("away")
+        with self.changed:
+            self.batches.append((signal_, list(records)))
+            self.changed.notify_all()
+        if self.rejects:
+            raise RejectedRecordsError(self.rejects, "no time")
+
+    async def batch_create_spans(self, spans: Sequence[Record], *, project: str, batch: str) -> None:
+        await self._take("tracing", spans, batch)
+
+    async def batch_create_logs(self, logs: Sequence[Record], *, project: str, batch: str) -> None:
+        await self._take("logs", logs, batch)
+
+    async def batch_record_metrics(self, metrics: Sequence[Record], *, project: str, batch: str) -> None:
+        await self._take("metrics", metrics, batch)
+
+    async def create_score(self, score: Record, *, project: str, batch: str) -> None:
+        await self._take("scores", [score], batch)
+
+    async def create_feedback(self, feedback: Record, *, project: str, batch: str) -> None:
+        await self._take("feedback", [feedback], batch)
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class Pauses(list[float]):
+    """Waits for nothing, and remembers how long that would have taken."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def exporter(storage: Any, **options: Any) -> tuple[DefaultExporter, list[Drop]]:
+    """Return an exporter that writes by size and on request alone, unless told otherwise; and its drops."""
+    drops: list[Drop] = []
+    return DefaultExporter(storage, on_drop=drops.append, **{"max_batch_wait_ms": 3.6e6, **options}), drops
+
+
+def span(kind: str, **fields: object) -> dict[str, object]:
+    return {"type": kind, "span": {"id": "s1", "traceId": "t1", "name": "a", "startTime": TIME, **fields}}
+
+
+def told(drops: list[Drop]) -> list[tuple[str, str, int]]:
+    return [(drop.signal, drop.reason, drop.count) for drop in drops]
+
+
+def test_a_batch_is_written_when_it_is_full() -> None:
+    storage = Memory()
+    made, _ = exporter(storage, max_batch_size=3)
+    for number in range(3):
+        made.on_log_event({"n": number})
+    storage.wait_for(lambda: len(storage.batches) == 1)
+    made.on_log_event({"log": {"n": 3}})
+    assert storage.batches == [("logs", [{"n": 0}, {"n": 1}, {"n": 2}])]
+    assert made.flush()
+    assert storage.batches[1:] == [("logs", [{"n": 3}])]
+    assert made.shutdown()
+    assert storage.is_closed
+
+
+def test_a_batch_is_written_when_it_is_old() -> None:
+    storage = Memory()
+    made, _ = exporter(storage, max_batch_wait_ms=1)
+    for number in range(2):
+        made.on_metric_event({"n": number})
+        storage.wait_for(lambda count=number: len(storage.batches) == count + 1)  # type: ignore[misc]  # bound at once
+    made.shutdown()
+
+
+@pytest.mark.parametrize(("failures", "drops"), [(4, []), (5, [("logs", "retry-exhausted", 2)])])
+def test_a_batch_is_repeated_after_longer_and_longer_pauses(failures: int, drops: list[Any]) -> None:
+    storage, pauses = Memory(failures=failures), Pauses()
+    made, dropped = exporter(storage, sleep=pauses.sleep)
+    made.on_log_event({"n": 1})
+    made.on_log_event({"n": 2})
+    assert made.shutdown()
+    assert pauses == [0.5, 1, 2, 4]
+    assert len(storage.names) == 5
+    assert len(set(storage.names)) == 1, "repeated under one name"
+    assert told(dropped) == drops
+    assert len(storage.batches) == (0 if drops else 1)
+
+
+def test_what_the_storage_refuses_goes_into_the_spool(tmp_path: Path) -> None:
+    made, dropped = exporter(Memory(failures=99), sleep=Pauses().sleep, spool=tmp_path, project="shop")
+    made.on_log_event({"n": 1})
+    made.on_score_event({"score": {"n": 2}})
+    assert made.shutdown()
+    assert dropped == []
+    assert sorted(path.read_text() for path in tmp_path.rglob("*.jsonl")) == ['{"n":1}\n', '{"n":2}\n']
+    assert {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.jsonl")} == {
+        "log/shop", "score/shop",
+    }  # fmt: skip
+
+
+def test_records_that_are_no_events_are_dropped_and_not_repeated() -> None:
+    storage = Memory()
+    storage.rejects = 1
+    made, dropped = exporter(storage)
+    made.on_log_event({"n": 1})
+    made.shutdown()
+    assert told(dropped) == [("logs", "rejected", 1)]
+    assert len(storage.names) == 1
+
+
+def test_a_signal_that_the_storage_lacks_is_dropped() -> None:
+    made, dropped = exporter(Memory(capabilities=Capabilities(feedback=False)))
+    made.on_feedback_event({"n": 1})
+    made.on_score_event({"n": 2})
+    made.shutdown()
+    assert told(dropped) == [("feedback", "unsupported-storage", 1)]
+
+
+def test_of_a_span_the_newest_version_is_written() -> None:
+    storage = Memory()
+    made, _ = exporter(storage)
+    made.on_tracing_event(span("span_started", input="a"))
+    made.on_tracing_event(span("span_updated", output="b"))
+    made.on_tracing_event(span("span_ended", endTime=TIME))
+    made.flush()
+    [(_, [written])] = storage.batches
+    assert (written["input"], written["output"], written["endTime"]) == ("a", "b", TIME)
+    made.shutdown()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_start_after_the_end_changes_nothing(flushed: bool) -> None:
+    storage = Memory()
+    made, _ = exporter(storage)
+    made.on_tracing_event(span("span_updated", output="b"))
+    made.on_tracing_event(span("span_ended", endTime=TIME))
+    if flushed:
+        made.flush()
+    made.on_tracing_event(span("span_started", endTime=None))
+    made.shutdown()
+    [(_, [written])] = storage.batches
+    assert (written["endTime"], written["output"]) == (TIME, "b")
+
+
+def test_insert_only_ignores_starts_and_realtime_writes_each() -> None:
+    events = [span("span_started"), span("span_updated"), span("span_ended")]
+    found = {}
+    for strategy in ("insert-only", "realtime"):
+        storage = Memory()
+        made, _ = exporter(storage, strategy=strategy)
+        for event in events:
+            made.on_tracing_event(event)
+        made.shutdown()
+        found[strategy] = sum(len(records) for _, records in storage.batches)
+    assert found == {"insert-only": 1, "realtime": 3}
+
+
+def test_a_strategy_that_is_not_supported_is_replaced_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        made, _ = exporter(Memory(strategy=Strategy("insert-only", ("insert-only",))), strategy="batch")
+    assert made.strategy == "insert-only"
+    assert "does not support the strategy 'batch'" in caplog.text
+    assert exporter(Memory())[0].strategy == "batch"
+
+
+def test_what_comes_while_the_buffer_is_full_is_dropped_or_spilled(tmp_path: Path) -> None:
+    for spool in (None, tmp_path):
+        storage = Memory()
+        storage.go_on.clear()
+        made, dropped = exporter(storage, max_batch_size=2, max_buffer_size=3, spool=spool, project="shop")
+        for number in range(2):
+            made.on_log_event({"n": number})
+        storage_has_begun = threading.Event()
+        while not storage.names:
+            storage_has_begun.wait(0.001)
+        for number in range(5):
+            made.on_log_event({"n": 10 + number})
+        storage.go_on.set()
+        assert made.shutdown()
+        stored = sum(len(records) for _, records in storage.batches)
+        spilled = sum(len(path.read_bytes().splitlines()) for path in tmp_path.rglob("*.jsonl"))
+        if spool is None:
+            assert (stored, told(dropped)) == (5, [("logs", "buffer-full", 2)])
+        else:
+            assert (stored, spilled, dropped) == (4, 3, [])
+
+
+def test_a_shutdown_ends_in_time_and_spills_the_rest(tmp_path: Path) -> None:
+    """The pauses between the attempts are an hour long."""
+    made, dropped = exporter(Memory(failures=99), retry_delay_ms=3.6e6, spool=tmp_path, project="shop")
+    made.on_log_event({"n": 1})
+    assert not made.shutdown(0)
+    with pytest.raises(ValueError, match="shut down"):
+        made.on_log_event({"n": 2})
+    threads = [thread for thread in threading.enumerate() if thread.name == "spoolhouse-export"]
+    for thread in threads:
+        thread.join()
+    assert dropped == []
+    assert [path.read_text() for path in tmp_path.rglob("*.jsonl")] == ['{"n":1}\n']
+
+
+def test_a_process_that_is_killed_loses_nothing_that_was_flushed(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from spoolhouse.export import DefaultExporter, SpoolStorage
+exporter = DefaultExporter(SpoolStorage(sys.argv[1]), project="shop", max_batch_wait_ms=3.6e6)
+exporter.on_log_event({"n": 1})
+assert exporter.flush()
+exporter.on_log_event({"n": 2})
+if sys.argv[2] == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for end, code, expected in (("kill", -signal.SIGKILL, ['{"n":1}\n']), ("end", 0, ['{"n":1}\n', '{"n":2}\n'])):
+        done = subprocess.run([sys.executable, "-c", program, str(tmp_path / end), end], check=False, timeout=120)
+        assert done.returncode == code
+        assert sorted(path.read_text() for path in (tmp_path / end).rglob("*.jsonl")) == expected
+
+
+def export_all(made: DefaultExporter) -> None:
+    root = {"id": "s1", "traceId": "t1", "name": "root", "startTime": TIME}
+    made.on_tracing_event({"type": "span_started", "span": root})
+    made.on_tracing_event({"type": "span_ended", "span": {**root, "endTime": TIME, "status": "ok"}})
+    exported = {
+        "id": "s2",
+        "traceId": "t1",
+        "parentSpanId": "s1",
+        "name": "inner",
+        "type": "tool_call",
+        "startTime": TIME,
+    }
+    made.on_tracing_event({"type": "span_ended", "exportedSpan": {**exported, "endTime": TIME}})
+    for number in range(3):
+        made.on_log_event({"level": "info", "message": f"log {number}", "timestamp": TIME})
+        made.on_metric_event({"name": "orders", "metricType": "counter", "value": number, "timestamp": TIME})
+    made.on_score_event({"traceId": "t1", "name": "relevance", "value": 0.5, "timestamp": TIME})
+    made.on_feedback_event(
+        {"traceId": "t1", "source": "user", "feedbackType": "thumbs", "value": "5", "timestamp": TIME}
+    )
+
+
+EXPECTED = {"spans": 2, "traces": 1, "logs": 3, "metrics": 3, "scores": 1, "feedback": 1}
+
+
+@pytest.mark.parametrize("kind", ["spool", "duckdb"])
+def test_all_signals_land_in_a_file(kind: str, tmp_path: Path, arm: Callable[[str], None]) -> None:
+    """Also where the answer to a batch is lost after it has landed: it is repeated, and there once."""
+    database = f"duckdb://{tmp_path}/spool.db"
+    storage = SpoolStorage(tmp_path / "spool") if kind == "spool" else StoreStorage(database)
+    pauses = Pauses()
+    made, dropped = exporter(storage, project="shop", sleep=pauses.sleep)
+    arm("duckdb.committed@2x2=EIO")
+    export_all(made)
+    assert made.shutdown(120)
+    assert dropped == []
+    assert len(pauses) == (0 if kind == "spool" else 2)
+    arm("")
+    landed = Landed(tmp_path / "spool", is_root_a_trace=True)
+    assert {table: len(landed.rows(table, "shop")) for table in EXPECTED} == EXPECTED
+    assert {row["name"]: row["status"] for row in landed.rows("spans", "shop")}["root"] == "ok"
+
+
+def test_all_signals_land_in_clickhouse_and_a_record_that_is_no_event_is_dropped(database: Database) -> None:
+    made, dropped = exporter(StoreStorage(database.native_url), project="shop")
+    assert made.strategy == "insert-only"
+    export_all(made)
+    made.on_log_event({"level": "info", "message": "no time"})
+    assert made.shutdown(120)
+    assert told(dropped) == [("logs", "rejected", 1)]
+    counts = {table: database.query(f"SELECT count() FROM mastra_admin_{table}")[0][0] for table in EXPECTED}
+    assert counts == EXPECTED
+    assert database.query("SELECT sum(count) FROM mastra_admin_logs_hourly_stats")[0][0] == 3
