@@ -88,7 +88,8 @@ class Pauses(list[float]):
 def exporter(storage: Any, **options: Any) -> tuple[DefaultExporter, list[Drop]]:
     """Return an exporter that writes by size and on request alone, unless told otherwise; and its drops."""
     drops: list[Drop] = []
-    return DefaultExporter(storage, on_drop=drops.append, **{"max_batch_wait_ms": 3.6e6, **options}), drops
+    given = {"max_batch_wait_ms": 3.6e6, "project": "shop", **options}
+    return DefaultExporter(storage, on_drop=drops.append, **given), drops
 
 
 def span(kind: str, **fields: object) -> dict[str, object]:
@@ -137,7 +138,7 @@ def test_a_batch_is_repeated_after_longer_and_longer_pauses(failures: int, drops
 
 
 def test_what_the_storage_refuses_goes_into_the_spool(tmp_path: Path) -> None:
-    made, dropped = exporter(Memory(failures=99), sleep=Pauses().sleep, spool=tmp_path, project="shop")
+    made, dropped = exporter(Memory(failures=99), sleep=Pauses().sleep, spool=tmp_path)
     made.on_log_event({"n": 1})
     made.on_score_event({"score": {"n": 2}})
     assert made.shutdown()
@@ -156,6 +157,17 @@ def test_records_that_are_no_events_are_dropped_and_not_repeated() -> None:
     made.shutdown()
     assert told(dropped) == [("logs", "rejected", 1)]
     assert len(storage.names) == 1
+
+
+def test_an_event_without_a_project_is_refused_and_one_that_cannot_be_a_folder_is_dropped(tmp_path: Path) -> None:
+    made, dropped = exporter(SpoolStorage(tmp_path), project="", spool=tmp_path, sleep=Pauses().sleep)
+    with pytest.raises(ValueError, match="no project"):
+        made.on_log_event({"n": 1})
+    made.on_log_event({"n": 1, "projectId": "../up"})
+    made.on_metric_event({"n": 2, "project_id": "shop"})
+    made.shutdown()
+    assert told(dropped) == [("logs", "rejected", 1)]
+    assert [path.parent.name for path in tmp_path.rglob("*.jsonl")] == ["shop"]
 
 
 def test_a_signal_that_the_storage_lacks_is_dropped() -> None:
@@ -217,7 +229,7 @@ def test_what_comes_while_the_buffer_is_full_is_dropped_or_spilled(tmp_path: Pat
     for spool in (None, tmp_path):
         storage = Memory()
         storage.go_on.clear()
-        made, dropped = exporter(storage, max_batch_size=2, max_buffer_size=3, spool=spool, project="shop")
+        made, dropped = exporter(storage, max_batch_size=2, max_buffer_size=3, spool=spool)
         for number in range(2):
             made.on_log_event({"n": number})
         storage_has_begun = threading.Event()
@@ -237,7 +249,7 @@ def test_what_comes_while_the_buffer_is_full_is_dropped_or_spilled(tmp_path: Pat
 
 def test_a_shutdown_ends_in_time_and_spills_the_rest(tmp_path: Path) -> None:
     """The pauses between the attempts are an hour long."""
-    made, dropped = exporter(Memory(failures=99), retry_delay_ms=3.6e6, spool=tmp_path, project="shop")
+    made, dropped = exporter(Memory(failures=99), retry_delay_ms=3.6e6, spool=tmp_path)
     made.on_log_event({"n": 1})
     assert not made.shutdown(0)
     with pytest.raises(ValueError, match="shut down"):
@@ -297,7 +309,7 @@ def test_all_signals_land_in_a_file(kind: str, tmp_path: Path, arm: Callable[[st
     database = f"duckdb://{tmp_path}/spool.db"
     storage = SpoolStorage(tmp_path / "spool") if kind == "spool" else StoreStorage(database)
     pauses = Pauses()
-    made, dropped = exporter(storage, project="shop", sleep=pauses.sleep)
+    made, dropped = exporter(storage, sleep=pauses.sleep)
     arm("duckdb.committed@2x2=EIO")
     export_all(made)
     assert made.shutdown(120)
@@ -310,7 +322,7 @@ def test_all_signals_land_in_a_file(kind: str, tmp_path: Path, arm: Callable[[st
 
 
 def test_all_signals_land_in_clickhouse_and_a_record_that_is_no_event_is_dropped(database: Database) -> None:
-    made, dropped = exporter(StoreStorage(database.native_url), project="shop")
+    made, dropped = exporter(StoreStorage(database.native_url))
     assert made.strategy == "insert-only"
     export_all(made)
     made.on_log_event({"level": "info", "message": "no time"})

@@ -304,9 +304,9 @@ def check(root: Path, *flags: str) -> list[str]:
 def test_drafts_of_dead_writers_are_reported_and_taken_up_on_request(drafts: Path) -> None:
     assert shown(drafts) == []
     [said] = check(drafts)
-    assert said.startswith("warning drafts    1 drafts of dead writers, 13 bytes")
+    assert said.startswith("warning drafts    1 draft of a dead writer, 13 bytes")
     assert shown(drafts) == []
     [said] = check(drafts, "--fix")
-    assert said.startswith("good    drafts    1 drafts")
+    assert said.startswith("good    drafts    1 draft of a dead writer taken up")
     assert shown(drafts) == [{"n": "dead"}]
     assert check(drafts) == []

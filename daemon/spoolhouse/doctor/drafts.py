@@ -25,7 +25,7 @@ def examine(root: Path, *, fix: bool) -> Iterator[Finding]:
     size = sum(one.size for one in found)
     yield warning(
         SUBJECT,
-        f"{len(found)} drafts of dead writers, {size:,} bytes: {named}" + (f" and {rest} more" if rest > 0 else ""),
+        f"{_count(len(found))}, {size:,} bytes: {named}" + (f" and {rest} more" if rest > 0 else ""),
         why="a producer ended before it made these events visible: no daemon takes them",
         hint="`spoolhouse check --fix` takes them up; remove them if their producers have written the events again",
     )
@@ -40,4 +40,8 @@ def _taken_up(paths: list[Path]) -> Iterator[Finding]:
             why = "no daemon takes the events in it"
             hint = "make its folder writable for this user"
             yield fault(SUBJECT, f"{path} cannot be taken up: {describe(error)}", why=why, hint=hint)
-    yield good(SUBJECT, f"{count} drafts of dead writers taken up")
+    yield good(SUBJECT, f"{_count(count)} taken up")
+
+
+def _count(number: int) -> str:
+    return "1 draft of a dead writer" if number == 1 else f"{number} drafts of dead writers"

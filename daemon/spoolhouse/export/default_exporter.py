@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 from weakref import WeakSet
 
-from spoolhouse.export.storages import ObservabilityStorage, Record, RejectedRecordsError, SpoolStorage
+from spoolhouse.export.storages import ObservabilityStorage, Record, RejectedRecordsError, SpoolStorage, project_of
 
 _log = logging.getLogger(__name__)
 
@@ -176,16 +176,13 @@ class DefaultExporter:
 
     def _add(self, signal: Signal, record: Record, identity: object = None, *, ends: bool = False) -> None:
         """Put a record into its buffer. A later version of a span replaces the one that waits."""
+        if not self._project and not project_of(record):
+            raise ValueError("the event names no project, and the exporter has none")
         with self._changed:
             if self._is_closed:
                 raise ValueError("the exporter is shut down")
-            if identity is not None:
-                if identity in self._ended and not ends:
-                    return
-                if ends:
-                    self._ended[identity] = None
-                    while len(self._ended) > _REMEMBERED:
-                        self._ended.popitem(last=False)
+            if identity is not None and self._comes_late(identity, ends=ends):
+                return
             buffer, spilled = self._buffers[signal], []
             if identity in buffer:
                 buffer[identity] = {**buffer[identity], **record}
@@ -199,6 +196,15 @@ class DefaultExporter:
             self._wake(is_due=len(buffer) >= self._batch_size)
         for batch in spilled:
             self._give_up(*batch, "buffer-full")
+
+    def _comes_late(self, identity: object, *, ends: bool) -> bool:
+        """Tell whether this is a start, or an update, of a span that has ended; remember the end of one."""
+        if not ends:
+            return identity in self._ended
+        self._ended[identity] = None
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+        return False
 
     def _wake(self, *, is_due: bool) -> None:
         """Start the thread, if there is none; have it look, if a batch is full or the first record waits."""
@@ -289,6 +295,10 @@ class DefaultExporter:
             except RejectedRecordsError as error:
                 _log.warning("%s: %s", signal, error)
                 self._drop(signal, "rejected", error.count)
+                return
+            except ValueError as error:
+                _log.warning("%s: %s", signal, error)
+                self._give_up(signal, records, "rejected")
                 return
             except Exception as error:  # noqa: BLE001  # whatever a storage raises
                 _log.warning("%s: attempt %s of %s: %s", signal, attempt + 1, self._retries + 1, error)

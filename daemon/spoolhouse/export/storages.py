@@ -45,8 +45,8 @@ class RejectedRecordsError(ValueError):
 class ObservabilityStorage(Protocol):
     """Takes records. `batch` names the records of a call for all time: repeated after an error, they count once.
 
-    `project` is that of records that name none. Methods raise `RejectedRecordsError` for what is not to be repeated,
-    and any other error for what is.
+    `project` is that of records that name none. Methods raise ValueError for what is not to be repeated, of which
+    `RejectedRecordsError` says that the rest is stored, and any other error for what is.
     """
 
     @property
@@ -80,11 +80,16 @@ def by_project(records: Iterable[Record], project: str) -> dict[str, list[Event]
     """Return lines by project; `project` is that of records that name none. Raises ValueError if there is none."""
     found: dict[str, list[Event]] = {}
     for record in records:
-        own = next((str(record[key]) for key in _PROJECT_KEYS if record.get(key)), project)
+        own = project_of(record) or project
         if not own:
-            raise ValueError("a record names no project, and the exporter has none")
+            raise ValueError("a record names no project, and none is given")
         found.setdefault(own, []).append(lenient(record))
     return found
+
+
+def project_of(record: Record) -> str:
+    """Return the project that a record names; empty if it names none."""
+    return next((str(record[key]) for key in _PROJECT_KEYS if record.get(key)), "")
 
 
 class SpoolStorage:

@@ -85,6 +85,7 @@ class SpoolWriter:
         """Guards all that follows."""
         self._finishing = threading.Lock()
         """Held while files are made visible, which takes the disk's time: other threads still write events."""
+        self._validating = threading.Lock()
         self._open: dict[_Key, Draft] = {}
         self._retired: deque[Draft] = deque()
         """To be made visible. The first one stays here until it is."""
@@ -168,7 +169,8 @@ class SpoolWriter:
     def _line(self, key: _Key, event: Event) -> bytes:
         data = line(event)
         if self._validator is not None:
-            self._validator.check(*key, data)
+            with self._validating:
+                self._validator.check(*key, data)
         return data
 
     def _append(self, key: _Key, data: bytes, full: list[Draft]) -> Draft:
