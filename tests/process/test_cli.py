@@ -41,6 +41,7 @@ READ_SETTINGS = (
     "figures",
     "sql",
     "delete",
+    "serve",
 )
 COMMANDS = (
     *READ_SETTINGS, "config", "spans", "logs", "metrics", "scores", "feedback", "events", "runs", "values"

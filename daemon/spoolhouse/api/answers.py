@@ -9,10 +9,11 @@ from functools import partial
 import msgspec
 from msgspec import Raw
 
+from spoolhouse.api.access import ForbiddenError, Projects
 from spoolhouse.errors import BadRequestError, SpoolhouseError
 from spoolhouse.query import plan, wire
 from spoolhouse.query.aliases import Client
-from spoolhouse.query.requests import LISTS, Figures, ListQuestion, Values
+from spoolhouse.query.requests import ALL_PROJECTS, LISTS, Figures, ListQuestion, Values
 from spoolhouse.query.wire import Fields, Paging
 
 Answer = Callable[[Client, Fields], Awaitable[object]]
@@ -22,13 +23,29 @@ class MissingError(SpoolhouseError):
     """There is nothing of that id in the project."""
 
 
-async def answer(route: str, client: Client, body: bytes) -> bytes:
-    """Return the answer to a question on a route of `ROUTES`. Raises `SpoolhouseError`."""
+async def answer(route: str, client: Client, body: bytes, projects: Projects = None) -> bytes:
+    """Return the answer to a question on a route of `ROUTES`, of somebody who may ask about these projects.
+
+    Raises `SpoolhouseError`.
+    """
     try:
         fields = msgspec.json.decode(body or b"{}", type=Fields)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise BadRequestError(f"the question is no JSON object: {error}") from None
+    if projects is not None:
+        if route == "projects":
+            return msgspec.json.encode(wire.ValuesAnswer(values=sorted(projects)))
+        _check_scope(route, fields, projects)
     return msgspec.json.encode(await ROUTES[route](client, fields))
+
+
+def _check_scope(route: str, fields: Fields, projects: frozenset[str]) -> None:
+    """Raise `ForbiddenError` unless a question is about one of these projects alone."""
+    project = fields.get("project")
+    if route == "sql":
+        raise ForbiddenError("SQL sees all projects; it needs a token for all of them")
+    if not isinstance(project, str) or project not in projects or fields.get("all_projects"):
+        raise ForbiddenError(f"this token is for other projects; it accepts {', '.join(sorted(projects))}")
 
 
 def _listed(name: str, fields: Fields) -> tuple[ListQuestion, Paging]:
@@ -116,6 +133,15 @@ async def _values(client: Client, fields: Fields) -> object:
     return wire.ValuesAnswer(values=await client.values(question.what, question))
 
 
+async def _projects(client: Client, fields: Fields) -> object:
+    asked = wire.converted(fields, wire.ProjectsAsked)
+    found: set[str] = set()
+    for signal in ("trace", "event", "log", "metric"):
+        answer = await client.figures(signal, project=ALL_PROJECTS, since=asked.since, by=("project_id",))
+        found |= {str(row.by["project_id"]) for row in answer.rows}
+    return wire.ValuesAnswer(values=sorted(found))
+
+
 async def _sql(client: Client, fields: Fields) -> object:
     asked = wire.converted(fields, wire.SqlAsked)
     columns, rows = await client.sql(asked.statement, limit=asked.limit)
@@ -136,6 +162,7 @@ _SINGLE: Mapping[str, Answer] = {
     "steps": _steps,
     "figures": _figures,
     "values": _values,
+    "projects": _projects,
     "sql": _sql,
 }
 ROUTES: Mapping[str, Answer] = {

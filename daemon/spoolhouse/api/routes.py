@@ -1,14 +1,14 @@
 """The routes of the API on an aiohttp server: who may ask, how many at once, and what an error looks like."""
 
 import asyncio
-import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 from aiohttp import web
 
+from spoolhouse.api.access import Access, DeniedError, ForbiddenError, Projects
 from spoolhouse.api.answers import ROUTES, MissingError, answer
 from spoolhouse.errors import BadRequestError, QuestionTooLargeError, SpoolhouseError, StoreError, TransientError
 from spoolhouse.query.aliases import Client
@@ -23,6 +23,9 @@ _SECONDS = 30.0
 """For a question to come in, and for an answer to go out."""
 _PIECE = 1 << 18
 _AGAIN = {"Retry-After": "1"}
+_STATUSES: Mapping[type[SpoolhouseError], int] = {
+    DeniedError: 401, ForbiddenError: 403, BadRequestError: 400, MissingError: 404, QuestionTooLargeError: 504,
+}  # fmt: skip
 
 
 class Api:
@@ -32,9 +35,9 @@ class Api:
     the server's loop. A caller that goes away ends its question.
     """
 
-    def __init__(self, make: Callable[[], Client], token: str) -> None:
-        """Answer those who have `token`, with the client that `make` returns in the loop that it is used in."""
-        self._token = token
+    def __init__(self, make: Callable[[], Client], access: Access) -> None:
+        """Answer those whom `access` allows, with the client that `make` returns in the loop that it is used in."""
+        self._access = access
         self._running = 0
         self._thread = LoopThread("spoolhouse-api")
         self._client = self._thread.submit(_made(make)).result()
@@ -51,9 +54,10 @@ class Api:
         await asyncio.to_thread(self._thread.end)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        try:
+            projects = self._allowed(request)
+        except SpoolhouseError as error:
+            return _of_error(error)
         try:
             async with asyncio.timeout(_SECONDS):
                 body = await request.read()
@@ -65,14 +69,14 @@ class Api:
             return _problem(503, f"{AT_ONCE} questions are being answered", "ask again in a moment", headers=_AGAIN)
         self._running += 1
         try:
-            return await self._answered(request, body)
+            return await self._answered(request, body, projects)
         finally:
             self._running -= 1
 
-    async def _answered(self, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def _answered(self, request: web.Request, body: bytes, projects: Projects) -> web.StreamResponse:
         route = request.path.removeprefix(PREFIX)
         try:
-            found = await asyncio.wrap_future(self._thread.submit(answer(route, self._client, body)))
+            found = await asyncio.wrap_future(self._thread.submit(answer(route, self._client, body, projects)))
         except SpoolhouseError as error:
             return _of_error(error)
         except Exception as error:  # noqa: BLE001  # a fault of ours, which must not end with aiohttp's page
@@ -87,18 +91,12 @@ class Api:
             await response.write_eof()
         return response
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        """Return why somebody may not ask; None if he may."""
+    def _allowed(self, request: web.Request) -> Projects:
+        """Return the projects that somebody may ask about. Raises `DeniedError`, `ForbiddenError`."""
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
-            return _problem(403, "a page of another site may not ask")
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        given = token.strip().encode(errors="surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token.encode()):
-            return _problem(
-                401, "the token is missing or wrong", "send the one in the file .daemon beside the database"
-            )
-        return None
+            raise ForbiddenError("a page of another site may not ask")
+        return self._access.projects(request.headers.get("Authorization", ""))
 
 
 async def _made(make: Callable[[], Client]) -> Client:
@@ -113,17 +111,11 @@ async def _unknown(request: web.Request) -> web.Response:
 
 def _of_error(error: SpoolhouseError) -> web.Response:
     text, _, fix = str(error).partition("; ")
-    match error:
-        case BadRequestError():
-            return _problem(400, text, fix)
-        case MissingError():
-            return _problem(404, text, fix)
-        case QuestionTooLargeError():
-            return _problem(504, text, fix)
-        case StoreError():
-            headers = _AGAIN if isinstance(error, TransientError) else None
-            return _problem(503, error.message, error.hint, headers=headers)
-    return _problem(500, text, fix)
+    status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
+    if isinstance(error, StoreError):
+        headers = _AGAIN if isinstance(error, TransientError) else None
+        return _problem(503, error.message, error.hint, headers=headers)
+    return _problem(status, text, fix)
 
 
 def _problem(status: int, error: str, fix: str = "", *, headers: dict[str, str] | None = None) -> web.Response:

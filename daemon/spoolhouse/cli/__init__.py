@@ -58,6 +58,7 @@ _COMMANDS = {
     "figures": "count, sum, rate, percentiles: by group and by interval",
     "values": "list the names, labels, services, models … that occur",
     "sql": "run a SELECT of your own",
+    "serve": "show what has landed in a browser",
     "copy": "copy events from a DuckDB file into another store",
     "delete": "delete traces with all that belongs to them, scores or feedback",
 }

@@ -12,6 +12,8 @@ from spoolhouse.errors import BadRequestError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
+    from spoolhouse.query.aliases import Client
+    from spoolhouse.settings import Settings
 
 EPILOG = """\
 Times are UTC. WHEN is an age (90s, 30m, 2h, 7d), a date or an ISO-8601 time;
@@ -103,19 +105,22 @@ def run(options: argparse.Namespace, ask: "Callable[[Query], Coroutine[Any, Any,
 @asynccontextmanager
 async def opened(options: argparse.Namespace) -> "AsyncGenerator[Query]":
     """Lend the way to the store of the settings."""
-    from spoolhouse.query import Query, connect  # noqa: PLC0415  # --help needs none of this
+    async with client(flags.settings(options)) as query:
+        yield query
 
-    settings = flags.settings(options)
+
+def client(settings: "Settings") -> "Client":
+    """Return what asks the store of the settings."""
+    from spoolhouse.query import connect  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.query.aliases import Client  # noqa: PLC0415  # nor this
+
     prefix = settings.clickhouse.table_prefix
     if settings.store.url is not None:
-        made: Query = connect(settings.store.url, table_prefix=prefix)
-    else:
-        from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # nor this
-        from spoolhouse.store.clickhouse.query.reader import ClickHouseReader  # noqa: PLC0415  # nor this
+        return connect(settings.store.url, table_prefix=prefix)
+    from spoolhouse.service.clickhouse import open_driver  # noqa: PLC0415  # nor this
+    from spoolhouse.store.clickhouse.query.reader import ClickHouseReader  # noqa: PLC0415  # nor this
 
-        made = Query(ClickHouseReader(open_driver(settings), prefix))
-    async with made as query:
-        yield query
+    return Client(ClickHouseReader(open_driver(settings), prefix))
 
 
 def print_lines(lines: Iterable[bytes]) -> None:

@@ -64,7 +64,7 @@ async function post(path, body, signal) {
 // A newer question of the same kind ends an older one.
 export async function ask(path, asked = {}, kind = path) {
   asking.get(kind)?.abort();
-  if (serves("token") && !sessionStorage.getItem(TOKEN)) throw new Failure(401, "Whoever asks this daemon needs its token.", "It is in the file .daemon beside the database; an address may have it, too: /#/?token=…");
+  if (serves("token") && !sessionStorage.getItem(TOKEN)) throw new Failure(401, "Whoever asks here needs one.", "`spoolhouse serve` prints the address with the token of a daemon; others get one from whoever serves this page.");
   const control = new AbortController();
   asking.set(kind, control);
   const given = Object.entries(asked).filter(([, value]) => value !== undefined && value !== null && value !== "");
@@ -86,12 +86,5 @@ export async function ask(path, asked = {}, kind = path) {
 
 export const isOver = (error) => error.name === "AbortError";
 
-// The names of all projects of which something has landed since then.
-export async function projects(since) {
-  const found = new Set();
-  for (const signal of ["trace", "event", "log", "metric"]) {
-    const { rows } = await ask("figures", { signal, all_projects: true, by: ["project_id"], since, limit: 500 }, `projects ${signal}`);
-    rows.forEach((row) => found.add(row.by.project_id));
-  }
-  return [...found].sort();
-}
+// The names of all projects of which something happened in the last 90 days, and that this token is for.
+export const projects = async () => (await ask("projects")).values;

@@ -146,7 +146,7 @@ function recall(names) {
 
 // Asked once, whoever waits for it; again where there was no answer, or nothing had landed. Returns why there is none.
 function findProjects() {
-  finding ??= api.projects("90d").then((found) => { projects = found; return null; }, (error) => error)
+  finding ??= api.projects().then((found) => { projects = found; return null; }, (error) => error)
     .finally(() => { if (!projects?.length) finding = null; });
   return finding;
 }

@@ -154,6 +154,12 @@ class StepsAsked(_Scoped, frozen=True, kw_only=True):
     run_id: str
 
 
+class ProjectsAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The names of all projects of which something happened since then."""
+
+    since: str = "90d"
+
+
 class SqlAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A SELECT of the user's own."""
 

@@ -54,11 +54,13 @@ async def questions(backend: Backend, *, is_served: bool) -> AsyncGenerator[Ques
     if not is_served or own is None:
         yield None
         return
+    from spoolhouse.api.access import Access, Token  # noqa: PLC0415  # as below
     from spoolhouse.api.routes import Api  # noqa: PLC0415  # aiohttp and the query side: 30 MB and 0.4 s
     from spoolhouse.query.aliases import Client  # noqa: PLC0415  # as above
 
     token = secrets.token_urlsafe(32)
-    api = Api(lambda: Client(own.reader), token)
+    hint = "send the one in the file .daemon beside the database"
+    api = Api(lambda: Client(own.reader), Access(tokens=(Token(text=token),), hint=hint))
     try:
         yield Questions(api=api, token=token, database=own.path, table_prefix=own.table_prefix)
     finally:

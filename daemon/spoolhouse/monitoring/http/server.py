@@ -10,6 +10,7 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import ssl
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -59,20 +60,24 @@ class Source(Protocol):
 @asynccontextmanager
 async def serving(
     address: tuple[str, int],
-    source: Source,
+    source: Source | None,
     *,
     names: Collection[str],
     required: bool,
     routes: Iterable[web.RouteDef] = (),
+    needs_token: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
+
+    Without a `source` there is no daemon, and of it no status. `needs_token`: who asks on `routes` needs one.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
     """
     counts: _Answered = {}
     runner = web.AppRunner(
-        _app(source, _guard(names, counts), routes),
+        _app(source, _guard(names, counts), routes, needs_token=needs_token),
         access_log=None,
         logger=_quiet_logger(),
         handle_signals=False,
@@ -85,8 +90,8 @@ async def serving(
     await runner.setup()
     listener = None
     try:
-        listener = await _bind(_limit_connections(runner, counts), address, required=required)
-        url = None if listener is None else _url(listener)
+        listener = await _bind(_limit_connections(runner, counts), address, required=required, tls=tls)
+        url = None if listener is None else _url(listener, is_safe=tls is not None)
         if url is not None:
             log.info("http_listening", url=url)
         yield url
@@ -119,12 +124,16 @@ def _limit_connections(runner: web.AppRunner, counts: _Answered) -> Callable[[],
 
 
 async def _bind(
-    door: Callable[[], asyncio.Protocol], address: tuple[str, int], *, required: bool
+    door: Callable[[], asyncio.Protocol],
+    address: tuple[str, int],
+    *,
+    required: bool,
+    tls: ssl.SSLContext | None,
 ) -> asyncio.Server | None:
     loop = asyncio.get_running_loop()
     host, port = address
     try:
-        return await loop.create_server(door, host, port)
+        return await loop.create_server(door, host, port, ssl=tls)
     except OSError as error:
         reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
         if required:
@@ -133,7 +142,7 @@ async def _bind(
                 "host, port 0 for any free port, or off"
             ) from error
     try:
-        listener = await loop.create_server(door, host, 0)
+        listener = await loop.create_server(door, host, 0, ssl=tls)
     except OSError as error:
         log.warning("http_unavailable", error=error.strerror or str(error), hint="set http.listen")
         return None
@@ -154,9 +163,10 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return kind is None or not issubclass(kind, HttpProcessingError)
 
 
-def _url(listener: asyncio.Server) -> str:
+def _url(listener: asyncio.Server, *, is_safe: bool) -> str:
     host, port = listener.sockets[0].getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if is_safe else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def is_own(host: str, names: Collection[str]) -> bool:
@@ -204,9 +214,28 @@ def _guard(names: Collection[str], counts: _Answered) -> Middleware:
     return guard
 
 
-def _app(source: Source, guard: Middleware, routes: Iterable[web.RouteDef]) -> web.Application:
+def _app(
+    source: Source | None, guard: Middleware, routes: Iterable[web.RouteDef], *, needs_token: bool
+) -> web.Application:
     further = list(routes)
     app = web.Application(client_max_size=_LONGEST_BODY, middlewares=[guard])
+
+    async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "spoolhouse"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+
+    if source is not None:
+        app.add_routes(_of_daemon(source))
+    page = load(has_api=bool(further), has_daemon=source is not None, needs_token=needs_token)
+    app.add_routes([web.get(f"/{path}", _file(file)) for path, file in page.items()])
+    app.add_routes(further)
+    app.on_response_prepare.append(prepare)
+    return app
+
+
+def _of_daemon(source: Source) -> list[web.RouteDef]:
+    """Return the routes that answer from a daemon's memory."""
 
     def answer(value: Liveness | Readiness | Status, *, well: bool) -> web.Response:
         code = 200 if well else _SERVICE_UNAVAILABLE
@@ -226,18 +255,8 @@ def _app(source: Source, guard: Middleware, routes: Iterable[web.RouteDef]) -> w
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=source.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers["Server"] = "spoolhouse"
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-
     handlers = {"/livez": livez, "/readyz": readyz, "/status": status, "/metrics": metrics}
-    app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
-    page = load(has_api=bool(further), has_daemon=True, needs_token=True)
-    app.add_routes([web.get(f"/{path}", _file(file)) for path, file in page.items()])
-    app.add_routes(further)
-    app.on_response_prepare.append(prepare)
-    return app
+    return [web.get(path, handler) for path, handler in handlers.items()]
 
 
 def _file(file: File) -> Handler:

@@ -1,0 +1,111 @@
+"""`spoolhouse serve`: the page and its API over ClickHouse, who may ask what, and where it refuses to listen."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine import Database
+from tests.process.daemon import SCRIPT, Daemon, command
+from tests.query.landed import land, log, trace
+
+OF_SHOP, OF_ALL = "shop-token-0123456789", "all-token-0123456789"
+
+
+@contextmanager
+def serving(*arguments: str | Path) -> Iterator[str]:
+    """Run it, and yield the URL that it prints; it ends cleanly at SIGTERM."""
+    words = [str(SCRIPT), "serve", "--listen", "127.0.0.1:0", *map(str, arguments)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip().rstrip("/")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(url: str, route: str, *, token: str | None = None, **fields: object) -> tuple[int, Any]:
+    """Return the status, and what the JSON says."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{url}/api/v1/{route}", json.dumps(fields).encode(), headers)  # noqa: S310  # ours
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # as above
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def ids(answer: tuple[int, Any]) -> Sequence[str]:
+    status, page = answer
+    assert status == 200, page
+    return [one["trace_id"] for one in page["records"]]
+
+
+def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path) -> None:
+    land(database, tmp_path / "spool", [trace(0), trace(1)])
+    land(database, tmp_path / "spool", [trace(7, projectId="billing"), log(1, projectId="billing")], project="billing")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"# who\n{OF_SHOP} shop\n{OF_ALL} *\n")
+    with serving("--clickhouse-url", database.http_url) as url:
+        with urllib.request.urlopen(f"{url}/", timeout=60) as page:  # noqa: S310  # ours
+            assert 'data-serves="api"' in page.read().decode()
+            assert "trusted-types 'none'" in page.headers["Content-Security-Policy"]
+        assert ask(url, "projects") == (200, {"values": ["billing", "shop"]})
+        assert ids(ask(url, "traces", project="shop")) == ["t000", "t001"]
+    with serving("--clickhouse-url", database.http_url, "--tokens", tokens) as url:
+        assert ask(url, "projects")[0] == ask(url, "projects", token="x")[0] == 401
+        assert ask(url, "projects", token=OF_SHOP) == (200, {"values": ["shop"]})
+        assert ids(ask(url, "traces", project="shop", token=OF_SHOP)) == ["t000", "t001"]
+        foreign: list[dict[str, object]] = [
+            {"project": "billing"}, {"all_projects": True}, {"project": "shop", "all_projects": True}, {}
+        ]  # fmt: skip
+        assert [ask(url, "traces", token=OF_SHOP, **asked)[0] for asked in foreign] == [403] * 4
+        assert ask(url, "trace", project="billing", trace_id="t007", token=OF_SHOP)[0] == 403
+        assert ask(url, "trace", project="shop", trace_id="t007", token=OF_SHOP)[0] == 404, "as a missing one"
+        assert ask(url, "sql", statement="SELECT 1", token=OF_SHOP)[0] == 403
+        assert ask(url, "sql", statement="SELECT 1", token=OF_ALL)[0] == 200
+        assert ids(ask(url, "traces", project="billing", token=OF_ALL)) == ["t007"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--listen", "0.0.0.0:0"], "--tokens"),
+        (["--listen", "0.0.0.0:0", "--tokens", "good"], "--plain-http"),
+        (["--listen", "nowhere"], "--listen: 'nowhere'"),
+        (["--tokens", "missing"], "missing: "),
+        (["--tokens", "short"], "short, line 1: "),
+        (["--certificate", "short"], "--certificate: "),
+    ],
+)
+def test_it_refuses_what_others_could_read(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "good").write_text(f"{OF_SHOP} shop\n")
+    (tmp_path / "short").write_text("abc shop\n")
+    monkeypatch.chdir(tmp_path)
+    done = command("serve", "--clickhouse-url", "http://127.0.0.1:1", *arguments, env=dict(os.environ))
+    assert (done.returncode, said in done.stderr) == (78, True), done.stderr
+    assert done.stdout == ""
+
+
+def test_a_daemon_with_the_file_serves_the_page_itself(tmp_path: Path) -> None:
+    url = f"duckdb://{tmp_path}/events.db"
+    with Daemon(url, tmp_path / "spool", http="any port") as daemon:
+        daemon.wait_for("started")
+        done = command("serve", "--store-url", url, env=dict(os.environ))
+        assert done.returncode == 0
+        way = done.stdout.split()[-1]
+        page, _, token = way.partition("/#/?token=")
+        assert ask(page, "projects", token=token) == (200, {"values": []})
