@@ -1,6 +1,7 @@
 """Somebody at the page: clicks that are counted, keys, and what is to be seen."""
 
 import json
+from itertools import pairwise
 
 from tests.browser.chromium import Tab
 
@@ -62,6 +63,15 @@ class Person:
         )
         assert isinstance(found, list)
         return [str(one) for one in found]
+
+    async def see_whole(self, selector: str, inside: str) -> None:
+        """Check that such elements lie one below the other, and none sticks out of what holds them."""
+        boxes = await self.tab.value(f"""[...document.querySelectorAll({json.dumps(selector)})].map((one) => {{
+            const box = one.getBoundingClientRect(), all = one.closest({json.dumps(inside)}).getBoundingClientRect();
+            return [box.top, box.bottom, box.left >= all.left && box.right <= all.right] }})""")
+        assert isinstance(boxes, list)
+        assert all(is_inside for _, _, is_inside in boxes)
+        assert all(one[1] <= other[0] + 1 for one, other in pairwise(boxes)), boxes
 
     async def rows(self, table: str) -> list[dict[str, str]]:
         """Return the rows of a table, each by the heads of its columns."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 Event = dict[str, Any]
 PROJECT = "shop"
+LARGE = "warehouse"
 DAY = timedelta(days=1)
 SLOW = "plan a week in Lisbon"
 SLOW_SPAN = "search flights"
@@ -238,6 +239,19 @@ class At(NamedTuple):
     def later(self, ms: float) -> "At":
         """Return the place some time later."""
         return self._replace(start=later(self.start, ms))
+
+
+def large() -> list[Event]:
+    """Return the spans of a trace that has 10 000 of them, a hundred below each of a hundred."""
+    start = datetime.now(UTC) - timedelta(hours=1)
+    return [
+        {
+            "type": "span", "id": f"l{number}", "traceId": "large", "projectId": LARGE, "name": f"span {number}",
+            "startTime": text(later(start, number * 10)), "endTime": text(later(start, number * 10 + 8)),
+            **({} if number % 100 == 0 else {"parentSpanId": f"l{number // 100 * 100}"}),
+        }
+        for number in range(10_000)
+    ]  # fmt: skip
 
 
 def folders(events: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:

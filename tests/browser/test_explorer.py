@@ -12,9 +12,9 @@ import duckdb
 import pytest
 import pytest_asyncio
 
-from tests.browser import find_browser
+from tests.browser import axe, find_browser
 from tests.browser.person import Person
-from tests.browser.sample import COMPLAINT, HOSTILE, PROJECT, SLOW, SLOW_SPAN, TOOL_ERROR, Sample, folders
+from tests.browser.sample import COMPLAINT, HOSTILE, LARGE, PROJECT, SLOW, SLOW_SPAN, TOOL_ERROR, Sample, folders, large
 from tests.process.daemon import Daemon, drop, lines
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,6 +36,8 @@ def address(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for kind, events in kinds:
             drop(folder / "spool", kind, PROJECT, "sample.jsonl", lines(events))
         assert [one["rejected"] for one in daemon.wait_for("file_settled", count=len(kinds))] == [0] * len(kinds)
+        drop(folder / "spool", "span", LARGE, "large.jsonl", lines(large()))
+        daemon.wait_for("file_settled", count=len(kinds) + 1)
         way = json.loads((folder / "events.db.daemon").read_bytes())
         yield f"{way['url']}/#/?token={way['token']}"
 
@@ -87,6 +89,7 @@ async def test_the_failed_tool_call_of_yesterday(person: Person, address: str, s
     assert await person.text("#span-name") == "charge_card"
     assert await person.text("#span-error") == TOOL_ERROR
     assert await person.texts(".log-lines .own > .text") == sample.failed_logs
+    await person.see_whole(".log-lines .own", ".inspector")
 
 
 async def test_what_each_model_cost_this_week(person: Person, address: str, sample: Sample) -> None:
@@ -165,6 +168,49 @@ async def test_hostile_text_stays_text(person: Person, address: str, sample: Sam
     forbidden = "try { document.body.innerHTML = '<b>x</b>'; 'made' } catch (error) { error.name }"
     assert await person.tab.value(forbidden) == "TypeError", "the policy lets no text become markup"
     person.tab.complaints.clear()  # of the line above
+
+
+async def test_a_trace_of_ten_thousand_spans_stays_light(person: Person, address: str) -> None:
+    await person.open(address.replace("#/?", f"#/trace/large?project={LARGE}&"))
+    await person.see(".head", "10,000 spans")
+    await person.see("#span-name")
+    await person.press("Home")
+    await person.see("#span-name", "span 0")
+    await person.press("End")
+    await person.see("#span-name", "span 9999")
+    await person.see(".line.chosen", "span 9999")
+    lines_made = await person.tab.value("document.querySelectorAll('.line').length")
+    assert isinstance(lines_made, int)
+    assert lines_made < 100, "only what can be seen is in the page"
+    await person.press("ArrowLeft")
+    await person.see("#span-name", "span 9900")
+    await person.press("ArrowLeft")
+    await person.see(".line.chosen[aria-expanded=false]", "+99")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_nothing_is_in_the_way_of_people_who_cannot_see_or_click(
+    person: Person, address: str, sample: Sample, scheme: str
+) -> None:
+    await person.tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    await person.tab.call("Page.setBypassCSP", enabled=True)  # for axe's script alone
+    places = {
+        "traces?since=7d": "#total", f"trace/{sample.failed}?since=7d": "#span-error", "logs?since=7d": "#total",
+        "cost?since=7d": "#spans-cost", "scores?since=7d": "#feedback", "runs?since=7d": "#runs",
+        "run/run-7-2?since=7d": "#steps", "status?": "#types",
+    }  # fmt: skip
+    found: dict[str, object] = {}
+    try:
+        for place, there in places.items():
+            await person.open(address.replace("#/?", f"#/{place}&project={PROJECT}&"))
+            await person.see(there)
+            await person.tab.call("Runtime.evaluate", expression=axe.script())
+            found[place] = await person.tab.value("""axe.run().then((all) => all.violations.map((one) => one.id + ": " +
+                one.nodes.slice(0, 3).map((node) => node.html + node.any.map((why) => why.message)).join(" | ")))""")
+    finally:
+        await person.tab.call("Page.setBypassCSP", enabled=False)
+        await person.tab.call("Emulation.setEmulatedMedia", features=[])
+    assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
 async def test_a_store_that_is_away_is_seen_in_every_view(person: Person, tmp_path: Path) -> None:

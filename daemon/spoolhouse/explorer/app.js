@@ -61,7 +61,7 @@ function showDaemon(status) {
 }
 
 const frame = {
-  state: h("a", { id: "state", class: "state", role: "status", href: "#/status" }, hasDaemon ? "asking…" : ""),
+  state: h("a", { id: "state", class: "state", href: "#/status" }, hasDaemon ? "asking…" : ""),
   who: h("small", { id: "who" }),
   reasons: h("ul", { id: "reasons" }),
   nav: h("nav", { "aria-label": "views" }, VIEWS.map(([name, title]) => h("a", { "data-view": name }, title))),
@@ -170,8 +170,8 @@ addEventListener("hashchange", show);
 
 document.body.append(
   h("a", { class: "skip", href: "#main", click: (event) => { event.preventDefault(); frame.main.focus(); } }, "Skip to the content"),
-  h("header", {}, h("a", { class: "name", href: "#/" }, h("i", { "aria-hidden": "true" }), "Spoolhouse"), frame.nav, frame.scope, frame.state),
-  frame.reasons, frame.main, h("div", { class: "foot" }, frame.who));
+  h("header", {}, h("a", { class: "name", href: "#/" }, h("i", { "aria-hidden": "true" }), "Spoolhouse"), frame.nav, frame.scope, h("span", { class: "state-of", role: "status" }, frame.state)),
+  h("section", { "aria-label": "what waits" }, frame.reasons), frame.main, h("footer", { class: "foot" }, frame.who));
 show();
 if (hasDaemon) {
   document.addEventListener("visibilitychange", () => { if (!document.hidden) daemon.look(); });

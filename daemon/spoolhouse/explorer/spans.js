@@ -79,8 +79,8 @@ function ownTime(node) {
   return gaps(node).reduce((all, [from, to]) => all + (to - from), 0);
 }
 
-// From the end backwards: the child that ended last, what it waited for, and so on. A child that runs past the time in
-// question counts as far as that.
+// From the end backwards: the child that ended last, before it the one that ended last, and so on. A child that runs on
+// counts as far as the time in question.
 function markCritical(roots, to) {
   const last = roots.reduce((found, node) => (!found || end(node) > end(found) ? node : found), null);
   if (!last) return;
@@ -90,8 +90,7 @@ function markCritical(roots, to) {
     let at = until;
     for (const child of [...node.children].sort((a, b) => end(b) - end(a) || b.from - a.from)) {
       const childEnd = Math.min(end(child), at);
-      const isFirst = at === until;
-      if (child.from >= at || childEnd <= node.from || (!isFirst && end(child) > at)) continue;
+      if (child.from >= at || childEnd <= node.from) continue;
       node.critical += Math.max(0, at - childEnd);
       stack.push([child, childEnd]);
       at = Math.max(child.from, node.from);

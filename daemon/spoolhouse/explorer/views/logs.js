@@ -84,7 +84,7 @@ export function mount(root, given) {
   function line(one) {
     const target = one.trace_id ? address.link("trace", { ...address.common(asked), span: one.span_id ?? "" }, one.trace_id) : null;
     const made = h("li", { class: one.level, "data-id": one.id },
-      h("button", { class: "open", "aria-expanded": "false", "aria-label": `details of ${one.message.slice(0, 80)}` },
+      h("button", { class: "record", "aria-expanded": "false", "aria-label": `details of ${one.message.slice(0, 80)}` },
         h("time", { title: full(one.timestamp) }, asked.live ? clockMs(one.timestamp) : when(one.timestamp)),
         h("span", { class: `level ${one.level}` }, one.level), h("span", { class: "message" }, one.message)),
       target ? h("a", { href: target, class: "jump" }, "trace") : "");

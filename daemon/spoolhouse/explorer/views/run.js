@@ -36,7 +36,7 @@ function event(one, from) {
   const title = one.step_name ?? one.model ?? one.tool_calls[0]?.tool_name ?? one.assertion_name ?? "";
   return h("li", { class: one.status ?? "", "data-id": one.event_id },
     h("div", { class: "event-head" }, h("time", { title: full(one.timestamp) }, `+${duration(Date.parse(one.timestamp) - from)}`),
-      one.step_number !== null && h("span", { class: "number" }, one.step_number), h("b", {}, title), h("small", {}, one.event_type.replaceAll("_", " ")),
+      one.step_number !== null && h("span", { class: "ordinal" }, one.step_number), h("b", {}, title), h("small", {}, one.event_type.replaceAll("_", " ")),
       badge(one.status), h("small", {}, duration(one.latency_ms)),
       one.tokens_input !== null && h("small", {}, `${short(one.tokens_input)} + ${short(one.tokens_output ?? 0)} tokens`),
       one.cost_estimate_usd !== null && h("small", {}, money(one.cost_estimate_usd))),

@@ -128,7 +128,7 @@ export function mount(root, { daemon }) {
     if (status === null) return;
     const points = status.history;
     root.replaceChildren(
-      h("dl", { id: "figures", class: "figures" }, cells(status)),
+      h("h1", { class: "sr" }, "Status"), h("dl", { id: "figures", class: "figures" }, cells(status)),
       h("div", { class: "charts" },
         chart("rows-chart", points, points.map((point) => point.rows), "rows a second"),
         chart("pending-chart", points, points.map((point) => point.pending_files), "pending files")),

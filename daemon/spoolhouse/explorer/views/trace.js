@@ -109,6 +109,7 @@ class Waterfall {
       if (!this.folded.has(node.id)) for (let i = node.children.length - 1; i >= 0; i -= 1) stack.push(node.children[i]);
     }
     this.spacer.style.setProperty("height", `${this.shown.length * ROW}px`);
+    this.node.style.setProperty("--rows", this.shown.length);
   }
 
   later() {
@@ -132,7 +133,7 @@ class Waterfall {
     const fold = node.children.length
       ? h("button", { class: isOpen ? "fold open" : "fold", tabindex: "-1", "aria-hidden": "true", click: (event) => { event.stopPropagation(); this.toggle(node); } })
       : h("i", { class: "fold" });
-    const own = gaps(node).map(([from, to]) => h("i", { class: "own", style: node.long
+    const own = gaps(node).map(([from, to]) => h("i", { class: "self", style: node.long
       ? { left: `${((from - node.from) / node.long) * 100}%`, width: `${((to - from) / node.long) * 100}%` } : { left: "0", width: "100%" } }));
     const isLate = (node.from - this.tree.from) / this.long > 0.75;
     return h("div", {
