@@ -331,3 +331,21 @@ def test_all_signals_land_in_clickhouse_and_a_record_that_is_no_event_is_dropped
     counts = {table: database.query(f"SELECT count() FROM mastra_admin_{table}")[0][0] for table in EXPECTED}
     assert counts == EXPECTED
     assert database.query("SELECT sum(count) FROM mastra_admin_logs_hourly_stats")[0][0] == 3
+
+
+def test_a_forked_child_writes_only_what_it_has_taken(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from spoolhouse.export import DefaultExporter, SpoolStorage
+exporter = DefaultExporter(SpoolStorage(sys.argv[1]), project="shop", max_batch_wait_ms=3.6e6)
+exporter.on_log_event({"n": "parent"})
+pid = os.fork()
+if pid == 0:
+    exporter.on_log_event({"n": "child"})
+    os._exit(0 if exporter.shutdown() else 1)
+assert os.waitpid(pid, 0)[1] == 0
+assert exporter.shutdown()
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=120)
+    assert done.returncode == 0
+    assert sorted(path.read_text() for path in tmp_path.rglob("*.jsonl")) == ['{"n":"child"}\n', '{"n":"parent"}\n']

@@ -10,7 +10,7 @@ from tests.process.daemon import command
 
 TEXT = (Path(__file__).parents[2] / "docs" / "producers.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-TABLES = {"events": 1, "spans": 2, "traces": 1, "scores": 1, "logs": 2}
+TABLES = {"events": 1, "spans": 2, "traces": 1, "scores": 1, "logs": 3, "metrics": 1}
 """By table, how many rows the examples make."""
 
 
