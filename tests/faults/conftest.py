@@ -1,5 +1,6 @@
 """The fixtures of the fault suite."""
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,18 @@ import pytest
 
 from tests.engine import Database, Pool, Server
 from tests.faults.file_oracle import File, FileOracle
+from tests.faults.life import LONG
 from tests.faults.oracle import AnyOracle, Oracle
+
+STORES = ("clickhouse", "duckdb")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """In the long form, run each test that takes any oracle with each store, unless it names its stores itself."""
+    takes_any = inspect.signature(metafunc.function).parameters.get("oracle")
+    named = any("oracle" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if LONG and takes_any is not None and takes_any.annotation is AnyOracle and not named:
+        metafunc.parametrize("oracle", STORES, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +45,7 @@ def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> File:
 def oracle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyOracle]:
     """A spool and a database with its schema, and what knows of each line that is written into them.
 
-    A test that takes either store names them: `@pytest.mark.parametrize("oracle", STORES, indirect=True)`.
+    A test may name the stores: `@pytest.mark.parametrize("oracle", ["duckdb"], indirect=True)`.
     """
     if getattr(request, "param", "clickhouse") == "duckdb":
         file: File = request.getfixturevalue("prepared_file")

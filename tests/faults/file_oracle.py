@@ -71,6 +71,14 @@ class FileOracle(AnyOracle):
         """The file."""
         return self.file
 
+    def check_rows_at_most_once(self, *, all_of_them: bool) -> None:
+        """No line is there twice, and each batch is whole; `all_of_them`: and none is missing."""
+        if all_of_them:
+            self.check_rows()
+        self.check_counts()
+        [(rows, ids)] = self.file.query(f"SELECT count(*), count(DISTINCT span_id) FROM {PREFIX}spans")
+        assert rows == ids
+
     def check_counts(self) -> None:
         """Each batch that is said to have landed is there, whole, and no other."""
         said = self.file.query(f"SELECT table_name, batch_id, row_count FROM {PREFIX}batches")

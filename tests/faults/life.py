@@ -53,6 +53,7 @@ AFTER: Mapping[str, str] = {
 IN_A_FILE: Mapping[str, str] = {
     "insert.before_send": "duckdb.rows",
     "insert.sending": "duckdb.rows",
+    "native.block_sent": "duckdb.rows",
     "native.all_sent": "duckdb.before_commit",
     "insert.answered": "duckdb.committed",
 }
@@ -86,6 +87,12 @@ LIFE = (
 """What every shipment comes by, in its order."""
 
 
+def at(oracle: AnyOracle, place: str) -> str:
+    """Return the place at the same step of a daemon with the oracle's store; `place` may say which arrival is meant."""
+    name, *arrival = place.partition("@")
+    return "".join([IN_A_FILE.get(name, name), *arrival]) if isinstance(oracle, FileOracle) else place
+
+
 def armed(place: str, action: str) -> dict[str, str]:
     """Return the environment of a daemon that meets `action` at `place`."""
     return {**QUICK, **REFUSED.get(place, {}), **NEEDS.get(place, {}), VARIABLE: f"{place}={action}"}
@@ -106,7 +113,7 @@ def lead_to(oracle: AnyOracle, place: str) -> bool:
         run_into(oracle, "settle.complete", "kill")
         oracle.lose_parts()
     elif first:
-        die_at(oracle, IN_A_FILE.get(first, first) if isinstance(oracle, FileOracle) else first)
+        die_at(oracle, first)
     if place == "instance.before_renaming_back":
         oracle.rename_claimed()
     if place in REFUSED:
@@ -132,6 +139,7 @@ def feed(oracle: AnyOracle) -> None:
 
 def run_into(oracle: AnyOracle, place: str, action: Literal["kill", "term"]) -> None:
     """Run a daemon until it meets its end at `place`."""
+    place = at(oracle, place)
     with Daemon(url_for(oracle, place), oracle.spool, env=armed(place, action)) as daemon:
         code = daemon.wait()
         if action == "kill":

@@ -76,6 +76,10 @@ class AnyOracle(ABC):
         """Where the rows land."""
 
     @abstractmethod
+    def check_rows_at_most_once(self, *, all_of_them: bool) -> None:
+        """No line is there twice, in a table or what counts its rows; `all_of_them`: and none is missing."""
+
+    @abstractmethod
     def check_counts(self) -> None:
         """Each valid line is counted once in what the store has besides its rows."""
 
@@ -234,6 +238,17 @@ class AnyOracle(ABC):
         self.check_files([] if deleted else self.files)
         self.check_rejects()
 
+    def check_rows_but(self, lines: bytes) -> None:
+        """Each valid line is in its table once; of `lines`, each may be missing."""
+        self.check_rows_at_most_once(all_of_them=False)
+        found = {name for (name,) in self.store.query(f"SELECT span_id FROM {PREFIX}spans")}
+        found |= {name for (name,) in self.store.query(f"SELECT id FROM {PREFIX}logs")}
+        lost = {json.loads(line)["id"] for line in lines.splitlines()} - found
+        self.spans = [row for row in self.spans if row[0] not in lost]
+        self.logs = [row for row in self.logs if row[0] not in lost]
+        self.check_rows()
+        self.check_counts()
+
     def check_rows(self) -> None:
         """Each valid line is in its table once, with its values."""
         spans = self.store.query(
@@ -333,31 +348,20 @@ class Oracle(AnyOracle):
         [(counted,)] = self.database.query(f"SELECT sum(lines) FROM {PREFIX}spans_hourly")
         assert (rows, ended) == (ids, counted)
 
-    def check_rows_but(self, lines: bytes) -> None:
-        """Each valid line is in its table once; of `lines`, each may be missing."""
-        self.check_rows_at_most_once(all_of_them=False)
-        found = {name for (name,) in self.database.query(f"SELECT span_id FROM {PREFIX}spans")}
-        found |= {name for (name,) in self.database.query(f"SELECT id FROM {PREFIX}logs")}
-        lost = {json.loads(line)["id"] for line in lines.splitlines()} - found
-        self.spans = [row for row in self.spans if row[0] not in lost]
-        self.logs = [row for row in self.logs if row[0] not in lost]
-        self.check_rows()
-        self.check_counts()
-
     def check_counts(self) -> None:
         """Each valid line is counted once in its hour."""
         hours: dict[tuple[str, int], list[int]] = {}
         for _, _, project, duration, start, ended in self.spans:
             if ended:
                 hours.setdefault((project, start // 3600 * 3600), []).append(duration)
-        counted = self.database.query(
+        counted = self.store.query(
             "SELECT project_id, toUnixTimestamp(hour), sum(lines), sum(duration_ms_count), sum(duration_ms_sum),"
             " min(duration_ms_min), max(duration_ms_max)"
             f" FROM {PREFIX}spans_hourly GROUP BY project_id, hour"
         )
         expected = [(*key, len(of), len(of), sum(of), min(of), max(of)) for key, of in hours.items()]
         assert_same(counted, expected, "hours of spans")
-        counted = self.database.query(f"SELECT project_id, sum(lines) FROM {PREFIX}logs_hourly GROUP BY project_id")
+        counted = self.store.query(f"SELECT project_id, sum(lines) FROM {PREFIX}logs_hourly GROUP BY project_id")
         assert_same(counted, list(Counter(project for _, project, _ in self.logs).items()), "hours of logs")
 
 

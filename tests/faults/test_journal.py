@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.life import QUICK, armed, die_at, recover, wait_until
-from tests.faults.oracle import Oracle
+from tests.faults.oracle import AnyOracle
 from tests.process.daemon import Daemon, once
 
 
@@ -57,7 +57,7 @@ DAMAGES_OF_THE_WHOLE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damages", [DAMAGES, DAMAGES_OF_THE_WHOLE], ids=["log", "whole"])
 def test_a_damaged_journal_is_held_and_said(
-    oracle: Oracle, tmp_path: Path, damages: dict[str, Callable[[Path], object]]
+    oracle: AnyOracle, tmp_path: Path, damages: dict[str, Callable[[Path], object]]
 ) -> None:
     """All that was claimed stays where it is; with the journal back as it was, each line has landed once."""
     die_at(oracle, "insert.answered")
@@ -70,7 +70,7 @@ def test_a_damaged_journal_is_held_and_said(
     shutil.copytree(instance, tmp_path / "sound")
     for damage, inflict in damages.items():
         inflict(instance)
-        code, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK)
+        code, daemon = once(oracle.store.native_url, oracle.spool, env=QUICK)
         assert code == 1, damage
         assert daemon.events("journal_held", instance=instance.name), f"{damage}: {daemon.told()}"
         assert {path: path.read_bytes() for path in oracle.claimed()} == claimed, damage
@@ -83,13 +83,13 @@ def test_a_damaged_journal_is_held_and_said(
     oracle.check()
 
 
-def test_a_journal_of_an_earlier_time_is_held(oracle: Oracle, tmp_path: Path) -> None:
+def test_a_journal_of_an_earlier_time_is_held(oracle: AnyOracle, tmp_path: Path) -> None:
     """It is sound, but does not know of all that was sent: what it does not know would land a second time."""
     earlier = tmp_path / "earlier"
     here = tmp_path / "here"
     oracle.drop()
     env = armed("settle.recorded", f"wait:{here}")
-    with Daemon(oracle.database.native_url, oracle.spool, env=env) as daemon:
+    with Daemon(oracle.store.native_url, oracle.spool, env=env) as daemon:
         wait_until(here.exists)
         [instance] = (oracle.spool / ".spoolhouse").iterdir()
         shutil.copytree(instance, earlier)
@@ -102,14 +102,14 @@ def test_a_journal_of_an_earlier_time_is_held(oracle: Oracle, tmp_path: Path) ->
     for path in (main_file(instance), log_file(instance)):
         path.unlink()
         shutil.copy2(earlier / path.name, path)
-    code, held = once(oracle.database.native_url, oracle.spool, env=QUICK)
+    code, held = once(oracle.store.native_url, oracle.spool, env=QUICK)
     assert code == 1
     assert "earlier time" in str(held.events("journal_held")), held.told()
     oracle.check_rows_at_most_once(all_of_them=True)
 
 
 @pytest.mark.parametrize("place", ["insert.answered", "claim.journalled"])
-def test_declarations_have_changed_since(oracle: Oracle, place: str) -> None:
+def test_declarations_have_changed_since(oracle: AnyOracle, place: str) -> None:
     """A shipment was planned by a version with another fingerprint: what is there of it is found by its id."""
     die_at(oracle, place)
     [instance] = (oracle.spool / ".spoolhouse").iterdir()
@@ -120,14 +120,14 @@ def test_declarations_have_changed_since(oracle: Oracle, place: str) -> None:
     oracle.check()
 
 
-def test_a_journal_of_a_later_version_is_held(oracle: Oracle) -> None:
+def test_a_journal_of_a_later_version_is_held(oracle: AnyOracle) -> None:
     """After a downgrade: nothing is touched, and the message says which versions."""
     die_at(oracle, "insert.answered")
     [instance] = (oracle.spool / ".spoolhouse").iterdir()
     with closing(sqlite3.connect(main_file(instance))) as journal:
         [(version,)] = journal.execute("PRAGMA user_version")
         journal.execute(f"PRAGMA user_version = {version + 1}")
-    with Daemon(oracle.database.native_url, oracle.spool, env=QUICK) as daemon:
+    with Daemon(oracle.store.native_url, oracle.spool, env=QUICK) as daemon:
         [record] = daemon.wait_for("journal_held")
         assert f"format {version + 1}" in str(record["error"])
         daemon.signal(signal.SIGTERM)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 from spoolhouse.failpoints import VARIABLE
-from tests.faults.life import LIFE, LONG, QUICK, parts, recover, wait_until
-from tests.faults.oracle import Dropped, Oracle
+from tests.faults.life import LIFE, LONG, QUICK, at, parts, recover, wait_until
+from tests.faults.oracle import AnyOracle, Dropped
 from tests.process.daemon import Daemon, command
 
 CHUNK = 64 << 10
@@ -76,7 +76,7 @@ def pairs() -> list[tuple[str, Sequence[str], str, bool]]:
     return [*tried, *(("EIO that lasts", some, "one round", True) for some in parts(places["EIO that lasts"], 4))]
 
 
-def drop(oracle: Oracle, fault: Shortens) -> tuple[Dropped, bytes]:
+def drop(oracle: AnyOracle, fault: Shortens) -> tuple[Dropped, bytes]:
     """Drop a file that is long enough, between two short ones; return it, and its content."""
     oracle.drop(5)
     path = oracle.drop(1500, logs=60, bad=3)
@@ -98,11 +98,11 @@ def damaged(content: bytes) -> bytes:
     return packer.compress(content[:CUT]) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 1000
 
 
-def crash(oracle: Oracle, fault: Shortens, place: str, victim: Dropped, env: dict[str, str]) -> None:
+def crash(oracle: AnyOracle, fault: Shortens, place: str, victim: Dropped, env: dict[str, str]) -> None:
     """Run a daemon into the one fault, and then into the other."""
     here = oracle.spool.parent / "here"
-    traps = ",".join(filter(None, [fault.traps.format(here=here), f"{place}=kill"]))
-    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: traps}) as daemon:
+    traps = ",".join(filter(None, [fault.traps.format(here=here), f"{at(oracle, place)}=kill"]))
+    with Daemon(oracle.store.native_url, oracle.spool, env={**env, VARIABLE: traps}) as daemon:
         if "wait" in fault.traps:
             wait_until(lambda: here.exists() or daemon.has_ended())
             [claimed] = [path for path in oracle.claimed() if path.name == victim.path.name]
@@ -112,7 +112,7 @@ def crash(oracle: Oracle, fault: Shortens, place: str, victim: Dropped, env: dic
         assert daemon.wait(60) == -signal.SIGKILL, f"{place}: {daemon.told()}"
 
 
-def went_to(oracle: Oracle, victim: Dropped) -> str:
+def went_to(oracle: AnyOracle, victim: Dropped) -> str:
     """Return the folder that the file has ended in."""
     [found] = oracle.spool.glob(f"span/*/*/{victim.path.name}")
     return found.parent.name
@@ -124,7 +124,7 @@ def went_to(oracle: Oracle, victim: Dropped) -> str:
     ids=lambda some: some[0] if isinstance(some, tuple) else str(some),
 )
 def test_a_file_ends_early_and_the_daemon_dies(
-    oracle: Oracle, name: str, places: Sequence[str], rounds: str, healed: bool
+    oracle: AnyOracle, name: str, places: Sequence[str], rounds: str, healed: bool
 ) -> None:
     """The next process meets the same fault, or none (`healed`): either way each line that can be read lands once."""
     fault = SHORTENS[name]
@@ -148,14 +148,14 @@ def test_a_file_ends_early_and_the_daemon_dies(
     "place", ["insert.answered@3", "insert.acknowledged@2", "settle.complete", "settle.acknowledged"]
 )
 @pytest.mark.parametrize("deed", ["EIO that lasts", "truncated"] if LONG else ["EIO that lasts"])
-def test_the_daemon_dies_and_then_a_file_ends_early(oracle: Oracle, deed: str, place: str) -> None:
+def test_the_daemon_dies_and_then_a_file_ends_early(oracle: AnyOracle, deed: str, place: str) -> None:
     """Some batches have landed whole: what is left of the file, and all of the next one, is not taken for theirs."""
     fault = SHORTENS[deed]
     env = fault.env("several rounds")
     victim, content = drop(oracle, fault)
     for _ in range(3):
         oracle.drop(300, logs=10)  # each short enough to be read where the long one cannot
-    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: f"{place}=kill"}) as daemon:
+    with Daemon(oracle.store.native_url, oracle.spool, env={**env, VARIABLE: f"{at(oracle, place)}=kill"}) as daemon:
         assert daemon.wait(60) == -signal.SIGKILL, daemon.told()
     if deed == "truncated":
         for claimed in oracle.claimed():
@@ -170,17 +170,17 @@ def test_the_daemon_dies_and_then_a_file_ends_early(oracle: Oracle, deed: str, p
 @pytest.mark.parametrize(
     "place", ["insert.answered", "insert.answered@2", "settle.complete"] if LONG else ["insert.answered"]
 )
-def test_the_daemon_dies_a_file_cannot_be_read_and_then_it_can(oracle: Oracle, place: str, packed: bool) -> None:
+def test_the_daemon_dies_a_file_cannot_be_read_and_then_it_can(oracle: AnyOracle, place: str, packed: bool) -> None:
     """What has landed is not landed again, neither by the next run nor by a retry of what failed meanwhile."""
     env = QUICK | {"SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3"}
     oracle.drop(5)
     oracle.drop(1500, logs=60, bad=3, packed=packed)
     oracle.drop(5, logs=1)
-    with Daemon(oracle.database.native_url, oracle.spool, env={**env, VARIABLE: f"{place}=kill"}) as daemon:
+    with Daemon(oracle.store.native_url, oracle.spool, env={**env, VARIABLE: f"{at(oracle, place)}=kill"}) as daemon:
         assert daemon.wait(60) == -signal.SIGKILL, daemon.told()
     recover(oracle, **env, **{VARIABLE: "read.chunk@*=EIO"})
     where = ("--file-storage-path", str(oracle.spool), "--base-path", "")
-    done = command("retry", "--all", *where, "--clickhouse-url", oracle.database.http_url)
+    done = command("retry", "--all", *where, "--clickhouse-url", oracle.store.http_url)
     assert done.returncode == 0, done.stdout + done.stderr
     recover(oracle, **env)
     oracle.check()
