@@ -56,7 +56,7 @@ def a_day_later(database: Database, spool: Path, *, runs: bool) -> Iterator[None
     drop(spool, "span", "shop", "a.jsonl", good("shop", 5))
     drop(spool, "span", "shop", "b.jsonl", b"no event\n" + good("shop", 5, first=5))
     drop(spool, "span", "shop", "c.jsonl.gz", b"no archive")
-    with Daemon(database.native_url, spool, http="any port", installed=True) as daemon:
+    with Daemon(database.native_url, spool, http="any port") as daemon:
         daemon.wait_for("file_settled", count=3)
         if not runs:
             daemon.kill()
