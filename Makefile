@@ -37,6 +37,10 @@ run: $(VENV)/.stamp-run ## Try it: sample events land in a DuckDB file, and more
 	@echo "  $(ASK) sql 'SELECT model, count(*) AS calls, sum(cost_estimate_usd) AS dollars FROM mastra_admin_events GROUP BY model'" \
 	  "$(filter-out --project project-1,$(OF))"
 	@echo
+	@echo "Look at them in a browser, at the address that this prints:"
+	@echo
+	@echo "    $(ASK) serve $(filter-out --project project-1,$(OF))"
+	@echo
 	@$(BIN)/spoolhouse generate --rows 20000 --files 20 --every 1 --pid $$$$ --file-storage-path var/spool >/dev/null & \
 	  exec $(BIN)/spoolhouse ingest --file-storage-path var/spool
 
@@ -58,6 +62,10 @@ test-replicas: $(VENV)/.stamp-replicas ## The tests of replicated tables: two se
 .PHONY: test-browser
 test-browser: $(VENV)/.stamp-dev ## The tests of the page in a real browser: what people do, in clicks (T='-k name' chooses)
 	@$(PYTEST) tests/browser $(T)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.stamp-dev ## Take the pictures of docs/pictures anew
+	@$(BIN)/python -m tests.browser.screenshots
 
 .PHONY: faults
 faults: export SPOOLHOUSE_TEST_FAULTS := long

@@ -98,6 +98,10 @@ def test_the_printed_commands_show_an_application_at_work(tmp_path: Path) -> Non
         assert len(dollars) == 3, shown
         assert min(dollars) > 0
         follow_until_now(logs)
+        [serve] = re.findall(r"^    (/.* serve .*)$", run.text, re.MULTILINE)
+        shown = subprocess.run(shlex.split(serve), capture_output=True, text=True, check=True, timeout=90).stdout
+        page, _, token = shown.split()[-1].partition("#/?token=")
+        assert (get(page).code, len(token)) == (200, 43)
         [url] = re.findall(r'"url": ?"(http:[^"]+)"', run.text)
         assert get(url).code == 200
     assert "of earlier runs" not in run.text
