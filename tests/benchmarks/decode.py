@@ -17,6 +17,7 @@ from spoolhouse.decode.line_decoder import LineDecoder, Origin, ProjectPolicy
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.export.samples import SampleEvents
+from spoolhouse.service.runtime_tuning import tune_malloc
 from tests.benchmarks import otlp
 
 PIECE_BYTES = 1 << 20
@@ -301,6 +302,7 @@ def run() -> None:
     cases.append(Case(name="spans of model calls", data=dumped(calls)))
     # Each its own, because a decoder learns what its lines are like.
     decoders = [LineDecoder(BUILT_IN) for _ in cases]
+    tune_malloc()  # as the daemon does
     gc.collect()
     gc.freeze()
     gc.disable()

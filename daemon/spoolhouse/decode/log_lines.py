@@ -187,6 +187,10 @@ class _Reading:
     def _results(self, piece: Piece, lines: list[bytes]) -> tuple[list[Any], bool]:
         """Return what becomes of each line, and whether each is a row."""
         offsets = list(accumulate(map(len, lines), initial=piece.offset))
+        if len(lines) < _FEW:
+            heads = self._reader.heads
+            placed = zip(lines, offsets, strict=False)
+            return [None if line.startswith(heads) else self._row(line, offset) for line, offset in placed], False
         results: list[_Result] = [None] * len(lines)
         taken = 0
         is_whole = True
