@@ -253,3 +253,55 @@ def test_a_newer_file_is_refused_in_words(path: Path, spool: Path) -> None:
     [record] = daemon.events("duckdb_unavailable")
     assert "newer DuckDB" in str(record["hint"]), record
     assert path.read_bytes() == bytes(content)
+
+
+BUILD = """
+type = "build"
+table = "builds"
+time = "at"
+key = ["project_id", "id"]
+ttl_days = 90
+[[columns]]
+name = "id"
+type = "String"
+required = true
+[[columns]]
+name = "project_id"
+type = "String"
+path = "projectId"
+required = true
+[[columns]]
+name = "at"
+type = "DateTime64(3)"
+required = true
+[[columns]]
+name = "region"
+type = "String"
+"""
+
+
+def test_a_version_that_takes_other_lines_does_not_finish_what_has_landed(path: Path, spool: Path) -> None:
+    """The first one rejects a line that the second one accepts: as a row of a batch that is there, it would be lost."""
+    versions = {}
+    for name, content in (("first", f"{BUILD}required = true\n"), ("second", BUILD)):
+        folder = spool.with_name(name)
+        folder.mkdir()
+        (folder / "build.toml").write_text(content)
+        versions[name] = {"SPOOLHOUSE_EVENTS__FOLDER": str(folder), "SPOOLHOUSE_SHUTDOWN__GRACE": "1"}
+    events = [
+        {"type": "build", "id": str(number), "projectId": "p", "at": NOW.isoformat(), "region": "eu"}
+        for number in range(3)
+    ]
+    del events[1]["region"]
+    drop(spool, "build", "p", "a.jsonl", lines(events))
+    env = versions["first"] | {FAILPOINTS: "duckdb.committed=kill"}
+    with Daemon(url_of(path), spool, env=env) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    code, daemon = once(url_of(path), spool, env=versions["second"])
+    assert code != 0, daemon.told()
+    assert "journalled under other declarations" in str(daemon.events("table_held")[0]["error"])
+    assert once(url_of(path), spool, env=versions["first"])[0] == 0
+    assert ask(path, f"SELECT id FROM {PREFIX}builds ORDER BY id") == [("0",), ("2",)]
+    assert list((spool / "build" / "p" / "processed").iterdir())
+    [rejected] = (spool / "rejected").rglob("*.jsonl")
+    assert json.loads(json.loads(rejected.read_text())["raw"]) == events[1]

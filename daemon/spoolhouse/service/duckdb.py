@@ -38,18 +38,24 @@ class DuckDbBackend:
     title = "DuckDB"
     patience = 0.0
 
-    def __init__(self, settings: Settings, path: Path) -> None:
+    def __init__(self, settings: Settings, path: Path, *, fingerprint: str) -> None:
         """Land in the file at `path`."""
         self._migrates = settings.clickhouse.migrate
         database, prefix = Database(path, memory=settings.duckdb.memory), settings.clickhouse.table_prefix
-        self.store = DuckDbStore(database, prefix=prefix)
+        self.store = DuckDbStore(database, prefix=prefix, fingerprint=fingerprint)
         self.sent = self.store
         reader = DuckDbReader(Connections(path, database.another), prefix)
         self.own_file = OwnFile(path=path, table_prefix=prefix, reader=reader)
         self._expire_at = 0.0
 
-    def take_over(self, settings: Settings, *, fingerprint: str) -> None:
-        """Change nothing: no live setting concerns it."""
+    def take_over(
+        self,
+        settings: Settings,  # noqa: ARG002  # the protocol's
+        *,
+        fingerprint: str,
+    ) -> None:
+        """Put the fingerprint in force: no live setting concerns the file."""
+        self.store.fingerprint = fingerprint
 
     async def ping(self) -> None:
         """Return once the file is open."""

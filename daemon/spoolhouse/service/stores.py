@@ -10,7 +10,7 @@ def open_backend(settings: Settings, *, fingerprint: str) -> Backend:
     if settings.store.path is not None:
         from spoolhouse.service.duckdb import DuckDbBackend  # noqa: PLC0415  # see above
 
-        return DuckDbBackend(settings, settings.store.path)
+        return DuckDbBackend(settings, settings.store.path, fingerprint=fingerprint)
     from spoolhouse.service.clickhouse import ClickHouseBackend  # noqa: PLC0415  # see above
 
     return ClickHouseBackend(settings, fingerprint=fingerprint)

@@ -9,7 +9,7 @@ from functools import partial
 import duckdb
 
 from spoolhouse.decode.rows import Rows
-from spoolhouse.errors import TooLargeError, TransientError
+from spoolhouse.errors import OperatorError, TooLargeError, TransientError
 from spoolhouse.events.declaration import Table
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.failpoints import reach
@@ -34,9 +34,11 @@ class _NotLandedError(Exception):
 class DuckDbStore:
     """Lands batches in one file; it satisfies `pipeline.ports.Store` and `SentBatches`."""
 
-    def __init__(self, database: Database, *, prefix: str) -> None:
+    def __init__(self, database: Database, *, prefix: str, fingerprint: str = "") -> None:
         """Land in the tables of `database` whose names begin with `prefix`."""
         self.database = database
+        self.fingerprint = fingerprint
+        """Of the declarations in force; may be changed at any time."""
         self._prefix = prefix
 
     def name(self, table: Table) -> str:
@@ -101,10 +103,11 @@ class DuckDbStore:
     def _land(self, batch: BatchToLand, rows: RowsFile, connection: duckdb.DuckDBPyConnection) -> None:
         clock_ms, batches = batch.shipment.clock_ms, identifier(self._prefix + schema.BATCHES)
         known = connection.execute(
-            f"SELECT 1 FROM {batches} WHERE shipped_at = make_timestamp_ms(?)::TIMESTAMP_MS AND batch_id = ?",
+            f"SELECT row_count FROM {batches} WHERE shipped_at = make_timestamp_ms(?)::TIMESTAMP_MS AND batch_id = ?",
             [clock_ms, batch.id],
-        )
-        if known.fetchone() is not None:
+        ).fetchone()
+        if known is not None:
+            self._expect_same_rows(batch, rows.count, known[0])
             return
         self._insert(batch.table, rows, batch.id, clock_ms, connection)
         connection.execute(
@@ -112,6 +115,16 @@ class DuckDbStore:
             [clock_ms, batch.id, batch.table.name, rows.count],
         )
         reach("duckdb.before_commit")
+
+    def _expect_same_rows(self, batch: BatchToLand, count: int, landed: int) -> None:
+        """Raise `OperatorError` if another version has landed another number of rows under this id."""
+        shipment = batch.shipment
+        if shipment.fingerprint != self.fingerprint and count != landed:
+            raise OperatorError(
+                f"shipment {shipment.id} was journalled under other declarations: {landed} rows have landed in"
+                f" {batch.table.name}, and by these declarations it has {count}",
+                hint="let the version (and the event files) that claimed it finish it, then upgrade",
+            )
 
     def _check(self, batch: BatchToLand, rows: RowsFile, connection: duckdb.DuckDBPyConnection) -> None:
         self._insert(batch.table, rows, batch.id, batch.shipment.clock_ms, connection)
