@@ -36,6 +36,7 @@ def write_logs(logger: logging.Logger) -> None:
 def structured(writer: SpoolWriter, *, last: bool) -> Any:
     return structlog.wrap_logger(
         structlog.testing.ReturnLogger(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

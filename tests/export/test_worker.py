@@ -1,6 +1,7 @@
 """The daemon from code: its results, its status, its end."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -64,6 +65,7 @@ async def test_what_is_pending_lands_at_once(tmp_path: Path) -> None:
 
 async def test_a_started_worker_lands_files_as_they_come(tmp_path: Path) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    own = logging.getLogger().handlers.copy()
     worker = make(tmp_path)
     await worker.init()
     async with worker:
@@ -73,6 +75,7 @@ async def test_a_started_worker_lands_files_as_they_come(tmp_path: Path) -> None
         await until(lambda: worker.get_status().total_files_processed == 1)
         assert (await worker.process_once()).files_processed == 0
         assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == handlers
+        assert logging.getLogger().handlers == own
     status = worker.get_status()
     assert (status.is_running, status.current_errors) == (False, [])
     assert status.started_at is not None

@@ -96,7 +96,8 @@ class Worker:
     files that travel together, `insert_batch_size` that of the rows of an insert. `settings` are others by their dotted
     names, as `docs/configuration.md` lists them; neither the environment nor a file is read. Raises `BadSettingError`.
 
-    Logs go through structlog as the program has configured it; if it has not, warnings go to standard error.
+    Logs go through structlog as the program has configured it. If it has not, this configures structlog so that
+    warnings go to standard error; handlers of `logging` are left alone.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Worker:
         }
         self._settings = settings_of(store, {**given, **(settings or {})})
         if not structlog.is_configured():
-            logs.configure(level="debug" if debug else "warning", secrets=self._settings.secrets())
+            logs.configure_events(level="debug" if debug else "warning", secrets=self._settings.secrets())
         self._running: _Cycle | None = None
         self._cycle: _Cycle | None = None
         """The last one, or the one that is under way."""

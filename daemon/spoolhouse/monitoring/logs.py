@@ -38,8 +38,21 @@ Format = Literal["auto", "json", "console"]
 def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[str] = ()) -> None:
     """Set up logging for the whole process; a later call replaces an earlier one.
 
-    `level` is the least important level that is written; logs and warnings of libraries pass from `warning` up, as the
-    event `library_message`. `secrets` are values that must not appear.
+    Logs and warnings of libraries pass from `warning` up, as the event `library_message`.
+    """
+    configure_events(level=level, style=style, secrets=secrets)
+    root = logging.getLogger()
+    root.handlers = [_Forward(logging.WARNING)]
+    root.setLevel(logging.WARNING)
+    for library in _REPEAT_THEMSELVES:
+        logging.getLogger(library).setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+
+
+def configure_events(*, level: str = "info", style: Format = "auto", secrets: Iterable[str] = ()) -> None:
+    """Set up structlog alone, which our own events go through; the handlers of `logging` stay the program's.
+
+    `level` is the least important level that is written. `secrets` are values that must not appear.
     """
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     processors: list[Processor] = [
@@ -60,12 +73,6 @@ def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[
         logger_factory=StandardError,
         cache_logger_on_first_use=False,
     )
-    root = logging.getLogger()
-    root.handlers = [_Forward(logging.WARNING)]
-    root.setLevel(logging.WARNING)
-    for library in _REPEAT_THEMSELVES:
-        logging.getLogger(library).setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
-    logging.captureWarnings(capture=True)
 
 
 class StandardError:
