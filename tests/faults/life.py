@@ -204,5 +204,5 @@ def strike_at(  # a fault, its end, and where it hits
         heal()
         wait_until(lambda: oracle.settled() == settled)
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(30) == 0, f"{place}: {daemon.told()}"
+        assert daemon.wait() == 0, f"{place}: {daemon.told()}"
         assert not daemon.events("stage_failed"), f"{place}: {daemon.told()}"

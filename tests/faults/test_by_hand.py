@@ -36,7 +36,7 @@ def hold_at(oracle: Oracle, place: str, act: Callable[[Path], object], *, then: 
             here.unlink()
             wait_until(lambda: daemon.events("file_settled"))
             daemon.signal(signal.SIGTERM)
-            assert daemon.wait(30) == 0, daemon.told()
+            assert daemon.wait() == 0, daemon.told()
     # Twice: what is put back by the one is taken by the next.
     recover(oracle)
     recover(oracle)

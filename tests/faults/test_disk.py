@@ -58,7 +58,7 @@ def test_the_disk_fails_once(oracle: AnyOracle, some: Sequence[str], error: str)
             wait_until(lambda: oracle.settled() == len(oracle.files) or daemon.has_ended())
             assert not daemon.has_ended(), f"{place}: {daemon.told()}"
             daemon.signal(signal.SIGTERM)
-            assert daemon.wait(30) == 0, f"{place}: {daemon.told()}"
+            assert daemon.wait() == 0, f"{place}: {daemon.told()}"
     recover(oracle)
     oracle.check()
 

@@ -61,7 +61,7 @@ def test_killed_beside_a_deletion(oracle: Oracle, place: str) -> None:
         oracle.drop()
     deleting = {"SPOOLHOUSE_SPOOL__DELETE_AFTER_PROCESS": "true", "SPOOLHOUSE_CLICKHOUSE__MIGRATE": "true"}
     with Daemon(oracle.database.native_url, oracle.spool, env=armed(place, "kill") | deleting) as daemon:
-        assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
     code, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK | deleting)
     assert code == 0, daemon.told()
     oracle.check(deleted=True)

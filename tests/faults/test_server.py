@@ -139,7 +139,7 @@ def test_the_servers_answers(oracle: Oracle, driver: str, answers: list[str]) ->
                 oracle.database.query(statement)
             wait_until(lambda: oracle.settled() == len(oracle.files))
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(30) == 0, daemon.told()
+        assert daemon.wait() == 0, daemon.told()
     oracle.check()
 
 
@@ -169,7 +169,7 @@ def test_server_dies_between_its_token_log_and_its_parts(oracle: Oracle, loss: s
     server = oracle.database.server
     oracle.drop(30, logs=5)
     with Daemon(oracle.database.native_url, oracle.spool, env=armed("insert.answered@2", "kill")) as daemon:
-        assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
     which = LOSSES[loss].format(recent=f"{RECENT:%Y%m}", before=f"{LAST_MONTH:%Y%m}")
     parts = oracle.database.query(
         f"SELECT path FROM system.parts WHERE database = currentDatabase() AND active AND {which}"
@@ -205,7 +205,7 @@ def test_the_password_is_changed_and_changed_back(oracle: Oracle) -> None:
         change("first")
         daemon.wait_for("file_settled", count=2)
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(30) == 0, daemon.told()
+        assert daemon.wait() == 0, daemon.told()
     oracle.check()
 
 
@@ -224,5 +224,5 @@ def test_a_table_is_dropped_and_made_again(oracle: Oracle) -> None:
         oracle.stop_merges()
         daemon.wait_for("file_settled")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(30) == 0, daemon.told()
+        assert daemon.wait() == 0, daemon.told()
     oracle.check()

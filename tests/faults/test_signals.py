@@ -85,7 +85,7 @@ def test_two_stops_at_each_place(oracle: AnyOracle, some: Sequence[tuple[str, st
         feed(oracle)
         env = {**QUICK, VARIABLE: f"{first}=term,{second}=term"}
         with Daemon(url_for(oracle, second), oracle.spool, env=env) as daemon:
-            assert daemon.wait(30) in {0, -signal.SIGTERM}, f"{first}, {second}: {daemon.told()}"
+            assert daemon.wait() in {0, -signal.SIGTERM}, f"{first}, {second}: {daemon.told()}"
     recover(oracle)
     oracle.check()
 
@@ -109,7 +109,7 @@ def test_a_stopped_process_keeps_its_lock(oracle: Oracle, tmp_path: Path, some: 
                 stopped.signal(signal.SIGCONT)
                 for daemon in (stopped, other):
                     daemon.signal(signal.SIGTERM)
-                    code = daemon.wait(30)
+                    code = daemon.wait()
                     assert code == 0 or died_at_birth(daemon, code), f"{place}: {daemon.told()}"
     recover(oracle)
     oracle.check()

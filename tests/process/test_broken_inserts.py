@@ -25,7 +25,7 @@ async def test_they_hold_their_own_table_alone(database: Database, tmp_path: Pat
                 drop(tmp_path, "log", "p", "a.jsonl", lines([LOG]))
                 daemon.wait_for("table_held", scope=f"{PREFIX}logs")
                 drop(tmp_path, "span", "p", "b.jsonl", good("p", 5))
-                daemon.wait_for("file_settled", path="span/p/b.jsonl", timeout=20)
+                daemon.wait_for("file_settled", path="span/p/b.jsonl")
                 [reason] = json.loads(daemon.get("/readyz").body)["reasons"]
                 assert (reason["types"], reason["held"]) == (["log"], True)
                 proxy.cuts = b""

@@ -149,7 +149,7 @@ def test_a_batch_that_shards_have_no_memory_for_is_cut_if_none_has_any_of_it(
     if refusing == "both":
         kill = {"SPOOLHOUSE_TEST_FAILPOINTS": "insert.answered@2=kill"}
         with Daemon(url, tmp_path, "--no-migrate", env={**env, **kill}) as daemon:
-            assert daemon.wait(40) == -signal.SIGKILL, daemon.told()
+            assert daemon.wait() == -signal.SIGKILL, daemon.told()
             assert daemon.events("batch_divided")
     with Daemon(url, tmp_path, "--no-migrate", env=env) as daemon:
         if refusing == "one":

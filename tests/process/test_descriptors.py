@@ -65,7 +65,7 @@ def test_a_run_ends_although_nothing_can_be_moved(database: Database, tmp_path: 
     leave_over(database, tmp_path)
     env = {**QUICK, "SPOOLHOUSE_TEST_FAILPOINTS": "settle.before_move@*=EACCES"}
     with Daemon(database.native_url, tmp_path, "--once", env=env, prelude=limited(128, 128)) as daemon:
-        assert daemon.wait(40) == 1, daemon.told()
+        assert daemon.wait() == 1, daemon.told()
     assert database.query(f"SELECT count() FROM {SPANS}") == [(FOLDERS,)]
     assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
     [counted] = database.query(f"SELECT count(), uniqExact(span_id) FROM {SPANS}")

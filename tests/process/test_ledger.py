@@ -79,7 +79,8 @@ def test_a_ledger_that_refuses_stops_nothing(how: str, end: str, database: Datab
     prepare(database, tmp_path)
     refuse, restore = AWAY[how]
     database.query(refuse)
-    with Daemon(database.native_url, tmp_path, env=QUICK, http="any port") as daemon:
+    patient = {**QUICK, "SPOOLHOUSE_SHUTDOWN__GRACE": "600"}
+    with Daemon(database.native_url, tmp_path, env=patient, http="any port") as daemon:
         daemon.wait_for("started")
         for number in range(3):
             feed(tmp_path, number)
@@ -100,7 +101,7 @@ def test_a_ledger_that_refuses_stops_nothing(how: str, end: str, database: Datab
             daemon.kill()
         else:
             daemon.signal(signal.SIGTERM)
-            assert daemon.wait(20) == 0, daemon.told()
+            assert daemon.wait() == 0, daemon.told()
     assert list((tmp_path / ".spoolhouse").glob("*/journal.sqlite")) != [] or end == "live"
     if end != "live":
         database.query(restore)
@@ -146,7 +147,7 @@ def test_a_kill_between_journal_and_ledger_loses_no_entry(place: str, database: 
         with Daemon(
             database.native_url, tmp_path, env={**QUICK, "SPOOLHOUSE_TEST_FAILPOINTS": f"{place}=kill"}
         ) as daemon:
-            assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+            assert daemon.wait() == -signal.SIGKILL, daemon.told()
     code, heir = once(database.native_url, tmp_path, env=ONCE)
     assert code == 0, heir.told()
     expect_entries(database, 2)
@@ -162,7 +163,7 @@ def test_who_reads_the_ledger_hears_that_it_is_behind(
     with Daemon(
         database.native_url, tmp_path, env={**QUICK, "SPOOLHOUSE_TEST_FAILPOINTS": "ledger.before_write=kill"}
     ) as daemon:
-        assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
     flags = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
     path = str(tmp_path / "span" / "p" / "processed" / "first.jsonl")
     refused = command(*words, path, *flags)

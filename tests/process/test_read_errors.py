@@ -97,11 +97,11 @@ def test_files_that_cannot_be_read_keep_no_decoder(database: Database, tmp_path:
 def test_a_stop_does_not_wait_for_a_read(database: Database, tmp_path: Path) -> None:
     """The shipment stays in the journal, and the next run goes on with it."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS))
-    env = {**QUICK, FAILPOINTS: "read.chunk@+131072=EIO"}
+    env = {**QUICK, FAILPOINTS: "read.chunk@+131072=EIO", "SPOOLHOUSE_SHUTDOWN__GRACE": "600"}
     with Daemon(database.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("disk_unavailable")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(20) == 0, daemon.told()
+        assert daemon.wait() == 0, daemon.told()
     code, daemon = once(database.native_url, tmp_path, env=QUICK)
     assert code == 0, daemon.told()
     assert counts(database) == (ROWS, ROWS)
@@ -116,13 +116,13 @@ def test_a_stop_does_not_wait_for_a_read_of_what_was_refused(database: Database,
     database.query(f"ALTER TABLE {SPANS} MODIFY SETTING parts_to_throw_insert = 1")
     drop(tmp_path, "span", "p", "a.jsonl", good("p", ROWS, first=5))
     reads = -(-len(good("p", ROWS, first=5)) // 65536)
-    env = {**QUICK, FAILPOINTS: f"read.chunk@{reads + 1}x10000=EIO", "SPOOLHOUSE_SHUTDOWN__GRACE": "60"}
+    env = {**QUICK, FAILPOINTS: f"read.chunk@{reads + 1}x10000=EIO", "SPOOLHOUSE_SHUTDOWN__GRACE": "600"}
     with Daemon(database.native_url, tmp_path, env=env) as daemon:
         daemon.wait_for("clickhouse_unavailable", code=252)
         daemon.wait_for("disk_unavailable", attempts=2)
         database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(45) == 0, daemon.told()
+        assert daemon.wait() == 0, daemon.told()
     assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
     assert counts(database) == (ROWS + 5, ROWS + 5)
 
@@ -137,13 +137,15 @@ def test_what_was_refused_and_cannot_be_read_again_is_held_and_said(database: Da
     content = good("p", ROWS, first=5)
     drop(tmp_path, "span", "p", "a.jsonl", content)
     traps = f"read.chunk@{-(-len(content) // 65536) + 1}x10000=EIO"
-    env = {**QUICK, FAILPOINTS: traps, "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3"}
+    env = {
+        **QUICK, FAILPOINTS: traps, "SPOOLHOUSE_SPOOL__READ_ERROR_WAIT": "0.3", "SPOOLHOUSE_SHUTDOWN__GRACE": "600"
+    }  # fmt: skip
     with Daemon(database.native_url, tmp_path, env=env) as daemon:
         [held, *_] = daemon.wait_for("table_held", code=None)
         assert "a.jsonl could be read before" in str(held["error"])
         database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
         daemon.signal(signal.SIGTERM)
-        assert daemon.wait(20) == 0, daemon.told()
+        assert daemon.wait() == 0, daemon.told()
     assert once(database.native_url, tmp_path, env=QUICK)[0] == 0
     assert counts(database) == (ROWS + 5, ROWS + 5)
 

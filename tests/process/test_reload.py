@@ -197,7 +197,7 @@ def test_a_pause_under_way_is_shortened(database: Database, tmp_path: Path, file
         database.query(f"ALTER TABLE {spans} RESET SETTING parts_to_throw_insert")
         file.write_text("[retry]\nfirst = 0.1\ncap = 0.2\n")
         daemon.signal(signal.SIGHUP)
-        daemon.wait_for("file_settled", path="span/p/b.jsonl", timeout=25)
+        daemon.wait_for("file_settled", path="span/p/b.jsonl")
 
 
 def test_systemd_hears_of_it(database: Database, tmp_path: Path, file: Path) -> None:

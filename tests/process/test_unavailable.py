@@ -166,7 +166,7 @@ def test_a_table_that_refuses_for_a_while_stalls_only_its_own_type(
         late = [drop_log(number) for number in range(30, 33)]
         for number in range(3):
             drop(tmp_path, "span", "p", f"{number}.jsonl", lines([span("p", number)]))
-            daemon.wait_for("file_settled", path=f"span/p/{number}.jsonl", timeout=20)
+            daemon.wait_for("file_settled", path=f"span/p/{number}.jsonl")
         assert all(path.exists() for path in late), "it is not claimed any more"
         refusing.query(f"ALTER TABLE {PREFIX}logs DROP CONSTRAINT not_now")
         daemon.wait_for("file_settled", count=36)
@@ -193,7 +193,7 @@ def test_a_batch_that_needs_more_memory_than_there_is_lands_in_parts(
         with Daemon(
             narrow.native_url, tmp_path, "--no-migrate", env={**env, "SPOOLHOUSE_TEST_FAILPOINTS": kill}
         ) as daemon:
-            assert daemon.wait(30) == -signal.SIGKILL, daemon.told()
+            assert daemon.wait() == -signal.SIGKILL, daemon.told()
     with Daemon(narrow.native_url, tmp_path, "--no-migrate", env=env) as daemon:
         [settled] = daemon.wait_for("file_settled", timeout=40)
         assert settled["rows"] == {"spans": 60_000}
