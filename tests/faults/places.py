@@ -71,6 +71,8 @@ HARMLESS = {
     ("settle", "_try_again", "_settle"): "its places are inside",
     ("decode", "run", "_end_round"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "_give"): "hands on, in memory; the batch has a place of its own",
+    ("decode", "_give", "_give_small"): "hands on, in memory; the batch has a place of its own",
+    ("decode", "_end_round", "_give_small"): "hands on, in memory; the batch has a place of its own",
     ("decode", "_take", "drop_long"): "a place is inside, if there is anything to drop",
     ("insert", "run", "_next"): "waits",
     ("insert", "run", "_deliver"): "places are inside, at each step",

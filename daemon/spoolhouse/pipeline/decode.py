@@ -7,7 +7,7 @@ and its files, so that a batch can be opened again. A bad line harms no other li
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 _READ_AHEAD = 3
 """Pieces of a batch that wait for its insert: enough that reading and sending overlap, little enough to hold."""
+_SMALL_BYTES, _MOST_SMALL = 128 << 10, 64
+"""Rows of so many bytes, or of so many pieces, are passed on as one piece."""
 
 
 class _Round(Struct, kw_only=True):
@@ -50,6 +52,8 @@ class _Round(Struct, kw_only=True):
     live_dropped: bool = False
     live_count: "asyncio.Future[int] | None" = None
     own_rows: int = 0
+    small: list[Rows] = field(default_factory=list)
+    """Rows for the shipment's own table that wait for others: those of a small file are not worth a turn."""
     side: dict[str, list[Rows]] = field(default_factory=dict)
     common: Round
     batches: list[Batch] = field(default_factory=list)
@@ -280,20 +284,30 @@ class _Decoding:
         if table != self._reader.own_table(self._shipment):
             self._round.side.setdefault(table, []).append(rows)
             return
+        self._round.own_rows += rows.count
+        self._round.small.append(rows)
+        if len(self._round.small) == _MOST_SMALL or sum(len(piece.data) for piece in self._round.small) >= _SMALL_BYTES:
+            await self._give_small()
+
+    async def _give_small(self) -> None:
+        """Pass on the rows that wait for others of their table, as one piece."""
+        small, self._round.small = self._round.small, []
+        if not small:
+            return
         if self._round.live is None:
             self._round.live, receiver = channel(_READ_AHEAD, Rows)
             self._round.live_count = asyncio.get_running_loop().create_future()
-            await self._send(self._batch(table, receiver, self._round.live_count))
-        self._round.own_rows += rows.count
+            await self._send(self._batch(self._reader.own_table(self._shipment), receiver, self._round.live_count))
         if not self._round.live_dropped:
             try:
-                await self._round.live.send(rows)
+                await self._round.live.send(small[0] if len(small) == 1 else _joined(small))
             except ReceiverGoneError:
                 # The insert failed half-way; it will open the batch again, and needs nothing more from here.
                 self._round.live_dropped = True
 
     async def _end_round(self) -> None:
         """Close the own table's batch first: no insert waits open while a slot for another one is awaited."""
+        await self._give_small()
         if self._round.live is not None:
             self._round.live.close()
         if self._round.live_count is not None:
@@ -340,3 +354,7 @@ class _Decoding:
             return
         reach("decode.batch")
         await self._batches.send(batch)
+
+
+def _joined(pieces: Sequence[Rows]) -> Rows:
+    return Rows(data=b"".join(rows.data for rows in pieces), count=sum(rows.count for rows in pieces))
