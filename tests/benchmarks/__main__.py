@@ -133,8 +133,12 @@ class Bench:
         print(f"    DuckDB: {file.rate / server.rate:.2f} of the rate into ClickHouse (wanted: 0.7)")
 
     def small_files(self) -> None:
-        """Many files beside one, and a start that finds them watched."""
-        FilesBench(self.server, self.root, self.scale).run()
+        """Many files beside one."""
+        FilesBench(self.server, self.root, self.scale).many()
+
+    def single_lines(self) -> None:
+        """Files of one line, and a start that finds them watched."""
+        FilesBench(self.server, self.root, self.scale).singles()
 
     def backlog(self) -> None:
         """(c): memory."""
@@ -165,6 +169,7 @@ BENCHES = {
     "a": Bench.one_large_file,
     "b": Bench.one_machine,
     "files": Bench.small_files,
+    "singles": Bench.single_lines,
     "c": Bench.backlog,
     "d": Bench.latency,
     "query": Bench.query,
@@ -176,7 +181,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     choices = [*BENCHES, "decode"]
     parser.add_argument("names", nargs="*", choices=[*choices, []], help=f"{', '.join(choices)}; all by default")
-    parser.add_argument("--scale", type=float, default=1.0, help="how many times as many files `files` has")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="how many times as many files `files` and `singles` have"
+    )
     parser.add_argument("--rows", type=int, default=3 * MILLION, help="spans that `query` has (30000000 is a month)")
     arguments = parser.parse_args()
     names = arguments.names or choices

@@ -19,6 +19,7 @@ from spoolhouse.store.clickhouse.schema.render import declare, statements, table
 from tests.engine import LocalServer
 
 DATABASE = "bench"
+_LINES_A_LOOK = 500
 SCRIPT = Path(sysconfig.get_path("scripts"), "spoolhouse")
 
 
@@ -83,10 +84,11 @@ def _ingest(url: str, spool: Path, expected: int, *flags: str) -> Run:
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stderr is not None
         said, peak_kib = b"", 0
-        for line in process.stderr:
+        for number, line in enumerate(process.stderr):
             said += line
-            if b'"stopped"' in line:
-                peak_kib = _peak_kib(process.pid)
+            # Now and then, too: with the last line the process may be gone.
+            if b'"stopped"' in line or number % _LINES_A_LOOK == 0:
+                peak_kib = max(peak_kib, _peak_kib(process.pid))
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

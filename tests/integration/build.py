@@ -326,7 +326,7 @@ class ArrivalsStage:
 
     async def watch(self) -> None:
         """Set `wake` when something changes in the spool."""
-        await watch(self.spool, self.wake, self.stop)
+        await watch(self.spool, self.in_flight, self.wake, self.stop)
 
     async def next(self, count: int = 1) -> list[str]:
         """Return what is passed on next."""

@@ -340,6 +340,22 @@ async def test_a_new_folder_whose_name_could_not_be_synced_is_synced_before_file
     assert (present, [*_files(spool)]) == ([], ["span/p/processed/a.jsonl"])
 
 
+async def test_the_name_of_a_folder_that_a_dead_process_made_is_synced(
+    spool: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spool / "span/p/processed").mkdir(parents=True)
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    await settle(build.settler(instance), _counted(plan(instance, "s", claim(instance))))
+    assert {str(spool), f"{spool}/span", f"{spool}/span/p"} <= set(synced)
+
+
 async def test_a_full_disk_is_said_once_for_all_files(
     spool: Path, instance: Instance, arm: Callable[[str], None]
 ) -> None:

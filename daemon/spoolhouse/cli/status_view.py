@@ -160,6 +160,8 @@ def _add_backlog(table: Table, status: Status, backlog: Backlog) -> None:
     oldest = f", the oldest {_span(backlog.oldest_seconds)} ago" if backlog.pending_files else ""
     size = decimal(backlog.pending_bytes)
     table.add_row("backlog", f"{_counted(backlog.pending_files, 'file')} pending ({size}){oldest}")
+    if backlog.unwatched:
+        table.add_row("watching", _line(backlog.unwatched, style="yellow"))
     table.add_row(
         "on the way", f"{_counted(backlog.claimed_files, 'file')} in {_counted(backlog.shipments, 'shipment')}"
     )

@@ -107,6 +107,8 @@ class Backlog(Struct, frozen=True, kw_only=True):
     """Files and folders in the spool that will not be claimed, by the last scan."""
     not_taken: list[str] = []
     """The first of them, with their reasons."""
+    unwatched: str = ""
+    """Why the system does not report all new files, with the fix: they are found by scans. Empty if it does."""
 
 
 class TypeStatus(Struct, frozen=True, kw_only=True):

@@ -56,6 +56,8 @@ class InFlightFiles(Struct):
     """Files and folders that the last scan found, and that will not be claimed."""
     not_taken_named: list[str] = field(default_factory=list)
     """The first of them, with their reasons, as text that can be printed."""
+    unwatched: str = ""
+    """Why the system does not report all new files, with the fix; empty if it does. Scans find them."""
     unread: int = 0
     """Folders and files that the last scan could not read: pending files may be there."""
 

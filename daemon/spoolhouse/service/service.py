@@ -195,7 +195,7 @@ class Service(Struct, kw_only=True):
     def _attend(self, group: asyncio.TaskGroup) -> None:
         """Start the tasks that a daemon has besides its stages (a run with `--once` has none of them)."""
         stages, follow = self.stages, self.shared.heartbeat.follow
-        group.create_task(watch(stages.settings.spool.root, stages.wake, self.stop), name="watch")
+        group.create_task(watch(stages.settings.spool.root, stages.in_flight, stages.wake, self.stop), name="watch")
         group.create_task(follow("gate", stages.gate.run(self.stop)))
         group.create_task(follow("retention", stages.retention.run(self.stop)))
         guarding = keep_guard(lambda: stages.settings, stages.backend, stages.health, self.stop, stages.events)

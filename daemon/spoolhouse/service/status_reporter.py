@@ -236,6 +236,7 @@ class StatusReporter(Struct, kw_only=True, eq=False):
             else next((one.reason for one in stages.settler.stuck.values()), None),
             not_taken_files=0 if stages is None else stages.in_flight.not_taken,
             not_taken=[] if stages is None else stages.in_flight.not_taken_named,
+            unwatched="" if stages is None else stages.in_flight.unwatched,
         )
 
     def _claimed_files(self) -> int:
