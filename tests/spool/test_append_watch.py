@@ -13,7 +13,7 @@ import pytest
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
-from spoolhouse.spool.journal_files import FileState
+from spoolhouse.spool.journal_files import FileState, SettledFile
 from spoolhouse.spool.layout import Place
 
 FIRST_LOOK = 0.1
@@ -101,3 +101,19 @@ def test_several_threads_may_watch_while_another_looks(instance: Instance) -> No
         for future in working:
             future.result()
     assert sorted(watched.file for watched in taken) == list(range(threads * watched))
+
+
+def test_many_settled_files_are_checked_less_often(instance: Instance) -> None:
+    files = [
+        SettledFile(number=number, target=str(number), inode=number, planned_to=0, watch_until_ms=0)
+        for number in range(20_000)
+    ]
+    few, many, began = AppendWatch(), AppendWatch(), time.monotonic()
+    few.watch_settled(instance, files[:100])
+    many.watch_settled(instance, files[:10_000])
+    many.watch_settled(instance, files[10_000:])
+    soon, later = few.next_due(), many.next_due()
+    assert soon is not None
+    assert later is not None
+    assert soon - began < later - began
+    assert later >= began + 1

@@ -14,6 +14,8 @@ from spoolhouse.spool.journal_files import FileState, SettledFile
 _GROUP = 2000
 _CHECK_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between two checks of a file, the last one repeated: most files never grow, and there may be many."""
+_PAUSE_OF_A_FILE, _LONGEST_PAUSE = 0.0005, 60.0
+"""Seconds between two checks of settled files for each of them, and at the most: a check of one takes a hundredth."""
 
 
 class WatchedFile(Struct, kw_only=True, eq=False):
@@ -81,17 +83,18 @@ class AppendWatch:
     def watch_settled(self, instance: Instance, files: Sequence[SettledFile]) -> None:
         """Check files in their final place, together."""
         for first in range(0, len(files), _GROUP):
-            group = files[first : first + _GROUP]
-            with self._lock:
-                heapq.heappush(
-                    self._groups, WatchedGroup(due=time.monotonic() + _CHECK_PAUSES[0], instance=instance, files=group)
-                )
+            self._watch_group(WatchedGroup(due=0.0, instance=instance, files=files[first : first + _GROUP]))
 
     def settled_again(self, group: WatchedGroup) -> None:
         """Check a group again, each time a little later."""
         group.checks += 1
-        group.due = time.monotonic() + _CHECK_PAUSES[min(group.checks, len(_CHECK_PAUSES) - 1)]
+        self._watch_group(group)
+
+    def _watch_group(self, group: WatchedGroup) -> None:
         with self._lock:
+            count = len(group.files) + sum(len(other.files) for other in self._groups)
+            least = min(_LONGEST_PAUSE, count * _PAUSE_OF_A_FILE)
+            group.due = time.monotonic() + max(least, _CHECK_PAUSES[min(group.checks, len(_CHECK_PAUSES) - 1)])
             heapq.heappush(self._groups, group)
 
     def settled_due(self) -> WatchedGroup | None:
