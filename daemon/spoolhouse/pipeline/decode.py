@@ -54,6 +54,7 @@ class _Round(Struct, kw_only=True):
     own_rows: int = 0
     small: list[Rows] = field(default_factory=list)
     """Rows for the shipment's own table that wait for others: those of a small file are not worth a turn."""
+    small_bytes: int = 0
     side: dict[str, list[Rows]] = field(default_factory=dict)
     common: Round
     batches: list[Batch] = field(default_factory=list)
@@ -286,12 +287,13 @@ class _Decoding:
             return
         self._round.own_rows += rows.count
         self._round.small.append(rows)
-        if len(self._round.small) == _MOST_SMALL or sum(len(piece.data) for piece in self._round.small) >= _SMALL_BYTES:
+        self._round.small_bytes += len(rows.data)
+        if len(self._round.small) == _MOST_SMALL or self._round.small_bytes >= _SMALL_BYTES:
             await self._give_small()
 
     async def _give_small(self) -> None:
         """Pass on the rows that wait for others of their table, as one piece."""
-        small, self._round.small = self._round.small, []
+        small, self._round.small, self._round.small_bytes = self._round.small, [], 0
         if not small:
             return
         if self._round.live is None:

@@ -263,7 +263,7 @@ class Settler(Struct, kw_only=True):
 
     def _log(self, file: JournalledFile) -> None:
         """Log a settled file."""
-        stats = file.stats
+        stats, path = file.stats, str(file.place)
         self.outcome.files += 1
         self.outcome.rejected += stats.rejected
         self.outcome.failed += bool(stats.failure)
@@ -280,7 +280,7 @@ class Settler(Struct, kw_only=True):
         say = log.error if stats.failure else log.warning if odd else log.info
         say(
             "file_settled",
-            path=str(file.place),
+            path=path,
             destination=destination or None,
             bytes=file.planned_to,
             lines=stats.lines,
@@ -297,7 +297,7 @@ class Settler(Struct, kw_only=True):
         rows = sum(stats.rows.values())
         self.recent.settled(
             RecentFile(
-                path=str(file.place),
+                path=path,
                 destination=destination or None,
                 at_ms=now,
                 bytes=file.planned_to,
@@ -307,7 +307,7 @@ class Settler(Struct, kw_only=True):
                 failure=stats.failure or None,
             )
         )
-        self.progress.settled(str(file.place), destination, file.planned_to, rows, stats.rejected)
+        self.progress.settled(path, destination, file.planned_to, rows, stats.rejected)
 
 
 def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
