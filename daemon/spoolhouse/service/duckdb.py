@@ -44,7 +44,7 @@ class DuckDbBackend:
         database, prefix = Database(path, memory=settings.duckdb.memory), settings.clickhouse.table_prefix
         self.store = DuckDbStore(database, prefix=prefix, fingerprint=fingerprint)
         self.sent = self.store
-        reader = DuckDbReader(Connections(path, database.another), prefix)
+        reader = DuckDbReader(Connections(path, database.another, gives_way=True), prefix)
         self.own_file = OwnFile(path=path, table_prefix=prefix, reader=reader)
         self._expire_at = 0.0
 

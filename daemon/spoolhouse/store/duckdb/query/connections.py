@@ -1,6 +1,9 @@
 """Connections to ask over: each question has one of its own, in a thread of its own, and can write nothing."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +22,8 @@ T = TypeVar("T")
 AT_ONCE = 4
 """Questions that run side by side; others wait for them."""
 _MEMORY = 2 << 30
+_NICENESS = 10
+"""A tenth of the weight of other threads: with much less, one that holds Python's lock would keep them waiting."""
 _AGAIN = 0.1
 """Seconds between two interruptions: one that comes between two statements of a question is lost."""
 
@@ -38,6 +43,12 @@ def open_to_read(path: Path) -> duckdb.DuckDBPyConnection:
     )
 
 
+def _give_way() -> None:
+    """Lower the priority of this thread. Linux has one for each thread; elsewhere it would be the process's."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
 class _Asked(Struct):
     """A question that is being answered."""
 
@@ -48,11 +59,18 @@ class _Asked(Struct):
 class Connections:
     """Runs questions. Between them the file is closed, unless this process has it open for something else."""
 
-    def __init__(self, path: Path, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
-        """Ask the file at `path`; `connect` returns a new connection to it, in any thread."""
+    def __init__(
+        self, path: Path, connect: Callable[[], duckdb.DuckDBPyConnection], *, gives_way: bool = False
+    ) -> None:
+        """Ask the file at `path`; `connect` returns a new connection to it, in any thread.
+
+        `gives_way`: where the processor is short, the rest of the process comes first.
+        """
         self._path = path
         self._connect = connect
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="duckdb-question")
+        self._threads = ThreadPoolExecutor(
+            AT_ONCE, thread_name_prefix="duckdb-question", initializer=_give_way if gives_way else None
+        )
 
     async def run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Run `work` in one transaction, which sees one state of the file. Raises `StoreError`.
