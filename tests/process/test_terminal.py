@@ -58,6 +58,13 @@ def test_a_table_is_a_line(database: Database, tmp_path: Path, where: tuple[str,
     assert "mastra_admin_" in shown[0]
 
 
+def test_the_address_of_the_page_has_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOOLHOUSE_HTTP__LISTEN", "127.0.0.1:0")
+    arguments = ["--store-url", f"duckdb://{tmp_path}/events.db", "--file-storage-path", str(tmp_path)]
+    shown = on_a_terminal("ingest", *arguments, until=b"/#/?token=")
+    assert [line for line in shown if re.match(r"In a browser: http://127\.0\.0\.1:\d+/#/\?token=", line)], shown
+
+
 def test_a_sentence_breaks_between_words(where: tuple[str, ...]) -> None:
     shown = on_a_terminal("check", *where)
     assert [line for line in shown if len(line) > WIDE and " " in line[18:].removeprefix("why: ")] == []

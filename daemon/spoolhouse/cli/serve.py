@@ -114,4 +114,4 @@ def _daemons_page(settings: "Settings") -> str | None:
         asyncio.run(Daemon(way).ask("projects", {"since": "1s"}, ValuesAnswer))
     except UnreachableError:
         return None  # it was killed
-    return f"{way.url}/#/?token={way.token}"
+    return way.page

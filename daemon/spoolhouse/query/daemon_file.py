@@ -16,6 +16,11 @@ class DaemonFile(Struct, frozen=True, kw_only=True):
     pid: int
     table_prefix: str
 
+    @property
+    def page(self) -> str:
+        """The address of its page; a browser keeps the token in it to itself."""
+        return f"{self.url}/#/?token={self.token}"
+
 
 def beside(database: Path) -> Path:
     """Return the file's path."""

@@ -14,6 +14,7 @@ from spoolhouse.service.backend import Backend
 
 if TYPE_CHECKING:
     from spoolhouse.api.routes import Api
+    from spoolhouse.query.daemon_file import DaemonFile
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,12 @@ class Questions(Struct, frozen=True, kw_only=True):
     database: Path
     table_prefix: str
 
+    def way(self, url: str) -> "DaemonFile":
+        """Return how to ask it at this address."""
+        from spoolhouse.query.daemon_file import DaemonFile  # noqa: PLC0415  # as below
+
+        return DaemonFile(url=url, token=self.token, pid=os.getpid(), table_prefix=self.table_prefix)
+
     def announce(self, url: str | None) -> None:
         """Say where the API is, once the database is ours. Blocks on the disk."""
         from spoolhouse.query import daemon_file  # noqa: PLC0415  # as below
@@ -34,8 +41,7 @@ class Questions(Struct, frozen=True, kw_only=True):
             return
         path = daemon_file.beside(self.database)
         try:
-            content = daemon_file.DaemonFile(url=url, token=self.token, pid=os.getpid(), table_prefix=self.table_prefix)
-            daemon_file.write(path, content)
+            daemon_file.write(path, self.way(url))
         except OSError as error:
             hint = "the commands that ask find no way to this daemon: give its user the right to write there"
             log.warning("questions_unavailable", path=os.fspath(path), error=error.strerror, hint=hint)

@@ -119,7 +119,8 @@ class Run(Struct, kw_only=True):
                 ) as url,
             ):
                 if url is not None:
-                    shared.progress.note(f"Its page is {url}.")
+                    page = url if asked is None else asked.way(url).page
+                    shared.progress.note(f"In a browser: {page}")
                 return await self._with_spool(backend, asked, url)
         finally:
             await backend.close()
