@@ -5,6 +5,9 @@ from itertools import pairwise
 
 from tests.browser.chromium import Tab
 
+PATIENCE = 90
+"""Seconds that a busy machine may take."""
+
 
 class Person:
     """Uses a tab with a mouse and a keyboard, as people do: through the browser's input, not through scripts."""
@@ -23,7 +26,7 @@ class Person:
 
     async def see(self, selector: str, text: str = "") -> None:
         """Wait until an element with that text in it is to be seen."""
-        await self.tab.until(f"Boolean({_found(selector, text)})")
+        await self.tab.until(f"Boolean({_found(selector, text)})", PATIENCE)
 
     async def click(self, selector: str, text: str = "") -> None:
         """Click on the middle of the first such element, once nothing else covers it."""
@@ -33,7 +36,7 @@ class Person:
             const at = [box.left + box.width / 2, box.top + box.height / 2];
             const top = document.elementFromPoint(...at);
             return top && (one.contains(top) || top.contains(one)) ? at : null }})()"""
-        await self.tab.until(f"Boolean({place})")
+        await self.tab.until(f"Boolean({place})", PATIENCE)
         at = await self.tab.value(place)
         assert isinstance(at, list)
         for kind in ("mousePressed", "mouseReleased"):
@@ -51,6 +54,14 @@ class Person:
         named = {"key": key} if len(key) > 1 else {"key": key, "text": key}
         await self.tab.call("Input.dispatchKeyEvent", type="keyDown", **named)
         await self.tab.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    async def choose(self, selector: str, value: str) -> None:
+        """Choose from a list, once it has that."""
+        option = f"document.querySelector({json.dumps(selector)})?.querySelector('option[value={json.dumps(value)}]')"
+        await self.tab.until(f"Boolean({option})")
+        await self.tab.value(f"""(() => {{ const list = document.querySelector({json.dumps(selector)});
+            list.value = {json.dumps(value)}; list.dispatchEvent(new Event("change", {{ bubbles: true }})) }})()""")
+        self.clicks += 2
 
     async def text(self, selector: str) -> str:
         """Return the text of the first such element."""

@@ -62,6 +62,8 @@ class Sample:
         for day in range(7):
             self._runs(day)
         self._hostile(moment(self.now, days=3))
+        for number in range(168):
+            self._measure(number)
 
     def of(self, kind: str) -> Iterator[Event]:
         """Yield the events of a type."""
@@ -201,6 +203,15 @@ class Sample:
         self.hostile = trace.trace
         span = self._span(trace, HOSTILE, 300, "", attributes={HOSTILE: [HOSTILE], "input": HOSTILE})
         self._log(trace.below(span), "info", HOSTILE)
+
+    def _measure(self, number: int) -> None:
+        for region, base in (("eu", 40), ("us", 25)):
+            event = {
+                "type": "metric", "id": self._id("m"), "projectId": PROJECT, "name": "queue depth",
+                "value": base + (number * 7) % 24, "labels": {"region": region},
+                "timestamp": text(moment(self.now, hours=number, minutes=9)),
+            }  # fmt: skip
+            self.events.append(event)
 
     def _runs(self, day: int) -> None:
         for number in range(4):

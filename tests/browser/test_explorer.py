@@ -145,6 +145,14 @@ async def test_each_view_shows_what_landed(person: Person, address: str, sample:
     await person.see("#total", f"{len(written)} traces")
     await person.click("[data-view=logs]")
     await person.see("#total", f"{len([*sample.of('log')])} lines")
+    await person.click("[data-view=metrics]")
+    await person.click("#metrics a", "queue depth")
+    await person.choose("[aria-label='by label']", "region")
+    await person.see("#metrics thead", "region")
+    values = [one["value"] for one in sample.of("metric") if one["labels"] == {"region": "us"}]
+    [shown] = [row for row in await person.rows("#metrics") if row["region"] == "us"]
+    assert (shown["count"], shown["avg"]) == (f"{len(values)}", f"{sum(values) / len(values):.4g}")
+    assert len(await person.texts("path.series")) == 2
     await person.click("[data-view=scores]")
     await person.see("#scores tbody tr")
     counts = await person.texts("#scores tbody td:nth-child(3)")
@@ -196,7 +204,8 @@ async def test_nothing_is_in_the_way_of_people_who_cannot_see_or_click(
     await person.tab.call("Page.setBypassCSP", enabled=True)  # for axe's script alone
     places = {
         "traces?since=7d": "#total", f"trace/{sample.failed}?since=7d": "#span-error", "logs?since=7d": "#total",
-        "cost?since=7d": "#spans-cost", "scores?since=7d": "#feedback", "runs?since=7d": "#runs",
+        "cost?since=7d": "#spans-cost", "metrics?since=7d&name=queue depth": "#metrics",
+        "scores?since=7d": "#feedback", "runs?since=7d": "#runs",
         "run/run-7-2?since=7d": "#steps", "status?": "#types",
     }  # fmt: skip
     found: dict[str, object] = {}
@@ -219,7 +228,7 @@ async def test_a_store_that_is_away_is_seen_in_every_view(person: Person, tmp_pa
     with closing(duckdb.connect(path)) as other, Daemon(f"duckdb://{path}", spool, http="any port") as daemon:
         url = str((await asyncio.to_thread(daemon.wait_for, "http_listening"))[0]["url"])
         drop(spool, "trace", PROJECT, "a.jsonl", lines([event]))
-        for view in ("traces", "logs", "cost", "scores", "runs", "status"):
+        for view in ("traces", "logs", "cost", "metrics", "scores", "runs", "status"):
             await person.open(f"{url}/#/{view}")
             await person.see("#state.wait")
             await person.see("#reasons .since", "since ")

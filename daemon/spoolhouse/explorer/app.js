@@ -15,6 +15,7 @@ const VIEWS = [
   ["traces", "Traces", () => import("./views/traces.js")],
   ["logs", "Logs", () => import("./views/logs.js")],
   ["cost", "Cost", () => import("./views/cost.js")],
+  ["metrics", "Metrics", () => import("./views/metrics.js")],
   ["scores", "Scores", () => import("./views/scores.js")],
   ["runs", "Runs", () => import("./views/runs.js")],
   ["status", "Status", async () => statusView],

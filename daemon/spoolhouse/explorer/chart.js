@@ -104,7 +104,9 @@ export function spread(percentiles, total, choose) {
 // Lines over time. A series: {name, points: [[time, value|null], …]}.
 export function lines(series, { label, every, format = short }) {
   const values = series.flatMap((one) => one.points.map(([, value]) => value).filter((value) => value !== null));
-  const top = roundUp(Math.max(1e-9, ...values) || 1);
+  const top = roundUp(Math.max(1e-9, ...values));
+  const least = Math.min(0, ...values);
+  const bottom = least < 0 ? -roundUp(-least) : 0;
   const times = series[0]?.points.map(([time]) => time) ?? [];
   const step = times.length > 1 ? WIDE / (times.length - 1) : 0;
   const plot = draw("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
@@ -114,13 +116,13 @@ export function lines(series, { label, every, format = short }) {
     let isDown = false;
     one.points.forEach(([, value], i) => {
       if (value === null || value === undefined) { isDown = false; return; }
-      const y = HIGH - (value / top) * HIGH;
+      const y = HIGH - ((value - bottom) / (top - bottom)) * HIGH;
       d += isDown ? `L${(i * step).toFixed(1)},${y.toFixed(1)}` : `M${(i * step).toFixed(1)},${y.toFixed(1)}h0.01`;
       isDown = true;
     });
     plot.append(draw("path", { d, class: `series c${number % 8}` }, draw("title", {}, one.name)));
   });
-  return frame(plot, [format(top), format(top / 2), "0"], times.length ? [timeLabel(times[0], every), timeLabel(times.at(-1), every)] : []);
+  return frame(plot, [format(top), format((top + bottom) / 2), format(bottom)], times.length ? [timeLabel(times[0], every), timeLabel(times.at(-1), every)] : []);
 }
 
 export function legend(names) {
