@@ -1,13 +1,16 @@
 """The routes of the API on an aiohttp server: who may ask, how many at once, and what an error looks like."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 from aiohttp import web
 
+from spoolhouse.api import jaeger
 from spoolhouse.api.access import Access, DeniedError, ForbiddenError, Projects
 from spoolhouse.api.answers import ROUTES, MissingError, answer
 from spoolhouse.errors import BadRequestError, QuestionTooLargeError, SpoolhouseError, StoreError, TransientError
@@ -16,6 +19,8 @@ from spoolhouse.query.loop_thread import LoopThread
 from spoolhouse.query.wire import PREFIX, Problem
 
 log = structlog.get_logger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, bytes]]
 
 AT_ONCE = 4
 """Questions that are answered at the same time, up to the last byte of their answers."""
@@ -46,6 +51,7 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """All routes."""
         known = [web.post(PREFIX + route, self._handle) for route in ROUTES]
+        known += [web.get(path, self._handle_jaeger) for path in jaeger.ROUTES]
         return [*known, web.route("*", PREFIX + "{rest:.*}", _unknown)]
 
     async def close(self) -> None:
@@ -65,22 +71,37 @@ class Api:
             return _problem(408, "the question did not come in", "send it at once")
         except web.HTTPRequestEntityTooLarge:
             return _problem(413, "the question is too long", "1 MiB is accepted")
+        route = request.path.removeprefix(PREFIX)
+        return await self._limited(request, partial(answer, route, self._client, body, projects))
+
+    async def _handle_jaeger(self, request: web.Request) -> web.StreamResponse:
+        try:
+            projects = self._allowed(request)
+        except SpoolhouseError as error:
+            return _of_error(error)
+        resource = request.match_info.route.resource
+        asked = {**request.query, **request.match_info}
+        path = "" if resource is None else resource.canonical
+        return await self._limited(request, partial(jaeger.answer, path, self._client, asked, projects))
+
+    async def _limited(self, request: web.Request, work: Work) -> web.StreamResponse:
         if self._running >= AT_ONCE:
             return _problem(503, f"{AT_ONCE} questions are being answered", "ask again in a moment", headers=_AGAIN)
         self._running += 1
         try:
-            return await self._answered(request, body, projects)
+            return await self._answered(request, work)
         finally:
             self._running -= 1
 
-    async def _answered(self, request: web.Request, body: bytes, projects: Projects) -> web.StreamResponse:
-        route = request.path.removeprefix(PREFIX)
+    async def _answered(self, request: web.Request, work: Work) -> web.StreamResponse:
         try:
-            found = await asyncio.wrap_future(self._thread.submit(answer(route, self._client, body, projects)))
+            found = await asyncio.wrap_future(self._thread.submit(work()))
         except SpoolhouseError as error:
             return _of_error(error)
         except Exception as error:  # noqa: BLE001  # a fault of ours, which must not end with aiohttp's page
-            log.error("question_failed", route=route, error=f"{type(error).__name__}: {error}")
+            log.error(
+                "question_failed", route=request.path.removeprefix(PREFIX), error=f"{type(error).__name__}: {error}"
+            )
             return _problem(500, "the question failed: a fault in Spoolhouse", "its log has the reason")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.content_length = len(found)
