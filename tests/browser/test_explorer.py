@@ -13,8 +13,21 @@ import pytest
 import pytest_asyncio
 
 from tests.browser import axe, find_browser
-from tests.browser.person import Person
-from tests.browser.sample import COMPLAINT, HOSTILE, LARGE, PROJECT, SLOW, SLOW_SPAN, TOOL_ERROR, Sample, folders, large
+from tests.browser.person import PATIENCE, Person
+from tests.browser.sample import (
+    COMPLAINT,
+    HOSTILE,
+    LARGE,
+    PROJECT,
+    SLOW,
+    SLOW_SPAN,
+    TOOL_ERROR,
+    Sample,
+    folders,
+    large,
+    later,
+    text,
+)
 from tests.process.daemon import Daemon, drop, lines
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -28,9 +41,14 @@ def sample() -> Sample:
 
 
 @pytest.fixture(scope="module")
-def address(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the daemon has its spool, and its database."""
+    return tmp_path_factory.mktemp("explorer")
+
+
+@pytest.fixture(scope="module")
+def address(sample: Sample, folder: Path) -> Iterator[str]:
     """A daemon that has landed the sample: the page's address, with its token."""
-    folder = tmp_path_factory.mktemp("explorer")
     with Daemon(f"duckdb://{folder}/events.db", folder / "spool", http="any port") as daemon:
         kinds = list(folders(sample.events))
         for kind, events in kinds:
@@ -165,6 +183,17 @@ async def test_each_view_shows_what_landed(person: Person, address: str, sample:
     await person.see("#steps li", "write orders")
     await person.click("[data-view=status]")
     await person.see("#types tr", "span")
+
+
+async def test_log_lines_appear_as_they_land(person: Person, address: str, folder: Path, sample: Sample) -> None:
+    """Whatever their time is: those that had to wait come, too."""
+    await person.open(address.replace("#/?", f"#/logs?project={LARGE}&"))
+    await person.click(".live")
+    asked = "performance.getEntriesByType('resource').some((one) => one.name.endsWith('/logs/delta'))"
+    await person.tab.until(asked, PATIENCE)
+    late = {**next(sample.of("log")), "id": "late", "projectId": LARGE, "message": "it had to wait"}
+    drop(folder / "spool", "log", LARGE, "late.jsonl", lines([{**late, "timestamp": text(later(sample.now, -3e6))}]))
+    await person.see("#logs li .message", "it had to wait")
 
 
 async def test_hostile_text_stays_text(person: Person, address: str, sample: Sample) -> None:
