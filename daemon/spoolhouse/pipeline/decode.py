@@ -285,6 +285,10 @@ class _Decoding:
         if table != self._reader.own_table(self._shipment):
             self._round.side.setdefault(table, []).append(rows)
             return
+        if self._round.live is None:
+            self._round.live, receiver = channel(_READ_AHEAD, Rows)
+            self._round.live_count = asyncio.get_running_loop().create_future()
+            await self._send(self._batch(table, receiver, self._round.live_count))
         self._round.own_rows += rows.count
         self._round.small.append(rows)
         self._round.small_bytes += len(rows.data)
@@ -294,13 +298,7 @@ class _Decoding:
     async def _give_small(self) -> None:
         """Pass on the rows that wait for others of their table, as one piece."""
         small, self._round.small, self._round.small_bytes = self._round.small, [], 0
-        if not small:
-            return
-        if self._round.live is None:
-            self._round.live, receiver = channel(_READ_AHEAD, Rows)
-            self._round.live_count = asyncio.get_running_loop().create_future()
-            await self._send(self._batch(self._reader.own_table(self._shipment), receiver, self._round.live_count))
-        if not self._round.live_dropped:
+        if small and self._round.live is not None and not self._round.live_dropped:
             try:
                 await self._round.live.send(small[0] if len(small) == 1 else _joined(small))
             except ReceiverGoneError:

@@ -347,7 +347,7 @@ class RejectFile:
             )
 
     def _open(self, path: Path) -> _Growing:
-        with fs.opened_folders(path.parent, below=self._spool, unsynced=set()) as folder:
+        with fs.opened_folders(path.parent, below=self._spool) as folder:
             # Also where they were there: by a process that died before it synced their names.
             fs.sync_folders((path.parent.parent, self._spool))
             return _Growing(path, folder)
