@@ -8,7 +8,6 @@ import lzma
 import os
 import subprocess
 import sys
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -443,24 +442,21 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
 @pytest.mark.parametrize("ask", ["locate", "locate_rows"])
 async def test_the_event_loop_goes_on_while_lines_are_found(ask: str, tmp_path: Path) -> None:
     """Each line of a piece is decoded alone then, and many rows may have been refused."""
-    content, times = _lines(6000), list[float]()
+    content, turns = _lines(6000), count()
 
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(0.005)
-            times.append(time.monotonic())
+    async def turn() -> None:
+        for _ in turns:
+            await asyncio.sleep(0)
 
     with closing(Instance.create(tmp_path, "own")) as instance, ThreadPoolExecutor(1) as executor:
         shipment = _shipment(instance, "log", [content])
         reader = _reader(instance, executor)
-        table, ticking = BUILT_IN["log"].table.name, asyncio.create_task(tick())
-        times.append(time.monotonic())
+        table, turning = BUILT_IN["log"].table.name, asyncio.create_task(turn())
         if ask == "locate":
             found = [line.raw async for _, _, line in reader.locate(shipment, table, 0, range(6000))]
             assert found == content.splitlines()
         else:
             rows = [part async for _, name, part in reader.locate_rows(shipment, 0, {(1, 0)}) if name == table]
             assert rows == [RowRange(first=0, end=1)]
-        times.append(time.monotonic())
-        ticking.cancel()
-    assert max(later - earlier for earlier, later in pairwise(times)) < (times[-1] - times[0]) / 2
+        turning.cancel()
+    assert next(turns) > 100  # a handful, where the loop does the work itself
