@@ -126,6 +126,21 @@ def test_a_batch_that_was_deleted_before_its_acknowledgement_is_not_sent_again(
     assert verdicts(database, tmp_path) == Counter({"deleted": 1, "there": len(kept)}) - Counter()
 
 
+def test_a_refused_line_is_found_although_something_else_was_deleted(database: Database, tmp_path: Path) -> None:
+    """The deletion comes while the batch is in doubt: nothing of it was there."""
+    land(database, tmp_path, [log(1)])
+    database.query(f"ALTER TABLE {PREFIX}logs ADD CONSTRAINT no CHECK message != 'bad'")
+    drop(tmp_path, "log", "shop", "a.jsonl", lines([log(2, traceId="t002"), log(3, message="bad")]))
+    with Daemon(database.native_url, tmp_path, env={VARIABLE: "insert.before_send=kill"}) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.told()
+    where = ("--project", "shop", "--clickhouse-url", database.native_url)
+    assert command("delete", "traces", "t001", *where).returncode == 0
+    _, daemon = once(database.native_url, tmp_path)
+    [settled] = daemon.events("file_settled")
+    assert settled["rejected"] == 1, daemon.told()
+    assert "t002" in left(database, "shop")["logs"]
+
+
 @pytest.mark.parametrize("place", ["marked", "table_done@2"])
 def test_a_deletion_that_was_killed_is_finished_by_the_next(place: str, database: Database, tmp_path: Path) -> None:
     land(database, tmp_path, [*events(1), *events(2)])

@@ -222,7 +222,7 @@ class _Landing(Struct, frozen=True):
         if found or self._wants_less:
             return found or None
         # One that was deleted on request looks as if it had never landed, and its token as if it were lost.
-        return found if await self._repairer(server).may_be_deleted(batch.table, self._insert()) else None
+        return found if await self._repairer(server).was_deleted(batch.table, self._insert()) else None
 
     @property
     def _through(self) -> bool:

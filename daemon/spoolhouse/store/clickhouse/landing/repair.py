@@ -124,13 +124,13 @@ class Repairer(Struct, frozen=True, kw_only=True):
     async def stage_kept(self, table: Table, insert: RowsInsert, rows: AsyncIterator[Rows]) -> tuple[str, int]:
         """Do the same without the rows that were deleted on request since they were shipped; add their number."""
         staging = await self.stage(table, insert, rows)
-        if not await self.may_be_deleted(table, insert):
+        if not await tombstones.may_cover(self.driver, table, insert, prefix=self.read_prefix):
             return staging, 0
         return staging, await tombstones.leave_out_deleted(self.driver, table, staging, prefix=self.read_prefix)
 
-    async def may_be_deleted(self, table: Table, insert: RowsInsert) -> bool:
-        """Tell whether rows of a batch may have been deleted on request."""
-        return await tombstones.may_cover(self.driver, table, insert.clock_ms, prefix=self.read_prefix)
+    async def was_deleted(self, table: Table, insert: RowsInsert) -> bool:
+        """Tell whether rows of a batch had landed, and were deleted on request. Raises `StoreError`."""
+        return await tombstones.may_cover(self.driver, table, insert, prefix=self.read_prefix, landed=True)
 
     async def _partitions(self, staging: str) -> frozenset[str]:
         found = await self.driver.execute(f"SELECT DISTINCT _partition_id FROM {identifier(staging)}")  # noqa: S608  # a name of ours

@@ -48,14 +48,19 @@ async def batches_of(
     return {one: set(batches) for one, batches in typed(found, tuple[str, list[str]])}
 
 
-async def may_cover(driver: Driver, table: Table, shipped_ms: int, *, prefix: str) -> bool:
-    """Tell whether rows of `table` that were shipped then may have been deleted. Raises `StoreError`."""
+async def may_cover(driver: Driver, table: Table, insert: RowsInsert, *, prefix: str, landed: bool = False) -> bool:
+    """Tell whether rows of a batch may have been deleted on request. Raises `StoreError`.
+
+    `landed`: only rows that had landed count, and not those that were sent at that time.
+    """
     if not any(target.name == table.name for targets in DELETABLE.values() for target, _ in targets):
         return False
     stones, time = identifier(prefix + TOMBSTONES.name), "fromUnixTimestamp64Milli({shipped:Int64}, 'UTC')"
     try:
-        sql = f"SELECT 1 FROM {stones} WHERE deleted_at >= {time} LIMIT 1"  # noqa: S608  # declared names
-        return bool(await driver.execute(sql, {"shipped": shipped_ms}))
+        sql = f"SELECT 1 FROM {stones} WHERE deleted_at >= {time}"  # noqa: S608  # declared names
+        named = " AND has(batches, {batch:String})" if landed else ""
+        parameters = {"shipped": insert.clock_ms, **({"batch": insert.batch_id} if landed else {})}
+        return bool(await driver.execute(f"{sql}{named} LIMIT 1", parameters))
     except OperatorError as error:
         # The schema is older than the command that deletes.
         if error.code != _UNKNOWN_TABLE:
