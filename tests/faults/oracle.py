@@ -164,6 +164,11 @@ class AnyOracle(ABC):
         path = self.claimed()[0]
         path.rename(path.with_name(f"renamed-{path.name}"))
 
+    def begin_another_day(self) -> None:
+        """Leave no folder for the rejected lines of today; those that are there are kept under another name."""
+        for folder in (self.spool / "rejected").glob("????-??-??"):
+            folder.rename(folder.with_name(f"earlier-{self._next()}"))
+
     def rename(self, old: Path, new: Path) -> None:
         """Expect the bad lines of a file under its new name."""
         for (file, line), count in list(self.bad.items()):
