@@ -404,7 +404,7 @@ def test_an_interruption_before_anything_runs_is_quiet(tmp_path: Path) -> None:
     flags = ("--rows", "100000", "--files", "5", "--rate", "1000", "--file-storage-path", str(tmp_path))
     # A shell that runs tests in the background has its children ignore SIGINT.
     start = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    start += "from spoolhouse.cli import main; sys.exit(main())"
+    start += "from spoolhouse.__main__ import run; run()"
     with subprocess.Popen(
         [sys.executable, "-c", start, "generate", *flags],
         env={**os.environ, "SPOOLHOUSE_CONFIG": ""},

@@ -13,8 +13,14 @@ from tests.engine import Database
 from tests.process.daemon import SCRIPT, Daemon
 
 SHOW = """
-import atexit, json, sys
-atexit.register(lambda: print(json.dumps({"event": "modules", "names": sorted(sys.modules)}), file=sys.stderr))
+import atexit, json, os, sys
+
+def show():
+    print(json.dumps({"event": "modules", "names": sorted(sys.modules)}), file=sys.stderr, flush=True)
+
+atexit.register(show)
+exit = os._exit
+os._exit = lambda code: (show(), exit(code))  # how a command ends; wrong flags end as any script
 """
 COMMAND = {"structlog"}
 """What a command's flags need."""
@@ -27,7 +33,10 @@ PIPELINE = SETTINGS | {"aiofiles", "uvloop", "zstandard"}
 """What the stages need, whatever the way to ClickHouse."""
 WATCH = {"anyio", "watchfiles"}
 """What the watch needs, which a run with an end has not; a daemon's begins at some time after its start."""
-HELP = {"spoolhouse", "spoolhouse.cli", "spoolhouse.errors", "spoolhouse.service", "spoolhouse.service.runtime_tuning"}
+HELP = {
+    "spoolhouse", "spoolhouse.__main__", "spoolhouse.cli", "spoolhouse.errors", "spoolhouse.service",
+    "spoolhouse.service.runtime_tuning",
+}  # fmt: skip
 """Our own modules that the list of commands needs."""
 
 

@@ -151,10 +151,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"spoolhouse: a command needs {error.name}: pip install 'spoolhouse[daemon]'", file=sys.stderr)
         return FAILED
-    finally:
-        # The collections at the end would take a quarter of a command's time, to free what ends with the process.
-        # DuckDB's library needs them: it writes to standard error what of it is left.
-        (runtime_tuning.unfreeze_gc if "duckdb" in sys.modules else runtime_tuning.freeze_gc)()
 
 
 def _run(arguments: Sequence[str]) -> int:
