@@ -47,7 +47,7 @@ run: $(VENV)/.stamp-run ## Try it: sample events land in a DuckDB file, and more
 ##@ To work on it
 
 .PHONY: test
-test: $(VENV)/.stamp-dev ## All tests against a real ClickHouse, side by side (T='tests/unit -k name' chooses, one by one)
+test: $(VENV)/.stamp-dev ## The tests against a real ClickHouse, side by side (T='tests/unit -k name' chooses, one by one)
 	@$(PYTEST) $(or $(T),--numprocesses=auto)
 
 # The tests fetch it by themselves; this does so before anything is installed.

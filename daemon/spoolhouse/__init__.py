@@ -1,4 +1,4 @@
-"""Spoolhouse: JSONL files of observability events, landed in ClickHouse exactly once.
+"""Spoolhouse: JSONL files of observability events, landed in ClickHouse or DuckDB exactly once.
 
     arrivals ──► claim ──► decode (pool) ──► insert (pool) ──► settle
      paths       shipments    batches by table   acknowledged    processed/

@@ -308,7 +308,8 @@ class TestMigrate:
         assert (applied.returncode, applied.stderr) == (0, f"{database.name} agrees with the declared schema.\n")
         assert "done: mastra_admin_logs: + table\n" in applied.stdout
         assert spoolhouse("migrate", "--check", env=env).returncode == 0
-        assert spoolhouse("migrate", "--plan", env=env).stdout == ""
+        planned = spoolhouse("migrate", "--plan", env=env)
+        assert (planned.stdout, planned.stderr) == ("", "nothing to do\n")
         database.query("ALTER TABLE mastra_admin_logs MODIFY COLUMN message Nullable(String)")
         drifted = spoolhouse("migrate", "--check", env=env)
         assert drifted.returncode == 1

@@ -107,7 +107,7 @@ def test_a_file_in_use_is_said_to_be_in_use(path: Path, spool: Path) -> None:
         assert code == 69, second.told()
         [record] = second.events("duckdb_unavailable")
         assert f"{path} is in use by process {daemon.pid}" in str(record["error"])
-        assert "one process at a time" in str(record["hint"])
+        assert "stop it first (a daemon: SIGTERM, or systemctl stop)" in str(record["hint"])
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
     assert once(url_of(path), other)[0] == 0
@@ -130,6 +130,8 @@ def test_commands_ask_the_file(path: Path, spool: Path) -> None:
     counting = f"SELECT count(*) AS spans FROM {PREFIX}spans"
     done = command("sql", "--json", counting, "--store-url", url)
     assert json.loads(done.stdout) == {"spans": 3}, done.stderr
+    done = command("sql", f"SELECT span FROM {PREFIX}spans", "--store-url", url)
+    assert 'Candidate bindings: "span_id"' in done.stderr
     out = path.with_name("out")
     for refused in (f"DELETE FROM {PREFIX}spans", f"1); COPY (SELECT 1) TO '{out}'; SELECT (1", "FROM '/etc/passwd'"):
         done = command("sql", refused, "--store-url", url)

@@ -109,6 +109,9 @@ def test_a_daemon_that_has_the_file_is_named(place: Place) -> None:
             said = place.run(*arguments, code=69, spool=arguments != ("tables",))
             assert f"{place.path} is in use by process {daemon.pid}" in said
         assert f"in use by process {daemon.pid}" in place.run("check")
+        target = place.path.with_name("target.db")
+        done = command("copy", "--from", place.url, "--to", f"duckdb://{target}")
+        assert (done.returncode, target.exists()) == (69, False), done.stderr
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0, daemon.told()
 
@@ -129,7 +132,8 @@ def test_the_file_is_described_and_traced(place: Place) -> None:
     assert "no DuckDB database" in place.run("check", code=1)
     place.path.unlink()
     assert "does not exist yet" in place.run("check")
-    assert "no such file" in place.run("tables", code=69, spool=False)
+    for asked in (("tables",), ("traces", "--project", "shop")):
+        assert f"{place.path}: no such file; check store.url" in place.run(*asked, code=69, spool=False)
     assert not place.path.exists()
 
 

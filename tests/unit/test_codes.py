@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoolhouse.errors import OperatorError, RejectedDataError, TransientError
+from spoolhouse.settings.clickhouse import ClickHouseSettings
 from spoolhouse.store.clickhouse.codes import CODES, error, first_line, unreachable
+from spoolhouse.store.clickhouse.drivers.url import parse
 
 TRANSIENT = (159, 164, 202, 203, 209, 210, 241, 242, 243, 252, 285, 319, 425, 439, 999, 1001)
 DATA = (6, 26, 27, 38, 41, 53, 69, 72, 117, 131, 349, 691)
@@ -133,6 +135,12 @@ def test_unreachable_says_the_cause_and_names_the_url() -> None:
     assert result.ambiguous
     assert "Connection refused" in str(result)
     assert "clickhouse.url" in result.hint
+
+
+def test_the_default_url_is_told_from_one_that_was_named() -> None:
+    places = [parse(url).shown for url in (ClickHouseSettings().url, "clickhouse://db:9000")]
+    hints = [unreachable(place, TimeoutError(), ambiguous=False).hint for place in places]
+    assert ["--store-url duckdb:///file.db" in hint for hint in hints] == [True, False]
 
 
 def test_silence_has_a_name() -> None:

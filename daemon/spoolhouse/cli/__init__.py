@@ -60,7 +60,7 @@ _COMMANDS = {
     "sql": "run a SELECT of your own",
     "serve": "show what has landed in a browser",
     "copy": "copy events from a DuckDB file into another store",
-    "delete": "delete traces with all that belongs to them, scores or feedback",
+    "delete": "delete traces with their spans, logs, scores and feedback",
 }
 """The help of each command. A command's module is imported on demand: imports are most of its cost."""
 _MODULES = {"resume": "pause", "trace-file": "trace_file"} | dict.fromkeys(
@@ -70,9 +70,9 @@ _MODULES = {"resume": "pause", "trace-file": "trace_file"} | dict.fromkeys(
 
 _EPILOG = """\
 examples:
-  # Make sample events, and land them in a ClickHouse embedded in the process:
+  # Make sample events, and land them in a DuckDB file:
   export SPOOLHOUSE_SPOOL__STORAGE_PATH="$PWD/var/spool"
-  export SPOOLHOUSE_CLICKHOUSE__URL="chdb://$PWD/var/clickhouse"
+  export SPOOLHOUSE_STORE__URL="duckdb://$PWD/var/events.db"
   spoolhouse generate
   spoolhouse ingest --once
   spoolhouse tables
@@ -108,7 +108,7 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
     result = _Parser(
         prog="spoolhouse",
         usage="spoolhouse COMMAND [options]",
-        description="Lands JSONL files of observability events in ClickHouse, each line exactly once.",
+        description="Lands JSONL files of observability events in ClickHouse or DuckDB,\neach line exactly once.",
         epilog=_EPILOG,
     )
     result.add_argument("--version", action="version", version=f"spoolhouse {__version__}")

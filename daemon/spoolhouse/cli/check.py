@@ -1,4 +1,4 @@
-"""`spoolhouse check`: checks settings, spool and server, and prints problems with their fixes."""
+"""`spoolhouse check`: checks settings, spool and store, and prints problems with their fixes."""
 
 import argparse
 import asyncio
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 It checks the settings, the spool (rights, one file system, space, inodes,
-inotify), and ClickHouse: whether it answers, its version, the user's rights
-and profile, clocks, disks, the schema, deduplication, parts. Last, it inserts
-a row into a table of its own, and drops the table. It changes nothing else,
-but for what --fix says.
+inotify), and the store: whether it answers, its disk, the schema; of ClickHouse
+also its version, the user's rights and profile, clocks, deduplication, parts.
+There it inserts a row into a table of its own, and drops the table. It changes
+nothing else, but for what --fix says.
 If rights are missing, it ends with the statements that grant all of them.
 
 examples:
-  spoolhouse check --file-storage-path /var/spool/events \\
+  spoolhouse check --file-storage-path /var/spool \\
       --clickhouse-url clickhouse://db:9000
   spoolhouse check --config /etc/spoolhouse/spoolhouse.toml --quiet
   spoolhouse check --grants --clickhouse-username spoolhouse
@@ -57,7 +57,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "check",
         usage="spoolhouse check [--fix] [--json | --quiet | --grants] [options]",
         help="find what will fail, and how to fix it",
-        description="Find what will fail (settings, spool, server), and how to fix it.",
+        description="Find what will fail (settings, spool, store), and how to fix it.",
         epilog=_EPILOG,
     )
     how = parser.add_mutually_exclusive_group()

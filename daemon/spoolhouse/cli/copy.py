@@ -99,6 +99,8 @@ async def _copy(settings: "Settings", path: Path, selection: "Selection") -> "Co
     copied: Counter[str] = Counter()
     source, target = open_database(settings, path), open_backend(settings, fingerprint=_FINGERPRINT)
     try:
+        # First: if the source is in use, no target is made.
+        await source.run(lambda connection: connection.execute("SELECT 1"))
         refused = await target.prepare(events)
         if unsafe := await target.unsafe_tables(events, refused):
             raise OperatorError("; ".join(map(str, unsafe.values())), hint="see `spoolhouse check`")

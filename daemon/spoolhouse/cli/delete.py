@@ -1,4 +1,4 @@
-"""`spoolhouse delete`: deletes traces with all that belongs to them, scores or feedback, for privacy."""
+"""`spoolhouse delete`: deletes traces with their spans, logs, scores and feedback, for privacy."""
 
 import argparse
 import asyncio
@@ -19,8 +19,9 @@ _EPILOG = """\
 The rows are gone from the tables when the command ends, and no replay brings
 them back; a DuckDB file may hold their bytes until it uses their room again.
 Deleting what is not there is harmless; if the command is killed, run it again.
-Figures in rollups stay. The files that brought the rows still hold the bytes,
-in processed/ or rejected/: the command names them.
+Metrics, the events of agents, and figures in rollups stay. The files that
+brought the rows may still hold the bytes, in processed/ or rejected/: the
+command names them.
 
 A line of a deleted trace that lands for the first time later is a new one:
 from a producer, by `replay --rejected` or by `retry`. Run the command again.
@@ -37,8 +38,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser(
         "delete",
         usage="spoolhouse delete WHAT ID … --project NAME [options]",
-        help="delete traces with all that belongs to them, scores or feedback",
-        description="Delete traces with their spans, logs, scores and feedback; or scores alone.",
+        help="delete traces with their spans, logs, scores and feedback",
+        description="Delete traces with their spans, logs, scores and feedback;\nor single scores or feedback.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print("deleted: " + ", ".join(f"{count} rows of {table}" for table, count in deleted.rows.items()))
     if deleted.files:
-        asking.say("their bytes are still in these files, in processed/ or rejected/ beside them:")
+        asking.say("their bytes may still be in these files, in processed/ or rejected/ beside them:")
         for file in deleted.files:
             asking.say(f"  {shown(file)}")
     return 0

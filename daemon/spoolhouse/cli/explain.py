@@ -35,7 +35,7 @@ reads it, by its settings. What its folder says is taken from --type and
 first lines is explained; all of them are summed up.
 
 examples:
-  spoolhouse explain /var/spool/events/span/shop/a.jsonl
+  spoolhouse explain /var/spool/observability/span/shop/a.jsonl
   tail -n 3 app.log | spoolhouse explain - --type log
   spoolhouse explain a.jsonl --json | jq .summary
 

@@ -29,9 +29,9 @@ crash, the next start goes on where this one ended. SIGHUP reads the settings
 again (on a terminal, and with --once, it ends the process).
 
 examples:
-  spoolhouse ingest --file-storage-path /var/spool/events \\
+  spoolhouse ingest --file-storage-path /var/spool \\
       --clickhouse-url clickhouse://db:9000
-  spoolhouse ingest --file-storage-path /var/spool/events \\
+  spoolhouse ingest --file-storage-path /var/spool \\
       --store-url duckdb:///var/lib/spoolhouse/events.db
   spoolhouse ingest --config /etc/spoolhouse/spoolhouse.toml --once
   SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE=/run/secrets/db spoolhouse ingest

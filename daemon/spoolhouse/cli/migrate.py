@@ -90,7 +90,7 @@ async def _migrate(options: argparse.Namespace, settings: "Settings") -> int:
     try:
         todo = await check(schema, driver)
         if options.plan:
-            sys.stdout.writelines(f"{line}\n" for line in _script(todo))
+            _print_script(todo)
         elif not options.check and todo.steps:
             with reporting(len(todo.changes)) as report:
                 await apply(todo, driver, progress=report, most_rows=0 if options.no_backfill else None)
@@ -120,7 +120,7 @@ async def _migrate_file(
     finally:
         await database.close()
     if options.print or options.plan:
-        sys.stdout.writelines(f"{line}\n" for line in _script(todo))
+        _print_script(todo)
         return 0
     return _report(str(path), todo, done=not options.check)
 
@@ -133,6 +133,13 @@ def _report(name: str, todo: "Plan | FilePlan", *, done: bool) -> int:
         return 0
     print(f"{name}: {_summary(todo, done=done)}", file=sys.stderr)
     return 1
+
+
+def _print_script(todo: "Plan | FilePlan") -> None:
+    """Print the statements on stdout, or say on stderr that there are none."""
+    sys.stdout.writelines(f"{line}\n" for line in _script(todo))
+    if todo.empty:
+        print("nothing to do", file=sys.stderr)
 
 
 def _script(todo: "Plan | FilePlan") -> Iterator[str]:

@@ -14,8 +14,8 @@ with spoolhouse resume; the daemons log both. With --once, ingest leaves pending
 files, and exits 1.
 
 examples:
-  spoolhouse pause --file-storage-path /var/spool/events --reason "disk swap"
-  spoolhouse resume --file-storage-path /var/spool/events
+  spoolhouse pause --file-storage-path /var/spool --reason "disk swap"
+  spoolhouse resume --file-storage-path /var/spool
 
 exit codes:
    0  paused, now or before
@@ -25,7 +25,7 @@ _RESUME = """\
 Ends spoolhouse pause for all instances of the spool, within a second or two.
 
 examples:
-  spoolhouse resume --file-storage-path /var/spool/events
+  spoolhouse resume --file-storage-path /var/spool
 
 exit codes:
    0  resumed, or it was not paused

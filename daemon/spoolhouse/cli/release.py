@@ -31,8 +31,8 @@ landed stays, what is left of its files is moved to failed/, and the ledger
 table says how many rows have landed, at least.
 
 examples:
-  spoolhouse release --file-storage-path /var/spool/events --dry-run
-  spoolhouse release --file-storage-path /var/spool/events
+  spoolhouse release --file-storage-path /var/spool --dry-run
+  spoolhouse release --file-storage-path /var/spool
   spoolhouse release --give-up --dry-run
 
 exit codes:

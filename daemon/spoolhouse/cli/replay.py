@@ -1,4 +1,4 @@
-"""`spoolhouse replay`: resubmits rejected lines, and restores rows of processed files that ClickHouse has lost."""
+"""`spoolhouse replay`: resubmits rejected lines, and restores rows of processed files that the store has lost."""
 
 import argparse
 import asyncio
@@ -25,7 +25,8 @@ deleted. Rejected lines are removed from rejected/ and dropped into the spool
 again, for the daemon to ingest.
 
 examples:
-  spoolhouse replay /var/spool/events/span/shop/processed/*.jsonl --dry-run
+  spoolhouse replay /var/spool/observability/span/shop/processed/*.jsonl \\
+      --dry-run
   spoolhouse replay --rejected --reason unknown_type --file span/shop/a.jsonl
   spoolhouse replay --rejected
 

@@ -28,7 +28,7 @@ with the reason, if it is not known which of its lines have landed, or if a
 daemon may be shipping it. Run the command as the daemon's user.
 
 examples:
-  spoolhouse retry /var/spool/events/span/shop/failed/a.jsonl.gz
+  spoolhouse retry /var/spool/observability/span/shop/failed/a.jsonl.gz
   spoolhouse retry --all --dry-run
 
 exit codes:

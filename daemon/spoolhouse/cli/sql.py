@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from spoolhouse.query import Query
 
 _EXAMPLES = """\
-  spoolhouse sql 'SELECT name, count() FROM mastra_admin_spans FINAL \\
+  spoolhouse sql 'SELECT name, count(*) AS calls FROM mastra_admin_spans \\
       GROUP BY name'
 """
 

@@ -34,8 +34,8 @@ this machine.
 
 examples:
   spoolhouse status
-  spoolhouse status --file-storage-path /var/spool/events
-  spoolhouse status --file-storage-path /var/spool/events --watch
+  spoolhouse status --file-storage-path /var/spool
+  spoolhouse status --file-storage-path /var/spool --watch
   spoolhouse status --url http://127.0.0.1:9464 --json | jq .instances
 
 exit codes:

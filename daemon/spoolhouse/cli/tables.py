@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Rows are those on the disk: a new version of an event counts beside the old one
-until ClickHouse merges the two. Times are UTC.
+(ClickHouse merges the two later). Times are UTC.
 
 examples:
   spoolhouse tables --clickhouse-url http://localhost:8123

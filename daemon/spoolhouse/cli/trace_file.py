@@ -22,7 +22,7 @@ the files and byte ranges of each batch, also of files that are deleted by now.
 Bytes of a compressed file are those of its uncompressed content.
 
 examples:
-  spoolhouse trace-file /var/spool/events/span/shop/processed/a.jsonl
+  spoolhouse trace-file /var/spool/observability/span/shop/processed/a.jsonl
   spoolhouse trace-file --batch 7f8…-…:spans --json
   SELECT * FROM mastra_admin_spans WHERE batch_id = '7f8…-…:spans'
 

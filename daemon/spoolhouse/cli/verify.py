@@ -29,7 +29,7 @@ different and missing are faults: `spoolhouse replay` restores missing rows.
 The rows are inserted into a temporary table, which is dropped after.
 
 examples:
-  spoolhouse verify /var/spool/events/span/shop/processed/a.jsonl
+  spoolhouse verify /var/spool/observability/span/shop/processed/a.jsonl
   spoolhouse verify --since 2h
   spoolhouse verify --since 2026-11-20T18:00:00Z --json
 

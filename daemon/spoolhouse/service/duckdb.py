@@ -13,6 +13,7 @@ from spoolhouse.service.backend import DiffersError, OwnFile
 from spoolhouse.settings import Settings
 from spoolhouse.spool.lineage import Entry
 from spoolhouse.store.duckdb.database import Database
+from spoolhouse.store.duckdb.errors import missing
 from spoolhouse.store.duckdb.query.connections import Connections
 from spoolhouse.store.duckdb.query.reader import DuckDbReader
 from spoolhouse.store.duckdb.store import DuckDbStore
@@ -28,7 +29,7 @@ def tables_of(events: Mapping[str, EventType]) -> tuple[Table, ...]:
 def open_database(settings: Settings, path: Path) -> Database:
     """Return the file at `path` for a command. Raises `OperatorError` if there is none: a command makes none."""
     if not path.exists():
-        raise OperatorError(f"{path}: no such file", hint="check store.url; `ingest` and `migrate` make the file")
+        raise missing(path)
     return Database(path, memory=settings.duckdb.memory)
 
 

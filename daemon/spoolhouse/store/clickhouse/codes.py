@@ -12,6 +12,8 @@ from msgspec import Struct
 from spoolhouse.errors import OperatorError, RejectedDataError, StoreError, TransientError, UnreachableError
 
 _LONGEST_MESSAGE = 600
+_DEFAULT = "clickhouse://default@localhost:9000/default"
+"""The address without any settings: nobody may have named a store."""
 _GRANT = re.compile(r"the grant (?P<grant>.+? ON [^\s,;]*[^\s,;.])")
 _ALERT = re.compile(r"alert (bad |unsupported )?(certificate|unknown ca|access denied)", re.IGNORECASE)
 _VIEW = "while pushing to view"
@@ -345,6 +347,8 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
         )
     words = first_line(str(root)) or type(root).__name__
     hint = "check clickhouse.url, and that the server runs"
+    if where == _DEFAULT:
+        hint += ", or name a DuckDB file with --store-url duckdb:///file.db"
     if where.startswith(("clickhouses", "https")):
         # TLS 1.3 refuses a client without a certificate only after its handshake: the client may see a mere reset.
         hint += "; it may want a client certificate (clickhouse.tls_cert)"

@@ -10,6 +10,7 @@ from spoolhouse.errors import InUseError, OperatorError, RejectedDataError, Stor
 _PID = re.compile(r"PID (\d+)")
 _KIND = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
 _NEWER = re.compile(r"version number|storage version|newer version", re.IGNORECASE)
+_SUGGESTIONS = ("Candidate bindings: ", "Did you mean ")
 _MAKE_ROOM = "free or add disk space there"
 _REFUSED = (
     duckdb.ConstraintException,
@@ -24,7 +25,7 @@ ENDS_THE_CONNECTION = (*_BROKEN, duckdb.IOException)
 
 def store_error(error: duckdb.Error, path: Path) -> StoreError:
     """Return DuckDB's error on the file at `path` as one of ours."""
-    message = _first_line(error)
+    message = _text(error)
     if isinstance(error, duckdb.OutOfMemoryException):
         return TooLargeError(message, hint="raise duckdb.memory, or lower batch.max_bytes")
     if isinstance(error, _REFUSED):
@@ -45,13 +46,22 @@ def is_damage(error: duckdb.Error) -> bool:
     return any(text in str(error) for text in ("Corrupt database file", "Corrupt WAL file"))
 
 
+def missing(path: Path) -> OperatorError:
+    """Return the error of a command that is to make no file, and finds none."""
+    return OperatorError(f"{path}: no such file", hint="check store.url; `ingest` and `migrate` make the file")
+
+
 def _of_the_file(message: str, path: Path) -> StoreError:
     if "set lock on file" in message:
         found = _PID.search(message)
         by = "another process" if found is None else f"process {found[1]}"
         return InUseError(
-            f"{path} is in use by {by}", hint="a DuckDB file is for one process at a time: end that one first"
+            f"{path} is in use by {by}",
+            hint="stop it first (a daemon: SIGTERM, or systemctl stop);"
+            " lists, `sql` and `status` work beside a daemon that serves HTTP",
         )
+    if "database does not exist" in message:
+        return missing(path)
     if "not a valid DuckDB database" in message:
         return OperatorError(f"{path} is no DuckDB database, or a damaged one", hint="name another file in store.url")
     if _NEWER.search(message):
@@ -61,6 +71,8 @@ def _of_the_file(message: str, path: Path) -> StoreError:
     return TransientError(f"{path}: {message}", ambiguous=True, hint=_MAKE_ROOM)
 
 
-def _first_line(error: duckdb.Error) -> str:
-    """Return the first line of its text, without the name of its class."""
-    return _KIND.sub("", str(error).strip().partition("\n")[0])
+def _text(error: duckdb.Error) -> str:
+    """Return the first line of its text, without the name of its class, and what DuckDB suggests instead."""
+    first, *others = str(error).strip().split("\n")
+    suggested = [line for line in others if line.startswith(_SUGGESTIONS)]
+    return "; ".join([_KIND.sub("", first), *suggested])
