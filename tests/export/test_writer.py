@@ -163,6 +163,26 @@ def test_a_file_that_cannot_get_its_name_is_thrown_away_and_said(tmp_path: Path)
     assert list((tmp_path / "span/shop").iterdir()) == []
 
 
+def test_the_error_of_a_full_file_is_raised_by_the_score_that_fills_it(tmp_path: Path) -> None:
+    names_ = iter(["x" * 300, "a"])
+    spool = SpoolWriter(tmp_path, max_bytes=10, max_age=None, new_id=names_.__next__)
+    spool.write("score", "shop", {"id": 1})
+    with pytest.raises(OSError, match="too long"):
+        spool.create_score("shop", {"id": 2})
+    assert [lines(tmp_path / name) for name in names(tmp_path)] == [[{"id": 2}]]
+
+
+def test_the_error_of_a_full_file_is_raised_also_where_the_next_one_cannot_be_opened(tmp_path: Path) -> None:
+    spool = SpoolWriter(tmp_path, max_bytes=10, max_age=None, new_id=lambda: "x" * 300)
+    spool.write("span", "shop", {"id": 1})
+    moved = (tmp_path / "span/shop").rename(tmp_path / "moved")
+    (tmp_path / "span/shop").symlink_to(moved)
+    with pytest.raises(OSError, match="too long") as raised:
+        spool.write("span", "shop", {"id": 2})
+    assert "symbolic link" in str(raised.value.__context__)
+    assert spool.flush() == []
+
+
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_name_that_cannot_be_made_durable_is_taken_back_unless_a_daemon_was_faster(
     taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -114,12 +114,17 @@ class SpoolWriter:
         """
         key = (folder_name("type", event_type), folder_name("project", project))
         self._raise_lost()
-        full: list[Draft] = []
+        finished: list[Draft] = []
         for event in _each(events):
-            self._append(key, self._line(key, event), full)
-            if full and full[-1].visible is None:
-                self._finish(full)
-        return [draft.visible for draft in full if draft.visible is not None]
+            data = self._line(key, event)
+            full: list[Draft] = []
+            try:
+                self._append(key, data, full)
+            finally:
+                if full:
+                    self._finish(full)
+            finished += full
+        return [draft.visible for draft in finished if draft.visible is not None]
 
     def create_score(self, project: str, score: Event) -> Path:
         """Write one score; return its file, which is visible then. Raises as `write` and `flush`."""
@@ -157,11 +162,16 @@ class SpoolWriter:
 
     def _create(self, key: _Key, event: Event) -> Path:
         self._raise_lost()
-        draft = self._append(key, self._line(key, event), [])
-        with self._lock:
-            if self._open.get(key) is draft:
-                self._retired.append(self._open.pop(key))
-        self._finish([draft])
+        data = self._line(key, event)
+        full: list[Draft] = []
+        try:
+            draft = self._append(key, data, full)
+            with self._lock:
+                if self._open.get(key) is draft:
+                    self._retire(key)
+            full.append(draft)
+        finally:
+            self._finish(full)
         if draft.visible is None:
             raise ValueError("the file was discarded by another thread")
         return draft.visible
@@ -174,7 +184,10 @@ class SpoolWriter:
         return data
 
     def _append(self, key: _Key, data: bytes, full: list[Draft]) -> Draft:
-        """Add a line to the open file; return that. Files that are full are retired, and added to `full`."""
+        """Add a line to the open file; return that. Files that are full are retired, and added to `full`.
+
+        The caller finishes `full`, also after an error: nobody else raises what these files meet.
+        """
         with self._lock:
             if self._is_closed:
                 raise ValueError("the writer is closed")
