@@ -1,7 +1,11 @@
 """Batches, retries, strategies, drops and the end of the exporter; then the three storages for real."""
 
+import errno
 import logging
+import math
+import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -168,6 +172,40 @@ def test_an_event_without_a_project_is_refused_and_one_that_cannot_be_a_folder_i
     made.shutdown()
     assert told(dropped) == [("logs", "rejected", 1)]
     assert [path.parent.name for path in tmp_path.rglob("*.jsonl")] == ["shop"]
+
+
+class Disk:
+    """Has space for one file, until some is made."""
+
+    def __init__(self) -> None:
+        self._sync, self.files = os.fsync, 1.0
+
+    async def make_space(self, _seconds: float) -> None:
+        self.files = math.inf
+
+    def sync(self, descriptor: int) -> None:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            if not self.files:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.files -= 1
+        self._sync(descriptor)
+
+
+@pytest.mark.parametrize("is_spilled", [False, True])
+def test_of_a_batch_of_two_projects_each_is_in_the_spool_once(
+    is_spilled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full between the two files. A repetition writes the second alone; a spill drops it alone."""
+    disk = Disk()
+    storage = Memory(failures=99) if is_spilled else SpoolStorage(tmp_path)
+    made, dropped = exporter(storage, max_retries=0 if is_spilled else 1, sleep=disk.make_space, spool=tmp_path)
+    monkeypatch.setattr(os, "fsync", disk.sync)
+    for project in ("a", "b"):
+        made.on_log_event({"projectId": project})
+    assert made.shutdown()
+    assert told(dropped) == ([("logs", "retry-exhausted", 1)] if is_spilled else [])
+    found = sorted(path.parent.name for path in tmp_path.rglob("*.jsonl"))
+    assert found == (["a"] if is_spilled else ["a", "b"])
 
 
 def test_a_signal_that_the_storage_lacks_is_dropped() -> None:

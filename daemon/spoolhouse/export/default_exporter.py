@@ -323,15 +323,16 @@ class DefaultExporter:
                 await storage.create_feedback(records[0], project=project, batch=batch)
 
     def _give_up(self, signal: Signal, records: list[Record], reason: Reason) -> None:
-        """Put records into the spool, where there is one, or drop them."""
+        """Put records into the spool, where there is one; drop those that are not in it."""
+        done: set[str] = set()
         if self._spool is not None:
             try:
-                self._spool.write(_TYPES[signal], records, self._project)
+                self._spool.write(_TYPES[signal], records, self._project, done)
             except (OSError, ValueError) as error:
                 _log.warning("%s: the spool refuses, too: %s", signal, error)
             else:
                 return
-        self._drop(signal, reason, len(records))
+        self._drop(signal, reason, sum((project_of(record) or self._project) not in done for record in records))
 
     def _report_overflow(self) -> None:
         with self._changed:

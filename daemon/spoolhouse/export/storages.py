@@ -1,6 +1,9 @@
 """What `DefaultExporter` writes to: the protocol of a storage, and the spool as one. The standard library alone."""
 
+import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -9,6 +12,8 @@ from spoolhouse.export.writer import SpoolWriter
 
 Record = Mapping[str, object]
 """An event of ours (`spoolhouse types` lists the fields), or of a shape that the daemon reads."""
+REMEMBERED = 16
+"""Calls that have failed and may be repeated: a storage remembers what it knows of them."""
 _PROJECT_KEYS = ("projectId", "project_id")
 
 
@@ -101,32 +106,53 @@ class SpoolStorage:
     def __init__(self, root: Path | str) -> None:
         """Write into the spool at `root`."""
         self._root = root
+        self._failed: OrderedDict[str, set[str]] = OrderedDict()
+        """By batch, the projects whose records are in the spool."""
 
-    def write(self, event_type: str, records: Sequence[Record], project: str) -> None:
-        """Write records of one type. Blocks on the disk. Raises OSError and ValueError; then nothing is visible."""
-        with SpoolWriter(self._root, max_age=None) as spool:
+    def write(self, event_type: str, records: Sequence[Record], project: str, done: set[str]) -> None:
+        """Write records of one type, one file for each project. Blocks on the disk. Raises OSError and ValueError.
+
+        Projects in `done` are left out; those whose file is visible are added, also where another one's fails.
+        """
+        with ExitStack() as stack:
+            writers: dict[str, SpoolWriter] = {}
             for name, lines in by_project(records, project).items():
-                spool.write(event_type, name, lines)
+                if name not in done:
+                    # One file whatever its size: of two, the second one may fail.
+                    writer = SpoolWriter(self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
+                    writers[name] = stack.enter_context(writer)
+                    writer.write(event_type, name, lines)
+            for name, writer in writers.items():
+                writer.close()
+                done.add(name)
 
-    async def batch_create_spans(self, spans: Sequence[Record], *, project: str, batch: str) -> None:  # noqa: ARG002
+    def _write(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
+        """Write records; repeated after an error, what is in the spool is not written again."""
+        done = self._failed.setdefault(batch, set())
+        while len(self._failed) > REMEMBERED:
+            self._failed.popitem(last=False)
+        self.write(event_type, records, project, done)
+        self._failed.pop(batch, None)
+
+    async def batch_create_spans(self, spans: Sequence[Record], *, project: str, batch: str) -> None:
         """Write spans."""
-        self.write("span", spans, project)
+        self._write("span", spans, project, batch)
 
-    async def batch_create_logs(self, logs: Sequence[Record], *, project: str, batch: str) -> None:  # noqa: ARG002
+    async def batch_create_logs(self, logs: Sequence[Record], *, project: str, batch: str) -> None:
         """Write logs."""
-        self.write("log", logs, project)
+        self._write("log", logs, project, batch)
 
-    async def batch_record_metrics(self, metrics: Sequence[Record], *, project: str, batch: str) -> None:  # noqa: ARG002
+    async def batch_record_metrics(self, metrics: Sequence[Record], *, project: str, batch: str) -> None:
         """Write metrics."""
-        self.write("metric", metrics, project)
+        self._write("metric", metrics, project, batch)
 
-    async def create_score(self, score: Record, *, project: str, batch: str) -> None:  # noqa: ARG002
+    async def create_score(self, score: Record, *, project: str, batch: str) -> None:
         """Write a score."""
-        self.write("score", [score], project)
+        self._write("score", [score], project, batch)
 
-    async def create_feedback(self, feedback: Record, *, project: str, batch: str) -> None:  # noqa: ARG002
+    async def create_feedback(self, feedback: Record, *, project: str, batch: str) -> None:
         """Write a piece of feedback."""
-        self.write("feedback", [feedback], project)
+        self._write("feedback", [feedback], project, batch)
 
     async def close(self) -> None:
         """Do nothing: no file stays open."""

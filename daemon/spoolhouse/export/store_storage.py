@@ -19,14 +19,11 @@ from spoolhouse.events import registry
 from spoolhouse.events.declaration import tables
 from spoolhouse.export.encoding import line
 from spoolhouse.export.settings import settings_of
-from spoolhouse.export.storages import Capabilities, Record, RejectedRecordsError, Strategy, by_project
+from spoolhouse.export.storages import REMEMBERED, Capabilities, Record, RejectedRecordsError, Strategy, by_project
 from spoolhouse.service.options import make_options
 from spoolhouse.service.stores import open_backend
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.shipment import Shipment
-
-_REMEMBERED = 16
-"""Calls that have failed and may be repeated: their batches keep what the store knows of them."""
 
 
 class StoreStorage:
@@ -88,7 +85,7 @@ class StoreStorage:
         await self.init()
         if batch not in self._failed:
             self._failed[batch] = self._decoded(event_type, records, project, batch)
-            while len(self._failed) > _REMEMBERED:
+            while len(self._failed) > REMEMBERED:
                 self._failed.popitem(last=False)
         batches, rejected = self._failed[batch]
         while batches:
