@@ -118,6 +118,22 @@ def test_a_batch_is_written_when_it_is_full() -> None:
     assert storage.is_closed
 
 
+def test_a_thread_that_cannot_be_started_is_started_by_the_next_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    storage = Memory()
+    made, _ = exporter(storage)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            made.on_log_event({"n": 0})
+    assert made.flush()
+    made.on_log_event({"n": 1})
+    assert made.shutdown()
+    assert storage.batches == [("logs", [{"n": 1}])]
+
+
 def test_a_batch_is_written_when_it_is_old() -> None:
     storage = Memory()
     made, _ = exporter(storage, max_batch_wait_ms=1)

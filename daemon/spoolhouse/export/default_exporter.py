@@ -68,6 +68,8 @@ class DefaultExporter:
     given; else it is dropped, and `on_drop` is called with a `Drop`. So is what comes while `max_buffer_size` records
     wait: with a spool all of them, else the new one.
 
+    An event is not taken, and RuntimeError raised, where the process may have no more threads.
+
     `project` is that of records that name none. `sleep` waits between attempts.
     """
 
@@ -181,6 +183,7 @@ class DefaultExporter:
         with self._changed:
             if self._is_closed:
                 raise ValueError("the exporter is shut down")
+            self._start()
             if identity is not None and self._comes_late(identity, ends=ends):
                 return
             buffer, spilled = self._buffers[signal], []
@@ -206,15 +209,19 @@ class DefaultExporter:
             self._ended.popitem(last=False)
         return False
 
+    def _start(self) -> None:
+        """Start the thread, if there is none. Raises RuntimeError if there can be none; the next call tries again."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="spoolhouse-export", daemon=True)
+            thread.start()
+            self._thread = thread
+
     def _wake(self, *, is_due: bool) -> None:
-        """Start the thread, if there is none; have it look, if a batch is full or the first record waits."""
+        """Have the thread look, if a batch is full or the first record waits."""
         if self._oldest is None:
             self._oldest = time.monotonic()
             is_due = True
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="spoolhouse-export", daemon=True)
-            self._thread.start()
-        elif is_due:
+        if is_due:
             self._changed.notify_all()
 
     def _work(self) -> None:
