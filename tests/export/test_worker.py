@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from spoolhouse.errors import BadSettingError, StoreError
+from spoolhouse.events import registry
 from spoolhouse.export import LocalFileStorage, SpoolWriter, Worker
 
 LOG = {"level": "info", "message": "a", "timestamp": datetime.now(UTC).isoformat()}
@@ -108,6 +109,17 @@ def test_a_wrong_setting_is_named_without_its_secret(tmp_path: Path) -> None:
     with pytest.raises(BadSettingError, match=r"spool\.quick") as raised:
         Worker(tmp_path, AWAY, settings={"spool.quick": 1})
     assert "secret" not in str(raised.value)
+
+
+async def test_whatever_ends_a_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_settings: object) -> None:
+        raise LookupError
+
+    worker = make(tmp_path)
+    monkeypatch.setattr(registry, "load", fail)
+    [error] = (await worker.process_once()).errors
+    assert isinstance(error.error, LookupError)
+    assert error.message == "LookupError()"
 
 
 async def test_what_stops_a_run_at_its_start_is_in_the_status(tmp_path: Path) -> None:

@@ -263,7 +263,9 @@ class _Cycle:
             others += [StoreError(trouble.summary) for trouble in self._run.reporter.readiness().reasons]
         if self._code != EXIT_OK and not (found or others):
             others.append(SpoolhouseError(_ENDS.get(self._code, _LEFT)))
-        return found + [ProcessingError(file_path="", message=str(error), error=error) for error in others]
+        return found + [
+            ProcessingError(file_path="", message=str(error) or repr(error), error=error) for error in others
+        ]
 
     def request_stop(self) -> None:
         """Ask for a stop, from any thread, also before the run has begun."""
@@ -282,7 +284,7 @@ class _Cycle:
         try:
             with asyncio.Runner(loop_factory=factory) as runner:
                 runner.run(self._serve())
-        except (SpoolhouseError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever ends the thread: else nothing would seem to be pending
             self._error = error
 
     async def _serve(self) -> None:
