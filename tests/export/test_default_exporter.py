@@ -332,6 +332,19 @@ if sys.argv[2] == "kill":
         assert sorted(path.read_text() for path in (tmp_path / end).rglob("*.jsonl")) == expected
 
 
+def test_a_program_that_ends_without_a_shutdown_has_written_all_to_its_store(tmp_path: Path) -> None:
+    program = """
+import sys
+from spoolhouse.export import DefaultExporter, StoreStorage
+exporter = DefaultExporter(StoreStorage(sys.argv[1]), project="shop", max_batch_wait_ms=3.6e6)
+exporter.on_log_event({"level": "info", "message": "a", "timestamp": sys.argv[2]})
+"""
+    command = [sys.executable, "-c", program, f"duckdb://{tmp_path}/spool.db", TIME]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [row["message"] for row in Landed(tmp_path / "spool").rows("logs", "shop")] == ["a"]
+
+
 def export_all(made: DefaultExporter) -> None:
     root = {"id": "s1", "traceId": "t1", "name": "root", "startTime": TIME}
     made.on_tracing_event({"type": "span_started", "span": root})

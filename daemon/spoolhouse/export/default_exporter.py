@@ -10,6 +10,7 @@ Its calls return at once; a thread with an event loop of its own does the writin
 
 import asyncio
 import atexit
+import concurrent.futures.thread  # noqa: F401  # its function at the end is to be registered before ours
 import logging
 import os
 import threading
@@ -39,10 +40,8 @@ _REMEMBERED = 10_000
 """Ended spans: a start that comes late must not open one again."""
 _LAST_MOMENT = 1.0
 """Seconds of `shutdown` in which what is left is spilled."""
-
-
 _AT_THE_END = 5.0
-"""Seconds for what is left when the interpreter ends."""
+"""Seconds for what is left when the main thread ends, and again when the interpreter does."""
 
 
 class Drop:
@@ -381,10 +380,19 @@ def _is_forked() -> None:
         exporter.leave_to_parent()
 
 
+def _threads_are_ending() -> None:
+    for exporter in list(_exporters):
+        exporter.flush(_AT_THE_END)
+
+
 def _is_ending() -> None:
     for exporter in list(_exporters):
         exporter.shutdown(_AT_THE_END)
 
 
 os.register_at_fork(after_in_child=_is_forked)
+# When `atexit` calls, executors take no work any more, DuckDB's among them: what waits is written before. The import of
+# `concurrent.futures.thread` registers their end in the same list, whose last function is the first one called. What
+# threads of the program add after that is written at exit; over DuckDB it goes into the spool, or is dropped.
+getattr(threading, "_register_atexit", atexit.register)(_threads_are_ending)
 atexit.register(_is_ending)

@@ -6,7 +6,7 @@ It needs `spoolhouse[daemon]`. What an exporter has not flushed is lost with its
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from spoolhouse.clock import now_ms
@@ -78,7 +78,8 @@ class StoreStorage:
 
     async def close(self) -> None:
         """Close the store."""
-        await self._backend.close()
+        with suppress(RuntimeError):  # the interpreter ends and executors take no work: the process's end closes it
+            await self._backend.close()
 
     async def _land(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
         """Land records. Repeated under the same name it lands the same rows, under the same tokens."""
