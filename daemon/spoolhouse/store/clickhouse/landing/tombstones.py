@@ -57,10 +57,11 @@ async def may_cover(driver: Driver, table: Table, insert: RowsInsert, *, prefix:
         return False
     stones, time = identifier(prefix + TOMBSTONES.name), "fromUnixTimestamp64Milli({shipped:Int64}, 'UTC')"
     try:
-        sql = f"SELECT 1 FROM {stones} WHERE deleted_at >= {time}"  # noqa: S608  # declared names
-        named = " AND has(batches, {batch:String})" if landed else ""
-        parameters = {"shipped": insert.clock_ms, **({"batch": insert.batch_id} if landed else {})}
-        return bool(await driver.execute(f"{sql}{named} LIMIT 1", parameters))
+        # Empty for any batch.
+        named = "({batch:String} = '' OR has(batches, {batch:String}))"
+        sql = f"SELECT 1 FROM {stones} WHERE deleted_at >= {time} AND {named} LIMIT 1"  # noqa: S608  # declared names
+        batch = insert.batch_id if landed else ""
+        return bool(await driver.execute(sql, {"shipped": insert.clock_ms, "batch": batch}))
     except OperatorError as error:
         # The schema is older than the command that deletes.
         if error.code != _UNKNOWN_TABLE:
