@@ -18,7 +18,7 @@ from spoolhouse.query import ALL_PROJECTS, Logs, connect
 from spoolhouse.query.aliases import Client
 from spoolhouse.query.daemon_file import beside
 from spoolhouse.query.requests import LISTS
-from tests.process.daemon import SCRIPT, Daemon, command, drop, lines
+from tests.process.daemon import SCRIPT, Daemon, as_from_a_terminal, command, drop, lines
 from tests.query.landed import NOW, at, feedback, log, metric, prompt, score, span, step, trace
 
 SHOP = "shop"
@@ -146,7 +146,7 @@ def test_logs_are_followed_through_the_daemon_and_its_restart(daemon: Daemon, pa
     """By what has landed: an event of hours ago comes when it lands. Nothing comes twice."""
     words = ["logs", "--project", SHOP, "--follow", "--json", "--limit", "1", "--store-url", f"duckdb://{path}"]
     pipe = subprocess.PIPE
-    with subprocess.Popen([str(SCRIPT), *words], stdout=pipe, stderr=pipe, text=True) as following:
+    with subprocess.Popen(as_from_a_terminal(SCRIPT, *words), stdout=pipe, stderr=pipe, text=True) as following:
         assert following.stdout is not None
         assert following.stderr is not None
 

@@ -114,7 +114,7 @@ def test_the_printed_commands_show_an_application_at_work(tmp_path: Path) -> Non
 def follow_until_now(logs: list[str]) -> None:
     """Read what a command shows until there is a record that is younger than the command."""
     began = datetime.now(UTC)
-    with subprocess.Popen(logs, stdout=subprocess.PIPE, text=True) as following:
+    with subprocess.Popen(as_from_a_terminal(*logs), stdout=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
         for line in following.stdout:
             if line.startswith("20") and datetime.fromisoformat(line[:23]).replace(tzinfo=UTC) > began:
