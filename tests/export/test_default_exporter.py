@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,21 @@ def test_of_a_batch_of_two_projects_each_is_in_the_spool_once(
     assert told(dropped) == ([("logs", "retry-exhausted", 1)] if is_spilled else [])
     found = sorted(path.parent.name for path in tmp_path.rglob("*.jsonl"))
     assert found == (["a"] if is_spilled else ["a", "b"])
+
+
+def test_a_shutdown_while_the_last_batch_is_written_returns_once_it_is() -> None:
+    storage = Memory()
+    storage.go_on.clear()
+    made, _ = exporter(storage, max_batch_size=1)
+    made.on_log_event({"n": 1})
+    while not storage.names:
+        threading.Event().wait(0.001)
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(made.shutdown)
+        while not made._wanted:
+            threading.Event().wait(0.001)
+        storage.go_on.set()
+        assert ended.result()
 
 
 def test_a_signal_that_the_storage_lacks_is_dropped() -> None:

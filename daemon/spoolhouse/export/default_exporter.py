@@ -67,9 +67,8 @@ class DefaultExporter:
     given; else it is dropped, and `on_drop` is called with a `Drop`. So is what comes while `max_buffer_size` records
     wait: with a spool all of them, else the new one.
 
-    An event is not taken, and RuntimeError raised, where the process may have no more threads.
-
-    `project` is that of records that name none. `sleep` waits between attempts.
+    `project` is that of records that name none. `sleep` waits between attempts. An event is not taken, and RuntimeError
+    raised, where the process may have no more threads.
     """
 
     def __init__(
@@ -251,6 +250,9 @@ class DefaultExporter:
             for batch in left:
                 self._give_up(*batch, "shutdown")
             self._report_overflow()
+            with self._changed:  # a flush may have begun after the last batch was taken: nothing is left for it
+                self._completed = self._wanted
+                self._changed.notify_all()
             await self._storage.close()
 
     async def _send_all(self, batches: list[tuple[Signal, list[Record]]]) -> None:
