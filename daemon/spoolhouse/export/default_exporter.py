@@ -68,7 +68,7 @@ class DefaultExporter:
     wait: with a spool all of them, else the new one.
 
     `project` is that of records that name none. `sleep` waits between attempts. An event is not taken, and RuntimeError
-    raised, where the process may have no more threads.
+    raised, where the process may have no more threads. A spilled batch may land twice, if its answer was lost.
     """
 
     def __init__(
