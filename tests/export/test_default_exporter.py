@@ -416,6 +416,40 @@ def test_all_signals_land_in_clickhouse_and_a_record_that_is_no_event_is_dropped
     assert database.query("SELECT sum(count) FROM mastra_admin_logs_hourly_stats")[0][0] == 3
 
 
+@pytest.mark.parametrize("kind", ["duckdb", "clickhouse"])
+def test_a_forked_child_does_not_use_the_connections_of_its_parent(
+    kind: str, tmp_path: Path, database: Database
+) -> None:
+    """Over ClickHouse it opens its own; a DuckDB file is its parent's alone, and what the child takes is spilled."""
+    program = """
+import os, sys
+from spoolhouse.export import DefaultExporter, StoreStorage
+def log(message):
+    exporter.on_log_event({"level": "info", "message": message, "timestamp": sys.argv[3]})
+exporter = DefaultExporter(StoreStorage(sys.argv[1]), project="shop", spool=sys.argv[2], retry_delay_ms=0)
+log("before")
+assert exporter.flush()
+pid = os.fork()
+if pid == 0:
+    log("child")
+    os._exit(0 if exporter.shutdown() else 1)
+assert os.waitpid(pid, 0)[1] == 0
+log("parent")
+assert exporter.shutdown()
+"""
+    url = f"duckdb://{tmp_path}/spool.db" if kind == "duckdb" else database.native_url
+    done = subprocess.run([sys.executable, "-c", program, url, str(tmp_path / "spool"), TIME], check=False, timeout=120)
+    assert done.returncode == 0
+    spilled = list((tmp_path / "spool").rglob("*.jsonl"))
+    if kind == "duckdb":
+        assert len(spilled) == 1
+        found = [row["message"] for row in Landed(tmp_path / "spool").rows("logs", "shop")]
+    else:
+        assert spilled == []
+        found = [message for (message,) in database.query("SELECT message FROM mastra_admin_logs")]
+    assert sorted(found) == ["before", "child", "parent"]
+
+
 def test_a_forked_child_writes_only_what_it_has_taken(tmp_path: Path) -> None:
     program = """
 import os, sys

@@ -3,6 +3,7 @@
 It needs `spoolhouse[daemon]`. What an exporter has not flushed is lost with its process; through a spool it is not.
 """
 
+import os
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,10 +21,14 @@ from spoolhouse.events.declaration import tables
 from spoolhouse.export.encoding import line
 from spoolhouse.export.settings import settings_of
 from spoolhouse.export.storages import REMEMBERED, Capabilities, Record, RejectedRecordsError, Strategy, by_project
+from spoolhouse.service.backend import Backend
 from spoolhouse.service.options import make_options
 from spoolhouse.service.stores import open_backend
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.shipment import Shipment
+
+_of_parents: list[Backend] = []
+"""What a forked child has of its parent's stores: freed, they would be closed."""
 
 
 class StoreStorage:
@@ -41,9 +46,11 @@ class StoreStorage:
         self._tables = tables(self._events)
         options = make_options(used, self._events, once=False)
         self._limits, self._fingerprint = options.shipments.limits, options.fingerprint
-        self._backend = open_backend(used, fingerprint=self._fingerprint)
+        self._open = partial(open_backend, used, fingerprint=self._fingerprint)
+        self._backend, self._process = self._open(), os.getpid()
+        self._is_used = False
         self._decoder = LineDecoder(self._events)
-        is_file = used.store.path is not None
+        self._is_file = is_file = used.store.path is not None
         self.tracing_strategy = (
             Strategy("batch", ("realtime", "batch")) if is_file else Strategy("insert-only", ("insert-only",))
         )
@@ -52,6 +59,9 @@ class StoreStorage:
 
     async def init(self) -> None:
         """Bring the schema up to date; the first write does so, too. Raises `StoreError`."""
+        if self._process != os.getpid():
+            self._leave_to_parent()
+        self._is_used = True
         if self._refused is None:
             refused = await self._backend.prepare(self._events)
             self._refused = await self._backend.unsafe_tables(self._events, refused)
@@ -77,9 +87,22 @@ class StoreStorage:
         await self._land("feedback", [feedback], project, batch)
 
     async def close(self) -> None:
-        """Close the store."""
+        """Close the store; in a forked child, leave the parent's as it is."""
+        if self._process != os.getpid():
+            return
         with suppress(RuntimeError):  # the interpreter ends and executors take no work: the process's end closes it
             await self._backend.close()
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child, leave the parent its connections, and open others. Raises `OperatorError` for a file."""
+        if self._is_file and self._is_used:
+            # DuckDB's library would open nothing: it takes the parent's state of the file, which the child has, too.
+            message = "a process that has written to this file has forked this one, which cannot write to it"
+            raise OperatorError(message, hint="fork before the first event, or write into a spool")
+        _of_parents.append(self._backend)
+        self._backend, self._process = self._open(), os.getpid()
+        self._refused = None
+        self._failed.clear()
 
     async def _land(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
         """Land records. Repeated under the same name it lands the same rows, under the same tokens."""
