@@ -27,6 +27,8 @@ async def take(address: str, sample: Sample, profile: Path) -> None:
             await person.open(address.replace("#/?", f"#/{place}?since=7d&project={PROJECT}&"))
             await person.see(there)
             await person.see("#state", "running")
+            # It names the machine, and the folder.
+            await tab.call("Runtime.evaluate", expression="document.querySelector('.foot').style.visibility = 'hidden'")
             picture = await tab.call("Page.captureScreenshot", format="png")
             (PICTURES / f"{name}.png").write_bytes(base64.b64decode(str(picture["data"])))
 

@@ -174,8 +174,9 @@ def test_a_refused_insert_besides_holds_nothing(lasts: bool, database: Database,
             daemon.wait_for("disk_available", count=2)
         database.query(f"ALTER TABLE {SPANS} RESET SETTING parts_to_throw_insert")
         daemon.wait_for("file_settled")
-        refused = daemon.events("clickhouse_unavailable") + daemon.events("table_held")
-        assert {record["code"] for record in refused} == {252}, daemon.told()
+        # 216: the server has not noticed yet that an attempt was broken off.
+        assert {record["code"] for record in daemon.events("clickhouse_unavailable")} <= {252, 216}, daemon.told()
+        assert not daemon.events("table_held"), daemon.told()
     rows = content.count(b"\n", 0, 131072) if lasts else ROWS
     assert counts(database) == (rows + 5, rows + 5)
     assert (tmp_path / "span/p/failed/a.jsonl").exists() == lasts
