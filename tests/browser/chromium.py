@@ -125,10 +125,14 @@ class Tab:
         return value.get("value")
 
     async def until(self, expression: str, seconds: float = 30) -> None:
-        """Return once an expression is true; fail after a while, with what the page shows then."""
+        """Return once an expression is true; fail after a while, with what the page shows then.
+
+        An expression that fails is not true yet: the page may not have made what it asks for.
+        """
+        tolerant = f"(() => {{ try {{ return {expression} }} catch (error) {{ return false }} }})()"
         try:
             async with asyncio.timeout(seconds):
-                while not await self.value(expression):  # noqa: ASYNC110  # the event is in another process
+                while not await self.value(tolerant):  # noqa: ASYNC110  # the event is in another process
                     await asyncio.sleep(0.05)
         except TimeoutError:
             shown = await self.value("document.body.innerText")

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 from tests.browser.chromium import Tab
 
@@ -17,7 +18,9 @@ class Person:
         self.clicks = 0
 
     async def open(self, url: str) -> None:
-        """Open an address anew, and begin to count."""
+        """Open an address as somebody does who was never here, and begin to count."""
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        await self.tab.call("Storage.clearDataForOrigin", origin=origin, storageTypes="local_storage")
         await self.tab.call("Page.navigate", url="about:blank")
         await self.tab.until("location.href === 'about:blank'")
         await self.tab.call("Page.navigate", url=url)
