@@ -22,6 +22,19 @@ HOST = "127.0.0.1"
 LIKE_A_SERVER: Mapping[str, Setting] = {"background_schedule_pool_size": 16}
 LIKE_A_SERVERS_USER: Mapping[str, Setting] = {"implicit_select": 0}
 
+# Each table of each database looks for work of its own some times in a second, though an insert, a mutation or the end
+# of a merge wakes it anyway: with a few hundred tables, that is a tenth of all that the tests compute.
+IDLE: Mapping[str, Setting] = {
+    "background_processing_pool_thread_sleep_seconds_if_nothing_to_do": 10,
+    "background_streaming_processing_pool_thread_sleep_seconds_if_nothing_to_do": 10,
+}
+# What is computed a few times, over a few rows, is not worth a compiler.
+NO_COMPILER: Mapping[str, Setting] = {
+    "compile_expressions": 0,
+    "compile_aggregate_expressions": 0,
+    "compile_sort_description": 0,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
@@ -99,13 +112,17 @@ def render(config: Config, place: Place, kind: Literal["library", "binary"]) -> 
     """Return the configuration file."""
     root = ET.Element("clickhouse")
     replica = {} if config.replica is None else config.replica.settings
-    server = {**base(place), **(LIKE_A_SERVER if kind == "library" else {}), **replica, **config.server}
+    server = {**base(place), **IDLE, **(LIKE_A_SERVER if kind == "library" else {}), **replica, **config.server}
     for path, value in server.items():
         put(root, path, value)
     if config.replica is not None and kind == "library":
         ET.SubElement(root, "listen_host").text = INTERSERVER_HOST
     profiles = ET.SubElement(root, "profiles")
-    default = {**(LIKE_A_SERVERS_USER if kind == "library" else {}), **config.profiles.get("default", {})}
+    default = {
+        **NO_COMPILER,
+        **(LIKE_A_SERVERS_USER if kind == "library" else {}),
+        **config.profiles.get("default", {}),
+    }
     for name, settings in {**config.profiles, "default": default}.items():
         add_profile(profiles, name, settings)
     ET.SubElement(ET.SubElement(root, "quotas"), "default")

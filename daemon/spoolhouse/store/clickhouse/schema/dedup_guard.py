@@ -1,7 +1,7 @@
 """Find the tables that would take a repeated batch twice, or lose an acknowledged one when the power fails."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.schema import server_ddl
@@ -20,11 +20,15 @@ _FEEDS = """
 SELECT database, toString(uuid), name, create_table_query FROM system.tables
 WHERE engine = 'MaterializedView' AND has({databases:Array(String)}, database) AND has({names:Array(String)}, name)
 """
+# The server writes out the engine of each table of these databases: on one with hundreds of others, that takes seconds.
 _ENGINES = """
 SELECT concat(database, '.', name) AS full_name, engine, engine_full FROM system.tables
-WHERE has({names:Array(String)}, full_name) AND engine LIKE '%MergeTree'
+WHERE has({databases:Array(String)}, database) AND has({names:Array(String)}, full_name) AND engine LIKE '%MergeTree'
 ORDER BY full_name
 """
+
+Target = tuple[str, str]
+"""A table by its database and its name."""
 
 
 async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, ...]]:
@@ -41,22 +45,34 @@ async def unguarded(schema: Schema, driver: Driver) -> Mapping[str, tuple[str, .
         event.name: {
             target
             for name in (event.table.name, *(rollup.target.name for rollup in event.rollups))
-            for target in (f"{schema.database}.{name}", *fed.get(name, ()))
+            for target in ((schema.database, name), *fed.get(name, ()))
         }
         for event in schema.tables
     }
-    engines = await driver.execute(_ENGINES, {"names": sorted(set().union(*reached.values()))})
+    engines = await _engines(set().union(*reached.values()), driver)
     lonely = [
-        str(name)
+        name
         for name, engine, full in engines
-        if server_ddl.is_local(str(engine)) and server_ddl.setting(str(full), DEDUPLICATION_WINDOW) < WINDOW
+        if server_ddl.is_local(engine) and server_ddl.setting(full, DEDUPLICATION_WINDOW) < WINDOW
     ]
-    found = {table: tuple(name for name in lonely if name in targets) for table, targets in reached.items()}
+    names = {table: {_full(target) for target in targets} for table, targets in reached.items()}
+    found = {table: tuple(name for name in lonely if name in names[table]) for table in reached}
     return {table: names for table, names in found.items() if names}
 
 
-async def _fed(schema: Schema, database: str, driver: Driver) -> Mapping[str, set[str]]:
-    """Return, as `database.name`, the targets of the views on each of our tables."""
+async def _engines(tables: Iterable[Target], driver: Driver) -> Sequence[tuple[str, str, str]]:
+    """Return the name, as `database.name`, the engine and its settings of each of these that keeps rows."""
+    wanted = sorted(tables)
+    about = {"databases": sorted({database for database, _ in wanted}), "names": [_full(table) for table in wanted]}
+    return [(str(name), str(engine), str(full)) for name, engine, full in await driver.execute(_ENGINES, about)]
+
+
+def _full(table: Target) -> str:
+    return ".".join(table)
+
+
+async def _fed(schema: Schema, database: str, driver: Driver) -> Mapping[str, set[Target]]:
+    """Return the targets of the views on each of our tables."""
     names = object_names(schema)
     views = {
         str(name): [(str(where), str(view)) for where, view in _pairs(pairs)]
@@ -64,7 +80,7 @@ async def _fed(schema: Schema, database: str, driver: Driver) -> Mapping[str, se
     }
     known = {pair for pairs in views.values() for pair in pairs}
     about = {"databases": sorted({where for where, _ in known}), "names": sorted({view for _, view in known})}
-    targets: dict[tuple[str, str], tuple[str, ...]] = {}
+    targets: dict[tuple[str, str], tuple[Target, ...]] = {}
     for where, uuid, view, statement in await driver.execute(_FEEDS, about) if known else ():
         targets[str(where), str(view)] = tuple(_targets(str(where), str(uuid), str(view), str(statement)))
     return {name: {target for pair in pairs for target in targets.get(pair, ())} for name, pairs in views.items()}
@@ -76,21 +92,22 @@ def _pairs(value: object) -> Iterable[tuple[object, object]]:
 
 async def unsynced(schema: Schema, driver: Driver) -> tuple[str, ...]:
     """Return our tables, as `database.name`, that acknowledge rows before they are on the disk. Raises `StoreError`."""
-    names = [f"{schema.database}.{name}" for name in object_names(schema)]
-    engines = await driver.execute(_ENGINES, {"names": names})
+    if schema.database is None:
+        raise ValueError("a schema without a database cannot be checked")
+    engines = await _engines([(schema.database, name) for name in object_names(schema)], driver)
     return tuple(
-        str(name)
+        name
         for name, _, full in engines
-        if any(server_ddl.setting(str(full), setting) < wanted for setting, wanted in SYNCED.items())
+        if any(server_ddl.setting(full, setting) < wanted for setting, wanted in SYNCED.items())
     )
 
 
-def _targets(database: str, uuid: str, name: str, statement: str) -> Iterable[str]:
+def _targets(database: str, uuid: str, name: str, statement: str) -> Iterable[Target]:
     found = _FEED.match(statement)
     if found is not None:
-        return [f"{_unquoted(found[3])}.{_unquoted(found[4])}"]
+        return [(_unquoted(found[3]), _unquoted(found[4]))]
     # A view without TO keeps its rows in a hidden table, which has one of two names.
-    return [f"{database}..inner_id.{uuid}", f"{database}..inner.{name}"]
+    return [(database, f".inner_id.{uuid}"), (database, f".inner.{name}")]
 
 
 def _unquoted(name: str) -> str:
