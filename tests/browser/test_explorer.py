@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser import axe, find_browser
-from tests.browser.person import PATIENCE, Person
+from tests.browser.person import Person
 from tests.browser.sample import (
     COMPLAINT,
     HOSTILE,
@@ -185,15 +185,24 @@ async def test_each_view_shows_what_landed(person: Person, address: str, sample:
     await person.see("#types tr", "span")
 
 
-async def test_log_lines_appear_as_they_land(person: Person, address: str, folder: Path, sample: Sample) -> None:
-    """Whatever their time is: those that had to wait come, too."""
+async def test_what_lands_appears_by_itself(person: Person, address: str, folder: Path, sample: Sample) -> None:
+    """Whatever its time is: what had to wait comes, too."""
     await person.open(address.replace("#/?", f"#/logs?project={LARGE}&"))
     await person.click(".live")
-    asked = "performance.getEntriesByType('resource').some((one) => one.name.endsWith('/logs/delta'))"
-    await person.tab.until(asked, PATIENCE)
-    late = {**next(sample.of("log")), "id": "late", "projectId": LARGE, "message": "it had to wait"}
-    drop(folder / "spool", "log", LARGE, "late.jsonl", lines([{**late, "timestamp": text(later(sample.now, -3e6))}]))
-    await person.see("#logs li .message", "it had to wait")
+    await person.see(".live.on")
+    early = {**next(sample.of("log")), "projectId": LARGE, "timestamp": text(later(sample.now, -3e6))}
+    for number, message in enumerate(("it had to wait", "and another")):
+        event = {**early, "id": f"late {number}", "message": message}
+        drop(folder / "spool", "log", LARGE, f"late{number}.jsonl", lines([event]))
+        await person.see("#logs li .message", message)
+    assert await person.texts("#logs li .message") == ["and another", "it had to wait"], "each once"
+    await person.open(address.replace("#/?", f"#/traces?project={LARGE}&live=1&"))
+    await person.see(".live.on")
+    trace = {**next(sample.of("trace")), "id": "late", "projectId": LARGE, "name": "a trace that lands"}
+    drop(folder / "spool", "trace", LARGE, "late.jsonl", lines([trace]))
+    await person.see("#traces tbody tr", "a trace that lands")
+    await person.click(".live[aria-pressed=true]")
+    await person.see(".live[aria-pressed=false]:not(.on)")
 
 
 async def test_hostile_text_stays_text(person: Person, address: str, sample: Sample) -> None:

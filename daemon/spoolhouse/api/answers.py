@@ -5,9 +5,10 @@ All of it runs where the questions are answered, away from the server's event lo
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from spoolhouse.api.access import ForbiddenError, Projects
 from spoolhouse.errors import BadRequestError, SpoolhouseError
@@ -19,6 +20,15 @@ from spoolhouse.query.wire import Fields, Paging
 Answer = Callable[[Client, Fields], Awaitable[object]]
 
 
+class Landed(Struct, frozen=True, kw_only=True):
+    """What has landed in a list, as a message of a stream."""
+
+    cursor: str
+    has_more: bool
+    message: bytes
+    """Empty: nothing has landed."""
+
+
 class MissingError(SpoolhouseError):
     """There is nothing of that id in the project."""
 
@@ -28,15 +38,35 @@ async def answer(route: str, client: Client, body: bytes, projects: Projects = N
 
     Raises `SpoolhouseError`.
     """
-    try:
-        fields = msgspec.json.decode(body or b"{}", type=Fields)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise BadRequestError(f"the question is no JSON object: {error}") from None
+    fields = _fields(body)
     if projects is not None:
         if route == "projects":
             return msgspec.json.encode(wire.ValuesAnswer(values=sorted(projects)))
         _check_scope(route, fields, projects)
     return msgspec.json.encode(await ROUTES[route](client, fields))
+
+
+async def landed(name: str, client: Client, body: bytes, projects: Projects, after: str | None) -> Landed:
+    """Return what has landed in a list since a cursor; without one, since that of the question, or from now on.
+
+    Raises `SpoolhouseError`.
+    """
+    fields = _fields(body)
+    if projects is not None:
+        _check_scope(name, fields, projects)
+    since = after or fields.get("after")
+    page = await _delta(name, client, {**fields, "after": since})
+    cursor = str(page.cursor)
+    # The first message has no records: its id says where "now" is. JSON has no line break in it.
+    message = b"id: %b\ndata: %b\n\n" % (cursor.encode(), msgspec.json.encode(page))
+    return Landed(cursor=cursor, has_more=page.truncated, message=message if page.records or since is None else b"")
+
+
+def _fields(body: bytes) -> Fields:
+    try:
+        return msgspec.json.decode(body or b"{}", type=Fields)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise BadRequestError(f"the question is no JSON object: {error}") from None
 
 
 def _check_scope(route: str, fields: Fields, projects: frozenset[str]) -> None:
@@ -65,7 +95,7 @@ async def _page(name: str, client: Client, fields: Fields) -> object:
     return wire.PageAnswer(records=page.records, cursor=page.cursor, truncated=page.truncated, lines=lines)
 
 
-async def _delta(name: str, client: Client, fields: Fields) -> object:
+async def _delta(name: str, client: Client, fields: Fields) -> wire.PageAnswer[Any]:
     question, paging = _listed(name, fields)
     delta = await client.delta(name, question, after=paging.after)
     lines = _raw(delta.lines, wanted=paging.lines)

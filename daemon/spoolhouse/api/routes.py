@@ -1,36 +1,33 @@
 """The routes of the API on an aiohttp server: who may ask, how many at once, and what an error looks like."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import msgspec
-import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from spoolhouse.api import jaeger
-from spoolhouse.api.access import Access, DeniedError, ForbiddenError, Projects
-from spoolhouse.api.answers import ROUTES, MissingError, answer
-from spoolhouse.errors import BadRequestError, QuestionTooLargeError, SpoolhouseError, StoreError, TransientError
+from spoolhouse.api import jaeger, problems
+from spoolhouse.api.access import Access, ForbiddenError, Projects
+from spoolhouse.api.answers import ROUTES, Landed, answer, landed
+from spoolhouse.api.problems import BusyError, LateError, LongError
+from spoolhouse.api.streams import Streams
 from spoolhouse.query.aliases import Client
 from spoolhouse.query.loop_thread import LoopThread
+from spoolhouse.query.requests import LISTS
 from spoolhouse.query.wire import PREFIX, Problem
 
-log = structlog.get_logger(__name__)
-
-Work = Callable[[], Coroutine[Any, Any, bytes]]
+T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, T]]
 
 AT_ONCE = 4
 """Questions that are answered at the same time, up to the last byte of their answers."""
 _SECONDS = 30.0
 """For a question to come in, and for an answer to go out."""
 _PIECE = 1 << 18
-_AGAIN = {"Retry-After": "1"}
-_STATUSES: Mapping[type[SpoolhouseError], int] = {
-    DeniedError: 401, ForbiddenError: 403, BadRequestError: 400, MissingError: 404, QuestionTooLargeError: 504,
-}  # fmt: skip
+_LIVE = "/live"
 
 
 class Api:
@@ -43,16 +40,24 @@ class Api:
     def __init__(self, make: Callable[[], Client], access: Access) -> None:
         """Answer those whom `access` allows, with the client that `make` returns in the loop that it is used in."""
         self._access = access
-        self._running = 0
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Lock()
+        """Streams ask one by one: of the questions at the same time theirs is one."""
+        self._streams = Streams()
         self._thread = LoopThread("spoolhouse-api")
         self._client = self._thread.submit(_made(make)).result()
 
     @property
     def routes(self) -> list[web.RouteDef]:
         """All routes."""
-        known = [web.post(PREFIX + route, self._handle) for route in ROUTES]
-        known += [web.get(path, self._handle_jaeger) for path in jaeger.ROUTES]
+        known = [web.post(PREFIX + route, _explaining(self._handle)) for route in ROUTES]
+        known += [web.post(PREFIX + name + _LIVE, _explaining(self._handle_live)) for name in LISTS]
+        known += [web.get(path, _explaining(self._handle_jaeger)) for path in jaeger.ROUTES]
         return [*known, web.route("*", PREFIX + "{rest:.*}", _unknown)]
+
+    def end_streams(self) -> None:
+        """Have all streams end: the server is about to."""
+        self._streams.end()
 
     async def close(self) -> None:
         """End the thread."""
@@ -60,49 +65,49 @@ class Api:
         await asyncio.to_thread(self._thread.end)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        try:
-            projects = self._allowed(request)
-        except SpoolhouseError as error:
-            return _of_error(error)
-        try:
-            async with asyncio.timeout(_SECONDS):
-                body = await request.read()
-        except TimeoutError:
-            return _problem(408, "the question did not come in", "send it at once")
-        except web.HTTPRequestEntityTooLarge:
-            return _problem(413, "the question is too long", "1 MiB is accepted")
-        route = request.path.removeprefix(PREFIX)
-        return await self._limited(request, partial(answer, route, self._client, body, projects))
+        projects, body = await self._asked(request)
+        return await self._limited(request, partial(answer, _route(request), self._client, body, projects))
+
+    async def _handle_live(self, request: web.Request) -> web.StreamResponse:
+        projects, body = await self._asked(request)
+        name = _route(request).removesuffix(_LIVE)
+
+        async def poll(after: str | None) -> Landed:
+            return await self._in_turn(partial(landed, name, self._client, body, projects, after))
+
+        return await self._streams.follow(request, poll, request.headers.get("Last-Event-ID"))
 
     async def _handle_jaeger(self, request: web.Request) -> web.StreamResponse:
-        try:
-            projects = self._allowed(request)
-        except SpoolhouseError as error:
-            return _of_error(error)
+        projects = self._allowed(request)
         resource = request.match_info.route.resource
         asked = {**request.query, **request.match_info}
         path = "" if resource is None else resource.canonical
         return await self._limited(request, partial(jaeger.answer, path, self._client, asked, projects))
 
-    async def _limited(self, request: web.Request, work: Work) -> web.StreamResponse:
-        if self._running >= AT_ONCE:
-            return _problem(503, f"{AT_ONCE} questions are being answered", "ask again in a moment", headers=_AGAIN)
-        self._running += 1
+    async def _asked(self, request: web.Request) -> tuple[Projects, bytes]:
+        """Return what somebody may ask about, and the question. Raises `SpoolhouseError`."""
+        projects = self._allowed(request)
         try:
-            return await self._answered(request, work)
-        finally:
-            self._running -= 1
+            async with asyncio.timeout(_SECONDS):
+                return projects, await request.read()
+        except TimeoutError:
+            raise LateError("the question did not come in; send it at once") from None
+        except web.HTTPRequestEntityTooLarge:
+            raise LongError("the question is too long; 1 MiB is accepted") from None
 
-    async def _answered(self, request: web.Request, work: Work) -> web.StreamResponse:
-        try:
-            found = await asyncio.wrap_future(self._thread.submit(work()))
-        except SpoolhouseError as error:
-            return _of_error(error)
-        except Exception as error:  # noqa: BLE001  # a fault of ours, which must not end with aiohttp's page
-            log.error(
-                "question_failed", route=request.path.removeprefix(PREFIX), error=f"{type(error).__name__}: {error}"
-            )
-            return _problem(500, "the question failed: a fault in Spoolhouse", "its log has the reason")
+    async def _limited(self, request: web.Request, work: Work[bytes]) -> web.StreamResponse:
+        if self._places.locked():
+            raise BusyError(f"{AT_ONCE} questions are being answered; ask again in a moment")
+        async with self._places:
+            return await self._answered(request, work)
+
+    async def _in_turn(self, work: Work[T]) -> T:
+        """Return the answer to a stream's question, which waits until there are fewer others."""
+        async with self._turn, self._places:
+            return await asyncio.wrap_future(self._thread.submit(work()))
+
+    async def _answered(self, request: web.Request, work: Work[bytes]) -> web.StreamResponse:
+        found = await asyncio.wrap_future(self._thread.submit(work()))
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.content_length = len(found)
         async with asyncio.timeout(_SECONDS):
@@ -124,21 +129,26 @@ async def _made(make: Callable[[], Client]) -> Client:
     return make()
 
 
+def _route(request: web.Request) -> str:
+    return request.path.removeprefix(PREFIX)
+
+
+def _explaining(handle: Handler) -> Handler:
+    """Return a handler that answers errors as JSON."""
+
+    async def handled(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except (web.HTTPException, ConnectionError, TimeoutError):
+            raise  # the answer did not go out
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end with aiohttp's page
+            return problems.answered(error, _route(request))
+
+    return handled
+
+
 async def _unknown(request: web.Request) -> web.Response:
-    if request.path.removeprefix(PREFIX) in ROUTES:
-        return _problem(405, "questions are asked by POST", "send a JSON object", headers={"Allow": "POST"})
-    return _problem(404, "there is no such question", f"accepted: {', '.join(ROUTES)}")
-
-
-def _of_error(error: SpoolhouseError) -> web.Response:
-    text, _, fix = str(error).partition("; ")
-    status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
-    if isinstance(error, StoreError):
-        headers = _AGAIN if isinstance(error, TransientError) else None
-        return _problem(503, error.message, error.hint, headers=headers)
-    return _problem(status, text, fix)
-
-
-def _problem(status: int, error: str, fix: str = "", *, headers: dict[str, str] | None = None) -> web.Response:
-    body = msgspec.json.encode(Problem(error=error, fix=fix))
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+    if _route(request) in ROUTES or _route(request).removesuffix(_LIVE) in LISTS:
+        problem = Problem(error="questions are asked by POST", fix="send a JSON object")
+        return problems.refused(405, problem, headers={"Allow": "POST"})
+    return problems.refused(404, Problem(error="there is no such question", fix=f"accepted: {', '.join(ROUTES)}"))

@@ -50,10 +50,16 @@ function done() {
   waiting.shift()?.();
 }
 
-async function post(path, body, signal) {
-  const given = { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body, signal };
+function send(path, asked, signal) {
+  if (serves("token") && !sessionStorage.getItem(TOKEN)) throw new Failure(401, "Whoever asks here needs one.", "`spoolhouse serve` prints the address with the token of a daemon; others get one from whoever serves this page.");
+  const given = Object.entries(asked).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const body = JSON.stringify(Object.fromEntries(given));
+  return fetch(`api/v1/${path}`, { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body, signal });
+}
+
+async function post(path, asked, signal) {
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await fetch(`api/v1/${path}`, given);
+    const answer = await send(path, asked, signal);
     if (answer.ok) return answer.json();
     if (answer.status !== 503 || attempt === ATTEMPTS) throw await problem(answer);
     await new Promise((go) => setTimeout(go, LATER_MS * attempt));
@@ -64,10 +70,8 @@ async function post(path, body, signal) {
 // A newer question of the same kind ends an older one.
 export async function ask(path, asked = {}, kind = path) {
   asking.get(kind)?.abort();
-  if (serves("token") && !sessionStorage.getItem(TOKEN)) throw new Failure(401, "Whoever asks here needs one.", "`spoolhouse serve` prints the address with the token of a daemon; others get one from whoever serves this page.");
   const control = new AbortController();
   asking.set(kind, control);
-  const given = Object.entries(asked).filter(([, value]) => value !== undefined && value !== null && value !== "");
   try {
     await turn(control.signal);
   } catch (error) {
@@ -75,13 +79,20 @@ export async function ask(path, asked = {}, kind = path) {
     throw error;
   }
   try {
-    return await post(path, JSON.stringify(Object.fromEntries(given)), control.signal);
+    return await post(path, asked, control.signal);
   } catch (error) {
     if (error instanceof TypeError) throw new Failure(0, "The server does not answer.");
     throw error;
   } finally {
     done();
   }
+}
+
+// The bytes of an answer that has no end.
+export async function open(path, asked, signal) {
+  const answer = await send(path, asked, signal);
+  if (!answer.ok) throw await problem(answer);
+  return answer.body;
 }
 
 export const isOver = (error) => error.name === "AbortError";

@@ -139,7 +139,9 @@ export function chip(remove) {
 
 export function liveButton(toggle) {
   const node = h("button", { class: "live", click: toggle }, "Live");
-  return { node, show: (isLive) => node.setAttribute("aria-pressed", String(isLive)) };
+  const show = (isLive) => node.setAttribute("aria-pressed", String(isLive));
+  const state = (isOpen) => { node.classList.toggle("on", isOpen); node.title = isOpen ? "what lands is shown" : ""; };
+  return { node, show, state };
 }
 
 // A field that asks once somebody has stopped typing.

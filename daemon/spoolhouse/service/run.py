@@ -116,6 +116,7 @@ class Run(Struct, kw_only=True):
                     names=http.names,
                     required=is_named and not shared.once,
                     routes=() if asked is None else asked.api.routes,
+                    before_end=(lambda: None) if asked is None else asked.api.end_streams,
                 ) as url,
             ):
                 if url is not None:

@@ -77,7 +77,7 @@ async def serve(make: Callable[[], Client], served: Served, show: Callable[[str]
             needs_token = access.tokens is not None
             way = serving(
                 served.address, None, names=served.names, required=True, routes=api.routes, needs_token=needs_token,
-                tls=tls,
+                tls=tls, before_end=api.end_streams,
             )  # fmt: skip
             async with way as url:
                 show(str(url))

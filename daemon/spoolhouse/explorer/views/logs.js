@@ -4,11 +4,11 @@ import * as address from "../address.js";
 import { ask, isOver } from "../api.js";
 import { bars } from "../chart.js";
 import { clockMs, counted, full, h, shortDay, when } from "../dom.js";
+import { follow } from "../live.js";
 import { chip, copyable, empty, failed, liveButton, loading, nothingYet, searchField, segments, tree } from "../parts.js";
 import { interval, iso, windowOf } from "../window.js";
 
 const PAGE = 200;
-const LIVE_MS = 1500;
 const MOST_LIVE = 1000;
 const LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"];
 
@@ -19,9 +19,9 @@ function question(asked) {
 
 export function mount(root, given) {
   let asked = given.asked;
-  let timer = 0;
   let cursor = null;
-  let after = null;
+  let loaded = null;
+  let unfollow = () => {};
   const search = searchField("Search words in messages   /", (q) => address.change({ q }));
   const levels = segments("levels", LEVELS.map((level) => [level, level]), toggle);
   const trace = chip(() => address.change({ trace: "" }));
@@ -46,8 +46,8 @@ export function mount(root, given) {
     live.show(Boolean(asked.live));
   }
 
-  async function load() {
-    list.replaceChildren(loading());
+  async function load({ quietly = false } = {}) {
+    if (!quietly) list.replaceChildren(loading());
     try {
       const page = await ask("logs", { ...question(asked), ...windowOf(asked), page_size: PAGE }, "logs");
       cursor = page.cursor;
@@ -126,31 +126,29 @@ export function mount(root, given) {
     }
   }
 
-  // What lands is followed by what was acknowledged: a line that had to wait comes, too.
-  async function follow() {
-    try {
-      const delta = await ask("logs/delta", { ...question(asked), after, limit: 100 }, "tail");
-      after = delta.cursor;
-      if (delta.records.length) {
-        if (!body.isConnected) { body.replaceChildren(); list.replaceChildren(body); }
-        body.prepend(...delta.records.reverse().map(line));
-        while (body.childElementCount > MOST_LIVE) body.lastChild.remove();
-      }
-    } catch (error) {
-      if (isOver(error)) return;
-      list.prepend(failed(error, start));
-      return;
+  // What lands may be in the list already, or stand in for an older version.
+  async function take(records) {
+    await loaded;
+    if (!body.isConnected) { body.replaceChildren(); list.replaceChildren(body); }
+    for (const one of records) {
+      body.querySelector(`[data-id="${CSS.escape(one.id)}"]`)?.remove();
+      body.prepend(line(one));
     }
-    timer = setTimeout(follow, document.hidden ? LIVE_MS * 4 : LIVE_MS);
+    while (body.childElementCount > MOST_LIVE) body.lastChild.remove();
   }
 
   function start() {
-    clearTimeout(timer);
-    after = null;
+    unfollow();
     showFilters();
-    load().then(() => { if (asked.live) follow(); });
+    loaded = load();
     histogram();
+    unfollow = asked.live ? follow("logs", question(asked), {
+      begun() { loaded = load({ quietly: true }); },
+      took: take,
+      state: live.state,
+      failed: (error) => list.prepend(failed(error, start)),
+    }) : () => {};
   }
   start();
-  return { update(next) { asked = next.asked; start(); }, leave() { clearTimeout(timer); } };
+  return { update(next) { asked = next.asked; start(); }, leave() { unfollow(); } };
 }

@@ -4,12 +4,13 @@ import * as address from "../address.js";
 import { ask, isOver } from "../api.js";
 import { bars, spread } from "../chart.js";
 import { count, counted, day, duration, full, h, when } from "../dom.js";
+import { follow } from "../live.js";
 import { badge, chip, empty, failed, liveButton, loading, nothingYet, searchField, segments } from "../parts.js";
 import { interval, iso, windowOf } from "../window.js";
 
 const PAGE = 100;
 const PERCENTILES = [0, 10, 25, 50, 75, 90, 95, 99, 100];
-const LIVE_MS = 3000;
+const LIVE_MS = 1000;
 const STATUSES = [["", "all"], ["error", "error"], ["ok", "ok"], ["unset", "unset"]];
 
 // Looked for in the name, in what went in and came out, and in what people and logs said of the trace. `words` finds
@@ -46,6 +47,7 @@ export function mount(root, given) {
   let asked = given.asked;
   let cursor = null;
   let timer = 0;
+  let unfollow = () => {};
   const charts = h("div", { class: "charts" });
   const list = h("div", { class: "list" });
   const search = searchField("Search names, inputs, outputs, complaints, logs   /", (q) => address.change({ q }));
@@ -156,16 +158,27 @@ export function mount(root, given) {
       h("td", { class: "preview" }, preview(one.input)));
   }
 
+  // Traces that land are shown in their place, and counted.
+  function reload() {
+    timer ||= setTimeout(() => { timer = 0; load({ quietly: true }); figures(); }, LIVE_MS);
+  }
+
+  function stop() {
+    unfollow();
+    clearTimeout(timer);
+    timer = 0;
+  }
+
   function start() {
-    clearInterval(timer);
+    stop();
     showFilters();
     load();
     figures();
-    if (asked.live) timer = setInterval(() => { if (!document.hidden) { load({ quietly: true }); figures(); } }, LIVE_MS);
+    const { since, until, ...filters } = question(asked);
+    unfollow = asked.live ? follow("traces", filters, {
+      begun: reload, took: reload, state: live.state, failed: (error) => list.prepend(failed(error, start)),
+    }) : () => {};
   }
   start();
-  return {
-    update(next) { asked = next.asked; start(); },
-    leave() { clearInterval(timer); },
-  };
+  return { update(next) { asked = next.asked; start(); }, leave: stop };
 }

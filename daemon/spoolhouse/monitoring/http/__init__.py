@@ -1,6 +1,6 @@
 """The daemon's HTTP server: its status, metrics and health checks, and further routes. No request changes anything."""
 
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ async def serve(
     names: Collection[str],
     required: bool,
     routes: "Iterable[RouteDef]" = (),
+    before_end: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[str | None]:
-    """Serve the answers of `source`, and further `routes`, as long as the context lasts.
+    """Serve the answers of `source`, and further `routes`, as long as the context lasts; at its end call `before_end`.
 
     Yields the URL; None if nothing is served.
     """
@@ -28,5 +29,5 @@ async def serve(
         return
     from spoolhouse.monitoring.http.server import serving  # noqa: PLC0415  # 27 MB and 0.2 s, for nothing where it is off
 
-    async with serving(address, source, names=names, required=required, routes=routes) as url:
+    async with serving(address, source, names=names, required=required, routes=routes, before_end=before_end) as url:
         yield url

@@ -67,10 +67,12 @@ async def serving(
     routes: Iterable[web.RouteDef] = (),
     needs_token: bool = True,
     tls: ssl.SSLContext | None = None,
+    before_end: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
     Without a `source` there is no daemon, and of it no status. `needs_token`: who asks on `routes` needs one.
+    `before_end` has answers end that last as long as their readers want; answers are then waited for.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
@@ -98,14 +100,15 @@ async def serving(
     finally:
         if listener is not None:
             listener.close()
+        before_end()
         await runner.cleanup()
 
 
 def _limit_connections(runner: web.AppRunner, counts: _Answered) -> Callable[[], asyncio.Protocol]:
     """Return the protocol factory for new connections; beyond the limit it closes the oldest connection.
 
-    Answers are short, so an old connection is idle or hostile. If new connections were refused instead, a client could
-    keep a health check out.
+    Answers are short, so an old connection is idle or hostile, or a live tail, whose reader goes on where it was. If
+    new connections were refused instead, a client could keep a health check out.
     """
     server = runner.server
     if server is None:

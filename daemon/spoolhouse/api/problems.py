@@ -1,0 +1,58 @@
+"""What an error is over HTTP: a status, and a sentence with its fix."""
+
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from spoolhouse.api.access import DeniedError, ForbiddenError
+from spoolhouse.api.answers import MissingError
+from spoolhouse.errors import BadRequestError, QuestionTooLargeError, SpoolhouseError, StoreError, TransientError
+from spoolhouse.query.wire import Problem
+
+log = structlog.get_logger(__name__)
+
+AGAIN = {"Retry-After": "1"}
+
+
+class LateError(SpoolhouseError):
+    """What is asked does not come in."""
+
+
+class LongError(SpoolhouseError):
+    """What is asked is longer than anything may be."""
+
+
+class BusyError(SpoolhouseError):
+    """As much is under way as may be."""
+
+
+_STATUSES: Mapping[type[SpoolhouseError], int] = {
+    DeniedError: 401, ForbiddenError: 403, BadRequestError: 400, MissingError: 404, QuestionTooLargeError: 504,
+    LateError: 408, LongError: 413, BusyError: 503,
+}  # fmt: skip
+
+
+def explained(error: Exception, route: str) -> tuple[int, Problem]:
+    """Return the status of an error, and what is said of it. A fault of ours is logged."""
+    if isinstance(error, StoreError):
+        return 503, Problem(error=error.message, fix=error.hint)
+    status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
+    if isinstance(error, SpoolhouseError):
+        text, _, fix = str(error).partition("; ")
+        return status, Problem(error=text, fix=fix)
+    log.error("question_failed", route=route, error=f"{type(error).__name__}: {error}")
+    return status, Problem(error="the question failed: a fault in Spoolhouse", fix="its log has the reason")
+
+
+def answered(error: Exception, route: str) -> web.Response:
+    """Return the answer that an error is."""
+    status, problem = explained(error, route)
+    return refused(status, problem, headers=AGAIN if isinstance(error, BusyError | TransientError) else None)
+
+
+def refused(status: int, problem: Problem, *, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a refusal."""
+    body = msgspec.json.encode(problem)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
