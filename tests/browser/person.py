@@ -10,6 +10,10 @@ PATIENCE = 90
 """Seconds that a busy machine may take."""
 
 
+_SHIFT = 8
+"""As the browser numbers it."""
+
+
 class Person:
     """Uses a tab with a mouse and a keyboard, as people do: through the browser's input, not through scripts."""
 
@@ -52,11 +56,27 @@ class Person:
         """Type into what has the focus."""
         await self.tab.call("Input.insertText", text=text)
 
-    async def press(self, key: str) -> None:
+    async def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key."""
-        named = {"key": key} if len(key) > 1 else {"key": key, "text": key}
-        await self.tab.call("Input.dispatchKeyEvent", type="keyDown", **named)
-        await self.tab.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+        named: dict[str, object] = {"key": key, "modifiers": _SHIFT if shift else 0}
+        await self.tab.call(
+            "Input.dispatchKeyEvent", type="keyDown", **named, **({} if len(key) > 1 else {"text": key})
+        )
+        await self.tab.call("Input.dispatchKeyEvent", type="keyUp", **named)
+
+    async def drag(self, start: str, end: str) -> None:
+        """Press the mouse on one element, and release it on another."""
+        await self.see(start)
+        places = []
+        for selector in (start, end):
+            middle = "[box.left + box.width / 2, box.top + box.height / 2]"
+            box = f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+            found = await self.tab.value(f"{box} return {middle} }})()")
+            assert isinstance(found, list)
+            places.append({"x": found[0], "y": found[1], "button": "left", "clickCount": 1})
+        await self.tab.call("Input.dispatchMouseEvent", type="mousePressed", buttons=1, **places[0])
+        await self.tab.call("Input.dispatchMouseEvent", type="mouseMoved", buttons=1, **places[1])
+        await self.tab.call("Input.dispatchMouseEvent", type="mouseReleased", **places[1])
 
     async def choose(self, selector: str, value: str) -> None:
         """Choose from a list, once it has that."""
@@ -101,5 +121,5 @@ class Person:
 def _found(selector: str, text: str) -> str:
     return (
         f"[...document.querySelectorAll({json.dumps(selector)})].find((one) => one.getClientRects().length"
-        f" && one.innerText.includes({json.dumps(text)}))"
+        f" && (one.innerText ?? one.textContent).includes({json.dumps(text)}))"
     )

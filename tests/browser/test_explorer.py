@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections import defaultdict
+from bisect import bisect
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
@@ -183,6 +184,60 @@ async def test_each_view_shows_what_landed(person: Person, address: str, sample:
     await person.see("#steps li", "write orders")
     await person.click("[data-view=status]")
     await person.see("#types tr", "span")
+
+
+async def test_a_time_is_chosen_from_the_bars(person: Person, address: str, sample: Sample) -> None:
+    """With the mouse, and with the keys; it is in the address, and the lines are those of that time."""
+    await person.open(address.replace("#/?", "#/logs?since=7d&"))
+    await person.see("#total", f"{len([*sample.of('log')])} lines")
+    times = await person.tab.value("[...document.querySelectorAll('.charts g')].map((one) => Number(one.dataset.at))")
+    assert isinstance(times, list)
+    every = times[1] - times[0]
+    first, last = times[len(times) // 2], times[-1]
+    await person.drag(f"g[data-at='{first}'] .hit", f"g[data-at='{last}'] .hit")
+    await person.see("#total", f"{_lines(sample, first, last + every)} line")
+    assert await _window(person) == [first, last + every]
+    await person.see(f"g[data-at='{first}']")
+    await person.tab.value("document.querySelector('.brush').focus()")
+    await person.press("End")
+    await person.press("ArrowLeft", shift=True)
+    await person.press("ArrowLeft", shift=True)
+    chosen = await person.tab.value(
+        "document.querySelector('.brush').parentNode.querySelector('g:nth-last-of-type(3)').dataset.at"
+    )
+    await person.press("Enter")
+    await person.see("#total", f"{_lines(sample, int(str(chosen)), last + every)} line")
+    assert (await _window(person))[0] == int(str(chosen))
+
+
+def _lines(sample: Sample, since: float, until: float) -> int:
+    """Return how many log lines have a time between two, in ms."""
+    return sum(since <= datetime.fromisoformat(one["timestamp"]).timestamp() * 1000 < until for one in sample.of("log"))
+
+
+async def _window(person: Person) -> list[float]:
+    """Return the times in the address, in ms."""
+    asked = "new URLSearchParams(location.hash.split('?')[1])"
+    found = await person.tab.value(f"['since', 'until'].map((one) => Date.parse({asked}.get(one)))")
+    assert isinstance(found, list)
+    return found
+
+
+async def test_the_histogram_counts_the_durations(person: Person, address: str, sample: Sample) -> None:
+    await person.open(address.replace("#/?", "#/traces?since=7d&"))
+    chart = "[aria-label^=durations]"
+    await person.see(chart)
+    titles = await person.tab.value(f"[...document.querySelectorAll('{chart} title')].map((one) => one.textContent)")
+    assert isinstance(titles, list)
+    edges = [float(f"{step}e{power}") for power in range(-1, 7) for step in (1, 1.5, 2, 3, 5, 7)]
+    bins = Counter(bisect(edges, one["durationMs"]) for one in sample.of("trace"))
+    shown = [int(title.rpartition(": ")[2].replace(",", "")) for title in titles]
+    assert shown == [bins[number] for number in range(min(bins), max(bins) + 1)]
+    await person.tab.value(f"document.querySelector('{chart}').focus()")
+    await person.press("End")
+    await person.press("Enter")
+    await person.see("#total", f"{bins[max(bins)]} trace")
+    await person.see("#traces tr", SLOW)
 
 
 async def test_what_lands_appears_by_itself(person: Person, address: str, folder: Path, sample: Sample) -> None:

@@ -381,6 +381,18 @@ CASES: dict[str, tuple[Ask, Any]] = {
         lambda q: _figures(q.figures("score", **WIDE, of=("p0", "p25", "p50", "p99.5", "p100"))),
         [{"p0": 0.0, "p25": 0.25, "p50": 0.5, "p99.5": 0.995, "p100": 1.0}],
     ),
+    "M7 histogram": (
+        lambda q: _figures(q.figures("score", **WIDE, edges=(0.1, 0.25, 1.0))),
+        [{"bin": 0, "count": 1}, {"bin": 1, "count": 2}, {"bin": 2, "count": 7}, {"bin": 3, "count": 1}],
+    ),
+    "M7 histogram of what is no number, too": (
+        lambda q: _figures(q.figures("feedback", **WIDE, by=("source",), edges=(5,), of=("count", "max"))),
+        [
+            {"source": "user", "bin": 0, "count": 3, "max": 4.0},
+            {"source": "user", "bin": 1, "count": 2, "max": 8.0},
+            {"source": "user", "bin": None, "count": 5, "max": None},
+        ],
+    ),
     "M8 names": (lambda q: q.values("names", **WIDE, prefix="queue"), ["queue 0", "queue 1"]),
     "M8 label keys": (lambda q: q.values("label_keys", **WIDE), ["region"]),
     "M8 label values": (lambda q: q.values("label_values", **WIDE, key="region", limit=1), ["eu"]),

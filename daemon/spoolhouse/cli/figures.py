@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import asking
+from spoolhouse.errors import BadRequestError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
@@ -28,6 +29,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     group = parser.add_argument_group("figures")
     group.add_argument("--of", default="count", metavar="NAMES", help="count, errors, error_rate, sum, avg, p95, …")
     group.add_argument("--by", metavar="NAMES", help="columns, or label.KEY, with commas between")
+    group.add_argument("--edges", metavar="NUMBERS", help="by how many of these the value has reached: 10,100,1000")
     group.add_argument("--every", metavar="INTERVAL", help="1m, 5m, 1h, 1d")
     group.add_argument("--measure", metavar="COLUMN", help="of which numbers")
     group.add_argument("--compare", metavar="PERIOD", help="previous_period, previous_day, previous_week")
@@ -58,6 +60,7 @@ async def _figures(options: argparse.Namespace, query: "Query") -> int:
         filters=asking.filters(options),
         of=_names(options.of),
         by=_names(options.by),
+        edges=_edges(options.edges),
         every=options.every,
         measure=options.measure,
         compare=options.compare,
@@ -73,6 +76,15 @@ async def _figures(options: argparse.Namespace, query: "Query") -> int:
         show.figures(answer)
     asking.say(f"from {answer.source}" + ("; there are more" if answer.truncated else ""))
     return 0
+
+
+def _edges(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise BadRequestError(f"--edges: numbers with commas between are accepted, not {text[:60]!r}") from None
 
 
 def _names(text: str | None) -> tuple[str, ...]:

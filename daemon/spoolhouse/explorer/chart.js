@@ -21,16 +21,17 @@ function timeLabel(ms, every) {
   return every >= 12 * 3600e3 ? shortDay(ms) : every >= 3600e3 ? `${shortDay(ms)} ${clock(ms).slice(0, 5)}` : clock(ms).slice(0, 5);
 }
 
-// Bars over time. A bucket: {time, parts: [[class, value], …], title}. `brush(from, to)` gets the times chosen.
-export function bars(buckets, { label, every, format = short, brush = null, ticks = 4 }) {
+// Bars, one beside the other. A bucket: {parts: [[class, value], …], title}. `brush(first, last)` gets the numbers of the
+// buckets that somebody chooses, with the mouse or the keys.
+function columns(buckets, { label, format, labels, brush }) {
   const sums = buckets.map((one) => one.parts.reduce((all, [, value]) => all + (value || 0), 0));
   const top = roundUp(Math.max(1e-9, ...sums) || 1);
-  const plot = draw("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": label, class: brush ? "brush" : "" });
+  const plot = draw("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   const step = WIDE / Math.max(1, buckets.length);
   plot.append(draw("path", { d: `M0,0.5H${WIDE}M0,${HIGH / 2}H${WIDE}`, class: "grid" }));
   buckets.forEach((bucket, i) => {
     let y = HIGH;
-    const group = draw("g", { "data-time": bucket.time });
+    const group = draw("g", { "data-at": bucket.at });
     for (const [name, value] of bucket.parts) {
       if (!value) continue;
       const tall = Math.max(1, (value / top) * HIGH);
@@ -40,65 +41,87 @@ export function bars(buckets, { label, every, format = short, brush = null, tick
     group.append(draw("rect", { x: i * step, y: 0, width: step, height: HIGH, class: "hit" }, draw("title", {}, bucket.title ?? "")));
     plot.append(group);
   });
-  if (brush) brushing(plot, buckets, every, step, brush);
-  const shown = Math.min(ticks, buckets.length);
-  const at = (i) => buckets[Math.floor((i * (buckets.length - 1)) / Math.max(1, shown - 1))].time;
-  const labels = Array.from({ length: shown }, (_, i) => timeLabel(at(i), every));
-  return frame(plot, top > 0 ? [format(top), format(top / 2), "0"] : [], labels, { isEach: shown === buckets.length });
+  if (brush) brushing(plot, buckets, step, brush, label);
+  return frame(plot, [format(top), format(top / 2), "0"], labels, { isEach: labels.length === buckets.length });
 }
 
-function brushing(plot, buckets, every, step, brush) {
+// Bars over time: each bucket has its time as `at`. `brush(from, to)` gets the times chosen.
+export function bars(buckets, { label, every, format = short, brush = null, ticks = 4 }) {
+  const shown = Math.min(ticks, buckets.length);
+  const at = (i) => buckets[Math.floor((i * (buckets.length - 1)) / Math.max(1, shown - 1))].at;
+  const labels = Array.from({ length: shown }, (_, i) => timeLabel(at(i), every));
+  return columns(buckets, { label, format, labels, brush: brush && ((first, last) => brush(buckets[first].at, buckets[last].at + every)) });
+}
+
+// Chooses some bars that are side by side: they are dragged over, or gone to with the arrows (with Shift: more of them)
+// and taken with Enter. What is at the place in question is said, too, to those who do not see it.
+function brushing(plot, buckets, step, brush, label) {
+  const last = buckets.length - 1;
   const mark = draw("rect", { y: 0, height: HIGH, class: "chosen", width: 0 });
-  plot.append(mark);
-  let from = null;
+  let fixed = null;
+  let at = last;
+  const show = () => {
+    mark.setAttribute("x", Math.min(fixed, at) * step);
+    mark.setAttribute("width", fixed === null ? 0 : (Math.abs(fixed - at) + 1) * step);
+    plot.setAttribute("aria-valuenow", at);
+    plot.setAttribute("aria-valuetext", buckets[at].title);
+  };
+  const move = (to, isMore) => {
+    at = Math.min(last, Math.max(0, to));
+    if (!isMore || fixed === null) fixed = at;
+    show();
+  };
+  const drop = () => { fixed = null; show(); };
+  const take = () => {
+    if (fixed === null) return;
+    const [first, end] = [fixed, at].sort((one, other) => one - other);
+    drop();
+    brush(first, end);
+  };
   const index = (event) => {
     const box = plot.getBoundingClientRect();
-    return Math.min(buckets.length - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * buckets.length)));
+    return Math.floor(((event.clientX - box.left) / box.width) * buckets.length);
   };
-  const show = (a, b) => {
-    mark.setAttribute("x", Math.min(a, b) * step);
-    mark.setAttribute("width", (Math.abs(a - b) + 1) * step);
-  };
-  plot.addEventListener("pointerdown", (event) => { from = index(event); plot.setPointerCapture(event.pointerId); show(from, from); });
-  plot.addEventListener("pointermove", (event) => { if (from !== null) show(from, index(event)); });
-  plot.addEventListener("pointerup", (event) => {
-    if (from === null) return;
-    const [a, b] = [from, index(event)].sort((one, other) => one - other);
-    from = null;
-    brush(buckets[a].time, buckets[b].time + every);
+  let isDragged = false;
+  plot.addEventListener("pointerdown", (event) => { isDragged = true; plot.setPointerCapture(event.pointerId); move(index(event), false); });
+  plot.addEventListener("pointermove", (event) => { if (isDragged) move(index(event), true); });
+  plot.addEventListener("pointerup", () => { if (isDragged) take(); isDragged = false; });
+  plot.addEventListener("pointercancel", () => { isDragged = false; drop(); });
+  plot.addEventListener("keydown", (event) => {
+    const to = { ArrowLeft: fixed === null ? at : at - 1, ArrowRight: fixed === null ? at : at + 1, Home: 0, End: last }[event.key];
+    if (to !== undefined) move(to, event.shiftKey);
+    else if (event.key === "Enter" || event.key === " ") take();
+    else if (event.key === "Escape") drop();
+    else return;
+    event.preventDefault();
   });
+  for (const [name, value] of Object.entries({
+    class: "brush", tabindex: 0, role: "slider", "aria-valuemin": 0, "aria-valuemax": last,
+    "aria-label": `${label}: the arrows go from bar to bar, with Shift over several, Enter narrows to them`,
+  })) plot.setAttribute(name, value);
+  plot.append(mark);
+  show();
 }
 
-// How durations are spread, from their percentiles ([[share, ms], …] by share): bars on a logarithmic scale.
-export function spread(percentiles, total, choose) {
-  const known = percentiles.filter(([, ms]) => ms !== null && ms !== undefined);
-  if (known.length < 2 || !total) return null;
-  const low = Math.max(0.5, known[0][1]);
-  const high = Math.max(low * 1.01, known.at(-1)[1]);
-  const bins = 24;
-  const edge = (i) => low * (high / low) ** (i / bins);
-  const share = (ms) => {
-    if (ms < known[0][1]) return 0;
-    for (let i = 1; i < known.length; i += 1) {
-      const [[a, from], [b, to]] = [known[i - 1], known[i]];
-      if (ms < to) return a + ((b - a) * (ms - from)) / Math.max(1e-9, to - from);
-    }
-    return 1;
-  };
-  const made = Array.from({ length: bins }, (_, i) => {
-    const below = i === 0 ? 0 : share(edge(i));
-    return Math.max(0, (i === bins - 1 ? 1 : share(edge(i + 1))) - below);
+// The ends of the bars of durations, in ms: the same for all, so that two histograms can be compared.
+export const EDGES = [-1, 0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 1.5, 2, 3, 5, 7].map((step) => Number(`${step}e${power}`)));
+
+// How many durations are between two edges each: [[number of edges reached, count], …]. `choose(min, max)` gets the
+// durations chosen, of which the second is not included; "" is any.
+export function histogram(counts, choose) {
+  const found = new Map(counts.filter(([bin]) => bin !== null));
+  if (!found.size) return null;
+  const [low, high] = [Math.min(...found.keys()), Math.max(...found.keys())];
+  const name = (bin) => (bin === 0 ? `under ${duration(EDGES[0])}` : bin === EDGES.length ? `${duration(EDGES.at(-1))} or more` : `${duration(EDGES[bin - 1])} to ${duration(EDGES[bin])}`);
+  const buckets = Array.from({ length: high - low + 1 }, (_, i) => ({
+    at: low + i, parts: [["c0", found.get(low + i) ?? 0]], title: `${name(low + i)}: ${count(found.get(low + i) ?? 0)}`,
+  }));
+  const middle = Math.floor((low + high) / 2);
+  const labels = [low > 0 ? EDGES[low - 1] : 0, EDGES[Math.min(middle, EDGES.length - 1)], EDGES[Math.min(high, EDGES.length - 1)]];
+  return columns(buckets, {
+    label: "durations", format: short, labels: labels.map(duration),
+    brush: (first, last) => choose(EDGES[low + first - 1] ?? "", EDGES[low + last] ?? ""),
   });
-  const top = Math.max(...made);
-  const plot = draw("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": "durations", class: "brush" });
-  const step = WIDE / bins;
-  made.forEach((part, i) => {
-    const text = `${duration(edge(i))} to ${duration(edge(i + 1))}: about ${count(Math.round(part * total))}`;
-    plot.append(draw("g", { click: () => choose(edge(i), edge(i + 1)) },
-      draw("rect", { x: i * step + 3, y: HIGH - (part / top) * HIGH, width: step - 6, height: (part / top) * HIGH, class: "c0" }),
-      draw("rect", { x: i * step, y: 0, width: step, height: HIGH, class: "hit" }, draw("title", {}, text))));
-  });
-  return frame(plot, [], [duration(low), duration(edge(bins / 2)), duration(high)]);
 }
 
 // Lines over time. A series: {name, points: [[time, value|null], …]}.

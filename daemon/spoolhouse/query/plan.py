@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 from typing import Any
 
 from msgspec.structs import replace
@@ -29,6 +30,7 @@ from spoolhouse.query.signals import EVENTS, LISTS, VALUES, Signal
 from spoolhouse.query.times import DAY_MS, interval, window
 
 MOST_POINTS = 10_000
+MOST_EDGES = 100
 ROLLUP_FROM_MS = 2 * 86_400_000
 """A longer window is read from a rollup, where one fits."""
 GRAIN_MS = {Grain.HOUR: 3_600_000, Grain.DAY: 86_400_000}
@@ -139,6 +141,8 @@ def figures(question: Figures, now_ms: int, *, has_rollups: bool) -> Aggregate:
     if order and order not in names:
         raise BadRequestError(f"order: {order!r} is not one of {', '.join(names)}")
     by = tuple(_group(signal, name) for name in _texts(question.by, "by"))
+    if question.edges is not None:
+        by = (*by, _binned(signal, question.edges, question.measure))
     aggregate = Aggregate(
         table=signal.table,
         where=of_question(question, signal, question.filters, found.since_ms),
@@ -245,6 +249,18 @@ def _group(signal: Signal, name: str) -> Field:
     if field.key is None and signal.table.column(field.column).kind in _NO_GROUPS:
         raise BadRequestError(f"by: {name[:60]!r} has no groups; columns of texts and numbers, and label.KEY have")
     return field
+
+
+def _binned(signal: Signal, edges: Any, measure: str | None) -> Field:
+    if not isinstance(edges, list | tuple) or not 1 <= len(edges) <= MOST_EDGES:
+        raise BadRequestError(f"edges: 1 to {MOST_EDGES} numbers are accepted")
+    is_good = all(isinstance(one, int | float) and math.isfinite(one) for one in edges)
+    if not is_good or any(one >= after for one, after in pairwise(edges)):
+        raise BadRequestError("edges: numbers are accepted, each larger than the one before")
+    field = field_of(signal, measure or signal.measure or "")
+    if field.key is not None or signal.table.column(field.column).kind not in _NUMBERS:
+        raise BadRequestError(f"edges: {field.column} is no number")
+    return replace(field, edges=tuple(map(float, edges)))
 
 
 def _having(one: Any, names: list[str]) -> tuple[str, Op, float]:

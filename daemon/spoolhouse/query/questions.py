@@ -35,6 +35,8 @@ class Field(Struct, frozen=True):
 
     column: str
     key: str | None = None
+    edges: tuple[float, ...] = ()
+    """Of a group: not the number itself counts, but how many of these it has reached."""
 
 
 class Compare(Struct, frozen=True):

@@ -178,6 +178,9 @@ class Figures(Question, frozen=True, kw_only=True):
     `count_distinct`, `p50`, `p99.9`, …; of another column as `avg:cost_usd`, `count_distinct:trace_id`."""
     by: tuple[str, ...] = ()
     """Columns, or keys of the JSON object as `label.KEY`."""
+    edges: tuple[float, ...] | None = None
+    """Up to 100 rising numbers. Rows are grouped by the measure, too: the group `bin` is how many of these the value
+    has reached; without a value it is None."""
     every: str | int | timedelta | None = None
     """An interval of whole seconds: `1m`, `5m`, `1h`, `1d`, 3600. Buckets begin at multiples of it since 1970, UTC."""
     compare: Period | None = None

@@ -10,7 +10,7 @@ from spoolhouse.events.agent import TOOL_CALLS
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.lines import line
 from spoolhouse.query.plan import GRAIN_MS, MOST_POINTS, whole
-from spoolhouse.query.questions import Aggregate, Measured, Row, Value
+from spoolhouse.query.questions import Aggregate, Field, Measured, Row, Value
 from spoolhouse.query.records import Bucket, FiguresAnswer, Run, Span, columns_of, record, time_of
 from spoolhouse.query.requests import Figures
 from spoolhouse.query.signals import EVENTS, Signal
@@ -105,7 +105,7 @@ def figures(asked: Aggregate, rows: Sequence[Row]) -> FiguresAnswer:
     """Return the answer: with a bucket for each interval of the window, also where there are no rows."""
     names = [one.name for one in asked.figures]
     groups = len(asked.by)
-    spelt = [field.column if field.key is None else f"label.{field.key}" for field in asked.by]
+    spelt = [_spelt(field) for field in asked.by]
     buckets = []
     for row in rows[: asked.limit]:
         by = dict(zip(spelt, row[:groups], strict=True))
@@ -121,6 +121,12 @@ def figures(asked: Aggregate, rows: Sequence[Row]) -> FiguresAnswer:
         until=time_of(asked.window.until_ms),
         truncated=len(rows) > asked.limit,
     )
+
+
+def _spelt(field: Field) -> str:
+    if field.edges:
+        return "bin"
+    return field.column if field.key is None else f"label.{field.key}"
 
 
 def _source(asked: Aggregate) -> str:

@@ -30,7 +30,7 @@ from spoolhouse.query.questions import (
 
 PREVIEW = 100
 """Characters."""
-Bound = str | int | float | Sequence[str] | Sequence[int]
+Bound = str | int | float | Sequence[str] | Sequence[int] | Sequence[float]
 _SIGNS = {Op.EQ: "=", Op.NE: "!=", Op.LT: "<", Op.LE: "<=", Op.GT: ">", Op.GE: ">="}
 _TEXTS = frozenset({Kind.TEXT, Kind.SCALAR, Kind.ANY, Kind.JSON})
 
@@ -69,6 +69,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """The first characters of a text: `field`, `size`."""
     each: str
     """A row for each element of an array: `field`."""
+    bin: str
+    """How many of `edges` a number, `field`, has reached; NULL without one."""
     keys: str
     """The keys of a JSON object as an array: `field`."""
     figures: Mapping[Measured, str]
@@ -311,7 +313,13 @@ class Statement(ABC):
 
     def groups(self, asked: Aggregate) -> list[str]:
         """Return the columns of groups."""
-        return [f"{self.field(one)} AS g{number}" for number, one in enumerate(asked.by)]
+        return [f"{self._group(one)} AS g{number}" for number, one in enumerate(asked.by)]
+
+    def _group(self, field: Field) -> str:
+        if not field.edges:
+            return self.field(field)
+        edges = self.bind(field.edges, "Array(Float64)")
+        return self.dialect.bin.format(field=self.field(field), edges=edges)
 
     def buckets(self, asked: Aggregate, ms: str) -> list[str]:
         """Return the column of the interval that a time in ms is in, where there are intervals."""

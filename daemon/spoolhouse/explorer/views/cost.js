@@ -37,7 +37,7 @@ function block(source, byDay, totals, measure) {
   const cell = new Map(byDay.map((row) => [`${row.time} ${row.by.model ?? ""}`, row.values]));
   const at = (time, model) => { const values = cell.get(`${time} ${model}`); return values ? measured(values, source, measure) : 0; };
   const buckets = days.map((time) => ({
-    time: Date.parse(time), parts: models.map((model, i) => [`c${i % 8}`, at(time, model)]),
+    at: Date.parse(time), parts: models.map((model, i) => [`c${i % 8}`, at(time, model)]),
     title: `${time.slice(0, 10)}: ${models.map((model) => `${model} ${format(at(time, model))}`).join(", ")}`,
   }));
   const sum = totals.reduce((all, row) => all + measured(row.values, source, measure), 0);

@@ -116,11 +116,11 @@ export function mount(root, given) {
       }
       if (!total) { chart.replaceChildren(); return; }
       const shown = [...buckets].map(([time, counts]) => ({
-        time: Date.parse(time), parts: [...LEVELS].reverse().map((level) => [level, counts[level] ?? 0]),
+        at: Date.parse(time), parts: [...LEVELS].reverse().map((level) => [level, counts[level] ?? 0]),
         title: `${shortDay(time)} ${full(time).slice(11, 16)}: ${LEVELS.filter((level) => counts[level]).map((level) => `${counts[level]} ${level}`).join(", ") || "none"}`,
       }));
       chart.replaceChildren(h("figure", { class: "card" }, h("figcaption", {}, h("b", { id: "total" }, counted(total, "line")), " over time, by level"),
-        bars(shown, { label: "log lines over time", every, ticks: 6, brush: (from, to) => address.change({ since: iso(from), until: iso(to) }) })));
+        bars(shown, { label: "log lines over time", every, ticks: 6, brush: (from, to) => address.change({ since: iso(from), until: iso(to), live: "" }) })));
     } catch (error) {
       if (!isOver(error)) chart.replaceChildren();
     }

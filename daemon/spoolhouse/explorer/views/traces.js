@@ -2,14 +2,14 @@
 
 import * as address from "../address.js";
 import { ask, isOver } from "../api.js";
-import { bars, spread } from "../chart.js";
+import { bars, EDGES, histogram } from "../chart.js";
 import { count, counted, day, duration, full, h, when } from "../dom.js";
 import { follow } from "../live.js";
 import { badge, chip, empty, failed, liveButton, loading, nothingYet, searchField, segments } from "../parts.js";
 import { interval, iso, windowOf } from "../window.js";
 
 const PAGE = 100;
-const PERCENTILES = [0, 10, 25, 50, 75, 90, 95, 99, 100];
+const PERCENTILES = ["p50", "p95", "p99"];
 const LIVE_MS = 1000;
 const STATUSES = [["", "all"], ["error", "error"], ["ok", "ok"], ["unset", "unset"]];
 
@@ -28,11 +28,14 @@ function where(text) {
   ] };
 }
 
+const both = (one, other) => (one && other ? { and: [one, other] } : one ?? other);
+
+// From `min` to below `max`, as the bars of the histogram are.
 function question(asked) {
   const { project, status, q, min, max } = asked;
   return {
-    project, ...windowOf(asked), status: status || undefined, where: where(q),
-    min: min ? Number(min) : undefined, max: max ? Number(max) : undefined,
+    project, ...windowOf(asked), status: status || undefined, where: both(where(q), max ? { field: "duration_ms", op: "lt", value: Number(max) } : undefined),
+    min: min ? Number(min) : undefined,
   };
 }
 
@@ -76,34 +79,34 @@ export function mount(root, given) {
   }
 
   async function figures() {
-    const { where: tree, status, min, max, ...common } = question(asked);
+    const { status, min, ...common } = question(asked);
     const every = interval(asked);
-    const shared = { signal: "trace", ...common, where: tree, filters: Object.fromEntries(Object.entries({ status, min, max }).filter(([, value]) => value !== undefined)) };
+    const shared = { signal: "trace", ...common, filters: Object.fromEntries(Object.entries({ status, min }).filter(([, value]) => value !== undefined)) };
     try {
-      const [series, shares] = await Promise.all([
+      const [series, totals, spread] = await Promise.all([
         ask("figures", { ...shared, of: ["count", "errors"], every: every / 1000 }, "traces over time"),
-        ask("figures", { ...shared, of: ["count", ...PERCENTILES.map((one) => `p${one}`)] }, "trace durations"),
+        ask("figures", { ...shared, of: ["count", ...PERCENTILES] }, "trace durations"),
+        ask("figures", { ...shared, of: ["count"], edges: EDGES }, "traces by duration"),
       ]);
-      showCharts(series, shares, every);
+      showCharts(series.rows, totals.rows[0]?.values ?? {}, spread.rows, every);
     } catch (error) {
       if (!isOver(error)) charts.replaceChildren();
     }
   }
 
-  function showCharts(series, shares, every) {
-    const buckets = series.rows.map(({ time, values }) => ({
-      time: Date.parse(time), parts: [["ok", values.count - values.errors], ["error", values.errors]],
+  function showCharts(series, totals, spread, every) {
+    const buckets = series.map(({ time, values }) => ({
+      at: Date.parse(time), parts: [["ok", values.count - values.errors], ["error", values.errors]],
       title: `${every >= 86400e3 ? day(time) : full(time).slice(0, 16)}: ${counted(values.count, "trace")}, ${count(values.errors)} failed`,
     }));
-    const values = shares.rows[0]?.values ?? {};
-    const total = values.count ?? 0;
-    const errors = series.rows.reduce((all, one) => all + one.values.errors, 0);
+    const total = totals.count ?? 0;
+    const errors = series.reduce((all, one) => all + one.values.errors, 0);
     if (!total) { charts.replaceChildren(); return; }
-    const made = spread(PERCENTILES.map((one) => [one / 100, values[`p${one}`]]), total, (min, max) => address.change({ min: min.toFixed(1), max: max.toFixed(1) }));
+    const made = histogram(spread.map(({ by, values }) => [by.bin, values.count]), (least, most) => address.change({ min: least, max: most }));
     charts.replaceChildren(
       h("figure", { class: "card wide" }, h("figcaption", {}, h("b", { id: "total" }, counted(total, "trace")), errors ? h("span", { class: "bad" }, ` ${count(errors)} failed`) : "", " over time"),
-        bars(buckets, { label: "traces over time", every, brush: (from, to) => address.change({ since: iso(from), until: iso(to) }) })),
-      made ? h("figure", { class: "card" }, h("figcaption", {}, "durations: ", h("b", {}, duration(values.p50)), " p50, ", h("b", {}, duration(values.p95)), " p95, ", h("b", {}, duration(values.p99)), " p99"), made) : "");
+        bars(buckets, { label: "traces over time", every, brush: (from, to) => address.change({ since: iso(from), until: iso(to), live: "" }) })),
+      made ? h("figure", { class: "card" }, h("figcaption", {}, "durations: ", PERCENTILES.map((one, i) => [i ? ", " : "", h("b", {}, duration(totals[one])), ` ${one}`])), made) : "");
   }
 
   function head(title, column, className = "") {

@@ -16,7 +16,7 @@ BATCH_ID = Column(name="batch_id", kind=Kind.TEXT)
 INGESTED_AT = Column(name="ingested_at", kind=Kind.TIME)
 """The column of each table that says when a row was shipped."""
 
-Parameter = str | int | float | Sequence[str] | Sequence[int]
+Parameter = str | int | float | Sequence[str] | Sequence[int] | Sequence[float]
 Setting = str | int
 
 

@@ -31,6 +31,7 @@ DIALECT = Dialect(
     batches="batch_id IN {value}",
     preview="substringUTF8({field}, 1, {size:d})",
     each="arrayJoin({field})",
+    bin="if(isNull({field}), NULL, arrayCount(edge -> edge <= assumeNotNull({field}), {edges}))",
     keys="JSONExtractKeys({field})",
     figures={
         Measured.COUNT: "count()",

@@ -33,6 +33,7 @@ DIALECT = Dialect(
     batches="list_contains({value}, batch_id)",
     preview="substring({field}, 1, {size:d})",
     each="unnest({field})",
+    bin="CASE WHEN {field} IS NOT NULL THEN len(list_filter({edges}, lambda edge: edge <= {field})) END",
     keys="TRY(json_keys({field}))",
     figures={
         Measured.COUNT: "count(*)",
