@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +50,9 @@ class Browser:
     libraries: Path | None = None
 
     @asynccontextmanager
-    async def tab(self, profile: Path, *, width: int, height: int) -> AsyncIterator["Tab"]:
+    async def tab(self, profile: Path, *flags: str, width: int, height: int) -> AsyncIterator["Tab"]:
         """Start it and yield its one tab, as large as a phone or a screen."""
-        with self._running(profile) as port:
+        with self._running(profile, flags) as port:
             origin = f"http://127.0.0.1:{port}"
             async with aiohttp.ClientSession(origin) as session:
                 async with session.get("/json/list") as answer:
@@ -67,13 +67,13 @@ class Browser:
                     yield tab
 
     @contextmanager
-    def _running(self, profile: Path) -> Iterator[int]:
+    def _running(self, profile: Path, flags: Sequence[str]) -> Iterator[int]:
         """Run it; yield the port of its debugging protocol."""
         env = dict(os.environ)
         if self.libraries is not None:
             env |= {"LD_LIBRARY_PATH": f"{self.libraries}/lib:{self.libraries}", "FONTCONFIG_PATH": str(self.libraries)}
         process = subprocess.Popen(
-            [str(self.path), *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [str(self.path), *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -15,7 +15,8 @@ import pytest
 from tests.engine import Database
 from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, drop, lines
-from tests.process.test_serve import OF_SHOP, ask, serving
+from tests.process.serving import serving
+from tests.process.test_serve import OF_SHOP, ask
 from tests.query.landed import land, log
 
 MOST_STREAMS = 16

@@ -2,37 +2,20 @@
 
 import json
 import os
-import signal
-import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engine import Database
-from tests.process.daemon import SCRIPT, Daemon, command
+from tests.process.daemon import Daemon, command
+from tests.process.serving import serving
 from tests.query.landed import land, log, trace
 
 OF_SHOP, OF_ALL = "shop-token-0123456789", "all-token-0123456789"
-
-
-@contextmanager
-def serving(*arguments: str | Path) -> Iterator[str]:
-    """Run it, and yield the URL that it prints; it ends cleanly at SIGTERM."""
-    words = [str(SCRIPT), "serve", "--listen", "127.0.0.1:0", *map(str, arguments)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip().rstrip("/")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def ask(url: str, route: str, *, token: str | None = None, **fields: object) -> tuple[int, Any]:

@@ -1,7 +1,7 @@
 """The routes of the API on an aiohttp server: who may ask, how many at once, and what an error looks like."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -58,6 +58,15 @@ class Api:
     def end_streams(self) -> None:
         """Have all streams end: the server is about to."""
         self._streams.end()
+
+    def guarded(self, work: Callable[[Projects], Awaitable[bytes]]) -> Handler:
+        """Return a handler that answers those who may ask with the JSON that `work` returns for their projects."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            body = await work(self._allowed(request))
+            return web.Response(body=body, content_type="application/json")
+
+        return _explaining(handle)
 
     async def close(self) -> None:
         """End the thread."""

@@ -8,6 +8,7 @@ import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.monitoring.logs import configure
@@ -115,6 +116,18 @@ def count(text: str) -> int:
 def whole(text: str) -> int:
     """Return a whole number from 0 up, for argparse."""
     return 0 if text.strip() == "0" else count(text)
+
+
+def url(text: str) -> str:
+    """Return the address of a daemon, for argparse."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://127.0.0.1:9464")
+    return text
 
 
 def rate(text: str) -> float:

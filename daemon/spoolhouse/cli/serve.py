@@ -25,7 +25,8 @@ about, or * for all:
   m0LdW3xYv7RqC2sE *
 
 examples:
-  spoolhouse serve --store-url clickhouse://db:9000
+  spoolhouse serve --store-url clickhouse://db:9000 \\
+      --daemon http://127.0.0.1:9464
   spoolhouse serve --listen 0.0.0.0:9465 --tokens /etc/spoolhouse/tokens \\
       --certificate cert.pem --key key.pem --allowed-hosts events.example
 """
@@ -44,6 +45,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     group.add_argument(
         "--listen", default="127.0.0.1:9465", metavar="HOST:PORT", help="(default: 127.0.0.1:9465); port 0: a free one"
     )
+    group.add_argument(
+        "--daemon", type=flags.url, action="append", default=[], metavar="URL",
+        help="show the status of the daemon that serves HTTP there; of several, of the one that needs somebody most",
+    )  # fmt: skip
     group.add_argument("--tokens", type=Path, metavar="FILE", help="who may ask, and about which projects")
     group.add_argument("--certificate", type=Path, metavar="FILE", help="serve over TLS; PEM")
     group.add_argument("--key", type=Path, metavar="FILE", help="of the certificate, unless it is in that file")
@@ -73,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
             tokens=options.tokens,
             certificate=options.certificate,
             key=options.key,
+            daemons=tuple(options.daemon),
             is_plain=options.plain_http,
         )
         asyncio.run(serve.serve(lambda: asking.client(settings), served, _show))

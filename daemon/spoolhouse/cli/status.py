@@ -91,7 +91,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks of --watch (default: 1)"
     )
-    parser.add_argument("--url", type=_url, help="ask this daemon, and look into no folder")
+    parser.add_argument("--url", type=flags.url, help="ask this daemon, and look into no folder")
     flags.add_spool(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
@@ -129,17 +129,6 @@ def _seconds(text: str) -> float:
     if not _SHORTEST <= seconds <= _LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is not from {_SHORTEST:g} to {_LONGEST:g} seconds")
     return seconds
-
-
-def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://127.0.0.1:9464")
-    return text
 
 
 def _of_this_machine(settings: "Settings") -> str:

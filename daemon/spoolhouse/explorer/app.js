@@ -34,6 +34,8 @@ const daemon = {
   async look() {
     try {
       const answer = await fetch("status", { headers: api.headers(), signal: AbortSignal.timeout(TIMEOUT_MS) });
+      if (answer.status === 401) { frame.state.textContent = ""; return; }
+      if (!answer.ok) throw new Error(String(answer.status));
       this.status = await answer.json();
       showDaemon(this.status);
       this.watchers.forEach((show) => show(this.status));
@@ -54,9 +56,8 @@ function showDaemon(status) {
   const [text, className] = statusView.state(status);
   frame.state.textContent = text;
   frame.state.className = `state ${className}`;
-  frame.state.title = `${status.spool} · ${status.host}, process ${status.pid} · ${status.version}`;
-  frame.who.textContent = `${status.spool} · ${status.host}, process ${status.pid} · ${status.version}, ` +
-    `up ${span((status.at_ms - status.started_ms) / 1000)}`;
+  frame.state.title = statusView.who(status);
+  frame.who.textContent = statusView.who(status) + (status.started_ms ? `, up ${span((status.at_ms - status.started_ms) / 1000)}` : "");
   frame.reasons.replaceChildren(...statusView.trouble(status));
   document.title = `Spoolhouse: ${text}`;
 }

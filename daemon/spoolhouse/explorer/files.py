@@ -24,15 +24,15 @@ class File(Struct, frozen=True, kw_only=True):
     content_type: str
 
 
-def load(*, has_api: bool, has_daemon: bool, needs_token: bool) -> Mapping[str, File]:
+def load(*, has_api: bool, has_daemon: bool, has_metrics: bool, needs_token: bool) -> Mapping[str, File]:
     """Return the files by their path below the page's own address.
 
     `has_api`: questions are answered there, of those who have a token, if `needs_token`; `has_daemon`: so is a daemon's
-    status. The page shows no more than that.
+    status, and with `has_metrics` what else is for programs. The page shows no more than that.
     """
     found = dict(_read(files(__package__), "explorer/"))
     page = found.pop("explorer/index.html")
-    known = {"api": has_api, "daemon": has_daemon, "token": has_api and needs_token}
+    known = {"api": has_api, "daemon": has_daemon, "metrics": has_metrics, "token": has_api and needs_token}
     serves = " ".join(name for name, is_so in known.items() if is_so)
     body = page.body.replace(_SERVES.encode(), f'data-serves="{serves}"'.encode())
     return {PAGE: File(body=body, content_type=page.content_type), **found}

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from aiohttp import web
 from msgspec import Struct
 
 from spoolhouse.api.access import Access, read_tokens
@@ -13,6 +14,7 @@ from spoolhouse.api.routes import Api
 from spoolhouse.errors import BadSettingError
 from spoolhouse.monitoring.http.server import serving
 from spoolhouse.query.aliases import Client
+from spoolhouse.service.daemons import Daemons
 from spoolhouse.service.signals import let_in, stop_on_signal
 
 
@@ -24,6 +26,8 @@ class Served(Struct, frozen=True, kw_only=True):
     tokens: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    daemons: tuple[str, ...] = ()
+    """Addresses of the daemons whose status the page shows."""
     is_plain: bool = False
     """Beyond this host without TLS, by an explicit word."""
 
@@ -74,10 +78,12 @@ async def serve(make: Callable[[], Client], served: Served, show: Callable[[str]
         let_in()
         api = Api(make, access)
         try:
-            needs_token = access.tokens is not None
+            routes = api.routes
+            if served.daemons:
+                routes.append(web.get("/status", api.guarded(Daemons(served.daemons).answer)))
             way = serving(
-                served.address, None, names=served.names, required=True, routes=api.routes, needs_token=needs_token,
-                tls=tls, before_end=api.end_streams,
+                served.address, None, names=served.names, required=True, routes=routes, tls=tls,
+                needs_token=access.tokens is not None, has_daemon=bool(served.daemons), before_end=api.end_streams,
             )  # fmt: skip
             async with way as url:
                 show(str(url))

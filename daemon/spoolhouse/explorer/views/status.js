@@ -2,12 +2,20 @@
 
 import { bytes, clock, count, counted, h, span } from "../dom.js";
 import { draw } from "../dom.js";
+import { serves } from "../api.js";
 import { roundUp } from "../chart.js";
+import { empty } from "../parts.js";
 
 const SHOWN = 10;
 const NAMES = 6;
 
+export function who(status) {
+  const process = status.host && `${status.host}, process ${status.pid}`;
+  return [status.spool, process, status.version].filter(Boolean).join(" · ");
+}
+
 export function state(status) {
+  if (status.state === "silent") return ["does not answer", "bad"];
   if (!status.liveness.alive) return [`stuck: ${Object.keys(status.liveness.stuck).join(", ")}`, "bad"];
   const reasons = status.readiness.reasons.filter((reason) => reason.types.length);
   if (reasons.some((reason) => reason.held)) return ["held: waits for a person", "bad"];
@@ -26,7 +34,7 @@ export function trouble(status) {
   const reasons = status.readiness.reasons;
   if (!reasons.length) return [];
   const { backlog } = status;
-  const pending = backlog.pending_files + backlog.claimed_files;
+  const pending = backlog ? backlog.pending_files + backlog.claimed_files : 0;
   const safe = `Nothing is lost: ${pending ? `${counted(pending, "file")} (${bytes(backlog.pending_bytes)} not yet claimed) wait` : "what is dropped waits"} in the spool, and land once it is over.`;
   return reasons.map((reason) => {
     const more = [
@@ -126,15 +134,20 @@ function tables(status) {
 export function mount(root, { daemon }) {
   const show = (status) => {
     if (status === null) return;
+    if (!status.backlog) {
+      root.replaceChildren(h("h1", { class: "sr" }, "Status"), empty("The daemon does not answer.", status.why));
+      return;
+    }
     const points = status.history;
     root.replaceChildren(
       h("h1", { class: "sr" }, "Status"), h("dl", { id: "figures", class: "figures" }, cells(status)),
       h("div", { class: "charts" },
         chart("rows-chart", points, points.map((point) => point.rows), "rows a second"),
         chart("pending-chart", points, points.map((point) => point.pending_files), "pending files")),
-      ...tables(status),
-      h("footer", {}, "Since the start of this process. The same for programs: ",
-        ["status", "metrics", "readyz", "livez"].map((path) => [h("a", { href: path }, `/${path}`), " "])));
+      // Without them the token is for some projects: files, lines and fields are of all.
+      ...(status.types.length ? tables(status) : []),
+      h("footer", {}, "Since the start of the daemon's process. ", serves("metrics") && ["The same for programs: ",
+        ["status", "metrics", "readyz", "livez"].map((path) => [h("a", { href: path }, `/${path}`), " "])]));
   };
   show(daemon.status);
   return { leave: daemon.watch(show) };

@@ -66,20 +66,22 @@ async def serving(
     required: bool,
     routes: Iterable[web.RouteDef] = (),
     needs_token: bool = True,
+    has_daemon: bool = False,
     tls: ssl.SSLContext | None = None,
     before_end: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
-    Without a `source` there is no daemon, and of it no status. `needs_token`: who asks on `routes` needs one.
-    `before_end` has answers end that last as long as their readers want; answers are then waited for.
+        Without a `source` there is no daemon in this process. `has_daemon`: `routes` have the status of another one.
+    `needs_token`: who asks on `routes` needs one. `before_end` has answers end that last as long as their readers want;
+    answers are then waited for.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
     """
     counts: _Answered = {}
     runner = web.AppRunner(
-        _app(source, _guard(names, counts), routes, needs_token=needs_token),
+        _app(source, _guard(names, counts), routes, needs_token=needs_token, has_daemon=has_daemon),
         access_log=None,
         logger=_quiet_logger(),
         handle_signals=False,
@@ -218,7 +220,12 @@ def _guard(names: Collection[str], counts: _Answered) -> Middleware:
 
 
 def _app(
-    source: Source | None, guard: Middleware, routes: Iterable[web.RouteDef], *, needs_token: bool
+    source: Source | None,
+    guard: Middleware,
+    routes: Iterable[web.RouteDef],
+    *,
+    needs_token: bool,
+    has_daemon: bool,
 ) -> web.Application:
     further = list(routes)
     app = web.Application(client_max_size=_LONGEST_BODY, middlewares=[guard])
@@ -230,7 +237,12 @@ def _app(
 
     if source is not None:
         app.add_routes(_of_daemon(source))
-    page = load(has_api=bool(further), has_daemon=source is not None, needs_token=needs_token)
+    page = load(
+        has_api=bool(further),
+        has_daemon=source is not None or has_daemon,
+        has_metrics=source is not None,
+        needs_token=needs_token,
+    )
     app.add_routes([web.get(f"/{path}", _file(file)) for path, file in page.items()])
     app.add_routes(further)
     app.on_response_prepare.append(prepare)
