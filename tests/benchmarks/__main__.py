@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spoolhouse.export.samples import SampleEvents
-from tests.benchmarks import decode
+from tests.benchmarks import decode, page
 from tests.benchmarks.files import FilesBench
 from tests.benchmarks.query import QueryBench
 from tests.benchmarks.runs import Run, restock, run_daemon, run_duckdb, run_engine, run_latency
@@ -179,7 +179,8 @@ BENCHES = {
 def main() -> None:
     """Run the benchmarks that are named, all by default."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    choices = [*BENCHES, "decode"]
+    serverless = {"decode": decode.run, "page": page.run}
+    choices = [*BENCHES, *serverless]
     parser.add_argument("names", nargs="*", choices=[*choices, []], help=f"{', '.join(choices)}; all by default")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="how many times as many files `files` and `singles` have"
@@ -187,9 +188,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3 * MILLION, help="spans that `query` has (30000000 is a month)")
     arguments = parser.parse_args()
     names = arguments.names or choices
-    if "decode" in names:
-        decode.run()
-        names.remove("decode")
+    for name in serverless.keys() & {*names}:
+        serverless[name]()
+        names.remove(name)
     if not names:
         return
     with tempfile.TemporaryDirectory(prefix="spoolhouse-bench-") as folder:

@@ -1,10 +1,13 @@
 """The HTTP server of the real daemon: what it says while all is well, while ClickHouse is down, and to the hostile."""
 
+import gzip
+import http.client
 import re
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -12,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from spoolhouse.monitoring.status_model import Liveness, Readiness, Status
 from tests.engine import Config, Database, StartServer, User
-from tests.process.daemon import Daemon, drop, get, lines
+from tests.process.daemon import Answer, Daemon, drop, get, lines
 from tests.process.inputs import NOW, good
 
 METRICS = Path(__file__).parents[2] / "config" / "metrics.md"
@@ -22,6 +25,15 @@ LOG = {"type": "log", "projectId": "p", "level": "info", "message": "m", "timest
 
 def status(daemon: Daemon) -> Status:
     return msgspec.json.decode(daemon.get("/status").body, type=Status)
+
+
+def requested(daemon: Daemon, headers: Mapping[str, str]) -> Answer:
+    """Return the page, asked for with these headers."""
+    connection = http.client.HTTPConnection(urlsplit(str(daemon.events("http_listening")[0]["url"])).netloc, timeout=60)
+    with closing(connection):
+        connection.request("GET", "/", headers=dict(headers))
+        answer = connection.getresponse()
+        return Answer(code=answer.status, headers=dict(answer.headers), body=answer.read())
 
 
 def waiting(daemon: Daemon) -> int:
@@ -94,14 +106,21 @@ def test_the_answers_are_plain(database: Database, tmp_path: Path) -> None:
         }.items():
             answer = daemon.get(path)
             assert (answer.code, answer.headers["Content-Type"]) == (200, kind)
-            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Cache-Control"] == ("no-cache" if path == "/" else "no-store")
             assert answer.headers["Server"] == "spoolhouse"
         named = {family.name for family in text_string_to_metric_families(daemon.get("/metrics").body.decode())}
         listed = re.findall(r"^\| `(\w+?)(?:_total)?` \|", METRICS.read_text(), re.MULTILINE)
         assert {name for name in named if not name.startswith("process_")} == set(listed)
         assert daemon.get("/etc/passwd").code == 404
         assert daemon.get("/../../etc/passwd").code == 404
-        assert "unsafe" not in daemon.get("/").headers["Content-Security-Policy"]
+        page = daemon.get("/")
+        assert "unsafe" not in page.headers["Content-Security-Policy"]
+        packed = requested(daemon, {"Accept-Encoding": "gzip"})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.body) == page.body
+        kept = requested(daemon, {"If-None-Match": page.headers["ETag"]})
+        assert (kept.code, kept.body) == (304, b"")
+        assert requested(daemon, {"If-None-Match": '"another"'}).body == page.body
 
 
 def test_a_server_that_is_down_is_a_reason_and_no_death(start_server: StartServer, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("hashchange", show);
 
-document.body.append(
+document.body.replaceChildren(
   h("a", { class: "skip", href: "#main", click: (event) => { event.preventDefault(); frame.main.focus(); } }, "Skip to the content"),
   h("header", {}, h("a", { class: "name", href: "#/" }, h("i", { "aria-hidden": "true" }), "Spoolhouse"), frame.nav, frame.scope, h("span", { class: "state-of", role: "status" }, frame.state)),
   h("section", { "aria-label": "what waits" }, frame.reasons), frame.main, h("footer", { class: "foot" }, frame.who));

@@ -1,5 +1,7 @@
 """The files of the page, in memory."""
 
+import gzip
+import hashlib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -22,6 +24,15 @@ class File(Struct, frozen=True, kw_only=True):
 
     body: bytes
     content_type: str
+    packed: bytes
+    """The same by gzip."""
+    etag: str
+    """Another one with each content."""
+
+
+def _file(body: bytes, kind: str) -> File:
+    digest = hashlib.sha256(body).hexdigest()
+    return File(body=body, content_type=kind, packed=gzip.compress(body, mtime=0), etag=f'"{digest[:20]}"')
 
 
 def load(*, has_api: bool, has_daemon: bool, has_metrics: bool, needs_token: bool) -> Mapping[str, File]:
@@ -35,7 +46,7 @@ def load(*, has_api: bool, has_daemon: bool, has_metrics: bool, needs_token: boo
     known = {"api": has_api, "daemon": has_daemon, "metrics": has_metrics, "token": has_api and needs_token}
     serves = " ".join(name for name, is_so in known.items() if is_so)
     body = page.body.replace(_SERVES.encode(), f'data-serves="{serves}"'.encode())
-    return {PAGE: File(body=body, content_type=page.content_type), **found}
+    return {PAGE: _file(body, page.content_type), **found}
 
 
 def _read(folder: Traversable, prefix: str) -> Iterator[tuple[str, File]]:
@@ -44,4 +55,4 @@ def _read(folder: Traversable, prefix: str) -> Iterator[tuple[str, File]]:
         if entry.is_dir():
             yield from _read(entry, f"{prefix}{entry.name}/")
         elif kind is not None:
-            yield f"{prefix}{entry.name}", File(body=entry.read_bytes(), content_type=kind)
+            yield f"{prefix}{entry.name}", _file(entry.read_bytes(), kind)

@@ -35,6 +35,7 @@ _IDLE_SECONDS = 15.0
 _LONGEST_LINE = 4096
 _LONGEST_BODY = 1 << 20
 _CLOSING_SECONDS = 1.0
+_NOT_MODIFIED = 304
 _SERVICE_UNAVAILABLE = 503
 _MISDIRECTED = 421
 _Answered = dict[object, int]
@@ -232,7 +233,7 @@ def _app(
 
     async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Server"] = "spoolhouse"
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
 
     if source is not None:
@@ -275,10 +276,21 @@ def _of_daemon(source: Source) -> list[web.RouteDef]:
 
 
 def _file(file: File) -> Handler:
-    """Return the handler that answers with a file of the page."""
+    """Return the handler that answers with a file of the page; who has it already is told so."""
 
-    async def answer(_request: web.Request) -> web.Response:
-        headers = {"Content-Type": f"{file.content_type}; charset=utf-8", "Content-Security-Policy": POLICY}
-        return web.Response(body=file.body, headers=headers)
+    async def answer(request: web.Request) -> web.Response:
+        headers = {
+            "Content-Type": f"{file.content_type}; charset=utf-8",
+            "Content-Security-Policy": POLICY,
+            # It may be kept, and is asked for each time.
+            "Cache-Control": "no-cache",
+            "ETag": file.etag,
+            "Vary": "Accept-Encoding",
+        }
+        if file.etag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=_NOT_MODIFIED, headers=headers)
+        if "gzip" not in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=file.body, headers=headers)
+        return web.Response(body=file.packed, headers={**headers, "Content-Encoding": "gzip"})
 
     return answer
