@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from functools import cache
+from typing import NamedTuple
 
 DEFAULTS = "*.jsonl *.ndjson *.json log/*.log"
 DRAFT = ".draft"
@@ -11,6 +12,33 @@ COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 TEMPORARY = (".tmp", ".part", ".partial", ".swp", "~")
 _OURS = "*.replayed.jsonl *.rest-*.jsonl"
 """Names of files that `replay` and `retry` drop."""
+
+
+_SPILLED = re.compile(r"([0-9]{1,13})_spilled-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl")
+
+
+class Spilled(NamedTuple):
+    """A batch that an exporter has tried to land itself, and then dropped as a file: it may have landed."""
+
+    shipment: str
+    """The id that it has in the store: a daemon lands the file under the same one."""
+    clock_ms: int
+
+    @property
+    def file_id(self) -> str:
+        """Return what stands behind the time in the file's name."""
+        return f"spilled-{self.shipment}"
+
+    @property
+    def file_name(self) -> str:
+        """Return the file's name."""
+        return f"{self.clock_ms}_{self.file_id}.jsonl"
+
+
+def spilled(name: str) -> Spilled | None:
+    """Return the batch that a file of this name is; None for other files."""
+    found = _SPILLED.fullmatch(name)
+    return None if found is None else Spilled(found[2], int(found[1]))
 
 
 class FileNames:

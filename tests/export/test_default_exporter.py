@@ -1,5 +1,6 @@
 """Batches, retries, strategies, drops and the end of the exporter; then the three storages for real."""
 
+import asyncio
 import errno
 import logging
 import math
@@ -27,8 +28,11 @@ from spoolhouse.export import (
     Strategy,
 )
 from spoolhouse.export.storages import Record
+from tests.contract.proxy import proxy_to
 from tests.engine import Database
 from tests.export.landed import Landed
+from tests.faults.life import wait_until
+from tests.process.daemon import command
 
 TIME = datetime.now(UTC).isoformat()
 ALL = Strategy("batch", ("batch", "insert-only", "realtime"))
@@ -383,6 +387,7 @@ def export_all(made: DefaultExporter) -> None:
     )
 
 
+LANDED = "SELECT count() > 0 FROM mastra_admin_spans"
 EXPECTED = {"spans": 2, "traces": 1, "logs": 3, "metrics": 3, "scores": 1, "feedback": 1}
 
 
@@ -414,6 +419,55 @@ def test_all_signals_land_in_clickhouse_and_a_record_that_is_no_event_is_dropped
     counts = {table: database.query(f"SELECT count() FROM mastra_admin_{table}")[0][0] for table in EXPECTED}
     assert counts == EXPECTED
     assert database.query("SELECT sum(count) FROM mastra_admin_logs_hourly_stats")[0][0] == 3
+
+
+def test_a_spilled_batch_that_has_landed_in_a_file_is_there_once(tmp_path: Path, arm: Callable[[str], None]) -> None:
+    """The answer to each attempt is lost, and a daemon reads the spool."""
+    made, dropped = exporter(
+        StoreStorage(f"duckdb://{tmp_path}/spool.db"), sleep=Pauses().sleep, max_retries=1, spool=tmp_path / "spool"
+    )
+    arm("duckdb.committed@*=EIO")
+    export_all(made)
+    assert made.shutdown(120)
+    arm("")
+    assert dropped == []
+    assert len(list((tmp_path / "spool").rglob("*.jsonl"))) == 5
+    landed = Landed(tmp_path / "spool", is_root_a_trace=True)
+    assert {table: len(landed.rows(table, "shop")) for table in EXPECTED} == EXPECTED
+
+
+async def test_a_spilled_batch_that_has_landed_in_clickhouse_is_there_once(
+    database: Database, tmp_path: Path, arm: Callable[[str], None]
+) -> None:
+    """The answer to the first insert is lost with the way to the server; so a part of the first batch has landed."""
+    here, endpoint = tmp_path / "here", database.server.endpoint
+    async with proxy_to("127.0.0.1", endpoint.tcp_port) as proxy:
+        url = database.native_url.replace(f":{endpoint.tcp_port}", f":{proxy.port}")
+        made, dropped = exporter(StoreStorage(url), max_retries=0, spool=tmp_path / "spool")
+        arm(f"native.all_sent=wait:{here}")
+        export_all(made)
+        ended = asyncio.create_task(asyncio.to_thread(made.shutdown, 120))
+        await asyncio.to_thread(wait_until, here.exists)
+        proxy.deaf.set()
+        here.unlink()
+        await asyncio.to_thread(wait_until, lambda: database.query(LANDED) == [(1,)])
+        proxy.refusing = True
+        proxy.cut()
+        assert await ended
+    assert dropped == []
+    assert len(list((tmp_path / "spool").rglob("*.jsonl"))) == 5
+    spool = ("--file-storage-path", str(tmp_path / "spool"), "--base-path", "")
+    traces = {"SPOOLHOUSE_EVENTS__TRACES_FROM_ROOT_SPANS": "true"}
+    done = await asyncio.to_thread(
+        command, "ingest", "--once", "--clickhouse-url", database.native_url, *spool, env=traces
+    )
+    assert done.returncode == 0, done.stderr
+    assert {table: database.query(f"SELECT count() FROM mastra_admin_{table}")[0][0] for table in EXPECTED} == EXPECTED
+    assert database.query("SELECT sum(count) FROM mastra_admin_logs_hourly_stats")[0][0] == 3
+    verified = await asyncio.to_thread(
+        command, "verify", "--clickhouse-url", database.native_url, *spool, "--since", "1d", env=traces
+    )
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "clickhouse"])

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import random
+import uuid
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from spoolhouse.file_names import Spilled
 from spoolhouse.pipeline.messages import Complete
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
@@ -54,6 +56,27 @@ async def test_small_files_travel_together(spool: Path) -> None:
     )
     assert not shipment.replay
     assert stage.in_flight.under_way == set()
+    stage.instance.close()
+
+
+async def test_a_spilled_batch_is_a_shipment_of_its_own_under_the_id_that_its_exporter_has_sent(spool: Path) -> None:
+    """Not a copy of one that is under way, nor a file that is too large to be one round, or that has a torn end."""
+    batch, large, torn = (Spilled(str(uuid.uuid4()), 1700000000000 + number) for number in range(3))
+    async with build.ClaimStage(spool, max_bytes=2 * len(LINE), linger=NEVER).running() as stage:
+        await stage.drop(batch.file_name)
+        shipment = await stage.shipment()
+        assert (shipment.id, shipment.clock_ms, shipment.replay) == (batch.shipment, batch.clock_ms, True)
+        assert shipment.limits.max_rows > LIMITS.max_rows
+        await stage.drop(batch.file_name, LINE * 2, kind="log")
+        await stage.drop(large.file_name, LINE * 3)
+        others = [await stage.shipment() for _ in range(3)]
+        await stage.drop(torn.file_name, LINE * 2 + b'{"x', kind="metric")
+        others.append(await stage.shipment())
+    assert not {other.id for other in others} & {batch.shipment, large.shipment, torn.shipment}
+    assert not any(other.replay for other in others)
+    assert [other.limits for other in others] == [LIMITS] * 4
+    planned = stage.instance.journal.load().planned
+    assert [one.id for one in planned] == [batch.shipment, *(other.id for other in others)]
     stage.instance.close()
 
 

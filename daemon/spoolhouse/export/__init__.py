@@ -9,7 +9,8 @@ from spoolhouse.export.writer import SpoolWriter
 
 if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter
-    from spoolhouse.export.default_exporter import DefaultExporter, Drop
+    from spoolhouse.export.default_exporter import DefaultExporter
+    from spoolhouse.export.delivery import Drop
     from spoolhouse.export.files import (
         FileMetadata,
         FileProcessingResult,
@@ -41,7 +42,8 @@ _MODULES = {
     name: module
     for module, names in {
         f"{__name__}.asynchronous": "AsyncSpoolWriter",
-        f"{__name__}.default_exporter": "DefaultExporter Drop",
+        f"{__name__}.default_exporter": "DefaultExporter",
+        f"{__name__}.delivery": "Drop",
         f"{__name__}.files": (
             "FileMetadata FileProcessingResult LineError ParsedEvent list_pending_files process_file"
         ),

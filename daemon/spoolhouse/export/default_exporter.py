@@ -15,25 +15,17 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 from weakref import WeakSet
 
-from spoolhouse.export.storages import ObservabilityStorage, Record, RejectedRecordsError, SpoolStorage, project_of
+from spoolhouse.export.delivery import SIGNALS, Batch, Delivery, Drop, Signal
+from spoolhouse.export.storages import ObservabilityStorage, Record, SpoolStorage, project_of
 
 _log = logging.getLogger(__name__)
 
-Signal = Literal["tracing", "logs", "metrics", "scores", "feedback"]
-SIGNALS: tuple[Signal, ...] = ("tracing", "logs", "metrics", "scores", "feedback")
-Reason = Literal["unsupported-storage", "retry-exhausted", "buffer-full", "rejected", "shutdown"]
-
-_TYPES: dict[Signal, str] = {
-    "tracing": "span", "logs": "log", "metrics": "metric", "scores": "score", "feedback": "feedback",
-}  # fmt: skip
 _ENDED = "span_ended"
 _TRACING = frozenset({"span_started", "span_updated", _ENDED})
 _REMEMBERED = 10_000
@@ -42,19 +34,6 @@ _LAST_MOMENT = 1.0
 """Seconds of `shutdown` in which what is left is spilled."""
 _AT_THE_END = 5.0
 """Seconds for what is left when the main thread ends, and again when the interpreter does."""
-
-
-class Drop:
-    """Records that are lost."""
-
-    __slots__ = ("count", "reason", "signal")
-
-    def __init__(self, signal: Signal, reason: Reason, count: int) -> None:
-        """Say of which signal, why, and how many."""
-        self.signal, self.reason, self.count = signal, reason, count
-
-    def __repr__(self) -> str:
-        return f"Drop({self.signal!r}, {self.reason!r}, {self.count})"
 
 
 class DefaultExporter:
@@ -68,7 +47,8 @@ class DefaultExporter:
     wait: with a spool all of them, else the new one.
 
     `project` is that of records that name none. `sleep` waits between attempts. An event is not taken, and RuntimeError
-    raised, where the process may have no more threads. A spilled batch may land twice, if its answer was lost.
+    raised, where the process may have no more threads. A spilled batch that has landed, and whose answer was lost, is
+    landed once: a daemon on the same store knows it by the name of its file.
     """
 
     def __init__(
@@ -90,12 +70,19 @@ class DefaultExporter:
         if max_batch_size < 1 or max_buffer_size < 1:
             raise ValueError("max_batch_size and max_buffer_size must be at least 1")
         self._storage, self._project = storage, project
-        self._spool = None if spool is None else SpoolStorage(spool)
+        self._is_spilling = spool is not None
+        self._delivery = Delivery(
+            storage,
+            project,
+            spool=None if spool is None else SpoolStorage(spool),
+            retries=max_retries,
+            delay=retry_delay_ms / 1000,
+            on_drop=on_drop,
+            sleep=sleep,
+        )
         self.strategy = _resolved(storage, strategy)
         self._batch_size = 1 if self.strategy == "realtime" else max_batch_size
         self._max_batch, self._max_buffer, self._wait = max_batch_size, max_buffer_size, max_batch_wait_ms / 1000
-        self._retries, self._delay = max_retries, retry_delay_ms / 1000
-        self._on_drop, self._sleep = on_drop, sleep
         self._start_empty()
         _exporters.add(self)
 
@@ -189,14 +176,14 @@ class DefaultExporter:
                 buffer[identity] = {**buffer[identity], **record}
                 return
             if sum(map(len, self._buffers.values())) >= self._max_buffer:
-                if self._spool is None:
+                if not self._is_spilling:
                     self._overflown[signal] += 1
                     return
                 spilled = self._taken()
             buffer[object() if identity is None else identity] = record
             self._wake(is_due=len(buffer) >= self._batch_size)
         for batch in spilled:
-            self._give_up(*batch, "buffer-full")
+            self._delivery.give_up(batch, "buffer-full")
 
     def _comes_late(self, identity: object, *, ends: bool) -> bool:
         """Tell whether this is a start, or an update, of a span that has ended; remember the end of one."""
@@ -248,24 +235,24 @@ class DefaultExporter:
                 left = self._taken()
                 self._loop = self._task = self._thread = None
             for batch in left:
-                self._give_up(*batch, "shutdown")
+                self._delivery.give_up(batch, "shutdown")
             self._report_overflow()
             with self._changed:  # a flush may have begun after the last batch was taken: nothing is left for it
                 self._completed = self._wanted
                 self._changed.notify_all()
             await self._storage.close()
 
-    async def _send_all(self, batches: list[tuple[Signal, list[Record]]]) -> None:
+    async def _send_all(self, batches: list[Batch]) -> None:
         """Write batches; cancelled, spill or drop the rest of them."""
-        for number, (signal, records) in enumerate(batches):
+        for number, batch in enumerate(batches):
             try:
-                await self._send(signal, records)
+                await self._delivery.send(batch)
             except asyncio.CancelledError:
                 for rest in batches[number:]:
-                    self._give_up(*rest, "shutdown")
+                    self._delivery.give_up(rest, "shutdown")
                 raise
 
-    def _next(self) -> tuple[int, list[tuple[Signal, list[Record]]]]:
+    def _next(self) -> tuple[int, list[Batch]]:
         """Wait until a batch is full or old enough, or a flush is wanted; return all that waits."""
         with self._changed:
             while not self._is_due():
@@ -280,81 +267,22 @@ class DefaultExporter:
             return True
         return self._oldest is not None and time.monotonic() >= self._oldest + self._wait
 
-    def _taken(self) -> list[tuple[Signal, list[Record]]]:
+    def _taken(self) -> list[Batch]:
         """Take all records out of the buffers, as batches."""
-        batches: list[tuple[Signal, list[Record]]] = []
+        batches: list[Batch] = []
         for signal, buffer in self._buffers.items():
             records = list(buffer.values())
             buffer.clear()
             size = 1 if signal in {"scores", "feedback"} else self._max_batch
-            batches += [(signal, records[start : start + size]) for start in range(0, len(records), size)]
+            batches += [Batch(signal, records[start : start + size]) for start in range(0, len(records), size)]
         self._oldest = None
         return batches
-
-    async def _send(self, signal: Signal, records: list[Record]) -> None:
-        """Write a batch, after errors again; in the end spill or drop it."""
-        if not getattr(self._storage.capabilities, signal):
-            self._give_up(signal, records, "unsupported-storage")
-            return
-        batch = str(uuid.uuid4())
-        for attempt in range(self._retries + 1):
-            try:
-                await self._call(signal, records, batch)
-            except RejectedRecordsError as error:
-                _log.warning("%s: %s", signal, error)
-                self._drop(signal, "rejected", error.count)
-                return
-            except ValueError as error:
-                _log.warning("%s: %s", signal, error)
-                self._give_up(signal, records, "rejected")
-                return
-            except Exception as error:  # noqa: BLE001  # whatever a storage raises
-                _log.warning("%s: attempt %s of %s: %s", signal, attempt + 1, self._retries + 1, error)
-                if attempt < self._retries:
-                    await self._sleep(self._delay * 2**attempt)
-            else:
-                return
-        self._give_up(signal, records, "retry-exhausted")
-
-    async def _call(self, signal: Signal, records: list[Record], batch: str) -> None:
-        storage, project = self._storage, self._project
-        match signal:
-            case "tracing":
-                await storage.batch_create_spans(records, project=project, batch=batch)
-            case "logs":
-                await storage.batch_create_logs(records, project=project, batch=batch)
-            case "metrics":
-                await storage.batch_record_metrics(records, project=project, batch=batch)
-            case "scores":
-                await storage.create_score(records[0], project=project, batch=batch)
-            case "feedback":
-                await storage.create_feedback(records[0], project=project, batch=batch)
-
-    def _give_up(self, signal: Signal, records: list[Record], reason: Reason) -> None:
-        """Put records into the spool, where there is one; drop those that are not in it."""
-        done: set[str] = set()
-        if self._spool is not None:
-            try:
-                self._spool.write(_TYPES[signal], records, self._project, done)
-            except (OSError, ValueError) as error:
-                _log.warning("%s: the spool refuses, too: %s", signal, error)
-            else:
-                return
-        self._drop(signal, reason, sum((project_of(record) or self._project) not in done for record in records))
 
     def _report_overflow(self) -> None:
         with self._changed:
             overflown, self._overflown = self._overflown, Counter()
         for signal, count in overflown.items():
-            self._drop(signal, "buffer-full", count)
-
-    def _drop(self, signal: Signal, reason: Reason, count: int) -> None:
-        _log.error("%s records of %s are dropped: %s", count, signal, reason)
-        if self._on_drop is not None:
-            try:
-                self._on_drop(Drop(signal, reason, count))
-            except Exception:  # noqa: BLE001  # the program's own function; the exporter goes on
-                _log.exception("on_drop has failed")
+            self._delivery.drop(signal, "buffer-full", count)
 
     def leave_to_parent(self) -> None:
         """In a forked child, forget what the parent has taken and will write."""

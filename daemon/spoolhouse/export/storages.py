@@ -1,20 +1,27 @@
 """What `DefaultExporter` writes to: the protocol of a storage, and the spool as one. The standard library alone."""
 
 import sys
+import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from spoolhouse.export.encoding import Event, lenient
 from spoolhouse.export.writer import SpoolWriter
+from spoolhouse.file_names import Spilled
 
 Record = Mapping[str, object]
 """An event of ours (`spoolhouse types` lists the fields), or of a shape that the daemon reads."""
 REMEMBERED = 16
 """Calls that have failed and may be repeated: a storage remembers what it knows of them."""
 _PROJECT_KEYS = ("projectId", "project_id")
+_TIME_BITS, _VERSION = 80, 7
+"""A UUID of version 7 begins with its time, in ms; 80 bits follow it."""
 
 
 class Strategy(NamedTuple):
@@ -50,6 +57,8 @@ class RejectedRecordsError(ValueError):
 class ObservabilityStorage(Protocol):
     """Takes records. `batch` names the records of a call for all time: repeated after an error, they count once.
 
+    It is a UUID of version 7 (`new_batch`), and so says when the batch was made.
+
     `project` is that of records that name none. Methods raise ValueError for what is not to be repeated, of which
     `RejectedRecordsError` says that the rest is stored, and any other error for what is.
     """
@@ -81,6 +90,20 @@ class ObservabilityStorage(Protocol):
         """Release what it has opened."""
 
 
+def new_batch() -> str:
+    """Return a name for a batch: a UUID of version 7."""
+    now_ms, random = time.time_ns() // 1_000_000, uuid.uuid4().int % (1 << _TIME_BITS)
+    return str(uuid.UUID(int=now_ms << _TIME_BITS | random | _VERSION << (_TIME_BITS - 4)))  # of 4, "or" makes 7
+
+
+def shipment_of(batch: str, project: str) -> Spilled:
+    """Return what a project's records of a batch are to a store, whoever lands them. Raises ValueError for a name."""
+    name = uuid.UUID(batch)
+    if name.version != _VERSION:
+        raise ValueError(f"a batch is named by a UUID of version 7, not {batch}")
+    return Spilled(str(uuid.uuid5(name, project)), name.int >> _TIME_BITS)
+
+
 def by_project(records: Iterable[Record], project: str) -> dict[str, list[Event]]:
     """Return lines by project; `project` is that of records that name none. Raises ValueError if there is none."""
     found: dict[str, list[Event]] = {}
@@ -109,22 +132,32 @@ class SpoolStorage:
         self._failed: OrderedDict[str, set[str]] = OrderedDict()
         """By batch, the projects whose records are in the spool."""
 
-    def write(self, event_type: str, records: Sequence[Record], project: str, done: set[str]) -> None:
+    def write(  # records, and what is known of them
+        self, event_type: str, records: Sequence[Record], project: str, done: set[str], *, batch: str = ""
+    ) -> None:
         """Write records of one type, one file for each project. Blocks on the disk. Raises OSError and ValueError.
 
-        Projects in `done` are left out; those whose file is visible are added, also where another one's fails.
+        Projects in `done` are left out; those whose file is visible are added, also where another one's fails. If
+        `batch` is given, another storage may have them under that name: a daemon on its store then adds the rest.
         """
         with ExitStack() as stack:
             writers: dict[str, SpoolWriter] = {}
             for name, lines in by_project(records, project).items():
                 if name not in done:
-                    # One file whatever its size: of two, the second one may fail.
-                    writer = SpoolWriter(self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
-                    writers[name] = stack.enter_context(writer)
-                    writer.write(event_type, name, lines)
+                    writers[name] = stack.enter_context(self._writer(batch, name))
+                    writers[name].write(event_type, name, lines)
             for name, writer in writers.items():
                 writer.close()
                 done.add(name)
+
+    def _writer(self, batch: str, project: str) -> SpoolWriter:
+        """Return a writer of one file, whatever its size: of two, the second one may fail."""
+        writer = partial(SpoolWriter, self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
+        if not batch:
+            return writer()
+        landed_as = shipment_of(batch, project)
+        ids = chain([landed_as.file_id], iter(lambda: uuid.uuid4().hex, ""))
+        return writer(clock=lambda: landed_as.clock_ms, new_id=ids.__next__)
 
     def _write(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
         """Write records; repeated after an error, what is in the spool is not written again."""

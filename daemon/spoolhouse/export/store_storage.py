@@ -4,13 +4,11 @@ It needs `spoolhouse[daemon]`. What an exporter has not flushed is lost with its
 """
 
 import os
-import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-from spoolhouse.clock import now_ms
 from spoolhouse.decode.line_decoder import LineDecoder
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.origin import Origin
@@ -20,7 +18,15 @@ from spoolhouse.events import registry
 from spoolhouse.events.declaration import tables
 from spoolhouse.export.encoding import line
 from spoolhouse.export.settings import settings_of
-from spoolhouse.export.storages import REMEMBERED, Capabilities, Record, RejectedRecordsError, Strategy, by_project
+from spoolhouse.export.storages import (
+    REMEMBERED,
+    Capabilities,
+    Record,
+    RejectedRecordsError,
+    Strategy,
+    by_project,
+    shipment_of,
+)
 from spoolhouse.service.backend import Backend
 from spoolhouse.service.options import make_options
 from spoolhouse.service.stores import open_backend
@@ -105,7 +111,10 @@ class StoreStorage:
         self._failed.clear()
 
     async def _land(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
-        """Land records. Repeated under the same name it lands the same rows, under the same tokens."""
+        """Land records. Repeated under the same name it lands the same rows, under the same tokens.
+
+        So does a daemon that finds them in a spool, as a file with the name of `shipment_of`.
+        """
         await self.init()
         if batch not in self._failed:
             self._failed[batch] = self._decoded(event_type, records, project, batch)
@@ -125,10 +134,12 @@ class StoreStorage:
     def _decoded(
         self, event_type: str, records: Sequence[Record], project: str, batch: str
     ) -> tuple[list[BatchToLand], RejectedRecordsError | None]:
-        found, rejects, clock = [], [], now_ms()
+        found, rejects = [], []
         for name, lines in by_project(records, project).items():
+            landed_as = shipment_of(batch, name)
+            clock = landed_as.clock_ms
             shipment = Shipment(
-                id=str(uuid.uuid5(uuid.UUID(batch), name)),
+                id=landed_as.shipment,
                 instance="",
                 type=event_type,
                 segments=(),
@@ -136,9 +147,8 @@ class StoreStorage:
                 fingerprint=self._fingerprint,
                 limits=self._limits,
             )
-            origin = Origin(
-                type=event_type, project=name, policy="trust", clock_ms=clock, file=f"{event_type}/{name}/{batch}"
-            )
+            file = f"{event_type}/{name}/{landed_as.file_name}"
+            origin = Origin(type=event_type, project=name, policy="trust", clock_ms=clock, file=file)
             decoded = self._decoder.decode(Piece(offset=0, data=b"".join(map(line, lines))), origin)
             rejects += decoded.rejects
             found += [

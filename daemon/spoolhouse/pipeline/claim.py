@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import os
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -20,6 +19,7 @@ from spoolhouse.clock import now_ms
 from spoolhouse.decode.line_decoder import is_whole_object
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
+from spoolhouse.file_names import Spilled
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.pipeline.arrivals import InFlightFiles
@@ -27,13 +27,14 @@ from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end
 from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options, ShipmentOptions
+from spoolhouse.pipeline.packing import packed, shipment_of, spilled_batch
 from spoolhouse.spool import fs
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile, WatchedGroup
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState
 from spoolhouse.spool.layout import Encoding, Place
-from spoolhouse.spool.shipment import Pack, Packer, Segment, Shipment, Span, equal_cuts
+from spoolhouse.spool.shipment import Pack, Packer, Shipment, Span, equal_cuts
 
 log = structlog.get_logger(__name__)
 
@@ -165,14 +166,31 @@ class Claimer:
             # Empty files are journalled, too: bytes may be appended after a restart.
             await self._disk.persist(self._instance.folder, partial(self._instance.journal.plan, empty, []))
             reach("claim.empty_journalled")
+        batches = await self._spilled(claims, spans)
         for (number, claim), some in zip(claims, spans, strict=True):
             if some:
-                packs.extend(_packed(self.packer, claim.place.type, some))
+                packs.extend(packed(self.packer, claim.place.type, some, spilled=batches.get(number)))
             elif claim.size:
                 self._append_watch.watch(self._instance, number)
             else:
                 await self._news.send(Complete(instance=self._instance, file=number))
         await self._ship(self._instance, packs)
+
+    async def _spilled(
+        self, claims: Sequence[tuple[int, Claim]], spans: Sequence[Sequence[Span]]
+    ) -> Mapping[int, Spilled]:
+        """Return the files that are batches of an exporter, by number. A copy of one that is under way is not."""
+        most = self._options.value.shipments.packing.max_bytes
+        found = {
+            batch.shipment: (number, batch)
+            for (number, claim), some in zip(claims, spans, strict=True)
+            if (batch := spilled_batch(claim, some, most)) is not None
+        }
+        if not found:
+            return {}
+        journal = self._instance.journal
+        known = await self._disk.persist(self._instance.folder, partial(journal.known, found))
+        return {number: batch for name, (number, batch) in found.items() if name not in known}
 
     def _note_clash(self, moves: int) -> None:
         """Have a file scanned again once a claimed file has moved, which may be the one that has its name.
@@ -199,7 +217,8 @@ class Claimer:
         """Journal one shipment a pack, in one transaction, and pass them on."""
         if not packs:
             return
-        shipments = [self._shipment(instance, pack) for pack in packs]
+        options, now = self._options.value, self._now_ms()
+        shipments = [shipment_of(pack, instance.id, options, now) for pack in packs]
         numbers = [number for pack in packs for number in pack.files]
         for number in numbers:
             instance.unacknowledged[number] = instance.unacknowledged.get(number, 0) + 1
@@ -213,18 +232,6 @@ class Claimer:
         metrics.IN_FLIGHT.inc(len(shipments))
         for shipment in shipments:
             await self._out.send(shipment)
-
-    def _shipment(self, instance: Instance, pack: Pack) -> Shipment:
-        options = self._options.value
-        return Shipment(
-            id=str(uuid.uuid4()),
-            instance=instance.id,
-            type=pack.type,
-            segments=tuple(Segment(file=span.file, start=span.start, end=span.end) for span in pack.spans),
-            clock_ms=self._now_ms(),
-            fingerprint=options.fingerprint,
-            limits=options.shipments.limits,
-        )
 
     async def _follow_tails(self) -> None:
         """Ship the bytes that were appended to watched files, and forget files whose watch has ended."""
@@ -259,7 +266,7 @@ class Claimer:
         if spans:
             # The watch is extended as long as the file grows.
             file.watch_until_ms = self._now_ms() + self._options.value.append_watch_ms
-            await self._ship(instance, list(_packed(self.packer, file.place.type, spans, alone=True)))
+            await self._ship(instance, list(packed(self.packer, file.place.type, spans, alone=True)))
         elif size > file.planned_to:
             self._append_watch.again(watched, soon=size != watched.size)
         elif file.state is not FileState.FINAL:
@@ -383,18 +390,3 @@ def _whole_lines_end(descriptor: int, start: int, end: int, max_line: int) -> in
         return end
     line = os.pread(descriptor, end - last, last)
     return end if is_whole_object(line) or not line.strip() else last
-
-
-def _packed(packer: Packer, type_name: str, spans: Iterable[Span], *, alone: bool = False) -> Iterator[Pack]:
-    """Add a file's spans to the packer and yield the packs that are full; those of a file that was cut are full.
-
-    All shipments of one file are journalled in one transaction: no file is planned in part while another part of it
-    waits for company.
-    """
-    spans = list(spans)
-    now = time.monotonic()
-    if len(spans) == 1 and not alone:
-        yield from packer.add(type_name, spans[0], now)
-        return
-    for span in spans:
-        yield Pack(type=type_name, opened=now, spans=[span], weight=span.weight, files={span.file})

@@ -91,7 +91,8 @@ class Settler(Struct, kw_only=True):
     outcome: Outcome = field(default_factory=Outcome)
     stuck: dict[tuple[str, int], Stuck] = field(default_factory=dict)
     """Files that cannot be moved at the moment, by instance and number; tried again now and then."""
-    _open: dict[str, _Open] = field(default_factory=dict)
+    _open: dict[tuple[str, str], _Open] = field(default_factory=dict)
+    """By instance and shipment."""
 
     async def run(self, news: Receiver[News]) -> None:
         """Settle until there is no more news."""
@@ -107,7 +108,7 @@ class Settler(Struct, kw_only=True):
                     if item.file in item.instance.files:
                         await self._settle(item.instance, [item.file])
                 elif self._note(item).is_complete:
-                    complete.append(self._open.pop(item.shipment.id))
+                    complete.append(self._open.pop((item.shipment.instance, item.shipment.id)))
             for state in complete:
                 await self._account(state)
             if self.stuck:
@@ -141,7 +142,7 @@ class Settler(Struct, kw_only=True):
         instance.files = {}
 
     def _note(self, item: Counted | Acknowledged) -> _Open:
-        state = self._open.setdefault(item.shipment.id, _Open())
+        state = self._open.setdefault((item.shipment.instance, item.shipment.id), _Open())
         if isinstance(item, Counted):
             state.counted = item
         else:

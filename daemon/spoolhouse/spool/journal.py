@@ -37,7 +37,7 @@ DELETE FROM shipment WHERE state = 'acknowledged' AND NOT EXISTS (
     SELECT 1 FROM segment JOIN file ON file.number = segment.file
     WHERE segment.shipment = shipment.id AND file.state <> 'final')
 """
-_READING = frozenset({"load", "cuts", "cut_batches", "entries"})
+_READING = frozenset({"load", "cuts", "cut_batches", "entries", "known"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
 _limits_of = msgspec.json.Decoder(Limits).decode
@@ -157,6 +157,13 @@ class Journal:
                     "INSERT INTO segment (shipment, number, file, start, end) VALUES (?, ?, ?, ?, ?)",
                     [(shipment.id, n, s.file, s.start, s.end) for n, s in enumerate(shipment.segments)],
                 )
+
+    def known(self, shipments: Iterable[str]) -> set[str]:
+        """Return which of these shipments it has."""
+        with self._transaction("known") as database:
+            ids = json.dumps(list(shipments))
+            rows = database.execute("SELECT id FROM shipment WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+            return {name for (name,) in rows}
 
     def acknowledge(self, shipment: str, stats: Mapping[int, FileStats], entries: Iterable[Entry] = ()) -> None:
         """Record that `shipment` is in ClickHouse, with its counts by file and its ledger entries. Idempotent."""

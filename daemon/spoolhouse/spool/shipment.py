@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from spoolhouse.decode.counts import LineCounts
 from spoolhouse.decode.origin import ProjectPolicy, TimePolicy, UnknownPolicy
+from spoolhouse.file_names import Spilled
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster
@@ -65,7 +66,7 @@ class Shipment(Struct, frozen=True, kw_only=True):
     fingerprint: str
     limits: Limits
     replay: bool = False
-    """A dead process has journalled it: parts of it may have landed."""
+    """A dead process has journalled it, or an exporter has tried to land it: parts of it may have landed."""
 
     def batch_id(self, table: str, round_number: int) -> str:
         """Return the id of the batch for `table` in one round of the shipment; nearly all shipments have one round."""
@@ -90,6 +91,8 @@ class Pack(Struct, kw_only=True):
     """Spans of one type that will be a shipment."""
 
     type: str
+    spilled: Spilled | None = None
+    """The batch of an exporter that it is."""
     opened: float
     spans: list[Span] = field(default_factory=list)
     weight: int = 0
