@@ -4,7 +4,7 @@ Inert unless `SPOOLHOUSE_TEST_FAILPOINTS` is set at the start: a comma-separated
 a name may occur several times. `when` is by default the first arrival; `n` is the n-th, `nxm` the n-th and those after
 it, m in all, `*` is each, and `+n` each one beyond byte n of a file. The actions: `kill` (SIGKILL, nothing is cleaned
 up), `term` and `stop` (SIGTERM and SIGSTOP to this process), `wait:FILE` (make FILE on arrival, and continue when it is
-gone), and an errno's name such as `ENOSPC` (raise it).
+gone), and an errno's name such as `ENOSPC` (raise it). The standard library alone: producers import it.
 """
 
 import errno
@@ -15,22 +15,18 @@ import threading
 import time
 from pathlib import Path
 
-from msgspec import Struct
-
 from spoolhouse.errors import BadSettingError
 
 VARIABLE = "SPOOLHOUSE_TEST_FAILPOINTS"
 _POLL = 0.005
 
 
-class _Trap(Struct, kw_only=True):
-    action: str
-    first: int = 1
-    """The first arrival that triggers it."""
-    times: float = 1
-    beyond: int = 0
-    """Arrivals at a byte of a file up to this one are not counted."""
-    arrivals: int = 0
+class _Trap:
+    """An action, at the arrivals from `first` on, `times` in all; arrivals at a byte up to `beyond` do not count."""
+
+    def __init__(self, action: str, *, first: int = 1, times: float = 1, beyond: int = 0) -> None:
+        self.action, self.first, self.times, self.beyond = action, first, times, beyond
+        self.arrivals = 0
 
     def springs(self, byte: int | None) -> bool:
         if byte is not None and byte <= self.beyond:
@@ -41,11 +37,11 @@ class _Trap(Struct, kw_only=True):
 
 def _trap(when: str, action: str) -> _Trap:
     if when == "*":
-        return _Trap(action=action, times=math.inf)
+        return _Trap(action, times=math.inf)
     if when.startswith("+"):
-        return _Trap(action=action, times=math.inf, beyond=int(when))
+        return _Trap(action, times=math.inf, beyond=int(when))
     first, _, times = when.partition("x")
-    return _Trap(action=action, first=int(first or 1), times=int(times or 1))
+    return _Trap(action, first=int(first or 1), times=int(times or 1))
 
 
 def _parse(text: str) -> dict[str, list[_Trap]]:

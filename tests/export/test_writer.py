@@ -177,7 +177,7 @@ def test_the_error_of_a_full_file_is_raised_also_where_the_next_one_cannot_be_op
     spool.write("span", "shop", {"id": 1})
     moved = (tmp_path / "span/shop").rename(tmp_path / "moved")
     (tmp_path / "span/shop").symlink_to(moved)
-    with pytest.raises(OSError, match="too long") as raised:
+    with pytest.raises(OSError, match="Not a directory") as raised:
         spool.write("span", "shop", {"id": 2})
     assert "symbolic link" in str(raised.value.__context__)
     assert spool.flush() == []

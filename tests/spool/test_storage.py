@@ -1,6 +1,8 @@
 """The port to a storage: what each kind of it has to hold; so far there is the local one."""
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,6 +42,26 @@ def test_nothing_is_replaced(storage: FileStorageProvider) -> None:
         storage.move("b", "a")
     assert (storage.read("a"), storage.read("b")) == (b"first", b"second")
     assert len(storage.list("")) == 2
+
+
+def test_what_cannot_be_made_durable_is_as_it_was(
+    storage: FileStorageProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write("span/shop/a", b"x")
+    storage.write("log/b", b"x")
+    sync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with pytest.raises(OSError, match="Input/output"):
+        storage.write("log/c", b"x")
+    with pytest.raises(OSError, match="Input/output"):
+        storage.move("log/b", "span/shop/b")
+    assert sorted(one.path for one in storage.list("")) == ["log/b", "span/shop/a"]
 
 
 def test_of_several_movers_one_wins(storage: FileStorageProvider) -> None:

@@ -18,7 +18,7 @@ def examine(root: Path, *, fix: bool) -> Iterator[Finding]:
     if not found:
         return
     if fix:
-        yield from _taken_up([one.path for one in found])
+        yield from _taken_up(root, [one.path for one in found])
         return
     named = ", ".join(str(one.path) for one in found[:_MOST_NAMED])
     rest = len(found) - _MOST_NAMED
@@ -31,11 +31,11 @@ def examine(root: Path, *, fix: bool) -> Iterator[Finding]:
     )
 
 
-def _taken_up(paths: list[Path]) -> Iterator[Finding]:
+def _taken_up(root: Path, paths: list[Path]) -> Iterator[Finding]:
     count, time = 0, now_ms()
     for path in paths:
         try:
-            count += take_up(path, time) is not None
+            count += take_up(root, path, time) is not None
         except OSError as error:
             why = "no daemon takes the events in it"
             hint = "make its folder writable for this user"

@@ -1,4 +1,7 @@
-"""A file of the spool while it is written: hidden, locked by its writer, and empty or gone once it has failed."""
+"""A file of the spool while it is written: hidden, locked by its writer, and empty or gone once it has failed.
+
+It grows in a folder of this machine, and becomes visible by a move of the storage.
+"""
 
 import contextlib
 import errno
@@ -6,11 +9,12 @@ import fcntl
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from spoolhouse.file_names import DRAFT
-from spoolhouse.spool.rename import rename_without_clobber
+from spoolhouse.spool.storage import LocalFileStorage
 
 _BUFFER_BYTES = 1 << 18
 _LONGEST_NAME = 255
@@ -25,9 +29,9 @@ class Draft:
     would be flushed when the object is freed, in a forked child as well.
     """
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        """Be a draft in `folder`, below `root`; there is no file yet."""
-        self._folder, self._root = folder, root
+    def __init__(self, folder: Path, storage: LocalFileStorage) -> None:
+        """Be a draft in `folder`, relative to the storage; there is no file yet."""
+        self._folder, self._storage = folder, storage
         # Its name is known before it is there: an interruption in between leaves no file behind.
         self._path = self._new_path()
         self._file: FileIO | None = None
@@ -42,16 +46,20 @@ class Draft:
 
     def open(self) -> None:
         """Create the file. After an error, or an interruption, the draft is to be discarded."""
-        _make_folders(self._folder, self._root)
         while True:
-            self._file = FileIO(self._path, "x")
+            try:
+                with self._storage.made(self._folder) as folder:
+                    self._file = FileIO(self._path.name, "x", opener=partial(os.open, mode=0o666, dir_fd=folder))
+            except NotADirectoryError as error:
+                message = f"{self._path.parent} leads out of the spool: a part of it is a symbolic link, or no folder"
+                raise OSError(errno.ELOOP, message) from error
             if self._is_locked():
                 return
             self.discard()
             self._path = self._new_path()
 
     def _new_path(self) -> Path:
-        return self._folder / f".{uuid.uuid4().hex}{DRAFT}"
+        return self._storage.root / self._folder / f".{uuid.uuid4().hex}{DRAFT}"
 
     def _is_locked(self) -> bool:
         """Take the lock; return false if `check` has just found the file without one."""
@@ -82,18 +90,13 @@ class Draft:
         self._write()
         os.fsync(self._descriptor)
         while True:
-            path = self._folder / f"{now_ms}_{new_id()}.jsonl"
+            name = f"{now_ms}_{new_id()}.jsonl"
             try:
-                rename_without_clobber(self._path, path)
+                self._storage.move(*((self._folder / one).as_posix() for one in (self._path.name, name)))
             except FileExistsError:
                 continue
             break
-        try:
-            sync_folder(self._folder)
-        except OSError:
-            if _is_taken_back(path):
-                raise
-        self.visible = path
+        self.visible = self._path.with_name(name)
         self.abandon()
 
     def discard(self) -> None:
@@ -139,31 +142,3 @@ def folder_name(what: str, name: str) -> str:
     else:
         return name
     raise ValueError(f"{what} {name!r:.100} cannot be a folder's name: it {reason}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_taken_back(path: Path) -> bool:
-    """Remove the file again; return false if a daemon has claimed it by now."""
-    try:
-        path.unlink()
-    except OSError:
-        return False
-    return True
-
-
-def _make_folders(folder: Path, root: Path) -> None:
-    """Create the folder and its parents, and sync each to the disk, from the top down."""
-    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in reversed(missing):
-        sync_folder(path.parent)
-    if folder.resolve(strict=True) != root.resolve(strict=True) / folder.relative_to(root):
-        raise OSError(errno.ELOOP, f"{folder} leads out of the spool: a part of it is a symbolic link")

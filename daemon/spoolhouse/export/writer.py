@@ -24,6 +24,7 @@ from weakref import WeakSet
 
 from spoolhouse.export.draft import Draft, folder_name
 from spoolhouse.export.encoding import Event, line
+from spoolhouse.spool.storage import LocalFileStorage
 
 if TYPE_CHECKING:
     from spoolhouse.export.validation import Validator
@@ -72,7 +73,7 @@ class SpoolWriter:
             raise ValueError(f"max_bytes and max_lines must be at least 1, not {max_bytes} and {max_lines}")
         if max_age is not None and max_age < 0:
             raise ValueError(f"max_age must be None or at least 0, not {max_age}")
-        self._root = Path(root)
+        self._storage = LocalFileStorage(root)
         self._max_bytes, self._max_lines, self._max_age = max_bytes, max_lines, max_age
         self._clock, self._new_id = clock, new_id
         self._validator = _validator(declarations) if validate else None
@@ -197,7 +198,7 @@ class SpoolWriter:
                 draft = None
             try:
                 if draft is None:
-                    draft = self._open[key] = Draft(self._root.joinpath(*key), self._root)
+                    draft = self._open[key] = Draft(Path(*key), self._storage)
                     draft.open()
                 draft.add(data)
             except BaseException:

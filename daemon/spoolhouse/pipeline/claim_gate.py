@@ -13,8 +13,7 @@ from spoolhouse.errors import LowDiskError
 from spoolhouse.monitoring import heartbeat
 from spoolhouse.monitoring.health import Health
 from spoolhouse.pipeline.options import Current, Options
-from spoolhouse.spool import fs, pause_flag
-from spoolhouse.spool.disk_space import shortage
+from spoolhouse.spool import disk_space, pause_flag
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +53,8 @@ class ClaimGate:
             log.warning("resumed")
         self.paused = paused
         with contextlib.suppress(OSError):  # a disk that fails is reported where it is written to
-            room, least = await asyncio.to_thread(fs.room, self._spool), self._options.value.disk.min_free
-            self._note(shortage(room, least, was_short=self._is_short))
+            room, least = await asyncio.to_thread(disk_space.room, self._spool), self._options.value.disk.min_free
+            self._note(disk_space.shortage(room, least, was_short=self._is_short))
         if self.paused is None and not self._is_short:
             self.open.set()
         else:

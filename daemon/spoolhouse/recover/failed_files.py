@@ -23,6 +23,7 @@ from spoolhouse.recover.remainder import Remainder, remainder_of
 from spoolhouse.recover.verify import verify
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.archive import settled
+from spoolhouse.spool.free_names import free_name, rename_to_free_name
 from spoolhouse.spool.layout import Place
 
 
@@ -124,8 +125,8 @@ class FailedFiles(Struct, frozen=True, kw_only=True):
             fs.opened_folders(below / target, below=below) as pending,
         ):
             if dry_run:
-                return target / fs.free_name(relative.name, pending)
-            name = fs.rename_to_free_name(relative.name, Path(relative.name), folder=failed, target_folder=pending)
+                return target / free_name(relative.name, pending)
+            name = rename_to_free_name(relative.name, Path(relative.name), folder=failed, target_folder=pending)
             reach("replay.retried")
             os.fsync(pending)
             with contextlib.suppress(FileNotFoundError):

@@ -22,6 +22,7 @@ from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, layout, reject_sources, replay_origins
 from spoolhouse.spool.archive import listed
+from spoolhouse.spool.free_names import rename_to_free_name
 from spoolhouse.spool.line_spans import Span, spans_of
 from spoolhouse.spool.reject_records import RejectRecord, read, read_lines
 
@@ -227,7 +228,7 @@ def drop_gathered(spool: Path, gathered: Path) -> int:
     for path in sorted(path for path in gathered.rglob("*") if path.is_file()):
         folder = spool / path.relative_to(gathered).parent
         fs.make_folders(folder, below=spool)
-        fs.rename_to_free_name(path, folder / path.name)
+        rename_to_free_name(path, folder / path.name)
         reach("replay.dropped")
         fs.sync_folders([path.parent, folder])
         count += 1

@@ -1,4 +1,7 @@
-"""Decide whether a disk has enough free space. Pure."""
+"""Decide whether a disk has enough free space."""
+
+import os
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -17,6 +20,12 @@ class MinFree(Struct, frozen=True, kw_only=True):
 
     bytes: int
     inodes: int
+
+
+def room(folder: Path) -> FreeSpace:
+    """Return the free space on the disk of `folder`."""
+    status = os.statvfs(folder)
+    return FreeSpace(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)
 
 
 def shortage(room: FreeSpace, least: MinFree, *, was_short: bool) -> str:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from spoolhouse.file_names import DRAFT
 from spoolhouse.spool import fs
 from spoolhouse.spool.rename import exists
+from spoolhouse.spool.storage import LocalFileStorage
 
 _NAME = re.compile(r"\.[0-9a-f]{32}" + re.escape(DRAFT))
 
@@ -36,7 +37,7 @@ def dead(spool: Path) -> Iterator[Dead]:
                 yield Dead(path, os.fstat(descriptor).st_size)
 
 
-def take_up(path: Path, now_ms: int) -> Path | None:
+def take_up(spool: Path, path: Path, now_ms: int) -> Path | None:
     """Make the draft of a dead writer visible, durably; return its name. An empty draft is removed.
 
     Returns None for one that is gone, empty, or has a writer. An unfinished last line is for the daemon to judge.
@@ -50,9 +51,8 @@ def take_up(path: Path, now_ms: int) -> Path | None:
             return None
         os.fsync(descriptor)
         target = path.with_name(f"{now_ms}_{uuid.uuid4().hex}.jsonl")
-        name = fs.rename_to_free_name(path, target)
-        fs.sync_folder(path.parent)
-        return target.with_name(name)
+        LocalFileStorage(spool).move(*(one.relative_to(spool).as_posix() for one in (path, target)))
+        return target
 
 
 def _drafts(spool: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ import structlog
 
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, layout
+from spoolhouse.spool.free_names import free_name
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, JournalledFile
 
@@ -205,7 +206,7 @@ class Finalizer:
                 self._move(file, source, name, folder)
             except FileExistsError:
                 # The next name is journalled first.
-                self._targets[file.number] = f"{parent}/{fs.free_name(file.place.name, folder, 1)}"
+                self._targets[file.number] = f"{parent}/{free_name(file.place.name, folder, 1)}"
                 raise _TakenError from None
             except FileNotFoundError:
                 if self._instance.rename_back([file.number]):

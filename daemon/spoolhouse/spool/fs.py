@@ -1,4 +1,7 @@
-"""File operations that are safe against crashes, name clashes and links. All block: call them in a worker thread."""
+"""File operations that are safe against crashes, name clashes and links. All block: call them in a worker thread.
+
+The standard library alone: producers import it.
+"""
 
 import contextlib
 import errno
@@ -12,9 +15,7 @@ from pathlib import Path
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import layout, rename
-from spoolhouse.spool.disk_space import FreeSpace
-from spoolhouse.spool.rename import exists
+from spoolhouse.spool import rename
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 """Passing shortages of the machine, which are not the file's fault."""
@@ -26,12 +27,6 @@ _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVA
 _SYNCING = ThreadPoolExecutor(4, thread_name_prefix="sync")
 _FIRST_READ = 512
 _READ = 64 << 10
-
-
-def room(folder: Path) -> FreeSpace:
-    """Return the free space on the disk of `folder`."""
-    status = os.statvfs(folder)
-    return FreeSpace(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)
 
 
 def sync_folder(folder: Path | str) -> None:
@@ -113,28 +108,6 @@ def rename_without_clobber(
     """Rename as `rename` does: atomically, and without replacing anything."""
     reach("files.rename")
     rename.rename_without_clobber(source, target, folder=folder, target_folder=target_folder)
-
-
-def rename_to_free_name(
-    source: Path | str, target: Path, *, folder: int | None = None, target_folder: int | None = None
-) -> str:
-    """Rename as `rename_without_clobber` does, with a number in the name if `target` exists; return the name."""
-    number = 0
-    while True:
-        name = layout.numbered(target.name, number)
-        try:
-            rename_without_clobber(source, target.with_name(name), folder=folder, target_folder=target_folder)
-        except FileExistsError:
-            number += 1
-        else:
-            return name
-
-
-def free_name(name: str, folder: int, number: int = 0) -> str:
-    """Return the first numbered form of `name`, from `number` on, that is free in the open folder."""
-    while exists(free := layout.numbered(name, number), folder=folder):
-        number += 1
-    return free
 
 
 def open_folder(path: Path | str, *, folder: int | None = None) -> int:

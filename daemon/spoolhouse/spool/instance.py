@@ -20,6 +20,7 @@ from spoolhouse.errors import JournalError, SpoolhouseError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.claims import Claim, Claiming
+from spoolhouse.spool.free_names import rename_to_free_name
 from spoolhouse.spool.journal import Contents, Journal
 from spoolhouse.spool.journal_files import FileState, JournalledFile, SettledFile
 from spoolhouse.spool.layout import Place
@@ -308,7 +309,7 @@ class Instance:
         folder = self.spool / place.relative.parent
         with self._still_open(), fs.opened_folders(folder, below=self.spool) as descriptor:
             reach("instance.before_release")
-            name = fs.rename_to_free_name(source, Path(place.name), target_folder=descriptor)
+            name = rename_to_free_name(source, Path(place.name), target_folder=descriptor)
             reach("instance.released")
             fs.sync_folder(source.parent)
             os.fsync(descriptor)

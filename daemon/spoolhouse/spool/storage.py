@@ -1,7 +1,8 @@
 """The port to where the files of a spool are, and the local folder behind it. All operations block.
 
 Paths are relative to the storage, with `/` between their parts. `docs/architecture.md` says which of the spool's
-promises stand on more than these operations, and what would replace that in an object store.
+promises stand on more than these operations, and what would replace that in an object store. The standard library
+alone: producers import it.
 """
 
 import contextlib
@@ -12,15 +13,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Protocol
-
-from msgspec import Struct
+from typing import ClassVar, NamedTuple, Protocol
 
 from spoolhouse.spool import fs
 from spoolhouse.spool.rename import exists
 
 
-class FileInfo(Struct, frozen=True, kw_only=True):
+class FileInfo(NamedTuple):
     """A file of a storage."""
 
     path: str
@@ -49,7 +48,7 @@ class FileStorageProvider(Protocol):
         """Remove a file, durably. One that is not there is no error."""
 
     def move(self, source: str, target: str) -> None:
-        """Give a file another path, atomically and durably: of several movers one wins.
+        """Give a file another path, whole and durably, or not at all: of several movers one wins.
 
         Raises FileNotFoundError without a `source`, and FileExistsError if there is a `target`.
         """
@@ -59,7 +58,7 @@ class FileStorageProvider(Protocol):
 
 
 class LocalFileStorage:
-    """A folder of this machine. No link is followed below it, and no path leads out of it."""
+    """A folder of this machine, which may be a link. No link is followed below it, and no path leads out of it."""
 
     type: ClassVar[str] = "local"
 
@@ -71,8 +70,7 @@ class LocalFileStorage:
         """Create a file, whole and durable, or not at all."""
         folder, name = self._split(path)
         data = content.encode() if isinstance(content, str) else content
-        self.root.mkdir(parents=True, exist_ok=True)
-        with fs.opened_folders(folder, below=self.root) as opened:
+        with self.made(folder) as opened:
             hidden = f".{uuid.uuid4().hex}.tmp"
             descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=opened)
             try:
@@ -80,12 +78,11 @@ class LocalFileStorage:
                     file.write(data)
                     file.flush()
                     os.fsync(descriptor)
-                fs.rename_without_clobber(hidden, name, folder=opened, target_folder=opened)
+                _move(hidden, name, opened, opened)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(hidden, dir_fd=opened)
                 raise
-            os.fsync(opened)
 
     def read(self, path: str) -> bytes:
         """Return a file's content."""
@@ -100,7 +97,7 @@ class LocalFileStorage:
         start = self._inside(PurePosixPath(prefix if prefix.endswith("/") else prefix.rpartition("/")[0]))
         try:
             with self._opened(start):
-                found = [one for one in self._files(start) if one.path.startswith(prefix)]
+                found = [one for one in self._files(self.root / start) if one.path.startswith(prefix)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found, key=lambda one: (one.last_modified, one.path))
@@ -113,14 +110,17 @@ class LocalFileStorage:
             os.fsync(opened)
 
     def move(self, source: str, target: str) -> None:
-        """Give a file another path, atomically and durably."""
+        """Give a file another path, whole and durably, or not at all. What cannot be made durable is moved back.
+
+        If somebody has moved the file on by then, it was there, and this is no error.
+        """
         (old_folder, old_name), (new_folder, new_name) = self._split(source), self._split(target)
-        with self._opened(old_folder) as old, fs.opened_folders(new_folder, below=self.root) as new:
+        with contextlib.ExitStack() as stack:
+            old = stack.enter_context(self._opened(old_folder))
+            new = old if new_folder == old_folder else stack.enter_context(self.made(new_folder))
             if not stat.S_ISREG(os.stat(old_name, dir_fd=old, follow_symlinks=False).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", source)
-            fs.rename_without_clobber(old_name, new_name, folder=old, target_folder=new)
-            os.fsync(new)
-            os.fsync(old)
+            _move(old_name, new_name, old, new)
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file of this path."""
@@ -133,21 +133,31 @@ class LocalFileStorage:
 
     def _split(self, path: str) -> tuple[Path, str]:
         inside = self._inside(PurePosixPath(path))
-        if inside == self.root:
+        if not inside.parts:
             raise ValueError(f"{path!r} names no file")
         return inside.parent, inside.name
 
     def _inside(self, path: PurePosixPath) -> Path:
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(f"{str(path)!r} leads out of the storage")
-        return self.root / path
+        return Path(path)
+
+    @contextlib.contextmanager
+    def made(self, folder: Path) -> Iterator[int]:
+        """Open a folder of it through no link; make it durably, and the root, if they are missing. Raises OSError."""
+        root = self.root.resolve()
+        for path in reversed([path for path in (root, *root.parents) if not path.is_dir()]):
+            path.mkdir(exist_ok=True)
+            fs.sync_folder(path.parent)
+        with fs.opened_folders(root / folder, below=root) as opened:
+            yield opened
 
     @contextlib.contextmanager
     def _opened(self, folder: Path) -> Iterator[int]:
         """Open a folder through no link. Raises FileNotFoundError, and NotADirectoryError for a link."""
-        descriptor = fs.open_folder(self.root)
+        descriptor = fs.open_folder(self.root.resolve())
         try:
-            for part in folder.relative_to(self.root).parts:
+            for part in folder.parts:
                 try:
                     inner = fs.open_folder(part, folder=descriptor)
                 except OSError as error:
@@ -175,3 +185,18 @@ class LocalFileStorage:
                             size=status.st_size,
                             last_modified=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
                         )
+
+
+def _move(source: str, target: str, old: int, new: int) -> None:
+    """Rename a file from the open folder `old` to `new`, durably, as `LocalFileStorage.move` promises."""
+    fs.rename_without_clobber(source, target, folder=old, target_folder=new)
+    try:
+        os.fsync(new)
+        if new != old:
+            os.fsync(old)
+    except OSError:
+        try:
+            fs.rename_without_clobber(target, source, folder=new, target_folder=old)
+        except OSError:
+            return
+        raise
