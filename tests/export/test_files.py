@@ -9,7 +9,8 @@ from pathlib import Path
 
 import zstandard
 
-from spoolhouse.export import LocalFileStorage, list_pending_files, process_file
+from spoolhouse.export import LocalFileStorage, StoreStorage, bulk_insert, list_pending_files, process_file
+from tests.export.landed import Landed
 
 SPAN = {"id": "s1", "traceId": "t1", "name": "a", "startTime": "2026-11-21T12:00:00Z"}
 
@@ -50,3 +51,28 @@ def test_a_file_gives_events_and_errors_by_line(tmp_path: Path) -> None:
         assert result.metadata is not None
         assert (result.metadata.type, result.metadata.project_id) == ("span", "shop")
         assert result.metadata.timestamp == "1700000000000"
+
+
+async def test_events_of_a_file_are_inserted_by_type(tmp_path: Path) -> None:
+    """Also two types that share a table."""
+    storage, time = LocalFileStorage(tmp_path / "spool"), SPAN["startTime"]
+    calls = [
+        {"eventType": name, "eventId": name, "runId": "r", "timestamp": time, **fields}
+        for name, fields in (
+            ("prompt_call", {"model": "m", "status": "success", "prompt": "a"}),
+            ("error", {"error": {"message": "b"}}),
+        )
+    ]
+    events = []
+    for event_type, found in (("span", [SPAN, {**SPAN, "id": "s2"}]), ("prompt_call", calls[:1]), ("error", calls[1:])):
+        storage.write(f"{event_type}/shop/1_a.jsonl", "".join(json.dumps(one) + "\n" for one in found))
+        result = process_file(storage, f"{event_type}/shop/1_a.jsonl")
+        assert result.errors == []
+        events += result.events
+        storage.delete(f"{event_type}/shop/1_a.jsonl")
+    store = StoreStorage(f"duckdb://{tmp_path}/spool.db")
+    inserted = await bulk_insert(store, events, project_id="shop")
+    await store.close()
+    assert inserted == {"span": 2, "prompt_call": 1, "error": 1}
+    landed = Landed(tmp_path / "spool")
+    assert (len(landed.rows("spans", "shop")), len(landed.rows("events", "shop"))) == (2, 2)

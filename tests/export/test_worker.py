@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +105,52 @@ async def test_a_store_that_is_away_is_said_and_the_files_stay(tmp_path: Path) -
     assert "secret" not in error.message
     assert len(list((tmp_path / "observability" / "log" / "shop").glob("*.jsonl"))) == 1
     async with worker:
-        await until(lambda: bool(worker.get_status().current_errors))
+        await until(lambda: any(error.retry_count > 1 for error in worker.get_status().current_errors))
+
+
+async def test_how_often_a_file_was_read_again_is_said(tmp_path: Path, arm: Callable[[str], None]) -> None:
+    drop(tmp_path, *[LOG] * 10)
+    worker = Worker(
+        tmp_path,
+        f"duckdb://{tmp_path}/events.db",
+        settings={**HASTE, "spool.read_error_wait": 1, "retry.first": 0.05, "retry.cap": 0.1},
+    )
+    arm("read.small@*=EIO,read.chunk@*=EIO")
+    [error] = (await worker.process_once()).errors
+    assert error.file_path.startswith("log/shop/")
+    assert error.retry_count > 0
+
+
+def test_the_logs_of_the_program_are_left_alone(tmp_path: Path) -> None:
+    """Without a configuration of structlog, its own events are printed as before, and those of the worker are not."""
+    program = """
+import asyncio, logging, sys, structlog
+from spoolhouse.export import Worker
+class Handler(logging.Handler):
+    def emit(self, record):
+        assert record.levelno >= logging.WARNING
+        print(record.name, "says", record.getMessage().split()[0])
+logging.getLogger("spoolhouse").addHandler(Handler())
+program = structlog.get_logger("program")
+program.info("before")
+worker = Worker(sys.argv[1], "clickhouse://user:secret@127.0.0.1:9", settings={"shutdown.grace": 0.1})
+asyncio.run(worker.process_once())
+program.info("after")
+assert not structlog.is_configured()
+structlog.configure(processors=[structlog.processors.JSONRenderer()])
+program.info("configured")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    first, *ours, after, configured = done.stdout.splitlines()
+    assert re.fullmatch(r"\S+ \S+ \[info *\] before *", first), done.stdout
+    assert after.replace("after", "before").split()[2:] == first.split()[2:]
+    assert configured == '{"event": "configured"}'
+    assert "spoolhouse says event='clickhouse_unavailable'" in ours
+    assert all(line.startswith("spoolhouse says") for line in ours), done.stdout
+    assert "secret" not in done.stdout + done.stderr
 
 
 def test_a_wrong_setting_is_named_without_its_secret(tmp_path: Path) -> None:

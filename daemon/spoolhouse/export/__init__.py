@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         FileProcessingResult,
         LineError,
         ParsedEvent,
+        bulk_insert,
         list_pending_files,
         process_file,
     )
@@ -35,7 +36,7 @@ __all__ = [
     "AsyncSpoolWriter", "Capabilities", "DefaultExporter", "Drop", "FileInfo", "FileMetadata", "FileProcessingResult",
     "FileStorageProvider", "LineError", "LocalFileStorage", "ObservabilityStorage", "ParsedEvent", "ProcessingError",
     "ProcessingResult", "RejectedRecordsError", "SpoolHandler", "SpoolProcessor", "SpoolStorage", "SpoolWriter",
-    "StoreStorage", "Strategy", "Worker", "WorkerStatus", "list_pending_files", "process_file",
+    "StoreStorage", "Strategy", "Worker", "WorkerStatus", "bulk_insert", "list_pending_files", "process_file",
 ]  # fmt: skip
 
 _MODULES = {
@@ -45,7 +46,7 @@ _MODULES = {
         f"{__name__}.default_exporter": "DefaultExporter",
         f"{__name__}.delivery": "Drop",
         f"{__name__}.files": (
-            "FileMetadata FileProcessingResult LineError ParsedEvent list_pending_files process_file"
+            "FileMetadata FileProcessingResult LineError ParsedEvent bulk_insert list_pending_files process_file"
         ),
         f"{__name__}.logs": "SpoolHandler SpoolProcessor",
         f"{__name__}.storages": "Capabilities ObservabilityStorage RejectedRecordsError SpoolStorage Strategy",

@@ -1,11 +1,11 @@
-"""The files of a spool, read without landing them, over any storage. It needs `spoolhouse[daemon]`."""
+"""The files of a spool, read over any storage, without a daemon. It needs `spoolhouse[daemon]`."""
 
 import bz2
 import gzip
 import io
 import json
 import lzma
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -17,6 +17,8 @@ from spoolhouse.decode.explain import Explainer, Rejection
 from spoolhouse.decode.origin import Origin
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.shapes import SHAPES
+from spoolhouse.export.storages import new_batch
+from spoolhouse.export.store_storage import StoreStorage
 from spoolhouse.file_names import FileNames
 from spoolhouse.spool.layout import PENDING_DEPTH, REJECTED, Encoding, encoding
 from spoolhouse.spool.storage import FileStorageProvider
@@ -113,6 +115,20 @@ def process_file(storage: FileStorageProvider, file_path: str) -> FileProcessing
         else:
             result.events.append(ParsedEvent(type=explanation.type, data=json.loads(line), line=number))
     return result
+
+
+async def bulk_insert(storage: StoreStorage, events: Iterable[ParsedEvent], *, project_id: str = "") -> dict[str, int]:
+    """Land events that `process_file` has read; return how many of each type. `project_id` is of those that name none.
+
+    Called again, it lands them again: files that are to land once are for the daemon, or `Worker`. Raises as
+    `StoreStorage.land`; the types before have landed then.
+    """
+    by_type: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        by_type.setdefault(event.type, []).append(event.data)
+    for event_type, records in by_type.items():
+        await storage.land(event_type, records, project=project_id, batch=new_batch())
+    return {event_type: len(records) for event_type, records in by_type.items()}
 
 
 def _lines(name: str, content: bytes) -> Iterator[bytes]:

@@ -74,23 +74,23 @@ class StoreStorage:
 
     async def batch_create_spans(self, spans: Sequence[Record], *, project: str, batch: str) -> None:
         """Land spans."""
-        await self._land("span", spans, project, batch)
+        await self.land("span", spans, project=project, batch=batch)
 
     async def batch_create_logs(self, logs: Sequence[Record], *, project: str, batch: str) -> None:
         """Land logs."""
-        await self._land("log", logs, project, batch)
+        await self.land("log", logs, project=project, batch=batch)
 
     async def batch_record_metrics(self, metrics: Sequence[Record], *, project: str, batch: str) -> None:
         """Land metrics."""
-        await self._land("metric", metrics, project, batch)
+        await self.land("metric", metrics, project=project, batch=batch)
 
     async def create_score(self, score: Record, *, project: str, batch: str) -> None:
         """Land a score."""
-        await self._land("score", [score], project, batch)
+        await self.land("score", [score], project=project, batch=batch)
 
     async def create_feedback(self, feedback: Record, *, project: str, batch: str) -> None:
         """Land a piece of feedback."""
-        await self._land("feedback", [feedback], project, batch)
+        await self.land("feedback", [feedback], project=project, batch=batch)
 
     async def close(self) -> None:
         """Close the store; in a forked child, leave the parent's as it is."""
@@ -110,8 +110,8 @@ class StoreStorage:
         self._refused = None
         self._failed.clear()
 
-    async def _land(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
-        """Land records. Repeated under the same name it lands the same rows, under the same tokens.
+    async def land(self, event_type: str, records: Sequence[Record], *, project: str, batch: str) -> None:
+        """Land records of one type. Repeated under the same name it lands the same rows, under the same tokens.
 
         So does a daemon that finds them in a spool, as a file with the name of `shipment_of`.
         """

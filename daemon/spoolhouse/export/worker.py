@@ -11,6 +11,7 @@ is to the daemon: the next run goes on where this one ended.
 
 import asyncio
 import importlib.util
+import logging
 import threading
 from collections.abc import Mapping
 from contextlib import closing
@@ -20,7 +21,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-import structlog
 from msgspec import Struct, field
 
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
@@ -55,7 +55,7 @@ class ProcessingError(Struct, frozen=True, kw_only=True):
     message: str
     error: Exception
     retry_count: int = 0
-    """0: what may pass is retried until it has passed, and is no error then."""
+    """How often it was tried again. A damaged file is not: it would be read the same."""
 
 
 class ProcessingResult(Struct, frozen=True, kw_only=True):
@@ -96,8 +96,8 @@ class Worker:
     files that travel together, `insert_batch_size` that of the rows of an insert. `settings` are others by their dotted
     names, as `docs/configuration.md` lists them; neither the environment nor a file is read. Raises `BadSettingError`.
 
-    Logs go through structlog as the program has configured it. If it has not, this configures structlog so that
-    warnings go to standard error; handlers of `logging` are left alone.
+    Events are logged through structlog as the program has configured it. While it has not, they go to `logging`, as
+    the logger `spoolhouse`; what the program itself logs is left alone. `debug` sets that logger's level.
     """
 
     def __init__(
@@ -127,8 +127,9 @@ class Worker:
             "retry.first": None if retry_delay_ms is None else retry_delay_ms / _MILLISECONDS,
         }
         self._settings = settings_of(store, {**given, **(settings or {})})
-        if not structlog.is_configured():
-            logs.configure_events(level="debug" if debug else "warning", secrets=self._settings.secrets())
+        logs.keep_apart(self._settings.secrets())
+        if debug:
+            logging.getLogger(logs.OWN).setLevel(logging.DEBUG)
         self._running: _Cycle | None = None
         self._cycle: _Cycle | None = None
         """The last one, or the one that is under way."""
@@ -256,15 +257,18 @@ class _Cycle:
     def errors(self) -> list[ProcessingError]:
         """Return the files that have failed; and why the run has ended, or makes no progress."""
         found = list(self.progress.errors)
-        others: list[Exception] = []
+        others: list[tuple[Exception, int]] = []
+        """With how often they were tried again."""
         if self._error is not None:
-            others.append(self._error)
+            others.append((self._error, 0))
         elif self._run is not None and self._run.shared.health.troubles:
-            others += [StoreError(trouble.summary) for trouble in self._run.reporter.readiness().reasons]
+            reasons, retries_of = self._run.reporter.readiness().reasons, self._run.shared.health.retries
+            others += [(StoreError(trouble.summary), retries_of(trouble.scope)) for trouble in reasons]
         if self._code != EXIT_OK and not (found or others):
-            others.append(SpoolhouseError(_ENDS.get(self._code, _LEFT)))
+            others.append((SpoolhouseError(_ENDS.get(self._code, _LEFT)), 0))
         return found + [
-            ProcessingError(file_path="", message=str(error) or repr(error), error=error) for error in others
+            ProcessingError(file_path="", message=str(error) or repr(error), error=error, retry_count=retries)
+            for error, retries in others
         ]
 
     def request_stop(self) -> None:
@@ -315,9 +319,11 @@ class _Progress(Silent):
 
     def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:  # noqa: ARG002
         self.last = datetime.now(UTC)
-        failure = self.shared and self.shared.recent.files[-1].failure  # this very file: it was noted just before
-        if failure:
-            error = ProcessingError(file_path=path, message=failure, error=SpoolhouseError(failure))
+        file = self.shared and self.shared.recent.files[-1]  # this very file: it was noted just before
+        if file and file.failure:
+            error = ProcessingError(
+                file_path=path, message=file.failure, error=SpoolhouseError(file.failure), retry_count=file.retries
+            )
             self.errors = [*self.errors[1 - MOST_ERRORS :], error]
         else:
             self.files += 1

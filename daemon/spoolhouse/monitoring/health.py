@@ -163,6 +163,11 @@ class Health:
             async with asyncio.timeout(seconds):
                 await self._back.wait()
 
+    def retries(self, scope: str) -> int:
+        """Return how often what is in trouble was tried again."""
+        past = self._reported.get(scope)
+        return 0 if past is None else max(0, past.attempts - 1)
+
     def _report(self, scope: str, error: Complaint) -> None:
         event, now = self._event(scope), self._clock()
         past = self._reported.get(scope)

@@ -14,12 +14,15 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from pathlib import PurePath
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import ClassVar, Literal
 from urllib.parse import quote
 
 import structlog
+from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+import spoolhouse
 
 HIDDEN = "***"
 _DEEPEST = 8
@@ -33,6 +36,10 @@ _REPEAT_THEMSELVES = ("asynch", "clickhouse_driver")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 Format = Literal["auto", "json", "console"]
+
+
+OWN = "spoolhouse"
+"""The logger of `logging` that our events go to where a program has not configured structlog."""
 
 
 def configure(*, level: str = "info", style: Format = "auto", secrets: Iterable[str] = ()) -> None:
@@ -73,6 +80,41 @@ def configure_events(*, level: str = "info", style: Format = "auto", secrets: It
         logger_factory=StandardError,
         cache_logger_on_first_use=False,
     )
+
+
+def keep_apart(secrets: Iterable[str]) -> None:
+    """Within a program that has not configured structlog, pass our events on to `logging`, without these secrets.
+
+    They would be printed to standard output. The program's own events, and its later configuration, are left alone:
+    structlog still counts as not configured, and a configuration replaces this.
+    """
+    processors = structlog.get_config()["processors"]
+    if not structlog.is_configured():
+        processors[:] = [Apart(secrets), *(one for one in processors if not isinstance(one, Apart))]
+
+
+class Apart:
+    """A processor that takes the events which our own modules log, and leaves all others as they are."""
+
+    _hidden: ClassVar[set[str]] = set()
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Hide `secrets`, and those of earlier ones."""
+        self._hidden.update(secrets)
+        self._plain, self._folder = Plain(self._hidden), f"{Path(spoolhouse.__file__).parent}{os.sep}"
+        self._place = CallsiteParameterAdder({CallsiteParameter.PATHNAME}, additional_ignores=[__name__])
+        self._render = structlog.processors.KeyValueRenderer(key_order=["event"])
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """Return an event of the program; raise `DropEvent` for one of ours, which `logging` has got."""
+        if not str(self._place(logger, method, {})["pathname"]).startswith(self._folder):
+            return event
+        level = logging.ERROR if method == "exception" else logging.getLevelNamesMapping().get(method.upper(), 0)
+        own = logging.getLogger(OWN)
+        if own.isEnabledFor(level):
+            event = structlog.processors.format_exc_info(logger, method, event)
+            own.log(level, "%s", one_line(str(self._render(logger, method, self._plain(logger, method, event)))))
+        raise structlog.DropEvent
 
 
 class StandardError:

@@ -22,6 +22,8 @@ class RecentActivity:
         """Remember nothing yet."""
         self.files: deque[RecentFile] = deque(maxlen=KEPT)
         self.rejects: deque[RecentReject] = deque(maxlen=KEPT)
+        self.retries: dict[str, int] = {}
+        """By file under way that cannot be read to its end: how often that was tried again."""
 
     def settled(self, file: RecentFile) -> None:
         """Remember a settled file."""

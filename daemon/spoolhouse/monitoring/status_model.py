@@ -23,6 +23,8 @@ class RecentFile(Struct, frozen=True, kw_only=True):
     """From its claim to its end."""
     failure: str | None = None
     """Why it is in `failed/`."""
+    retries: int = 0
+    """How often its reading was tried again."""
 
 
 class RecentReject(Struct, frozen=True, kw_only=True):

@@ -229,6 +229,8 @@ class _Decoding:
                 await self._keep(name, self._rejects.drop_long)
                 if not step.known:
                     await self._shorten(segment, step)
+                if self._item.failures:
+                    self._recent.retries[name] = self._item.failures
                 stats.failure = stats.failure or failure
                 log.error("file_unreadable", path=name, shipment=self._shipment.id, error=failure)
             case LongLine(part=part, line=line):

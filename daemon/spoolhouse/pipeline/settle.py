@@ -306,6 +306,7 @@ class Settler(Struct, kw_only=True):
                 rejected=stats.rejected,
                 seconds=seconds,
                 failure=stats.failure or None,
+                retries=self.recent.retries.pop(path, 0),
             )
         )
         self.progress.settled(path, destination, file.planned_to, rows, stats.rejected)
