@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -238,6 +239,26 @@ async def test_the_histogram_counts_the_durations(person: Person, address: str, 
     await person.press("Enter")
     await person.see("#total", f"{bins[max(bins)]} trace")
     await person.see("#traces tr", SLOW)
+
+
+async def test_a_scores_values_are_spread_as_written(person: Person, address: str, sample: Sample) -> None:
+    await person.open(address.replace("#/?", "#/scores?since=7d&"))
+    await person.click("#scores a", "groundedness")
+    await person.see("#spread")
+    written = [one for one in sample.of("score") if one["name"] == "groundedness"]
+    titles = await person.tab.value("[...document.querySelectorAll('#spread title')].map((one) => one.textContent)")
+    assert isinstance(titles, list)
+    for experiment in ("baseline", "new prompt"):
+        values = [one["value"] for one in written if one["experiment"] == experiment]
+        for title in titles:
+            low, high = (float(one) for one in re.findall(r"[\d.]+", title.partition(":")[0]))
+            assert re.findall(rf"{experiment} (\d+)", title) == [f"{sum(low <= value < high for value in values)}"]
+        assert sum(int(re.findall(rf"{experiment} (\d+)", title)[0]) for title in titles) == len(values)
+    assert len(await person.texts("#scores tbody tr")) == 2
+    said = [*sample.of("feedback")]
+    await person.see("#types", f"{len(said)} over time")
+    thumbs = [one["value"] for one in said if one["feedbackType"] == "thumbs"]
+    await person.see("#types .legend", f"thumbs {len(thumbs)}, mean {round(sum(thumbs) / len(thumbs), 3):g}")
 
 
 async def test_what_lands_appears_by_itself(person: Person, address: str, folder: Path, sample: Sample) -> None:

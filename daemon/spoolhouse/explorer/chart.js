@@ -124,6 +124,28 @@ export function histogram(counts, choose) {
   });
 }
 
+// Intervals of one length, a round number, that hold all values from `low` to `high`: their ends.
+export function intervals(low, high, about = 16) {
+  const least = (high - low || 1) / about;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].find((one) => one * power >= least * (1 - 1e-9)) * power;
+  const first = Math.floor(low / step);
+  return Array.from({ length: Math.floor(high / step) - first + 2 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+}
+
+// How many values are in each interval, by group. A row: [group, number of ends reached, count].
+export function distribution(rows, { ends, groups, label, format }) {
+  const found = new Map(rows.map(([group, bin, number]) => [`${bin} ${group}`, number]));
+  const buckets = ends.slice(1).map((end, i) => {
+    const counts = groups.map((group) => found.get(`${i + 1} ${group}`) ?? 0);
+    return {
+      at: i, parts: counts.map((number, place) => [`c${place % 8}`, number]),
+      title: `${format(ends[i])} to ${format(end)}: ${groups.map((group, place) => `${group || "(none)"} ${count(counts[place])}`).join(", ")}`,
+    };
+  });
+  return columns(buckets, { label, format: short, labels: [format(ends[0]), format(ends.at(-1))], brush: null });
+}
+
 // Lines over time. A series: {name, points: [[time, value|null], …]}.
 export function lines(series, { label, every, format = short }) {
   const values = series.flatMap((one) => one.points.map(([, value]) => value).filter((value) => value !== null));

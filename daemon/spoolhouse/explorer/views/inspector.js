@@ -30,7 +30,12 @@ function facts(rows) {
   return h("dl", { class: "facts" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-function times(node, all) {
+function link(view, span) {
+  const trace = view.trace?.trace_id ?? view.spans[0].trace_id;
+  return new URL(address.link("trace", { ...address.read().asked, span }, trace), location.href).href;
+}
+
+function times(view, node, all) {
   const { span } = node;
   const share = (ms) => (all.to > all.from ? ` (${count((ms / (all.to - all.from)) * 100)} %)` : "");
   return facts([
@@ -43,7 +48,7 @@ function times(node, all) {
     ["tokens", span.input_tokens === null && span.output_tokens === null ? null : `${count(span.input_tokens ?? 0)} in, ${count(span.output_tokens ?? 0)} out`],
     ["cost", span.cost_usd === null ? null : money(span.cost_usd)],
     ["deployment", span.deployment_id],
-    ["span", copyable(span.span_id)],
+    ["span", [copyable(span.span_id), " ", copyable(link(view, node.id), "copy the link")]],
   ]);
 }
 
@@ -93,7 +98,7 @@ export function inspector(view, all, node) {
       h("div", { class: "span-head" }, h("h2", { id: "span-name" }, span.name || "(no name)"), badge(span.status)),
       error && h("div", { class: "fault", role: "note" }, h("b", {}, error.type || "error"), h("p", { id: "span-error", class: "text" }, error.message),
         error.stack && h("details", {}, h("summary", {}, "stack"), h("pre", {}, error.stack))),
-      times(node, all),
+      times(view, node, all),
       payload("Input", first(span.attributes, INPUTS)), payload("Output", first(span.attributes, OUTPUTS)),
       isRoot && trace ? payload("Input of the trace", trace.input) : null, isRoot && trace ? payload("Output of the trace", trace.output) : null,
       span.status === "error" ? logs(view, node, all.from) : null,

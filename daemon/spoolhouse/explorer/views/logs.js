@@ -10,7 +10,7 @@ import { interval, iso, windowOf } from "../window.js";
 
 const PAGE = 200;
 const MOST_LIVE = 1000;
-const LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"];
+const LEVELS = ["fatal", "error", "warn", "info", "debug"];
 
 function question(asked) {
   const levels = asked.level ? asked.level.split(",") : undefined;
@@ -53,7 +53,7 @@ export function mount(root, given) {
       cursor = page.cursor;
       if (!page.records.length) {
         const isFiltered = asked.q || asked.level || asked.trace || asked.until;
-        list.replaceChildren(isFiltered || given.daemon.status?.last_landed_ms ? empty("No log line is like that.", "Take a filter away, or a longer time.") : nothingYet());
+        list.replaceChildren(isFiltered || given.daemon.status?.last_landed_ms ? empty("No log line is like that.", "Take a filter away, or a longer time.", h("button", { click: () => address.change({ q: "", level: "", trace: "", since: "30d", until: "" }) }, "All of 30 days")) : nothingYet());
         return;
       }
       body.replaceChildren(...page.records.map(line));

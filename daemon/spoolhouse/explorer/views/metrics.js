@@ -8,7 +8,7 @@ import { chip, empty, failed, loading, segments } from "../parts.js";
 import { interval, windowOf } from "../window.js";
 
 const MEASURES = ["avg", "sum", "min", "max", "p50", "p95", "p99", "count"];
-const SHOWN = ["count", "avg", "min", "p50", "p95", "max", "last"];
+const SHOWN = ["count", "avg", "min", "p50", "p95", "p99", "max", "last"];
 const MOST_SERIES = 8;
 const POINTS = 60;
 

@@ -73,9 +73,9 @@ async def serving(
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
-        Without a `source` there is no daemon in this process. `has_daemon`: `routes` have the status of another one.
-    `needs_token`: who asks on `routes` needs one. `before_end` has answers end that last as long as their readers want;
-    answers are then waited for.
+    Without a `source` there is no daemon in this process. `has_daemon`: `routes` have the status of another one.
+    `needs_token`: who asks on `routes` needs one. `before_end` has answers end that last as long as their readers
+    want; answers are then waited for.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
