@@ -281,6 +281,19 @@ async def test_what_lands_appears_by_itself(person: Person, address: str, folder
     await person.see(".live[aria-pressed=false]:not(.on)")
 
 
+async def test_a_rejected_line_is_shown_to_those_who_have_the_token(person: Person, address: str, folder: Path) -> None:
+    line = b'{"type": "span", "id": "s", "name": "' + HOSTILE.encode() + b'"}'
+    drop(folder / "spool", "span", LARGE, "wrong.jsonl", line + b"\n")
+    await person.open(address.replace("#/?", "#/status?"))
+    await person.see("#rejects tr", f"span/{LARGE}/wrong.jsonl:1")
+    await person.see("#rejects pre", line.decode())
+    told = "fetch('status').then((answer) => answer.text())"
+    assert HOSTILE not in str(await person.tab.value(told)), "everybody may ask for the status"
+    refused = await person.tab.value("fetch('rejects').then((answer) => answer.status)")
+    assert refused == 401
+    person.tab.complaints.clear()  # of the 401
+
+
 async def test_hostile_text_stays_text(person: Person, address: str, sample: Sample) -> None:
     await person.open(address.replace("#/?", f"#/trace/{sample.hostile}?project={PROJECT}&"))
     await person.see("#span-name", HOSTILE)

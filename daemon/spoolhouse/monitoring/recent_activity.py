@@ -1,18 +1,30 @@
 """The last few settled files and rejected lines, the oldest forgotten first.
 
-The bytes of a rejected line are not kept here: they are in `rejected/`, behind the permissions of the spool.
+The texts of rejected lines are apart: they are for those alone who may see what has landed.
 """
 
 from collections import Counter, deque
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from spoolhouse.clock import now_ms
 from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.monitoring import metrics
+from spoolhouse.monitoring.logs import one_line
 from spoolhouse.monitoring.status_model import RecentFile, RecentReject
 
 KEPT = 50
 _LONGEST_DETAIL = 200
+_LONGEST_TEXT = 1000
+
+
+class RejectedText(Struct, frozen=True, kw_only=True):
+    """How a rejected line begins."""
+
+    file: str
+    line: int
+    text: str
 
 
 class RecentActivity:
@@ -24,6 +36,7 @@ class RecentActivity:
         self.rejects: deque[RecentReject] = deque(maxlen=KEPT)
         self.retries: dict[str, int] = {}
         """By file under way that cannot be read to its end: how often that was tried again."""
+        self.texts: deque[RejectedText] = deque(maxlen=KEPT)
 
     def settled(self, file: RecentFile) -> None:
         """Remember a settled file."""
@@ -35,6 +48,8 @@ class RecentActivity:
             metrics.REJECTS.labels(reason).inc(count)
         for line in lines[-KEPT:]:
             self._remember(file, lines_before + line.line, line.reason, line.field, line.detail)
+            text = one_line(line.raw[:_LONGEST_TEXT].decode(errors="replace"))
+            self.texts.append(RejectedText(file=file, line=lines_before + line.line, text=text))
 
     def too_long(self, file: str, line: int) -> None:
         """Count and remember a line that is too long to be held in memory."""

@@ -2,17 +2,21 @@
 
 import os
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from msgspec import Struct
 
+from spoolhouse.monitoring.recent_activity import RejectedText
 from spoolhouse.service.backend import Backend
 
 if TYPE_CHECKING:
+    from aiohttp.web import RouteDef
+
     from spoolhouse.api.routes import Api
     from spoolhouse.query.daemon_file import DaemonFile
 
@@ -26,6 +30,15 @@ class Questions(Struct, frozen=True, kw_only=True):
     token: str
     database: Path
     table_prefix: str
+
+    def routes(self, texts: Sequence[RejectedText]) -> "list[RouteDef]":
+        """Return all routes; `/rejects` has the texts of the last rejected lines."""
+        from aiohttp import web  # noqa: PLC0415  # as below
+
+        async def rejects(projects: frozenset[str] | None) -> bytes:
+            return msgspec.json.encode([] if projects is not None else [*texts])
+
+        return [*self.api.routes, web.get("/rejects", self.api.guarded(rejects))]
 
     def way(self, url: str) -> "DaemonFile":
         """Return how to ask it at this address."""

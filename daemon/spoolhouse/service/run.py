@@ -115,7 +115,7 @@ class Run(Struct, kw_only=True):
                     self.reporter,
                     names=http.names,
                     required=is_named and not shared.once,
-                    routes=() if asked is None else asked.api.routes,
+                    routes=() if asked is None else asked.routes(shared.recent.texts),
                     before_end=(lambda: None) if asked is None else asked.api.end_streams,
                 ) as url,
             ):

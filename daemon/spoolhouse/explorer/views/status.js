@@ -2,7 +2,7 @@
 
 import { bytes, clock, count, counted, h, span } from "../dom.js";
 import { draw } from "../dom.js";
-import { serves } from "../api.js";
+import { headers, serves } from "../api.js";
 import { roundUp } from "../chart.js";
 import { empty } from "../parts.js";
 
@@ -109,7 +109,17 @@ function notes(type) {
   ].filter(Boolean).join("; ");
 }
 
-function tables(status) {
+// How the last rejected lines begin, from the daemon that has them, for the holder of its token.
+async function textsOf(status) {
+  if (!serves("metrics") || !serves("token") || !status.recent_rejects.length) return new Map();
+  const answer = await fetch("rejects", { headers: headers() }).catch(() => null);
+  const found = answer?.ok ? await answer.json() : [];
+  return new Map(found.map((one) => [place(one), one.text]));
+}
+
+const place = ({ file, line }) => `${file}:${line}`;
+
+function tables(status, texts) {
   const own = status.readiness.reasons.filter((reason) => !ofAll(status, reason));
   const waits = (type) => own.some((reason) => reason.types.includes(type.type));
   return [
@@ -125,15 +135,19 @@ function tables(status) {
     ]), "entries"),
     h("h2", {}, "Last rejected lines"),
     table("rejects", ["when", "~line", "reason", "~why"], status.recent_rejects.slice(0, SHOWN).map((reject) => [
-      clock(reject.at_ms), `${reject.file}:${reject.line}`, reject.reason,
-      reject.field ? `${reject.field}: ${reject.detail}` : reject.detail,
+      clock(reject.at_ms), place(reject), reject.reason,
+      [reject.field ? `${reject.field}: ${reject.detail}` : reject.detail, texts.has(place(reject)) && h("pre", {}, texts.get(place(reject)))],
     ]), "entries"),
   ];
 }
 
 export function mount(root, { daemon }) {
-  const show = (status) => {
+  let texts = new Map();
+  let known = null;
+  const show = async (status) => {
     if (status === null) return;
+    const sum = JSON.stringify(status.rejects);
+    if (sum !== known) { known = sum; texts = await textsOf(status); }
     if (!status.backlog) {
       root.replaceChildren(h("h1", { class: "sr" }, "Status"), empty("The daemon does not answer.", status.why));
       return;
@@ -145,7 +159,7 @@ export function mount(root, { daemon }) {
         chart("rows-chart", points, points.map((point) => point.rows), "rows a second"),
         chart("pending-chart", points, points.map((point) => point.pending_files), "pending files")),
       // Without them the token is for some projects: files, lines and fields are of all.
-      ...(status.types.length ? tables(status) : []),
+      ...(status.types.length ? tables(status, texts) : []),
       h("footer", {}, "Since the start of the daemon's process. ", serves("metrics") && ["The same for programs: ",
         ["status", "metrics", "readyz", "livez"].map((path) => [h("a", { href: path }, `/${path}`), " "])]));
   };
