@@ -20,6 +20,7 @@ from tests.process.test_serve import OF_SHOP, ask
 from tests.query.landed import land, log
 
 MOST_STREAMS = 16
+ROOM = {"SPOOLHOUSE_SPOOL__MIN_FREE": "0"}
 
 
 class Message(NamedTuple):
@@ -85,9 +86,10 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def running(folder: Path, prelude: str = "") -> Iterator[Served]:
-    spool, path = folder / "spool", folder / "events.db"
-    with Daemon(f"duckdb://{path}", spool, http="any port", prelude=prelude) as daemon:
+def running(folder: Path, *, prelude: str = "", spool: Path | None = None) -> Iterator[Served]:
+    """Run a daemon over a DuckDB file in a folder."""
+    spool, path = spool or folder / "spool", folder / "events.db"
+    with Daemon(f"duckdb://{path}", spool, http="any port", prelude=prelude, env=ROOM) as daemon:
         daemon.wait_for("started")
         way = json.loads(path.with_name("events.db.daemon").read_bytes())
         yield Served(daemon, spool, way["url"], way["token"])
@@ -151,7 +153,7 @@ def test_streams_are_so_many_and_leave_room_for_others(served: Served) -> None:
 
 def test_one_who_does_not_read_is_disconnected_and_the_rest_ends_with_the_daemon(tmp_path: Path) -> None:
     prelude = "import spoolhouse.api.streams as streams; streams._PATIENCE = 0.5"
-    with running(tmp_path, prelude) as served, served.stream(limit=100) as reader:
+    with running(tmp_path, prelude=prelude) as served, served.stream(limit=100) as reader:
         reader.next()
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -179,7 +179,11 @@ async def _sql(client: Client, fields: Fields) -> object:
 
 
 def _of_list(name: str) -> dict[str, Answer]:
-    return {name: partial(_page, name), f"{name}/delta": partial(_delta, name), f"{name}/count": partial(_count, name)}
+    return {
+        wire.PAGE_ROUTES[name]: partial(_page, name),
+        f"{name}/delta": partial(_delta, name),
+        f"{name}/count": partial(_count, name),
+    }
 
 
 _SINGLE: Mapping[str, Answer] = {

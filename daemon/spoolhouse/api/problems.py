@@ -8,6 +8,7 @@ from aiohttp import web
 
 from spoolhouse.api.access import DeniedError, ForbiddenError
 from spoolhouse.api.answers import MissingError
+from spoolhouse.api.errors import BusyError, LateError, LongError, NoSpoolError, SpoolAwayError, SpoolFullError
 from spoolhouse.errors import BadRequestError, QuestionTooLargeError, SpoolhouseError, StoreError, TransientError
 from spoolhouse.query.wire import Problem
 
@@ -16,21 +17,9 @@ log = structlog.get_logger(__name__)
 AGAIN = {"Retry-After": "1"}
 
 
-class LateError(SpoolhouseError):
-    """What is asked does not come in."""
-
-
-class LongError(SpoolhouseError):
-    """What is asked is longer than anything may be."""
-
-
-class BusyError(SpoolhouseError):
-    """As much is under way as may be."""
-
-
 _STATUSES: Mapping[type[SpoolhouseError], int] = {
     DeniedError: 401, ForbiddenError: 403, BadRequestError: 400, MissingError: 404, QuestionTooLargeError: 504,
-    LateError: 408, LongError: 413, BusyError: 503,
+    LateError: 408, LongError: 413, BusyError: 503, NoSpoolError: 501, SpoolAwayError: 503, SpoolFullError: 507,
 }  # fmt: skip
 
 
@@ -49,7 +38,9 @@ def explained(error: Exception, route: str) -> tuple[int, Problem]:
 def answered(error: Exception, route: str) -> web.Response:
     """Return the answer that an error is."""
     status, problem = explained(error, route)
-    return refused(status, problem, headers=AGAIN if isinstance(error, BusyError | TransientError) else None)
+    return refused(
+        status, problem, headers=AGAIN if isinstance(error, BusyError | SpoolAwayError | TransientError) else None
+    )
 
 
 def refused(status: int, problem: Problem, *, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -12,7 +12,8 @@ from aiohttp.typedefs import Handler
 from spoolhouse.api import jaeger, problems
 from spoolhouse.api.access import Access, ForbiddenError, Projects
 from spoolhouse.api.answers import ROUTES, Landed, answer, landed
-from spoolhouse.api.problems import BusyError, LateError, LongError
+from spoolhouse.api.errors import BusyError, LateError, LongError
+from spoolhouse.api.intake import KINDS, Intake
 from spoolhouse.api.streams import Streams
 from spoolhouse.query.aliases import Client
 from spoolhouse.query.loop_thread import LoopThread
@@ -37,9 +38,13 @@ class Api:
     the server's loop. A caller that goes away ends its question.
     """
 
-    def __init__(self, make: Callable[[], Client], access: Access) -> None:
-        """Answer those whom `access` allows, with the client that `make` returns in the loop that it is used in."""
+    def __init__(self, make: Callable[[], Client], access: Access, intake: Intake) -> None:
+        """Answer those whom `access` allows, with the client that `make` returns in the loop that it is used in.
+
+        `intake` takes what they write.
+        """
         self._access = access
+        self._intake = intake
         self._places = asyncio.Semaphore(AT_ONCE)
         self._turn = asyncio.Lock()
         """Streams ask one by one: of the questions at the same time theirs is one."""
@@ -51,6 +56,7 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """All routes."""
         known = [web.post(PREFIX + route, _explaining(self._handle)) for route in ROUTES]
+        known += [web.post(PREFIX + route, _explaining(self._handle_written)) for route in KINDS]
         known += [web.post(PREFIX + name + _LIVE, _explaining(self._handle_live)) for name in LISTS]
         known += [web.get(path, _explaining(self._handle_jaeger)) for path in jaeger.ROUTES]
         return [*known, web.route("*", PREFIX + "{rest:.*}", _unknown)]
@@ -72,6 +78,7 @@ class Api:
         """End the thread."""
         await asyncio.wrap_future(self._thread.submit(self._client.close()))
         await asyncio.to_thread(self._thread.end)
+        await asyncio.to_thread(self._intake.close)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         projects, body = await self._asked(request)
@@ -85,6 +92,11 @@ class Api:
             return await self._in_turn(partial(landed, name, self._client, body, projects, after))
 
         return await self._streams.follow(request, poll, request.headers.get("Last-Event-ID"))
+
+    async def _handle_written(self, request: web.Request) -> web.StreamResponse:
+        projects, body = await self._asked(request)
+        found = await self._intake.take(_route(request), body, projects)
+        return web.Response(body=found, status=202, content_type="application/json")
 
     async def _handle_jaeger(self, request: web.Request) -> web.StreamResponse:
         projects = self._allowed(request)
@@ -100,9 +112,9 @@ class Api:
             async with asyncio.timeout(_SECONDS):
                 return projects, await request.read()
         except TimeoutError:
-            raise LateError("the question did not come in; send it at once") from None
+            raise LateError("the request did not come in; send it at once") from None
         except web.HTTPRequestEntityTooLarge:
-            raise LongError("the question is too long; 1 MiB is accepted") from None
+            raise LongError("the request is too long; 1 MiB is accepted") from None
 
     async def _limited(self, request: web.Request, work: Work[bytes]) -> web.StreamResponse:
         if self._places.locked():

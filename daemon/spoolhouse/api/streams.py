@@ -14,7 +14,7 @@ from aiohttp import web
 
 from spoolhouse.api import problems
 from spoolhouse.api.answers import Landed
-from spoolhouse.api.problems import BusyError
+from spoolhouse.api.errors import BusyError
 
 MOST_STREAMS = 16
 """At the same time."""

@@ -17,6 +17,9 @@ _EPILOG = """\
 With a DuckDB file that a daemon has, the daemon serves the page itself: the
 command prints its address, which has the token of that daemon, and ends.
 
+Scores and feedback can be added to the page where a spool is named: they are
+written into it, and its daemon lands them.
+
 Beyond this host, whoever asks needs a token. A file of them has one a line,
 of 16 characters or more, and behind it the projects that its holder may ask
 about, or * for all:
@@ -57,6 +60,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--allowed-hosts", default="", metavar="NAMES", help="host names of the page, with commas between them"
     )
     flags.add_clickhouse(parser)
+    flags.add_spool(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
 
@@ -69,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
         if way is not None:
             print(f"A daemon has this file, and serves it: {way}")
             return 0
-        from spoolhouse.service import serve  # noqa: PLC0415  # --help needs no aiohttp
+        from spoolhouse.export.writer import strict_writer  # noqa: PLC0415  # --help needs none of this
+        from spoolhouse.service import serve  # noqa: PLC0415  # as above
 
         http = _checked(options)
         served = serve.Served(
@@ -80,8 +85,9 @@ def run(options: argparse.Namespace) -> int:
             key=options.key,
             daemons=tuple(options.daemon),
             is_plain=options.plain_http,
+            spool=None if settings.spool.storage_path is None else settings.spool.root,
         )
-        asyncio.run(serve.serve(lambda: asking.client(settings), served, _show))
+        asyncio.run(serve.serve(lambda: asking.client(settings), served, strict_writer, _show))
     return 0
 
 

@@ -12,6 +12,9 @@ from spoolhouse.errors import BadSettingError
 from spoolhouse.events import registry
 from spoolhouse.events.declaration import EventType
 
+_MOST_EXPLAINERS = 64
+"""Each is for one type and project, and takes 40 ms to make."""
+
 
 class _Chosen(Struct, frozen=True):
     folder: Path | None
@@ -41,6 +44,8 @@ class Validator:
     def _explainer(self, event_type: str, project: str) -> Explainer:
         key = event_type, project
         if key not in self._explainers:
+            if len(self._explainers) >= _MOST_EXPLAINERS:
+                self._explainers.clear()
             origin = Origin(type=event_type, project=project, policy="reject", clock_ms=now_ms())
             self._explainers[key] = Explainer(self._events, (), origin)
         return self._explainers[key]

@@ -26,6 +26,7 @@ from msgspec import Struct, field
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.events import registry
 from spoolhouse.export.settings import settings_of
+from spoolhouse.export.writer import strict_writer
 from spoolhouse.monitoring import logs
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.monitoring.systemd import Notifier
@@ -296,7 +297,13 @@ class _Cycle:
         shared = Shared(settings=self._settings, events=events, once=self._once, progress=self.progress)
         with closing(StatusReporter(shared=shared)) as reporter:
             self.progress.shared = shared
-            run = Run(shared=shared, reporter=reporter, owns_process=False, notifier=Notifier({}))
+            run = Run(
+                shared=shared,
+                reporter=reporter,
+                open_writer=strict_writer,
+                owns_process=False,
+                notifier=Notifier({}),
+            )
             with self._guard:
                 self._loop, self._run = asyncio.get_running_loop(), run
                 if self._is_stopping:

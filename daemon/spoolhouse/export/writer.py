@@ -278,6 +278,11 @@ class SpoolWriter:
             draft.abandon()
 
 
+def strict_writer(root: Path) -> SpoolWriter:
+    """Return a writer for single events, which refuses those that would be rejected."""
+    return SpoolWriter(root, max_age=None, validate=True)
+
+
 def _each(events: Event | Iterable[Event]) -> Iterable[Event]:
     return (events,) if isinstance(events, (Mapping, *_ENCODED)) else events
 

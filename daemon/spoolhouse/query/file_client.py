@@ -66,7 +66,7 @@ class FileClient(Client):
 
         async def of_daemon(daemon: Daemon) -> Page[Any]:
             fields = {**wire.fields_of(question), "cursor": cursor, "offset": offset, "lines": not question.light}
-            found = await daemon.ask(name, fields, wire.PAGES[name])
+            found = await daemon.ask(wire.PAGE_ROUTES[name], fields, wire.PAGES[name])
             return Page(records=found.records, cursor=found.cursor, lines=[bytes(line) for line in found.lines])
 
         return await self._either(of_daemon, partial(super().page_at, name, question, cursor=cursor, offset=offset))

@@ -11,9 +11,11 @@ from msgspec import Raw, Struct
 
 from spoolhouse.errors import BadRequestError
 from spoolhouse.query.records import Event, Feedback, Log, Metric, Run, Score, Span, Step, Trace
-from spoolhouse.query.requests import ALL_PROJECTS, AllProjects, Question
+from spoolhouse.query.requests import ALL_PROJECTS, LISTS, AllProjects, Question
 
 PREFIX = "/api/v1/"
+PAGE_ROUTES: Mapping[str, str] = {name: f"{name}/page" if name in {"scores", "feedback"} else name for name in LISTS}
+"""Where the page of a list is asked for: what is sent to the bare name of these two is written."""
 MOST_IDS = 10_000
 Fields = dict[str, Any]
 """The JSON object of a question."""
@@ -101,6 +103,14 @@ class CountAnswer(Struct, frozen=True, kw_only=True):
     """A number of records."""
 
     count: int
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """What an event is known by once it is durable in the spool: sent again with both, it lands once."""
+
+    id: str
+    timestamp: Any
+    """As it was sent."""
 
 
 class SqlAnswer(Struct, frozen=True, kw_only=True):

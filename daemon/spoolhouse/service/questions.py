@@ -17,6 +17,7 @@ from spoolhouse.service.backend import Backend
 if TYPE_CHECKING:
     from aiohttp.web import RouteDef
 
+    from spoolhouse.api.intake import OpenWriter
     from spoolhouse.api.routes import Api
     from spoolhouse.query.daemon_file import DaemonFile
 
@@ -67,19 +68,26 @@ class Questions(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def questions(backend: Backend, *, is_served: bool) -> AsyncGenerator[Questions | None]:
-    """Answer questions as long as the context lasts; None where nobody has to ask this run, or nothing is served."""
+async def questions(
+    backend: Backend, *, spool: Path, open_writer: "OpenWriter", is_served: bool
+) -> AsyncGenerator[Questions | None]:
+    """Answer questions as long as the context lasts; None where nobody has to ask this run, or nothing is served.
+
+    What is written over HTTP goes into `spool`.
+    """
     own = backend.own_file
     if not is_served or own is None:
         yield None
         return
     from spoolhouse.api.access import Access, Token  # noqa: PLC0415  # as below
+    from spoolhouse.api.intake import Intake  # noqa: PLC0415  # as below
     from spoolhouse.api.routes import Api  # noqa: PLC0415  # aiohttp and the query side: 30 MB and 0.4 s
     from spoolhouse.query.aliases import Client  # noqa: PLC0415  # as above
 
     token = secrets.token_urlsafe(32)
     hint = "send the one in the file .daemon beside the database"
-    api = Api(lambda: Client(own.reader), Access(tokens=(Token(text=token),), hint=hint))
+    access = Access(tokens=(Token(text=token),), hint=hint)
+    api = Api(lambda: Client(own.reader), access, Intake(spool, open_writer))
     try:
         yield Questions(api=api, token=token, database=own.path, table_prefix=own.table_prefix)
     finally:

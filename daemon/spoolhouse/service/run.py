@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct, field
@@ -35,15 +36,24 @@ from spoolhouse.spool import descriptor_limit
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.root import make_ready
 
+if TYPE_CHECKING:
+    from spoolhouse.api.intake import OpenWriter
+
 log = structlog.get_logger(__name__)
 
 
 async def run(
-    settings: Settings, *, once: bool, progress: Progress | None = None, reread: Callable[[], Settings] | None = None
+    settings: Settings,
+    *,
+    once: bool,
+    open_writer: "OpenWriter",
+    progress: Progress | None = None,
+    reread: Callable[[], Settings] | None = None,
 ) -> int:
     """Run the daemon until SIGTERM or SIGINT, or with `once` until nothing is pending; return the exit code.
 
-    A SIGHUP reads the settings again with `reread`, where that is given; it raises `BadSettingError`.
+    `open_writer` returns what writes into the spool whatever comes over HTTP. A SIGHUP reads the settings again with
+    `reread`, where that is given; it raises `BadSettingError`.
 
     0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: the store cannot be
     used, with `once`. 75: the grace period ended before all was drained; the rest is recoverable. Raises
@@ -54,7 +64,7 @@ async def run(
     events = await asyncio.to_thread(registry.load, settings.events)
     shared = Shared(settings=settings, events=events, once=once, progress=progress)
     with closing(StatusReporter(shared=shared)) as reporter:
-        return await Run(shared=shared, reporter=reporter, reread=reread).run()
+        return await Run(shared=shared, reporter=reporter, open_writer=open_writer, reread=reread).run()
 
 
 class Run(Struct, kw_only=True):
@@ -62,6 +72,7 @@ class Run(Struct, kw_only=True):
 
     shared: Shared
     reporter: StatusReporter
+    open_writer: "OpenWriter"
     reread: Callable[[], Settings] | None = None
     owns_process: bool = True
     """Whether signals, the collector and the service manager are this run's: not so within another program."""
@@ -98,7 +109,7 @@ class Run(Struct, kw_only=True):
         self.notifier.stopping(self._grace, self.reporter.line())
 
     async def _with_store(self) -> int:
-        shared, http = self.shared, self.shared.settings.http
+        shared, http, spool = self.shared, self.shared.settings.http, self.shared.settings.spool.root
         backend = open_backend(shared.settings, fingerprint=shared.options.value.fingerprint)
         shared.health.store = backend.title
         # A run with an end may share its settings with a daemon that has the port.
@@ -109,7 +120,7 @@ class Run(Struct, kw_only=True):
                 runtime_tuning.freeze_gc()
                 runtime_tuning.tune_malloc()
             async with (
-                questions(backend, is_served=address is not None) as asked,
+                questions(backend, spool=spool, open_writer=self.open_writer, is_served=address is not None) as asked,
                 serve(
                     address,
                     self.reporter,

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from spoolhouse.api.access import Access, read_tokens
+from spoolhouse.api.intake import Intake, OpenWriter
 from spoolhouse.api.routes import Api
 from spoolhouse.errors import BadSettingError
 from spoolhouse.monitoring.http.server import serving
@@ -30,6 +31,8 @@ class Served(Struct, frozen=True, kw_only=True):
     """Addresses of the daemons whose status the page shows."""
     is_plain: bool = False
     """Beyond this host without TLS, by an explicit word."""
+    spool: Path | None = None
+    """Where scores and feedback are written; None: nowhere."""
 
 
 def check(served: Served) -> tuple[Access, ssl.SSLContext | None]:
@@ -70,13 +73,18 @@ def _tls(served: Served) -> ssl.SSLContext | None:
     return context
 
 
-async def serve(make: Callable[[], Client], served: Served, show: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `show` gets the URL. Raises `BadSettingError`."""
+async def serve(
+    make: Callable[[], Client], served: Served, open_writer: OpenWriter, show: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; `open_writer` returns what writes into the spool, and `show` gets the URL.
+
+    Raises `BadSettingError`.
+    """
     access, tls = check(served)
     stop = asyncio.Event()
     with stop_on_signal(stop.set):
         let_in()
-        api = Api(make, access)
+        api = Api(make, access, Intake(served.spool, open_writer))
         try:
             routes = api.routes
             if served.daemons:

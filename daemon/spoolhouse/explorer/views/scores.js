@@ -111,7 +111,7 @@ export function mount(root, given) {
     const where = words ?? (asked.kind === "comment" ? { field: "comment", op: "exists", value: true } : undefined);
     showTypes(where);
     try {
-      const page = await ask("feedback", { project: asked.project, ...windowOf(asked), where, page_size: PAGE }, "feedback");
+      const page = await ask("feedback/page", { project: asked.project, ...windowOf(asked), where, page_size: PAGE }, "feedback");
       said.replaceChildren(page.records.length ? h("div", { class: "list" }, table(page.records)) : empty("No feedback is like that."));
       if (page.truncated) said.append(h("p", { class: "soft" }, `The newest ${PAGE} are shown: narrow the time for others.`));
     } catch (error) {

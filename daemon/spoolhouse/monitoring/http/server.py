@@ -1,9 +1,9 @@
 """The HTTP server: /livez, /readyz, /metrics, /status, and the page at /.
 
 It is bound before the daemon connects to ClickHouse, and answers from memory alone, but for what is handed in: further
-routes, such as those of the API. No client can harm the daemon: no request changes anything, the connections and the
-answers for each are limited, and a request whose Host header does not name this daemon gets no answer but that of
-/livez.
+routes, such as those of the API. No client can harm the daemon: none of its own routes changes anything, the
+connections and the answers for each are limited, and a request whose Host header does not name this daemon gets no
+answer but that of /livez.
 """
 
 import asyncio

@@ -1,0 +1,123 @@
+"""Scores and feedback that come over HTTP: each becomes a file of the spool, and lands exactly once like all others."""
+
+import asyncio
+import errno
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from spoolhouse.api.access import ForbiddenError, Projects
+from spoolhouse.api.errors import BusyError, NoSpoolError, SpoolAwayError, SpoolFullError
+from spoolhouse.errors import BadRequestError
+from spoolhouse.query.wire import Fields, Written
+
+KINDS: Mapping[str, str] = {"scores": "score", "feedback": "feedback"}
+"""The types that can be written, by route."""
+AT_ONCE = 4
+"""Files that are being written; a client that goes away changes nothing of that."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Writer(Protocol):
+    """Writes events into a spool, as `SpoolWriter` does: the file of each is durable when the call returns.
+
+    Raises OSError, and ValueError for an event that would be rejected.
+    """
+
+    def create_score(self, project: str, score: Fields, /) -> object:
+        """Write a score."""
+
+    def create_feedback(self, project: str, feedback: Fields, /) -> object:
+        """Write feedback."""
+
+
+OpenWriter = Callable[[Path], Writer]
+
+
+class Intake:
+    """Takes scores and feedback, and writes them into a spool."""
+
+    def __init__(self, spool: Path | None, open_writer: OpenWriter) -> None:
+        """Write into `spool`; None: refuse all."""
+        self._spool = spool
+        self._open_writer = open_writer
+        self._writer: Writer | None = None
+        self._opening = threading.Lock()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="spoolhouse-intake")
+        self._running = 0
+
+    def close(self) -> None:
+        """Return once the last file is written. Blocks on the disk."""
+        self._pool.shutdown()
+
+    async def take(self, route: str, body: bytes, projects: Projects) -> bytes:
+        """Write an event, and return the answer once it is durable. Raises `SpoolhouseError`.
+
+        A call that is cancelled may still write.
+        """
+        if self._spool is None:
+            raise NoSpoolError(
+                "no spool is known here; set spool.storage_path (--file-storage-path) where this server is started"
+            )
+        if self._running >= AT_ONCE:
+            raise BusyError(f"{AT_ONCE} events are being written; send it again in a moment")
+        self._running += 1
+        written = asyncio.get_running_loop().run_in_executor(
+            self._pool, self._write, self._spool, route, body, projects
+        )
+        written.add_done_callback(self._is_done)
+        return await asyncio.shield(written)
+
+    def _is_done(self, written: asyncio.Future[bytes]) -> None:
+        self._running -= 1
+        if not written.cancelled():
+            written.exception()  # of a caller that is gone
+
+    def _write(self, spool: Path, route: str, body: bytes, projects: Projects) -> bytes:
+        project, event = _event(KINDS[route], body, projects)
+        try:
+            if not spool.is_dir():
+                raise SpoolAwayError("the spool's folder is missing; start its daemon, or correct spool.storage_path")
+            writer = self._opened(spool)
+            (writer.create_score if route == "scores" else writer.create_feedback)(project, event)
+        except ValueError as error:
+            raise BadRequestError(str(error)) from None
+        except OSError as error:
+            if error.errno in _FULL:
+                raise SpoolFullError("the spool's disk is full; free space on it, and send this again") from None
+            reason = error.strerror or type(error).__name__
+            raise SpoolAwayError(f"the spool cannot be written to: {reason}; send this again later") from None
+        return msgspec.json.encode(Written(id=event["id"], timestamp=event["timestamp"]))
+
+    def _opened(self, spool: Path) -> Writer:
+        with self._opening:
+            if self._writer is None:
+                self._writer = self._open_writer(spool)
+            return self._writer
+
+
+def _event(kind: str, body: bytes, projects: Projects) -> tuple[str, Fields]:
+    """Return the project and the event. Raises `SpoolhouseError`."""
+    try:
+        fields = msgspec.json.decode(body, type=Fields)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise BadRequestError(f"the {kind} is no JSON object: {error}") from None
+    project = fields.get("projectId", fields.get("project_id"))
+    if not isinstance(project, str):
+        raise BadRequestError("projectId: the project is required")
+    if projects is not None and project not in projects:
+        raise ForbiddenError(f"this token is for other projects; it accepts {', '.join(sorted(projects))}")
+    if fields.get("type", kind) != kind:
+        raise BadRequestError(f"type: {kind} is accepted here")
+    own = {"type": kind}
+    if "id" not in fields:
+        own |= {"id": uuid.uuid4().hex, "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")}
+    elif not isinstance(fields["id"], str) or "timestamp" not in fields:
+        raise BadRequestError("id: a text is accepted, with a timestamp: an event that is sent again has the same two")
+    return project, {**own, **fields}
