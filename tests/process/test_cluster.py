@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from spoolhouse import query
 from spoolhouse.decode.rows import Rows
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.ledger import LEDGER
 from spoolhouse.events.naming import Shards as ShardNames
+from spoolhouse.query.aliases import Client
 from spoolhouse.spool.ledger_rows import entry_rows
 from spoolhouse.spool.lineage import Entry, Lineage
 from spoolhouse.store.clickhouse.driver import RowsInsert
@@ -24,10 +24,12 @@ from spoolhouse.store.clickhouse.landing.ledger_read import of_batch, of_files
 from spoolhouse.store.clickhouse.landing.presence import find
 from spoolhouse.store.clickhouse.landing.repair import Repairer
 from spoolhouse.store.clickhouse.landing.row_diff import count_mismatched
+from spoolhouse.store.clickhouse.query.reader import ClickHouseReader
 from spoolhouse.store.clickhouse.schema.backfill_sql import MissingRows, backfill_statements
 from spoolhouse.store.clickhouse.schema.cluster import Cluster
 from spoolhouse.store.clickhouse.schema.migrate import Plan, migrate
 from spoolhouse.store.clickhouse.schema.render import declare
+from tests.benchmarks.query import Recording
 from tests.engine import Config, LocalServer, find_engine, free_ports
 from tests.process.daemon import Daemon, command, drop, lines, once
 from tests.process.inputs import NOW, span
@@ -311,7 +313,7 @@ NEWEST = {"a": "error", "b": "error", "c": "ok", "d": "error", "e": "ok", "f": "
 
 def test_the_newest_version_counts_on_whichever_shard_it_is(shards: Shards, tmp_path: Path) -> None:
     """Each daemon lands on its own shard. A deletion reaches the servers that it is told of, and names the others."""
-    env = environment(distributed=False)
+    env = {**environment(distributed=False), "SPOOLHOUSE_CLICKHOUSE__TEXT_INDEX": "true"}
     for server, versions in zip(shards, VERSIONS, strict=True):
         own = {**env, "SPOOLHOUSE_CLICKHOUSE__URL": server.native_url}
         assert command("migrate", env=own).returncode == 0
@@ -321,6 +323,12 @@ def test_the_newest_version_counts_on_whichever_shard_it_is(shards: Shards, tmp_
             for one, version, status in versions
         ]
         drop(tmp_path, "span", "shop", "a.jsonl", lines(spans))
+        logs = [
+            {"id": one["id"], "projectId": "shop", "level": "info", "message": f"Span {one['name']} ended"}
+            | {"timestamp": one["startTime"], "recordedAt": one["recordedAt"]}
+            for one in spans
+        ]
+        drop(tmp_path, "log", "shop", "a.jsonl", lines(logs))
         code, daemon = once(server.native_url, tmp_path, env=env)
         assert code == 0, daemon.told()
     drop(tmp_path, "trace", "shop", "a.jsonl", lines([trace_of(one) for one in NEWEST]))
@@ -335,6 +343,9 @@ def test_the_newest_version_counts_on_whichever_shard_it_is(shards: Shards, tmp_
             "names": ["v1", "v2", "v3"],
             "traces": ["a", "b", "d"],
             "trace": "error",
+            "words": ["a", "b"],
+            "logs by level": {"info": 6},
+            "of both shards": 2,
         }
     delete = ("delete", "traces", *(f"trace-{one}" for one in NEWEST), "--project", "shop")
     url = {"SPOOLHOUSE_CLICKHOUSE__URL": shards[1].native_url}
@@ -356,7 +367,13 @@ async def answers(url: str) -> Mapping[str, object]:
     """Return what one server says of all shards, in each of the ways that rows are read."""
     asked: dict[str, Any] = {"project": "shop", "since": NOW - timedelta(hours=1), "until": NOW + timedelta(hours=1)}
     failed = {"some": "spans", "where": {"field": "status", "op": "eq", "value": "error"}}
-    async with query.connect(url, database=DATABASE) as q:
+    driver = Recording(connect(url, database=DATABASE))
+    async with Client(ClickHouseReader(driver, "mastra_admin_")) as q:
+        driver.statements = []
+        words = [one.id async for one in q.logs(**asked, words="V2 span", order="time")]
+        *_, search = [sql for sql in driver.statements if "hasAllTokens" in sql]
+        plan = await driver.execute(f"EXPLAIN indexes = 1, distributed = 1 {search}")
+        by_level = await q.figures("log", **asked, by="level", words="ended")
         page = await q.list_spans(**asked, order_by={"field": "start_time", "direction": "desc"}, page=1, per_page=2)
         by_status = await q.figures("span", **asked, by="status")
         one = await q.get_span("shop", "trace-a", "a")
@@ -369,6 +386,9 @@ async def answers(url: str) -> Mapping[str, object]:
             "names": await q.values("names", **asked, signal="span"),
             "traces": sorted([one.name async for one in q.traces(**asked, where=failed)]),
             "trace": one and one.status,
+            "words": words,
+            "logs by level": {one.by["level"]: one.values["count"] for one in by_level.rows},
+            "of both shards": sum("idx_message_words" in str(line) for line in plan),
         }
 
 

@@ -85,13 +85,14 @@ class Statement(sql.Statement):
         """Return the condition that no other server has a newer version; of one server's versions FINAL finds it."""
         if not self._is_distributed(table):
             return ()
-        key, version = key_hash(table), "(toUnixTimestamp64Milli(recorded_at) * 65536 + _shard_num)"
-        several = (
-            f"FROM {self.table(table, newest=False)} WHERE {' AND '.join(of_key) or '1'}"
-            " GROUP BY _key HAVING min(_shard_num) < max(_shard_num)"
+        newest = "max(toUnixTimestamp64Milli(recorded_at) * 65536 + _shard_num) % 65536"
+        others = f"arrayFilter(shard -> shard != {newest}, range(min(_shard_num), max(_shard_num) + 1))"
+        superseded = (
+            f"SELECT _key, arrayJoin({others}) FROM {self.table(table, newest=False)} "
+            f"WHERE {' AND '.join(of_key) or '1'} "
+            f"GROUP BY {key_hash(table)} AS _key HAVING min(_shard_num) < max(_shard_num)"
         )
-        on_one = f"{key} GLOBAL NOT IN (SELECT {key} AS _key {several})"
-        return [f"({on_one} OR ({key}, {version}) GLOBAL IN (SELECT {key} AS _key, max{version} {several}))"]
+        return [f"({key_hash(table)}, _shard_num) GLOBAL NOT IN ({superseded})"]
 
     def within(self, table: Table) -> str:
         """Return the operator for what is in a SELECT from a table: one server's answer is for all of them."""
