@@ -138,6 +138,9 @@ def test_the_version_is_the_packages() -> None:
         (["status", "--interval", "1e300"], "--interval"),
         (["status", "--interval", "1e-9"], "--interval"),
         (["pause", "--reason", "x" * 501], "--reason"),
+        (["logs", "--project", "p", "--name", "x"], "--contains"),
+        (["traces", "--project", "p", "--order", "-time"], "--order=-time"),
+        (["logs", "--project", "p", "--follow", "--until", "1h"], "--until"),
     ],
 )
 def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp_path: Path) -> None:
@@ -399,6 +402,13 @@ def test_a_closed_pipe_is_no_crash() -> None:
     os.close(writer)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+def test_closed_streams_are_no_crash(tmp_path: Path) -> None:
+    """What is opened next must not take their place: a table would be written into it."""
+    script = f"{SCRIPT} types --json <&- >&- 2>&-; echo $? > {tmp_path / 'code'}"
+    subprocess.run(["bash", "-c", script], check=True, timeout=60)
+    assert (tmp_path / "code").read_text() == "0\n"
 
 
 def test_an_interruption_before_anything_runs_is_quiet(tmp_path: Path) -> None:

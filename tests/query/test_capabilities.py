@@ -476,6 +476,10 @@ CASES: dict[str, tuple[Ask, Any]] = {
         lambda q: _refused(q.list_traces(project="shop", page=200)),
         "pages by number end at 10000 records; use the cursor to go on",
     ),
+    "a statement's numbers are numbers": (
+        lambda q: q.sql("SELECT sum(n) AS total, 1.5 AS half FROM (SELECT 2 AS n UNION ALL SELECT 3 AS n)"),
+        (["total", "half"], [(5, 1.5)]),
+    ),
     "all projects": (
         lambda q: _listed(q.traces(project=ALL_PROJECTS, trace="t001", since="7d"), "project_id"),
         ["shop", "other"],

@@ -12,6 +12,8 @@ import pytest
 from spoolhouse.errors import BadRequestError, BadSettingError
 from spoolhouse.query import ALL_PROJECTS, Logs, Traces, connect, connect_sync
 from spoolhouse.query.aliases import Client
+from spoolhouse.query.cursor import fingerprint, from_text, to_text
+from spoolhouse.query.questions import Position, Window
 from tests.engine import Database
 from tests.query.test_model import BASE, Row, insert
 
@@ -101,6 +103,15 @@ def test_superseded_rows_do_not_match(database: Database) -> None:
             return [one.trace_id async for one in q.traces(project="shop", status="error", page_size=3, **WINDOW)]
 
     assert asyncio.run(pages()) == [f"t{n:03}" for n in range(290, 300)]
+
+
+def test_a_cursor_can_follow_a_flag() -> None:
+    """One that began with - would be taken for another flag."""
+    mark, window = fingerprint("logs", Traces(project="shop")), Window(since_ms=0, until_ms=9)
+    places = [Position(time_ms=number, ids=(str(number),)) for number in range(500)]
+    cursors = [to_text(mark, window, place) for place in places]
+    assert all(cursor[0].isalpha() for cursor in cursors)
+    assert [from_text(cursor, mark, 1) for cursor in cursors] == [(window, place) for place in places]
 
 
 def test_a_cursor_of_a_relative_window_stays_in_it(database: Database) -> None:

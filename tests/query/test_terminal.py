@@ -119,6 +119,7 @@ def test_spans_without_traces_are_pointed_out(database: Database, tmp_path: Path
         (["figures", "spam", "--project", "p"], 2, "span"),
         (["figures", "span", "--project", "p", "--of", "mean"], 2, "avg"),
         (["figures", "span", "--project", "p", "--every", "1x"], 2, "5m"),
+        (["figures", "log", "--project", "p", "--of", "avg"], 2, "avg:COLUMN"),
         (["values", "secrets", "--project", "p"], 2, "models"),
         (["traces", "--project", "p"], 69, "127.0.0.1:1"),
         (["trace", "t", "--project", "p"], 69, "127.0.0.1:1"),
@@ -136,10 +137,14 @@ def test_an_error_is_one_sentence(arguments: list[str], code: int, named: str) -
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_reader_that_leaves_is_no_error(url: str) -> None:
-    script = f"{SCRIPT} logs --project shop --json --clickhouse-url {url} | head -c 1"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("shown", ["--json", ""])
+def test_a_reader_that_leaves_is_no_error(url: str, shown: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = filter(None, ["logs", "--project", "shop", shown, "--clickhouse-url", url])
+    done = subprocess.run([SCRIPT, *arguments], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_figures_values_and_sql_are_printed(url: str) -> None:
@@ -154,6 +159,25 @@ def test_figures_values_and_sql_are_printed(url: str) -> None:
     done = command("sql", "SELECT 1 AS one, 'x' AS two", "--clickhouse-url", url, "--json")
     assert done.stdout == '{"one":1,"two":"x"}\n'
     assert "one" in command("sql", "SELECT 1 AS one", "--clickhouse-url", url).stdout
+    done = command("sql", "SELECT", "--clickhouse-url", url)
+    assert (done.returncode, done.stderr) == (2, "spoolhouse: sql: syntax error at its end; one SELECT is accepted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["traces"], 0, "no traces there"),
+        (["runs"], 0, "no runs there"),
+        (["runs", "r7"], 1, "no run r7 in this project"),
+        (["trace", "t7"], 1, "no trace t7 in this project"),
+        (["values", "models"], 0, "no models there"),
+        (["figures", "span", "--by", "name, kind", "--every", "3600"], 0, "from rows; nothing there"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_nothing_is_said_to_be_there(arguments: list[str], code: int, said: str, database: Database) -> None:
+    done = command(*arguments, "--project", "other", "--clickhouse-url", database.native_url)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{said}\n")
 
 
 def test_one_run_is_shown_by_its_events(url: str) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, NoReturn
 
 from spoolhouse import __version__
 from spoolhouse.errors import BadRequestError, BadSettingError, SpoolError, SpoolhouseError, StoreError, describe
@@ -97,10 +97,25 @@ exit codes:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints epilogs as they are written, and takes no abbreviated flags."""
+    """Prints epilogs as they are written, takes no abbreviated flags, and names those that it takes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options; an unknown argument ends the process here, where the command's flags are known."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = ", ".join(dict.fromkeys(flag for one in self._actions for flag in one.option_strings[-1:]))
+            accepted = f"; accepted: {known}" if unknown[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{accepted}")
+        return options, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with a message."""
+        if message.endswith("expected one argument"):
+            message += "; one that begins with - is written behind =, as --order=-time"
+        super().error(message)
 
 
 def parser(chosen: str = "") -> argparse.ArgumentParser:

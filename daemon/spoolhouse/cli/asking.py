@@ -50,17 +50,26 @@ def add_scope(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--until", metavar="WHEN", help="not after")
 
 
-def add_filter(group: "argparse._ArgumentGroup", name: str, *, several: bool = True) -> None:
+_MEANINGS = {
+    "words": "each of these words, in any case",
+    "contains": "this text, letter for letter",
+    "tag": "has this tag",
+    "name": "of traces and spans a part of it",
+}
+
+
+def add_filter(
+    group: "argparse._ArgumentGroup", name: str, *, several: bool = True, choices: Iterable[str] = ()
+) -> None:
     """Add the flag of a filter; `several` values mean any of them."""
     flag = f"--{name}"
     if name in {"min", "max"}:
         group.add_argument(flag, dest=f"by_{name}", type=float, metavar="N", help="of the duration, value or latency")
     elif not several or name in {"words", "contains", "tag"}:
-        group.add_argument(flag, dest=f"by_{name}", metavar="TEXT")
+        group.add_argument(flag, dest=f"by_{name}", metavar="TEXT", help=_MEANINGS[name])
     else:
-        group.add_argument(
-            flag, dest=f"by_{name}", action="append", metavar="TEXT", help="repeat it for any of several"
-        )
+        text = "; ".join(filter(None, (", ".join(choices), "repeat it for any of several")))
+        group.add_argument(flag, dest=f"by_{name}", action="append", metavar="TEXT", help=text)
 
 
 def add_label(group: "argparse._ArgumentGroup") -> None:

@@ -25,9 +25,17 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
     text = "count, sum, rate, percentiles: by group and by interval"
     parser = asking.add(commands, "figures", "figures SIGNAL --project NAME", text, _EXAMPLES)
-    parser.add_argument("signal", metavar="SIGNAL", help="trace, span, log, metric, score, feedback, event, step")
+    parser.add_argument(
+        "signal", metavar="SIGNAL", help=", ".join(dict.fromkeys(signal.one for signal in SIGNALS.values()))
+    )
     group = parser.add_argument_group("figures")
-    group.add_argument("--of", default="count", metavar="NAMES", help="count, errors, error_rate, sum, avg, p95, …")
+    group.add_argument(
+        "--of",
+        default="count",
+        metavar="NAMES",
+        help="count, errors, error_rate, error_percent, rate, sum, avg, min, max, last, count_distinct, p95, p99.9; "
+        "avg:COLUMN of another column; with commas between",
+    )
     group.add_argument("--by", metavar="NAMES", help="columns, or label.KEY, with commas between")
     group.add_argument("--edges", metavar="NUMBERS", help="by how many of these the value has reached: 10,100,1000")
     group.add_argument("--every", metavar="INTERVAL", help="1m, 5m, 1h, 1d")
@@ -74,7 +82,8 @@ async def _figures(options: argparse.Namespace, query: "Query") -> int:
         asking.print_lines(map(msgspec.json.encode, answer.rows))
     else:
         show.figures(answer)
-    asking.say(f"from {answer.source}" + ("; there are more" if answer.truncated else ""))
+    more = "; there are more" if answer.truncated else "" if answer.rows else "; nothing there"
+    asking.say(f"from {answer.source}{more}")
     return 0
 
 
@@ -88,4 +97,4 @@ def _edges(text: str | None) -> tuple[float, ...] | None:
 
 
 def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(filter(None, (text or "").split(",")))
+    return tuple(filter(None, (name.strip() for name in (text or "").split(","))))

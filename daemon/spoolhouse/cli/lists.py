@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spoolhouse.cli import asking
-from spoolhouse.errors import InUseError, TransientError
+from spoolhouse.errors import BadRequestError, InUseError, TransientError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
@@ -39,15 +39,19 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         parser = asking.add(commands, name, f"{name} --project NAME", f"list {_ONE.get(name, name)}", _EXAMPLES[name])
         asking.add_scope(parser)
         group = parser.add_argument_group("filters")
+        signal = SIGNALS[name]
         for field in kind.__struct_fields__:
             if field not in ListQuestion.__struct_fields__:
-                asking.add_filter(group, field, several=SIGNALS[name].filters[field][1] is Op.EQ)
+                column, op = signal.filters[field]
+                asking.add_filter(group, field, several=op is Op.EQ, choices=signal.table.column(column).choices)
         asking.add_label(group)
         group = parser.add_argument_group("page")
         group.add_argument("--limit", type=int, default=50, metavar="N", help="records in all (default: 50)")
         group.add_argument("--page-size", type=int, metavar="N", help="records asked for at once, 1 to 1000")
         group.add_argument("--cursor", metavar="TEXT", help="go on where the page before has ended")
-        group.add_argument("--order", default="-time", metavar="NAME", help="--order=-NAME: largest first; -time")
+        orders = ", ".join(("time", *signal.orders))
+        text = f"{orders}; --order=-NAME: the largest first (default: -time)"
+        group.add_argument("--order", default="-time", metavar="NAME", help=text)
         if name == "logs":
             group.add_argument("--follow", action="store_true", help="go on with what lands, until Ctrl-C")
         parser.set_defaults(run=run, name=name, follow=False)
@@ -65,6 +69,8 @@ async def _list(options: argparse.Namespace, query: "Query") -> int:
     asked = {**asking.scope(options), **asking.filters(options), "order": options.order}
     asked |= {"limit": options.limit, "page_size": options.page_size}
     if options.follow:
+        if options.cursor is not None or options.until is not None or options.order != "-time":
+            raise BadRequestError("--follow goes on with what lands: not with --cursor, --until or --order")
         return await _follow(options, query, asked)
     cursor, left = options.cursor, options.limit
     while True:

@@ -50,12 +50,17 @@ async def _runs(options: argparse.Namespace, query: "Query") -> int:
             show.records("events", page.records)
         if page.cursor is not None:
             asking.say(f"there are more; go on with `spoolhouse events --run {options.id} --order time --cursor …`")
-        return 0 if page.records else 1
+        if not page.records:
+            asking.say(f"no run {options.id} in this project")
+            return 1
+        return 0
     found = [one async for one in query.runs(**asked, limit=options.limit)]
     if options.json:
         asking.print_lines(map(msgspec.json.encode, found))
     else:
         show.records("runs", found)
+        if not found:
+            asking.say("no runs there")
     if len(found) == options.limit:
         asking.say("there may be more; raise --limit")
     return 0

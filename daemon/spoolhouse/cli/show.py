@@ -61,11 +61,19 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, Justify]]] = {
 """By list: the head, the field, and its side."""
 
 
+class _Console(Console):
+    """Leaves it to the command what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that is being handled."""
+        raise  # noqa: PLE0704  # called while a BrokenPipeError is handled
+
+
 def console() -> Console:
     """Return what is printed to; under NO_COLOR it has no escape sequences at all, not even bold ones."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    made = Console(highlight=False, color_system=colours)
-    return made if made.is_terminal else Console(highlight=False, color_system=None, width=_WIDE)
+    made = _Console(highlight=False, color_system=colours)
+    return made if made.is_terminal else _Console(highlight=False, color_system=None, width=_WIDE)
 
 
 def records(name: str, found: Sequence[Any]) -> None:

@@ -17,9 +17,11 @@ _EXAMPLES = """\
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
+    from spoolhouse.query.signals import VALUES  # noqa: PLC0415  # only this command needs it
+
     text = "list the names, labels, services, models … that occur"
     parser = asking.add(commands, "values", "values WHAT --project NAME", text, _EXAMPLES)
-    parser.add_argument("what", metavar="WHAT", help="names, label_keys, label_values, services, levels, models, …")
+    parser.add_argument("what", metavar="WHAT", help=", ".join(VALUES))
     group = parser.add_argument_group("values")
     group.add_argument("--signal", metavar="NAME", help="of traces, spans, logs, metrics, …")
     group.add_argument("--key", metavar="LABEL", help="the label, for label_values")
@@ -47,6 +49,8 @@ async def _values(options: argparse.Namespace, query: "Query") -> int:
         asking.print_lines(msgspec.json.encode({"value": one}) for one in found)
     else:
         print("".join(f"{shown(one)}\n" for one in found), end="")
+    if not found and not options.json:
+        asking.say(f"no {options.what.replace('_', ' ')} there")
     if len(found) == options.limit:
         asking.say("there may be more; raise --limit")
     return 0

@@ -63,9 +63,9 @@ def from_text(text: object, mark: bytes, ids: int) -> tuple[Window, Position]:
 
 
 def encoded(content: msgspec.Struct) -> str:
-    """Return a struct as text, with a checksum."""
+    """Return a struct as text, with a checksum; it begins with a letter, and so can follow a flag."""
     data = msgspec.msgpack.encode(content)
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()[:_SUM] + data).decode().rstrip("=")
+    return base64.urlsafe_b64encode(data + hashlib.sha256(data).digest()[:_SUM]).decode().rstrip("=")
 
 
 def decoded(text: object, kind: type[T]) -> T:
@@ -74,8 +74,9 @@ def decoded(text: object, kind: type[T]) -> T:
         raise BadRequestError("that is no cursor; take it from the page before")
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        if hashlib.sha256(data[_SUM:]).digest()[:_SUM] != data[:_SUM]:
+        content = data[:-_SUM]
+        if hashlib.sha256(content).digest()[:_SUM] != data[-_SUM:]:
             raise ValueError("checksum")
-        return msgspec.msgpack.decode(data[_SUM:], type=kind)
+        return msgspec.msgpack.decode(content, type=kind)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise BadRequestError("the cursor is damaged; take it from the page before, whole") from None

@@ -236,7 +236,9 @@ def _figure(signal: Signal, name: str, measure: str | None) -> Figure:
         if measured in _OF_ERRORS and not signal.failed:
             raise BadRequestError(f"of: {signal.name} have no status, and so no {spelt}")
         return Figure(name=name, measured=measured, failed=(signal.status, signal.failed))
-    field = field_of(signal, column or measure or signal.measure or "")
+    if not (column or measure or signal.measure):
+        raise BadRequestError(f"of: {spelt} of {signal.name} needs a column, as {spelt}:COLUMN")
+    field = field_of(signal, column or measure or signal.measure)
     if measured is not Measured.COUNT_DISTINCT and (
         field.key is not None or signal.table.column(field.column).kind not in _NUMBERS
     ):

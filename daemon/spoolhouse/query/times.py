@@ -16,6 +16,7 @@ LATEST_MS = 4_102_444_800_000
 """2100: no row is later."""
 _UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
 _AGO = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
+_INTERVAL = re.compile(r"(\d{1,9})([smhdw]?)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ACCEPTED = "an age such as 90s, 30m, 2h or 7d, a date or an ISO-8601 time is accepted"
 
@@ -70,8 +71,8 @@ def window(since: When, until: When, now_ms: int, *, inclusive: bool) -> Window:
 def interval(value: Any) -> int:
     """Return an interval in ms. Raises `BadRequestError`."""
     value = _duration(value)
-    if isinstance(value, str) and (found := _AGO.fullmatch(value)):
-        ms = int(found[1]) * _UNITS[found[2]]
+    if isinstance(value, str) and (found := _INTERVAL.fullmatch(value)):
+        ms = int(found[1]) * _UNITS[found[2] or "s"]
     elif isinstance(value, timedelta):
         ms = round(value / timedelta(milliseconds=1))
     elif isinstance(value, int) and not isinstance(value, bool):

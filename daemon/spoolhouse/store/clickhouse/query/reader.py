@@ -56,6 +56,7 @@ _LIMITS = {
 }  # fmt: skip
 _MORE = 10
 """Candidates beyond what is wanted: some of them are superseded."""
+_SYNTAX = re.compile(r"Syntax error: failed at position \d+ \((.*?)\) \(line (\d+), col (\d+)\).*", re.DOTALL)
 _PLAIN = re.compile(r"(LowCardinality\()?(Nullable\()?(String|Float32|Float64|Bool|U?Int\d+|Date|Date32)\)*")
 
 
@@ -163,7 +164,7 @@ class ClickHouseReader:
         try:
             described = await self._ask(f"DESCRIBE TABLE {inner}", made)
         except (OperatorError, RejectedDataError) as error:
-            raise BadRequestError(f"sql: {error.message}") from None
+            raise BadRequestError(f"sql: {_in_statement(error.message)}") from None
         names = [str(row[0]) for row in described]
         if not names:
             raise BadRequestError("sql: a SELECT is accepted")
@@ -190,3 +191,14 @@ class ClickHouseReader:
                 raise
             why = _LIMITS[error.code]
         raise QuestionTooLargeError(f"the question is too large: {why}; ask for a shorter time, or with more filters")
+
+
+def _in_statement(message: str) -> str:
+    """Return why a statement is refused; of a syntax error the place, without all the words that may stand there."""
+    found = _SYNTAX.search(message)
+    if found is None:
+        return message
+    near, line, column = found.groups()
+    # The statement begins in the second line of what is sent, and the bracket behind it is not the user's.
+    place = "at its end" if near == ")" else f"near {near!r} in line {int(line) - 1}, column {column}"
+    return f"syntax error {place}; one SELECT is accepted"

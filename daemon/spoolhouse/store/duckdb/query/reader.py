@@ -32,6 +32,8 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 """Types whose values are shown as they are; others as text."""
+_WIDE = "HUGEINT"
+"""Of a sum of integers."""
 
 
 class DuckDbReader:
@@ -151,8 +153,20 @@ def _position(listing: Listing, keys: Sequence[Any]) -> Position:
 def _answered(text: str, limit: int, connection: duckdb.DuckDBPyConnection) -> tuple[Sequence[str], list[Row]]:
     inner = f"(\n{statements.check(connection, text)}\n)"
     described = [(str(row[0]), str(row[1])) for row in connection.execute(f"DESCRIBE SELECT * FROM {inner}").fetchall()]
-    shown = ", ".join(
-        identifier(name) if kind in _PLAIN else f"{identifier(name)}::VARCHAR" for name, kind in described
-    )
+    shown = ", ".join(f"{identifier(name)}::{_shown_as(kind)}" for name, kind in described)
     rows = _fetched(connection.execute(f"SELECT {shown} FROM {inner} LIMIT {limit:d}"))
+    if any(kind == _WIDE for _, kind in described):
+        rows = [tuple(_json_number(value) for value in row) for row in rows]
     return [name for name, _ in described], rows
+
+
+def _shown_as(kind: str) -> str:
+    """Return the type as which a column of that type is shown: of a literal such as 1.5 it is DECIMAL."""
+    if kind in _PLAIN or kind == _WIDE:
+        return kind
+    return "DOUBLE" if kind.startswith("DECIMAL") else "VARCHAR"
+
+
+def _json_number(value: Any) -> Any:
+    """Return an integer that JSON's writers take; one beyond 64 bits as text."""
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
