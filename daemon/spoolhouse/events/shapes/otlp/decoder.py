@@ -6,7 +6,7 @@ A producer writes the same fields again and again: a learned unknown field costs
 import re
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import attrgetter, or_
+from operator import or_
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
@@ -102,19 +102,21 @@ class _Variant:
         """Return a message with the fields that were learned for it, and with such messages in it."""
         if kind not in self._made:
             own = [name for message, name in self._learned if message is kind]
-            fields = [
-                (
-                    one.name,
-                    self._type(one.type),
-                    msgspec.field(name=_key(one, is_snake=self._is_snake), **_default(one)),
-                )
-                for one in msgspec.structs.fields(kind)
-            ]
-            fields += [(f"u{place}", Any, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
-            self._made[kind] = msgspec.defstruct(
-                kind.__name__, fields, bases=(kind,), namespace=_namespace(own), gc=False, kw_only=True
-            )
+            given = msgspec.structs.fields(kind)
+            types = [self._type(one.type) for one in given]
+            is_same = not (own or self._is_snake) and types == [one.type for one in given]
+            self._made[kind] = kind if is_same else self._made_of(kind, types, own)
         return self._made[kind]
+
+    def _made_of(self, kind: type[Message], types: Sequence[Any], own: Sequence[str]) -> type[Any]:
+        """Return a message whose fields have these types, with its own learned fields."""
+        fields = [
+            (one.name, type_, msgspec.field(name=_key(one, is_snake=self._is_snake), **_default(one)))
+            for one, type_ in zip(msgspec.structs.fields(kind), types, strict=True)
+        ]
+        fields += [(f"u{place}", Any, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
+        namespace = {"learned": tuple(own)} if own else None
+        return msgspec.defstruct(kind.__name__, fields, bases=(kind,), namespace=namespace, gc=False, kw_only=True)
 
     def _type(self, kind: Any) -> Any:
         """Return a type with such messages in it."""
@@ -134,16 +136,3 @@ def _default(field: FieldInfo) -> dict[str, Any]:
     if field.default_factory is not msgspec.NODEFAULT:
         return {"default_factory": field.default_factory}
     return {"default": field.default}
-
-
-def _namespace(own: Sequence[str]) -> dict[str, Any]:
-    """Return the property by which a message finds its unknown fields."""
-    if not own:
-        return {}
-    values_of = attrgetter(*(f"u{place}" for place in range(len(own))))
-
-    def unknown(self: Any) -> dict[str, Any]:
-        values = values_of(self) if len(own) > 1 else (values_of(self),)
-        return {name: value for name, value in zip(own, values, strict=True) if value is not None}
-
-    return {"unknown": property(unknown)}
