@@ -105,7 +105,7 @@ def test_figures_values_and_statements(served: Served) -> None:
     assert [(run["run_id"], run["events"]) for run in found["runs"]] == [("r0", 1), ("r1", 1)]
     statement = "SELECT span_id AS id, 1.5 AS number, NULL AS nothing FROM mastra_admin_spans ORDER BY id"
     assert served.ask("sql", statement=statement, limit=1) == (
-        200, {"columns": ["id", "number", "nothing"], "rows": [["s001", "1.5", None]]},
+        200, {"columns": ["id", "number", "nothing"], "rows": [["s001", 1.5, None]]},
     )  # fmt: skip
 
 
