@@ -19,9 +19,11 @@ from tests.engine import (
     Database,
     EngineError,
     LocalServer,
+    Pool,
     Server,
     StartServer,
     find_engine,
+    make_tables,
 )
 
 # A busy machine is no fault: an example may take as long as its test may.
@@ -127,6 +129,21 @@ def database(server: Server) -> Iterator[Database]:
     """A new, empty database on the shared server, dropped after the test."""
     with Database.new(server) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def prepared(server: Server) -> Iterator[Pool]:
+    """Databases with all tables, empty."""
+    with Pool(server, make_tables) as pool:
+        yield pool
+
+
+@pytest.fixture
+def prepared_database(prepared: Pool) -> Iterator[Database]:
+    """A database with all tables, empty: what costs least, where making the tables is not what a test is about."""
+    made = prepared.take()
+    yield made
+    prepared.give_back(made)
 
 
 @pytest.fixture(scope="session")

@@ -43,9 +43,17 @@ async def landed_after_all(driver: Driver, place: Place) -> int:
     return place.count("logs")
 
 
-@pytest.mark.parametrize("count", [FEW, MANY])
 @pytest.mark.parametrize(
-    "error", [SpoolError("gone"), OSError(5, "Input/output error"), TimeoutError("slow"), GeneratorExit(), ValueError()]
+    ("count", "error"),
+    [
+        (FEW, SpoolError("gone")),
+        (MANY, SpoolError("gone")),
+        (FEW, GeneratorExit()),
+        (MANY, GeneratorExit()),
+        (FEW, OSError(5, "Input/output error")),
+        (FEW, TimeoutError("slow")),
+        (FEW, ValueError()),
+    ],
 )
 async def test_failure_of_the_rows_abandons_the_insert(
     driver: Driver, place: Place, count: int, error: BaseException

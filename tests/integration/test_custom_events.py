@@ -108,7 +108,7 @@ def test_columns_may_have_any_name(database: Database, tmp_path: Path) -> None:
 
 def test_a_file_may_be_verified_by_several_at_once(database: Database, tmp_path: Path) -> None:
     used = settings(database.native_url, tmp_path)
-    with SpoolWriter(tmp_path) as spool:
+    with SpoolWriter(tmp_path, max_age=None) as spool:
         sample = SampleEvents(seed=1, now_ms=NOW, shape="flat")
         spool.write("span", "shop", sample.lines("span", "shop", 0, 3000))
     assert build.ingest(used) == 0

@@ -61,12 +61,12 @@ NEEDED = {
 SECRET = "hunter2-and-more"
 
 
-def spoolhouse(
+def anew(
     *arguments: str | Path,
     env: Mapping[str, str] | None = None,
     stdout: int = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, without this machine's configuration, on a terminal-less 80 columns."""
+    """Run the command to its end in an interpreter of its own, with the environment that `spoolhouse` gives it."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLHOUSE_")}
     return subprocess.run(
         [sys.executable, "-m", "spoolhouse", *map(str, arguments)],
@@ -80,10 +80,10 @@ def spoolhouse(
     )
 
 
-def forked(
+def spoolhouse(
     *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """A cheaper `spoolhouse`, on 80 columns, for the many that are all alike."""
+    """Run the command to its end, without this machine's configuration, on a terminal-less 80 columns."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("SPOOLHOUSE_")}
     return run(*arguments, env={**own, "COLUMNS": "80", "SPOOLHOUSE_CONFIG": "", **(env or {})}, cwd=cwd)
 
@@ -91,7 +91,7 @@ def forked(
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_is_the_committed_one(command: str) -> None:
     """To renew one: COLUMNS=80 spoolhouse ingest --help > tests/repo/help/ingest.txt."""
-    done = forked(*filter(None, [command]), "--help")
+    done = spoolhouse(*filter(None, [command]), "--help")
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout == (HELP / f"{command or 'spoolhouse'}.txt").read_text()
@@ -111,7 +111,7 @@ def test_a_commands_help_is_the_same_in_the_list_of_all(command: str) -> None:
 
 
 def test_the_version_is_the_packages() -> None:
-    assert spoolhouse("--version").stdout == f"spoolhouse {__version__}\n"
+    assert anew("--version").stdout == f"spoolhouse {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_version_is_the_packages() -> None:
     ],
 )
 def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp_path: Path) -> None:
-    done = forked(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
+    done = spoolhouse(*arguments, env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path)})
     assert done.returncode == 2
     assert named in done.stderr.splitlines()[-1]
     assert done.stdout == ""
@@ -164,7 +164,7 @@ def test_a_wrong_flag_is_named_and_exits_2(arguments: list[str], named: str, tmp
 def test_a_wrong_setting_is_named_and_exits_78(
     command: str, env: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    done = forked(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
+    done = spoolhouse(command, *NEEDED.get(command, []), env={"SPOOLHOUSE_SPOOL__STORAGE_PATH": str(tmp_path), **env})
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"spoolhouse: {expected}")
@@ -200,7 +200,7 @@ IN_A_SPOOL = (["status"], ["pause"], ["resume"], ["release"], ["retry", "--all"]
 def test_a_spool_that_is_none_is_said_and_not_made(arguments: list[str], name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     env = {"SPOOLHOUSE_SPOOL__STORAGE_PATH": name, "SPOOLHOUSE_SPOOL__BASE_PATH": ""}
-    done = forked(*arguments, env=env, cwd=tmp_path)
+    done = spoolhouse(*arguments, env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr.startswith(f"spoolhouse: {tmp_path}/{name}: ")
     assert said in done.stderr
@@ -225,7 +225,7 @@ def test_the_longest_reason_is_told_as_it_was_given(tmp_path: Path) -> None:
     """Whatever it takes to write it down."""
     spool = ("--file-storage-path", tmp_path, "--base-path", "")
     assert spoolhouse("pause", "--reason", "\U0001f600" * 500, *spool).returncode == 0
-    assert "\U0001f600" * 500 in spoolhouse("pause", *spool, env={"PYTHONIOENCODING": "utf-8"}).stderr
+    assert "\U0001f600" * 500 in anew("pause", *spool, env={"PYTHONIOENCODING": "utf-8"}).stderr
 
 
 def test_a_password_by_flag_is_warned_of_and_not_shown(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ class TestTables:
 def test_a_closed_pipe_is_no_crash() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = spoolhouse("migrate", "--print", stdout=writer)
+    done = anew("migrate", "--print", stdout=writer)
     os.close(writer)
     assert done.returncode == 141
     assert done.stderr == ""

@@ -33,10 +33,10 @@ def test_killed_ten_times_mid_load(database: Database, tmp_path: Path, driver: s
     """Killed (-9) at random moments under load and restarted: nothing is lost, nothing is there twice."""
     rng = random.Random(driver)
     url = getattr(database, driver)
-    files, rows = 60, 2000
+    files, rows = 60, 500
     for number in range(files):
         drop(tmp_path, "span", f"p{number % 3}", f"{number:03}.jsonl", good(f"f{number}", rows))
-    small = {"SPOOLHOUSE_BATCH__MAX_BYTES": "1MiB", "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
+    small = {"SPOOLHOUSE_BATCH__MAX_BYTES": "256KiB", "SPOOLHOUSE_SPOOL__PROJECT": "trust"}
     pause = threading.Event()
     for kill in range(KILLS):
         with Daemon(url, tmp_path, env=small) as daemon:

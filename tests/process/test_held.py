@@ -9,7 +9,7 @@ from tests.process.daemon import Daemon, drop, once
 from tests.process.inputs import good
 
 SPANS = "mastra_admin_spans"
-TRIALS = 64
+TRIALS = 32
 MIB = 1 << 20
 
 
@@ -27,7 +27,7 @@ def test_a_held_batch_costs_no_more_with_each_trial(database: Database, tmp_path
     url = database.native_url if scheme == "native" else database.http_url
     assert once(url, tmp_path)[0] == 0
     database.query(f"DROP TABLE {SPANS} SYNC")
-    drop(tmp_path, "span", "p", "a.jsonl", good("p", 60_000))
+    drop(tmp_path, "span", "p", "a.jsonl", good("p", 20_000))
     # A file of several pieces: each trial has it open, and a piece of it in memory, when the server refuses.
     env = {"SPOOLHOUSE_RETRY__FIRST": "0.01", "SPOOLHOUSE_RETRY__CAP": "0.02"}
     with Daemon(url, tmp_path, "--no-migrate", env=env, installed=True) as daemon:

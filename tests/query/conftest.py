@@ -1,22 +1,11 @@
 """A database with all tables for each test."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.engine import Database, Pool, Server, make_tables
-
-
-@pytest.fixture(scope="session")
-def prepared(server: Server) -> Iterator[Pool]:
-    """Databases with all tables, empty."""
-    with Pool(server, make_tables) as pool:
-        yield pool
+from tests.engine import Database
 
 
 @pytest.fixture
-def database(prepared: Pool) -> Iterator[Database]:
-    """One of them."""
-    made = prepared.take()
-    yield made
-    prepared.give_back(made)
+def database(prepared_database: Database) -> Database:
+    """A database with all tables, empty."""
+    return prepared_database
