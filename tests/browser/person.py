@@ -59,9 +59,10 @@ class Person:
     async def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key."""
         named: dict[str, object] = {"key": key, "modifiers": _SHIFT if shift else 0}
-        await self.tab.call(
-            "Input.dispatchKeyEvent", type="keyDown", **named, **({} if len(key) > 1 else {"text": key})
+        typed = (
+            {"text": key} if len(key) == 1 else {"text": "\r", "windowsVirtualKeyCode": 13} if key == "Enter" else {}
         )
+        await self.tab.call("Input.dispatchKeyEvent", type="keyDown", **named, **typed)
         await self.tab.call("Input.dispatchKeyEvent", type="keyUp", **named)
 
     async def drag(self, start: str, end: str) -> None:
@@ -77,6 +78,16 @@ class Person:
         await self.tab.call("Input.dispatchMouseEvent", type="mousePressed", buttons=1, **places[0])
         await self.tab.call("Input.dispatchMouseEvent", type="mouseMoved", buttons=1, **places[1])
         await self.tab.call("Input.dispatchMouseEvent", type="mouseReleased", **places[1])
+
+    async def fill(self, values: dict[str, str]) -> None:
+        """Type into the fields of a form, by their names, and send it."""
+        for name, value in values.items():
+            field = f".judge [name={name}]"
+            await self.see(field)
+            await self.tab.value(f"document.querySelector({json.dumps(field)}).focus()")
+            await self.type(value)
+        await self.tab.value("document.querySelector('.judge input').focus()")
+        await self.press("Enter")
 
     async def choose(self, selector: str, value: str) -> None:
         """Choose from a list, once it has that."""

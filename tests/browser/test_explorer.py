@@ -294,6 +294,31 @@ async def test_a_rejected_line_is_shown_to_those_who_have_the_token(person: Pers
     person.tab.complaints.clear()  # of the 401
 
 
+async def test_a_score_and_feedback_are_added(person: Person, address: str) -> None:
+    """With the keyboard alone: the form says what is wrong, and when what was written has landed."""
+    await person.open(address.replace("#/?", f"#/trace/large?project={LARGE}&span=l9900&"))
+    await person.see("#span-name", "span 9900")
+    await person.tab.value("document.querySelector('.add').focus()")
+    await person.press("Enter")
+    await person.fill({"name": "comment", "value": "too slow", "comment": "It retries <b>forever</b>"})
+    await person.see(".judge-state", "It has landed.")
+    await person.see(".judged .own", "too slow comment explorer")
+    await person.see(".judged .own", "It retries <b>forever</b>")
+    await person.open(address.replace("#/?", f"#/scores?project={LARGE}&"))
+    await person.click(".add")
+    await person.choose(".judge select", "score")
+    await person.fill({"name": "politeness", "value": "very", "trace": "large"})
+    await person.see(".judge [role=alert]", "value")
+    person.tab.complaints.clear()  # of the refusal
+    await person.tab.value("document.querySelector('.judge [name=value]').select()")
+    await person.fill({"value": "0.25"})
+    await person.see(".judge-state", "It has landed.")
+    await person.see("#scores tbody tr", "politeness")
+    [row] = [row for row in await person.rows("#scores") if row["Score"] == "politeness"]
+    assert (row["Count"], row["Mean"]) == ("1", "0.25"), "what was refused is not there"
+    await person.see("#feedback tbody tr", "It retries <b>forever</b>")
+
+
 async def test_hostile_text_stays_text(person: Person, address: str, sample: Sample) -> None:
     await person.open(address.replace("#/?", f"#/trace/{sample.hostile}?project={PROJECT}&"))
     await person.see("#span-name", HOSTILE)
@@ -340,6 +365,7 @@ async def test_nothing_is_in_the_way_of_people_who_cannot_see_or_click(
         for place, there in places.items():
             await person.open(address.replace("#/?", f"#/{place}&project={PROJECT}&"))
             await person.see(there)
+            await person.tab.value("document.querySelector('.add')?.click()")
             await person.tab.call("Runtime.evaluate", expression=axe.script())
             found[place] = await person.tab.value("""axe.run().then((all) => all.violations.map((one) => one.id + ": " +
                 one.nodes.slice(0, 3).map((node) => node.html + node.any.map((why) => why.message)).join(" | ")))""")

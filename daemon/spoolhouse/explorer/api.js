@@ -57,18 +57,18 @@ function send(path, asked, signal) {
   return fetch(`api/v1/${path}`, { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body, signal });
 }
 
-async function post(path, asked, signal) {
+async function post(path, asked, signal, attempts) {
   for (let attempt = 1; ; attempt += 1) {
     const answer = await send(path, asked, signal);
     if (answer.ok) return answer.json();
-    if (answer.status !== 503 || attempt === ATTEMPTS) throw await problem(answer);
+    if (answer.status !== 503 || attempt === attempts) throw await problem(answer);
     await new Promise((go) => setTimeout(go, LATER_MS * attempt));
     signal.throwIfAborted();
   }
 }
 
 // A newer question of the same kind ends an older one.
-export async function ask(path, asked = {}, kind = path) {
+export async function ask(path, asked = {}, kind = path, attempts = ATTEMPTS) {
   asking.get(kind)?.abort();
   const control = new AbortController();
   asking.set(kind, control);
@@ -79,7 +79,7 @@ export async function ask(path, asked = {}, kind = path) {
     throw error;
   }
   try {
-    return await post(path, asked, control.signal);
+    return await post(path, asked, control.signal, attempts);
   } catch (error) {
     if (error instanceof TypeError) throw new Failure(0, "The server does not answer.");
     throw error;

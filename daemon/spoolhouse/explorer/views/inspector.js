@@ -2,6 +2,7 @@
 
 import * as address from "../address.js";
 import { clockMs, count, duration, full, h, money } from "../dom.js";
+import { judging } from "../judge.js";
 import { badge, content, copyable, long, section, tree } from "../parts.js";
 
 const INPUTS = ["input", "input.value", "gen_ai.input.messages", "gen_ai.prompt", "args", "arguments"];
@@ -75,6 +76,18 @@ function judgements(view, node) {
   { note: node ? `${owned} of this span, ${view.feedback.length + view.scores.length} of the trace` : String(all.length) });
 }
 
+// What was judged, and a form to add to it.
+function judged(view, node) {
+  const { scores, feedback, trace, spans } = view;
+  const shown = h("div", {}, judgements(view, node) ?? "");
+  const about = { project: address.read().asked.project, trace: trace?.trace_id ?? spans[0]?.trace_id, span: node?.id };
+  const form = judging(about, (route, record) => {
+    (route === "scores" ? scores : feedback).push(record);
+    shown.replaceChildren(judgements(view, node));
+  });
+  return h("div", {}, shown, form);
+}
+
 function events(span, from) {
   const all = Array.isArray(span.events) ? span.events : [];
   if (!all.length) return null;
@@ -102,13 +115,13 @@ export function inspector(view, all, node) {
       payload("Input", first(span.attributes, INPUTS)), payload("Output", first(span.attributes, OUTPUTS)),
       isRoot && trace ? payload("Input of the trace", trace.input) : null, isRoot && trace ? payload("Output of the trace", trace.output) : null,
       span.status === "error" ? logs(view, node, all.from) : null,
-      judgements(view, node),
+      judged(view, node),
       Object.keys(rest).length ? section("Attributes", tree(rest), { note: String(Object.keys(rest).length) }) : null,
       events(span, all.from),
       span.status === "error" ? null : logs(view, node, all.from),
       Object.keys(span.extra ?? {}).length ? section("Other fields", tree(span.extra)) : null,
     );
-  } else if (trace) parts.push(payload("Input of the trace", trace.input), payload("Output of the trace", trace.output), judgements(view, null), logs(view, null, Date.parse(trace.start_time)));
+  } else if (trace) parts.push(payload("Input of the trace", trace.input), payload("Output of the trace", trace.output), judged(view, null), logs(view, null, Date.parse(trace.start_time)));
   if (trace?.metadata && (isRoot || !node)) parts.push(section("Metadata of the trace", tree(trace.metadata)));
   const target = address.link("logs", { project: address.read().asked.project, trace: trace?.trace_id ?? view.spans[0]?.trace_id, since: "90d" });
   if (view.logs.length > MOST_LOGS) parts.push(h("a", { href: target }, `all ${count(view.logs.length)} log lines`));

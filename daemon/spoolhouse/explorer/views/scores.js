@@ -4,6 +4,7 @@ import * as address from "../address.js";
 import { ask, isOver } from "../api.js";
 import { bars, distribution, intervals, legend, lines } from "../chart.js";
 import { count, full, h, shortDay, when } from "../dom.js";
+import { judging } from "../judge.js";
 import { chip, empty, failed, loading, searchField, segments } from "../parts.js";
 import { interval, iso, windowOf } from "../window.js";
 
@@ -41,7 +42,8 @@ export function mount(root, given) {
   const name = chip(() => address.change({ name: "" }));
   const chosen = h("div", { class: "filters" }, name.node);
   const chart = h("div", {});
-  root.append(h("h1", { class: "sr" }, "Scores and feedback"), chosen, list, h("h2", {}, "Feedback"), filters, chart, said);
+  const add = judging({ get project() { return asked.project; } }, () => { scores(); feedback(); });
+  root.append(h("h1", { class: "sr" }, "Scores and feedback"), add, chosen, list, h("h2", {}, "Feedback"), filters, chart, said);
 
   // Means over time: of all scores by name, or of one by experiment; and then how its values are spread, too.
   async function scores() {
