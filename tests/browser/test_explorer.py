@@ -319,6 +319,42 @@ async def test_a_score_and_feedback_are_added(person: Person, address: str) -> N
     await person.see("#feedback tbody tr", "It retries <b>forever</b>")
 
 
+async def test_a_view_says_what_it_waits_for_and_what_is_wrong(person: Person, address: str) -> None:
+    await person.open(address.replace("#/?", "#/traces?q=nothing is like this&"))
+    await person.see(".list .blank", "No trace is like that.")
+    await person.tab.call("Network.enable")
+    slow = {"offline": False, "latency": 5000, "downloadThroughput": -1, "uploadThroughput": -1}
+    await person.tab.call("Network.emulateNetworkConditions", **slow)
+    await person.click(".blank button", "All of 30 days")
+    await person.see(".list .loading i")
+    await person.tab.call("Network.emulateNetworkConditions", **{**slow, "latency": 0})
+    await person.see("#traces tbody tr")
+    await person.open(address.replace("#/?", "#/traces?order=color&"))
+    await person.see(".blank.bad", "order: 'color' is not one of")
+    await person.see(".blank.bad button", "Ask again")
+    person.tab.complaints.clear()  # of the 400
+
+
+async def test_a_phone_shows_each_view_in_its_width(person: Person, address: str, sample: Sample) -> None:
+    size = {"deviceScaleFactor": 1, "mobile": True}
+    await person.tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, **size)
+    places = {
+        "traces": "#total", f"trace/{sample.slow}": "#span-name", "logs": "#total", "cost": "#spans-cost",
+        "metrics": "#metrics", "scores": "#scores", "runs": "#runs", "run/run-7-2": "#steps", "status": "#types",
+    }  # fmt: skip
+    wide = (
+        "document.documentElement.scrollWidth > innerWidth || document.querySelector('main').scrollWidth > innerWidth"
+    )
+    last = "document.querySelector('nav a:last-child').getBoundingClientRect().right > innerWidth"
+    try:
+        for place, there in places.items():
+            await person.open(address.replace("#/?", f"#/{place}?since=7d&project={PROJECT}&"))
+            await person.see(there)
+            assert [await person.tab.value(one) for one in (wide, last)] == [False, False], place
+    finally:
+        await person.tab.call("Emulation.setDeviceMetricsOverride", width=1280, height=800, **{**size, "mobile": False})
+
+
 async def test_hostile_text_stays_text(person: Person, address: str, sample: Sample) -> None:
     await person.open(address.replace("#/?", f"#/trace/{sample.hostile}?project={PROJECT}&"))
     await person.see("#span-name", HOSTILE)

@@ -162,7 +162,9 @@ export function lines(series, { label, every, format = short }) {
     one.points.forEach(([, value], i) => {
       if (value === null || value === undefined) { isDown = false; return; }
       const y = HIGH - ((value - bottom) / (top - bottom)) * HIGH;
-      d += isDown ? `L${(i * step).toFixed(1)},${y.toFixed(1)}` : `M${(i * step).toFixed(1)},${y.toFixed(1)}h0.01`;
+      // A point between two that are missing is a dash.
+      const isAlone = !isDown && (one.points[i + 1]?.[1] ?? null) === null;
+      d += isDown ? `L${(i * step).toFixed(1)},${y.toFixed(1)}` : `M${(i * step).toFixed(1)},${y.toFixed(1)}h${isAlone ? 4 : 0.01}`;
       isDown = true;
     });
     plot.append(draw("path", { d, class: `series c${number % 8}` }, draw("title", {}, one.name)));
