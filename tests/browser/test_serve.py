@@ -100,7 +100,7 @@ async def test_over_tls_with_a_token_and_a_daemon_that_waits(database: Database,
 
                 await asyncio.to_thread(daemon.kill)
                 await person.see("#state.bad", "does not answer")
-                await person.see("#reasons li", "What is dropped waits in its spool")
+                await person.see("#reasons li", "What is dropped waits in the spool")
 
 
 async def slowest_trace(person: Person) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.engine import Database
+from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, command
 from tests.process.serving import serving
 from tests.query.landed import land, log, trace
@@ -59,6 +60,25 @@ def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path
         assert ask(url, "sql", statement="SELECT 1", token=OF_SHOP)[0] == 403
         assert ask(url, "sql", statement="SELECT 1", token=OF_ALL)[0] == 200
         assert ids(ask(url, "traces", project="billing", token=OF_ALL)) == ["t007"]
+
+
+def test_the_daemons_of_a_spool_are_found(database: Database, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    with serving("--clickhouse-url", database.http_url, "--file-storage-path", spool, "--base-path", "") as url:
+        wait_until(lambda: states(url) == ("silent", None))
+        with Daemon(database.http_url, spool, http="any port") as daemon:
+            daemon.wait_for("started")
+            wait_until(lambda: states(url) == ("running", daemon.pid))
+            daemon.kill()
+        wait_until(lambda: states(url) == ("silent", None))
+
+
+def states(url: str) -> tuple[str, int | None]:
+    """Return the daemon's state, and its process."""
+    with urllib.request.urlopen(f"{url}/status", timeout=60) as answer:  # noqa: S310  # ours
+        told = json.loads(answer.read())
+    return told["state"], told["pid"]
 
 
 @pytest.mark.parametrize(

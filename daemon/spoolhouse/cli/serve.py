@@ -50,7 +50,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     group.add_argument(
         "--daemon", type=flags.url, action="append", default=[], metavar="URL",
-        help="show the status of the daemon that serves HTTP there; of several, of the one that needs somebody most",
+        help="show the status of the daemon that serves HTTP there; of several, of the one that needs somebody most "
+        "(default: those of the spool, where one is named)",
     )  # fmt: skip
     group.add_argument("--tokens", type=Path, metavar="FILE", help="who may ask, and about which projects")
     group.add_argument("--certificate", type=Path, metavar="FILE", help="serve over TLS; PEM")

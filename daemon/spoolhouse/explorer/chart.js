@@ -126,7 +126,7 @@ export function histogram(counts, choose) {
 
 // Intervals of one length, a round number, that hold all values from `low` to `high`: their ends.
 export function intervals(low, high, about = 16) {
-  const least = (high - low || 1) / about;
+  const least = (high - low || Math.abs(high) / 10 || 1) / about;
   const power = 10 ** Math.floor(Math.log10(least));
   const step = [1, 2, 5, 10].find((one) => one * power >= least * (1 - 1e-9)) * power;
   const first = Math.floor(low / step);

@@ -28,11 +28,11 @@ class Served(Struct, frozen=True, kw_only=True):
     certificate: Path | None = None
     key: Path | None = None
     daemons: tuple[str, ...] = ()
-    """Addresses of the daemons whose status the page shows."""
+    """Addresses of the daemons whose status the page shows; without any, those of the spool."""
     is_plain: bool = False
     """Beyond this host without TLS, by an explicit word."""
     spool: Path | None = None
-    """Where scores and feedback are written; None: nowhere."""
+    """Where scores and feedback are written, and where daemons are found; None: nowhere."""
 
 
 def check(served: Served) -> tuple[Access, ssl.SSLContext | None]:
@@ -87,11 +87,12 @@ async def serve(
         api = Api(make, access, Intake(served.spool, open_writer))
         try:
             routes = api.routes
-            if served.daemons:
-                routes.append(web.get("/status", api.guarded(Daemons(served.daemons).answer)))
+            has_daemon = bool(served.daemons) or (served.spool is not None and served.spool.is_dir())
+            if has_daemon:
+                routes.append(web.get("/status", api.guarded(Daemons(served.daemons, served.spool).answer)))
             way = serving(
                 served.address, None, names=served.names, required=True, routes=routes, tls=tls,
-                needs_token=access.tokens is not None, has_daemon=bool(served.daemons), before_end=api.end_streams,
+                needs_token=access.tokens is not None, has_daemon=has_daemon, before_end=api.end_streams,
             )  # fmt: skip
             async with way as url:
                 show(str(url))

@@ -149,7 +149,7 @@ export function mount(root, { daemon }) {
     const sum = JSON.stringify(status.rejects);
     if (sum !== known) { known = sum; texts = await textsOf(status); }
     if (!status.backlog) {
-      root.replaceChildren(h("h1", { class: "sr" }, "Status"), empty("The daemon does not answer.", status.why));
+      root.replaceChildren(h("h1", { class: "sr" }, "Status"), empty(status.readiness.reasons[0].summary, status.why));
       return;
     }
     const points = status.history;
