@@ -183,6 +183,8 @@ async def test_each_view_shows_what_landed(person: Person, address: str, sample:
     assert len(await person.texts("#runs tbody tr")) == len({one["run_id"] for one in sample.of("prompt_call")})
     await person.click("#runs tbody a")
     await person.see("#steps li", "write orders")
+    [tool] = await person.rows("#run-tools")
+    assert tool == {"Tool": "sql", "Calls": "3", "Failed": "0", "Took": "120\u00a0ms"}
     await person.click("[data-view=status]")
     await person.see("#types tr", "span")
 
@@ -393,7 +395,7 @@ async def test_nothing_is_in_the_way_of_people_who_cannot_see_or_click(
     places = {
         "traces?since=7d": "#total", f"trace/{sample.failed}?since=7d": "#span-error", "logs?since=7d": "#total",
         "cost?since=7d": "#spans-cost", "metrics?since=7d&name=queue depth": "#metrics",
-        "scores?since=7d": "#feedback", "runs?since=7d": "#runs",
+        "scores?since=7d&name=groundedness": "#spread", "runs?since=7d": "#runs",
         "run/run-7-2?since=7d": "#steps", "status?": "#types",
     }  # fmt: skip
     found: dict[str, object] = {}

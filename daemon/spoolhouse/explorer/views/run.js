@@ -6,6 +6,7 @@ import { count, counted, duration, full, h, money, short } from "../dom.js";
 import { badge, content, copyable, empty, failed, loading, long, section } from "../parts.js";
 
 const MOST = 1000;
+const FAILED = ["error", "timeout", "assertion_failed"];
 
 function byModel(events) {
   const found = new Map();
@@ -22,6 +23,22 @@ function byModel(events) {
     h("thead", {}, h("tr", {}, ["Model", "Calls", "Tokens in", "out", "Cost"].map((text, i) => h("th", { scope: "col", class: i ? "n" : "" }, text)))),
     h("tbody", {}, [...found].map(([model, sum]) => h("tr", {}, h("th", { scope: "row" }, model), h("td", { class: "n" }, count(sum.calls)),
       h("td", { class: "n" }, short(sum.input)), h("td", { class: "n" }, short(sum.output)), h("td", { class: "n" }, h("b", {}, money(sum.cost))))))));
+}
+
+function byTool(events) {
+  const found = new Map();
+  for (const one of events.flatMap((event) => event.tool_calls)) {
+    const sum = found.get(one.tool_name) ?? { calls: 0, failed: 0, ms: 0 };
+    sum.calls += 1;
+    sum.failed += FAILED.includes(one.status) ? 1 : 0;
+    sum.ms += one.latency_ms ?? 0;
+    found.set(one.tool_name, sum);
+  }
+  if (!found.size) return null;
+  return h("div", { class: "list" }, h("table", { class: "rows figures-table", id: "run-tools" },
+    h("thead", {}, h("tr", {}, ["Tool", "Calls", "Failed", "Took"].map((text, i) => h("th", { scope: "col", class: i ? "n" : "" }, text)))),
+    h("tbody", {}, [...found].map(([tool, sum]) => h("tr", {}, h("th", { scope: "row" }, tool), h("td", { class: "n" }, count(sum.calls)),
+      h("td", { class: sum.failed ? "n bad" : "n" }, count(sum.failed)), h("td", { class: "n" }, duration(sum.ms)))))));
 }
 
 const payload = (title, value, open = false) => (value === undefined || value === null || value === "" ? null : section(title, content(value), { open }));
@@ -56,12 +73,12 @@ export function mount(root, given) {
       const back = h("a", { class: "back", href: address.link("runs", address.common(asked)), "aria-label": "all runs" });
       if (!page.records.length) { root.replaceChildren(empty("There is no such run in this project.", back)); return; }
       const from = Date.parse(page.records[0].timestamp);
-      const errors = page.records.filter((one) => ["error", "timeout", "assertion_failed"].includes(one.status)).length;
+      const errors = page.records.filter((one) => FAILED.includes(one.status)).length;
       const cost = page.records.reduce((all, one) => all + (one.cost_estimate_usd ?? 0), 0);
       root.replaceChildren(
         h("div", { class: "head" }, back, h("h1", {}, id), h("span", { class: "soft" }, full(from)), h("span", {}, counted(page.records.length, "event")),
           errors > 0 && h("span", { class: "bad" }, `${errors} failed`), cost > 0 && h("b", {}, money(cost)), copyable(id, "copy the id")),
-        h("div", { class: "run-body" }, byModel(page.records) ?? "", h("ol", { class: "steps", id: "steps" }, page.records.map((one) => event(one, from))),
+        h("div", { class: "run-body" }, h("div", { class: "charts" }, byModel(page.records) ?? "", byTool(page.records) ?? ""), h("ol", { class: "steps", id: "steps" }, page.records.map((one) => event(one, from))),
           page.truncated ? h("p", { class: "soft" }, `The first ${MOST} events are shown.`) : ""));
     } catch (error) {
       if (!isOver(error)) root.replaceChildren(failed(error, load));

@@ -97,7 +97,7 @@ class Waterfall {
     const times = Array.from({ length: TICKS }, (_, i) => h("span", { style: { left: `${(i / TICKS) * 100}%` } }, duration((this.long * i) / TICKS)));
     const all = h("button", { class: "all", title: "fold or unfold all", "aria-label": "fold or unfold all spans", click: () => this.foldAll() }, "+/–");
     return h("div", { class: "axis-row" }, h("div", { class: "names" }, all, h("span", { class: "key" }, h("i", { class: "critical" }), "critical path"),
-      h("span", { class: "key wide" }, h("i", { class: "gap" }), "nothing below runs")), h("div", { class: "times" }, times));
+      h("span", { class: "key wide" }, h("i", { class: "gap" }), "own time")), h("div", { class: "times" }, times));
   }
 
   // Those that are to be seen, unless they are scrolled away.
