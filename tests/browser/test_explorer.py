@@ -1,13 +1,14 @@
 """What somebody does who has never seen the page: clicks are counted, and what is shown is what was written."""
 
 import asyncio
+import gzip
 import json
 import re
 from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -335,6 +336,30 @@ async def test_a_view_says_what_it_waits_for_and_what_is_wrong(person: Person, a
     await person.see(".blank.bad", "order: 'color' is not one of")
     await person.see(".blank.bad button", "Ask again")
     person.tab.complaints.clear()  # of the 400
+
+
+async def test_a_trace_that_is_too_much_for_one_answer_is_shown_in_parts(
+    person: Person, address: str, folder: Path
+) -> None:
+    start = datetime.now(UTC)
+    spans = [
+        {
+            "type": "span", "id": f"h{number}", "traceId": "huge", "projectId": LARGE, "name": f"part {number}",
+            "startTime": text(later(start, number)), "endTime": text(later(start, number + 1)),
+            "attributes": {"size": number, "text": "x" * 1_000_000},
+        }
+        for number in range(68)
+    ]  # fmt: skip
+    drop(folder / "spool", "span", LARGE, "huge.jsonl.gz", gzip.compress(lines(spans), 1))
+    await person.open(address.replace("#/?", "#/status?"))
+    await person.see("#files tr", "huge.jsonl.gz")
+    await person.open(address.replace("#/?", f"#/trace/huge?project={LARGE}&"))
+    await person.see(".note", "too much for one answer")
+    await person.see(".head", "68 spans")
+    await person.click(".line", "part 3")
+    await person.see("#span-name", "part 3")
+    await person.see(".tree .number", "3")
+    person.tab.complaints.clear()  # of the 504
 
 
 async def test_a_phone_shows_each_view_in_its_width(person: Person, address: str, sample: Sample) -> None:

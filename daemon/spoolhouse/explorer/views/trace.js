@@ -15,11 +15,23 @@ export function mount(root, given) {
   let asked = given.asked;
   let waterfall = null;
 
+  // What is too much for one answer is asked for in parts: the spans first, and the texts of one when it is chosen.
+  async function found() {
+    const asking = { project: asked.project, trace_id: given.id };
+    try {
+      return await ask("trace", asking);
+    } catch (error) {
+      if (error.status !== 504) throw error;
+    }
+    const { spans } = await ask("structure", asking);
+    const fill = async (span) => Object.assign(span, (await ask("trace/spans", { ...asking, span_ids: [span.span_id] })).spans[0]);
+    return { trace: null, spans, logs: [], scores: [], feedback: [], truncated: false, fill };
+  }
+
   async function load() {
     root.replaceChildren(loading(14));
     try {
-      const view = await ask("trace", { project: asked.project, trace_id: given.id });
-      waterfall = show(root, view, given.id, () => asked);
+      waterfall = show(root, await found(), given.id, () => asked);
       waterfall?.choose(asked.span, { quietly: true });
     } catch (error) {
       if (isOver(error)) return;
@@ -42,10 +54,20 @@ function show(root, view, id, asked) {
     side.replaceChildren(...inspector(view, tree, null));
     return null;
   }
-  const found = new Waterfall(tree, view, (node) => {
+  if (view.fill) {
+    root.append(h("p", { class: "note" }, "All of this trace is too much for one answer. The texts of a span come when it is chosen; its log lines are among ",
+      h("a", { href: address.link("logs", { project: asked().project, trace: id, since: "90d" }) }, "the logs"), "."));
+  }
+  const inspect = (node) => {
     side.replaceChildren(...inspector(view, tree, node));
     side.scrollTop = 0;
+  };
+  const found = new Waterfall(tree, view, (node) => {
+    inspect(node);
     address.change({ span: node.id }, { quietly: true });
+    if (!view.fill || node.isFull) return;
+    view.fill(node.span).then(() => { node.isFull = true; if (found.chosen === node) inspect(node); },
+      (error) => { if (!isOver(error)) side.append(failed(error, () => inspect(node))); });
   });
   root.append(h("div", { class: "split" }, found.node, side));
   const first = asked().span && tree.nodes.get(asked().span) ? asked().span : suspect(tree).id;
