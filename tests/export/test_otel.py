@@ -34,13 +34,15 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from spoolhouse.export import SpoolWriter
 from spoolhouse.export.otel import ROOT, SpoolLogRecordExporter, SpoolMetricExporter, SpoolSpanExporter
+from tests.engine import Database
 from tests.export.landed import Landed, without
+from tests.process.daemon import command
 
 ROOT_FOLDER = Path(__file__).parents[2]
 RESOURCE = Resource(
@@ -152,6 +154,23 @@ def test_spans_become_the_rows_that_otlp_gives(url: str, tmp_path: Path) -> None
     assert_same(landed, "traces", "trace_id")
     assert {row["name"] for row in landed.rows("traces", "ours")} == {"GET /orders", "tick"}
     assert len(landed.rows("spans", "mail")) == 1
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "clickhouse"])
+def test_each_root_span_of_a_program_is_a_trace_in_the_store(kind: str, tmp_path: Path, database: Database) -> None:
+    """By the default settings of the exporter and of the daemon."""
+    provider = TracerProvider(resource=RESOURCE)
+    provider.add_span_processor(BatchSpanProcessor(SpoolSpanExporter(tmp_path / "spool")))
+    tracer = provider.get_tracer("orders")
+    with tracer.start_as_current_span("root") as root, tracer.start_as_current_span("inner"):
+        provider.force_flush()
+    provider.shutdown()
+    url = f"duckdb://{tmp_path}/a.db" if kind == "duckdb" else database.native_url
+    once = ("ingest", "--once", "--file-storage-path", str(tmp_path / "spool"), "--base-path", "")
+    assert command(*once, "--store-url", url).returncode == 0
+    asked = command("traces", "--project", "shop", "--json", "--store-url", url)
+    [found] = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert (found["name"], found["id"]) == ("root", f"{root.get_span_context().trace_id:032x}")
 
 
 def test_a_model_call_is_an_event_on_request(tmp_path: Path) -> None:

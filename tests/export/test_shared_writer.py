@@ -209,6 +209,28 @@ thread.join()
     assert sorted(str(event["n"]) for event in shown(tmp_path)) == ["child", "parent"]
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_the_end_of_a_child_of_multiprocessing_shows_everything(method: str, tmp_path: Path) -> None:
+    """A forked one runs no function of `atexit`."""
+    (tmp_path / "program.py").write_text("""
+import multiprocessing, sys
+from spoolhouse.export import SpoolWriter
+spool = SpoolWriter(sys.argv[1], max_age=None)
+def child(root):
+    spool.write("log", "shop", {"n": "child"})
+if __name__ == "__main__":
+    spool.write("log", "shop", {"n": "parent"})
+    process = multiprocessing.get_context(sys.argv[2]).Process(target=child, args=sys.argv[1:2])
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+""")
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "spool"), method]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(str(event["n"]) for event in shown(tmp_path / "spool")) == ["child", "parent"]
+
+
 def test_the_end_of_the_interpreter_shows_everything(tmp_path: Path) -> None:
     """Also what is written by a program's own function at its exit, after ours."""
     script = """

@@ -4,7 +4,6 @@ It grows in a folder of this machine, and becomes visible by a move of the stora
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import uuid
@@ -47,12 +46,8 @@ class Draft:
     def open(self) -> None:
         """Create the file. After an error, or an interruption, the draft is to be discarded."""
         while True:
-            try:
-                with self._storage.made(self._folder) as folder:
-                    self._file = FileIO(self._path.name, "x", opener=partial(os.open, mode=0o666, dir_fd=folder))
-            except NotADirectoryError as error:
-                message = f"{self._path.parent} leads out of the spool: a part of it is a symbolic link, or no folder"
-                raise OSError(errno.ELOOP, message) from error
+            with self._storage.made(self._folder) as folder:
+                self._file = FileIO(self._path.name, "x", opener=partial(os.open, mode=0o666, dir_fd=folder))
             if self._is_locked():
                 return
             self.discard()

@@ -310,6 +310,10 @@ class _Process:
     @classmethod
     def ends(cls) -> None:
         cls.is_ending = True
+        cls.flush()
+
+    @classmethod
+    def flush(cls) -> None:
         first = None
         for writer in list(cls.writers):
             try:
@@ -321,4 +325,6 @@ class _Process:
 
 
 os.register_at_fork(after_in_child=_Process.is_forked)
+# A process that `multiprocessing` has forked ends without `atexit`, but ends its threads. Threads may still write then.
+getattr(threading, "_register_atexit", atexit.register)(_Process.flush)
 atexit.register(_Process.ends)

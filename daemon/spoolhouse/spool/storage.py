@@ -146,10 +146,15 @@ class LocalFileStorage:
     def made(self, folder: Path) -> Iterator[int]:
         """Open a folder of it through no link; make it durably, and the root, if they are missing. Raises OSError."""
         root = self.root.resolve()
-        for path in reversed([path for path in (root, *root.parents) if not path.is_dir()]):
-            path.mkdir(exist_ok=True)
-            fs.sync_folder(path.parent)
-        with fs.opened_folders(root / folder, below=root) as opened:
+        with contextlib.ExitStack() as stack:
+            try:
+                for path in reversed([path for path in (root, *root.parents) if not path.is_dir()]):
+                    path.mkdir(exist_ok=True)
+                    fs.sync_folder(path.parent)
+                opened = stack.enter_context(fs.opened_folders(root / folder, below=root))
+            except (FileExistsError, NotADirectoryError) as error:
+                reason = "Not a directory, or a symbolic link, which may lead anywhere"
+                raise NotADirectoryError(errno.ENOTDIR, reason, str(root / folder)) from error
             yield opened
 
     @contextlib.contextmanager
