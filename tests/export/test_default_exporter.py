@@ -31,7 +31,7 @@ from spoolhouse.export.storages import Record
 from tests.contract.proxy import proxy_to
 from tests.engine import Database
 from tests.export.landed import Landed
-from tests.faults.life import wait_until
+from tests.faults.life import armed, wait_until
 from tests.process.daemon import command
 
 TIME = datetime.now(UTC).isoformat()
@@ -212,13 +212,13 @@ class Disk:
         self._sync(descriptor)
 
 
-@pytest.mark.parametrize("is_spilled", [False, True])
+@pytest.mark.parametrize(("is_spilled", "is_store"), [(False, False), (True, True), (True, False)])
 def test_of_a_batch_of_two_projects_each_is_in_the_spool_once(
-    is_spilled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_spilled: bool, is_store: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is full between the two files. A repetition writes the second alone; a spill drops it alone."""
     disk = Disk()
-    storage = Memory(failures=99) if is_spilled else SpoolStorage(tmp_path)
+    storage = Memory(failures=99) if is_store else SpoolStorage(tmp_path)
     made, dropped = exporter(storage, max_retries=0 if is_spilled else 1, sleep=disk.make_space, spool=tmp_path)
     monkeypatch.setattr(os, "fsync", disk.sync)
     for project in ("a", "b"):
@@ -276,6 +276,24 @@ def test_a_start_after_the_end_changes_nothing(flushed: bool) -> None:
     made.shutdown()
     [(_, [written])] = storage.batches
     assert (written["endTime"], written["output"]) == (TIME, "b")
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_start_after_an_update_takes_nothing_back(flushed: bool) -> None:
+    storage = Memory()
+    made, _ = exporter(storage)
+    made.on_tracing_event(span("span_updated", name="b", output="c"))
+    if flushed:
+        made.flush()
+    made.on_tracing_event(span("span_started", name="a", input="d"))
+    made.on_tracing_event(span("span_updated", name="b", output="e"))
+    made.shutdown()
+    written: dict[str, object] = {}
+    for _, [one] in storage.batches:
+        written.update(one)
+    assert (written["output"], written.get("input")) == ("e", None if flushed else "d")
+    assert storage.batches[0][1][0]["name"] == "b"
+    assert len(storage.batches) == (2 if flushed else 1)
 
 
 def test_insert_only_ignores_starts_and_realtime_writes_each() -> None:
@@ -439,7 +457,10 @@ def test_a_spilled_batch_that_has_landed_in_a_file_is_there_once(tmp_path: Path,
 async def test_a_spilled_batch_that_has_landed_in_clickhouse_is_there_once(
     database: Database, tmp_path: Path, arm: Callable[[str], None]
 ) -> None:
-    """The answer to the first insert is lost with the way to the server; so a part of the first batch has landed."""
+    """The answer to the first insert is lost with the way to the server; so a part of the first batch has landed.
+
+    Of the daemons that read the spool the first one is killed.
+    """
     here, endpoint = tmp_path / "here", database.server.endpoint
     async with proxy_to("127.0.0.1", endpoint.tcp_port) as proxy:
         url = database.native_url.replace(f":{endpoint.tcp_port}", f":{proxy.port}")
@@ -458,9 +479,10 @@ async def test_a_spilled_batch_that_has_landed_in_clickhouse_is_there_once(
     assert len(list((tmp_path / "spool").rglob("*.jsonl"))) == 5
     spool = ("--file-storage-path", str(tmp_path / "spool"), "--base-path", "")
     traces = {"SPOOLHOUSE_EVENTS__TRACES_FROM_ROOT_SPANS": "true"}
-    done = await asyncio.to_thread(
-        command, "ingest", "--once", "--clickhouse-url", database.native_url, *spool, env=traces
-    )
+    once = ("ingest", "--once", "--clickhouse-url", database.native_url, *spool)
+    killed = await asyncio.to_thread(command, *once, env=traces | armed("settle.complete", "kill"))
+    assert killed.returncode == -signal.SIGKILL
+    done = await asyncio.to_thread(command, *once, env=traces)
     assert done.returncode == 0, done.stderr
     assert {table: database.query(f"SELECT count() FROM mastra_admin_{table}")[0][0] for table in EXPECTED} == EXPECTED
     assert database.query("SELECT sum(count) FROM mastra_admin_logs_hourly_stats")[0][0] == 3

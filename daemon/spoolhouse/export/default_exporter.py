@@ -26,10 +26,10 @@ from spoolhouse.export.storages import ObservabilityStorage, Record, SpoolStorag
 
 _log = logging.getLogger(__name__)
 
-_ENDED = "span_ended"
-_TRACING = frozenset({"span_started", "span_updated", _ENDED})
+_STARTED, _ENDED = "span_started", "span_ended"
+_TRACING = frozenset({_STARTED, "span_updated", _ENDED})
 _REMEMBERED = 10_000
-"""Ended spans: a start that comes late must not open one again."""
+"""Spans: a start that comes late must not take back what came before it."""
 _LAST_MOMENT = 1.0
 """Seconds of `shutdown` in which what is left is spilled."""
 _AT_THE_END = 5.0
@@ -90,7 +90,8 @@ class DefaultExporter:
         self._changed = threading.Condition()
         """Guards all that follows."""
         self._buffers: dict[Signal, OrderedDict[object, Record]] = {signal: OrderedDict() for signal in SIGNALS}
-        self._ended: OrderedDict[object, None] = OrderedDict()
+        self._known: OrderedDict[object, bool] = OrderedDict()
+        """The last spans, and whether they have ended."""
         self._overflown: Counter[Signal] = Counter()
         """Records dropped since this was last reported."""
         self._oldest: float | None = None
@@ -117,7 +118,7 @@ class DefaultExporter:
         identity = (span.get("traceId", span.get("trace_id")), span.get("id", span.get("spanId", span.get("span_id"))))
         record = dict(span) if "span" in event else dict(event)
         is_merged = self.strategy != "realtime" and None not in identity
-        self._add("tracing", record, identity if is_merged else None, ends=kind == _ENDED)
+        self._add("tracing", record, identity if is_merged else None, str(kind))
 
     def on_log_event(self, event: Mapping[str, object]) -> None:
         """Take a log, or `{"log": {…}}`."""
@@ -161,19 +162,20 @@ class DefaultExporter:
         thread.join(_LAST_MOMENT)
         return is_flushed
 
-    def _add(self, signal: Signal, record: Record, identity: object = None, *, ends: bool = False) -> None:
-        """Put a record into its buffer. A later version of a span replaces the one that waits."""
+    def _add(self, signal: Signal, record: Record, identity: object = None, kind: str = "") -> None:
+        """Put a record into its buffer. A later version of a span is merged with the one that waits."""
         if not self._project and not project_of(record):
             raise ValueError("the event names no project, and the exporter has none")
         with self._changed:
             if self._is_closed:
                 raise ValueError("the exporter is shut down")
             self._start()
-            if identity is not None and self._comes_late(identity, ends=ends):
-                return
             buffer, spilled = self._buffers[signal], []
+            if identity is not None and self._comes_late(identity, kind, waits=identity in buffer):
+                return
             if identity in buffer:
-                buffer[identity] = {**buffer[identity], **record}
+                older, newer = (record, buffer[identity]) if kind == _STARTED else (buffer[identity], record)
+                buffer[identity] = {**older, **newer}
                 return
             if sum(map(len, self._buffers.values())) >= self._max_buffer:
                 if not self._is_spilling:
@@ -185,14 +187,14 @@ class DefaultExporter:
         for batch in spilled:
             self._delivery.give_up(batch, "buffer-full")
 
-    def _comes_late(self, identity: object, *, ends: bool) -> bool:
-        """Tell whether this is a start, or an update, of a span that has ended; remember the end of one."""
-        if not ends:
-            return identity in self._ended
-        self._ended[identity] = None
-        while len(self._ended) > _REMEMBERED:
-            self._ended.popitem(last=False)
-        return False
+    def _comes_late(self, identity: object, kind: str, *, waits: bool) -> bool:
+        """Tell whether a span has ended, or this is its start and more of it was written. Remember the span."""
+        ends, is_known, has_ended = kind == _ENDED, identity in self._known, self._known.get(identity, False)
+        self._known[identity] = has_ended or ends
+        self._known.move_to_end(identity)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return not ends and (has_ended or (kind == _STARTED and is_known and not waits))
 
     def _start(self) -> None:
         """Start the thread, if there is none. Raises RuntimeError if there can be none; the next call tries again."""

@@ -116,7 +116,7 @@ class Delivery:
         It keeps its name there: if it has landed, and the answer was lost, it does not land again.
         """
         signal, records = batch.signal, batch.records
-        done: set[str] = set()
+        done = self._storage.written(batch.name) if isinstance(self._storage, SpoolStorage) else set()
         if self._spool is not None:
             try:
                 self._spool.write(_TYPES[signal], records, self._project, done, batch=batch.name)

@@ -150,6 +150,10 @@ class SpoolStorage:
                 writer.close()
                 done.add(name)
 
+    def written(self, batch: str) -> set[str]:
+        """Return the projects whose records of a failed batch are in the spool; it is not repeated after this."""
+        return self._failed.pop(batch, set())
+
     def _writer(self, batch: str, project: str) -> SpoolWriter:
         """Return a writer of one file, whatever its size: of two, the second one may fail."""
         writer = partial(SpoolWriter, self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
