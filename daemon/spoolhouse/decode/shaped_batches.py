@@ -37,16 +37,17 @@ def _values(
     event: EventType, column: Column, given: Mapping[str, Sequence[Any]], at: At, numbers: range
 ) -> Iterable[object]:
     """Return the values of a column; `numbers`: of the events in their line."""
+    clock, project, line_id = at
     if column.name in given:
         some = given[column.name]
-        return [at.clock if one is None else one for one in some] if column.fill is Fill.CLOCK else some
+        return [clock if one is None else one for one in some] if column.fill is Fill.CLOCK else some
     if column.fill is Fill.LINE:
-        some = [f"{at.id}.{number}" for number in numbers]
-        return some if numbers[0] else [at.id, *some[1:]]
+        ids = [f"{line_id}.{number}" for number in numbers]
+        return ids if numbers[0] else [line_id, *ids[1:]]
     if column.name == event.project:
-        return repeat(at.project)
+        return repeat(project)
     if column.fill is Fill.CLOCK:
-        return repeat(at.clock)
+        return repeat(clock)
     return repeat(() if column.kind in ARRAYS else column.default)
 
 
