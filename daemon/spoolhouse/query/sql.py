@@ -92,8 +92,11 @@ class Statement(ABC):
         """Return what follows FROM; `newest`: `where` finds the newest version of each row alone."""
 
     @abstractmethod
-    def newest(self, table: Table, of_key: Sequence[str]) -> Iterable[str]:
-        """Return what more has to hold for the newest version of a row; `of_key` holds for all versions of it."""
+    def newest(self, table: Table, of_key: Sequence[str], *, is_all: bool) -> Iterable[str]:
+        """Return what more has to hold for the newest version of a row.
+
+        `of_key` holds for all versions of it; `is_all`: nothing else is asked for.
+        """
 
     @abstractmethod
     def words(self, table: Table, field: str, words: Sequence[str], *, is_prose: bool) -> str:
@@ -140,8 +143,9 @@ class Statement(ABC):
         parts = [self.condition(table, condition), *of_key]
         if newest:
             # What holds for the key holds for all versions of a row: fewer are searched for a newer one.
-            keys = [self.condition(table, one) for one in _conjuncts(condition) if _is_of_key(table, one)]
-            parts += self.newest(table, [*keys, *of_key])
+            conjuncts = list(_conjuncts(condition))
+            keys = [self.condition(table, one) for one in conjuncts if _is_of_key(table, one)]
+            parts += self.newest(table, [*keys, *of_key], is_all=len(keys) == len(conjuncts))
         return " AND ".join(parts)
 
     def _bounds(self, table: Table, window: Window | None) -> list[str]:

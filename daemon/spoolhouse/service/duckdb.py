@@ -1,5 +1,6 @@
 """DuckDB as the store of a run."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,10 +43,12 @@ class DuckDbBackend:
     def __init__(self, settings: Settings, path: Path, *, fingerprint: str) -> None:
         """Land in the file at `path`."""
         self._migrates = settings.clickhouse.migrate
-        database, prefix = Database(path, memory=settings.duckdb.memory), settings.clickhouse.table_prefix
+        # When DuckDB's own threads work on a question, they do not give way to landing.
+        half = max((os.cpu_count() or 1) // 2, 1)
+        database, prefix = Database(path, memory=settings.duckdb.memory, threads=half), settings.clickhouse.table_prefix
         self.store = DuckDbStore(database, prefix=prefix, fingerprint=fingerprint)
         self.sent = self.store
-        reader = DuckDbReader(Connections(path, database.another, gives_way=True), prefix)
+        reader = DuckDbReader(Connections(path, database.another, at_once=half, gives_way=True), prefix)
         self.own_file = OwnFile(path=path, table_prefix=prefix, reader=reader)
         self._expire_at = 0.0
 

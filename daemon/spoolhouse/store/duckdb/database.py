@@ -1,6 +1,7 @@
 """One DuckDB file that this process has open. Its statements run one after the other, in one thread of their own."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -24,10 +25,14 @@ IN_MEMORY = Path(":memory:")
 class Database:
     """The file at `path`; it is opened, and made where it is missing, at the first use."""
 
-    def __init__(self, path: Path, *, memory: int, read_only: bool = False) -> None:
-        """Let DuckDB take `memory` bytes at the most; `read_only`: change nothing, and reach no other file."""
+    def __init__(self, path: Path, *, memory: int, threads: int | None = None, read_only: bool = False) -> None:
+        """Let DuckDB take `memory` bytes at the most; `read_only`: change nothing, and reach no other file.
+
+        `threads`: so many may work on a statement (default: one for each processor), the caller's among them.
+        """
         self.path = path
         self._memory = memory
+        self._threads = threads or os.cpu_count() or 1
         self._read_only = read_only
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -99,6 +104,7 @@ class Database:
             read_only=self._read_only,
             config={
                 "memory_limit": f"{self._memory}B",
+                "threads": self._threads,
                 # A checkpoint writes the last rows of each table anew: rarely, it is a small part of the work.
                 "checkpoint_threshold": f"{self._memory // _LOG_SHARE}B",
                 # Else each checkpoint writes most rows anew to merge a few groups of them: two thirds more work.

@@ -81,8 +81,9 @@ class Statement(sql.Statement):
         """Return what follows FROM; `newest`: `where` finds the newest version of each row alone."""
         return f"{identifier(self._prefix + table.name)}{' FINAL' if newest else ''}"
 
-    def newest(self, table: Table, of_key: Sequence[str]) -> Iterable[str]:
+    def newest(self, table: Table, of_key: Sequence[str], *, is_all: bool) -> Iterable[str]:
         """Return the condition that no other server has a newer version; of one server's versions FINAL finds it."""
+        del is_all
         if not self._is_distributed(table):
             return ()
         newest = "max(toUnixTimestamp64Milli(recorded_at) * 65536 + _shard_num) % 65536"

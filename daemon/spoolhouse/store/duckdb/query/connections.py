@@ -20,7 +20,7 @@ from spoolhouse.store.duckdb.errors import store_error
 T = TypeVar("T")
 
 AT_ONCE = 4
-"""Questions that run side by side; others wait for them."""
+"""Questions that run side by side at the most; others wait for them."""
 _MEMORY = 2 << 30
 _NICENESS = 10
 """A tenth of the weight of other threads: with much less, one that holds Python's lock would keep them waiting."""
@@ -60,7 +60,12 @@ class Connections:
     """Runs questions. Between them the file is closed, unless this process has it open for something else."""
 
     def __init__(
-        self, path: Path, connect: Callable[[], duckdb.DuckDBPyConnection], *, gives_way: bool = False
+        self,
+        path: Path,
+        connect: Callable[[], duckdb.DuckDBPyConnection],
+        *,
+        at_once: int = AT_ONCE,
+        gives_way: bool = False,
     ) -> None:
         """Ask the file at `path`; `connect` returns a new connection to it, in any thread.
 
@@ -69,16 +74,18 @@ class Connections:
         self._path = path
         self._connect = connect
         self._threads = ThreadPoolExecutor(
-            AT_ONCE, thread_name_prefix="duckdb-question", initializer=_give_way if gives_way else None
+            min(at_once, AT_ONCE), thread_name_prefix="duckdb-question", initializer=_give_way if gives_way else None
         )
 
-    async def run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    async def run(self, work: Callable[[duckdb.DuckDBPyConnection], T], begun: Callable[[], object]) -> T:
         """Run `work` in one transaction, which sees one state of the file. Raises `StoreError`.
 
-        A cancellation interrupts it, and waits for its end.
+        `begun` is called, in the event loop, once no other question has to end first. A cancellation interrupts the
+        work, and waits for its end.
         """
         asked = _Asked()
-        running = self._threads.submit(partial(self._answer, work, asked))
+        begins = partial(asyncio.get_running_loop().call_soon_threadsafe, begun)
+        running = self._threads.submit(partial(self._answer, work, asked, begins))
         answer = asyncio.wrap_future(running)
         try:
             return await asyncio.shield(answer)
@@ -92,7 +99,8 @@ class Connections:
         """Return once the threads are to end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _answer(self, work: Callable[[duckdb.DuckDBPyConnection], T], asked: _Asked) -> T:
+    def _answer(self, work: Callable[[duckdb.DuckDBPyConnection], T], asked: _Asked, begins: Callable[[], object]) -> T:
+        begins()
         try:
             with self._connect() as connection:
                 asked.connection = connection

@@ -66,12 +66,26 @@ class Statement(sql.Statement):
         del newest
         return identifier(self._prefix + table.name)
 
-    def newest(self, table: Table, of_key: Sequence[str]) -> Iterable[str]:
-        """Return the condition that there is no newer version."""
-        name = self.table(table)
+    def newest(self, table: Table, of_key: Sequence[str], *, is_all: bool) -> Iterable[str]:
+        """Return the condition that there is no newer version.
+
+        Of few rows each is looked for among all. Of all rows, those that have several versions are found first, by a
+        hash of their keys: that takes a third of the time.
+        """
+        name, key, within = self.table(table), self.names(table.order_by), " AND ".join(of_key) or "true"
+        if is_all:
+            several = (
+                f"SELECT hash_ FROM (SELECT hash({key}) AS hash_ FROM {name} WHERE {within})"
+                " GROUP BY hash_ HAVING count(*) > 1"
+            )
+            older = (
+                f"SELECT rowid AS older_ FROM {name} WHERE {within} AND hash({key}) IN ({several})"
+                f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY recorded_at DESC, rowid DESC) > 1"
+            )
+            return [f"NOT EXISTS (SELECT 1 FROM ({older}) WHERE older_ = {name}.rowid)"]
         same = [f"newer.{identifier(column)} = {name}.{identifier(column)}" for column in table.order_by]
         later = f"(newer.recorded_at, newer.rowid) > ({name}.recorded_at, {name}.rowid)"
-        versions = f"SELECT *, rowid FROM {name} WHERE {' AND '.join(of_key) or 'true'}"
+        versions = f"SELECT *, rowid FROM {name} WHERE {within}"
         return [f"NOT EXISTS (SELECT 1 FROM ({versions}) AS newer WHERE {' AND '.join([*same, later])})"]
 
     def words(self, table: Table, field: str, words: Sequence[str], *, is_prose: bool) -> str:

@@ -9,7 +9,14 @@ from typing import Any, Self, TypeVar
 import duckdb
 from msgspec.structs import replace
 
-from spoolhouse.errors import BadRequestError, OperatorError, QuestionTooLargeError, RejectedDataError, TooLargeError
+from spoolhouse.errors import (
+    BadRequestError,
+    OperatorError,
+    QuestionTooLargeError,
+    RejectedDataError,
+    TooLargeError,
+    TransientError,
+)
 from spoolhouse.events.declaration import Table
 from spoolhouse.query.ports import Strategy
 from spoolhouse.query.questions import Aggregate, Condition, Distinct, Listed, Listing, Lookup, Position, Row, Window
@@ -42,9 +49,10 @@ class DuckDbReader:
     has_rollups = False
     strategy = Strategy(preferred="batch", supported=("realtime", "batch"))
 
-    def __init__(self, connections: Connections, prefix: str) -> None:
-        """`prefix` stands before the names of tables."""
+    def __init__(self, connections: Connections, prefix: str, *, seconds: float = SECONDS) -> None:
+        """`prefix` stands before the names of tables. A question begins within so many seconds, and takes no more."""
         self._connections = connections
+        self._seconds = seconds
         self._prefix = prefix
 
     @classmethod
@@ -115,11 +123,21 @@ class DuckDbReader:
         return await self._run(lambda connection: _fetched(connection.execute(sql, made.values)))
 
     async def _run(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        loop, has_begun = asyncio.get_running_loop(), False
+
+        def begun() -> None:
+            nonlocal has_begun
+            has_begun = True
+            limit.reschedule(loop.time() + self._seconds)
+
         try:
-            async with asyncio.timeout(SECONDS):
-                return await self._connections.run(work)
+            async with asyncio.timeout(self._seconds) as limit:
+                return await self._connections.run(work, begun)
         except TimeoutError:
-            why = f"it takes longer than {SECONDS} seconds"
+            if not has_begun:
+                message = "other questions are being answered"
+                raise TransientError(message, hint="ask again in a moment") from None
+            why = f"it takes longer than {self._seconds:g} seconds"
         except TooLargeError:
             why = "it needs too much memory"
         raise _too_large(why)
