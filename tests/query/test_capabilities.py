@@ -2,8 +2,10 @@
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -550,6 +552,37 @@ def test_a_store_tells_how_it_is_written_to(url: str, preferred: str, supported:
             return [q.metrics_strategy, q.tracing_strategy, q.logs_strategy, q.scores_strategy, q.feedback_strategy]
 
     assert {(one.preferred, one.supported) for one in asyncio.run(asked())} == {(preferred, supported)}
+
+
+ELSEWHERE = {
+    "1": "query/test_safety.py::test_a_user_who_may_only_read_is_enough",
+    "2": "query/test_schema.py::test_a_schema_is_made_and_dropped",
+    "13": "query/test_schema.py::test_a_schema_is_made_and_dropped",
+    "14": "query/test_schema.py::test_the_constants_are_the_whole_schema",
+    "15": "export/test_worker.py::test_what_is_pending_lands_at_once",
+    "16": "export/test_worker.py::test_a_started_worker_lands_files_as_they_come",
+    "17": "export/test_worker.py::test_what_is_pending_lands_at_once",
+    "18": "export/test_worker.py::test_a_started_worker_lands_files_as_they_come",
+    "19": "export/test_files.py::test_a_file_gives_events_and_errors_by_line",
+    "20": "spool/test_storage.py::test_what_is_written_is_there_and_listed_from_the_oldest_on",
+    "21": "unit/test_render.py::test_rows_are_kept_for_so_long",
+    "22": "store/test_rollups.py::test_every_figure_of_every_view",
+    "23": "query/test_round_trip.py::test_what_a_list_prints_gives_the_same_rows",
+    "24": "query/test_round_trip.py::test_a_score_and_feedback_that_are_written_one_by_one_come_back",
+    "29": "store/test_schema.py::test_from_nothing_to_nothing_left_to_do",
+    "35": "query/test_delete.py::test_missing_tables_are_named",
+    "M9": "query/test_tail.py::test_each_row_is_followed_once",
+    "M12": "query/test_delete.py::test_a_trace_is_deleted_with_all_that_belongs_to_it",
+    "M14": "export/test_default_exporter.py::test_a_batch_is_repeated_after_longer_and_longer_pauses",
+}
+"""The rows of the table whose test is another one."""
+
+
+def test_each_row_of_the_table_has_a_test() -> None:
+    wanted = {*map(str, range(1, 37)), *(f"M{number}" for number in range(1, 15))}
+    assert wanted - {re.split(r"[ ,]", name)[0] for name in CASES} == {*ELSEWHERE}
+    for path, _, name in (place.partition("::") for place in ELSEWHERE.values()):
+        assert f"def {name}(" in (Path(__file__).parent.parent / path).read_text(), name
 
 
 @pytest.mark.parametrize("store", ["clickhouse", "duckdb"])

@@ -124,6 +124,13 @@ def test_old_states_of_an_event_do_not_win_over_new_ones() -> None:
         assert event.table.version == "recorded_at"
 
 
+def test_rows_are_kept_for_so_long() -> None:
+    days = {table.name: table.ttl_days for table in TABLES}
+    judged, own = {"scores": 365, "feedback": 365}, {"ledger": 730, "tombstones": 730}
+    agents = {"events": 90, "tool_calls": 90, "agent_steps": 90}
+    assert days == {"traces": 90, "spans": 90, "logs": 30, "metrics": 90} | judged | agents | own
+
+
 def test_folding_assigns_every_column_that_is_no_key() -> None:
     """What is not assigned would keep the figure of one batch and lose those of the others."""
     for event in declare(database="d", tables=TABLES).tables:
