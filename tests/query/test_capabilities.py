@@ -209,6 +209,10 @@ CASES: dict[str, tuple[Ask, Any]] = {
             for count, errors in by_hour(5, TRACES)
         ],
     ),
+    "11 no rate without rows": (
+        lambda q: _figures(q.figures("trace", project="empty", of=("count", "error_rate"))),
+        [{"count": 0, "error_rate": None}],
+    ),
     "12 record": (
         lambda q: _get(q.get_span("shop", "t000", "s000"), "parent_span_id", "duration_ms", "attributes", "broken"),
         (None, 15_000.0, {}, ()),

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rich.cells import cell_len
 from tests.engine import Database
 from tests.process.daemon import SCRIPT, command
 from tests.process.forked import ForkedProcess
-from tests.query.landed import Event, feedback, land, log, metric, prompt, score, span, step, trace
+from tests.query.landed import NOW, Event, feedback, land, log, metric, prompt, score, span, step, trace
 
 HOSTILE = "evil \x1b[31m\u202e\r name"
 EVENTS: list[Event] = [
@@ -60,6 +61,24 @@ def test_each_list_fits_the_terminal(url: str, columns: int) -> None:
         assert len(lines) > 1, name
         assert max(map(cell_len, lines)) <= columns, text
         assert not {"\x1b", "\u202e", "\r"} & {*text.replace("\r\n", "\n")}
+
+
+def test_a_narrow_terminal_has_whole_words(database: Database, tmp_path: Path) -> None:
+    """The date stands once; of events, whose columns have no room, the least important ones are named and left out."""
+    run, one = "f7a4e55b9cb97177f76f77eb6660335f", "prompt_call_d20498cf5097932140881c9d"
+    land(database, tmp_path, [prompt(2, run_id=run, event_id=one), span(2, traceId=run, id="33562ac31953c026")])
+    where = ["--project", "shop", "--clickhouse-url", database.native_url]
+    [head, row, note] = on_a_terminal(["events", *where], COLUMNS="80", NO_COLOR="1").splitlines()
+    day, time = f"{NOW - timedelta(minutes=2):%Y-%m-%d %H:%M:%S.000}".split()
+    assert head.split() == [day, "type", "status", "latency", "run"]
+    assert row.split() == [time, "prompt_call", "success", "20", "ms", run]
+    assert note == "a wider terminal, and --json, have more: event, model, cost $"
+    [head, row, note] = on_a_terminal(["spans", *where], COLUMNS="80", NO_COLOR="1").splitlines()
+    assert (run in row, "15.0 s" in row, "more: kind, span" in note) == (True, True, True)
+    wide = on_a_terminal(["events", *where], COLUMNS="200", NO_COLOR="1")
+    assert (one in wide, run in wide, "more" in wide) == (True, True, False)
+    select = on_a_terminal(["sql", "SELECT * FROM mastra_admin_spans", *where[2:]], COLUMNS="80", NO_COLOR="1")
+    assert ["trace_id", run] in [line.split() for line in select.splitlines()]
 
 
 def test_a_trace_is_a_waterfall(url: str) -> None:

@@ -1,12 +1,15 @@
 """Answers for people: tables, and the waterfall of a trace. Colours on a terminal only, and not under NO_COLOR."""
 
 import os
+import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +19,18 @@ from spoolhouse.query.records import FiguresAnswer, Span, TraceView
 
 Justify = Literal["left", "right"]
 
-_WIDE = 160
+_WIDE = 240
 """Columns where no terminal says how many there are."""
+_GAP = 2
+_LEAST_WIDE = 12
+"""A column of a SELECT that is narrower says nothing."""
+_FOLDED, _FOLDED_WIDE = frozenset({"message", "comment", "labels"}), 20
+"""Fields of long texts, which go on in further lines; and what they need."""
+_LEAST = (
+    "kind", "unit", "source", "step_name", "span_id", "event_id", "model", "models", "cost_estimate_usd", "latency_ms",
+    "tokens_input", "tokens_output", "cost_usd", "end_time",
+)  # fmt: skip
+"""Fields that a narrow terminal does without, the least important one first."""
 _LONGEST = 200
 _EMPTY: tuple[object, ...] = (None, "", {}, [])
 _COLOURS = {
@@ -76,18 +89,80 @@ def console() -> Console:
     return made if made.is_terminal else _Console(highlight=False, color_system=None, width=_WIDE)
 
 
+class _Column(msgspec.Struct):
+    """A column of a list."""
+
+    head: str
+    field: str
+    side: Justify
+    cells: list[Text]
+
+    @property
+    def width(self) -> int:
+        """What it needs."""
+        widest = max(cell_len(self.head), *(cell.cell_len for cell in self.cells))
+        return min(widest, _FOLDED_WIDE) if self.field in _FOLDED else widest
+
+    def without_date(self) -> "_Column":
+        """Return the column with the date in its head, if it has times of one day alone."""
+        days = {cell.plain[:10] for cell in self.cells}
+        if len(days) > 1 or not self.field.endswith(("time", "timestamp")) or days == {"-"}:
+            return self
+        return _Column(head=days.pop(), field=self.field, side=self.side, cells=[cell[11:] for cell in self.cells])
+
+
 def records(name: str, found: Sequence[Any]) -> None:
-    """Print the records of a list; a column that is empty in all of them is left out."""
+    """Print the records of a list; a column that is empty in all of them is left out.
+
+    On a terminal that is too narrow for the rest, the date is shown once, then the least important columns are left
+    out, and are named on standard error.
+    """
     if not found:
         return
-    columns = [one for one in _COLUMNS[name] if any(getattr(record, one[1]) not in _EMPTY for record in found)]
-    rows = [[_cell(field, getattr(record, field)) for _, field, _ in columns] for record in found]
-    _print([(head, side) for head, _, side in columns], rows)
+    width = console().width
+    columns = [
+        _Column(head=head, field=field, side=side, cells=[_cell(field, getattr(record, field)) for record in found])
+        for head, field, side in _COLUMNS[name]
+        if any(getattr(record, field) not in _EMPTY for record in found)
+    ]
+    if not _fit(columns, width):
+        columns = [column.without_date() for column in columns]
+    left_out = []
+    for field in _LEAST:
+        if _fit(columns, width):
+            break
+        left_out += [column.head for column in columns if column.field == field]
+        columns = [column for column in columns if column.field != field]
+    rows = zip(*(column.cells for column in columns), strict=True)
+    _print([(column.head, column.side) for column in columns], rows)
+    if left_out:
+        text = f"a wider terminal, and --json, have more: {', '.join(left_out)}"
+        print(textwrap.fill(text, max(width, _FOLDED_WIDE)), file=sys.stderr)
+
+
+def _fit(columns: Sequence[_Column], width: int) -> bool:
+    return sum(column.width + _GAP for column in columns) <= width
 
 
 def table(heads: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[object]]) -> None:
-    """Print any rows."""
-    _print(heads, [[_cell("", value) for value in row] for row in rows])
+    """Print any rows; a row of more columns than the terminal has room for goes over several lines."""
+    cells = [[_cell("", value) for value in row] for row in rows]
+    widest = (
+        [max(cell_len(shown(head)), *(row[place].cell_len for row in cells)) for place, (head, _) in enumerate(heads)]
+        if cells
+        else []
+    )
+    out = console()
+    if sum(min(one, _LEAST_WIDE) + _GAP for one in widest) <= out.width:
+        _print(heads, cells)
+        return
+    for row in cells:
+        made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=False)
+        made.add_column(no_wrap=True, style="bold")
+        made.add_column(overflow="fold")
+        for (head, _), cell in zip(heads, row, strict=True):
+            made.add_row(Text(shown(head)), cell)
+        out.print(made, end="\n\n" if row is not cells[-1] else "\n")
 
 
 def figures(answer: FiguresAnswer) -> None:
@@ -182,7 +257,7 @@ def tree(spans: Sequence[Span]) -> list[tuple[int, Span]]:
 
 def _print(heads: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[Text]]) -> None:
     out = console()
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for place, (head, side) in enumerate(heads):
         is_last = place == len(heads) - 1
         made.add_column(

@@ -110,7 +110,9 @@ def figures(asked: Aggregate, rows: Sequence[Row]) -> FiguresAnswer:
     for row in rows[: asked.limit]:
         by = dict(zip(spelt, row[:groups], strict=True))
         time = time_of(int(row[groups])) if asked.every_ms else None  # type: ignore[arg-type]  # ms
-        values = dict(zip(names, row[groups + bool(asked.every_ms) :], strict=True))
+        # No rows: a rate of them is a division by zero.
+        computed = (None if one != one else one for one in row[groups + bool(asked.every_ms) :])  # noqa: PLR0124  # NaN
+        values = dict(zip(names, computed, strict=True))
         buckets.append(Bucket(time=time, by=by, values=values))  # type: ignore[arg-type]  # groups are scalars
     if asked.every_ms and not asked.having and not asked.order:
         buckets = _filled(asked, buckets)
