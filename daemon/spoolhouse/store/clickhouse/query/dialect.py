@@ -14,7 +14,9 @@ from spoolhouse.store.clickhouse.quoting import identifier, identifiers, literal
 _MOST_TOKENS = 64
 """That one call of the server's function takes."""
 
-_LABEL = "if(JSONType({column}, {key}) = 'String', JSONExtractString({column}, {key}), JSONExtractRaw({column}, {key}))"
+_RAW = "JSONExtractRaw({column}, {key})"
+"""Of a missing key it is empty. Each other function would read the whole object once more."""
+_TEXT = f"startsWith({_RAW}, '\"'), JSONExtractString({_RAW})"
 DIALECT = Dialect(
     identifier=identifier,
     literal=literal,
@@ -23,7 +25,7 @@ DIALECT = Dialect(
     time="fromUnixTimestamp64Milli({ms}, 'UTC')",
     ms="toUnixTimestamp64Milli({time})",
     bucket="intDiv(toInt64({ms}), {every:d}) * {every:d}",
-    label=f"if(JSONHas({{column}}, {{key}}) AND JSONType({{column}}, {{key}}) != 'Null', {_LABEL}, NULL)",
+    label=f"multiIf({_RAW} IN ('', 'null'), NULL, {_TEXT}, {_RAW})",
     choice="toString({field})",
     contains="position({field}, {value})",
     prefix="startsWith({field}, {value})",
