@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from spoolhouse.query.requests import LISTS
 from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, drop, lines
 from tests.query.landed import at, feedback, log, metric, prompt, score, span, step, trace
@@ -155,6 +157,64 @@ def test_nobody_asks_who_may_not(served: Served) -> None:
     connection.close()
     assert served.daemon.get("/api/v1/traces").code == 405
     assert served.daemon.get("/api/v1/sql").code == 405
+
+
+SHOP = {"project": "shop"}
+GOOD: dict[str, dict[str, Any]] = {
+    **{name: {**SHOP, "limit": 2} for name in ("traces", "spans", "logs", "metrics", "events")},
+    **{f"{name}/page": {**SHOP, "light": True} for name in ("scores", "feedback")},
+    **{f"{name}/{what}": SHOP for name in LISTS for what in ("delta", "count", "live")},
+    "runs": SHOP, "trace": {**SHOP, "trace_id": "t001", "lines": True}, "trace/spans": {**SHOP, "trace_id": "t001"},
+    "structure": {**SHOP, "trace_id": "t001"}, "branch": {**SHOP, "trace_id": "t001", "span_id": "s001"},
+    "event": {**SHOP, "event_id": "e001"}, "steps": {**SHOP, "run_id": "r0"},
+    "figures": {**SHOP, "signal": "trace", "of": ["count", "p95"], "every": "1h", "compare": "previous_day"},
+    "values": {**SHOP, "what": "names"}, "projects": {}, "sql": {"statement": "SELECT 1 AS one"},
+    "scores": score(2, id="written"), "feedback": feedback(2, id="written"),
+}  # fmt: skip
+"""A question of each route."""
+PLACES = {"service": "shop", "id": "t001"}
+
+
+def test_each_route_does_what_the_document_says(served: Served) -> None:
+    """A good request, a wrong one, and one without a token; the document itself needs none."""
+    whole = json.loads(served.daemon.get("/api/v1/openapi.json").body)
+
+    def check(response: dict[str, Any], body: Any, at: str) -> None:
+        name = response.get("$ref", "").rpartition("/")[2]
+        schema = (whole["components"]["responses"][name] if name else response)["content"]["application/json"]["schema"]
+        wrong = Draft202012Validator({**schema, "components": whole["components"]}).iter_errors(body)
+        assert [(at, error.message) for error in wrong] == []
+
+    walked = set()
+    for path, methods in whole["paths"].items():
+        for method, operation in methods.items():
+            name = path.removeprefix("/api/v1/")
+            answers = operation["responses"]
+            good, *_ = answers
+            if method == "post":
+                walked.add(name)
+                asked = operation["requestBody"]["content"]["application/json"]["schema"]
+                check({"content": {"application/json": {"schema": asked}}}, GOOD[name], path)
+                wrong = {**GOOD[name], "colour": 1}
+                for headers, body, expected in (({"Authorization": ""}, GOOD[name], 401), ({}, wrong, 400)):
+                    status, found = served.ask(name, headers=headers, **body)
+                    assert status == expected, (path, found)
+                    check(answers[str(status)], found, path)
+                if "text/event-stream" in answers[good]["content"]:
+                    continue  # tests/process/test_live.py reads them
+                status, found = served.ask(name, **GOOD[name])
+            else:
+                status, found = get_with_token(served, path.format(**PLACES) + "?service=shop")
+            assert str(status) == good, (path, found)
+            check(answers[good], found, path)
+    assert walked == GOOD.keys()
+
+
+def get_with_token(served: Served, path: str) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {served.address['token']}"}
+    request = urllib.request.Request(f"{served.address['url']}{path}", headers=headers)  # noqa: S310  # the daemon's
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # as above
+        return answer.status, json.loads(answer.read())
 
 
 def begin(served: Served, stack: ExitStack) -> HTTPConnection:

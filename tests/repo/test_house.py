@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "settings": {"events", "store"},
     "monitoring": {"decode", "settings", "explorer"},
     "spool": {"events", "decode", "monitoring"},
-    "api": {"query"},
+    "api": {"events", "query"},
     "store": {"events", "decode", "monitoring", "spool", "recover", "doctor", "query", "retry"},
     "query": {"events", "store"},
     "export": {"events", "decode", "monitoring", "settings", "spool", "store", "service"},

@@ -14,6 +14,7 @@ from spoolhouse.api.access import ForbiddenError, Projects
 from spoolhouse.errors import BadRequestError, SpoolhouseError
 from spoolhouse.query import plan, wire
 from spoolhouse.query.aliases import Client
+from spoolhouse.query.records import Event, FiguresAnswer
 from spoolhouse.query.requests import ALL_PROJECTS, LISTS, Figures, ListQuestion, Values
 from spoolhouse.query.wire import Fields, Paging
 
@@ -34,7 +35,7 @@ class MissingError(SpoolhouseError):
 
 
 async def answer(route: str, client: Client, body: bytes, projects: Projects = None) -> bytes:
-    """Return the answer to a question on a route of `ROUTES`, of somebody who may ask about these projects.
+    """Return the answer to a question on a route of `QUESTIONS`, of somebody who may ask about these projects.
 
     Raises `SpoolhouseError`.
     """
@@ -43,7 +44,7 @@ async def answer(route: str, client: Client, body: bytes, projects: Projects = N
         if route == "projects":
             return msgspec.json.encode(wire.ValuesAnswer(values=sorted(projects)))
         _check_scope(route, fields, projects)
-    return msgspec.json.encode(await ROUTES[route](client, fields))
+    return msgspec.json.encode(await QUESTIONS[route].answer(client, fields))
 
 
 async def landed(name: str, client: Client, body: bytes, projects: Projects, after: str | None) -> Landed:
@@ -178,28 +179,61 @@ async def _sql(client: Client, fields: Fields) -> object:
     return wire.SqlAnswer(columns=list(columns), rows=rows)
 
 
-def _of_list(name: str) -> dict[str, Answer]:
+class Question(Struct, frozen=True, kw_only=True):
+    """One question that can be asked."""
+
+    summary: str
+    answer: Answer
+    asked: type[Struct]
+    """Its JSON, as the reference describes it."""
+    gives: type[Struct]
+    may_miss: bool = False
+    """What it asks for by an id may be missing."""
+
+
+def _of_list(name: str) -> dict[str, Question]:
+    kind, gives = LISTS[name], wire.PAGES[name]
+    paged = wire.described(kind, wire.Paging)
     return {
-        wire.PAGE_ROUTES[name]: partial(_page, name),
-        f"{name}/delta": partial(_delta, name),
-        f"{name}/count": partial(_count, name),
+        wire.PAGE_ROUTES[name]: Question(
+            summary=f"A page of {name}", answer=partial(_page, name), asked=paged, gives=gives
+        ),
+        f"{name}/delta": Question(
+            summary=f"What has landed of {name} since a cursor", answer=partial(_delta, name), asked=paged, gives=gives
+        ),
+        f"{name}/count": Question(
+            summary=f"How many {name} there are",
+            answer=partial(_count, name),
+            asked=wire.described(kind),
+            gives=wire.CountAnswer,
+        ),
     }
 
 
-_SINGLE: Mapping[str, Answer] = {
-    "runs": _runs,
-    "trace": _trace,
-    "trace/spans": _spans_of_trace,
-    "structure": _structure,
-    "branch": _branch,
-    "event": _event,
-    "steps": _steps,
-    "figures": _figures,
-    "values": _values,
-    "projects": _projects,
-    "sql": _sql,
+def _question(
+    summary: str, answer: Answer, asked: type[Struct], gives: type[Struct], *, may_miss: bool = False
+) -> Question:
+    return Question(summary=summary, answer=answer, asked=asked, gives=gives, may_miss=may_miss)
+
+
+_SINGLE: Mapping[str, Question] = {
+    "runs": _question("Runs of agents", _runs, wire.described(LISTS["events"]), wire.RunsAnswer),
+    "trace": _question("A trace with all that belongs to it", _trace, wire.TraceAsked, wire.TraceAnswer, may_miss=True),
+    "trace/spans": _question("Spans of a trace", _spans_of_trace, wire.SpansAsked, wire.SpansAnswer),
+    "structure": _question(
+        "The spans of a trace without their long columns", _structure, wire.TraceAsked, wire.SpansAnswer
+    ),
+    "branch": _question("A span and what is below it", _branch, wire.BranchAsked, wire.SpansAnswer),
+    "event": _question("One event of an agent", _event, wire.EventAsked, Event, may_miss=True),
+    "steps": _question("The steps of a run", _steps, wire.StepsAsked, wire.StepsAnswer),
+    "figures": _question(
+        "Figures of a signal, by group and interval", _figures, wire.described(Figures), FiguresAnswer
+    ),
+    "values": _question("The different values that occur", _values, wire.described(Values), wire.ValuesAnswer),
+    "projects": _question("The projects that may be asked about", _projects, wire.ProjectsAsked, wire.ValuesAnswer),
+    "sql": _question("One SELECT of your own", _sql, wire.SqlAsked, wire.SqlAnswer),
 }
-ROUTES: Mapping[str, Answer] = {
+QUESTIONS: Mapping[str, Question] = {
     **{route: made for name in LISTS for route, made in _of_list(name).items()},
     **_SINGLE,
 }

@@ -29,10 +29,20 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)", re.ASCII)
 _MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
 
 
+class JaegerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What Jaeger's routes answer."""
+
+    data: list[Any]
+    total: int
+    limit: int = 0
+    offset: int = 0
+    errors: None = None
+
+
 async def answer(route: str, client: Client, asked: Asked, projects: Projects) -> bytes:
     """Return the answer to a question on a route of `ROUTES`. Raises `SpoolhouseError`."""
     data = await ROUTES[route](client, asked, projects)
-    return msgspec.json.encode({"data": data, "total": len(data), "limit": 0, "offset": 0, "errors": None})
+    return msgspec.json.encode(JaegerAnswer(data=data, total=len(data)))
 
 
 def _project(asked: Asked, projects: Projects) -> str:
@@ -92,6 +102,10 @@ ROUTES: Mapping[str, _Answer] = {
     "/api/dependencies": _dependencies,
 }
 """By path."""
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "/api/traces": ("service", "operation", "tags", "start", "end", "minDuration", "maxDuration", "limit"),
+}
+"""What is asked in the query, by path."""
 
 
 def _whole(asked: Asked, name: str) -> int | None:

@@ -11,13 +11,14 @@ from aiohttp.typedefs import Handler
 
 from spoolhouse.api import jaeger, problems
 from spoolhouse.api.access import Access, ForbiddenError, Projects
-from spoolhouse.api.answers import ROUTES, Landed, answer, landed
+from spoolhouse.api.answers import Landed, answer, landed
 from spoolhouse.api.errors import BusyError, LateError, LongError
-from spoolhouse.api.intake import KINDS, Intake
+from spoolhouse.api.intake import Intake
+from spoolhouse.api.openapi import document
 from spoolhouse.api.streams import Streams
+from spoolhouse.api.table import TABLE, Kind
 from spoolhouse.query.aliases import Client
 from spoolhouse.query.loop_thread import LoopThread
-from spoolhouse.query.requests import LISTS
 from spoolhouse.query.wire import PREFIX, Problem
 
 T = TypeVar("T")
@@ -28,7 +29,6 @@ AT_ONCE = 4
 _SECONDS = 30.0
 """For a question to come in, and for an answer to go out."""
 _PIECE = 1 << 18
-_LIVE = "/live"
 
 
 class Api:
@@ -54,11 +54,18 @@ class Api:
 
     @property
     def routes(self) -> list[web.RouteDef]:
-        """All routes."""
-        known = [web.post(PREFIX + route, _explaining(self._handle)) for route in ROUTES]
-        known += [web.post(PREFIX + route, _explaining(self._handle_written)) for route in KINDS]
-        known += [web.post(PREFIX + name + _LIVE, _explaining(self._handle_live)) for name in LISTS]
-        known += [web.get(path, _explaining(self._handle_jaeger)) for path in jaeger.ROUTES]
+        """All routes of the table."""
+        handlers = {
+            Kind.QUESTION: self._handle,
+            Kind.LIVE: self._handle_live,
+            Kind.WRITTEN: self._handle_written,
+            Kind.JAEGER: self._handle_jaeger,
+            Kind.DOCUMENT: _document,
+        }
+        known = [
+            web.route(route.method, route.path, _explaining(partial(handlers[route.kind], route.name)))
+            for route in TABLE
+        ]
         return [*known, web.route("*", PREFIX + "{rest:.*}", _unknown)]
 
     def end_streams(self) -> None:
@@ -80,29 +87,26 @@ class Api:
         await asyncio.to_thread(self._thread.end)
         await asyncio.to_thread(self._intake.close)
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, name: str, request: web.Request) -> web.StreamResponse:
         projects, body = await self._asked(request)
-        return await self._limited(request, partial(answer, _route(request), self._client, body, projects))
+        return await self._limited(request, partial(answer, name, self._client, body, projects))
 
-    async def _handle_live(self, request: web.Request) -> web.StreamResponse:
+    async def _handle_live(self, name: str, request: web.Request) -> web.StreamResponse:
         projects, body = await self._asked(request)
-        name = _route(request).removesuffix(_LIVE)
 
         async def poll(after: str | None) -> Landed:
             return await self._in_turn(partial(landed, name, self._client, body, projects, after))
 
         return await self._streams.follow(request, poll, request.headers.get("Last-Event-ID"))
 
-    async def _handle_written(self, request: web.Request) -> web.StreamResponse:
+    async def _handle_written(self, name: str, request: web.Request) -> web.StreamResponse:
         projects, body = await self._asked(request)
-        found = await self._intake.take(_route(request), body, projects)
+        found = await self._intake.take(name, body, projects)
         return web.Response(body=found, status=202, content_type="application/json")
 
-    async def _handle_jaeger(self, request: web.Request) -> web.StreamResponse:
+    async def _handle_jaeger(self, path: str, request: web.Request) -> web.StreamResponse:
         projects = self._allowed(request)
-        resource = request.match_info.route.resource
         asked = {**request.query, **request.match_info}
-        path = "" if resource is None else resource.canonical
         return await self._limited(request, partial(jaeger.answer, path, self._client, asked, projects))
 
     async def _asked(self, request: web.Request) -> tuple[Projects, bytes]:
@@ -168,8 +172,14 @@ def _explaining(handle: Handler) -> Handler:
     return handled
 
 
+async def _document(_name: str, _request: web.Request) -> web.Response:
+    return web.Response(body=document(), content_type="application/json")
+
+
 async def _unknown(request: web.Request) -> web.Response:
-    if _route(request) in ROUTES or _route(request).removesuffix(_LIVE) in LISTS:
-        problem = Problem(error="questions are asked by POST", fix="send a JSON object")
-        return problems.refused(405, problem, headers={"Allow": "POST"})
-    return problems.refused(404, Problem(error="there is no such question", fix=f"accepted: {', '.join(ROUTES)}"))
+    known = next((route for route in TABLE if route.path == request.path), None)
+    if known is not None:
+        problem = Problem(error=f"this is asked by {known.method}", fix="see openapi.json beside it")
+        return problems.refused(405, problem, headers={"Allow": known.method})
+    names = ", ".join(route.path.removeprefix(PREFIX) for route in TABLE if route.path.startswith(PREFIX))
+    return problems.refused(404, Problem(error="there is no such question", fix=f"accepted: {names}"))

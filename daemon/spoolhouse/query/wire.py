@@ -207,9 +207,22 @@ def question(kind: type[Q], fields: Fields) -> Q:
 @cache
 def _twin(kind: type[Question]) -> type[Struct]:
     """Return a struct with the fields of a request, in types that JSON has."""
+    return msgspec.defstruct(kind.__name__, _plain_fields(kind), kw_only=True)
+
+
+def _plain_fields(kind: type[Question]) -> list[tuple[str, Any, Any]]:
     fields = [(name, _plain(hint) | None, None) for name, hint in get_type_hints(kind).items() if name != "project"]
-    more = [("project", str | None, None), ("all_projects", bool, False)]
-    return msgspec.defstruct(kind.__name__, [*fields, *more], kw_only=True)
+    return [*fields, ("project", str | None, None), ("all_projects", bool, False)]
+
+
+@cache
+def described(kind: type[Question], more: type[Struct] | None = None) -> type[Struct]:
+    """Return a struct of all that the JSON of a question may have, for a reference of it."""
+    added = () if more is None else zip(more.__struct_fields__, more.__struct_defaults__, strict=True)
+    hints = {} if more is None else get_type_hints(more)
+    fields = [*_plain_fields(kind), *((name, hints[name], default) for name, default in added)]
+    name = f"{kind.__name__}Question" if more is None else f"{kind.__name__}PageQuestion"
+    return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
 
 
 def _plain(hint: Any) -> Any:
