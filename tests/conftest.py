@@ -36,7 +36,15 @@ ENGINE_FIXTURES = {"server", "start_server", "started_replicas", "started_shards
 
 WORKERS = 8
 """At most so many processes run tests: each has a ClickHouse of its own."""
-TOGETHER = frozenset({"tests/repo/test_wheel.py", "tests/process/test_bad_input.py", "tests/replicas/test_failover.py"})
+TOGETHER = frozenset(
+    {
+        "tests/process/test_bad_input.py",
+        "tests/process/test_cluster.py",
+        "tests/replicas/test_failover.py",
+        "tests/repo/test_house.py",
+        "tests/repo/test_wheel.py",
+    }
+)
 """Modules whose tests share what takes long to make."""
 
 

@@ -112,10 +112,7 @@ async def test_whatever_is_missing_of_a_batch_is_brought_back(
     stage: build.InsertStage, lost: tuple[tuple[str, int], ...], window: int
 ) -> None:
     """Parts are committed partition by partition and view by view: any of them may be missing, in any company."""
-    for table in ("spans", "spans_hourly"):
-        stage.database.query(
-            f"ALTER TABLE {PREFIX}{table} MODIFY SETTING non_replicated_deduplication_window = {window}"
-        )
+    remember(stage.database, window)
     content = [spans(3), spans(2, age=40)]
     await stage.deliver(content)
     for table, age in lost:
@@ -127,6 +124,13 @@ async def test_whatever_is_missing_of_a_batch_is_brought_back(
     assert not stage.database.query(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%staging%'"
     )
+    remember(stage.database, 10_000)  # as it was: another test takes these tables
+
+
+def remember(database: Database, tokens: int) -> None:
+    """Let the tables of spans remember so many tokens."""
+    for table in ("spans", "spans_hourly"):
+        database.query(f"ALTER TABLE {PREFIX}{table} MODIFY SETTING non_replicated_deduplication_window = {tokens}")
 
 
 async def test_a_dropped_partition_is_brought_back_without_counting_twice(stage: build.InsertStage) -> None:

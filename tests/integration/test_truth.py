@@ -62,7 +62,7 @@ def test_what_was_written_arrives(database: Database, tmp_path: Path) -> None:
     written: list[bytes] = []
 
     @given(TAGGED | mastra_lines(RECENT))
-    @settings(max_examples=200, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=100, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
     def write(line: Line | MastraLine) -> None:
         written.append(line.data)
 

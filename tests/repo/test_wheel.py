@@ -37,11 +37,12 @@ def pythons() -> Mapping[str, str]:
 
 
 def candidates(version: str) -> Iterator[str]:
-    yield sys.executable
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        yield sys.executable
+    # Before its shims, which are slow, and refuse a version that nobody has switched on.
+    yield from map(str, sorted(_PYENV.glob(f"versions/{version}.*/bin/python")))
     if (path := shutil.which(f"python{version}")) is not None:
         yield path
-    # Its shims refuse a version that nobody has switched on.
-    yield from map(str, sorted(_PYENV.glob(f"versions/{version}.*/bin/python")))
 
 
 PYTHONS = pythons()

@@ -38,7 +38,7 @@ def damaged(draw: DrawFn) -> bytes:
 
 
 @given(damaged(), st.sampled_from([*ORIGINS]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_it_is_what_the_decoder_does(data: bytes, folder: str) -> None:
     origin, explainer = ORIGINS[folder], EXPLAINERS[folder]
     decoded = explainer.decoder.decode(Piece(offset=7, data=data), origin)

@@ -53,7 +53,7 @@ def trace_of(span: Row) -> Row:
 
 
 @given(lines(names=("span", "span", "trace")))
-@settings(max_examples=300, phases=PHASES)
+@settings(max_examples=100, phases=PHASES)
 def test_lines_of_ours(line: Line) -> None:
     for data in (line.data, line.data * 3):
         off, on = decode(OFF, data, line.type), decode(ON, data, line.type)

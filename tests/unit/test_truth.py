@@ -100,7 +100,7 @@ def compare(line: Line, decoded: Decoded) -> None:
 
 
 @given(lines())
-@settings(max_examples=300, phases=PHASES)
+@settings(max_examples=150, phases=PHASES)
 def test_a_line_comes_back(line: Line) -> None:
     alone = decode(line.data, line.type)
     compare(line, alone)
@@ -123,7 +123,7 @@ ABSENT = {"scorerId", "source", "userId", "isRootSpan", "isEvent"}
 
 
 @given(mastra_lines())
-@settings(max_examples=300, phases=PHASES)
+@settings(max_examples=150, phases=PHASES)
 def test_a_line_of_mastras_bus_comes_back(line: MastraLine) -> None:
     decoded = decode(line.data, "span")
     assert [(one.reason, one.field, one.detail) for one in decoded.rejects] == []
@@ -191,7 +191,7 @@ def test_a_document_of_otlp_comes_back(document: Document) -> None:
 
 
 @given(json_logs())
-@settings(max_examples=300, phases=PHASES)
+@settings(max_examples=150, phases=PHASES)
 def test_a_json_log_comes_back(line: JsonLog) -> None:
     decoded = decode(line.data, "log")
     assert [(one.reason, one.field, one.detail) for one in decoded.rejects] == []
