@@ -86,5 +86,12 @@ def test_a_project_and_days_of_it_are_copied_before_all(source: str, tmp_path: P
         assert copy(source, target) == 0
         assert counts(target) == counts(source)
     assert list(listed(target)) == list(listed(source))
+    # A file that was landed in the source is not landed again.
+    spool = tmp_path / "spool" / "observability"
+    files = [str(path) for path in spool.glob("span/*/processed/*.jsonl")]
+    done = command("replay", *files, "--file-storage-path", str(spool), "--base-path", "", "--store-url", target)
+    assert (len(files) > 0, done.returncode) == (True, 1)
+    assert "the ledger does not know it" in done.stdout + done.stderr
+    assert counts(target) == counts(source)
     assert copy(source, source) == 78
     assert copy(f"{source}.missing", target) == 69

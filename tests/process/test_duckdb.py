@@ -280,21 +280,28 @@ required = true
 name = "region"
 type = "String"
 """
+ZONE = """
+[[columns]]
+name = "zone"
+type = "String"
+"""
+REQUIRED = "required = true\n"
 
 
-def test_a_version_that_takes_other_lines_does_not_finish_what_has_landed(path: Path, spool: Path) -> None:
+@pytest.mark.parametrize("second", [BUILD + ZONE, BUILD + ZONE + REQUIRED], ids=["more", "as many"])
+def test_a_version_that_takes_other_lines_does_not_finish_what_has_landed(path: Path, spool: Path, second: str) -> None:
     """The first one rejects a line that the second one accepts: as a row of a batch that is there, it would be lost."""
     versions = {}
-    for name, content in (("first", f"{BUILD}required = true\n"), ("second", BUILD)):
+    for name, content in (("first", BUILD + REQUIRED + ZONE), ("second", second)):
         folder = spool.with_name(name)
         folder.mkdir()
         (folder / "build.toml").write_text(content)
         versions[name] = {"SPOOLHOUSE_EVENTS__FOLDER": str(folder), "SPOOLHOUSE_SHUTDOWN__GRACE": "1"}
     events = [
-        {"type": "build", "id": str(number), "projectId": "p", "at": NOW.isoformat(), "region": "eu"}
+        {"type": "build", "id": str(number), "projectId": "p", "at": NOW.isoformat(), "region": "eu", "zone": "a"}
         for number in range(3)
     ]
-    del events[1]["region"]
+    del events[1]["region"], events[2]["zone"]
     drop(spool, "build", "p", "a.jsonl", lines(events))
     env = versions["first"] | {FAILPOINTS: "duckdb.committed=kill"}
     with Daemon(url_of(path), spool, env=env) as daemon:

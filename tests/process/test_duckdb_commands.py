@@ -126,6 +126,7 @@ def test_the_file_is_described_and_traced(place: Place) -> None:
     assert (entry["table"], entry["rows"], entry["file"]) == ("spans", 1, "span/shop/1.jsonl")
     assert entry in json.loads(place.run("trace-file", "--batch", entry["batch"], "--json"))
     assert "opens" in place.run("check")
+    assert place.run("check", "--grants").startswith(f"-- No grants are needed: {place.path} is a file")
     place.query(f"ALTER TABLE {PREFIX}metrics DROP COLUMN extra")
     assert "changes are to be made" in place.run("check")
     place.path.write_bytes(b"precious\n")

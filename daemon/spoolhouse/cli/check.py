@@ -101,6 +101,10 @@ def _lacks_rights(findings: "list[Finding]") -> bool:
 
 
 def _grants(settings: "Settings") -> str:
+    if settings.store.path is not None:
+        return (
+            f"-- No grants are needed: {settings.store.path} is a file. Who may write to its folder may land in it.\n"
+        )
     from spoolhouse.store.clickhouse.schema.grants import block  # noqa: PLC0415  # --help needs none of this
 
     user = settings.clickhouse.username

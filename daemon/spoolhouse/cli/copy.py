@@ -27,8 +27,13 @@ must be stopped; events that another daemon lands in the target are not in the
 way. A table of the file, `copies`, says which rows go together. Days are those
 of the events, in UTC.
 
-The ledger is not copied: `replay` and `verify` know files by the store that
-they have landed in. Neither are deletions.
+The daemon must have ended with exit code 0: what it left unfinished would land
+in the target again, with the next daemon. Where it was killed, let one more
+(`ingest --once`) finish in the file first.
+
+The ledger is not copied: in the target rows are in other batches, and `replay`
+would take them for lost. There it does not know the files of before, and leaves
+them alone. Neither are deletions copied.
 
 examples:
   spoolhouse copy --from duckdb:///var/lib/spoolhouse/events.db \\

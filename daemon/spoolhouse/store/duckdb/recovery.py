@@ -10,7 +10,6 @@ import duckdb
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.events.declaration import Table
-from spoolhouse.events.tombstones import DELETABLE, TOMBSTONES
 from spoolhouse.recover.ports import (
     DELETED,
     DIFFERENT,
@@ -28,11 +27,11 @@ from spoolhouse.recover.ports import (
 )
 from spoolhouse.store.duckdb import ledger
 from spoolhouse.store.duckdb.database import Database
-from spoolhouse.store.duckdb.quoting import identifier, literal
-from spoolhouse.store.duckdb.rows import RowsFile, value, written
-from spoolhouse.store.duckdb.schema import BATCH_ID, INGESTED_AT, columns_of
+from spoolhouse.store.duckdb.quoting import identifier
+from spoolhouse.store.duckdb.rows import RowsFile, written
+from spoolhouse.store.duckdb.schema import BATCH_ID, columns_of
+from spoolhouse.store.duckdb.staging import STAGED, is_deleted, is_expired, make_staged, stage
 
-_STAGED = "temp.main.staged"
 _EXAMPLES = 5
 
 
@@ -72,11 +71,11 @@ class Recovery:
         """Compare rows by way of a temporary table."""
         errors: dict[str, SpoolError] = {}
         table = batches[0].table
-        await self.database.run(partial(_make_staged, table=table))
+        await self.database.run(partial(make_staged, table))
         for batch in batches:
             try:
                 async with written(batch.rows(), self.database.path.parent) as rows:
-                    await self.database.run(partial(_stage, batch=batch, rows=rows))
+                    await self.database.run(partial(stage, batch.table, rows, batch.id, batch.clock_ms))
             except SpoolError as error:
                 errors[batch.id] = error
         return Comparison(diffs=await self.database.run(partial(self._compare, table)), errors=errors)
@@ -85,22 +84,22 @@ class Recovery:
         self, batch: BatchRows, rows: RowsFile, connection: duckdb.DuckDBPyConnection, *, dry_run: bool
     ) -> Restored:
         table, name = batch.table, self._prefix + batch.table.name
-        _make_staged(connection, table)
-        _stage(connection, batch, rows)
+        make_staged(table, connection)
+        stage(table, rows, batch.id, batch.clock_ms, connection)
         month = f"strftime({identifier(table.time)}, '%Y%m')"
         there = f"SELECT {month} FROM {identifier(name)} WHERE {BATCH_ID} IN (?, ?)"
         ids = [batch.landed_as, batch.id]
-        connection.execute(f"DELETE FROM {_STAGED} WHERE {month} IN ({there})", ids)
+        connection.execute(f"DELETE FROM {STAGED} WHERE {month} IN ({there})", ids)
         missing = _months(connection, month)
         deleted = 0
         repaired: list[str] = []
         if missing and not dry_run:
-            connection.execute(f"DELETE FROM {_STAGED} WHERE {_is_expired(table)}")
-            gone = connection.execute(f"DELETE FROM {_STAGED} AS own WHERE {self._is_deleted(table)}").fetchone()
+            connection.execute(f"DELETE FROM {STAGED} WHERE {is_expired(table)}")
+            gone = connection.execute(f"DELETE FROM {STAGED} AS own WHERE {is_deleted(table, self._prefix)}").fetchone()
             deleted = 0 if gone is None else int(gone[0])
             repaired = _months(connection, month)
             listed = ", ".join(map(identifier, columns_of(table)))
-            connection.execute(f"INSERT INTO {identifier(name)} ({listed}) SELECT {listed} FROM {_STAGED}")
+            connection.execute(f"INSERT INTO {identifier(name)} ({listed}) SELECT {listed} FROM {STAGED}")
         return Restored(
             table=table.name,
             batch=batch.landed_as,
@@ -115,11 +114,11 @@ class Recovery:
         content = f"hash({', '.join(identifier(column.name) for column in table.columns)})"
         held = (
             f"SELECT {keys}, max(recorded_at) AS _latest, list(DISTINCT {content}) AS _contents"
-            f" FROM {identifier(self._prefix + table.name)} SEMI JOIN {_STAGED} USING ({keys}) GROUP BY {keys}"
+            f" FROM {identifier(self._prefix + table.name)} SEMI JOIN {STAGED} USING ({keys}) GROUP BY {keys}"
         )
         written = (
-            f"SELECT {keys}, recorded_at AS _version, {content} AS _content, {_is_expired(table)} AS _expired,"
-            f" {BATCH_ID} AS _batch, {self._is_deleted(table)} AS _deleted FROM {_STAGED} AS own"
+            f"SELECT {keys}, recorded_at AS _version, {content} AS _content, {is_expired(table)} AS _expired,"
+            f" {BATCH_ID} AS _batch, {is_deleted(table, self._prefix)} AS _deleted FROM {STAGED} AS own"
         )
         judged = (
             f"SELECT _batch, ({keys})::VARCHAR AS _row, CASE WHEN list_contains(_contents, _content) THEN '{THERE}'"
@@ -137,37 +136,6 @@ class Recovery:
             verdicts.setdefault(batch, []).append(one)
         return verdicts
 
-    def _is_deleted(self, table: Table) -> str:
-        """Return the SQL condition that a row of `own` was deleted after it had been shipped."""
-        stones = identifier(self._prefix + TOMBSTONES.name)
-        parts = [
-            f"EXISTS (SELECT 1 FROM {stones} AS stone WHERE stone.deleted = {literal(what)}"
-            f" AND stone.project_id = own.project_id AND stone.id = own.{identifier(column)}"
-            f" AND own.{INGESTED_AT} <= stone.deleted_at)"
-            for what, targets in DELETABLE.items()
-            for target, column in targets
-            if target.name == table.name
-        ]
-        return f"({' OR '.join(parts)})" if parts else "false"
-
-
-def _make_staged(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns_of(table).items())
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE staged ({columns})")
-
-
-def _stage(connection: duckdb.DuckDBPyConnection, batch: BatchRows, rows: RowsFile) -> None:
-    if rows.count:
-        values = ", ".join(value(column, number) for number, column in enumerate(batch.table.columns, start=1))
-        connection.execute(
-            f"INSERT INTO {_STAGED} SELECT {values}, make_timestamp_ms(?)::TIMESTAMP_MS, ? FROM {rows.sql}",
-            [batch.clock_ms, batch.id],
-        )
-
 
 def _months(connection: duckdb.DuckDBPyConnection, month: str) -> list[str]:
-    return [name for (name,) in connection.execute(f"SELECT DISTINCT {month} FROM {_STAGED} ORDER BY 1").fetchall()]
-
-
-def _is_expired(table: Table) -> str:
-    return f"({identifier(table.time)} + INTERVAL {table.ttl_days} DAY <= now()::TIMESTAMP)"
+    return [name for (name,) in connection.execute(f"SELECT DISTINCT {month} FROM {STAGED} ORDER BY 1").fetchall()]

@@ -20,6 +20,7 @@ from spoolhouse.store.duckdb import schema
 from spoolhouse.store.duckdb.database import Database
 from spoolhouse.store.duckdb.quoting import identifier
 from spoolhouse.store.duckdb.rows import RowsFile, value, written
+from spoolhouse.store.duckdb.staging import STAGED, count_different, make_staged, stage
 from spoolhouse.store.migration import Refusal
 
 
@@ -103,11 +104,12 @@ class DuckDbStore:
     def _land(self, batch: BatchToLand, rows: RowsFile, connection: duckdb.DuckDBPyConnection) -> None:
         clock_ms, batches = batch.shipment.clock_ms, identifier(self._prefix + schema.BATCHES)
         known = connection.execute(
-            f"SELECT row_count FROM {batches} WHERE shipped_at = make_timestamp_ms(?)::TIMESTAMP_MS AND batch_id = ?",
+            f"SELECT 1 FROM {batches} WHERE shipped_at = make_timestamp_ms(?)::TIMESTAMP_MS AND batch_id = ?",
             [clock_ms, batch.id],
         ).fetchone()
         if known is not None:
-            self._expect_same_rows(batch, rows.count, known[0])
+            if batch.shipment.fingerprint != self.fingerprint:
+                self._expect_same_rows(batch, rows, connection)
             return
         self._insert(batch.table, rows, batch.id, clock_ms, connection)
         connection.execute(
@@ -116,13 +118,16 @@ class DuckDbStore:
         )
         reach("duckdb.before_commit")
 
-    def _expect_same_rows(self, batch: BatchToLand, count: int, landed: int) -> None:
-        """Raise `OperatorError` if another version has landed another number of rows under this id."""
-        shipment = batch.shipment
-        if shipment.fingerprint != self.fingerprint and count != landed:
+    def _expect_same_rows(self, batch: BatchToLand, rows: RowsFile, connection: duckdb.DuckDBPyConnection) -> None:
+        """Raise `OperatorError` if another version has landed other rows under this id."""
+        make_staged(batch.table, connection)
+        stage(batch.table, rows, batch.id, batch.shipment.clock_ms, connection)
+        others = count_different(batch.table, self._prefix, batch.id, connection)
+        connection.execute(f"DROP TABLE {STAGED}")
+        if others:
             raise OperatorError(
-                f"shipment {shipment.id} was journalled under other declarations: {landed} rows have landed in"
-                f" {batch.table.name}, and by these declarations it has {count}",
+                f"shipment {batch.shipment.id} was journalled under other declarations, and {others} of its rows differ"
+                f" from those that have landed in {batch.table.name}",
                 hint="let the version (and the event files) that claimed it finish it, then upgrade",
             )
 
