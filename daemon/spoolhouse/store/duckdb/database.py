@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -49,6 +49,13 @@ class Database:
             await self._break_off(running)
             raise
 
+    async def checkpoint(self) -> None:
+        """Write the log into the file, and let the room of deleted rows be used again. Raises `StoreError`.
+
+        DuckDB does so by itself once its log is long; rows of large batches are not in the log.
+        """
+        await asyncio.wrap_future(self._thread.submit(self._checkpoint))
+
     async def close(self) -> None:
         """Write what is left to the file, and let other processes have it."""
         await asyncio.wrap_future(self._thread.submit(self._close))
@@ -65,7 +72,7 @@ class Database:
             await asyncio.wrap_future(running)
 
     def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        try:
+        with self._translated():
             connection = self._open()
             connection.begin()
             try:
@@ -75,12 +82,22 @@ class Database:
                 with suppress(duckdb.Error):
                     connection.rollback()
                 raise
+        return result
+
+    def _checkpoint(self) -> None:
+        with self._translated():
+            self._open().execute("CHECKPOINT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise DuckDB's errors as `StoreError`; close the file after those that it does not go on after."""
+        try:
+            yield
         except duckdb.Error as error:
             if isinstance(error, ENDS_THE_CONNECTION) or is_damage(error):
                 self._close()
             # Not chained: its frames would keep the rows.
             raise store_error(error, self.path) from None
-        return result
 
     def another(self) -> duckdb.DuckDBPyConnection:
         """Return one more connection to the open file, for any thread. Raises `StoreError`, `duckdb.Error`."""

@@ -92,8 +92,9 @@ class DuckDbStore:
         return await self.database.run(lambda own: schema.bring_up_to_date(own, tables, prefix=self._prefix))
 
     async def expire(self, tables: Collection[Table], now_ms: int) -> None:
-        """Delete rows that are older than their table's TTL. Raises `StoreError`."""
-        await self.database.run(lambda own: schema.expire(own, tables, now_ms, prefix=self._prefix))
+        """Delete rows that are older than their table's TTL, and use their room again. Raises `StoreError`."""
+        if await self.database.run(lambda own: schema.expire(own, tables, now_ms, prefix=self._prefix)):
+            await self.database.checkpoint()
 
     def _first_row(self, table: Table, connection: duckdb.DuckDBPyConnection) -> Mapping[str, object] | None:
         names = [column.name for column in table.columns]
