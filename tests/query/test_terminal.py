@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from tests.engine import Database
+from tests.engine import Database, Server
 from tests.process.daemon import SCRIPT, command
 from tests.process.forked import ForkedProcess
 from tests.query.landed import NOW, Event, feedback, land, log, metric, prompt, score, span, step, trace
@@ -180,6 +180,15 @@ def test_figures_values_and_sql_are_printed(url: str) -> None:
     assert "one" in command("sql", "SELECT 1 AS one", "--clickhouse-url", url).stdout
     done = command("sql", "SELECT", "--clickhouse-url", url)
     assert (done.returncode, done.stderr) == (2, "spoolhouse: sql: syntax error at its end; one SELECT is accepted\n")
+
+
+@pytest.mark.parametrize("arguments", [["traces"], ["trace", "t"], ["figures", "span"], ["values", "models"], ["runs"]])
+def test_a_missing_table_is_one_sentence(arguments: list[str], server: Server) -> None:
+    with Database.new(server) as database:
+        done = command(*arguments, "--project", "p", "--clickhouse-url", database.native_url)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.endswith("(ClickHouse code 60); run `spoolhouse migrate`\n")
+    assert "SELECT" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ _ALERT = re.compile(r"alert (bad |unsupported )?(certificate|unknown ca|access d
 _VIEW = "while pushing to view"
 _CONVERSION = re.compile(r"while converting source column|Unsupported types to CAST")
 _UNKNOWN_CHOICE = 691
+_SCOPE = re.compile(r"[.:]? [Ii]n scope (?:SELECT|WITH|INSERT|DESCRIBE)\b.*?(\. Maybe you meant: \[[^]]*\])?$")
 _TOO_WIDE = re.compile(r"Too many partitions for single INSERT block")
 
 
@@ -356,10 +357,11 @@ def unreachable(where: str, problem: BaseException, *, ambiguous: bool) -> Store
 
 
 def first_line(message: str) -> str:
-    """Return the server's text as one line of limited length, without the code and the version around it."""
+    """Return the server's text as one line of limited length, without code, version and the statement it is about."""
     line = message.strip().partition("\n")[0].partition(": while executing ")[0].strip()
     line = re.sub(r"^Code: (\d+|None)\. ", "", line)
     line = re.sub(r"^(DB::Exception: )+", "", line)
     line = re.sub(r"( \(version [^()]*(\([^()]*\))?[^()]*\))$", "", line)
     line = re.sub(r" \([A-Z0-9_]+\)$", "", line).rstrip(". :")
+    line = _SCOPE.sub(r"\1", line)
     return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"
