@@ -208,8 +208,15 @@ def test_nothing_is_said_to_be_there(arguments: list[str], code: int, said: str,
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{said}\n")
 
 
-def test_one_run_is_shown_by_its_events(url: str) -> None:
+def test_one_run_is_shown_by_its_events(url: str, database: Database, tmp_path: Path) -> None:
+    land(database, tmp_path, [prompt(number, project_id="long") for number in (3, 6, 9)], project="long")
     done = command("runs", "r0", "--project", "shop", "--json", "--clickhouse-url", url)
     assert [json.loads(line)["event_id"] for line in done.stdout.splitlines()] == ["p001"]
+    first = command("runs", "r0", "--project", "long", "--limit", "2", "--json", "--clickhouse-url", url)
+    rest = ("--cursor", first.stderr.rpartition("--cursor ")[2].strip())
+    done = command("runs", "r0", "--project", "long", "--limit", "2", "--json", *rest, "--clickhouse-url", url)
+    ids = [json.loads(line)["event_id"] for line in (first.stdout + done.stdout).splitlines()]
+    assert (ids, done.stderr) == (["e009", "e006", "e003"], "")
+    assert command("runs", "--project", "long", *rest, "--clickhouse-url", url).returncode == 2
     assert command("runs", "none", "--project", "shop", "--clickhouse-url", url).returncode == 1
     assert command("trace", "none", "--project", "shop", "--clickhouse-url", url).returncode == 1

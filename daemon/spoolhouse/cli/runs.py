@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import asking
+from spoolhouse.errors import BadRequestError
 
 if TYPE_CHECKING:
     from spoolhouse.query import Query
@@ -26,6 +27,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         asking.add_filter(group, name)
     asking.add_label(group)
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="1 to 1000 (default: 50)")
+    parser.add_argument("--cursor", metavar="TEXT", help="of one RUN: go on where the page before has ended")
     parser.set_defaults(run=run)
 
 
@@ -42,18 +44,20 @@ async def _runs(options: argparse.Namespace, query: "Query") -> int:
     asked = {**asking.scope(options), **asking.filters(options)}
     if options.id is not None:
         # A run is asked for by its id, whenever it was.
-        asked["since"] = options.since or "1970-01-01"
-        page = await query.page("events", **asked, run=options.id, order="time", limit=options.limit)
+        asked |= {"since": options.since or "1970-01-01", "run": options.id, "cursor": options.cursor}
+        page = await query.page("events", **asked, order="time", limit=options.limit)
         if options.json:
             asking.print_lines(page.lines)
         else:
             show.records("events", page.records)
         if page.cursor is not None:
-            asking.say(f"there are more; go on with `spoolhouse events --run {options.id} --order time --cursor …`")
+            asking.say(f"there are more; go on with --cursor {page.cursor}")
         if not page.records:
             asking.say(f"no run {options.id} in this project")
             return 1
         return 0
+    if options.cursor is not None:
+        raise BadRequestError("--cursor goes on with the events of one RUN; of the runs, raise --limit")
     found = [one async for one in query.runs(**asked, limit=options.limit)]
     if options.json:
         asking.print_lines(map(msgspec.json.encode, found))
