@@ -75,6 +75,9 @@ def test_a_narrow_terminal_has_whole_words(database: Database, tmp_path: Path) -
     assert note == "a wider terminal, and --json, have more: event, model, cost $"
     [head, row, note] = on_a_terminal(["spans", *where], COLUMNS="80", NO_COLOR="1").splitlines()
     assert (run in row, "15.0 s" in row, "more: kind, span" in note) == (True, True, True)
+    land(database, tmp_path, [span(3, projectId="other")], project="other")
+    of_all = on_a_terminal(["spans", "--all-projects", *where[2:]], COLUMNS="80", NO_COLOR="1").splitlines()
+    assert [line.split()[1] for line in of_all[:3]] == ["project", "shop", "other"]
     wide = on_a_terminal(["events", *where], COLUMNS="200", NO_COLOR="1")
     assert (one in wide, run in wide, "more" in wide) == (True, True, False)
     select = on_a_terminal(["sql", "SELECT * FROM mastra_admin_spans", *where[2:]], COLUMNS="80", NO_COLOR="1")

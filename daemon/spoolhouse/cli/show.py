@@ -112,7 +112,7 @@ class _Column(msgspec.Struct):
 
 
 def records(name: str, found: Sequence[Any]) -> None:
-    """Print the records of a list; a column that is empty in all of them is left out.
+    """Print the records of a list; of several projects, with their project. An empty column is left out.
 
     On a terminal that is too narrow for the rest, the date is shown once, then the least important columns are left
     out, and are named on standard error.
@@ -120,9 +120,12 @@ def records(name: str, found: Sequence[Any]) -> None:
     if not found:
         return
     width = console().width
+    time, *others = _COLUMNS[name]
+    if len({record.project_id for record in found}) > 1:
+        others.insert(0, ("project", "project_id", "left"))
     columns = [
         _Column(head=head, field=field, side=side, cells=[_cell(field, getattr(record, field)) for record in found])
-        for head, field, side in _COLUMNS[name]
+        for head, field, side in (time, *others)
         if any(getattr(record, field) not in _EMPTY for record in found)
     ]
     if not _fit(columns, width):
