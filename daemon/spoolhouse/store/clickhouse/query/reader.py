@@ -48,6 +48,8 @@ _SETTINGS: dict[str, Setting] = {
     # An index over a column that a newer version may have changed must not hide that version.
     "use_skip_indexes_if_final": 1,
     "use_skip_indexes_if_final_exact_mode": 1,
+    # Of conditions on the sorting key, which hold for all versions of a row: else long columns of all rows are read.
+    "optimize_move_to_prewhere_if_final": 1,
 }
 _LIMITS = {
     158: "it reads too many rows", 159: f"it takes longer than {SECONDS} seconds",
