@@ -89,7 +89,7 @@ def test_the_printed_commands_show_an_application_at_work(tmp_path: Path) -> Non
     """A second run is as lively as the first."""
     prepare(tmp_path)
     with running(tmp_path) as run:
-        run.wait_until_landed(30)
+        run.wait_until_landed(21)
         traces, logs, sql = run.commands
         shown = subprocess.run(traces, capture_output=True, text=True, check=True, timeout=90).stdout
         assert len(shown.splitlines()) == 51, shown
@@ -127,6 +127,6 @@ def follow_until_now(logs: list[str]) -> None:
 def test_it_uses_a_server_as_well(database: Database, tmp_path: Path) -> None:
     prepare(tmp_path)
     with running(tmp_path, f"URL={database.native_url}") as run:
-        run.wait_until_landed(30)
+        run.wait_until_landed(21)
     [(rows,)] = database.query("SELECT sum(row_count) FROM mastra_admin_ledger FINAL")
     assert int(str(rows)) > 20_000

@@ -64,19 +64,19 @@ def a_day_later(database: Database, spool: Path, *, runs: bool) -> Iterator[None
 
 
 @pytest.mark.parametrize("block", OURS, ids=lambda block: " ".join(words_of(block)[0]))
-def test_commands_do_what_they_are_there_for(block: str, database: Database, tmp_path: Path) -> None:
+def test_commands_do_what_they_are_there_for(block: str, prepared_database: Database, tmp_path: Path) -> None:
     spool = tmp_path / "events"
     environment = {
         **os.environ,
         "PATH": f"{SCRIPT.parent}:{os.environ['PATH']}",
-        "SPOOLHOUSE_CLICKHOUSE__URL": database.native_url,
+        "SPOOLHOUSE_CLICKHOUSE__URL": prepared_database.native_url,
         "SPOOLHOUSE_SPOOL__STORAGE_PATH": str(spool),
         "SPOOLHOUSE_SPOOL__BASE_PATH": "",
     }
     script = block.replace(SPOOL, str(spool)).replace(SAMPLES, str(tmp_path / "samples"))
     assert "/var/" not in script
     needs_none = bool({words[1] for words in words_of(block)} & IN_THE_WAY)
-    with a_day_later(database, spool, runs=not needs_none):
+    with a_day_later(prepared_database, spool, runs=not needs_none):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90,
