@@ -9,7 +9,7 @@ from tests.process.daemon import Daemon, drop, once
 from tests.process.inputs import good
 
 SPANS = "mastra_admin_spans"
-TRIALS = 32
+TRIALS = 64
 MIB = 1 << 20
 
 
