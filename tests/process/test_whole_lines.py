@@ -1,5 +1,6 @@
 """A line that becomes rows of several tables lands whole, or is rejected whole: whichever of its rows is refused."""
 
+import asyncio
 import json
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from spoolhouse.failpoints import VARIABLE
+from tests.contract.proxy import proxy_to
 from tests.engine import Database
 from tests.faults.life import wait_until
 from tests.process.daemon import Daemon, command, drop, lines, once
@@ -187,6 +189,32 @@ def test_a_check_that_is_killed_after_lines_were_left_out_leaves_no_table(
         assert is_staged(database)
     assert once(database.native_url, tmp_path)[0] == 0
     assert expect_whole(database, tmp_path) == BAD
+
+
+async def test_a_check_whose_table_could_not_be_dropped_leaves_none(database: Database, tmp_path: Path) -> None:
+    """The server was away at the end of the check, and the table takes all rows by then: nothing is checked again."""
+    endpoint, here = database.server.endpoint, tmp_path / "here"
+    async with proxy_to("127.0.0.1", endpoint.tcp_port) as proxy:
+        url = database.native_url.replace(f":{endpoint.tcp_port}", f":{proxy.port}")
+        # The second batch that is checked has landed nothing yet, so that no attempt of its own clears up after it.
+        place = f"repair.before_staging@2=wait:{here}"
+        env = {"SPOOLHOUSE_RETRY__FIRST": "0.05", "SPOOLHOUSE_RETRY__CAP": "0.2", VARIABLE: place}
+
+        def run() -> None:
+            drop(tmp_path, "prompt_call", "p", "a.jsonl", lines(EVENTS))
+            with Daemon(url, tmp_path, env=env) as daemon:
+                with refusing(database, "tool_calls", REFUSED):
+                    wait_until(here.exists)
+                    proxy.cuts = b"DROP TABLE"
+                here.unlink()
+                daemon.wait_for("clickhouse_unavailable")
+                proxy.cuts = b""
+                daemon.wait_for("file_settled")
+                drop(tmp_path, "span", "p", "b.jsonl", lines([span("p", 1)]))
+                wait_until(lambda: not is_staged(database))
+
+        await asyncio.to_thread(run)
+    assert expect_whole(database, tmp_path) == []
 
 
 @pytest.mark.parametrize("place", ["insert.answered@1", "insert.answered@2", "insert.acknowledged@1"])

@@ -4,8 +4,10 @@ Promises: a token stands for the same rows, always; it prevents doubles, but pro
 without a clean answer, and on every replay, the batch is looked up, and only the missing part of it is sent.
 """
 
+import asyncio
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from copy import copy
 
 import structlog
@@ -87,6 +89,10 @@ class ClickHouseStore:
         self._shards = shards
         self.fingerprint = fingerprint
         """Of the declarations in force; may be changed at any time."""
+        self._undropped: set[tuple[Driver, str]] = set()
+        """The batches whose check is over, and whose staging table could not be dropped; with their servers."""
+        self._dropping = asyncio.Lock()
+        """Held while these tables are dropped: no check may make one of them meanwhile."""
 
     def pace(self, *, first: float, cap: float) -> None:
         """Ask a server that is away again after pauses of these bounds."""
@@ -118,6 +124,7 @@ class ClickHouseStore:
                     raise OperatorError(error.message, code=error.code, hint=error.hint) from error
                 raise
             if refusal is None:
+                await self._drop_undropped()
                 return
             # A copy: an error and a frame that keeps it would keep each other, and what the attempt has opened.
             raise copy(refusal)
@@ -129,9 +136,13 @@ class ClickHouseStore:
     async def check(self, batch: BatchToLand) -> None:
         """Put a batch into a copy of its table, which is dropped after; see `pipeline.ports.Store`.
 
-        A process that is killed leaves the copy to the next attempt to land the batch: that drops it.
+        A process that is killed leaves the copy to the next attempt to land the batch: that drops it. A copy that
+        cannot be dropped just now is dropped once any batch has landed: this one may not be checked again.
         """
-        repairer = Repairer(driver=await self._servers.pick(), prefix=self._own_prefix, shards=self._shards)
+        server = await self._servers.pick()
+        async with self._dropping:
+            self._undropped.discard((server, batch.id))
+        repairer = self._repairer(server)
         insert = RowsInsert(
             table=self._own_prefix + batch.table.name,
             columns=batch.table.columns,
@@ -150,7 +161,22 @@ class ClickHouseStore:
                 raise TooLargeError(error.message, code=error.code, hint=error.hint) from error
             raise
         finally:
+            self._undropped.add((server, batch.id))
             await repairer.drop_staging(batch.id)
+            self._undropped.discard((server, batch.id))
+
+    async def _drop_undropped(self) -> None:
+        """Drop the tables that earlier checks could not drop; one that still cannot be dropped waits."""
+        if not self._undropped:
+            return
+        async with self._dropping:
+            for server, batch_id in tuple(self._undropped):
+                with suppress(StoreError):
+                    await self._repairer(server).drop_staging(batch_id)
+                    self._undropped.discard((server, batch_id))
+
+    def _repairer(self, server: Driver) -> Repairer:
+        return Repairer(driver=server, prefix=self._own_prefix, shards=self._shards)
 
     @property
     def _own_prefix(self) -> str:
