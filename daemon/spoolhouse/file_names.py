@@ -51,9 +51,10 @@ class FileNames:
 
     def take(self, type_name: str, name: str) -> bool:
         """Tell whether a file of this name is taken in a type's folder, in any case and with any compression."""
-        if is_passing(name):
+        lower = name.lower()
+        if is_passing(lower):
             return False
-        lower, matches = name.lower(), self._of_type(type_name).fullmatch
+        matches = self._of_type(type_name).fullmatch
         return matches(lower) is not None or matches(unpacked(lower)) is not None
 
     def of_type(self, type_name: str) -> list[str]:

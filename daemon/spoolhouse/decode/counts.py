@@ -39,9 +39,10 @@ class LineCounts(Struct, kw_only=True):
         self.future += other.future
         self.unknown_lines += other.unknown_lines
         self.converted_lines += other.converted_lines
-        add_counts(self.unknown, other.unknown)
-        add_counts(self.converted, other.converted)
-        add_counts(self.shapes, other.shapes)
+        if other.unknown or other.converted or other.shapes:
+            add_counts(self.unknown, other.unknown)
+            add_counts(self.converted, other.converted)
+            add_counts(self.shapes, other.shapes)
 
 
 def count_names(counts: dict[str, int], names: Collection[str]) -> None:

@@ -27,7 +27,6 @@ import spoolhouse
 HIDDEN = "***"
 _DEEPEST = 8
 _MOST_KEYS = 1000
-_NUMBERS = frozenset({int, bool})
 _FIRST_KEYS = ("timestamp", "level", "event")
 
 _REPEAT_THEMSELVES = ("asynch", "clickhouse_driver")
@@ -174,18 +173,18 @@ class Plain:
         plain = {key: self._plain(event.pop(key), 0) for key in _FIRST_KEYS if key in event}
         for key, value in event.items():
             # Most values: a file is logged with twelve of them.
-            is_plain = value is None or type(value) in _NUMBERS
+            is_plain = value is None or type(value) is int
             plain[self._key(key)] = value if is_plain else self._plain(value, 0)
         return plain
 
     def _plain(self, value: object, depth: int) -> object:
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
             return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else str(value)
+        if isinstance(value, str):
+            return self._text(str(value))
         if isinstance(value, bytes | bytearray | memoryview):
             return self._text(bytes(value).decode("utf-8", "backslashreplace"))
-        if depth < _DEEPEST and not isinstance(value, str):
+        if depth < _DEEPEST:
             if isinstance(value, Mapping):
                 return {self._text(str(key)): self._plain(item, depth + 1) for key, item in value.items()}
             if isinstance(value, list | tuple | set | frozenset):

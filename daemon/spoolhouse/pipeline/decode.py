@@ -28,6 +28,7 @@ from spoolhouse.pipeline.messages import Batch, Counted, News, Round
 from spoolhouse.pipeline.postponed import BrokenOffError, Decodable, PostponedShipments, WithdrawnError
 from spoolhouse.spool import layout
 from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.layout import Place
 from spoolhouse.spool.lineage import Lineage
 from spoolhouse.spool.reject_file import RejectFile, Source
 from spoolhouse.spool.segment_reader import LongLine, Read
@@ -140,7 +141,7 @@ class _Decoding:
         self._read: dict[int, tuple[int, int]] = {}
         """The bytes of each file whose lines have landed or were rejected, up to the first that could not be read."""
         self._long_bytes = 0
-        self._last = ""
+        self._last: Place | None = None
         """The file that was read last."""
         self._rejects = RejectFile(instance.spool, shipment.id, shipment.clock_ms)
 
@@ -168,7 +169,7 @@ class _Decoding:
                         raise LeftError("a batch of it is left to the next start")
             await self._end_round()
             reach("decode.read")
-            await self._keep(self._last, self._rejects.finish)
+            await self._keep("" if self._last is None else str(self._last), self._rejects.finish)
             reach("decode.rejected")
         except (BrokenOffError, LeftError):
             self._withdraw()
@@ -215,10 +216,14 @@ class _Decoding:
     async def _take(self, segment: Segment, step: Step) -> None:
         stats = self._stats[segment.file]
         place = self._instance.files[segment.file].place
-        source = Source(place=place, start=segment.start, stored=segment.end - segment.start)
-        name = self._last = str(place)
-        first = segment.start if place.encoding is layout.Encoding.PLAIN else 0
-        self._read.setdefault(segment.file, (first, first))
+        self._last = place
+        if segment.file not in self._read:
+            first = segment.start if place.encoding is layout.Encoding.PLAIN else 0
+            self._read[segment.file] = first, first
+        if isinstance(step, Read):
+            await self._take_read(segment, place, step)
+            return
+        name, source = str(place), self._source(segment, place)
         match step:
             case Unreadable(failure=failure):
                 self._long_bytes = 0
@@ -246,20 +251,28 @@ class _Decoding:
                 else:
                     most = self._shipment.limits.max_line
                     await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
-            case Read(piece=piece, decoded=decoded, lines_before=lines_before):
-                self._read_to(segment, piece.offset + len(piece.data))
-                stats.count(decoded)
-                stats.rejected += len(decoded.rejects)
-                self._round.common.may_share_lines |= decoded.may_share_lines
-                if decoded.rejects:
-                    self._recent.rejected(name, lines_before, decoded.rejects)
-                    add = partial(self._rejects.add, source, lines_before, decoded.rejects)
-                    stats.left_out += await self._keep(name, add)
-                for table, rows in decoded.rows.items():
-                    stats.rows[table] = stats.rows.get(table, 0) + rows.count
-                    batch_id = self._shipment.batch_id(table, self._round.number)
-                    self._lineage.add(batch_id, table, segment.file, piece, rows.count)
-                    await self._give(table, rows)
+
+    async def _take_read(self, segment: Segment, place: Place, read: Read) -> None:
+        """Take a piece. The more files, the shorter pieces are: nothing is made here that a clean piece needs not."""
+        stats, decoded = self._stats[segment.file], read.decoded
+        self._read_to(segment, read.piece.offset + len(read.piece.data))
+        stats.count(decoded)
+        stats.rejected += len(decoded.rejects)
+        self._round.common.may_share_lines |= decoded.may_share_lines
+        if decoded.rejects:
+            name, source = str(place), self._source(segment, place)
+            self._recent.rejected(name, read.lines_before, decoded.rejects)
+            add = partial(self._rejects.add, source, read.lines_before, decoded.rejects)
+            stats.left_out += await self._keep(name, add)
+        for table, rows in decoded.rows.items():
+            stats.rows[table] = stats.rows.get(table, 0) + rows.count
+            batch_id = self._shipment.batch_id(table, self._round.number)
+            self._lineage.add(batch_id, table, segment.file, read.piece, rows.count)
+            await self._give(table, rows)
+
+    @staticmethod
+    def _source(segment: Segment, place: Place) -> Source:
+        return Source(place=place, start=segment.start, stored=segment.end - segment.start)
 
     async def _shorten(self, segment: Segment, end: Unreadable) -> None:
         """Let the segment end here for good, before anything of this round can be acknowledged.

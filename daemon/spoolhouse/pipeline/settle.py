@@ -7,7 +7,8 @@ file that cannot be moved is tried again. (`spool/finalize.py` moves it.)
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -224,9 +225,7 @@ class Settler(Struct, kw_only=True):
             self.in_flight.has_clash = False
             self.wake.set()
         settled = []
-        with together():
-            for number in moves.done:
-                self._log(instance.files[number])
+        self._report([instance.files[number] for number in moves.done])
         for number in moves.done:
             file = instance.files[number]
             if file.target is None or self.options.value.append_watch_ms == 0:
@@ -262,54 +261,65 @@ class Settler(Struct, kw_only=True):
         elif not any(stuck.disk_is_full for stuck in self.stuck.values()):
             self.disk.took(instance.spool)
 
-    def _log(self, file: JournalledFile) -> None:
-        """Log a settled file."""
-        stats, path = file.stats, str(file.place)
-        self.outcome.files += 1
-        self.outcome.rejected += stats.rejected
-        self.outcome.failed += bool(stats.failure)
-        lines = self.outcome.lines
-        lines[file.place.type] = lines.get(file.place.type, 0) + stats.lines - stats.rejected
+    def _report(self, files: Sequence[JournalledFile]) -> None:
+        """Log settled files, and count them. The logger is bound once for all: that takes as long as a line's text."""
+        kinds: Counter[tuple[str, str]] = Counter()
+        bound, now = log.bind(), self.now_ms()
+        with together():
+            for file in files:
+                destination = "" if file.target is None else layout.text(file.target)
+                path = str(file.place)
+                recent = RecentFile(
+                    path=path,
+                    destination=destination or None,
+                    at_ms=now,
+                    bytes=file.planned_to,
+                    rows=sum(file.stats.rows.values()),
+                    rejected=file.stats.rejected,
+                    seconds=round((now - file.claimed_ms) / 1000, 3),
+                    failure=file.stats.failure or None,
+                    retries=self.recent.retries.pop(path, 0),
+                )
+                _log(bound, recent, file.stats)
+                self._add_up(file)
+                outcome = "failed" if recent.failure else "processed" if destination else "deleted"
+                kinds[file.place.type, outcome] += 1
+                self.progress.settled(recent.path, destination, recent.bytes, recent.rows, recent.rejected)
+                self.recent.settled(recent)
+        for (kind, outcome), count in kinds.items():
+            metrics.FILES.labels(kind, outcome).inc(count)
+
+    def _add_up(self, file: JournalledFile) -> None:
+        """Count a settled file in the totals of the run."""
+        total, stats, kind = self.outcome, file.stats, file.place.type
+        total.files += 1
+        total.rejected += stats.rejected
+        total.failed += bool(stats.failure)
+        total.lines[kind] = total.lines.get(kind, 0) + stats.lines - stats.rejected
         for name, count in stats.rows.items():
-            self.outcome.rows[name] = self.outcome.rows.get(name, 0) + count
-        destination = "" if file.target is None else layout.text(file.target)
-        outcome = "failed" if stats.failure else "processed" if destination else "deleted"
-        metrics.FILES.labels(file.place.type, outcome).inc()
-        now = self.now_ms()
-        seconds = round((now - file.claimed_ms) / 1000, 3)
-        odd = stats.rejected or stats.mismatched or stats.expired or stats.future
-        say = log.error if stats.failure else log.warning if odd else log.info
-        say(
-            "file_settled",
-            path=path,
-            destination=destination or None,
-            bytes=file.planned_to,
-            lines=stats.lines,
-            rows=stats.rows,
-            rejected=stats.rejected,
-            left_out=stats.left_out,
-            project_mismatch=stats.mismatched,
-            expired=stats.expired,
-            future=stats.future,
-            failure=stats.failure or None,
-            seconds=seconds,
-            **_notes(stats),
-        )
-        rows = sum(stats.rows.values())
-        self.recent.settled(
-            RecentFile(
-                path=path,
-                destination=destination or None,
-                at_ms=now,
-                bytes=file.planned_to,
-                rows=rows,
-                rejected=stats.rejected,
-                seconds=seconds,
-                failure=stats.failure or None,
-                retries=self.recent.retries.pop(path, 0),
-            )
-        )
-        self.progress.settled(path, destination, file.planned_to, rows, stats.rejected)
+            total.rows[name] = total.rows.get(name, 0) + count
+
+
+def _log(bound: structlog.typing.FilteringBoundLogger, file: RecentFile, stats: FileStats) -> None:
+    """Log a settled file."""
+    odd = stats.rejected or stats.mismatched or stats.expired or stats.future
+    say = bound.error if stats.failure else bound.warning if odd else bound.info
+    say(
+        "file_settled",
+        path=file.path,
+        destination=file.destination,
+        bytes=file.bytes,
+        lines=stats.lines,
+        rows=stats.rows,
+        rejected=stats.rejected,
+        left_out=stats.left_out,
+        project_mismatch=stats.mismatched,
+        expired=stats.expired,
+        future=stats.future,
+        failure=file.failure,
+        seconds=file.seconds,
+        **_notes(stats),
+    )
 
 
 def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
@@ -335,6 +345,8 @@ def _count(shipment: Shipment, stats: Mapping[int, FileStats]) -> None:
 
 def _notes(stats: FileStats) -> Mapping[str, object]:
     """Return the counts of converted and unknown fields for the log; empty if there are none."""
+    if not (stats.unknown_lines or stats.converted_lines or stats.shapes):
+        return {}
     notes = {
         "unknown_lines": stats.unknown_lines,
         "unknown": stats.unknown,

@@ -43,9 +43,10 @@ class Claiming(Struct, frozen=True):
     def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
         """Return a claim or an error for each of `places`, folder by folder."""
         claimed = self.folder / layout.CLAIMED
-        groups: dict[Path, list[Place]] = {}
+        by_folder: dict[tuple[str, str], list[Place]] = {}
         for place in places:
-            groups.setdefault(claimed / place.type / place.project, []).append(place)
+            by_folder.setdefault((place.type, place.project), []).append(place)
+        groups = {claimed / kind / project: group for (kind, project), group in by_folder.items()}
         made: Collection[Path] = ()
         with contextlib.suppress(OSError), self.still_open():
             # All at once: the folder above them is synced once. An error here recurs below, for its own files.

@@ -42,6 +42,7 @@ class Instance:
         self.id = instance
         self.folder = layout.state_folder(spool) / instance
         self.claimed = self.folder / layout.CLAIMED
+        self._roots = os.fspath(spool), os.fspath(self.claimed)
         self.leaving: set[int] = set()
         """Files that were set aside on their way to their end."""
         self.journal = journal
@@ -200,12 +201,13 @@ class Instance:
 
     def location(self, number: int) -> str:
         """Return the same as text, which costs less."""
+        spool, claimed = self._roots
         file = self.files.get(number)
         if file is None:
-            return f"{self.spool}/{self.settled[number].target}"
+            return f"{spool}/{self.settled[number].target}"
         if file.state is FileState.FINAL and file.target is not None:
-            return f"{self.spool}/{file.target}"
-        return os.fspath(self._aside(number)) if number in self.leaving else f"{self.claimed}/{file.place.path}"
+            return f"{spool}/{file.target}"
+        return os.fspath(self._aside(number)) if number in self.leaving else f"{claimed}/{file.place.path}"
 
     def _aside(self, number: int) -> Path:
         return self.folder / layout.REMOVING / str(number)

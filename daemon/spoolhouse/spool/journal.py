@@ -172,11 +172,7 @@ class Journal:
                 "UPDATE shipment SET state = 'acknowledged' WHERE id = ? AND state = 'planned'", (shipment,)
             ).rowcount
             if changed:
-                for number, more in stats.items():
-                    (old,) = database.execute("SELECT stats FROM file WHERE number = ?", (number,)).fetchone()
-                    total = journal_files.stats_of(old)
-                    total.add(more)
-                    database.execute("UPDATE file SET stats = ? WHERE number = ?", (journal_files.text(total), number))
+                journal_files.add_stats(database, stats)
                 journal_entries.add(database, entries)
 
     def entries(self, most: int) -> list[tuple[int, Entry]]:

@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -112,6 +112,20 @@ def settled(database: sqlite3.Connection) -> Iterator[SettledFile]:
             planned_to=planned_to,
             watch_until_ms=until,
         )
+
+
+def add_stats(database: sqlite3.Connection, stats: Mapping[int, FileStats]) -> None:
+    """Add counts to those of files, by file number."""
+    wanted = json.dumps([*stats])
+    rows = database.execute(
+        "SELECT number, stats FROM file WHERE number IN (SELECT value FROM json_each(?))", (wanted,)
+    )
+    totals = []
+    for number, old in rows.fetchall():
+        total = stats_of(old)
+        total.add(stats[number])
+        totals.append((text(total), number))
+    database.executemany("UPDATE file SET stats = ? WHERE number = ?", totals)
 
 
 def text(value: Struct) -> str:

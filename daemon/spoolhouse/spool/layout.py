@@ -52,7 +52,8 @@ _ENCODINGS = dict(zip(COMPRESSED, (Encoding.GZIP, Encoding.ZSTD, Encoding.BZIP2,
 
 def encoding(name: str) -> Encoding:
     """Return the compression of a file of this name. It depends on nothing else: a file is read again as at first."""
-    return _ENCODINGS.get(name[len(unpacked(name)) :].lower(), Encoding.PLAIN)
+    lower = name.lower()
+    return _ENCODINGS[lower[lower.rindex(".") :]] if lower.endswith(COMPRESSED) else Encoding.PLAIN
 
 
 def is_reason(name: str) -> bool:
