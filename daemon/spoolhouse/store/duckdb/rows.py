@@ -45,7 +45,8 @@ async def written(rows: AsyncIterator[Rows], folder: Path) -> AsyncGenerator[Row
     A transaction that waited for the rows instead would keep all others from being checkpointed.
     """
     try:
-        with await asyncio.to_thread(tempfile.TemporaryFile, "w+b", dir=folder) as file:
+        file = await asyncio.to_thread(tempfile.TemporaryFile, "w+b", dir=folder)
+        try:
             own = RowsFile(file=file)
             async for piece in rows:
                 heartbeat.beat()
@@ -55,6 +56,9 @@ async def written(rows: AsyncIterator[Rows], folder: Path) -> AsyncGenerator[Row
                 own.longest = max(own.longest, len(piece.data))  # a row is in one piece
             await asyncio.to_thread(file.flush)
             yield own
+        finally:
+            # A disk may take seconds to free a hundred megabytes.
+            await asyncio.to_thread(file.close)
     except OSError as error:
         message = f"{folder} cannot be written to: {error.strerror}"
         raise TransientError(message, hint="free or add disk space there") from error
