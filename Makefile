@@ -24,6 +24,8 @@ ROOTFS ?=
 .PHONY: run
 # The URL may hold a password, and a list of processes must not show it: it goes through the environment.
 run: export SPOOLHOUSE_STORE__URL := $(or $(URL),duckdb://$(CURDIR)/var/events.db)
+# Landed sample files are of no use.
+run: export SPOOLHOUSE_RETENTION__MAX_BYTES ?= 32MiB
 run: ASK := $(CURDIR)/$(BIN)/spoolhouse
 run: OF := --project project-1 --store-url $(if $(URL),URL,duckdb://$(CURDIR)/var/events.db)
 run: $(VENV)/.stamp-run ## Try it: sample events land in a DuckDB file, and more each second (URL=clickhouse://… uses a server)

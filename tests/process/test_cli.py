@@ -16,6 +16,7 @@ from spoolhouse import __version__
 from spoolhouse.cli import parser
 from spoolhouse.export.samples import PER_TRACE
 from tests.engine import Database
+from tests.faults.life import wait_until
 from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT
 from tests.process.forked import run
 
@@ -270,6 +271,16 @@ class TestGenerate:
         assert {name.split("/")[1] for name in files} == {"project-1", "project-2"}
         assert done.stdout.startswith(f"wrote 1,003 events in 31 files below {tmp_path}, --seed 1\n")
         assert list(tmp_path.rglob(".*")) == []
+
+    def test_goes_on_with_files_of_several_traces(self, tmp_path: Path) -> None:
+        """So many that a file of each type comes about every five seconds, however often there is a trace."""
+        flags = ("--rows", "1", "--files", "1", "--types", "trace", "--every", "0.05", "--seed", "1")
+        live = [str(SCRIPT), "generate", *flags, "--file-storage-path", str(tmp_path), "--base-path", ""]
+        with subprocess.Popen(live, stdout=subprocess.DEVNULL) as writing:
+            wait_until(lambda: len(self.files(tmp_path)) == 2)
+            first, more = sorted(self.files(tmp_path).values(), key=len)
+            writing.terminate()
+        assert (first.count(b"\n"), more.count(b"\n")) == (1, 100)
 
     def test_keeps_to_the_types_it_was_told(self, tmp_path: Path) -> None:
         spoolhouse("generate", "--rows", "90", "--files", "4", "--types", "log,score", "--file-storage-path", tmp_path)

@@ -41,6 +41,9 @@ examples:
 _NEVER_ROLL = 1 << 62
 _BLOCK = 1000
 """Events between two readings of the clock."""
+_VISIBLE_EVERY = 5.0
+"""Seconds between two files of a type with --every, about: a file for each trace would soon be a hundred thousand."""
+_LIVE = "project-1"
 _MOMENT_MS = 10_000
 """How far back the events of one more trace reach."""
 
@@ -149,20 +152,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _keep_writing(root: Path, types: tuple[str, ...], first: SampleEvents, options: argparse.Namespace) -> None:
-    """Write a trace with all that belongs to it every so often, of each project in turn, until a signal asks to end."""
+    """Write a trace with all that belongs to it every so often, until a signal asks to end.
+
+    A file has the traces of some seconds. All are of the first project: who follows its logs is not to wait for others.
+    """
     stop = threading.Event()
     # Also where a shell has told a process in its background to ignore Ctrl-C.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: stop.set())
-    with SpoolWriter(root) as spool:
+    traces = max(1, round(_VISIBLE_EVERY / options.every))
+    with SpoolWriter(root, max_age=None) as spool:
         for number in itertools.count():
             if stop.wait(options.every) or not _is_there(options.pid):
                 return
             sample = replace(first, seed=first.seed + number, now_ms=time.time_ns() // 1_000_000)
-            project = f"project-{number % options.projects + 1}"
             for event_type in types:
-                spool.write(event_type, project, sample.lines(event_type, project, 0, PER_TRACE.get(event_type, 1)))
-            spool.flush()
+                spool.write(event_type, _LIVE, sample.lines(event_type, _LIVE, 0, PER_TRACE.get(event_type, 1)))
+            if (number + 1) % traces == 0:
+                spool.flush()
 
 
 def _is_there(pid: int | None) -> bool:
