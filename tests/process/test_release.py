@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database
-from tests.process.daemon import Daemon, command, drop, once
-from tests.process.inputs import good
+from tests.process.daemon import Daemon, command, drop, lines, once
+from tests.process.inputs import good, span
 
 FAILPOINTS = "SPOOLHOUSE_TEST_FAILPOINTS"
 
@@ -113,6 +113,33 @@ def test_a_shipment_whose_file_is_gone_for_good_is_given_up(place: str, database
     assert (done.returncode, "not known which" in done.stdout) == (1, True), done.stdout
     assert database.query("SELECT count(), uniqExact(span_id) FROM mastra_admin_spans") == [(10, 10)]
     assert database.query("SELECT sum(lines) FROM mastra_admin_spans_hourly") == [(10,)]
+
+
+def test_a_batch_that_was_cut_up_and_has_landed_in_part_is_given_up(database: Database, tmp_path: Path) -> None:
+    """Its file ends early now: which rows the missing bytes gave can no longer be known. What has landed stays."""
+    refused = [span("p", number) | {"name": "bad" if number == 5 else "good"} for number in range(8)]
+    drop(tmp_path, "span", "p", "a.jsonl", lines(refused))
+    spans = "mastra_admin_spans"
+    database.query(f"ALTER TABLE {spans} ADD CONSTRAINT no CHECK name != 'bad'")
+    code, daemon = once(database.native_url, tmp_path, env={FAILPOINTS: "insert.answered=kill"})
+    assert code == -signal.SIGKILL, daemon.told()
+    database.query(f"ALTER TABLE {spans} DROP CONSTRAINT no")
+    [path] = claimed(tmp_path)
+    os.truncate(path, len(lines(refused[:2])))
+    with Daemon(database.native_url, tmp_path) as daemon:
+        [held, *_] = daemon.wait_for("shipment_held")
+        assert "has landed in part" in str(held["error"])
+        assert "release --give-up" in str(held["hint"])
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.told()
+    done = command("release", "--give-up", *flags(tmp_path), "--clickhouse-url", database.native_url)
+    assert done.returncode == 0, done.stdout
+    assert "at least 4 rows of span/p/a.jsonl have landed" in done.stdout
+    assert "what is left is in span/p/failed/a.jsonl" in done.stdout
+    assert once(database.native_url, tmp_path)[0] == 0
+    assert claimed(tmp_path) == []
+    assert database.query(f"SELECT count(), uniqExact(span_id) FROM {spans}") == [(4, 4)]
+    assert database.query("SELECT sum(lines) FROM mastra_admin_spans_hourly") == [(4,)]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
