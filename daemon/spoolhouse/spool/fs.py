@@ -24,7 +24,8 @@ LASTING = frozenset({errno.EIO, errno.ESTALE})
 MAY_PASS = SHORTAGES | LASTING
 """What says nothing of a file: it can be looked at again."""
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
-_SYNCING = ThreadPoolExecutor(4, thread_name_prefix="sync")
+_SYNCS_AT_ONCE = 4
+_SYNCING = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync")
 _FIRST_READ = 512
 _READ = 64 << 10
 
@@ -44,19 +45,21 @@ def sync_folders(folders: Iterable[Path | str]) -> None:
 
     Several are synced at once: they share the flushes of a disk, which take nearly all of the time.
     """
-    wanted = {os.fspath(folder) for folder in folders}
-    if len(wanted) == 1:
-        _sync_present(wanted.pop())
+    wanted = [*{os.fspath(folder) for folder in folders}]
+    if len(wanted) <= 1:
+        _sync_present(wanted)
         return
-    running = [_SYNCING.submit(_sync_present, folder) for folder in wanted]
+    shares = (wanted[first::_SYNCS_AT_ONCE] for first in range(min(_SYNCS_AT_ONCE, len(wanted))))
+    running = [_SYNCING.submit(_sync_present, share) for share in shares]
     wait(running)
     for one in running:
         one.result()
 
 
-def _sync_present(folder: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        sync_folder(folder)
+def _sync_present(folders: Iterable[str]) -> None:
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            sync_folder(folder)
 
 
 def make_folders(*folders: Path, below: Path) -> None:
