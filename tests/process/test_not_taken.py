@@ -71,11 +71,14 @@ def test_files_of_other_names_are_counted_and_named_once(database: Database, tmp
 
 
 def test_a_spool_beside_its_base_path_is_named(database: Database, tmp_path: Path) -> None:
-    """Also at the second start, when the folder that was missing has been made."""
+    """Also at the second start, when the folder that was missing has been made. Its files are left over."""
     drop(tmp_path, "span", "p", "a.jsonl", good("p"))
     for _ in range(2):
         code, daemon = once(database.http_url, tmp_path, "--base-path", "observability")
-        assert code == 0, daemon.told()
+        assert code == 1, daemon.told()
+        [left] = daemon.events("left_untaken")
+        assert str(tmp_path / "span") in str(left["first"])
+        assert "spool.base_path" in str(left["hint"])
         [record] = daemon.events("not_taken")
         assert record["path"] == str(tmp_path / "span")
         assert "observability" in str(record["reason"])

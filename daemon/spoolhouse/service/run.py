@@ -20,12 +20,21 @@ from spoolhouse.monitoring.http import serve
 from spoolhouse.monitoring.progress import Progress
 from spoolhouse.monitoring.systemd import Notifier, keep_notifying
 from spoolhouse.pipeline.disk_retry import DiskRetry, refusal, to_its_end
+from spoolhouse.pipeline.scan import Ignored, has_other_than
 from spoolhouse.pipeline.scan import beside as beside_the_spool
 from spoolhouse.retry import GivenUpError
 from spoolhouse.service import runtime_tuning
 from spoolhouse.service.backend import Backend
 from spoolhouse.service.questions import Questions, questions
-from spoolhouse.service.service import EXIT_CRASH, EXIT_OK, EXIT_OUT_OF_TIME, EXIT_UNAVAILABLE, Service, beside
+from spoolhouse.service.service import (
+    EXIT_CRASH,
+    EXIT_LEFT_OVER,
+    EXIT_OK,
+    EXIT_OUT_OF_TIME,
+    EXIT_UNAVAILABLE,
+    Service,
+    beside,
+)
 from spoolhouse.service.shared import Shared
 from spoolhouse.service.signals import let_in, reload_on_signal, stop_on_signal
 from spoolhouse.service.status_reporter import StatusReporter
@@ -160,10 +169,27 @@ class Run(Struct, kw_only=True):
         finally:
             if asked is not None:
                 await asyncio.to_thread(asked.withdraw)
+        if shared.once:
+            code = max(code, await asyncio.to_thread(self._report_left, stages))
         lag = round(self.reporter.loop_lag.longest * 1000)
         files, left = stages.settler.outcome.files, stages.count_unsettled()
         log.info("stopped", exit_code=code, files=files, left=left, longest_stall_ms=lag)
         return code
+
+    def _report_left(self, stages: Stages) -> int:
+        """Warn at the end of a run of all that it has not taken; return the exit code for files beside the spool."""
+        settings, events = self.shared.settings, self.shared.events
+        named, count = list(stages.in_flight.not_taken_named), stages.in_flight.not_taken
+        found = _beside(settings, events)
+        is_left = found is not None and has_other_than(
+            (), Path(found.path).parent, events, settings.spool.project_id, self.shared.options.value.scan.names
+        )
+        if found is not None:
+            named, count = [f"{found.path}: {found.reason}", *named], count + 1
+        if count:
+            hint = "" if found is None else found.hint
+            log.warning("left_untaken", count=count, first=named, hint=hint or "see spool.names, and the event types")
+        return EXIT_LEFT_OVER if is_left else EXIT_OK
 
     async def _make_instance(self, url: str | None, disk: DiskRetry) -> Instance | None:
         """Return this instance's folder once the spool's disk allows it; None after a stop. Raises `SpoolError`.
@@ -208,12 +234,15 @@ def _make_instance_folder(root: Path, url: str | None) -> Instance:
     return instance
 
 
+def _beside(settings: Settings, events: Collection[str]) -> Ignored | None:
+    with contextlib.suppress(OSError):
+        return beside_the_spool(settings.spool.root, settings.spool.base_path, events)
+    return None
+
+
 def _log_type_folder_beside(settings: Settings, events: Collection[str]) -> None:
     """Warn of a type folder beside the spool, where no daemon would ever take its files."""
-    found = None
-    with contextlib.suppress(OSError):
-        found = beside_the_spool(settings.spool.root, settings.spool.base_path, events)
-    if found is not None:
+    if (found := _beside(settings, events)) is not None:
         log.warning("not_taken", path=found.path, reason=found.reason, hint=found.hint)
 
 
