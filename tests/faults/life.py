@@ -5,10 +5,13 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
+from spoolhouse.clock import now_ms
 from spoolhouse.failpoints import VARIABLE
+from spoolhouse.file_names import Spilled
 from tests.faults.file_oracle import FileOracle
 from tests.faults.oracle import TOO_LONG, AnyOracle, Oracle
 from tests.process.daemon import Daemon, once
@@ -120,6 +123,9 @@ def lead_to(oracle: AnyOracle, place: str) -> bool:
         # The folder of a day's rejected lines: no other one that is made so is missing where nobody interferes.
         recover(oracle)
         oracle.begin_another_day()
+    if place == "journal.known":
+        # Asked of a batch alone that an exporter has spilled.
+        oracle.drop_as(Spilled(str(uuid.uuid4()), now_ms()).file_name)
     if place in REFUSED:
         oracle.drop_refused()
     if place.startswith(LEFT_OUT):
