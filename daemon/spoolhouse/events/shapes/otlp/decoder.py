@@ -99,7 +99,10 @@ class _Variant:
         self._made: dict[type[Message], type[Any]] = {ArrayValue: ArrayValue, KeyValueList: KeyValueList}
 
     def of(self, kind: type[Message]) -> type[Any]:
-        """Return a message with the fields that were learned for it, and with such messages in it."""
+        """Return a message with the fields that were learned for it, and with such messages in it.
+
+        One without any is the protocol's own: it is written as it is.
+        """
         if kind not in self._made:
             own = [name for message, name in self._learned if message is kind]
             given = msgspec.structs.fields(kind)
@@ -115,8 +118,9 @@ class _Variant:
             for one, type_ in zip(msgspec.structs.fields(kind), types, strict=True)
         ]
         fields += [(f"u{place}", Any, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
-        namespace = {"learned": tuple(own)} if own else None
-        return msgspec.defstruct(kind.__name__, fields, bases=(kind,), namespace=namespace, gc=False, kw_only=True)
+        return msgspec.defstruct(
+            kind.__name__, fields, bases=(kind,), namespace=_namespace(own), gc=False, kw_only=True
+        )
 
     def _type(self, kind: Any) -> Any:
         """Return a type with such messages in it."""
