@@ -5,7 +5,7 @@ all the rest. Events with other values are for the lenient reader.
 """
 
 from codecs import utf_8_decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,53 +72,25 @@ class ShapedRows:
             names = [*form.fields, *form.derived]
             writer = _Writer(self._events[form.type], {key: f"f{place}" for place, key in enumerate(names)})
             writer.line_id = "f'{file_id}{offset:012x}{nth}'"
+            # A struct, because it is made and written faster than a dict.
             kept = sorted(form.kept)
-            writer.scope |= {"Kept": _object(kept), "joined": _Joined(kept)}
-            values = ", ".join(f"e.{name}" for name in kept)
+            fields: list[Any] = [(name, Any, None) for name in kept]
+            writer.scope["Kept"] = msgspec.defstruct("Kept", fields, omit_defaults=True, gc=False)
+            written = f"encode(Kept({', '.join(f'e.{name}' for name in kept)})).decode()"
+            joined = f"joined(({' '.join(f'({name!r}, e.{name}),' for name in kept)}), unknown)"
             head = (
                 "def row(e, derived, unknown, clock, project, file_id, offset, nth):",
                 *(f"{writer.given[key]} = e.{name}" for key, name in form.fields.items()),
                 f"[{', '.join(writer.given[key] for key in form.derived)}] = derived",
-                f"extra = joined(({values},), unknown) if unknown else encode(Kept({values})).decode()",
+                f"extra = {joined} if unknown else {written}",
             )
             function = self._forms[form] = writer.function(head)
         return function
 
 
-def _object(keys: Sequence[str]) -> type[msgspec.Struct]:
-    """Return a struct whose JSON has these keys, in this order, without those whose values are None.
-
-    A struct is made and written faster than a dict.
-    """
-    fields: list[Any] = [(f"v{place}", Any, msgspec.field(name=key, default=None)) for place, key in enumerate(keys)]
-    return msgspec.defstruct("Object", fields, omit_defaults=True, gc=False)
-
-
-class _Joined:
-    """Writes `extra` of a form's events that have unknown fields, in the order of the names.
-
-    Producers have the same unknown fields again and again: an object is made for each set of them.
-    """
-
-    def __init__(self, kept: Sequence[str]) -> None:
-        """Write events with these known fields."""
-        self._kept = kept
-        self._objects: dict[tuple[str, ...], tuple[type[Any], list[int]]] = {}
-        """By the names of unknown fields: the object, and the places of its values among all of them."""
-
-    def __call__(self, kept: tuple[object, ...], unknown: Fields) -> str:
-        """Return the text of `extra`."""
-        names = tuple(unknown)
-        if names not in self._objects:
-            if len(self._objects) >= _MOST_FUNCTIONS:
-                known = {name: value for name, value in zip(self._kept, kept, strict=True) if value is not None}
-                return values.encode_extra({**known, **unknown}).decode()
-            keys = [*self._kept, *names]
-            order = sorted(range(len(keys)), key=keys.__getitem__)
-            self._objects[names] = _object([keys[place] for place in order]), order
-        kind, order = self._objects[names]
-        given = (*kept, *unknown.values())
-        return msgspec.json.encode(kind(*[given[place] for place in order])).decode()
+def _joined(kept: Iterable[tuple[str, object]], unknown: Fields) -> str:
+    """Return `extra` in the order of the names, as the lenient reader writes it."""
+    return values.encode_extra({**{name: value for name, value in kept if value is not None}, **unknown}).decode()
 
 
 def _is_within_reach(time: datetime) -> bool:
@@ -147,7 +119,7 @@ class _Writer:
         self.scope: dict[str, Any] = {
             "datetime": datetime, "utc": UTC, "is_in": _is_within_reach, "elapsed": times.elapsed, "Raw": Raw,
             "utf_8_decode": utf_8_decode, "encode": msgspec.json.encode, "scalar_of": values.scalar,
-            "number_of": values.number_or_none, "usage_of": usage.of_attributes,
+            "number_of": values.number_or_none, "usage_of": usage.of_attributes, "joined": _joined,
             "RefusedError": RefusedError,
         }  # fmt: skip
 
