@@ -1,10 +1,9 @@
 """The result of decoding: `Decoded` for callers, `Found` while lines are read."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -53,15 +52,6 @@ class JudgedType:
         # The first time that an event may be of, and the first that it may not, without being counted.
         self.oldest = times.EARLIEST if origin.expired == "trust" else max(times.EARLIEST, origin.clock - kept)
         self.newest = times.LATEST if origin.future == "trust" else min(times.LATEST, origin.clock + FUTURE_AFTER)
-
-    def suspects(self, rows: Sequence[Row], project: str) -> Sequence[Row]:
-        """Return the rows that have to be judged one by one: none, if all are of the project and within the bounds."""
-        times: list[Any] = [row[self.time_place] for row in rows]
-        try:
-            is_within = self.oldest <= min(times) and max(times) < self.newest
-        except TypeError:  # some have no time
-            return rows
-        return () if is_within and {row[self.project_place] for row in rows} == {project} else rows
 
     @cached_property
     def _project_key(self) -> str:

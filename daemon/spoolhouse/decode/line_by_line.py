@@ -212,7 +212,7 @@ class LineByLine:
         kind = self._type(name)
         project, oldest, newest = self._origin.project, kind.oldest, kind.newest
         own: Any
-        for own in kind.suspects(rows[0], project) if len(rows[0]) > 1 else rows[0]:
+        for own in rows[0]:
             if own[kind.project_place] != project:
                 if self._origin.policy == "reject":
                     raise kind.mismatch()

@@ -11,7 +11,7 @@ from spoolhouse.decode.lenient import At, LenientReader
 from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.reject import Reason, RejectedLineError
 from spoolhouse.decode.rows import Row
-from spoolhouse.decode.shaped_batches import rows_of
+from spoolhouse.decode.shaped_batches import ShapedBatches
 from spoolhouse.decode.shaped_rows import ShapedRows
 from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import NULL, Notes, json_text
@@ -67,6 +67,7 @@ class LineReader:
         """Folders where a line without a type of ours may be of a foreign shape, and keys that such a line has not."""
         self._foreign = {name: event.shaped or event for name, event in events.items()}
         self._shaped_readers: dict[str, LenientReader] = {}
+        self._batches = ShapedBatches(self._foreign)
         self._heads = {f'{{"{key}"'.encode(): shape for shape in self._shapes if shape.batches for key in shape.keys}
         """By the first bytes of a line, the shape that probably makes many events of it."""
         self.shaped_rows = ShapedRows(self._foreign)
@@ -104,7 +105,7 @@ class LineReader:
         try:
             for batch in shape.batches(line):
                 events.append(self._batch(batch, origin, at, notes, number))
-                number += batch.size
+                number += len(batch.values)
             return _permitted(Read(events, notes, shape.name), origin)
         except (ValueError, RecursionError):
             return None
@@ -146,7 +147,7 @@ class LineReader:
             for event in shape.read(fields, Place(origin.type, at.project, at.id)):
                 if isinstance(event, ShapedBatch):
                     found.append(self._batch(event, origin, at, notes, number))
-                    number += event.size
+                    number += len(event.values)
                     continue
                 if event.type not in self._events:
                     raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")
@@ -167,7 +168,7 @@ class LineReader:
         notes.converted.extend(batch.converted)
         for unknown in batch.unknown.values():
             notes.unknown.extend(unknown)
-        rows = rows_of(self._foreign[batch.type], batch, at, number, keep=_keeps(origin))
+        rows = self._batches.rows(batch, at.clock, at.project, at.id, number, keep=_keeps(origin))
         return batch.type, [rows]
 
     def _rows_of(self, event: ShapedEvent, at: At, notes: Notes, *, keep: bool) -> list[list[Row]]:

@@ -1,76 +1,102 @@
-"""Rows of many events of one type that a foreign shape made of a line, column by column."""
+"""Rows of many events of one type that a foreign shape made of a line.
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
-from typing import Any
+A function is compiled for each set of columns that a shape gives, because a loop over the columns would cost more than
+all the rest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw
 
 from spoolhouse.decode import usage, values
-from spoolhouse.decode.lenient import At
 from spoolhouse.decode.rows import Row
 from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch
 
 _fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
-_sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
-_EXTRA = "extra"
+_Rows = Callable[[Sequence[tuple[object, ...]], datetime, str, str, int], list[Row]]
 
 
-def rows_of(event: EventType, batch: ShapedBatch, at: At, first: int, *, keep: bool) -> list[Row]:
-    """Return the rows of a batch. `first`: how many events of the line come before; `keep`: unknown fields, too."""
-    if not batch.size:
-        return []
-    given = dict(batch.columns)
-    if keep and batch.unknown:
-        given[_EXTRA] = _with_unknown(given.get(_EXTRA, ["{}"] * batch.size), batch.unknown)
+class ShapedBatches:
+    """Makes rows of batches."""
+
+    def __init__(self, events: Mapping[str, EventType]) -> None:
+        """Make rows of `events`, by their names."""
+        self._events = events
+        self._functions: dict[tuple[str, tuple[str, ...]], _Rows] = {}
+
+    def rows(  # a batch, and what its rows take from its line
+        self, batch: ShapedBatch, clock: datetime, project: str, line_id: str, first: int, *, keep: bool
+    ) -> list[Row]:
+        """Return the rows of a batch. `first`: how many events of the line come before; `keep`: unknown fields, too."""
+        some = batch.values
+        if keep and batch.unknown:
+            some = [
+                (*value[:-1], _joined(cast("str", value[-1]), batch.unknown[place]))
+                if place in batch.unknown
+                else value
+                for place, value in enumerate(some)
+            ]
+        key = batch.type, batch.columns
+        if key not in self._functions:
+            self._functions[key] = _compiled(self._events[batch.type], batch.columns)
+        return self._functions[key](some, clock, project, line_id, first)
+
+
+def _joined(kept: str, unknown: Fields) -> str:
+    """Return the text of `extra` with unknown fields, in the order of their names."""
+    unknown = dict(sorted(unknown.items())) if len(unknown) > 1 else unknown
+    if not kept or kept == "{}":
+        return values.extra_of(unknown, {})
+    if any(f'"{key}":' in kept for key in unknown):
+        return values.extra_of({**_fields_of(kept), **unknown}, {})
+    return f"{kept[:-1]},{values.extra_of(unknown, {})[1:]}" if unknown else kept
+
+
+def _compiled(event: EventType, given: Sequence[str]) -> _Rows:
+    """Return the function for these columns. Only places and reprs of defaults go into its source."""
     columns = event.parts[0].columns
-    for column in columns:
-        if column.fill is Fill.USAGE and column.name not in given:
-            given |= _model_calls(given[column.sources[0]])
-    every = [_values(event, column, given, at, range(first, first + batch.size)) for column in columns]
-    return list(zip(*every, strict=False))  # those that repeat one value have no end
+    places = {name: f"v{place}" for place, name in enumerate(given)}
+    source = [
+        "def rows(values, clock, project, line_id, first):",
+        "    out = []",
+        f"    for number, ({', '.join((*places.values(), 'kept'))},) in enumerate(values, first):",
+    ]
+    call = [column for column in columns if column.fill is Fill.USAGE]
+    if call:
+        attributes = places[call[0].sources[0]]
+        names = [f"u{place}" for place in range(len(usage.COLUMNS))]
+        source.append(
+            f"        {', '.join(names)} = usage_of({attributes}) if {usage.MARK!r} in {attributes} else no_usage"
+        )
+        places |= dict(zip(usage.COLUMNS, names, strict=True))
+    row = ", ".join(_value(event, column, places) for column in columns)
+    source += [f"        out.append(({row}))", "    return out"]
+    scope: dict[str, Any] = {"usage_of": usage.of_attributes, "no_usage": usage.NONE}
+    exec("\n".join(source), scope)  # noqa: S102  # source of our own making
+    return cast("_Rows", scope["rows"])
 
 
-def _values(
-    event: EventType, column: Column, given: Mapping[str, Sequence[Any]], at: At, numbers: range
-) -> Iterable[object]:
-    """Return the values of a column; `numbers`: of the events in their line."""
-    clock, project, line_id = at
-    if column.name in given:
-        some = given[column.name]
-        return [clock if one is None else one for one in some] if column.fill is Fill.CLOCK else some
-    if column.fill is Fill.LINE:
-        ids = [f"{line_id}.{number}" for number in numbers]
-        return ids if numbers[0] else [line_id, *ids[1:]]
+def _value(event: EventType, column: Column, places: Mapping[str, str]) -> str:
+    """Return the expression of a column in a row."""
+    absent = _absent(event, column)
+    if column.name not in places:
+        return absent
+    given = places[column.name]
+    return given if column.fill is Fill.USAGE or absent == "None" else f"({absent} if {given} is None else {given})"
+
+
+def _absent(event: EventType, column: Column) -> str:
+    """Return the expression for a value that a batch does not give."""
     if column.name == event.project:
-        return repeat(project)
+        return "project"
     if column.fill is Fill.CLOCK:
-        return repeat(clock)
-    return repeat(() if column.kind in ARRAYS else column.default)
-
-
-def _model_calls(attributes: Sequence[Any]) -> dict[str, Sequence[Any]]:
-    """Return the columns of model calls. Most spans are none."""
-    if not any([usage.MARK in text for text in attributes]):  # noqa: C419  # a list is faster
-        return dict(zip(usage.COLUMNS, ([value] * len(attributes) for value in usage.NONE), strict=True))
-    calls = [usage.of_attributes(text) if usage.MARK in text else usage.NONE for text in attributes]
-    return dict(zip(usage.COLUMNS, zip(*calls, strict=True), strict=True))
-
-
-def _with_unknown(extras: Sequence[Any], unknown: Mapping[int, Fields]) -> Sequence[str]:
-    """Return the texts of `extra` with unknown fields, in the order of their names."""
-    found = list(extras)
-    names = set(chain.from_iterable(unknown.values()))
-    clashing = {kept for kept in set(extras) if any(f'"{name}":' in kept for name in names)}
-    texts = _sorted_lines(unknown.values()).decode().split("\n")
-    for (place, fields), text in zip(unknown.items(), texts, strict=False):
-        kept = extras[place]
-        if kept == "{}":
-            found[place] = text
-        elif kept in clashing and any(f'"{name}":' in kept for name in fields):
-            found[place] = values.extra_of({**_fields_of(kept), **fields}, {})
-        elif fields:
-            found[place] = f"{kept[:-1]},{text[1:]}"
-    return found
+        return "clock"
+    if column.fill is Fill.LINE:
+        return "(f'{line_id}.{number}' if number else line_id)"
+    if column.fill is Fill.EXTRA:
+        return f"(kept or {column.default!r})"
+    return "()" if column.kind in ARRAYS else repr(column.default)

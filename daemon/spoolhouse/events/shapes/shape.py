@@ -79,18 +79,16 @@ class QuickReader(Protocol):
 
 
 class ShapedBatch(NamedTuple):
-    """Many events of one type, by column, whose values are as a row has them: neither converted nor checked any more.
+    """Many events of one type whose values are as a row has them. They are neither converted nor checked any more.
 
     That is: text; times with a zone, from 1970 to 2099; choices by our names; the text of JSON; numbers of a double.
     """
 
     type: str
     """The event type's name."""
-    size: int
-    """How many events these are."""
-    columns: Mapping[str, Sequence[object]]
-    """By column, the value of each event; other columns are absent. None is for columns that may be null, and for the
-    recorded time."""
+    columns: tuple[str, ...]
+    values: Sequence[tuple[object, ...]]
+    """By event, the values of these columns, None for absence; last, the JSON object that `extra` always has, or ""."""
     unknown: Mapping[int, Fields] = {}
     """By an event's place in the batch, its unknown fields."""
     converted: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ A producer writes the same fields again and again: a learned unknown field costs
 import re
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import or_
+from operator import attrgetter, or_
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
@@ -140,3 +140,16 @@ def _default(field: FieldInfo) -> dict[str, Any]:
     if field.default_factory is not msgspec.NODEFAULT:
         return {"default_factory": field.default_factory}
     return {"default": field.default}
+
+
+def _namespace(own: Sequence[str]) -> dict[str, Any]:
+    """Return the property by which a message finds its unknown fields."""
+    if not own:
+        return {}
+    values_of = attrgetter(*(f"u{place}" for place in range(len(own))))
+
+    def unknown(self: Any) -> dict[str, Any]:
+        values = values_of(self) if len(own) > 1 else (values_of(self),)
+        return {name: value for name, value in zip(own, values, strict=True) if value is not None}
+
+    return {"unknown": property(unknown)}

@@ -4,11 +4,10 @@ They are decoded with `strict=False`, so that numbers may be texts, NaN and infi
 documents are for `tolerant`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar, get_args
+from collections.abc import Sequence
+from typing import Any, TypeVar, get_args
 
 import msgspec
-from msgspec.structs import astuple
 
 Enum = int | str | None
 """A value of an enumeration: its number, the digits of it as text, or its name."""
@@ -25,16 +24,11 @@ class Top(Message):
     """A message that repeats, or whose values several rows share: `tolerant` keeps its unknown fields here."""
 
     others: dict[str, Any] | None = msgspec.field(name=OTHERS, default=None)
-    learned: ClassVar[tuple[str, ...]] = ()
-    """The names of unknown fields that the decoder has learned; their values are in `u0`, `u1` and so on."""
 
     @property
     def unknown(self) -> dict[str, Any]:
         """Its unknown fields."""
-        if not self.learned:
-            return self.others or {}
-        values = (getattr(self, f"u{place}") for place in range(len(self.learned)))
-        return {name: value for name, value in zip(self.learned, values, strict=True) if value is not None}
+        return self.others or {}
 
 
 class AnyValue(Message):
@@ -323,27 +317,6 @@ class ResourceMetrics(ResourceGroup):
 
 
 M = TypeVar("M", bound=Message)
-Columns = Mapping[str, Sequence[Any]]
-
-
-def columns_of(messages: Sequence[Message]) -> Columns:
-    """Return the values of many messages of one kind, at least one, by field."""
-    return dict(zip(messages[0].__struct_fields__, zip(*map(astuple, messages), strict=True), strict=True))
-
-
-def unknown_of(messages: Sequence[Top], columns: Columns) -> dict[int, dict[str, Any]]:
-    """Return the unknown fields of those messages that have some, by their places."""
-    learned = messages[0].learned
-    if not learned:
-        others = columns["others"]
-        return {place: one for place, one in enumerate(others) if one} if any(others) else {}
-    values = [columns[f"u{place}"] for place in range(len(learned))]
-    if len(learned) == 1:
-        return {place: {learned[0]: one} for place, one in enumerate(values[0]) if one is not None}
-    each = enumerate(zip(*values, strict=True))
-    found = ((place, zip(learned, some, strict=True)) for place, some in each)
-    some = {place: {name: value for name, value in pairs if value is not None} for place, pairs in found}
-    return {place: unknown for place, unknown in some.items() if unknown}
 
 
 def as_protocol(message: M, kind: type[M]) -> M:

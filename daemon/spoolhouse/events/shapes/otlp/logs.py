@@ -4,18 +4,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spoolhouse.events.choices import LOG_LEVEL
-from spoolhouse.events.shapes.otlp.documents import Columns, LogRecord, ResourceLogs, columns_of, unknown_of
-from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, clashes, located
+from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs
+from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
-    RecordError,
-    all_nanoseconds,
+    EARLIEST,
+    LATEST,
     encode,
-    identities,
-    moments,
+    identity_or_none,
+    moment,
+    nanoseconds,
     of_any,
     plain,
 )
-from spoolhouse.events.shapes.shape import ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
+
+_LOG = ("trace_id", "span_id", "level", "message", "timestamp", "recorded_at", "attributes")
 
 _SEVERITIES = {"TRACE": "debug", "DEBUG": "debug", "INFO": "info", "WARN": "warn", "ERROR": "error", "FATAL": "fatal"}
 _NUMBERS = [
@@ -33,17 +36,14 @@ _UNSPECIFIED = frozenset({None, 0, "0", "", "SEVERITY_NUMBER_UNSPECIFIED"})
 _BY_TEXT = {level: level for level in _EXACT} | LOG_LEVEL["same"] | LOG_LEVEL["near"]
 
 
-_KIND = ("severity_number", "severity_text", "flags", "event_name", "dropped_attributes_count")
-"""The fields that a log's level and its `extra` come from, if its body is text."""
-
-
 class Logs:
     """The logs of a line."""
 
     def __init__(self, line: Line) -> None:
         """Read logs of `line`."""
         self._line = line
-        self._logs = Batch("log")
+        self._logs: list[tuple[object, ...]] = []
+        self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceLogs]) -> Iterator[ShapedBatch]:
         """Yield the logs of several resources."""
@@ -52,65 +52,53 @@ class Logs:
             for outer, group in enumerate(groups):
                 for inner, scoped in enumerate(group.scope_logs or ()):
                     where = outer, inner
-                    if logs := scoped.log_records:
-                        self._read(logs, self._line.producer(group, scoped, len(logs)))
+                    logs = scoped.log_records or ()
+                    producer = self._line.producer(group, scoped, len(logs))
+                    batch = Batch(producer)
+                    shared: dict[object, tuple[str, dict[str, Any]]] = {}
+                    for number, log in enumerate(logs):
+                        where = outer, inner, number
+                        self._log(log, batch, shared)
+                    self._logs += batch.rows()
         except ShapeError as error:
             raise located(error, ("resourceLogs", "scopeLogs", "logRecords"), where) from None
-        yield from self._logs.shaped()
+        if self._logs:
+            yield ShapedBatch("log", _LOG, self._logs, self._unknown)
 
-    def _read(self, logs: Sequence[LogRecord], producer: Producer) -> None:
-        """Read the logs of one scope, column by column."""
-        given = columns_of(logs)
-        own = [plain(pairs) for pairs in given["attributes"]]
-        timestamps, recorded = _times(given)
-        messages, levels, extras = _bodies(logs, given, own, producer)
-        columns: dict[str, Sequence[Any]] = {
-            "trace_id": identities(given["trace_id"]),
-            "span_id": identities(given["span_id"]),
-            "level": levels,
-            "message": messages,
-            "timestamp": timestamps,
-            "recorded_at": recorded,
-            "attributes": producer.texts(own),
-            "extra": extras,
-        }
-        self._logs.add(len(logs), columns, self._line.unknown_of(producer, len(logs), unknown_of(logs, given)))
+    def _log(self, log: LogRecord, batch: Batch, shared: dict[object, tuple[str, dict[str, Any]]]) -> None:
+        """Read one log.
 
-
-def _times(given: Columns) -> tuple[Sequence[object], Sequence[object]]:
-    """Return the times of logs, and when they were recorded. A log that has one of them alone has this as its time."""
-    times = all_nanoseconds(given["time_unix_nano"], "timeUnixNano")
-    observed = all_nanoseconds(given["observed_time_unix_nano"], "observedTimeUnixNano")
-    recorded = moments(observed)
-    if times == observed and all(times):
-        return recorded, recorded
-    times = [time or other for time, other in zip(times, observed, strict=True)]
-    if not all(times):
-        error = ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
-        raise RecordError(times.index(0), error)
-    return moments(times), recorded
-
-
-def _bodies(
-    logs: Sequence[LogRecord], given: Columns, own: Sequence[dict[str, Any]], producer: Producer
-) -> tuple[list[str], list[str], list[str]]:
-    """Return the messages, the levels, and the texts of `extra`. Logs that are alike but for a text share the last."""
-    kinds = list(zip(*(given[name] for name in _KIND), strict=True))
-    shared: dict[object, tuple[str, str]] = {}
-    for kind, log in dict(zip(kinds, logs, strict=True)).items():
-        kept = _kept(log, producer)
-        shared[kind] = _level(log, kept), producer.extra_text(kept, {})
-    levels, extras = (list(column) for column in zip(*[shared[kind] for kind in kinds], strict=True))
-    messages = [body.string_value if body else None for body in given["body"]]
-    odd = clashes(own)
-    if None in messages:
-        odd.update(place for place, text in enumerate(messages) if text is None)
-    for place in odd:
-        kept = _kept(logs[place], producer)
-        _level(logs[place], kept)
-        messages[place] = _message(logs[place], kept)
-        extras[place] = producer.extra_text(kept, own[place])
-    return messages, levels, extras  # type: ignore[return-value]  # no None any more
+        `shared`: by severity and flags, the level, and what is kept of logs of which nothing else is.
+        """
+        time, observed = log.time_unix_nano or 0, log.observed_time_unix_nano or 0
+        if time and not EARLIEST <= time < LATEST:
+            time = nanoseconds(time, "timeUnixNano")
+        if observed and not EARLIEST <= observed < LATEST:
+            observed = nanoseconds(observed, "observedTimeUnixNano")
+        if not (time or observed):
+            raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
+        body, message = log.body, None
+        if body is not None and not (log.event_name or log.dropped_attributes_count):
+            message = body.string_value
+        if message is None:
+            kept = _kept(log, batch.producer)
+            level, message = _level(log, kept), _message(log, kept)
+        else:
+            key = log.severity_number, log.severity_text, log.flags
+            if key not in shared:
+                kept = _kept(log, batch.producer)
+                shared[key] = _level(log, kept), kept
+            level, kept = shared[key]
+        unknown = log.unknown
+        if unknown or batch.producer.unknown or self._line.unknown:
+            self._unknown[len(self._logs) + len(batch.values)] = self._line.unknown_of(batch.producer, unknown)
+        noticed = moment(observed) if observed else None
+        at = moment(time) if time and time != observed else noticed
+        batch.own.append(plain(log.attributes))
+        batch.kept.append(kept)
+        batch.values.append((
+            identity_or_none(log.trace_id), identity_or_none(log.span_id), level, message, at, noticed,
+        ))  # fmt: skip
 
 
 def _kept(log: LogRecord, producer: Producer) -> dict[str, Any]:

@@ -5,13 +5,12 @@ where there is no sum. A data point without a value, or with NaN or an infinity,
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from spoolhouse.events.shapes.otlp.documents import (
     Buckets,
-    Columns,
     Exemplar,
     ExponentialPoint,
     HistogramPoint,
@@ -19,34 +18,27 @@ from spoolhouse.events.shapes.otlp.documents import (
     NumberPoint,
     Point,
     ResourceMetrics,
-    ScopeMetrics,
     SummaryPoint,
     as_protocol,
-    columns_of,
-    unknown_of,
 )
-from spoolhouse.events.shapes.otlp.producer import NO_FIELDS, Batch, Line, Producer, located, present
+from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located, present
 from spoolhouse.events.shapes.otlp.values import (
-    EARLIEST,
-    EXACT,
-    LATEST,
-    RecordError,
     enumeration,
     exact,
     identity_or_none,
-    moments,
+    moment,
     nanoseconds,
     plain,
     written,
 )
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
+_METRIC = ("name", "type", "value", "unit", "timestamp", "bucket_boundaries", "bucket_counts", "labels")
 _TEMPORALITIES = enumeration(
     AGGREGATION_TEMPORALITY_UNSPECIFIED="",
     AGGREGATION_TEMPORALITY_DELTA="delta",
     AGGREGATION_TEMPORALITY_CUMULATIVE="cumulative",
 )
-_COLUMNS = ("name", "type", "value", "unit", "bucket_boundaries", "bucket_counts")
 _BITS = 2**63
 _NO_VALUE = 1
 """The flag of a data point that says that there is no value."""
@@ -60,7 +52,8 @@ class Metrics:
     def __init__(self, line: Line) -> None:
         """Read metrics of `line`."""
         self._line = line
-        self._metrics = Batch("metric")
+        self._metrics: list[tuple[object, ...]] = []
+        self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceMetrics]) -> Iterator[ShapedBatch]:
         """Yield the metrics of several resources."""
@@ -69,84 +62,42 @@ class Metrics:
             for outer, group in enumerate(groups):
                 for inner, scoped in enumerate(group.scope_metrics or ()):
                     where = outer, inner
-                    if scoped.metrics:
-                        self._read(scoped.metrics, group, scoped)
+                    metrics = scoped.metrics or ()
+                    points = sum(len(data.data_points or ()) for metric in metrics for _, data in _data(metric))
+                    batch = Batch(self._line.producer(group, scoped, points))
+                    for number, metric in enumerate(metrics):
+                        where = outer, inner, number
+                        self._metric(metric, batch)
+                    self._metrics += batch.rows()
         except ShapeError as error:
             raise located(error, ("resourceMetrics", "scopeMetrics", "metrics"), where) from None
-        yield from self._metrics.shaped()
+        if self._metrics:
+            yield ShapedBatch("metric", _METRIC, self._metrics, self._unknown)
 
-    def _read(self, metrics: Sequence[Metric], group: ResourceMetrics, scoped: ScopeMetrics) -> None:
-        """Read the metrics of one scope."""
-        given = columns_of(metrics)
-        found = _data(given)
-        count = sum(len(data.data_points or ()) for _, _, data in found)
-        producer = self._line.producer(group, scoped, count)
-        points = _Points(self._line, producer)
-        unknown = unknown_of(metrics, given)
-        for number, kind, data in found:
+    def _metric(self, metric: Metric, batch: Batch) -> None:
+        """Read the data points of one metric."""
+        for kind, data in _data(metric):
+            type_, shared = _shared(metric, kind, data, batch.producer)
+            points, number = data.data_points or (), 0
+            if len(points) > 1:
+                self._line.repeat((metric.name, metric.unit, shared, metric.unknown), len(points), "")
+            more = metric.unknown
+            read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
             try:
-                points.read(metrics[number], kind, data, unknown.get(number, NO_FIELDS))
+                for number, point in enumerate(points):  # noqa: B007  # the error names it
+                    kept = shared.copy()
+                    value, bounds, counts = read(point, kept)
+                    if self._is_any(value, point.flags):
+                        unknown = {**more, **point.unknown} if more else point.unknown
+                        if unknown or batch.producer.unknown or self._line.unknown:
+                            unknown = self._line.unknown_of(batch.producer, unknown)
+                            self._unknown[len(self._metrics) + len(batch.values)] = unknown
+                        time = _about(point, kept)
+                        batch.values.append((name, type_, exact(value), unit, time, bounds, counts))
+                        batch.own.append(plain(point.attributes))
+                        batch.kept.append(kept)
             except ShapeError as error:
-                raise RecordError(number, error) from None
-        count = len(points.values)
-        self._metrics.add(count, points.columns(), self._line.unknown_of(producer, count, points.unknown))
-
-
-class _Points:
-    """The data points of one scope that have a value."""
-
-    def __init__(self, line: Line, producer: Producer) -> None:
-        self.values: list[tuple[object, ...]] = []
-        """Of each point, its `_COLUMNS`."""
-        self.unknown: dict[int, Fields] = {}
-        self._line = line
-        self._producer = producer
-        self._times: list[int] = []
-        self._own: list[dict[str, Any]] = []
-        self._kept: list[dict[str, Any]] = []
-        self._shared: dict[object, tuple[str, dict[str, Any]]] = {}
-        """What metrics that are described alike share."""
-
-    def read(self, metric: Metric, kind: str, data: Any, unknown: Fields) -> None:
-        """Read the data points of a metric; `unknown`: its own unknown fields."""
-        points = data.data_points or ()
-        type_, shared = self._about(metric, kind, data)
-        if len(points) > 1:
-            self._line.repeat((metric.name, metric.unit, shared, unknown), len(points), "")
-        read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
-        for place, point in enumerate(points):
-            kept = shared.copy()
-            try:
-                value, bounds, counts = read(point, kept)
-                # Most values; others are looked at more closely.
-                is_plain = value is not None and -EXACT <= value <= EXACT and not point.flags
-                if is_plain or self._is_any(value, point.flags):
-                    self._times.append(_time(point, kept))
-                    if unknown or point.others or point.learned:
-                        self.unknown[len(self.values)] = {**unknown, **point.unknown}
-                    self.values.append((name, type_, value if is_plain else exact(value), unit, bounds, counts))
-                    self._own.append(plain(point.attributes))
-                    self._kept.append(kept)
-            except ShapeError as error:
-                raise located(error, (f"{_FIELDS[kind]}.dataPoints",), (place,)) from None
-
-    def columns(self) -> Mapping[str, Iterable[object]]:
-        """Return the columns of the points."""
-        columns: dict[str, Iterable[object]] = dict(zip(_COLUMNS, zip(*self.values, strict=True), strict=False))
-        columns["timestamp"] = moments(self._times)
-        columns["labels"] = self._producer.texts(self._own)
-        columns["extra"] = self._producer.extras(self._kept, self._own)
-        return columns
-
-    def _about(self, metric: Metric, kind: str, data: Any) -> tuple[str, dict[str, Any]]:
-        """Return the type of a metric's data points, and the fields that are kept with each of them."""
-        if metric.metadata:
-            return _shared(metric, kind, data, self._producer)
-        temporality = data.aggregation_temporality if kind in _AGGREGATED else None
-        key = kind, temporality, kind != "sum" or data.is_monotonic, metric.description
-        if key not in self._shared:
-            self._shared[key] = _shared(metric, kind, data, self._producer)
-        return self._shared[key]
+                raise located(error, (f"{_FIELDS[kind]}.dataPoints",), (number,)) from None
 
     def _is_any(self, value: float | None, flags: int | None) -> bool:
         """Tell whether a data point has a value that a row can have; count it, if not."""
@@ -159,16 +110,18 @@ class _Points:
         return True
 
 
-_Data = tuple[int, str, Any]
-"""The place of a metric, a kind of data that it has, and the data."""
-
-
-def _data(metrics: Columns) -> list[_Data]:
-    """Return the data of all metrics. Each has one kind, or none."""
-    found: list[_Data] = [
-        (number, kind, data) for kind in _READERS for number, data in enumerate(metrics[kind]) if data is not None
-    ]
-    return sorted(found, key=itemgetter(0))
+def _data(metric: Metric) -> Iterator[tuple[str, Any]]:
+    """Yield the kinds of data that a metric has: one, or none."""
+    if metric.gauge is not None:
+        yield "gauge", metric.gauge
+    if metric.sum is not None:
+        yield "sum", metric.sum
+    if metric.histogram is not None:
+        yield "histogram", metric.histogram
+    if metric.exponential_histogram is not None:
+        yield "exponential_histogram", metric.exponential_histogram
+    if metric.summary is not None:
+        yield "summary", metric.summary
 
 
 def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[str, dict[str, Any]]:
@@ -189,9 +142,9 @@ def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[s
     return type_, shared
 
 
-def _time(point: Point, kept: dict[str, Any]) -> int:
+def _about(point: Point, kept: dict[str, Any]) -> datetime:
     """Return a data point's time; `kept` gets the other common fields."""
-    time = point.time_unix_nano
+    time = nanoseconds(point.time_unix_nano, "timeUnixNano")
     if not time:
         raise ShapeError("timeUnixNano", "required", is_missing=True)
     if point.flags:
@@ -200,7 +153,7 @@ def _time(point: Point, kept: dict[str, Any]) -> int:
         kept["startTimeUnixNano"] = point.start_time_unix_nano
     if point.exemplars:
         kept["exemplars"] = [_plain_exemplar(one) for one in point.exemplars]
-    return time if EARLIEST <= time < LATEST else nanoseconds(time, "timeUnixNano")
+    return moment(time)
 
 
 _Value = tuple[float | None, Sequence[float], Sequence[int]]

@@ -1,19 +1,17 @@
 """The values that all rows of one scope share: of its resource, of the scope, and of the fields beside them."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
 from spoolhouse.events.shapes.otlp.documents import Resource, ResourceGroup, Scope, ScopeGroup
-from spoolhouse.events.shapes.otlp.values import RecordError, encode, plain, texts
-from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
+from spoolhouse.events.shapes.otlp.values import encode, plain, texts
+from spoolhouse.events.shapes.shape import Fields, ShapeError
 
 RESOURCE, SCOPE = "resource", "scope"
 """Where attributes, labels and metadata have them."""
-NO_FIELDS: Mapping[Any, Any] = {}
 _sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
 MOST_REPEATED = 1 << 26
 """Bytes of resources, scopes and metrics that a line's rows may repeat: a line must not become gigabytes of rows."""
@@ -34,16 +32,16 @@ class Producer(Struct, kw_only=True):
     """Unknown fields."""
     alone: str
     """The attributes as JSON: those of a row that has no others."""
+    extra_texts: dict[int, str] = field(default_factory=dict)
+    """The text of `extra` by flags, for records that have nothing else for it."""
 
     def texts(self, own: Sequence[dict[str, Any]]) -> list[str]:
         """Return the JSON of each record's attributes, with the resource and the scope, unless it has such keys."""
-        if not self.attributes:
-            return texts(own)
-        after = f",{self.alone[1:]}"
-        found = [text[:-1] + after if text != "{}" else self.alone for text in texts(own)]
-        for place in clashes(own):
-            found[place] = encode(own[place]).decode()
-        return found
+        after = f",{self.alone[1:]}" if self.attributes else "}"
+        return [
+            (text if RESOURCE in one or SCOPE in one else text[:-1] + after) if one else self.alone
+            for one, text in zip(own, texts(own), strict=True)
+        ]
 
     def extra_text(self, kept: dict[str, Any], own: dict[str, Any]) -> str:
         """Return the text of a record's `extra`."""
@@ -55,14 +53,16 @@ class Producer(Struct, kw_only=True):
 
         `kept` begins with the producer's fields. Records may share one object in it: it is encoded once.
         """
-        if self.attributes and (clashing := clashes(own)):
-            kept = [self._with_attributes(one) if place in clashing else one for place, one in enumerate(kept)]
-        shared = list(map(id, kept))
-        each = dict(zip(shared, kept, strict=True))
+        if self.attributes:
+            kept = [
+                self._with_attributes(extra) if RESOURCE in one or SCOPE in one else extra
+                for extra, one in zip(kept, own, strict=True)
+            ]
+        each = {id(extra): extra for extra in kept}
         if len(each) == len(kept):
             return texts(kept, _sorted_lines)
         written = dict(zip(each, texts(list(each.values()), _sorted_lines), strict=True))
-        return [written[one] for one in shared]
+        return [written[id(extra)] for extra in kept]
 
     def _with_attributes(self, kept: dict[str, Any]) -> dict[str, Any]:
         found = kept.copy()
@@ -71,33 +71,22 @@ class Producer(Struct, kw_only=True):
         return found
 
 
-def clashes(own: Sequence[dict[str, Any]]) -> set[int]:
-    """Return the places of the records whose attributes have a key that is called as the resource's or the scope's."""
-    return {place for place, one in enumerate(own) if RESOURCE in one or SCOPE in one}
-
-
 class Batch(Struct):
-    """The events of one type that a line's records are, scope by scope."""
+    """Records of one scope, before their JSON is encoded for all of them at once."""
 
-    type: str
-    columns: defaultdict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
-    unknown: dict[int, Fields] = field(default_factory=dict)
-    count: int = 0
+    producer: Producer
+    values: list[tuple[object, ...]] = field(default_factory=list)
+    """By record, its columns but for the attributes."""
+    own: list[dict[str, Any]] = field(default_factory=list)
+    """Its attributes."""
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    """Its fields in `extra`, with those of the producer."""
 
-    def add(
-        self, count: int, columns: Mapping[str, Iterable[object]], unknown: Mapping[int, Fields] = NO_FIELDS
-    ) -> None:
-        """Add the events of a scope. `unknown`: by their places in it, their unknown fields."""
-        for name, values in columns.items():
-            self.columns[name] += values
-        for place, fields in unknown.items():
-            self.unknown[self.count + place] = fields
-        self.count += count
-
-    def shaped(self) -> Iterator[ShapedBatch]:
-        """Yield the events, if there are any."""
-        if self.count:
-            yield ShapedBatch(self.type, self.count, self.columns, self.unknown)
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """Yield each record's columns, its attributes, and its `extra`."""
+        attributes, extras = self.producer.texts(self.own), self.producer.extras(self.kept, self.own)
+        for values, text, extra in zip(self.values, attributes, extras, strict=True):
+            yield (*values, text, extra)
 
 
 class Line(Struct):
@@ -112,15 +101,13 @@ class Line(Struct):
     unknown: dict[str, Any] = field(default_factory=dict)
     """Unknown fields at the top of the line: its first row keeps them."""
 
-    def unknown_of(self, producer: Producer, count: int, own: Mapping[int, Fields]) -> Mapping[int, Fields]:
-        """Return the unknown fields of a scope's records by their places, with those of the producer and the line."""
+    def unknown_of(self, producer: Producer, own: Fields) -> Fields:
+        """Return the unknown fields of a row."""
         if not (self.unknown or producer.unknown):
             return own
-        found = {place: {**producer.unknown, **own.get(place, NO_FIELDS)} for place in range(count)}
-        if count:
-            found[0] = {**self.unknown, **found[0]}
-            self.unknown = {}
-        return found
+        unknown = {**self.unknown, **producer.unknown, **own}
+        self.unknown = {}
+        return unknown
 
     def producer(self, group: ResourceGroup, scoped: ScopeGroup, records: int) -> Producer:
         """Return the values that the records of a scope share; raises `ShapeError` if they are too large."""
@@ -175,7 +162,5 @@ def present(**values: object) -> dict[str, Any]:
 
 def located(error: ShapeError, names: Sequence[str], where: Sequence[int]) -> ShapeError:
     """Return an error with the whole path to its field: the places in the arrays of these names."""
-    if isinstance(error, RecordError):
-        where = (*where, error.place)
     steps = [f"{name}[{place}]" for name, place in zip(names, where, strict=False)]
     return ShapeError(".".join(filter(None, (*steps, error.field))), error.detail, is_missing=error.is_missing)

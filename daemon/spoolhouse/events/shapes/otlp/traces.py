@@ -1,43 +1,37 @@
 """Spans of OTLP: each is a span, and a root span a trace, too."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from datetime import UTC
 from typing import Any
 
-from spoolhouse.events.shapes.otlp.documents import (
-    Columns,
-    Event,
-    Link,
-    ResourceSpans,
-    Span,
-    Status,
-    as_protocol,
-    columns_of,
-    unknown_of,
-)
-from spoolhouse.events.shapes.otlp.producer import NO_FIELDS, Batch, Line, Producer, clashes, located
+from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, Span, Status, as_protocol
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
-    RecordError,
-    all_identities,
-    all_nanoseconds,
+    EARLIEST,
+    LATEST,
     encode,
     enumeration,
-    identities,
+    from_timestamp,
+    identity,
     identity_or_none,
-    moments,
+    nanoseconds,
     plain,
     texts,
 )
-from spoolhouse.events.shapes.shape import ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
 _KINDS = enumeration(
     SPAN_KIND_UNSPECIFIED="internal", SPAN_KIND_INTERNAL="internal", SPAN_KIND_SERVER="server",
     SPAN_KIND_CLIENT="client", SPAN_KIND_PRODUCER="producer", SPAN_KIND_CONSUMER="consumer",
 )  # fmt: skip
 _STATUS = enumeration(STATUS_CODE_UNSET="unset", STATUS_CODE_OK="ok", STATUS_CODE_ERROR="error")
-_REQUIRED = {"trace_id": "traceId", "span_id": "spanId", "start_time_unix_nano": "startTimeUnixNano"}
-_RARE = ("trace_state", "links", "dropped_attributes_count", "dropped_events_count", "dropped_links_count")
-"""Fields that are kept in `extra`, where a span has them."""
+_HEX_TRACE, _HEX_SPAN = 32, 16
+
+_SPAN = (
+    "span_id", "trace_id", "parent_span_id", "name", "kind", "status", "start_time", "end_time", "duration_ms",
+    "attributes", "events",
+)  # fmt: skip
+_TRACE = ("trace_id", "name", "status", "start_time", "end_time", "duration_ms", "input", "output", "metadata")
 
 
 class Spans:
@@ -46,7 +40,9 @@ class Spans:
     def __init__(self, line: Line) -> None:
         """Read spans of `line`."""
         self._line = line
-        self._spans, self._traces = Batch("span"), Batch("trace")
+        self._spans: list[tuple[object, ...]] = []
+        self._traces: list[tuple[object, ...]] = []
+        self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceSpans]) -> Iterator[ShapedBatch]:
         """Yield the spans of several resources."""
@@ -55,83 +51,67 @@ class Spans:
             for outer, group in enumerate(groups):
                 for inner, scoped in enumerate(group.scope_spans or ()):
                     where = outer, inner
-                    if scoped.spans:
-                        self._read(scoped.spans, self._line.producer(group, scoped, len(scoped.spans)))
+                    spans = scoped.spans or ()
+                    producer = self._line.producer(group, scoped, len(spans))
+                    own = [plain(span.attributes) for span in spans]
+                    events = texts([_plain_events(span.events) if span.events else () for span in spans])
+                    attributes = producer.texts(own)
+                    for number, span in enumerate(spans):
+                        where = outer, inner, number
+                        self._span(span, producer, own[number], attributes[number], events[number])
         except ShapeError as error:
             raise located(error, ("resourceSpans", "scopeSpans", "spans"), where) from None
-        yield from self._spans.shaped()
-        yield from self._traces.shaped()
+        if self._spans:
+            yield ShapedBatch("span", _SPAN, self._spans, self._unknown)
+        if self._traces:
+            yield ShapedBatch("trace", _TRACE, self._traces)
 
-    def _read(self, spans: Sequence[Span], producer: Producer) -> None:
-        """Read the spans of one scope, column by column."""
-        given = columns_of(spans)
-        trace_ids, span_ids, starts = _required(given)
-        ends = all_nanoseconds(given["end_time_unix_nano"], "endTimeUnixNano")
-        own = [plain(pairs) for pairs in given["attributes"]]
-        columns: dict[str, Sequence[Any]] = {
-            "span_id": span_ids,
-            "trace_id": trace_ids,
-            "parent_span_id": identities(given["parent_span_id"]),
-            "name": [name or "" for name in given["name"]],
-            "kind": [_KINDS.get(kind, "internal") for kind in given["kind"]],
-            "status": [_STATUS.get(said.code, "unset") if said else "unset" for said in given["status"]],
-            "start_time": moments(starts),
-            "end_time": moments(ends),
-            "duration_ms": [(end - start) / 1e6 if end else None for start, end in zip(starts, ends, strict=True)],
-        }
-        traces = _traces(columns, own, producer)
-        columns["attributes"] = producer.texts(own)
-        columns["events"] = _events(given["events"])
-        columns["extra"] = _extras(spans, given, own, producer)
-        self._spans.add(len(spans), columns, self._line.unknown_of(producer, len(spans), unknown_of(spans, given)))
-        self._traces.add(len(traces["trace_id"]), traces, NO_FIELDS)
-
-
-def _required(given: Columns) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
-    """Return the ids of the traces and of the spans, and the times at which these began; raises `RecordError`."""
-    for name in _REQUIRED:
-        if not all(given[name]):
-            place, missing = next(
-                (place, field)
-                for place, values in enumerate(zip(*(given[one] for one in _REQUIRED), strict=True))
-                for field, value in zip(_REQUIRED.values(), values, strict=True)
-                if not value
-            )
-            raise RecordError(place, ShapeError(missing, "required", is_missing=True))
-    starts = all_nanoseconds(given["start_time_unix_nano"], "startTimeUnixNano")
-    return all_identities(given["trace_id"]), all_identities(given["span_id"]), starts
-
-
-def _traces(spans: Columns, own: Sequence[dict[str, Any]], producer: Producer) -> Columns:
-    """Return the traces that root spans are."""
-    roots = [place for place, parent in enumerate(spans["parent_span_id"]) if parent is None]
-    shared = ("trace_id", "name", "status", "start_time", "end_time", "duration_ms")
-    found: dict[str, Sequence[Any]] = {name: [spans[name][place] for place in roots] for name in shared}
-    found["input"] = [_json(own[place], "input.value") for place in roots]
-    found["output"] = [_json(own[place], "output.value") for place in roots]
-    found["metadata"] = [producer.alone] * len(roots)
-    return found
+    def _span(  # a span, and what was read of it
+        self, span: Span, producer: Producer, own: dict[str, Any], attributes: str, events: str
+    ) -> None:
+        """Read one span."""
+        trace_id, span_id, parent = span.trace_id, span.span_id, span.parent_span_id
+        start, end = span.start_time_unix_nano, span.end_time_unix_nano
+        if not (trace_id and span_id and start):
+            missing = "startTimeUnixNano" if trace_id and span_id else "spanId" if trace_id else "traceId"
+            raise ShapeError(missing, "required", is_missing=True)
+        trace_id = trace_id.lower() if len(trace_id) == _HEX_TRACE else identity(trace_id)
+        span_id = span_id.lower() if len(span_id) == _HEX_SPAN else identity(span_id)
+        parent = identity_or_none(parent) if parent else None
+        if not EARLIEST <= start < LATEST:
+            start = nanoseconds(start, "startTimeUnixNano")
+        began, ended, took = from_timestamp(start // 1_000_000 / 1000, UTC), None, None
+        if end:
+            if not EARLIEST <= end < LATEST:
+                end = nanoseconds(end, "endTimeUnixNano")
+            ended, took = from_timestamp(end // 1_000_000 / 1000, UTC), (end - start) / 1e6
+        kind, said = _KINDS.get(span.kind), span.status
+        status = "unset" if said is None else _STATUS.get(said.code)
+        is_plain = not (
+            span.trace_state or span.links or span.dropped_attributes_count or span.dropped_events_count
+            or span.dropped_links_count or kind is None or status is None or (said is not None and said.message)
+            or RESOURCE in own or SCOPE in own
+        )  # fmt: skip
+        extra = producer.extra_texts.get(span.flags or 0) if is_plain else producer.extra_text(_kept(span), own)
+        if extra is None:
+            extra = producer.extra_texts[span.flags or 0] = producer.extra_text(_kept(span), own)
+        unknown = span.unknown
+        if unknown or producer.unknown or self._line.unknown:
+            self._unknown[len(self._spans)] = self._line.unknown_of(producer, unknown)
+        name = span.name or ""
+        self._spans.append((
+            span_id, trace_id, parent, name, kind or "internal", status or "unset", began, ended, took,
+            attributes, events, extra,
+        ))  # fmt: skip
+        if parent is None:
+            given, result = (_json(own, key) for key in ("input.value", "output.value"))
+            self._traces.append((
+                trace_id, name, status or "unset", began, ended, took, given, result, producer.alone, "",
+            ))  # fmt: skip
 
 
-def _json(own: dict[str, Any], key: str) -> str:
-    return encode(own[key]).decode() if key in own else ""
-
-
-def _extras(spans: Sequence[Span], given: Columns, own: Sequence[dict[str, Any]], producer: Producer) -> Sequence[str]:
-    """Return the text of each span's `extra`. Most spans have nothing for it but their flags."""
-    texts = {flags: producer.extra_text({"flags": flags} if flags else {}, {}) for flags in set(given["flags"])}
-    extras = [texts[flags] for flags in given["flags"]]
-    odd = clashes(own)
-    for name in _RARE:
-        if any(given[name]):
-            odd.update(place for place, value in enumerate(given[name]) if value)
-    odd.update(place for place, kind in enumerate(given["kind"]) if kind not in _KINDS)
-    odd.update(
-        place for place, said in enumerate(given["status"]) if said and (said.message or said.code not in _STATUS)
-    )
-    for place in odd:
-        extras[place] = producer.extra_text(_kept(spans[place]), own[place])
-    return extras
+def _json(own: dict[str, Any], key: str) -> str | None:
+    return encode(own[key]).decode() if key in own else None
 
 
 def _kept(span: Span) -> dict[str, Any]:
@@ -156,18 +136,13 @@ def _kept(span: Span) -> dict[str, Any]:
     return kept
 
 
-def _events(given: Sequence[Sequence[Event] | None]) -> Sequence[str]:
-    """Return the events of each span as JSON, with plain attributes."""
-    if not any(given):
-        return ["[]"] * len(given)
-    lists = [_protocol_events(events) if events else () for events in given]
-    for event in chain.from_iterable(lists):
-        event.attributes = plain(event.attributes) if event.attributes else None  # type: ignore[assignment]  # is written next
-    return texts(lists)
-
-
-def _protocol_events(events: Sequence[Event]) -> Sequence[Event]:
-    return events if events[0].__class__ is Event else [as_protocol(event, Event) for event in events]
+def _plain_events(events: Sequence[Event]) -> Sequence[Event]:
+    """Return events with plain attributes, as they are written."""
+    if events[0].__class__ is not Event:
+        events = [as_protocol(event, Event) for event in events]
+    for event in events:
+        event.attributes = plain(event.attributes) if event.attributes else None  # type: ignore[assignment]  # see above
+    return events
 
 
 def _plain_link(given: Link) -> Link:

@@ -3,7 +3,7 @@
 import binascii
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,8 +17,9 @@ _BASE64_IDS = {12: 8, 24: 16}
 """By the length of an id in base64, its bytes: so old encoders wrote ids."""
 _HEX_IDS = frozenset({16, 32})
 _NO_IDS = frozenset({"", "0" * 16, "0" * 32})
-EXACT = 2**53
+_EXACT = 2**53
 
+from_timestamp = datetime.fromtimestamp
 encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -32,7 +33,13 @@ def plain(pairs: Sequence[KeyValue] | None) -> dict[str, Any]:
     """Return attributes as an object. Values of a key that comes more than once become an array."""
     if not pairs:
         return {}
-    found = {pair.key: of_any(pair.value) if (text := pair.value.string_value) is None else text for pair in pairs}
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        value = pair.value
+        one: Any = value.string_value
+        if one is None and (one := value.int_value) is None and (one := value.bool_value) is None:
+            one = of_any(value)
+        found[pair.key] = one
     return found if len(found) == len(pairs) else _collected(pairs)
 
 
@@ -45,15 +52,13 @@ def _collected(pairs: Sequence[KeyValue]) -> dict[str, Any]:
 
 def of_any(value: AnyValue) -> Any:
     """Return a value as JSON has it. Bytes are base64, as they were written."""
-    if (number := value.int_value) is not None:  # most values that are no text
-        return number
     if value.double_value is not None:
         return written(value.double_value)
     if value.array_value is not None:
         return [of_any(one) for one in value.array_value.values or ()]
     if value.kvlist_value is not None:
         return plain(value.kvlist_value.values)
-    scalars = value.string_value, value.bool_value, value.bytes_value
+    scalars = value.string_value, value.int_value, value.bool_value, value.bytes_value
     return next((one for one in scalars if one is not None), None)
 
 
@@ -66,7 +71,7 @@ def written(number: float | None) -> float | str | None:
 
 def exact(number: float) -> float:
     """Return a whole number as it is where a double holds it exactly, and any other one as a float."""
-    return number if -EXACT <= number <= EXACT else float(number)
+    return number if -_EXACT <= number <= _EXACT else float(number)
 
 
 def identity(text: str) -> str:
@@ -89,28 +94,6 @@ def identity_or_none(text: str | None) -> str | None:
     return text.lower() if len(text) in _HEX_IDS else identity(text)
 
 
-def all_identities(texts: Sequence[str]) -> list[str]:
-    """Return the ids of many records, as `identity` does."""
-    return [text.lower() if len(text) in _HEX_IDS else identity(text) for text in texts]
-
-
-def identities(texts: Sequence[str | None]) -> list[str | None]:
-    """Return the ids of many records, as `identity_or_none` does."""
-    return [
-        text.lower() if text and len(text) in _HEX_IDS and text not in _NO_IDS else identity_or_none(text)
-        for text in texts
-    ]
-
-
-class RecordError(ShapeError):
-    """The error of one of many records that are read together."""
-
-    def __init__(self, place: int, error: ShapeError) -> None:
-        """Keep the record's place among them."""
-        super().__init__(error.field, error.detail, is_missing=error.is_missing)
-        self.place = place
-
-
 def nanoseconds(time: int | None, field: str) -> int:
     """Return a time in nanoseconds since 1970; 0 if it is absent. Raises `ShapeError` for no time within reach.
 
@@ -126,31 +109,9 @@ def nanoseconds(time: int | None, field: str) -> int:
     raise ShapeError(field, "outside 1973 to 2099")
 
 
-def all_nanoseconds(times: Sequence[int | None], field: str) -> Sequence[int]:
-    """Return times of many records in nanoseconds; 0 for one that is absent. Raises `RecordError`."""
-    try:
-        if min(times) >= EARLIEST and max(times) < LATEST:  # type: ignore[type-var,operator]  # a None is a TypeError
-            return times  # type: ignore[return-value]  # no None
-    except TypeError:
-        pass
-    found = []
-    for place, time in enumerate(times):
-        try:
-            found.append(nanoseconds(time, field))
-        except ShapeError as error:
-            raise RecordError(place, error) from None
-    return found
-
-
-def moments(times: Sequence[int]) -> list[datetime | None]:
-    """Return times that are within reach, to the millisecond; None for 0."""
-    if not all(times):
-        found = iter(moments([time for time in times if time]))
-        return [next(found) if time else None for time in times]
-    # Three times as fast as `datetime.fromtimestamp` for each.
-    seconds = [time // 1_000_000 / 1000 for time in times]
-    every: list[datetime | None] = msgspec.convert(seconds, list[datetime], strict=False)
-    return every
+def moment(time: int) -> datetime:
+    """Return a time that is within reach, to the millisecond."""
+    return from_timestamp(time // 1_000_000 / 1000, UTC)
 
 
 def enumeration(**names: str) -> dict[object, str]:
