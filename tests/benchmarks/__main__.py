@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spoolhouse.export.samples import SampleEvents
-from tests.benchmarks import decode, page
+from tests.benchmarks import decode, duckdb_file, page
 from tests.benchmarks.files import FilesBench
 from tests.benchmarks.query import QueryBench
 from tests.benchmarks.runs import Run, restock, run_daemon, run_duckdb, run_engine, run_latency
@@ -164,6 +164,11 @@ class Bench:
         """Questions."""
         QueryBench(self.server, self.rows).run()
 
+    def duckdb(self) -> None:
+        """Questions to a DuckDB file, and landing beside them."""
+        stock = self.stock("some", lambda folder: write_spans(folder, 6, MILLION // 40))
+        duckdb_file.run(self.root, stock, 6 * MILLION // 40, self.rows)
+
 
 BENCHES = {
     "a": Bench.one_large_file,
@@ -173,6 +178,7 @@ BENCHES = {
     "c": Bench.backlog,
     "d": Bench.latency,
     "query": Bench.query,
+    "duckdb": Bench.duckdb,
 }
 
 
@@ -185,7 +191,9 @@ def main() -> None:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="how many times as many files `files` and `singles` have"
     )
-    parser.add_argument("--rows", type=int, default=3 * MILLION, help="spans that `query` has (30000000 is a month)")
+    parser.add_argument(
+        "--rows", type=int, default=3 * MILLION, help="spans that `query` and `duckdb` have (30000000 is a month)"
+    )
     arguments = parser.parse_args()
     names = arguments.names or choices
     for name in serverless.keys() & {*names}:

@@ -95,6 +95,27 @@ class Cost:
 Ask = Callable[[Query], Awaitable[Any]]
 
 
+def questions(end: datetime, trace: str) -> dict[str, Ask]:
+    """Return by name what is asked of rows that end at `end`; `trace` is one of them, of the project p3."""
+    hour, day, week, month = (end - timedelta(hours=hours) for hours in (1, 24, 24 * 7, 24 * DAYS))
+    return {
+        "trace by id, with its spans": lambda q: q.trace("p3", trace),
+        "newest 50 spans of an hour": lambda q: q.page("spans", project="p3", since=hour, until=end),
+        "newest 50 errors of 7 days": lambda q: q.page("spans", project="p3", since=week, until=end, status="error"),
+        "error rate by hour, 30 days": lambda q: q.figures(
+            "trace", project="p3", since=month, until=end, every="1h", of=("error_rate",)
+        ),
+        "words in logs, 24 h": lambda q: q.page("logs", project="p3", since=day, until=end, words="user 77"),
+        "p95 by name, 24 h": lambda q: q.figures("span", project="p3", since=day, until=end, by=("name",), of=("p95",)),
+        "cost by model, 30 days": lambda q: q.figures(
+            "span", project="p7", since=month, until=end, by=("model",), of=("sum:cost_usd", "count")
+        ),
+        "metric by label and hour, 24 h": lambda q: q.figures(
+            "metric", project="p3", name="metric 3", since=day, until=end, by=("label.region",), every="1h", of=("avg",)
+        ),
+    }
+
+
 class QueryBench:
     """A database full of rows, and the questions."""
 
@@ -148,53 +169,29 @@ class QueryBench:
         metrics = f"{PREFIX}metrics FINAL WHERE project_id = 'p3' AND name = 'metric 3' {after('timestamp', 24)}"
         region = "JSONExtractString(labels, 'region') r"
         newest = "ORDER BY start_time DESC LIMIT 50"
-        return {
-            "trace by id, with its spans": (
-                lambda q: q.trace("p3", trace),
-                f"SELECT * FROM {spans} AND trace_id = '{trace}' ORDER BY start_time",
-                100,
-            ),
-            "newest 50 spans of an hour": (
-                lambda q: q.page("spans", project="p3", since=since[1], until=end),
-                f"SELECT * FROM {spans} {after('start_time', 1)} {newest}",
-                200,
-            ),
+        plain = {
+            "trace by id, with its spans": (f"SELECT * FROM {spans} AND trace_id = '{trace}' ORDER BY start_time", 100),
+            "newest 50 spans of an hour": (f"SELECT * FROM {spans} {after('start_time', 1)} {newest}", 200),
             "newest 50 errors of 7 days": (
-                lambda q: q.page("spans", project="p3", since=since[168], until=end, status="error"),
-                f"SELECT * FROM {spans} {after('start_time', 168)} AND status = 'error' {newest}",
-                500,
+                f"SELECT * FROM {spans} {after('start_time', 168)} AND status = 'error' {newest}", 500,
             ),
             "error rate by hour, 30 days": (
-                lambda q: q.figures("trace", project="p3", since=since[720], until=end, every="1h", of=("error_rate",)),
-                f"SELECT toStartOfHour(start_time) h, countIf(status = 'error') / count() FROM {traces} GROUP BY h",
-                50,
+                f"SELECT toStartOfHour(start_time) h, countIf(status = 'error') / count() FROM {traces} GROUP BY h", 50,
             ),
             "words in logs, 24 h": (
-                lambda q: q.page("logs", project="p3", since=since[24], until=end, words="user 77"),
                 f"SELECT * FROM {logs} {after('timestamp', 24)} AND message ILIKE '%user 77 %' ORDER BY timestamp DESC",
                 500,
             ),
             "p95 by name, 24 h": (
-                lambda q: q.figures("span", project="p3", since=since[24], until=end, by=("name",), of=("p95",)),
-                f"SELECT name, quantile(0.95)(duration_ms) FROM {spans} {after('start_time', 24)} GROUP BY name",
-                1000,
+                f"SELECT name, quantile(0.95)(duration_ms) FROM {spans} {after('start_time', 24)} GROUP BY name", 1000,
             ),
-            "cost by model, 30 days": (
-                lambda q: q.figures(
-                    "span", project="p7", since=since[720], until=end, by=("model",), of=("sum:cost_usd", "count")
-                ),
-                f"SELECT model, sum(cost_usd), count() FROM {calls} GROUP BY model",
-                50,
-            ),
+            "cost by model, 30 days": (f"SELECT model, sum(cost_usd), count() FROM {calls} GROUP BY model", 50),
             "metric by label and hour, 24 h": (
-                lambda q: q.figures(
-                    "metric", project="p3", name="metric 3", since=since[24], until=end, by=("label.region",),
-                    every="1h", of=("avg",),
-                ),
-                f"SELECT {region}, toStartOfHour(timestamp) h, avg(value) FROM {metrics} GROUP BY r, h",
-                500,
+                f"SELECT {region}, toStartOfHour(timestamp) h, avg(value) FROM {metrics} GROUP BY r, h", 500,
             ),
         }  # fmt: skip
+        asked = questions(end, trace)
+        return {name: (asked[name], *other) for name, other in plain.items()}
 
     async def _ask(self) -> None:
         driver = Recording(connect(self._database.native_url))
