@@ -8,10 +8,8 @@ import pytest
 
 from tests.engine import Database, Pool, Server
 from tests.faults.file_oracle import File, FileOracle
-from tests.faults.life import LONG
+from tests.faults.life import LONG, STORES
 from tests.faults.oracle import AnyOracle, Oracle
-
-STORES = ("clickhouse", "duckdb")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

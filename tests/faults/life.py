@@ -18,6 +18,8 @@ from tests.process.daemon import Daemon, once
 
 T = TypeVar("T")
 
+STORES = ("clickhouse", "duckdb")
+"""What the fixture `oracle` takes."""
 LONG = os.environ.get("SPOOLHOUSE_TEST_FAULTS") == "long"
 """`make faults`: each fault at each place. Else each place once, and each fault at those that differ most."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.life import LIFE, LONG, QUICK, armed, feed, recover, wait_until
-from tests.faults.oracle import Oracle
+from tests.faults.life import LIFE, LONG, QUICK, armed, at, feed, recover, wait_until
+from tests.faults.oracle import AnyOracle, Oracle
 from tests.process.daemon import Daemon, once
 
 CASES = (
@@ -54,12 +54,12 @@ def test_the_neighbours_go_on(oracle: Oracle, place: str, action: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["claim.journalled", "insert.answered", "settle.renamed"])
-def test_a_clock_that_jumps_back_an_hour(oracle: Oracle, tmp_path: Path, place: str) -> None:
+def test_a_clock_that_jumps_back_an_hour(oracle: AnyOracle, tmp_path: Path, place: str) -> None:
     """While files are on their way, and while one is watched for appended bytes."""
     flag, here = tmp_path / "back", tmp_path / "here"
-    env = armed(place, f"wait:{here}") | {"SPOOLHOUSE_SPOOL__APPEND_WATCH": "20"}
+    env = armed(at(oracle, place), f"wait:{here}") | {"SPOOLHOUSE_SPOOL__APPEND_WATCH": "20"}
     feed(oracle)
-    with Daemon(oracle.database.native_url, oracle.spool, env=env, prelude=JUMP.format(flag=str(flag))) as daemon:
+    with Daemon(oracle.store.native_url, oracle.spool, env=env, prelude=JUMP.format(flag=str(flag))) as daemon:
         wait_until(here.exists)
         flag.touch()
         here.unlink()
@@ -75,13 +75,13 @@ def test_a_clock_that_jumps_back_an_hour(oracle: Oracle, tmp_path: Path, place: 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("files", [50_000 if LONG else 500])
-def test_many_files_at_once(oracle: Oracle, files: int) -> None:
+def test_many_files_at_once(oracle: AnyOracle, files: int) -> None:
     """The daemon is killed in the midst of them, twice."""
     for _ in range(files):
         oracle.drop(1, logs=0, bad=0)
     for place in ("insert.answered", f"settle.renamed@{files // 2}"):
-        with Daemon(oracle.database.native_url, oracle.spool, env=armed(place, "kill")) as daemon:
+        with Daemon(oracle.store.native_url, oracle.spool, env=armed(at(oracle, place), "kill")) as daemon:
             assert daemon.wait(600 if LONG else 60) == -signal.SIGKILL, daemon.told()
-    code, daemon = once(oracle.database.native_url, oracle.spool, env=QUICK)
+    code, daemon = once(oracle.store.native_url, oracle.spool, env=QUICK)
     assert code == 0, daemon.told()
     oracle.check()
