@@ -48,7 +48,9 @@ async def answer(route: str, client: Client, body: bytes, projects: Projects = N
 
 
 async def landed(name: str, client: Client, body: bytes, projects: Projects, after: str | None) -> Landed:
-    """Return what has landed in a list since a cursor; without one, since that of the question, or from now on.
+    """Return what has landed in a list since the cursor `after`; without it, since the `after` of the question.
+
+    Without either, return the cursor of now: from it on, all that lands can be asked for.
 
     Raises `SpoolhouseError`.
     """
@@ -179,59 +181,44 @@ async def _sql(client: Client, fields: Fields) -> object:
     return wire.SqlAnswer(columns=list(columns), rows=rows)
 
 
-class Question(Struct, frozen=True, kw_only=True):
-    """One question that can be asked."""
+class Question(Struct, frozen=True):
+    """What a route answers, and the types of its JSON."""
 
     summary: str
     answer: Answer
     asked: type[Struct]
-    """Its JSON, as the reference describes it."""
+    """The type of the question's JSON, as the OpenAPI document describes it."""
     gives: type[Struct]
     may_miss: bool = False
-    """What it asks for by an id may be missing."""
+    """Whether it answers 404 where nothing has the id that it asks for."""
 
 
 def _of_list(name: str) -> dict[str, Question]:
     kind, gives = LISTS[name], wire.PAGES[name]
     paged = wire.described(kind, wire.Paging)
     return {
-        wire.PAGE_ROUTES[name]: Question(
-            summary=f"A page of {name}", answer=partial(_page, name), asked=paged, gives=gives
-        ),
-        f"{name}/delta": Question(
-            summary=f"What has landed of {name} since a cursor", answer=partial(_delta, name), asked=paged, gives=gives
-        ),
+        wire.PAGE_ROUTES[name]: Question(f"A page of {name}", partial(_page, name), paged, gives),
+        f"{name}/delta": Question(f"What has landed of {name} since a cursor", partial(_delta, name), paged, gives),
         f"{name}/count": Question(
-            summary=f"How many {name} there are",
-            answer=partial(_count, name),
-            asked=wire.described(kind),
-            gives=wire.CountAnswer,
+            f"How many {name} there are", partial(_count, name), wire.described(kind), wire.CountAnswer
         ),
     }
 
 
-def _question(
-    summary: str, answer: Answer, asked: type[Struct], gives: type[Struct], *, may_miss: bool = False
-) -> Question:
-    return Question(summary=summary, answer=answer, asked=asked, gives=gives, may_miss=may_miss)
-
-
 _SINGLE: Mapping[str, Question] = {
-    "runs": _question("Runs of agents", _runs, wire.described(LISTS["events"]), wire.RunsAnswer),
-    "trace": _question("A trace with all that belongs to it", _trace, wire.TraceAsked, wire.TraceAnswer, may_miss=True),
-    "trace/spans": _question("Spans of a trace", _spans_of_trace, wire.SpansAsked, wire.SpansAnswer),
-    "structure": _question(
+    "runs": Question("Runs of agents", _runs, wire.described(LISTS["events"]), wire.RunsAnswer),
+    "trace": Question("A trace with all that belongs to it", _trace, wire.TraceAsked, wire.TraceAnswer, may_miss=True),
+    "trace/spans": Question("Spans of a trace", _spans_of_trace, wire.SpansAsked, wire.SpansAnswer),
+    "structure": Question(
         "The spans of a trace without their long columns", _structure, wire.TraceAsked, wire.SpansAnswer
     ),
-    "branch": _question("A span and what is below it", _branch, wire.BranchAsked, wire.SpansAnswer),
-    "event": _question("One event of an agent", _event, wire.EventAsked, Event, may_miss=True),
-    "steps": _question("The steps of a run", _steps, wire.StepsAsked, wire.StepsAnswer),
-    "figures": _question(
-        "Figures of a signal, by group and interval", _figures, wire.described(Figures), FiguresAnswer
-    ),
-    "values": _question("The different values that occur", _values, wire.described(Values), wire.ValuesAnswer),
-    "projects": _question("The projects that may be asked about", _projects, wire.ProjectsAsked, wire.ValuesAnswer),
-    "sql": _question("One SELECT of your own", _sql, wire.SqlAsked, wire.SqlAnswer),
+    "branch": Question("A span and what is below it", _branch, wire.BranchAsked, wire.SpansAnswer),
+    "event": Question("One event of an agent", _event, wire.EventAsked, Event, may_miss=True),
+    "steps": Question("The steps of a run", _steps, wire.StepsAsked, wire.StepsAnswer),
+    "figures": Question("Figures of a signal, by group and interval", _figures, wire.described(Figures), FiguresAnswer),
+    "values": Question("The different values that occur", _values, wire.described(Values), wire.ValuesAnswer),
+    "projects": Question("The projects that may be asked about", _projects, wire.ProjectsAsked, wire.ValuesAnswer),
+    "sql": Question("One SELECT of your own", _sql, wire.SqlAsked, wire.SqlAnswer),
 }
 QUESTIONS: Mapping[str, Question] = {
     **{route: made for name in LISTS for route, made in _of_list(name).items()},

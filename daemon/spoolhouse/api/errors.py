@@ -1,18 +1,18 @@
-"""Why something is refused over HTTP, besides what a question itself raises."""
+"""Errors of the HTTP API itself; questions raise those of `spoolhouse.errors`."""
 
 from spoolhouse.errors import SpoolhouseError
 
 
 class LateError(SpoolhouseError):
-    """What is asked does not come in."""
+    """The request has not come in within its time."""
 
 
 class LongError(SpoolhouseError):
-    """What is asked is longer than anything may be."""
+    """The request is larger than the limit."""
 
 
 class BusyError(SpoolhouseError):
-    """As much is under way as may be."""
+    """As many requests are under way as the server allows."""
 
 
 class NoSpoolError(SpoolhouseError):

@@ -20,7 +20,7 @@ from spoolhouse.query.wire import Fields, Written
 KINDS: Mapping[str, str] = {"scores": "score", "feedback": "feedback"}
 """The types that can be written, by route."""
 AT_ONCE = 4
-"""Files that are being written; a client that goes away changes nothing of that."""
+"""Events that are written at the same time. A write goes on, and counts, when its client has gone away."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -77,7 +77,7 @@ class Intake:
     def _is_done(self, written: asyncio.Future[bytes]) -> None:
         self._running -= 1
         if not written.cancelled():
-            written.exception()  # of a caller that is gone
+            written.exception()  # if the caller is gone, nobody else asks for it, and asyncio would log that
 
     def _write(self, spool: Path, route: str, body: bytes, projects: Projects) -> bytes:
         project, event = _event(KINDS[route], body, projects)

@@ -12,7 +12,7 @@ from spoolhouse.api import jaeger
 from spoolhouse.api.intake import KINDS
 from spoolhouse.api.table import TABLE, Kind, Route
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.events.declaration import Column, EventType
+from spoolhouse.events.declaration import EventType
 from spoolhouse.events.declaration import Kind as ColumnKind
 from spoolhouse.events.reference import keys
 from spoolhouse.query.wire import Problem
@@ -82,8 +82,10 @@ def _parameter(name: str, place: str) -> Json:
 def _responses(route: Route, schemas: dict[type[Struct], Json]) -> Json:
     good: Json = {"type": "object"} if route.gives is None else schemas[route.gives]
     if route.kind is Kind.LIVE:
-        said = "Messages: the id is the cursor, the data a page as this list's page answers it; comments between them."
-        content: Json = {"text/event-stream": {"schema": {"type": "string", "description": said}}}
+        description = (
+            "Messages: the id is the cursor, the data a page as this list's page answers it; comments between them."
+        )
+        content: Json = {"text/event-stream": {"schema": {"type": "string", "description": description}}}
     else:
         content = {"application/json": {"schema": good}}
     status = 202 if route.kind is Kind.WRITTEN else 200
@@ -109,11 +111,10 @@ def _event(event: EventType) -> Json:
     required = [key for key, column in columns if column.required and key not in {"id", "timestamp"}]
     return {
         "type": "object",
-        "properties": {"type": {"const": event.name}, **{key: _column(column) for key, column in columns}},
+        "properties": {
+            "type": {"const": event.name},
+            **{key: _BY_KIND.get(column.kind, {}) for key, column in columns},
+        },
         "required": required,
         "dependentRequired": {"id": ["timestamp"]},
     }
-
-
-def _column(column: Column) -> Json:
-    return _BY_KIND.get(column.kind, {})

@@ -1,4 +1,4 @@
-"""What an error is over HTTP: a status, and a sentence with its fix."""
+"""Turns errors into HTTP answers: a status, and JSON with a sentence and its fix."""
 
 from collections.abc import Mapping
 
@@ -14,9 +14,7 @@ from spoolhouse.query.wire import Problem
 
 log = structlog.get_logger(__name__)
 
-AGAIN = {"Retry-After": "1"}
-
-
+_AGAIN = {"Retry-After": "1"}
 _STATUSES: Mapping[type[SpoolhouseError], int] = {
     DeniedError: 401, ForbiddenError: 403, BadRequestError: 400, MissingError: 404, QuestionTooLargeError: 504,
     LateError: 408, LongError: 413, BusyError: 503, NoSpoolError: 501, SpoolAwayError: 503, SpoolFullError: 507,
@@ -24,7 +22,7 @@ _STATUSES: Mapping[type[SpoolhouseError], int] = {
 
 
 def explained(error: Exception, route: str) -> tuple[int, Problem]:
-    """Return the status of an error, and what is said of it. A fault of ours is logged."""
+    """Return the status and the JSON of an error. An error that is a fault of ours is logged."""
     if isinstance(error, StoreError):
         return 503, Problem(error=error.message, fix=error.hint)
     status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
@@ -36,14 +34,14 @@ def explained(error: Exception, route: str) -> tuple[int, Problem]:
 
 
 def answered(error: Exception, route: str) -> web.Response:
-    """Return the answer that an error is."""
+    """Return the answer to a request that an error has ended."""
     status, problem = explained(error, route)
     return refused(
-        status, problem, headers=AGAIN if isinstance(error, BusyError | SpoolAwayError | TransientError) else None
+        status, problem, headers=_AGAIN if isinstance(error, BusyError | SpoolAwayError | TransientError) else None
     )
 
 
 def refused(status: int, problem: Problem, *, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return a refusal."""
+    """Return an answer with this status, whose body is `problem`."""
     body = msgspec.json.encode(problem)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")

@@ -47,7 +47,7 @@ class Api:
         self._intake = intake
         self._places = asyncio.Semaphore(AT_ONCE)
         self._turn = asyncio.Lock()
-        """Streams ask one by one: of the questions at the same time theirs is one."""
+        """Held by the stream that asks: all streams together take one of the places."""
         self._streams = Streams()
         self._thread = LoopThread("spoolhouse-api")
         self._client = self._thread.submit(_made(make)).result()
@@ -69,7 +69,7 @@ class Api:
         return [*known, web.route("*", PREFIX + "{rest:.*}", _unknown)]
 
     def end_streams(self) -> None:
-        """Have all streams end: the server is about to."""
+        """Have all streams end, before the server waits for its answers."""
         self._streams.end()
 
     def guarded(self, work: Callable[[Projects], Awaitable[bytes]]) -> Handler:
@@ -110,7 +110,7 @@ class Api:
         return await self._limited(request, partial(jaeger.answer, path, self._client, asked, projects))
 
     async def _asked(self, request: web.Request) -> tuple[Projects, bytes]:
-        """Return what somebody may ask about, and the question. Raises `SpoolhouseError`."""
+        """Return the projects that the caller may ask about, and the request's body. Raises `SpoolhouseError`."""
         projects = self._allowed(request)
         try:
             async with asyncio.timeout(_SECONDS):
@@ -127,7 +127,7 @@ class Api:
             return await self._answered(request, work)
 
     async def _in_turn(self, work: Work[T]) -> T:
-        """Return the answer to a stream's question, which waits until there are fewer others."""
+        """Return the answer to a stream's question. It waits for a place; other questions are refused without one."""
         async with self._turn, self._places:
             return await asyncio.wrap_future(self._thread.submit(work()))
 
@@ -154,10 +154,6 @@ async def _made(make: Callable[[], Client]) -> Client:
     return make()
 
 
-def _route(request: web.Request) -> str:
-    return request.path.removeprefix(PREFIX)
-
-
 def _explaining(handle: Handler) -> Handler:
     """Return a handler that answers errors as JSON."""
 
@@ -165,9 +161,9 @@ def _explaining(handle: Handler) -> Handler:
         try:
             return await handle(request)
         except (web.HTTPException, ConnectionError, TimeoutError):
-            raise  # the answer did not go out
+            raise  # aiohttp answers the first; after the others nobody takes an answer
         except Exception as error:  # noqa: BLE001  # a fault of ours must not end with aiohttp's page
-            return problems.answered(error, _route(request))
+            return problems.answered(error, request.path.removeprefix(PREFIX))
 
     return handled
 

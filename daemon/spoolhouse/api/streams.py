@@ -35,7 +35,7 @@ class Streams:
     """The streams that are open."""
 
     def __init__(self) -> None:
-        """Be open for readers."""
+        """Have no open stream yet."""
         self._open = 0
         self._is_ending = asyncio.Event()
 
@@ -79,7 +79,7 @@ class Streams:
                 return
             try:
                 found = await poll(found.cursor)
-            except Exception as error:  # noqa: BLE001  # the reader is told, and asks again
+            except Exception as error:  # noqa: BLE001  # it is sent to the reader, who asks again
                 _, problem = problems.explained(error, request.path)
                 await _write(response, b"event: problem\ndata: %b\n\n" % msgspec.json.encode(problem))
                 return

@@ -13,7 +13,7 @@ from spoolhouse.query.requests import LISTS
 
 
 class Kind(Enum):
-    """Who answers a route."""
+    """The kinds of routes; each has one handler."""
 
     QUESTION = auto()
     LIVE = auto()
@@ -23,13 +23,13 @@ class Kind(Enum):
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One route."""
+    """One route, as the router and the document need it."""
 
     kind: Kind
     method: str
     path: str
     name: str
-    """What its handler knows it by."""
+    """The question, list or path that its handler gets."""
     summary: str
     asked: type[Struct] | None = None
     """The JSON of its body; that of an event comes from the event's declaration."""
