@@ -26,7 +26,7 @@ class Spilled(NamedTuple):
 
     @property
     def file_id(self) -> str:
-        """Return what stands behind the time in the file's name."""
+        """Return the part of the file's name between its time and its ending."""
         return f"spilled-{self.shipment}"
 
     @property

@@ -46,14 +46,14 @@ class Batch:
     __slots__ = ("name", "records", "signal")
 
     def __init__(self, signal: Signal, records: list[Record]) -> None:
-        """Have no name yet."""
+        """Hold the records; the batch has no name yet."""
         self.signal, self.records = signal, records
         self.name = ""
-        """For the storage; empty until it gets the batch."""
+        """The name under which the storage gets the batch; empty before its first attempt."""
 
 
 class Delivery:
-    """The way of batches out of an exporter. `delay` is in seconds, and doubles with each attempt."""
+    """Delivers the batches of an exporter. `delay` is in seconds, and doubles with each attempt."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Delivery:
         It keeps its name there: if it has landed, and the answer was lost, it does not land again.
         """
         signal, records = batch.signal, batch.records
-        done = self._storage.written(batch.name) if isinstance(self._storage, SpoolStorage) else set()
+        done = self._storage.forget(batch.name) if isinstance(self._storage, SpoolStorage) else set()
         if self._spool is not None:
             try:
                 self._spool.write(_TYPES[signal], records, self._project, done, batch=batch.name)

@@ -46,7 +46,7 @@ class Draft:
     def open(self) -> None:
         """Create the file. After an error, or an interruption, the draft is to be discarded."""
         while True:
-            with self._storage.made(self._folder) as folder:
+            with self._storage.made_folder(self._folder) as folder:
                 self._file = FileIO(self._path.name, "x", opener=partial(os.open, mode=0o666, dir_fd=folder))
             if self._is_locked():
                 return

@@ -118,10 +118,10 @@ def process_file(storage: FileStorageProvider, file_path: str) -> FileProcessing
 
 
 async def bulk_insert(storage: StoreStorage, events: Iterable[ParsedEvent], *, project_id: str = "") -> dict[str, int]:
-    """Land events that `process_file` has read; return how many of each type. `project_id` is of those that name none.
+    """Land events that `process_file` has read; return how many of each type.
 
-    Called again, it lands them again: files that are to land once are for the daemon, or `Worker`. Raises as
-    `StoreStorage.land`; the types before have landed then.
+    `project_id` is that of events that name none. Called again, it lands them again: files that are to land once are
+    for the daemon, or `Worker`. Raises as `StoreStorage.land`; the types before have landed then.
     """
     by_type: dict[str, list[dict[str, Any]]] = {}
     for event in events:

@@ -20,7 +20,7 @@ Record = Mapping[str, object]
 REMEMBERED = 16
 """Calls that have failed and may be repeated: a storage remembers what it knows of them."""
 _PROJECT_KEYS = ("projectId", "project_id")
-_TIME_BITS, _VERSION = 80, 7
+_BITS_AFTER_TIME, _VERSION = 80, 7
 """A UUID of version 7 begins with its time, in ms; 80 bits follow it."""
 
 
@@ -92,16 +92,20 @@ class ObservabilityStorage(Protocol):
 
 def new_batch() -> str:
     """Return a name for a batch: a UUID of version 7."""
-    now_ms, random = time.time_ns() // 1_000_000, uuid.uuid4().int % (1 << _TIME_BITS)
-    return str(uuid.UUID(int=now_ms << _TIME_BITS | random | _VERSION << (_TIME_BITS - 4)))  # of 4, "or" makes 7
+    now_ms, random = time.time_ns() // 1_000_000, uuid.uuid4().int % (1 << _BITS_AFTER_TIME)
+    # The random bits have version 4; 4 | 7 is 7.
+    return str(uuid.UUID(int=now_ms << _BITS_AFTER_TIME | random | _VERSION << (_BITS_AFTER_TIME - 4)))
 
 
-def shipment_of(batch: str, project: str) -> Spilled:
-    """Return what a project's records of a batch are to a store, whoever lands them. Raises ValueError for a name."""
+def identity_in_store(batch: str, project: str) -> Spilled:
+    """Return the id and the time under which a project's records of a batch land, whoever lands them.
+
+    Raises ValueError for a name that `new_batch` would not return.
+    """
     name = uuid.UUID(batch)
     if name.version != _VERSION:
         raise ValueError(f"a batch is named by a UUID of version 7, not {batch}")
-    return Spilled(str(uuid.uuid5(name, project)), name.int >> _TIME_BITS)
+    return Spilled(str(uuid.uuid5(name, project)), name.int >> _BITS_AFTER_TIME)
 
 
 def by_project(records: Iterable[Record], project: str) -> dict[str, list[Event]]:
@@ -138,7 +142,7 @@ class SpoolStorage:
         """Write records of one type, one file for each project. Blocks on the disk. Raises OSError and ValueError.
 
         Projects in `done` are left out; those whose file is visible are added, also where another one's fails. If
-        `batch` is given, another storage may have them under that name: a daemon on its store then adds the rest.
+        `batch` is given, another storage may have landed them under that name: a daemon on its store lands the rest.
         """
         with ExitStack() as stack:
             writers: dict[str, SpoolWriter] = {}
@@ -150,8 +154,8 @@ class SpoolStorage:
                 writer.close()
                 done.add(name)
 
-    def written(self, batch: str) -> set[str]:
-        """Return the projects whose records of a failed batch are in the spool; it is not repeated after this."""
+    def forget(self, batch: str) -> set[str]:
+        """Forget a failed batch, which is not repeated; return the projects whose records are in the spool."""
         return self._failed.pop(batch, set())
 
     def _writer(self, batch: str, project: str) -> SpoolWriter:
@@ -159,7 +163,8 @@ class SpoolStorage:
         writer = partial(SpoolWriter, self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
         if not batch:
             return writer()
-        landed_as = shipment_of(batch, project)
+        landed_as = identity_in_store(batch, project)
+        # The first name says under which id the batch may have landed.
         ids = chain([landed_as.file_id], iter(lambda: uuid.uuid4().hex, ""))
         return writer(clock=lambda: landed_as.clock_ms, new_id=ids.__next__)
 

@@ -25,7 +25,7 @@ from spoolhouse.export.storages import (
     RejectedRecordsError,
     Strategy,
     by_project,
-    shipment_of,
+    identity_in_store,
 )
 from spoolhouse.service.backend import Backend
 from spoolhouse.service.options import make_options
@@ -113,7 +113,7 @@ class StoreStorage:
     async def land(self, event_type: str, records: Sequence[Record], *, project: str, batch: str) -> None:
         """Land records of one type. Repeated under the same name it lands the same rows, under the same tokens.
 
-        So does a daemon that finds them in a spool, as a file with the name of `shipment_of`.
+        So does a daemon that finds them in a spool, as a file with the name of `identity_in_store`.
         """
         await self.init()
         if batch not in self._failed:
@@ -136,7 +136,7 @@ class StoreStorage:
     ) -> tuple[list[BatchToLand], RejectedRecordsError | None]:
         found, rejects = [], []
         for name, lines in by_project(records, project).items():
-            landed_as = shipment_of(batch, name)
+            landed_as = identity_in_store(batch, name)
             clock = landed_as.clock_ms
             shipment = Shipment(
                 id=landed_as.shipment,

@@ -325,6 +325,7 @@ class _Process:
 
 
 os.register_at_fork(after_in_child=_Process.is_forked)
-# A process that `multiprocessing` has forked ends without `atexit`, but ends its threads. Threads may still write then.
+# A child that `multiprocessing` has forked runs this hook of `threading`, and not `atexit`. Its threads may still write
+# after that, so `is_ending` is left to `atexit`.
 getattr(threading, "_register_atexit", atexit.register)(_Process.flush)
 atexit.register(_Process.ends)

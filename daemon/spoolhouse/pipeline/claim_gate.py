@@ -53,8 +53,8 @@ class ClaimGate:
             log.warning("resumed")
         self.paused = paused
         with contextlib.suppress(OSError):  # a disk that fails is reported where it is written to
-            room, least = await asyncio.to_thread(disk_space.room, self._spool), self._options.value.disk.min_free
-            self._note(disk_space.shortage(room, least, was_short=self._is_short))
+            room = await asyncio.to_thread(disk_space.free_space, self._spool)
+            self._note(disk_space.shortage(room, self._options.value.disk.min_free, was_short=self._is_short))
         if self.paused is None and not self._is_short:
             self.open.set()
         else:

@@ -14,12 +14,13 @@ from spoolhouse.monitoring.status_model import Liveness, Readiness, Status, Trou
 from spoolhouse.spool.inspect import instances
 
 _FRESH = 1.0
-"""Seconds for which an answer is shown to others, too."""
+"""Seconds for which an answer serves further requests."""
 _BY_NEED = ("silent", "stuck", "held", "waiting", "paused", "stopping", "starting", "running")
+"""States, the one that most needs a person first."""
 
 
 class Daemons:
-    """Daemons that are asked while somebody looks."""
+    """Asks daemons for their status when the page does, at most once a second however many pages there are."""
 
     def __init__(self, urls: Sequence[str], spool: Path | None) -> None:
         """Ask those that serve HTTP at these addresses; without any, those that work on a spool of this machine."""
@@ -31,13 +32,13 @@ class Daemons:
         self._turn = asyncio.Lock()
 
     async def answer(self, projects: frozenset[str] | None) -> bytes:
-        """Return the status of the daemon that needs somebody most, for those who may ask about these projects."""
+        """Return the status of the daemon that most needs a person, for those who may ask about these projects."""
         async with self._turn:
             if self._found is None or time.monotonic() >= self._until:
                 found = await (self._asked(self._urls) if self._urls else self._of_spool())
                 self._found = min(found, key=_need)
                 self._until = time.monotonic() + _FRESH
-        return msgspec.json.encode(self._found if projects is None else _of_no_project(self._found))
+        return msgspec.json.encode(self._found if projects is None else _without_files(self._found))
 
     async def _of_spool(self) -> list[Status]:
         seen = [] if self._spool is None else await asyncio.to_thread(instances, self._spool, time.time())
@@ -100,8 +101,8 @@ def _silent(what: str, why: str, now: float, seconds: float) -> Status:
     )
 
 
-def _of_no_project(status: Status) -> Status:
-    """Return what says nothing of files, lines and fields: they are of all projects."""
+def _without_files(status: Status) -> Status:
+    """Return the status without files, lines and fields: these are of all projects."""
     backlog = status.backlog and replace(status.backlog, not_taken=[], unmovable_reason=None)
     return Status(
         instance=None,

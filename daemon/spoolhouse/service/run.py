@@ -61,7 +61,7 @@ async def run(
 ) -> int:
     """Run the daemon until SIGTERM or SIGINT, or with `once` until nothing is pending; return the exit code.
 
-    `open_writer` returns what writes into the spool whatever comes over HTTP. A SIGHUP reads the settings again with
+    `open_writer` returns the writer of the events that come over HTTP. A SIGHUP reads the settings again with
     `reread`, where that is given; it raises `BadSettingError`.
 
     0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: the store cannot be
@@ -177,10 +177,10 @@ class Run(Struct, kw_only=True):
         return code
 
     def _report_left(self, stages: Stages) -> int:
-        """Warn at the end of a run of all that it has not taken; return the exit code for files beside the spool."""
+        """Log what the run has not taken; return the exit code, which is not 0 if there are files beside the spool."""
         settings, events = self.shared.settings, self.shared.events
         named, count = list(stages.in_flight.not_taken_named), stages.in_flight.not_taken
-        found = _beside(settings, events)
+        found = _type_folder_beside(settings, events)
         is_left = found is not None and has_other_than(
             (), Path(found.path).parent, events, settings.spool.project_id, self.shared.options.value.scan.names
         )
@@ -234,7 +234,8 @@ def _make_instance_folder(root: Path, url: str | None) -> Instance:
     return instance
 
 
-def _beside(settings: Settings, events: Collection[str]) -> Ignored | None:
+def _type_folder_beside(settings: Settings, events: Collection[str]) -> Ignored | None:
+    """Return a type folder beside the spool; None also where that cannot be read."""
     with contextlib.suppress(OSError):
         return beside_the_spool(settings.spool.root, settings.spool.base_path, events)
     return None
@@ -242,7 +243,7 @@ def _beside(settings: Settings, events: Collection[str]) -> Ignored | None:
 
 def _log_type_folder_beside(settings: Settings, events: Collection[str]) -> None:
     """Warn of a type folder beside the spool, where no daemon would ever take its files."""
-    if (found := _beside(settings, events)) is not None:
+    if (found := _type_folder_beside(settings, events)) is not None:
         log.warning("not_taken", path=found.path, reason=found.reason, hint=found.hint)
 
 

@@ -32,7 +32,7 @@ class Served(Struct, frozen=True, kw_only=True):
     is_plain: bool = False
     """Beyond this host without TLS, by an explicit word."""
     spool: Path | None = None
-    """Where scores and feedback are written, and where daemons are found; None: nowhere."""
+    """Scores and feedback are written into it, and its daemons are found by it; None: neither."""
 
 
 def check(served: Served) -> tuple[Access, ssl.SSLContext | None]:
@@ -76,9 +76,9 @@ def _tls(served: Served) -> ssl.SSLContext | None:
 async def serve(
     make: Callable[[], Client], served: Served, open_writer: OpenWriter, show: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT; `open_writer` returns what writes into the spool, and `show` gets the URL.
+    """Serve until SIGTERM or SIGINT; `show` gets the URL.
 
-    Raises `BadSettingError`.
+    `open_writer` returns the writer of the events that come over HTTP. Raises `BadSettingError`.
     """
     access, tls = check(served)
     stop = asyncio.Event()

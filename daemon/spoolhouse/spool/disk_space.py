@@ -1,4 +1,4 @@
-"""Decide whether a disk has enough free space."""
+"""How much space a disk has free, and whether that is enough."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ class MinFree(Struct, frozen=True, kw_only=True):
     inodes: int
 
 
-def room(folder: Path) -> FreeSpace:
+def free_space(folder: Path) -> FreeSpace:
     """Return the free space on the disk of `folder`."""
     status = os.statvfs(folder)
     return FreeSpace(bytes=status.f_bavail * status.f_frsize, inodes=status.f_favail if status.f_files else None)

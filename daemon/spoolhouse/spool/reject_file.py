@@ -16,7 +16,7 @@ from spoolhouse.decode.reject import Reason, Reject
 from spoolhouse.errors import LowDiskError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, layout, replay_origins
-from spoolhouse.spool.disk_space import MinFree, room, shortage
+from spoolhouse.spool.disk_space import MinFree, free_space, shortage
 from spoolhouse.spool.layout import Place
 from spoolhouse.spool.line_spans import SpanPacker
 from spoolhouse.spool.replay_origins import Origins
@@ -340,7 +340,7 @@ class RejectFile:
 
     def _expect_room(self) -> None:
         """Raise `LowDiskError` while the disk has too little free space."""
-        if self.least != _NO_LEAST and (short := shortage(room(self._spool), self.least, was_short=False)):
+        if self.least != _NO_LEAST and (short := shortage(free_space(self._spool), self.least, was_short=False)):
             raise LowDiskError(
                 f"{self._spool / layout.REJECTED}: {short}: rejected lines wait",
                 hint="make room; what is rejected is written then, and nothing is lost meanwhile",

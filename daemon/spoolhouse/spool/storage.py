@@ -70,7 +70,7 @@ class LocalFileStorage:
         """Create a file, whole and durable, or not at all."""
         folder, name = self._split(path)
         data = content.encode() if isinstance(content, str) else content
-        with self.made(folder) as opened:
+        with self.made_folder(folder) as opened:
             hidden = f".{uuid.uuid4().hex}.tmp"
             descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=opened)
             try:
@@ -112,12 +112,12 @@ class LocalFileStorage:
     def move(self, source: str, target: str) -> None:
         """Give a file another path, whole and durably, or not at all. What cannot be made durable is moved back.
 
-        If somebody has moved the file on by then, it was there, and this is no error.
+        A file that a daemon has claimed by then cannot be moved back: it was visible, and this is no error.
         """
         (old_folder, old_name), (new_folder, new_name) = self._split(source), self._split(target)
         with contextlib.ExitStack() as stack:
             old = stack.enter_context(self._opened(old_folder))
-            new = old if new_folder == old_folder else stack.enter_context(self.made(new_folder))
+            new = old if new_folder == old_folder else stack.enter_context(self.made_folder(new_folder))
             if not stat.S_ISREG(os.stat(old_name, dir_fd=old, follow_symlinks=False).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", source)
             _move(old_name, new_name, old, new)
@@ -143,8 +143,8 @@ class LocalFileStorage:
         return Path(path)
 
     @contextlib.contextmanager
-    def made(self, folder: Path) -> Iterator[int]:
-        """Open a folder of it through no link; make it durably, and the root, if they are missing. Raises OSError."""
+    def made_folder(self, folder: Path) -> Iterator[int]:
+        """Make the root and a folder below it, durably, where they are missing; open it through no link."""
         root = self.root.resolve()
         with contextlib.ExitStack() as stack:
             try:
