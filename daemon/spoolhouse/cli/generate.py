@@ -42,8 +42,8 @@ _NEVER_ROLL = 1 << 62
 _BLOCK = 1000
 """Events between two readings of the clock."""
 _VISIBLE_EVERY = 5.0
-"""Seconds between two files of a type with --every, about: a file for each trace would soon be a hundred thousand."""
-_LIVE = "project-1"
+"""With --every, about how many seconds a file has the traces of: with one file each there would soon be 100 000."""
+_LIVE_PROJECT = "project-1"
 _MOMENT_MS = 10_000
 """How far back the events of one more trace reach."""
 
@@ -154,7 +154,7 @@ def run(options: argparse.Namespace) -> int:
 def _keep_writing(root: Path, types: tuple[str, ...], first: SampleEvents, options: argparse.Namespace) -> None:
     """Write a trace with all that belongs to it every so often, until a signal asks to end.
 
-    A file has the traces of some seconds. All are of the first project: who follows its logs is not to wait for others.
+    A file has the traces of some seconds. All are of the first project, so that whoever follows it sees each.
     """
     stop = threading.Event()
     # Also where a shell has told a process in its background to ignore Ctrl-C.
@@ -167,7 +167,8 @@ def _keep_writing(root: Path, types: tuple[str, ...], first: SampleEvents, optio
                 return
             sample = replace(first, seed=first.seed + number, now_ms=time.time_ns() // 1_000_000)
             for event_type in types:
-                spool.write(event_type, _LIVE, sample.lines(event_type, _LIVE, 0, PER_TRACE.get(event_type, 1)))
+                lines = sample.lines(event_type, _LIVE_PROJECT, 0, PER_TRACE.get(event_type, 1))
+                spool.write(event_type, _LIVE_PROJECT, lines)
             if (number + 1) % traces == 0:
                 spool.flush()
 

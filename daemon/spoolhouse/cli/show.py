@@ -23,10 +23,10 @@ _WIDE = 240
 """Columns where no terminal says how many there are."""
 _GAP = 2
 _LEAST_WIDE = 12
-"""A column of a SELECT that is narrower says nothing."""
+"""The least width of a column of a SELECT: a row that would need narrower ones goes over several lines."""
 _FOLDED, _FOLDED_WIDE = frozenset({"message", "comment", "labels"}), 20
-"""Fields of long texts, which go on in further lines; and what they need."""
-_LEAST = (
+"""Fields of long texts, which are folded; and the width that they need."""
+_LEAST_IMPORTANT = (
     "kind", "unit", "source", "step_name", "span_id", "event_id", "model", "models", "cost_estimate_usd", "latency_ms",
     "tokens_input", "tokens_output", "cost_usd", "end_time",
 )  # fmt: skip
@@ -75,7 +75,7 @@ _COLUMNS: Mapping[str, Sequence[tuple[str, str, Justify]]] = {
 
 
 class _Console(Console):
-    """Leaves it to the command what a closed pipe means."""
+    """Raises the error of a closed pipe, which the command handles; rich's own ends the process."""
 
     def on_broken_pipe(self) -> None:
         """Raise the error that is being handled."""
@@ -99,7 +99,7 @@ class _Column(msgspec.Struct):
 
     @property
     def width(self) -> int:
-        """What it needs."""
+        """How many characters wide it has to be."""
         widest = max(cell_len(self.head), *(cell.cell_len for cell in self.cells))
         return min(widest, _FOLDED_WIDE) if self.field in _FOLDED else widest
 
@@ -131,7 +131,7 @@ def records(name: str, found: Sequence[Any]) -> None:
     if not _fit(columns, width):
         columns = [column.without_date() for column in columns]
     left_out = []
-    for field in _LEAST:
+    for field in _LEAST_IMPORTANT:
         if _fit(columns, width):
             break
         left_out += [column.head for column in columns if column.field == field]

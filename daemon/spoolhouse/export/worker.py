@@ -128,7 +128,7 @@ class Worker:
             "retry.first": None if retry_delay_ms is None else retry_delay_ms / _MILLISECONDS,
         }
         self._settings = settings_of(store, {**given, **(settings or {})})
-        logs.keep_apart(self._settings.secrets())
+        logs.pass_to_logging(self._settings.secrets())
         if debug:
             logging.getLogger(logs.OWN).setLevel(logging.DEBUG)
         self._running: _Cycle | None = None

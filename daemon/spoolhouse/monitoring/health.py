@@ -164,7 +164,7 @@ class Health:
                 await self._back.wait()
 
     def retries(self, scope: str) -> int:
-        """Return how often what is in trouble was tried again."""
+        """Return how often the work that is in trouble by this name was tried again."""
         past = self._reported.get(scope)
         return 0 if past is None else max(0, past.attempts - 1)
 

@@ -81,31 +81,31 @@ def configure_events(*, level: str = "info", style: Format = "auto", secrets: It
     )
 
 
-def keep_apart(secrets: Iterable[str]) -> None:
+def pass_to_logging(secrets: Iterable[str]) -> None:
     """Within a program that has not configured structlog, pass our events on to `logging`, without these secrets.
 
-    They would be printed to standard output. The program's own events, and its later configuration, are left alone:
-    structlog still counts as not configured, and a configuration replaces this.
+    Else structlog would print them to standard output. The program's own events are left alone. A later configuration
+    of the program replaces this: structlog still counts as not configured.
     """
     processors = structlog.get_config()["processors"]
     if not structlog.is_configured():
-        processors[:] = [Apart(secrets), *(one for one in processors if not isinstance(one, Apart))]
+        processors[:] = [ToLogging(secrets), *(one for one in processors if not isinstance(one, ToLogging))]
 
 
-class Apart:
-    """A processor that takes the events which our own modules log, and leaves all others as they are."""
+class ToLogging:
+    """A processor that passes the events of our own modules to `logging`, and leaves all others as they are."""
 
     _hidden: ClassVar[set[str]] = set()
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        """Hide `secrets`, and those of earlier ones."""
+        """Hide `secrets`, and those that were given before: of several workers, the last processor alone is in use."""
         self._hidden.update(secrets)
         self._plain, self._folder = Plain(self._hidden), f"{Path(spoolhouse.__file__).parent}{os.sep}"
         self._place = CallsiteParameterAdder({CallsiteParameter.PATHNAME}, additional_ignores=[__name__])
         self._render = structlog.processors.KeyValueRenderer(key_order=["event"])
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """Return an event of the program; raise `DropEvent` for one of ours, which `logging` has got."""
+        """Return an event of the program; raise `DropEvent` for one of ours, once `logging` has it."""
         if not str(self._place(logger, method, {})["pathname"]).startswith(self._folder):
             return event
         level = logging.ERROR if method == "exception" else logging.getLevelNamesMapping().get(method.upper(), 0)

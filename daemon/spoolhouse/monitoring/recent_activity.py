@@ -1,6 +1,6 @@
 """The last few settled files and rejected lines, the oldest forgotten first.
 
-The texts of rejected lines are apart: they are for those alone who may see what has landed.
+The texts of rejected lines are kept apart: only those who may see what has landed may see them.
 """
 
 from collections import Counter, deque
@@ -35,7 +35,7 @@ class RecentActivity:
         self.files: deque[RecentFile] = deque(maxlen=KEPT)
         self.rejects: deque[RecentReject] = deque(maxlen=KEPT)
         self.retries: dict[str, int] = {}
-        """By file under way that cannot be read to its end: how often that was tried again."""
+        """By path, how often the reading of a file was tried again that has failed and is not settled yet."""
         self.texts: deque[RejectedText] = deque(maxlen=KEPT)
 
     def settled(self, file: RecentFile) -> None:

@@ -179,7 +179,7 @@ class Claimer:
     async def _spilled(
         self, claims: Sequence[tuple[int, Claim]], spans: Sequence[Sequence[Span]]
     ) -> Mapping[int, Spilled]:
-        """Return the files that are batches of an exporter, by number. A copy of one that is under way is not."""
+        """Return the files that are batches of an exporter, by number; a copy of one that is journalled is left out."""
         most = self._options.value.shipments.packing.max_bytes
         found = {
             batch.shipment: (number, batch)

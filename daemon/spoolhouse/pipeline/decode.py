@@ -253,7 +253,7 @@ class _Decoding:
                     await self._keep(name, partial(self._rejects.add_long_part, source, part.data, most))
 
     async def _take_read(self, segment: Segment, place: Place, read: Read) -> None:
-        """Take a piece. The more files, the shorter pieces are: nothing is made here that a clean piece needs not."""
+        """Take a decoded piece. Small files make many: the name and the source are made for rejects alone."""
         stats, decoded = self._stats[segment.file], read.decoded
         self._read_to(segment, read.piece.offset + len(read.piece.data))
         stats.count(decoded)

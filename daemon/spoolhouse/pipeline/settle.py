@@ -262,7 +262,7 @@ class Settler(Struct, kw_only=True):
             self.disk.took(instance.spool)
 
     def _report(self, files: Sequence[JournalledFile]) -> None:
-        """Log settled files, and count them. The logger is bound once for all: that takes as long as a line's text."""
+        """Log settled files, and count them. The logger is bound once: to bind it takes as long as to write a line."""
         kinds: Counter[tuple[str, str]] = Counter()
         bound, now = log.bind(), self.now_ms()
         with together():

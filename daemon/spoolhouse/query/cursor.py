@@ -63,7 +63,10 @@ def from_text(text: object, mark: bytes, ids: int) -> tuple[Window, Position]:
 
 
 def encoded(content: msgspec.Struct) -> str:
-    """Return a struct as text, with a checksum; it begins with a letter, and so can follow a flag."""
+    """Return a struct as text, with a checksum.
+
+    The struct comes first: its first byte makes a letter, never the `-` that a command would take for a flag.
+    """
     data = msgspec.msgpack.encode(content)
     return base64.urlsafe_b64encode(data + hashlib.sha256(data).digest()[:_SUM]).decode().rstrip("=")
 

@@ -15,7 +15,7 @@ from spoolhouse.query.requests import ALL_PROJECTS, LISTS, AllProjects, Question
 
 PREFIX = "/api/v1/"
 PAGE_ROUTES: Mapping[str, str] = {name: f"{name}/page" if name in {"scores", "feedback"} else name for name in LISTS}
-"""Where the page of a list is asked for: what is sent to the bare name of these two is written."""
+"""The route of each list's page. A score or feedback that is sent to the bare name is written."""
 MOST_IDS = 10_000
 Fields = dict[str, Any]
 """The JSON object of a question."""
@@ -217,7 +217,7 @@ def _plain_fields(kind: type[Question]) -> list[tuple[str, Any, Any]]:
 
 @cache
 def described(kind: type[Question], more: type[Struct] | None = None) -> type[Struct]:
-    """Return a struct of all that the JSON of a question may have, for a reference of it."""
+    """Return a struct with all fields of a question's JSON, and those of `more`: the OpenAPI document has it."""
     added = () if more is None else zip(more.__struct_fields__, more.__struct_defaults__, strict=True)
     hints = {} if more is None else get_type_hints(more)
     fields = [*_plain_fields(kind), *((name, hints[name], default) for name, default in added)]

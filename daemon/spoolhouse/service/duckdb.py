@@ -43,7 +43,7 @@ class DuckDbBackend:
     def __init__(self, settings: Settings, path: Path, *, fingerprint: str) -> None:
         """Land in the file at `path`."""
         self._migrates = settings.clickhouse.migrate
-        # When DuckDB's own threads work on a question, they do not give way to landing.
+        # DuckDB's own threads, as they work on a question, do not give way to landing: there are few of them.
         half = max((os.cpu_count() or 1) // 2, 1)
         database, prefix = Database(path, memory=settings.duckdb.memory, threads=half), settings.clickhouse.table_prefix
         self.store = DuckDbStore(database, prefix=prefix, fingerprint=fingerprint)

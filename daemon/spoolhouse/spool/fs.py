@@ -43,7 +43,7 @@ def sync_folder(folder: Path | str) -> None:
 def sync_folders(folders: Iterable[Path | str]) -> None:
     """Make the names in each of `folders` durable, each once; a missing folder has no names to keep.
 
-    Several are synced at once: they share the flushes of a disk, which take nearly all of the time.
+    A few threads sync a share of them each: they share the flushes of a disk, which take nearly all of the time.
     """
     wanted = [*{os.fspath(folder) for folder in folders}]
     if len(wanted) <= 1:
@@ -57,6 +57,7 @@ def sync_folders(folders: Iterable[Path | str]) -> None:
 
 
 def _sync_present(folders: Iterable[str]) -> None:
+    """Sync those of `folders` that are there."""
     for folder in folders:
         with contextlib.suppress(FileNotFoundError):
             sync_folder(folder)

@@ -1,4 +1,4 @@
-"""The daemon's HTTP server: its status, metrics and health checks, and further routes. Its own change nothing."""
+"""The daemon's HTTP server: its status, metrics and health checks, and routes of others. Its own change nothing."""
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager

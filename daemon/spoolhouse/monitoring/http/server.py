@@ -74,8 +74,8 @@ async def serving(
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
     Without a `source` there is no daemon in this process. `has_daemon`: `routes` have the status of another one.
-    `needs_token`: who asks on `routes` needs one. `before_end` has answers end that last as long as their readers
-    want; answers are then waited for.
+    `needs_token`: who asks on `routes` needs one. `before_end` is called before the last answers are
+    waited for, and ends those that would last as long as their readers want.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
@@ -110,7 +110,7 @@ async def serving(
 def _limit_connections(runner: web.AppRunner, counts: _Answered) -> Callable[[], asyncio.Protocol]:
     """Return the protocol factory for new connections; beyond the limit it closes the oldest connection.
 
-    Answers are short, so an old connection is idle or hostile, or a live tail, whose reader goes on where it was. If
+    Most answers are short, so an old connection is idle or hostile; the reader of a live tail goes on where it was. If
     new connections were refused instead, a client could keep a health check out.
     """
     server = runner.server
@@ -276,13 +276,13 @@ def _of_daemon(source: Source) -> list[web.RouteDef]:
 
 
 def _file(file: File) -> Handler:
-    """Return the handler that answers with a file of the page; who has it already is told so."""
+    """Return the handler that answers with a file of the page, and with 304 to a browser that has it."""
 
     async def answer(request: web.Request) -> web.Response:
         headers = {
             "Content-Type": f"{file.content_type}; charset=utf-8",
             "Content-Security-Policy": POLICY,
-            # It may be kept, and is asked for each time.
+            # A browser keeps it, and asks each time whether it is still the same.
             "Cache-Control": "no-cache",
             "ETag": file.etag,
             "Vary": "Accept-Encoding",

@@ -19,6 +19,7 @@ _ALERT = re.compile(r"alert (bad |unsupported )?(certificate|unknown ca|access d
 _VIEW = "while pushing to view"
 _CONVERSION = re.compile(r"while converting source column|Unsupported types to CAST")
 _UNKNOWN_CHOICE = 691
+# "Unknown identifier x in scope SELECT …. Maybe you meant: […]": all but the statement is kept.
 _SCOPE = re.compile(r"[.:]? [Ii]n scope (?:SELECT|WITH|INSERT|DESCRIBE)\b.*?(\. Maybe you meant: \[[^]]*\])?$")
 _TOO_WIDE = re.compile(r"Too many partitions for single INSERT block")
 

@@ -106,7 +106,7 @@ def bring_up_to_date(
 def expire(connection: duckdb.DuckDBPyConnection, tables: Iterable[Table], now_ms: int, *, prefix: str) -> int:
     """Delete the rows that are older than their table's TTL; return how many. Raises `duckdb.Error`.
 
-    After the next checkpoint the room of those that were landed together, about 100 000, is used again.
+    The next checkpoint frees their room, by groups of about 100 000 rows that have landed one after the other.
     """
     times = {prefix + table.name: (table.time, table.ttl_days) for table in tables}
     # A batch is remembered for as long as its entries in the ledger.

@@ -92,7 +92,7 @@ class DuckDbStore:
         return await self.database.run(lambda own: schema.bring_up_to_date(own, tables, prefix=self._prefix))
 
     async def expire(self, tables: Collection[Table], now_ms: int) -> None:
-        """Delete rows that are older than their table's TTL, and use their room again. Raises `StoreError`."""
+        """Delete rows that are older than their table's TTL, and let their room be used again. Raises `StoreError`."""
         if await self.database.run(lambda own: schema.expire(own, tables, now_ms, prefix=self._prefix)):
             await self.database.checkpoint()
 

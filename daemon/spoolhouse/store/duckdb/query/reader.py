@@ -40,7 +40,7 @@ _PLAIN = frozenset(
 )  # fmt: skip
 """Types whose values are shown as they are; others as text."""
 _WIDE = "HUGEINT"
-"""Of a sum of integers."""
+"""The type of a sum of integers."""
 
 
 class DuckDbReader:
@@ -50,7 +50,7 @@ class DuckDbReader:
     strategy = Strategy(preferred="batch", supported=("realtime", "batch"))
 
     def __init__(self, connections: Connections, prefix: str, *, seconds: float = SECONDS) -> None:
-        """`prefix` stands before the names of tables. A question begins within so many seconds, and takes no more."""
+        """`prefix` stands before the names of tables. A question waits for `seconds` at most, then takes no more."""
         self._connections = connections
         self._seconds = seconds
         self._prefix = prefix
@@ -179,7 +179,7 @@ def _answered(text: str, limit: int, connection: duckdb.DuckDBPyConnection) -> t
 
 
 def _shown_as(kind: str) -> str:
-    """Return the type as which a column of that type is shown: of a literal such as 1.5 it is DECIMAL."""
+    """Return the type that a column is cast to, so that JSON has it. Literals such as 1.5 are DECIMAL, too."""
     if kind in _PLAIN or kind == _WIDE:
         return kind
     return "DOUBLE" if kind.startswith("DECIMAL") else "VARCHAR"
