@@ -54,7 +54,7 @@ _MEANINGS = {
     "words": "each of these words, in any case",
     "contains": "this text, letter for letter",
     "tag": "has this tag",
-    "name": "of traces and spans a part of it",
+    "name": "for traces and spans, a part of the name",
 }
 
 

@@ -31,9 +31,9 @@ The daemon must have ended with exit code 0: what it left unfinished would land
 in the target again, with the next daemon. Where it was killed, let one more
 (`ingest --once`) finish in the file first.
 
-The ledger is not copied: in the target rows are in other batches, and `replay`
-would take them for lost. There it does not know the files of before, and leaves
-them alone. Neither are deletions copied.
+Neither the ledger nor deletions are copied. In the target rows are in other
+batches: by the old ledger `replay` would take them for lost. Without it,
+`replay` leaves the files of before alone.
 
 examples:
   spoolhouse copy --from duckdb:///var/lib/spoolhouse/events.db \\

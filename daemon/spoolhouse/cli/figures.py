@@ -37,7 +37,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "avg:COLUMN of another column; with commas between",
     )
     group.add_argument("--by", metavar="NAMES", help="columns, or label.KEY, with commas between")
-    group.add_argument("--edges", metavar="NUMBERS", help="by how many of these the value has reached: 10,100,1000")
+    text = "a histogram: group by which of these the value has reached, as 10,100,1000"
+    group.add_argument("--edges", metavar="NUMBERS", help=text)
     group.add_argument("--every", metavar="INTERVAL", help="1m, 5m, 1h, 1d")
     group.add_argument("--measure", metavar="COLUMN", help="of which numbers")
     group.add_argument("--compare", metavar="PERIOD", help="previous_period, previous_day, previous_week")

@@ -17,8 +17,8 @@ _EPILOG = """\
 With a DuckDB file that a daemon has, the daemon serves the page itself: the
 command prints its address, which has the token of that daemon, and ends.
 
-Scores and feedback can be added to the page where a spool is named: they are
-written into it, and its daemon lands them.
+Where a spool is named, scores and feedback can be added on the page: they are
+written into the spool, and its daemon lands them.
 
 Beyond this host, whoever asks needs a token. A file of them has one a line,
 of 16 characters or more, and behind it the projects that its holder may ask
@@ -50,7 +50,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     group.add_argument(
         "--daemon", type=flags.url, action="append", default=[], metavar="URL",
-        help="show the status of the daemon that serves HTTP there; of several, of the one that needs somebody most "
+        help="show the status of the daemon that serves HTTP there; of several, of the one that most needs attention "
         "(default: those of the spool, where one is named)",
     )  # fmt: skip
     group.add_argument("--tokens", type=Path, metavar="FILE", help="who may ask, and about which projects")
