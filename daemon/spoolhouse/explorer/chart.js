@@ -54,7 +54,7 @@ export function bars(buckets, { label, every, format = short, brush = null, tick
 }
 
 // Chooses some bars that are side by side: they are dragged over, or gone to with the arrows (with Shift: more of them)
-// and taken with Enter. What is at the place in question is said, too, to those who do not see it.
+// and taken with Enter. A screen reader is given the title of the bar that is gone to.
 function brushing(plot, buckets, step, brush, label) {
   const last = buckets.length - 1;
   const mark = draw("rect", { y: 0, height: HIGH, class: "chosen", width: 0 });
@@ -106,8 +106,8 @@ function brushing(plot, buckets, step, brush, label) {
 // The ends of the bars of durations, in ms: the same for all, so that two histograms can be compared.
 export const EDGES = [-1, 0, 1, 2, 3, 4, 5, 6].flatMap((power) => [1, 1.5, 2, 3, 5, 7].map((step) => Number(`${step}e${power}`)));
 
-// How many durations are between two edges each: [[number of edges reached, count], …]. `choose(min, max)` gets the
-// durations chosen, of which the second is not included; "" is any.
+// A histogram of durations. `counts`: [[number of edges reached, count], …]. `choose(min, max)` gets the durations chosen;
+// `max` is not included, and "" is no limit.
 export function histogram(counts, choose) {
   const found = new Map(counts.filter(([bin]) => bin !== null));
   if (!found.size) return null;

@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 import { iso } from "./window.js";
 
 const WHO = "spoolhouse-who";
+const ATTEMPTS = 2;
 const AGAIN_MS = [500, 1000, 2000, 5000];
 const NEAR_MS = 1000;
 const KINDS = {
@@ -12,15 +13,13 @@ const KINDS = {
   score: { route: "scores", name: "Name", hint: "helpfulness, …", of: "name" },
 };
 
-const ATTEMPTS = 2;
-
 const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
 const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
 
 let made = 0;
 
-// `about` has the project, and may have a trace and a span; without a trace the form asks for one. `landed` gets the kind and
-// the record.
+// `about` has the project, and may have a trace and a span; without a trace the form asks for one. `landed` gets the
+// route and the record.
 export function judging(about, landed) {
   const own = `judge${made += 1}`;
   const field = (name, text, properties = {}, element = "input") => {
@@ -55,7 +54,7 @@ export function judging(about, landed) {
     value.input.placeholder = kind.input.value === "score" ? "0.9" : "5, or a word";
   }
 
-  // What is sent again after a lost answer has the same id and time: it lands once.
+  // The event under way. Sent again after a lost answer, it has the same id and time, and lands once.
   let draft = null;
 
   async function submit(given) {

@@ -1,4 +1,4 @@
-// What lands in a list, as it lands: server-sent events. They are read by fetch, which sends the token in a header.
+// What lands in a list, as it lands, by server-sent events. They are read by fetch: an EventSource cannot send the token.
 
 import * as api from "./api.js";
 
@@ -6,9 +6,9 @@ const WAITS_MS = [500, 1000, 2000, 5000, 10000];
 const LONG_MS = 60000;
 const BUSY = 503;
 
-// `begun`: from now on all is followed. `took` gets the records of a message, the oldest first. `state` is told whether
-// the stream is open; `failed` gets the error that ends it. While the page is hidden it rests: a browser has few
-// connections for all of its tabs. Returns what ends it.
+// `begun` is called once all that lands from then on is followed, `took` with the records of a message, the oldest first,
+// `state` with whether the stream is open, and `failed` with the error that ends it. The stream is closed while the page is
+// hidden: a browser has few connections for all of its tabs. Returns a function that ends it.
 export function follow(list, asked, { begun, took, state, failed }) {
   let after;
   let attempt = 0;

@@ -158,7 +158,7 @@ export function mount(root, { daemon }) {
       h("div", { class: "charts" },
         chart("rows-chart", points, points.map((point) => point.rows), "rows a second"),
         chart("pending-chart", points, points.map((point) => point.pending_files), "pending files")),
-      // Without them the token is for some projects: files, lines and fields are of all.
+      // A token for some projects gets no types: files, lines and fields are of all projects.
       ...(status.types.length ? tables(status, texts) : []),
       h("footer", {}, "Since the start of the daemon's process. ", serves("metrics") && ["The same for programs: ",
         ["status", "metrics", "readyz", "livez"].map((path) => [h("a", { href: path }, `/${path}`), " "])]));
