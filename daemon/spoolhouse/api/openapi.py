@@ -10,10 +10,9 @@ from msgspec import Struct
 
 from spoolhouse.api import jaeger
 from spoolhouse.api.intake import KINDS
-from spoolhouse.api.table import TABLE, Kind, Route
+from spoolhouse.api.table import TABLE, Route, RouteKind
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.events.declaration import EventType
-from spoolhouse.events.declaration import Kind as ColumnKind
+from spoolhouse.events.declaration import EventType, Kind
 from spoolhouse.events.reference import keys
 from spoolhouse.query.wire import Problem
 
@@ -21,15 +20,15 @@ Json = dict[str, Any]
 
 _FAILED = (400, 401, 403, 408, 413, 500, 503)
 _MISSING = 404
-_MORE = {Kind.QUESTION: (504,), Kind.LIVE: (504,), Kind.JAEGER: (504,), Kind.WRITTEN: (501, 507)}
+_MORE = {RouteKind.QUESTION: (504,), RouteKind.LIVE: (504,), RouteKind.JAEGER: (504,), RouteKind.WRITTEN: (501, 507)}
 _CODES = {*_FAILED, _MISSING, *(code for codes in _MORE.values() for code in codes)}
 _PLACE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_BY_KIND: dict[ColumnKind, Json] = {
-    ColumnKind.TEXT: {"type": "string"},
-    ColumnKind.NUMBER: {"type": "number"},
-    ColumnKind.SCALAR: {"type": ["string", "number"]},
-    ColumnKind.TIME: {"type": ["string", "number"], "description": "ISO 8601, or since 1970"},
+_BY_KIND: dict[Kind, Json] = {
+    Kind.TEXT: {"type": "string"},
+    Kind.NUMBER: {"type": "number"},
+    Kind.SCALAR: {"type": ["string", "number"]},
+    Kind.TIME: {"type": ["string", "number"], "description": "ISO 8601, or since 1970"},
 }
 
 
@@ -57,22 +56,22 @@ def document() -> bytes:
 
 def _operation(route: Route, schemas: dict[type[Struct], Json]) -> Json:
     made: Json = {"summary": route.summary, "operationId": _identifier(route), "responses": _responses(route, schemas)}
-    if route.kind is not Kind.DOCUMENT:
+    if route.kind is not RouteKind.DOCUMENT:
         made["security"] = [{"token": []}, {}]
-    body = _PLACE.format(name=KINDS[route.name]) if route.kind is Kind.WRITTEN else None
+    body = _PLACE.format(name=KINDS[route.name]) if route.kind is RouteKind.WRITTEN else None
     schema = {"$ref": body} if body is not None else schemas[route.asked] if route.asked is not None else None
     if schema is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     parameters = [_parameter(name, "path") for name in _PARAMETER.findall(route.path)]
     parameters += [_parameter(name, "query") for name in jaeger.PARAMETERS.get(route.path, ())]
-    if route.kind is Kind.LIVE:
+    if route.kind is RouteKind.LIVE:
         parameters.append(_parameter("Last-Event-ID", "header"))
     return {**made, "parameters": parameters} if parameters else made
 
 
 def _identifier(route: Route) -> str:
     words = re.findall(r"\w+", route.path.removeprefix("/api/").removeprefix("v1/"))
-    return "_".join([*({Kind.WRITTEN: ["write"], Kind.JAEGER: ["jaeger"]}.get(route.kind, [])), *words])
+    return "_".join([*({RouteKind.WRITTEN: ["write"], RouteKind.JAEGER: ["jaeger"]}.get(route.kind, [])), *words])
 
 
 def _parameter(name: str, place: str) -> Json:
@@ -81,16 +80,16 @@ def _parameter(name: str, place: str) -> Json:
 
 def _responses(route: Route, schemas: dict[type[Struct], Json]) -> Json:
     good: Json = {"type": "object"} if route.gives is None else schemas[route.gives]
-    if route.kind is Kind.LIVE:
+    if route.kind is RouteKind.LIVE:
         description = (
             "Messages: the id is the cursor, the data a page as this list's page answers it; comments between them."
         )
         content: Json = {"text/event-stream": {"schema": {"type": "string", "description": description}}}
     else:
         content = {"application/json": {"schema": good}}
-    status = 202 if route.kind is Kind.WRITTEN else 200
+    status = 202 if route.kind is RouteKind.WRITTEN else 200
     found: Json = {str(status): {"description": HTTPStatus(status).phrase, "content": content}}
-    if route.kind is Kind.DOCUMENT:
+    if route.kind is RouteKind.DOCUMENT:
         return found
     missing = (_MISSING,) if route.may_miss else ()
     codes = sorted({*_FAILED, *_MORE[route.kind], *missing})

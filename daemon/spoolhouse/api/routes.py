@@ -16,7 +16,7 @@ from spoolhouse.api.errors import BusyError, LateError, LongError
 from spoolhouse.api.intake import Intake
 from spoolhouse.api.openapi import document
 from spoolhouse.api.streams import Streams
-from spoolhouse.api.table import TABLE, Kind
+from spoolhouse.api.table import TABLE, RouteKind
 from spoolhouse.query.aliases import Client
 from spoolhouse.query.loop_thread import LoopThread
 from spoolhouse.query.wire import PREFIX, Problem
@@ -56,11 +56,11 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """All routes of the table."""
         handlers = {
-            Kind.QUESTION: self._handle,
-            Kind.LIVE: self._handle_live,
-            Kind.WRITTEN: self._handle_written,
-            Kind.JAEGER: self._handle_jaeger,
-            Kind.DOCUMENT: _document,
+            RouteKind.QUESTION: self._handle,
+            RouteKind.LIVE: self._handle_live,
+            RouteKind.WRITTEN: self._handle_written,
+            RouteKind.JAEGER: self._handle_jaeger,
+            RouteKind.DOCUMENT: _document,
         }
         known = [
             web.route(route.method, route.path, _explaining(partial(handlers[route.kind], route.name)))

@@ -12,7 +12,7 @@ from spoolhouse.query import wire
 from spoolhouse.query.requests import LISTS
 
 
-class Kind(Enum):
+class RouteKind(Enum):
     """The kinds of routes; each has one handler."""
 
     QUESTION = auto()
@@ -25,7 +25,7 @@ class Kind(Enum):
 class Route(Struct, frozen=True, kw_only=True):
     """One route, as the router and the document need it."""
 
-    kind: Kind
+    kind: RouteKind
     method: str
     path: str
     name: str
@@ -41,7 +41,7 @@ class Route(Struct, frozen=True, kw_only=True):
 def _routes() -> Iterator[Route]:
     for name, question in QUESTIONS.items():
         yield Route(
-            kind=Kind.QUESTION,
+            kind=RouteKind.QUESTION,
             method="POST",
             path=wire.PREFIX + name,
             name=name,
@@ -52,7 +52,7 @@ def _routes() -> Iterator[Route]:
         )
     for name, list_of in LISTS.items():
         yield Route(
-            kind=Kind.LIVE,
+            kind=RouteKind.LIVE,
             method="POST",
             path=f"{wire.PREFIX}{name}/live",
             name=name,
@@ -62,7 +62,7 @@ def _routes() -> Iterator[Route]:
         )
     for name, event in KINDS.items():
         yield Route(
-            kind=Kind.WRITTEN,
+            kind=RouteKind.WRITTEN,
             method="POST",
             path=wire.PREFIX + name,
             name=name,
@@ -71,7 +71,7 @@ def _routes() -> Iterator[Route]:
         )
     for path in jaeger.ROUTES:
         yield Route(
-            kind=Kind.JAEGER,
+            kind=RouteKind.JAEGER,
             method="GET",
             path=path,
             name=path,
@@ -80,7 +80,7 @@ def _routes() -> Iterator[Route]:
             may_miss=path.endswith("{id}"),
         )
     yield Route(
-        kind=Kind.DOCUMENT,
+        kind=RouteKind.DOCUMENT,
         method="GET",
         path=f"{wire.PREFIX}openapi.json",
         name="openapi.json",

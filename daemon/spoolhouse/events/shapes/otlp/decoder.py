@@ -99,9 +99,9 @@ class _Variant:
         self._made: dict[type[Message], type[Any]] = {ArrayValue: ArrayValue, KeyValueList: KeyValueList}
 
     def of(self, kind: type[Message]) -> type[Any]:
-        """Return a message with the fields that were learned for it, and with such messages in it.
+        """Return the type of a message with the fields that were learned for it, and for the messages in it.
 
-        One without any is the protocol's own: it is written as it is.
+        Where none were learned it is the protocol's own type, whose messages are written as they are.
         """
         if kind not in self._made:
             own = [name for message, name in self._learned if message is kind]
