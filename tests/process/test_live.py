@@ -42,7 +42,7 @@ class Stream:
 
     def lines(self) -> Iterator[str]:
         while line := self.answer.readline():
-            yield line.decode().rstrip("\n")
+            yield from line.decode().rstrip("\n").split("\r")  # each ends a line
 
     def next(self) -> Message:
         """Return the next message; comments are passed over."""
@@ -99,6 +99,15 @@ def running(folder: Path, *, prelude: str = "", spool: Path | None = None) -> It
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with running(tmp_path_factory.mktemp("live")) as found:
         yield found
+
+
+def test_a_carriage_return_between_words_ends_no_message(served: Served) -> None:
+    with served.stream(lines=True) as stream:
+        assert stream.next().data["records"] == []
+        event = json.dumps(log(700)).replace("{", '{"more": {"a":\r1}, ', 1)
+        drop(served.spool, "log", "shop", "return.jsonl", event.encode() + b"\n")
+        message = stream.next()
+        assert message.data["lines"][0]["more"] == {"a": 1}
 
 
 def test_what_lands_is_sent_once_and_goes_on_where_a_stream_ended(served: Served) -> None:

@@ -37,9 +37,10 @@ def test_each_row_is_followed_once(database: Database) -> None:
         async with connect(database.native_url) as q:
             delta = await q.delta("logs", project="shop", limit=4)
             assert (delta.records, delta.has_more) == ([], False)
-            # Ten rows in one batch; one that happened hours ago, and was read minutes ago.
+            # Ten rows in one batch; one that happened hours ago, and was read minutes ago; one of a clock that is fast.
             await asyncio.to_thread(insert, database, "new", range(10, 20))
             await asyncio.to_thread(insert, database, "late", range(50, 51), ago=20_000, ingested=300)
+            await asyncio.to_thread(insert, database, "fast", range(30, 31), ingested=-3600)
             while not found or found[-1]:
                 delta = await q.delta("logs", project="shop", limit=4, after=delta.cursor)
                 found.append([record.id for record in delta.records])
@@ -50,7 +51,8 @@ def test_each_row_is_followed_once(database: Database) -> None:
 
     found = asyncio.run(follow())
     assert found == [
-        ["l050", "l019", "l018", "l017"], ["l016", "l015", "l014", "l013"], ["l012", "l011", "l010"], [], ["l012"],
+        ["l050", "l030", "l019", "l018"], ["l017", "l016", "l015", "l014"], ["l013", "l012", "l011", "l010"],
+        [], ["l012"],
     ]  # fmt: skip
 
 

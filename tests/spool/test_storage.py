@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from spoolhouse.spool import fs
 from spoolhouse.spool.storage import FileStorageProvider, LocalFileStorage
 
 
@@ -62,6 +63,25 @@ def test_what_cannot_be_made_durable_is_as_it_was(
     with pytest.raises(OSError, match="Input/output"):
         storage.move("log/b", "span/shop/b")
     assert sorted(one.path for one in storage.list("")) == ["log/b", "span/shop/a"]
+
+
+def test_what_is_neither_durable_nor_undone_is_an_error(
+    storage: FileStorageProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that fails, and is read-only from then on."""
+    storage.write("log/b", b"x")
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            monkeypatch.setattr(fs, "rename_without_clobber", stay)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def stay(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        storage.move("log/b", "log/c")
 
 
 def test_of_several_movers_one_wins(storage: FileStorageProvider) -> None:

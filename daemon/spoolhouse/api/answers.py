@@ -60,8 +60,10 @@ async def landed(name: str, client: Client, body: bytes, projects: Projects, aft
     since = after or fields.get("after")
     page = await _delta(name, client, {**fields, "after": since})
     cursor = str(page.cursor)
-    # The first message has no records: its id says where "now" is. JSON has no line break in it.
-    message = b"id: %b\ndata: %b\n\n" % (cursor.encode(), msgspec.json.encode(page))
+    # The first message has no records: its id says where "now" is. The only line break
+    # in its JSON is the space between the words of a line as it was written; each would end the data.
+    data = msgspec.json.encode(page).replace(b"\r", b" ").replace(b"\n", b" ")
+    message = b"id: %b\ndata: %b\n\n" % (cursor.encode(), data)
     return Landed(cursor=cursor, has_more=page.truncated, message=message if page.records or since is None else b"")
 
 

@@ -157,13 +157,13 @@ class Query:
             return Delta(records=[], cursor=tail.to_text(tail.begin(mark, now, found)))
         seen = tail.chosen(since, found)
         if not seen.pending:
-            return Delta(records=[], cursor=tail.to_text(tail.delivered(seen, None)))
+            return Delta(records=[], cursor=tail.to_text(tail.delivered(seen, None, now)))
         listed = await self._reader.page(replace(asked, batches=tuple(seen.pending), after=seen.position))
         calls = await self._calls(asked.columns, listed.rows, question.project) if name == EVENTS.name else {}
         left = any(batch not in seen.pending and batch not in seen.batches for batch, _ in found)
         return Delta(
             records=results.records(asked.table, asked.columns, listed.rows, calls),
-            cursor=tail.to_text(tail.delivered(seen, listed.next)),
+            cursor=tail.to_text(tail.delivered(seen, listed.next, now)),
             has_more=listed.next is not None or left,
             lines=results.lines(LISTS[name], asked.columns, listed.rows, calls),
         )

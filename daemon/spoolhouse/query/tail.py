@@ -51,12 +51,15 @@ def chosen(seen: Seen, found: Iterable[tuple[str, int]]) -> Seen:
     return msgspec.structs.replace(seen, pending={batch: ms for ms, batch in fresh}, time_ms=0, ids=())
 
 
-def delivered(seen: Seen, last: Position | None) -> Seen:
-    """Return what was had after a page: up to `last`, or, without one, all that was pending."""
+def delivered(seen: Seen, last: Position | None, now_ms: int) -> Seen:
+    """Return what was had after a page: up to `last`, or, without one, all that was pending.
+
+    A batch may have the time of another clock, which is fast: it must not have those passed over that come after it.
+    """
     if last is not None:
         return msgspec.structs.replace(seen, time_ms=last.time_ms, ids=tuple(map(str, last.ids)))
     had = {**seen.batches, **seen.pending}
-    since = max(seen.since_ms, max(had.values(), default=0) - LATE_MS)
+    since = max(seen.since_ms, min(max(had.values(), default=0), now_ms) - LATE_MS)
     kept = {batch: ms for batch, ms in had.items() if ms >= since}
     return Seen(fingerprint=seen.fingerprint, since_ms=since, batches=kept)
 

@@ -202,6 +202,8 @@ def _move(source: str, target: str, old: int, new: int) -> None:
     except OSError:
         try:
             fs.rename_without_clobber(target, source, folder=new, target_folder=old)
+        except FileNotFoundError:
+            return  # a reader has moved it on, durably
         except OSError:
-            return
+            pass
         raise

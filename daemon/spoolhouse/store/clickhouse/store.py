@@ -7,7 +7,6 @@ without a clean answer, and on every replay, the batch is looked up, and only th
 import asyncio
 import time
 from collections.abc import Collection
-from contextlib import suppress
 from copy import copy
 
 import structlog
@@ -53,6 +52,8 @@ _NO_MEMORY = frozenset({173, 241, 777, 778})
 """ClickHouse's codes for a statement that needs more memory than it may have, or than there is."""
 _SHORTAGES = 3
 """How often the server may lack memory for a batch, before a smaller one is asked for."""
+_DROP_AGAIN_SECONDS = 30.0
+"""After a table could not be dropped."""
 _BACK = "let the host answer again; one that is gone for good: take it out of clickhouse.url, and restart"
 
 
@@ -93,6 +94,8 @@ class ClickHouseStore:
         """The batches whose check is over, and whose staging table could not be dropped; with their servers."""
         self._dropping = asyncio.Lock()
         """Held while these tables are dropped: no check may make one of them meanwhile."""
+        self._next_drop = 0.0
+        """When they may be dropped, by the monotonic clock."""
 
     def pace(self, *, first: float, cap: float) -> None:
         """Ask a server that is away again after pauses of these bounds."""
@@ -166,14 +169,20 @@ class ClickHouseStore:
             self._undropped.discard((server, batch.id))
 
     async def _drop_undropped(self) -> None:
-        """Drop the tables that earlier checks could not drop; one that still cannot be dropped waits."""
-        if not self._undropped:
+        """Drop the tables that earlier checks could not drop; after one that still cannot be dropped, all wait a while.
+
+        A batch that has landed is not acknowledged meanwhile, so no two drop at once.
+        """
+        if not self._undropped or self._dropping.locked() or time.monotonic() < self._next_drop:
             return
         async with self._dropping:
             for server, batch_id in tuple(self._undropped):
-                with suppress(StoreError):
+                try:
                     await self._repairer(server).drop_staging(batch_id)
-                    self._undropped.discard((server, batch_id))
+                except StoreError:
+                    self._next_drop = time.monotonic() + _DROP_AGAIN_SECONDS
+                    return
+                self._undropped.discard((server, batch_id))
 
     def _repairer(self, server: Driver) -> Repairer:
         return Repairer(driver=server, prefix=self._own_prefix, shards=self._shards)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -127,8 +128,9 @@ class DuckDbReader:
 
         def begun() -> None:
             nonlocal has_begun
-            has_begun = True
-            limit.reschedule(loop.time() + self._seconds)
+            with suppress(RuntimeError):  # nobody waits any more
+                limit.reschedule(loop.time() + self._seconds)
+                has_begun = True
 
         try:
             async with asyncio.timeout(self._seconds) as limit:
