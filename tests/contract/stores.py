@@ -203,7 +203,7 @@ class InFile:
     def others(self) -> list[str]:
         with self._connection() as connection:
             found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-        return [name for (name,) in found if name not in {"logs", "batches"}]
+        return [name for (name,) in found if name not in {"logs", "batches", "tombstones"}]
 
     def _set(self, name: str, value: str) -> None:
         with self._connection() as connection:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from spoolhouse.errors import OperatorError, RejectedDataError, TransientError
 from spoolhouse.events.builtin import LOGS
+from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.shipment import Limits, Shipment
 from spoolhouse.store.clickhouse.store import ClickHouseStore
@@ -42,7 +43,7 @@ async def stand(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "duckdb":
         file = File(tmp_path / "rows.db", memory=1 << 30)
         made = InFile(DuckDbStore(file, prefix=""))
-        await made.store.prepare([TABLE])
+        await made.store.prepare([TABLE, TOMBSTONES])
         yield made
         await file.close()
         return

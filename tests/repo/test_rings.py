@@ -13,6 +13,7 @@ TESTS = ROOT / "tests"
 KNOWN = {
     "spoolhouse.errors",
     "spoolhouse.settings",
+    "spoolhouse.file_names",
     "spoolhouse.events.agent",
     "spoolhouse.events.builtin",
     "spoolhouse.events.declaration",
