@@ -34,6 +34,7 @@ from spoolhouse.monitoring.heartbeat import Heartbeat
 from spoolhouse.monitoring.http import serve
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.monitoring.recent_activity import RecentActivity
+from spoolhouse.monitoring.status_model import RecentFile
 from spoolhouse.pipeline import arrivals
 from spoolhouse.pipeline.adopt import Adopter
 from spoolhouse.pipeline.arrivals import InFlightFiles
@@ -366,9 +367,9 @@ class Display(Silent):
         self.destinations: asyncio.Queue[str] = asyncio.Queue()
         self.first = asyncio.Event()
 
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
-        self.settlements.append((path, destination, size, rows, rejected))
-        self.destinations.put_nowait(destination)
+    def settled(self, file: RecentFile, /) -> None:
+        self.settlements.append((file.path, file.destination or "", file.bytes, file.rows, file.rejected))
+        self.destinations.put_nowait(file.destination or "")
         self.first.set()
 
 

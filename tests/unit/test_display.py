@@ -11,6 +11,7 @@ from rich.console import Console
 
 from spoolhouse.cli.display import Display
 from spoolhouse.monitoring.progress import Progress, Silent
+from spoolhouse.monitoring.status_model import RecentFile
 
 SPOOL = Path("/spool")
 
@@ -29,12 +30,18 @@ class Screen:
         return self.stream.getvalue()
 
 
+def done(destination: str | None, *, size: int, rows: int, rejected: int = 0) -> RecentFile:
+    return RecentFile(
+        path="span/p/x.jsonl", destination=destination, at_ms=0, bytes=size, rows=rows, rejected=rejected, seconds=0.0
+    )
+
+
 def ingest(progress: Progress) -> None:
     progress.pending(2, 300)
     progress.landed("t_spans", 1000)
     progress.landed("t_logs", 1)
-    progress.settled("span/p/a.jsonl", "span/p/processed/a.jsonl", 200, 1000, 0)
-    progress.settled("log/p/b.jsonl", "log/p/failed/b.jsonl", 100, 1, 3)
+    progress.settled(done("span/p/processed/a.jsonl", size=200, rows=1000))
+    progress.settled(done("log/p/failed/b.jsonl", size=100, rows=1, rejected=3))
     progress.pending(0, 0)
 
 
@@ -73,7 +80,7 @@ def test_what_came_after_the_first_report_is_reported_at_the_end() -> None:
     with screen.display as display:
         ingest(display)
         display.sample("t_spans", {"span_id": "s1"})
-        display.settled("span/p/c.jsonl", "", 50, 7, 0)
+        display.settled(done(None, size=50, rows=7))
     screen.display.summary()
     assert "of 3 files (350 bytes) landed" in screen.text
     assert "1 file deleted, as asked" in screen.text
@@ -91,7 +98,7 @@ def test_the_bar_shows_how_far_it_is() -> None:
     screen = Screen()
     with screen.display as display:
         display.pending(4, 400)
-        display.settled("span/p/a.jsonl", "span/p/processed/a.jsonl", 100, 10, 0)
+        display.settled(done("span/p/processed/a.jsonl", size=100, rows=10))
     assert " 25 %  1 of 4 files" in screen.text
 
 

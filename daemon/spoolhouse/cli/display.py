@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spoolhouse.monitoring.logs import shown
+from spoolhouse.monitoring.status_model import RecentFile
 
 _REFRESH = 0.1
 """The least seconds between two pictures."""
@@ -92,13 +93,13 @@ class Display:
         self._recent.append((now, rows))
         self._refresh()
 
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:  # noqa: ARG002  # Progress
+    def settled(self, file: RecentFile, /) -> None:
         """Advance the bar by one file."""
         self._ended = self._clock()
         self._done_files += 1
-        self._done_bytes += size
-        self._rejected += rejected
-        self._folders[PurePath(destination).parent.name] += 1
+        self._done_bytes += file.bytes
+        self._rejected += file.rejected
+        self._folders[PurePath(file.destination or "").parent.name] += 1
         self._seen_files = max(self._seen_files, self._done_files)
         self._seen_bytes = max(self._seen_bytes, self._done_bytes)
         # Else a throttled last picture would stay outdated for as long as nothing else happens.

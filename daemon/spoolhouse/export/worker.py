@@ -29,6 +29,7 @@ from spoolhouse.export.settings import settings_of
 from spoolhouse.export.writer import strict_writer
 from spoolhouse.monitoring import logs
 from spoolhouse.monitoring.progress import Silent
+from spoolhouse.monitoring.status_model import RecentFile
 from spoolhouse.monitoring.systemd import Notifier
 from spoolhouse.service.options import make_options
 from spoolhouse.service.run import Run
@@ -296,7 +297,6 @@ class _Cycle:
         events = registry.load(self._settings.events)
         shared = Shared(settings=self._settings, events=events, once=self._once, progress=self.progress)
         with closing(StatusReporter(shared=shared)) as reporter:
-            self.progress.shared = shared
             run = Run(
                 shared=shared,
                 reporter=reporter,
@@ -319,17 +319,15 @@ class _Progress(Silent):
     """Counts settled files, and keeps the reasons of those that failed."""
 
     def __init__(self) -> None:
-        self.shared: Shared | None = None
         self.files = 0
         self.last: datetime | None = None
         self.errors: list[ProcessingError] = []
 
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:  # noqa: ARG002
+    def settled(self, file: RecentFile, /) -> None:
         self.last = datetime.now(UTC)
-        file = self.shared and self.shared.recent.files[-1]  # this very file: it was noted just before
-        if file and file.failure:
+        if file.failure:
             error = ProcessingError(
-                file_path=path, message=file.failure, error=SpoolhouseError(file.failure), retry_count=file.retries
+                file_path=file.path, message=file.failure, error=SpoolhouseError(file.failure), retry_count=file.retries
             )
             self.errors = [*self.errors[1 - MOST_ERRORS :], error]
         else:

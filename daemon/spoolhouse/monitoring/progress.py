@@ -6,6 +6,8 @@ No method may raise or block, and none changes the work.
 from collections.abc import Mapping
 from typing import Protocol
 
+from spoolhouse.monitoring.status_model import RecentFile
+
 
 class Progress(Protocol):
     """Called on the event loop's thread."""
@@ -16,11 +18,8 @@ class Progress(Protocol):
     def landed(self, table: str, rows: int, /) -> None:
         """Note that ClickHouse acknowledged `rows` more rows of `table` (its full name)."""
 
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
-        """Note that a file of `size` bytes is done: its old and new place, its landed rows, its rejected lines.
-
-        An empty `destination` says that it was deleted.
-        """
+    def settled(self, file: RecentFile, /) -> None:
+        """Note that a file is done."""
 
     def sample(self, table: str, row: Mapping[str, object], /) -> None:
         """Note one row as it can be read back from `table`."""
@@ -41,7 +40,7 @@ class Silent:
     def landed(self, table: str, rows: int, /) -> None:
         """Show nothing."""
 
-    def settled(self, path: str, destination: str, size: int, rows: int, rejected: int, /) -> None:
+    def settled(self, file: RecentFile, /) -> None:
         """Show nothing."""
 
     def sample(self, table: str, row: Mapping[str, object], /) -> None:

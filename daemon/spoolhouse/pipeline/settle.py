@@ -284,7 +284,7 @@ class Settler(Struct, kw_only=True):
                 self._add_up(file)
                 outcome = "failed" if recent.failure else "processed" if destination else "deleted"
                 kinds[file.place.type, outcome] += 1
-                self.progress.settled(recent.path, destination, recent.bytes, recent.rows, recent.rejected)
+                self.progress.settled(recent)
                 self.recent.settled(recent)
         for (kind, outcome), count in kinds.items():
             metrics.FILES.labels(kind, outcome).inc(count)
