@@ -33,11 +33,15 @@ def shown(root: Path) -> list[dict[str, object]]:
 def run(script: str, root: Path, *, expected: int = 0) -> str:
     """Run a producer's program to its end; return what it printed."""
     head = "import os, signal, sys, threading\nfrom spoolhouse.export import SpoolWriter\nroot = sys.argv[1]\n"
-    done = subprocess.run(
-        [sys.executable, "-c", head + script, str(root)], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = ended(head + script, root)
     assert done.returncode == expected, done.stderr
     return done.stdout
+
+
+def ended(script: str, root: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end, with the spool as its argument."""
+    command = [sys.executable, "-c", script, str(root)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def join_timers() -> None:
@@ -245,7 +249,65 @@ spool = SpoolWriter(root, max_age=60)
 spool.write("log", "shop", {"n": 1})
 """
     run(script, tmp_path)
-    assert [event["n"] for event in shown(tmp_path)] == [1, 2]
+    assert sorted(str(event["n"]) for event in shown(tmp_path)) == ["1", "2"]
+
+
+def test_threads_of_a_program_finish_though_its_spool_is_gone_at_the_end(tmp_path: Path) -> None:
+    """A pool's tasks wait for what the writer logs when the threads are ending, and so do other threads."""
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+import logging, os, shutil, sys, threading
+from spoolhouse.export import SpoolWriter
+gone = threading.Event()
+class Handler(logging.Handler):
+    def emit(self, record):
+        gone.set()
+logging.getLogger("spoolhouse").addHandler(Handler())
+def task(name):
+    gone.wait()
+    os.write(1, name.encode() + b" ")
+spool = SpoolWriter(sys.argv[1], max_age=None)
+spool.write("log", "shop", {"n": 1})
+shutil.rmtree(sys.argv[1])
+pool = ThreadPoolExecutor(1)
+pool.submit(task, "first")
+pool.submit(task, "queued")
+threading.Thread(target=task, args=("thread",)).start()
+"""
+    done = ended(script, tmp_path / "spool")
+    assert sorted(done.stdout.split()) == ["first", "queued", "thread"], done.stderr
+    assert "Exception ignored in atexit callback" in done.stderr
+    assert "FileNotFoundError" in done.stderr
+
+
+def test_a_forked_child_of_multiprocessing_says_what_it_could_not_show(tmp_path: Path) -> None:
+    script = """
+import multiprocessing, shutil, sys
+from spoolhouse.export import SpoolWriter
+spool = SpoolWriter(sys.argv[1], max_age=None)
+def child():
+    spool.write("log", "shop", {"n": 1})
+    shutil.rmtree(sys.argv[1])
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join()
+"""
+    done = ended(script, tmp_path / "spool")
+    assert "events are lost: [Errno 2] No such file or directory" in done.stderr
+
+
+def test_a_writer_imported_after_the_end_of_the_main_thread_shows_each_event_at_once(tmp_path: Path) -> None:
+    script = """
+import sys, threading
+def late():
+    threading.main_thread().join()
+    from spoolhouse.export import SpoolWriter
+    print(len(SpoolWriter(sys.argv[1], max_age=60).write("log", "shop", {"n": 1})))
+threading.Thread(target=late).start()
+"""
+    done = ended(script, tmp_path)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert shown(tmp_path) == [{"n": 1}]
 
 
 def test_the_end_of_a_block_closes_the_writer(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ The standard library alone, but for `validate=True`.
 """
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -28,6 +29,8 @@ from spoolhouse.spool.storage import LocalFileStorage
 
 if TYPE_CHECKING:
     from spoolhouse.export.validation import Validator
+
+_log = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 250_000
@@ -47,7 +50,8 @@ class SpoolWriter:
     the block raises, files that are not yet visible are removed.
 
     An OSError is raised by the call that meets it, and that of the background flush by the next call. The file in
-    question is removed, and nothing of it is shown later: its events are to be written again, or lost.
+    question is removed, and nothing of it is shown later: its events are to be written again, or lost. What cannot be
+    shown when the main thread ends is logged too, as there may be no next call.
 
     After a fork, the child's writer is empty: files that are not yet visible stay with the parent.
 
@@ -91,7 +95,7 @@ class SpoolWriter:
         self._retired: deque[Draft] = deque()
         """To be made visible. The first one stays here until it is."""
         self._timer: threading.Timer | None = None
-        self._lost: OSError | None = None
+        self._lost: Exception | None = None
         """The error of the background flush, for the next call."""
 
     def __enter__(self) -> Self:
@@ -150,6 +154,14 @@ class SpoolWriter:
         with self._lock:
             self._is_closed = True
         return self.flush()
+
+    def flush_in_background(self) -> Exception | None:
+        """Flush as well as it goes, and raise nothing; return the error that the next call raises."""
+        try:
+            self._finish(self._retire_all())
+        except Exception as error:  # noqa: BLE001  # `clock` and `new_id` are the caller's, and may raise anything
+            self._lost = error
+        return self._lost
 
     def discard(self) -> None:
         """Remove all files that are not yet visible."""
@@ -244,7 +256,7 @@ class SpoolWriter:
     def _has_timer(self) -> bool:
         """Start the timer, where one is wanted and none runs; return false if no thread can be started."""
         if self._timer is None and self._max_age is not None:
-            timer = threading.Timer(self._max_age, self._flush_by_age)
+            timer = threading.Timer(self._max_age, self.flush_in_background)
             timer.daemon = True
             try:
                 timer.start()
@@ -257,12 +269,6 @@ class SpoolWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _flush_by_age(self) -> None:
-        try:
-            self._finish(self._retire_all())
-        except OSError as error:
-            self._lost = error
 
     def _raise_lost(self) -> None:
         with self._lock:
@@ -308,12 +314,16 @@ class _Process:
             writer.leave_to_parent()
 
     @classmethod
-    def ends(cls) -> None:
-        cls.is_ending = True
-        cls.flush()
+    def threads_are_ending(cls) -> None:
+        """Raise nothing: Python would wait for no other thread, and executors would drop the work they have taken."""
+        for writer in list(cls.writers):
+            error = writer.flush_in_background()
+            if error is not None:
+                _log.error("events are lost: %s", error)
 
     @classmethod
-    def flush(cls) -> None:
+    def ends(cls) -> None:
+        cls.is_ending = True
         first = None
         for writer in list(cls.writers):
             try:
@@ -327,5 +337,8 @@ class _Process:
 os.register_at_fork(after_in_child=_Process.is_forked)
 # A child that `multiprocessing` has forked runs this hook of `threading`, and not `atexit`. Its threads may still write
 # after that, so `is_ending` is left to `atexit`.
-getattr(threading, "_register_atexit", atexit.register)(_Process.flush)
+try:
+    getattr(threading, "_register_atexit", atexit.register)(_Process.threads_are_ending)
+except RuntimeError:  # the main thread has ended before this import
+    _Process.is_ending = True
 atexit.register(_Process.ends)

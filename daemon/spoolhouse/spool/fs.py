@@ -10,12 +10,16 @@ import os
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import rename
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 """Passing shortages of the machine, which are not the file's fault."""
@@ -25,7 +29,6 @@ MAY_PASS = SHORTAGES | LASTING
 """What says nothing of a file: it can be looked at again."""
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
 _SYNCS_AT_ONCE = 4
-_SYNCING = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync")
 _FIRST_READ = 512
 _READ = 64 << 10
 
@@ -50,10 +53,18 @@ def sync_folders(folders: Iterable[Path | str]) -> None:
         _sync_present(wanted)
         return
     shares = (wanted[first::_SYNCS_AT_ONCE] for first in range(min(_SYNCS_AT_ONCE, len(wanted))))
-    running = [_SYNCING.submit(_sync_present, share) for share in shares]
-    wait(running)
-    for one in running:
-        one.result()
+    executor = _executor()
+    running = [executor.submit(_sync_present, share) for share in shares]
+    errors = [error for one in running if (error := one.exception()) is not None]
+    if errors:
+        raise errors[0]
+
+
+@cache
+def _executor() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # no import once the main thread has ended
+
+    return ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync")
 
 
 def _sync_present(folders: Iterable[str]) -> None:
