@@ -1,7 +1,10 @@
 """Names of the files that are taken from the spool. Pure."""
 
 import fnmatch
+import hashlib
 import re
+import uuid
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -17,17 +20,35 @@ _OURS = "*.replayed.jsonl *.rest-*.jsonl"
 _SPILLED = re.compile(r"([0-9]{1,13})_spilled-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl")
 
 
-class Spilled(NamedTuple):
-    """A batch that an exporter has tried to land itself, and then dropped as a file: it may have landed."""
+class LandedAs(NamedTuple):
+    """The id and the time under which a batch lands, whoever lands it."""
 
     shipment: str
-    """The id that it has in the store: a daemon lands the file under the same one."""
     clock_ms: int
+
+
+class Spilled(NamedTuple):
+    """The name of a batch that an exporter has tried to land itself, and then dropped as a file: it may have landed."""
+
+    batch: str
+    """A UUID."""
+    clock_ms: int
+
+    def landed_as(self, type_name: str, project: str, content: Iterable[bytes]) -> LandedAs:
+        """Return under which id a file of this name lands, given its folder and its content, in pieces of any size.
+
+        The exporter and the daemon both compute it. So a file of other content has another id, whatever its name:
+        its rows are not taken for those that have landed.
+        """
+        digest = hashlib.sha256(f"{type_name}/{project}/{self.file_name}\n".encode("utf-8", "surrogateescape"))
+        for piece in content:
+            digest.update(piece)
+        return LandedAs(str(uuid.uuid5(uuid.UUID(self.batch), digest.hexdigest())), self.clock_ms)
 
     @property
     def file_id(self) -> str:
         """Return the part of the file's name between its time and its ending."""
-        return f"spilled-{self.shipment}"
+        return f"spilled-{self.batch}"
 
     @property
     def file_name(self) -> str:
@@ -36,7 +57,7 @@ class Spilled(NamedTuple):
 
 
 def spilled(name: str) -> Spilled | None:
-    """Return the batch that a file of this name is; None for other files."""
+    """Return the batch that a file of this name may be; None for other files."""
     found = _SPILLED.fullmatch(name)
     return None if found is None else Spilled(found[2], int(found[1]))
 

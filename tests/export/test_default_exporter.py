@@ -454,6 +454,23 @@ def test_a_spilled_batch_that_has_landed_in_a_file_is_there_once(tmp_path: Path,
     assert {table: len(landed.rows(table, "shop")) for table in EXPECTED} == EXPECTED
 
 
+def test_a_corrected_copy_of_a_spilled_batch_that_has_landed_lands_too(
+    tmp_path: Path, arm: Callable[[str], None]
+) -> None:
+    """Its name alone does not say that its lines have landed."""
+    made, dropped = exporter(
+        StoreStorage(f"duckdb://{tmp_path}/spool.db"), sleep=Pauses().sleep, max_retries=0, spool=tmp_path / "spool"
+    )
+    arm("duckdb.committed@*=EIO")
+    made.on_log_event({"level": "info", "message": "first", "timestamp": TIME})
+    assert made.shutdown(120)
+    arm("")
+    assert dropped == []
+    [spilled] = (tmp_path / "spool").rglob("*.jsonl")
+    spilled.write_text(spilled.read_text().replace("first", "second"))
+    assert sorted(row["message"] for row in Landed(tmp_path / "spool").rows("logs", "shop")) == ["first", "second"]
+
+
 async def test_a_spilled_batch_that_has_landed_in_clickhouse_is_there_once(
     database: Database, tmp_path: Path, arm: Callable[[str], None]
 ) -> None:

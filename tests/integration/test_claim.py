@@ -60,23 +60,37 @@ async def test_small_files_travel_together(spool: Path) -> None:
 
 
 async def test_a_spilled_batch_is_a_shipment_of_its_own_under_the_id_that_its_exporter_has_sent(spool: Path) -> None:
-    """Not a copy of one that is under way, nor a file that is too large to be one round, or that has a torn end."""
-    batch, large, torn = (Spilled(str(uuid.uuid4()), 1700000000000 + number) for number in range(3))
-    async with build.ClaimStage(spool, max_bytes=2 * len(LINE), linger=NEVER).running() as stage:
-        await stage.drop(batch.file_name)
-        shipment = await stage.shipment()
-        assert (shipment.id, shipment.clock_ms, shipment.replay) == (batch.shipment, batch.clock_ms, True)
-        assert shipment.limits.max_rows > LIMITS.max_rows
-        await stage.drop(batch.file_name, LINE * 2, kind="log")
+    """Not a copy of one that the journal has, nor a file that is too large to be one round, or that has a torn end.
+
+    A file of its name, but with other content or in another folder, has another id.
+    """
+    batch, known, large, torn = (Spilled(str(uuid.uuid4()), 1700000000000 + number) for number in range(4))
+    async with build.ClaimStage(spool, max_bytes=2 * len(LINE), linger=NEVER, watch=NEVER).running() as stage:
+        shipments = [
+            build.plan(
+                stage.instance,
+                known.landed_as("span", "p", [LINE * 2]).shipment,
+                build.claim(stage.instance, content=LINE * 2),
+            )
+        ]
+        for kind, content in (("span", LINE * 2), ("span", LINE), ("log", LINE)):
+            await stage.drop(batch.file_name, content, kind)
+            shipments.append(shipment := await stage.shipment())
+            assert (shipment.id, shipment.clock_ms) == batch.landed_as(kind, "p", [LINE] * content.count(b"\n"))
+            assert shipment.replay
+            assert shipment.limits.max_rows > LIMITS.max_rows
+            await stage.acknowledge(shipment)
+            await stage.destination()
+        assert len({shipment.id for shipment in shipments}) == 4
+        await stage.drop(known.file_name, LINE * 2)
         await stage.drop(large.file_name, LINE * 3)
         others = [await stage.shipment() for _ in range(3)]
         await stage.drop(torn.file_name, LINE * 2 + b'{"x', kind="metric")
         others.append(await stage.shipment())
-    assert not {other.id for other in others} & {batch.shipment, large.shipment, torn.shipment}
+    assert not {other.id for other in others} & {shipment.id for shipment in shipments}
     assert not any(other.replay for other in others)
     assert [other.limits for other in others] == [LIMITS] * 4
-    planned = stage.instance.journal.load().planned
-    assert [one.id for one in planned] == [batch.shipment, *(other.id for other in others)]
+    assert [one.id for one in stage.instance.journal.load().planned] == [one.id for one in (shipments[0], *others)]
     stage.instance.close()
 
 

@@ -97,15 +97,15 @@ def new_batch() -> str:
     return str(uuid.UUID(int=now_ms << _BITS_AFTER_TIME | random | _VERSION << (_BITS_AFTER_TIME - 4)))
 
 
-def identity_in_store(batch: str, project: str) -> Spilled:
-    """Return the id and the time under which a project's records of a batch land, whoever lands them.
+def spilled(batch: str) -> Spilled:
+    """Return the name that the file of a batch has in a spool.
 
     Raises ValueError for a name that `new_batch` would not return.
     """
     name = uuid.UUID(batch)
     if name.version != _VERSION:
         raise ValueError(f"a batch is named by a UUID of version 7, not {batch}")
-    return Spilled(str(uuid.uuid5(name, project)), name.int >> _BITS_AFTER_TIME)
+    return Spilled(str(name), name.int >> _BITS_AFTER_TIME)
 
 
 def by_project(records: Iterable[Record], project: str) -> dict[str, list[Event]]:
@@ -148,7 +148,7 @@ class SpoolStorage:
             writers: dict[str, SpoolWriter] = {}
             for name, lines in by_project(records, project).items():
                 if name not in done:
-                    writers[name] = stack.enter_context(self._writer(batch, name))
+                    writers[name] = stack.enter_context(self._writer(batch))
                     writers[name].write(event_type, name, lines)
             for name, writer in writers.items():
                 writer.close()
@@ -158,15 +158,15 @@ class SpoolStorage:
         """Forget a failed batch, which is not repeated; return the projects whose records are in the spool."""
         return self._failed.pop(batch, set())
 
-    def _writer(self, batch: str, project: str) -> SpoolWriter:
+    def _writer(self, batch: str) -> SpoolWriter:
         """Return a writer of one file, whatever its size: of two, the second one may fail."""
         writer = partial(SpoolWriter, self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
         if not batch:
             return writer()
-        landed_as = identity_in_store(batch, project)
-        # The first name says under which id the batch may have landed.
-        ids = chain([landed_as.file_id], iter(lambda: uuid.uuid4().hex, ""))
-        return writer(clock=lambda: landed_as.clock_ms, new_id=ids.__next__)
+        file = spilled(batch)
+        # The first name tells, with the content, under which id the batch may have landed.
+        ids = chain([file.file_id], iter(lambda: uuid.uuid4().hex, ""))
+        return writer(clock=lambda: file.clock_ms, new_id=ids.__next__)
 
     def _write(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
         """Write records; repeated after an error, what is in the spool is not written again."""

@@ -25,7 +25,7 @@ from spoolhouse.export.storages import (
     RejectedRecordsError,
     Strategy,
     by_project,
-    identity_in_store,
+    spilled,
 )
 from spoolhouse.service.backend import Backend
 from spoolhouse.service.options import make_options
@@ -113,7 +113,7 @@ class StoreStorage:
     async def land(self, event_type: str, records: Sequence[Record], *, project: str, batch: str) -> None:
         """Land records of one type. Repeated under the same name it lands the same rows, under the same tokens.
 
-        So does a daemon that finds them in a spool, as a file with the name of `identity_in_store`.
+        So does a daemon that finds them in a spool, as a file with the name of `spilled`.
         """
         await self.init()
         if batch not in self._failed:
@@ -136,7 +136,9 @@ class StoreStorage:
     ) -> tuple[list[BatchToLand], RejectedRecordsError | None]:
         found, rejects = [], []
         for name, lines in by_project(records, project).items():
-            landed_as = identity_in_store(batch, name)
+            content = b"".join(map(line, lines))
+            batch_file = spilled(batch)
+            landed_as = batch_file.landed_as(event_type, name, [content])
             clock = landed_as.clock_ms
             shipment = Shipment(
                 id=landed_as.shipment,
@@ -147,9 +149,9 @@ class StoreStorage:
                 fingerprint=self._fingerprint,
                 limits=self._limits,
             )
-            file = f"{event_type}/{name}/{landed_as.file_name}"
+            file = f"{event_type}/{name}/{batch_file.file_name}"
             origin = Origin(type=event_type, project=name, policy="trust", clock_ms=clock, file=file)
-            decoded = self._decoder.decode(Piece(offset=0, data=b"".join(map(line, lines))), origin)
+            decoded = self._decoder.decode(Piece(offset=0, data=content), origin)
             rejects += decoded.rejects
             found += [
                 BatchToLand(

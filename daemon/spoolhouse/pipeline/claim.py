@@ -19,7 +19,7 @@ from spoolhouse.clock import now_ms
 from spoolhouse.decode.line_decoder import is_whole_object
 from spoolhouse.errors import LeftError
 from spoolhouse.failpoints import reach
-from spoolhouse.file_names import Spilled
+from spoolhouse.file_names import LandedAs
 from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.monitoring.logs import is_reported
 from spoolhouse.pipeline.arrivals import InFlightFiles
@@ -27,7 +27,7 @@ from spoolhouse.pipeline.channel import Receiver, Sender
 from spoolhouse.pipeline.disk_retry import DiskRetry, concerns_all, refusal, to_its_end
 from spoolhouse.pipeline.messages import Complete, News
 from spoolhouse.pipeline.options import Current, Options, ShipmentOptions
-from spoolhouse.pipeline.packing import packed, shipment_of, spilled_batch
+from spoolhouse.pipeline.packing import landed_as, packed, shipment_of, spilled_batch
 from spoolhouse.spool import fs
 from spoolhouse.spool.append_watch import AppendWatch, WatchedFile, WatchedGroup
 from spoolhouse.spool.claims import Claim
@@ -178,14 +178,16 @@ class Claimer:
 
     async def _spilled(
         self, claims: Sequence[tuple[int, Claim]], spans: Sequence[Sequence[Span]]
-    ) -> Mapping[int, Spilled]:
+    ) -> Mapping[int, LandedAs]:
         """Return the files that are batches of an exporter, by number; a copy of one that is journalled is left out."""
         most = self._options.value.shipments.packing.max_bytes
-        found = {
-            batch.shipment: (number, batch)
-            for (number, claim), some in zip(claims, spans, strict=True)
-            if (batch := spilled_batch(claim, some, most)) is not None
-        }
+        found: dict[str, tuple[int, LandedAs]] = {}
+        for (number, claim), some in zip(claims, spans, strict=True):
+            if (file := spilled_batch(claim, some, most)) is not None:
+                read = partial(asyncio.to_thread, landed_as, self._instance, number, file, claim.size)
+                with contextlib.suppress(OSError):  # one that cannot be read is reported as every file is
+                    batch = await self._disk.read(self._instance.path(number), read)
+                    found[batch.shipment] = number, batch
         if not found:
             return {}
         journal = self._instance.journal

@@ -1,5 +1,6 @@
 """Packing: which spans of claimed files travel as one shipment, and under which id."""
 
+import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,16 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from spoolhouse import file_names
-from spoolhouse.file_names import Spilled
+from spoolhouse.file_names import LandedAs, Spilled
 from spoolhouse.pipeline.options import Options
 from spoolhouse.spool.claims import Claim
-from spoolhouse.spool.shipment import Pack, Packer, Segment, Shipment, Span
+from spoolhouse.spool.instance import Instance
+from spoolhouse.spool.shipment import CHUNK_BYTES, Pack, Packer, Segment, Shipment, Span
 
 _UNLIMITED = (1 << 63) - 1
 
 
 def spilled_batch(claim: Claim, spans: Sequence[Span], most: int) -> Spilled | None:
-    """Return the batch of an exporter that a claimed file is; None for other files.
+    """Return the batch of an exporter that a claimed file may be; None for other files.
 
     A file of more than `most` bytes is none: a batch is one round, whose rows for other tables wait in memory.
     """
@@ -24,8 +26,16 @@ def spilled_batch(claim: Claim, spans: Sequence[Span], most: int) -> Spilled | N
     return file_names.spilled(claim.place.name) if is_whole and claim.size <= most else None
 
 
+def landed_as(instance: Instance, number: int, batch: Spilled, size: int) -> LandedAs:
+    """Return under which id a claimed file lands if it is this batch. Blocks on the disk. Raises OSError."""
+    place = instance.files[number].place
+    with os.fdopen(instance.open(number), "rb") as file:
+        pieces = (file.read(min(CHUNK_BYTES, size - at)) for at in range(0, size, CHUNK_BYTES))
+        return batch.landed_as(place.type, place.project, pieces)
+
+
 def packed(
-    packer: Packer, type_name: str, spans: Iterable[Span], *, alone: bool = False, spilled: Spilled | None = None
+    packer: Packer, type_name: str, spans: Iterable[Span], *, alone: bool = False, spilled: LandedAs | None = None
 ) -> Iterator[Pack]:
     """Add a file's spans to the packer and yield the packs that are full; those of a file that was cut are full.
 

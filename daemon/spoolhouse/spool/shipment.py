@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from spoolhouse.decode.counts import LineCounts
 from spoolhouse.decode.origin import ProjectPolicy, TimePolicy, UnknownPolicy
-from spoolhouse.file_names import Spilled
+from spoolhouse.file_names import LandedAs
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read and decoded at once. Small pieces stay in the processor's cache (1 MiB decodes a third faster
@@ -91,8 +91,8 @@ class Pack(Struct, kw_only=True):
     """Spans of one type that will be a shipment."""
 
     type: str
-    spilled: Spilled | None = None
-    """The batch of an exporter that it is."""
+    spilled: LandedAs | None = None
+    """How the batch of an exporter that it is may have landed."""
     opened: float
     spans: list[Span] = field(default_factory=list)
     weight: int = 0
