@@ -47,7 +47,8 @@ def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path
             assert "trusted-types 'none'" in page.headers["Content-Security-Policy"]
         assert ask(url, "projects") == (200, {"values": ["billing", "shop"]})
         assert ids(ask(url, "traces", project="shop")) == ["t000", "t001"]
-    with serving("--clickhouse-url", database.http_url, "--tokens", tokens) as url:
+    spool = ("--file-storage-path", tmp_path / "spool", "--base-path", "")
+    with serving("--clickhouse-url", database.http_url, "--tokens", tokens, *spool) as url:
         assert ask(url, "projects")[0] == ask(url, "projects", token="x")[0] == 401
         assert ask(url, "projects", token=OF_SHOP) == (200, {"values": ["shop"]})
         assert ids(ask(url, "traces", project="shop", token=OF_SHOP)) == ["t000", "t001"]
@@ -60,6 +61,10 @@ def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path
         assert ask(url, "sql", statement="SELECT 1", token=OF_SHOP)[0] == 403
         assert ask(url, "sql", statement="SELECT 1", token=OF_ALL)[0] == 200
         assert ids(ask(url, "traces", project="billing", token=OF_ALL)) == ["t007"]
+        of_shop, of_all = status(url, OF_SHOP), status(url, OF_ALL)
+        assert str(tmp_path) in json.dumps(of_all)
+        assert str(tmp_path) not in json.dumps(of_shop), "paths and errors are of all projects"
+        assert of_shop["readiness"]["reasons"][0]["summary"] == "daemon: waits for a person."
 
 
 def test_the_daemons_of_a_spool_are_found(database: Database, tmp_path: Path) -> None:
@@ -76,9 +81,14 @@ def test_the_daemons_of_a_spool_are_found(database: Database, tmp_path: Path) ->
 
 def states(url: str) -> tuple[str, int | None]:
     """Return the daemon's state, and its process."""
-    with urllib.request.urlopen(f"{url}/status", timeout=60) as answer:  # noqa: S310  # ours
-        told = json.loads(answer.read())
+    told = status(url)
     return told["state"], told["pid"]
+
+
+def status(url: str, token: str | None = None) -> Any:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/status", headers=headers), timeout=60) as answer:  # noqa: S310  # ours
+        return json.loads(answer.read())
 
 
 @pytest.mark.parametrize(

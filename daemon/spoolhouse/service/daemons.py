@@ -38,7 +38,7 @@ class Daemons:
                 found = await (self._asked(self._urls) if self._urls else self._of_spool())
                 self._found = min(found, key=_need)
                 self._until = time.monotonic() + _FRESH
-        return msgspec.json.encode(self._found if projects is None else _without_files(self._found))
+        return msgspec.json.encode(self._found if projects is None else _of_no_project(self._found))
 
     async def _of_spool(self) -> list[Status]:
         seen = [] if self._spool is None else await asyncio.to_thread(instances, self._spool, time.time())
@@ -101,8 +101,11 @@ def _silent(what: str, why: str, now: float, seconds: float) -> Status:
     )
 
 
-def _without_files(status: Status) -> Status:
-    """Return the status without files, lines and fields: these are of all projects."""
+def _of_no_project(status: Status) -> Status:
+    """Return the status without files, lines, fields, places, and the texts of errors: these are of all projects."""
+    readiness = status.readiness
+    if readiness is not None:
+        readiness = replace(readiness, reasons=[_unexplained(reason) for reason in readiness.reasons])
     backlog = status.backlog and replace(status.backlog, not_taken=[], unmovable_reason=None)
     return Status(
         instance=None,
@@ -114,7 +117,7 @@ def _without_files(status: Status) -> Status:
         at_ms=status.at_ms,
         version=status.version,
         started_ms=status.started_ms,
-        readiness=status.readiness,
+        readiness=readiness,
         liveness=status.liveness,
         backlog=backlog,
         rates=status.rates,
@@ -122,3 +125,9 @@ def _without_files(status: Status) -> Status:
         last_landed_ms=status.last_landed_ms,
         history=status.history,
     )
+
+
+def _unexplained(reason: Trouble) -> Trouble:
+    """Return a trouble without what a server, an address or a path says of it."""
+    what = "waits for a person" if reason.held else "is tried again until it succeeds"
+    return replace(reason, error="", code=None, hint=None, summary=f"{reason.scope}: {what}.")
