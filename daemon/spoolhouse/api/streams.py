@@ -23,7 +23,8 @@ _EVERY = 1.0
 _HEARTBEAT = 5.0
 """Seconds without a message after which a comment is sent, so that both sides notice when the other is gone."""
 _PATIENCE = 30.0
-"""Seconds for a reader to take what was sent. Meanwhile nothing is asked for it, and nothing is kept but one page."""
+"""Seconds for a reader to take a piece of a message. Meanwhile nothing is asked for it, and but one page is kept."""
+_PIECE = 1 << 16
 _HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
@@ -95,8 +96,10 @@ class _DoesNotReadError(Exception):
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
+    rest = memoryview(data)
     try:
-        async with asyncio.timeout(_PATIENCE):
-            await response.write(data)
+        for start in range(0, len(rest), _PIECE):
+            async with asyncio.timeout(_PATIENCE):
+                await response.write(rest[start : start + _PIECE])
     except TimeoutError:
         raise _DoesNotReadError from None
