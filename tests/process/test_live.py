@@ -137,6 +137,16 @@ def test_only_what_is_asked_for_is_sent_and_a_quiet_stream_says_that_it_is_there
         assert next(line for line in errors.lines() if line).startswith(": ")
 
 
+def test_light_records_have_no_long_columns(served: Served) -> None:
+    with served.stream(light=True) as light, served.stream() as whole:
+        light.next()
+        whole.next()
+        served.land(8, attributes={"why": "card declined"})
+        [short], [long] = (one.next().data["records"] for one in (light, whole))
+        assert short["id"] == long["id"] == "l008"
+        assert (short.get("attributes"), long["attributes"]) == (None, {"why": "card declined"})
+
+
 def test_what_is_no_question_is_refused_before_a_stream_begins(served: Served) -> None:
     shop = {"project": "shop"}
     assert ask(served.url, "logs/live", **shop)[0] == 401

@@ -162,10 +162,10 @@ class Query:
         calls = await self._calls(asked.columns, listed.rows, question.project) if name == EVENTS.name else {}
         left = any(batch not in seen.pending and batch not in seen.batches for batch, _ in found)
         return Delta(
-            records=results.records(asked.table, asked.columns, listed.rows, calls),
+            records=results.records(asked.table, asked.columns, listed.rows, calls, cut=asked.previews),
             cursor=tail.to_text(tail.delivered(seen, listed.next, now)),
             has_more=listed.next is not None or left,
-            lines=results.lines(LISTS[name], asked.columns, listed.rows, calls),
+            lines=[] if question.light else results.lines(LISTS[name], asked.columns, listed.rows, calls),
         )
 
     async def _calls(

@@ -61,8 +61,7 @@ def listing(name: str, question: ListQuestion, now_ms: int, *, offset: int = 0) 
         both = [one for column in ("time", *signal.orders) for one in (column, f"-{column}")]
         raise BadRequestError(f"order: {order!r} is not one of {', '.join(both)}")
     column = order.removeprefix("-")
-    names = columns_of(signal.table)
-    light = frozenset({"input"}) & {*names} if question.light else frozenset()
+    columns, previews = _shown(signal, question)
     return Listing(
         table=signal.table,
         where=of_question(question, signal, filters_of(question), found.since_ms),
@@ -72,8 +71,8 @@ def listing(name: str, question: ListQuestion, now_ms: int, *, offset: int = 0) 
         limit=page_size(question),
         offset=offset,
         ids=signal.ids if isinstance(question.project, str) else (*signal.ids, "project_id"),
-        columns=tuple(one for one in names if not (question.light and one in signal.payload) or one in light),
-        previews=light,
+        columns=columns,
+        previews=previews,
     )
 
 
@@ -81,6 +80,7 @@ def followed(name: str, question: ListQuestion, now_ms: int, limit: int) -> List
     """Return a list of all that may land now, in the order of time: of events up to a day old."""
     signal = LISTS[name]
     period = Window(since_ms=now_ms - DAY_MS, until_ms=now_ms + DAY_MS)
+    columns, previews = _shown(signal, question)
     return Listing(
         table=signal.table,
         where=of_question(question, signal, filters_of(question), period.since_ms),
@@ -88,8 +88,18 @@ def followed(name: str, question: ListQuestion, now_ms: int, limit: int) -> List
         descending=False,
         limit=limit,
         ids=signal.ids if isinstance(question.project, str) else (*signal.ids, "project_id"),
-        columns=columns_of(signal.table),
+        columns=columns,
+        previews=previews,
     )
+
+
+def _shown(signal: Signal, question: ListQuestion) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the columns that a list shows, and those of them that are cut."""
+    names = columns_of(signal.table)
+    if not question.light:
+        return names, frozenset()
+    previews = frozenset({"input"}) & {*names}
+    return tuple(one for one in names if one not in signal.payload or one in previews), previews
 
 
 def after(first: Listing, found: Window, position: Position) -> Listing:

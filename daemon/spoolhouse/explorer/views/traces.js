@@ -178,7 +178,7 @@ export function mount(root, given) {
     load();
     figures();
     const { since, until, ...filters } = question(asked);
-    unfollow = asked.live ? follow("traces", filters, {
+    unfollow = asked.live ? follow("traces", { ...filters, light: true }, {
       begun: reload, took: reload, state: live.state, failed: (error) => list.prepend(failed(error, start)),
     }) : () => {};
   }
