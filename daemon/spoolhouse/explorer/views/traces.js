@@ -50,6 +50,7 @@ export function mount(root, given) {
   let asked = given.asked;
   let cursor = null;
   let timer = 0;
+  let isStale = false;
   let unfollow = () => {};
   const charts = h("div", { class: "charts" });
   const list = h("div", { class: "list" });
@@ -161,9 +162,18 @@ export function mount(root, given) {
       h("td", { class: "preview" }, preview(one.input)));
   }
 
-  // Traces that land are shown in their place, and counted.
+  // Traces that land are shown in their place, and counted. What lands meanwhile waits for the answers: asked again before,
+  // the page would end its own questions, and under steady traffic never show an answer.
   function reload() {
-    timer ||= setTimeout(() => { timer = 0; load({ quietly: true }); figures(); }, LIVE_MS);
+    isStale = true;
+    if (timer) return;
+    const own = timer = setTimeout(async () => {
+      isStale = false;
+      await Promise.allSettled([load({ quietly: true }), figures()]);
+      if (timer !== own) return;
+      timer = 0;
+      if (isStale) reload();
+    }, LIVE_MS);
   }
 
   function stop() {
