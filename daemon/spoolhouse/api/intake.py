@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import hashlib
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,9 @@ KINDS: Mapping[str, str] = {"scores": "score", "feedback": "feedback"}
 """The types that can be written, by route."""
 AT_ONCE = 4
 """Events that are written at the same time. A write goes on, and counts, when its client has gone away."""
+_REMEMBERED = 10_000
+"""Events of which it is known what was written last."""
+_REMEMBERED_SECONDS = 600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -51,6 +56,11 @@ class Intake:
         self._opening = threading.Lock()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="spoolhouse-intake")
         self._running = 0
+        self._changed = threading.Condition()
+        """Guards what follows."""
+        self._writing: set[bytes] = set()
+        self._written: dict[bytes, tuple[bytes, float]] = {}
+        """What was written last of each event, and when: the oldest first."""
 
     def close(self) -> None:
         """Return once the last file is written. Blocks on the disk."""
@@ -85,7 +95,8 @@ class Intake:
             if not spool.is_dir():
                 raise SpoolAwayError("the spool's folder is missing; start its daemon, or correct spool.storage_path")
             writer = self._opened(spool)
-            (writer.create_score if route == "scores" else writer.create_feedback)(project, event)
+            create = writer.create_score if route == "scores" else writer.create_feedback
+            self._write_once(_digest(route, project, event["id"]), _digest(body), lambda: create(project, event))
         except ValueError as error:
             raise BadRequestError(str(error)) from None
         except OSError as error:
@@ -95,11 +106,36 @@ class Intake:
             raise SpoolAwayError(f"the spool cannot be written to: {reason}; send this again later") from None
         return msgspec.json.encode(Written(id=event["id"], timestamp=event["timestamp"]))
 
+    def _write_once(self, event: bytes, content: bytes, write: Callable[[], object]) -> None:
+        """Write an event, unless this is what was written of it last, and lately. One thread at a time writes it."""
+        with self._changed:
+            self._changed.wait_for(lambda: event not in self._writing)
+            last, at = self._written.get(event, (b"", 0.0))
+            if last == content and time.monotonic() - at < _REMEMBERED_SECONDS:
+                return
+            self._writing.add(event)
+            self._written.pop(event, None)
+        try:
+            write()
+            with self._changed:
+                self._written[event] = (content, time.monotonic())
+                if len(self._written) > _REMEMBERED:
+                    del self._written[next(iter(self._written))]
+        finally:
+            with self._changed:
+                self._writing.remove(event)
+                self._changed.notify_all()
+
     def _opened(self, spool: Path) -> Writer:
         with self._opening:
             if self._writer is None:
                 self._writer = self._open_writer(spool)
             return self._writer
+
+
+def _digest(*parts: str | bytes) -> bytes:
+    """Return a short name for these parts."""
+    return hashlib.sha256(msgspec.json.encode(parts)).digest()
 
 
 def _event(kind: str, body: bytes, projects: Projects) -> tuple[str, Fields]:

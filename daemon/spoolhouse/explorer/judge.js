@@ -54,7 +54,7 @@ export function judging(about, landed) {
     value.input.placeholder = kind.input.value === "score" ? "0.9" : "5, or a word";
   }
 
-  // The event under way. Sent again after a lost answer, it has the same id and time, and lands once.
+  // The event under way. Sent again after a lost answer, it has the same id and time, and stays one row.
   let draft = null;
 
   async function submit(given) {

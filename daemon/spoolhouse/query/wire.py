@@ -106,7 +106,10 @@ class CountAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """What an event is known by once it is durable in the spool: sent again with both, it lands once."""
+    """What an event is known by once it is durable in the spool: sent again with both, it stays one row.
+
+    Sent again unchanged to the same process within ten minutes, it is not written again. Else rollups count it again.
+    """
 
     id: str
     timestamp: Any
