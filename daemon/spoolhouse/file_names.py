@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 DEFAULTS = "*.jsonl *.ndjson *.json log/*.log"
 DRAFT = ".draft"
-"""The end of the hidden name of a file that `SpoolWriter` writes: `.{32 hex digits}.draft`."""
+"""The end of the hidden name of a file that `SpoolWriter` writes: `.{32 hex digits}.draft`.
+
+The file's final name stands between them, with a dot before it, if it is known: that of a spilled batch is.
+"""
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 TEMPORARY = (".tmp", ".part", ".partial", ".swp", "~")
 _OURS = "*.replayed.jsonl *.rest-*.jsonl"
@@ -46,14 +49,9 @@ class Spilled(NamedTuple):
         return LandedAs(str(uuid.uuid5(uuid.UUID(self.batch), digest.hexdigest())), self.clock_ms)
 
     @property
-    def file_id(self) -> str:
-        """Return the part of the file's name between its time and its ending."""
-        return f"spilled-{self.batch}"
-
-    @property
     def file_name(self) -> str:
         """Return the file's name."""
-        return f"{self.clock_ms}_{self.file_id}.jsonl"
+        return f"{self.clock_ms}_spilled-{self.batch}.jsonl"
 
 
 def spilled(name: str) -> Spilled | None:

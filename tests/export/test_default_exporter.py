@@ -471,6 +471,32 @@ def test_a_corrected_copy_of_a_spilled_batch_that_has_landed_lands_too(
     assert sorted(row["message"] for row in Landed(tmp_path / "spool").rows("logs", "shop")) == ["first", "second"]
 
 
+def test_a_batch_whose_exporter_was_killed_while_it_spilled_is_there_once(tmp_path: Path) -> None:
+    """It has landed, and `check --fix` takes up its draft."""
+    program = """
+import os, signal, sys
+from spoolhouse.export import DefaultExporter, StoreStorage
+from spoolhouse.spool.storage import LocalFileStorage
+LocalFileStorage.move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+exporter = DefaultExporter(StoreStorage(sys.argv[1]), project="shop", spool=sys.argv[2], max_retries=0)
+exporter.on_log_event({"level": "info", "message": "a", "timestamp": sys.argv[3]})
+exporter.shutdown(60)
+"""
+    url, spool = f"duckdb://{tmp_path}/spool.db", tmp_path / "spool"
+    killed = subprocess.run(
+        [sys.executable, "-c", program, url, str(spool), TIME],
+        check=False,
+        timeout=120,
+        env=os.environ | {"SPOOLHOUSE_TEST_FAILPOINTS": "duckdb.committed@*=EIO"},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(spool.rglob(".*.draft"))) == 1
+    fixed = command("check", "--fix", "--store-url", url, "--file-storage-path", str(spool), "--base-path", "")
+    assert "1 draft of a dead writer taken up" in fixed.stdout
+    assert len(list(spool.rglob("*_spilled-*.jsonl"))) == 1
+    assert [row["message"] for row in Landed(spool).rows("logs", "shop")] == ["a"]
+
+
 async def test_a_spilled_batch_that_has_landed_in_clickhouse_is_there_once(
     database: Database, tmp_path: Path, arm: Callable[[str], None]
 ) -> None:

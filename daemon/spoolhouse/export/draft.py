@@ -28,9 +28,9 @@ class Draft:
     would be flushed when the object is freed, in a forked child as well.
     """
 
-    def __init__(self, folder: Path, storage: LocalFileStorage) -> None:
-        """Be a draft in `folder`, relative to the storage; there is no file yet."""
-        self._folder, self._storage = folder, storage
+    def __init__(self, folder: Path, storage: LocalFileStorage, name: str = "") -> None:
+        """Be a draft in `folder`, relative to the storage; there is no file yet. `name` is its final one, if known."""
+        self._folder, self._storage, self._name = folder, storage, name
         # Its name is known before it is there: an interruption in between leaves no file behind.
         self._path = self._new_path()
         self._file: FileIO | None = None
@@ -54,7 +54,9 @@ class Draft:
             self._path = self._new_path()
 
     def _new_path(self) -> Path:
-        return self._storage.root / self._folder / f".{uuid.uuid4().hex}{DRAFT}"
+        # With its final name: whoever takes up the draft of a dead writer gives it that.
+        known = f".{self._name}" if self._name else ""
+        return self._storage.root / self._folder / f".{uuid.uuid4().hex}{known}{DRAFT}"
 
     def _is_locked(self) -> bool:
         """Take the lock; return false if `check` has just found the file without one."""
@@ -85,10 +87,11 @@ class Draft:
         self._write()
         os.fsync(self._descriptor)
         while True:
-            name = f"{now_ms}_{new_id()}.jsonl"
+            name = self._name or f"{now_ms}_{new_id()}.jsonl"
             try:
                 self._storage.move(*((self._folder / one).as_posix() for one in (self._path.name, name)))
             except FileExistsError:
+                self._name = ""
                 continue
             break
         self.visible = self._path.with_name(name)

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -163,10 +162,8 @@ class SpoolStorage:
         writer = partial(SpoolWriter, self._root, max_bytes=sys.maxsize, max_lines=sys.maxsize, max_age=None)
         if not batch:
             return writer()
-        file = spilled(batch)
-        # The first name tells, with the content, under which id the batch may have landed.
-        ids = chain([file.file_id], iter(lambda: uuid.uuid4().hex, ""))
-        return writer(clock=lambda: file.clock_ms, new_id=ids.__next__)
+        # Its name tells, with the content, under which id the batch may have landed.
+        return writer(first_name=spilled(batch).file_name)
 
     def _write(self, event_type: str, records: Sequence[Record], project: str, batch: str) -> None:
         """Write records; repeated after an error, what is in the spool is not written again."""

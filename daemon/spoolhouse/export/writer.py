@@ -58,6 +58,7 @@ class SpoolWriter:
     `validate` checks each event against the declarations of event types, those of the TOML files in `declarations`
     too, and refuses an event that would be rejected, or has a field that no column takes. It needs
     `spoolhouse[daemon]`, and time. `clock` gives milliseconds since 1970 and `new_id` the second half of a file's name.
+    `first_name` is the name of the first file.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SpoolWriter:
         declarations: Path | str | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        first_name: str = "",
     ) -> None:
         """Create no file yet. Raises ValueError for a limit below 1, an age below 0, and wrong declarations."""
         if max_bytes < 1 or max_lines < 1:
@@ -79,7 +81,7 @@ class SpoolWriter:
             raise ValueError(f"max_age must be None or at least 0, not {max_age}")
         self._storage = LocalFileStorage(root)
         self._max_bytes, self._max_lines, self._max_age = max_bytes, max_lines, max_age
-        self._clock, self._new_id = clock, new_id
+        self._clock, self._new_id, self._first_name = clock, new_id, first_name
         self._validator = _validator(declarations) if validate else None
         self._is_closed = False
         self._start_empty()
@@ -210,7 +212,8 @@ class SpoolWriter:
                 draft = None
             try:
                 if draft is None:
-                    draft = self._open[key] = Draft(Path(*key), self._storage)
+                    draft = self._open[key] = Draft(Path(*key), self._storage, self._first_name)
+                    self._first_name = ""
                     draft.open()
                 draft.add(data)
             except BaseException:

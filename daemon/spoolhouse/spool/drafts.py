@@ -13,12 +13,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from spoolhouse.file_names import DRAFT
+from spoolhouse import file_names
+from spoolhouse.file_names import DRAFT, Spilled
 from spoolhouse.spool import fs
 from spoolhouse.spool.rename import exists
 from spoolhouse.spool.storage import LocalFileStorage
 
-_NAME = re.compile(r"\.[0-9a-f]{32}" + re.escape(DRAFT))
+_NAME = re.compile(r"\.[0-9a-f]{32}(?:\.(.+))?" + re.escape(DRAFT))
 
 
 class Dead(Struct, frozen=True):
@@ -40,6 +41,8 @@ def dead(spool: Path) -> Iterator[Dead]:
 def take_up(spool: Path, path: Path, now_ms: int) -> Path | None:
     """Make the draft of a dead writer visible, durably; return its name. An empty draft is removed.
 
+    That of a spilled batch gets the batch's name: the batch may have landed.
+
     Returns None for one that is gone, empty, or has a writer. An unfinished last line is for the daemon to judge.
     Raises OSError.
     """
@@ -50,14 +53,30 @@ def take_up(spool: Path, path: Path, now_ms: int) -> Path | None:
             path.unlink()
             return None
         os.fsync(descriptor)
-        target = path.with_name(f"{now_ms}_{uuid.uuid4().hex}.jsonl")
-        LocalFileStorage(spool).move(*(one.relative_to(spool).as_posix() for one in (path, target)))
-        return target
+        batch = _spilled(path.name)
+        if batch is not None:
+            with contextlib.suppress(FileExistsError):
+                return _shown(spool, path, batch.file_name)
+        return _shown(spool, path, f"{now_ms}_{uuid.uuid4().hex}.jsonl")
+
+
+def _shown(spool: Path, path: Path, name: str) -> Path:
+    """Give a draft its final name, and return its path. Raises OSError."""
+    target = path.with_name(name)
+    LocalFileStorage(spool).move(*(one.relative_to(spool).as_posix() for one in (path, target)))
+    return target
+
+
+def _spilled(draft: str) -> Spilled | None:
+    """Return the batch that a draft of this name is; None for other drafts."""
+    found = _NAME.fullmatch(draft)
+    return None if found is None else file_names.spilled(found[1] or "")
 
 
 def _drafts(spool: Path) -> Iterator[Path]:
     for path in spool.glob(f"[!.]*/[!.]*/.*{DRAFT}"):
-        if _NAME.fullmatch(path.name):
+        found = _NAME.fullmatch(path.name)
+        if found is not None and (found[1] is None or file_names.spilled(found[1]) is not None):
             yield path
 
 
