@@ -282,17 +282,17 @@ def test_a_start_after_the_end_changes_nothing(flushed: bool) -> None:
 def test_a_start_after_an_update_takes_nothing_back(flushed: bool) -> None:
     storage = Memory()
     made, _ = exporter(storage)
-    made.on_tracing_event(span("span_updated", name="b", output="c"))
+    made.on_tracing_event(span("span_updated", model="b", output="c"))
     if flushed:
         made.flush()
-    made.on_tracing_event(span("span_started", name="a", input="d"))
-    made.on_tracing_event(span("span_updated", name="b", output="e"))
+    made.on_tracing_event(span("span_started", model="a", input="d"))
+    made.on_tracing_event(span("span_updated", output="e"))
     made.shutdown()
     written: dict[str, object] = {}
     for _, [one] in storage.batches:
         written.update(one)
     assert (written["output"], written.get("input")) == ("e", None if flushed else "d")
-    assert storage.batches[0][1][0]["name"] == "b"
+    assert written["model"] == "b"
     assert len(storage.batches) == (2 if flushed else 1)
 
 

@@ -27,8 +27,8 @@ def exists(pid: int) -> bool:
 
 
 def wait_for_text(path: Path, text: str) -> str:
-    """Return a file's text as soon as it contains another one, or what it has after ten seconds."""
-    deadline = time.monotonic() + 10
+    """Return a file's text as soon as it contains another one, or what it has after a minute."""
+    deadline = time.monotonic() + 60
     while text not in (content := path.read_text(errors="replace")) and time.monotonic() < deadline:
         time.sleep(0.05)
     return content
