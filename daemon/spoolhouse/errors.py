@@ -89,6 +89,10 @@ class SpoolError(SpoolhouseError):
     """The spool folder is unusable: it is missing, read-only, or its locks do not lock."""
 
 
+class UnfinishedError(SpoolhouseError):
+    """A daemon has left work that must be finished first; it says how."""
+
+
 class JournalError(SpoolhouseError):
     """A journal is missing or damaged although it has claimed files: keep the files, ingest nothing twice."""
 

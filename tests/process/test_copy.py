@@ -1,6 +1,7 @@
 """`spoolhouse copy`: all events of a DuckDB file are in another store, each once, however often it is run or killed."""
 
 import json
+import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -95,3 +96,22 @@ def test_a_project_and_days_of_it_are_copied_before_all(source: str, tmp_path: P
     assert counts(target) == counts(source)
     assert copy(source, source) == 78
     assert copy(f"{source}.missing", target) == 69
+
+
+@pytest.mark.parametrize("place", ["duckdb.committed", "ledger.before_write"])
+def test_what_a_killed_daemon_has_left_is_finished_in_the_file_before_it_is_copied(place: str, tmp_path: Path) -> None:
+    source, target = (f"duckdb://{tmp_path / name}.db" for name in ("source", "target"))
+    spool = tmp_path / "a spool"
+    drop(spool, "span", "mine", "a.jsonl", lines([span("mine", 0)]))
+    assert once(source, spool, env={VARIABLE: f"{place}=kill"})[0] == -signal.SIGKILL
+    named = ("--file-storage-path", str(spool), "--base-path", "")
+    refused = command("copy", "--from", source, "--to", target, *named)
+    assert (refused.returncode, Path(target.removeprefix("duckdb://")).exists()) == (1, False), refused.stderr
+    [instance] = (spool / ".spoolhouse").iterdir()
+    assert str(instance) in refused.stderr
+    # The fix that it names.
+    fix = shlex.split(refused.stderr[refused.stderr.index("spoolhouse ingest") :])
+    assert command(*fix[1:], env={"SPOOLHOUSE_HTTP__LISTEN": "off"}).returncode == 0
+    assert copy(source, target, *named) == 0
+    assert once(target, spool)[0] == 0
+    assert counts(target) == counts(source) == {table: int(table == "spans") for table in TABLES}

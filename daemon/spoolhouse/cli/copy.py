@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
-from spoolhouse.errors import BadSettingError, OperatorError
+from spoolhouse.errors import BadSettingError, OperatorError, UnfinishedError
 
 if TYPE_CHECKING:
     from spoolhouse.decode.rows import Rows
+    from spoolhouse.events.declaration import Table
     from spoolhouse.service.backend import Backend
     from spoolhouse.settings import Settings
     from spoolhouse.store.duckdb.copying import Copy, Copying, Selection
@@ -29,7 +31,10 @@ of the events, in UTC.
 
 The daemon must have ended with exit code 0: what it left unfinished would land
 in the target again, with the next daemon. Where it was killed, let one more
-(`ingest --once`) finish in the file first.
+(`ingest --once`) finish in the file first. If the spool is known
+(--file-storage-path, or the settings), `copy` checks its folder, and refuses to
+copy before that. It cannot know of a spool that is not named, or on another
+machine, nor of work that a daemon which lands elsewhere has taken over.
 
 Neither the ledger nor deletions are copied. In the target rows are in other
 batches: by the old ledger `replay` would take them for lost. Without it,
@@ -43,6 +48,7 @@ examples:
 
 exit codes:
    0  all rows that were asked for are in the target
+   1  the spool has unfinished work of the file; nothing was copied
   69  a store is unavailable; run the command again
   78  a wrong setting
 """
@@ -62,6 +68,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--project", metavar="NAME", help="one project (default: all)")
     parser.add_argument("--since", type=_day, default=date.min, metavar="DAY", help="the first day, as 2026-11-01")
     parser.add_argument("--until", type=_day, default=date.max, metavar="DAY", help="the last day")
+    flags.add_spool(parser)
     flags.add_general(parser)
     parser.set_defaults(run=run)
 
@@ -106,6 +113,7 @@ async def _copy(settings: "Settings", path: Path, selection: "Selection") -> "Co
     try:
         # First: if the source is in use, no target is made.
         await source.run(lambda connection: connection.execute("SELECT 1"))
+        await _require_finished(settings, source, declared)
         refused = await target.prepare(events)
         if unsafe := await target.unsafe_tables(events, refused):
             raise OperatorError("; ".join(map(str, unsafe.values())), hint="see `spoolhouse check`")
@@ -118,6 +126,24 @@ async def _copy(settings: "Settings", path: Path, selection: "Selection") -> "Co
         await target.close()
         await source.close()
     return copied
+
+
+async def _require_finished(settings: "Settings", source: "Database", tables: "Collection[Table]") -> None:
+    """Raise `UnfinishedError` if the next daemon of the spool would go on with shipments that are in the file."""
+    from spoolhouse.recover.unfinished import unfinished  # noqa: PLC0415  # --help needs none of this
+    from spoolhouse.store.duckdb.store import DuckDbStore  # noqa: PLC0415  # nor this
+
+    if settings.spool.storage_path is None:
+        return
+    spool = await asyncio.to_thread(flags.spool, settings)
+    sent = DuckDbStore(source, prefix=settings.clickhouse.table_prefix)
+    async for folder, shipment in unfinished(spool, sent, tables):
+        named = ("--store-url", f"duckdb://{source.path}", "--file-storage-path", str(spool), "--base-path", "")
+        raise UnfinishedError(
+            f"{folder}: a daemon has left shipment {shipment} unfinished, and rows of it are in {source.path}: the"
+            " next daemon would land them in the target again; let it finish in the file first:"
+            f" {shlex.join(('spoolhouse', 'ingest', '--once', *named))}"
+        )
 
 
 _FINGERPRINT = "copy"
