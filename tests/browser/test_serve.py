@@ -82,6 +82,7 @@ async def test_over_tls_with_a_token_and_a_daemon_that_waits(database: Database,
                 assert await person.text("#state") == ""
                 await person.open(f"{url}/#/?token={OF_SHOP}")
                 await slowest_trace(person)
+                await person.see(".judging", "this server knows no spool")
                 await person.see("#state.good", "running")
                 assert await of_daemon(person, OF_SHOP) == (None, [], [])
                 assert (await of_daemon(person, OF_ALL))[0] == str(spool)

@@ -49,6 +49,8 @@ def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path
         assert ids(ask(url, "traces", project="shop")) == ["t000", "t001"]
     spool = ("--file-storage-path", tmp_path / "spool", "--base-path", "")
     with serving("--clickhouse-url", database.http_url, "--tokens", tokens, *spool) as url:
+        with urllib.request.urlopen(f"{url}/", timeout=60) as page:  # noqa: S310  # ours
+            assert 'data-serves="api daemon token write"' in page.read().decode()
         assert ask(url, "projects")[0] == ask(url, "projects", token="x")[0] == 401
         assert ask(url, "projects", token=OF_SHOP) == (200, {"values": ["shop"]})
         assert ids(ask(url, "traces", project="shop", token=OF_SHOP)) == ["t000", "t001"]

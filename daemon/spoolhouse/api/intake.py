@@ -62,6 +62,11 @@ class Intake:
         self._written: dict[bytes, tuple[bytes, float]] = {}
         """What was written last of each event, and when: the oldest first."""
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether there is a spool to write into."""
+        return self._spool is not None
+
     def close(self) -> None:
         """Return once the last file is written. Blocks on the disk."""
         self._pool.shutdown()

@@ -68,6 +68,12 @@ class Api:
         ]
         return [*known, web.route("*", PREFIX + "{rest:.*}", _unknown)]
 
+    @property
+    def serves(self) -> set[str]:
+        """What can be had here, for the page, which shows no more."""
+        found = {"api": True, "token": self._access.tokens is not None, "write": self._intake.is_open}
+        return {name for name, is_so in found.items() if is_so}
+
     def end_streams(self) -> None:
         """Have all streams end, before the server waits for its answers."""
         self._streams.end()

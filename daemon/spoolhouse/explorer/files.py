@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -35,17 +35,15 @@ def _file(body: bytes, kind: str) -> File:
     return File(body=body, content_type=kind, packed=gzip.compress(body, mtime=0), etag=f'"{digest[:20]}"')
 
 
-def load(*, has_api: bool, has_daemon: bool, has_metrics: bool, needs_token: bool) -> Mapping[str, File]:
+def load(serves: Collection[str]) -> Mapping[str, File]:
     """Return the files by their path below the page's own address.
 
-    `has_api`: questions are answered there, of those who have a token, if `needs_token`; `has_daemon`: so is a daemon's
-    status, and with `has_metrics` what else is for programs. The page shows no more than that.
+    `serves` is what can be had there, and the page shows no more: `api`: answers to questions; `token`: only for those
+    who have one; `write`: scores and feedback are taken; `daemon`: a daemon's status; `metrics`: its metrics.
     """
     found = dict(_read(files(__package__), "explorer/"))
     page = found.pop("explorer/index.html")
-    known = {"api": has_api, "daemon": has_daemon, "metrics": has_metrics, "token": has_api and needs_token}
-    serves = " ".join(name for name, is_so in known.items() if is_so)
-    body = page.body.replace(_SERVES.encode(), f'data-serves="{serves}"'.encode())
+    body = page.body.replace(_SERVES.encode(), f'data-serves="{" ".join(sorted(serves))}"'.encode())
     return {PAGE: _file(body, page.content_type), **found}
 
 

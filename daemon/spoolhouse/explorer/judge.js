@@ -1,6 +1,6 @@
 // A form to add a score or feedback. It is written into the spool; the form says when it is there, and when it has landed.
 
-import { ask, isOver } from "./api.js";
+import { ask, isOver, serves } from "./api.js";
 import { h } from "./dom.js";
 import { iso } from "./window.js";
 
@@ -21,6 +21,9 @@ let made = 0;
 // `about` has the project, and may have a trace and a span; without a trace the form asks for one. `landed` gets the
 // route and the record.
 export function judging(about, landed) {
+  if (!serves("write")) {
+    return h("p", { class: "judging soft" }, "Scores and feedback cannot be added here: this server knows no spool (", h("code", {}, "spoolhouse serve --file-storage-path"), ").");
+  }
   const own = `judge${made += 1}`;
   const field = (name, text, properties = {}, element = "input") => {
     const input = h(element, { id: `${own}-${name}`, name, autocomplete: "off", ...properties });

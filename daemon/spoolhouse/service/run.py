@@ -136,6 +136,7 @@ class Run(Struct, kw_only=True):
                     names=http.names,
                     required=is_named and not shared.once,
                     routes=() if asked is None else asked.routes(shared.recent.texts),
+                    serves=() if asked is None else asked.api.serves,
                     before_end=(lambda: None) if asked is None else asked.api.end_streams,
                 ) as url,
             ):

@@ -86,13 +86,13 @@ async def serve(
         let_in()
         api = Api(make, access, Intake(served.spool, open_writer))
         try:
-            routes = api.routes
-            has_daemon = bool(served.daemons) or (served.spool is not None and served.spool.is_dir())
-            if has_daemon:
+            routes, serves = api.routes, api.serves
+            if served.daemons or (served.spool is not None and served.spool.is_dir()):
+                serves.add("daemon")
                 routes.append(web.get("/status", api.guarded(Daemons(served.daemons, served.spool).answer)))
             way = serving(
-                served.address, None, names=served.names, required=True, routes=routes, tls=tls,
-                needs_token=access.tokens is not None, has_daemon=has_daemon, before_end=api.end_streams,
+                served.address, None, names=served.names, required=True, routes=routes, serves=serves, tls=tls,
+                before_end=api.end_streams,
             )  # fmt: skip
             async with way as url:
                 show(str(url))

@@ -18,16 +18,18 @@ async def serve(
     names: Collection[str],
     required: bool,
     routes: "Iterable[RouteDef]" = (),
+    serves: Collection[str] = (),
     before_end: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[str | None]:
     """Serve the answers of `source`, and further `routes`, as long as the context lasts; at its end call `before_end`.
 
-    Yields the URL; None if nothing is served.
+    `serves`: what `routes` do for the page. Yields the URL; None if nothing is served.
     """
     if address is None:
         yield None
         return
     from spoolhouse.monitoring.http.server import serving  # noqa: PLC0415  # 27 MB and 0.2 s, for nothing where it is off
 
-    async with serving(address, source, names=names, required=required, routes=routes, before_end=before_end) as url:
+    way = serving(address, source, names=names, required=required, routes=routes, serves=serves, before_end=before_end)
+    async with way as url:
         yield url

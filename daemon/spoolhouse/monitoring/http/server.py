@@ -66,23 +66,22 @@ async def serving(
     names: Collection[str],
     required: bool,
     routes: Iterable[web.RouteDef] = (),
-    needs_token: bool = True,
-    has_daemon: bool = False,
+    serves: Collection[str] = (),
     tls: ssl.SSLContext | None = None,
     before_end: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[str | None]:
     """Serve on `address` and yield the URL; answer to `names` besides those that always mean this host.
 
-    Without a `source` there is no daemon in this process. `has_daemon`: `routes` have the status of another one.
-    `needs_token`: who asks on `routes` needs one. `before_end` is called before the last answers are
-    waited for, and ends those that would last as long as their readers want.
+    Without a `source` there is no daemon in this process. `serves`: what `routes` do for the page, as `explorer.load`
+    names it. `before_end` is called before the last answers are waited for, and ends those that would last as long as
+    their readers want.
 
     An address that cannot be had is a `BadSettingError` if it is `required`; else a free port is taken, or nothing is
     served (None) if there is none either: rows can land without being watched.
     """
     counts: _Answered = {}
     runner = web.AppRunner(
-        _app(source, _guard(names, counts), routes, needs_token=needs_token, has_daemon=has_daemon),
+        _app(source, _guard(names, counts), routes, serves),
         access_log=None,
         logger=_quiet_logger(),
         handle_signals=False,
@@ -221,14 +220,8 @@ def _guard(names: Collection[str], counts: _Answered) -> Middleware:
 
 
 def _app(
-    source: Source | None,
-    guard: Middleware,
-    routes: Iterable[web.RouteDef],
-    *,
-    needs_token: bool,
-    has_daemon: bool,
+    source: Source | None, guard: Middleware, routes: Iterable[web.RouteDef], serves: Collection[str]
 ) -> web.Application:
-    further = list(routes)
     app = web.Application(client_max_size=_LONGEST_BODY, middlewares=[guard])
 
     async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
@@ -238,14 +231,9 @@ def _app(
 
     if source is not None:
         app.add_routes(_of_daemon(source))
-    page = load(
-        has_api=bool(further),
-        has_daemon=source is not None or has_daemon,
-        has_metrics=source is not None,
-        needs_token=needs_token,
-    )
+    page = load({*serves, *(() if source is None else ("daemon", "metrics"))})
     app.add_routes([web.get(f"/{path}", _file(file)) for path, file in page.items()])
-    app.add_routes(further)
+    app.add_routes(routes)
     app.on_response_prepare.append(prepare)
     return app
 
