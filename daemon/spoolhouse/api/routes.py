@@ -25,7 +25,7 @@ T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 AT_ONCE = 4
-"""Questions that are answered at the same time, up to the last byte of their answers."""
+"""Questions that are answered at the same time, up to the last byte of their answers; besides one of the streams."""
 _SECONDS = 30.0
 """For a question to come in, and for an answer to go out."""
 _PIECE = 1 << 18
@@ -47,7 +47,7 @@ class Api:
         self._intake = intake
         self._places = asyncio.Semaphore(AT_ONCE)
         self._turn = asyncio.Lock()
-        """Held by the stream that asks: all streams together take one of the places."""
+        """Held in the thread by the stream that asks: all streams together ask one question at a time."""
         self._streams = Streams()
         self._thread = LoopThread("spoolhouse-api")
         self._client = self._thread.submit(_made(make)).result()
@@ -100,8 +100,9 @@ class Api:
     async def _handle_live(self, name: str, request: web.Request) -> web.StreamResponse:
         projects, body = await self._asked(request)
 
-        async def poll(after: str | None) -> Landed:
-            return await self._in_turn(partial(landed, name, self._client, body, projects, after))
+        def poll(after: str | None) -> asyncio.Future[Landed]:
+            work = partial(landed, name, self._client, body, projects, after)
+            return asyncio.wrap_future(self._thread.submit(self._in_turn(work)))
 
         return await self._streams.follow(request, poll, request.headers.get("Last-Event-ID"))
 
@@ -133,9 +134,9 @@ class Api:
             return await self._answered(request, work)
 
     async def _in_turn(self, work: Work[T]) -> T:
-        """Return the answer to a stream's question. It waits for a place; other questions are refused without one."""
-        async with self._turn, self._places:
-            return await asyncio.wrap_future(self._thread.submit(work()))
+        """Return the answer to a stream's question, once those of the streams before it are answered."""
+        async with self._turn:
+            return await work()
 
     async def _answered(self, request: web.Request, work: Work[bytes]) -> web.StreamResponse:
         found = await asyncio.wrap_future(self._thread.submit(work()))

@@ -6,8 +6,10 @@ reason, asks again with the last id, and misses nothing.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from asyncio import FIRST_COMPLETED
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -28,7 +30,7 @@ _PIECE = 1 << 16
 _HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
-Poll = Callable[[str | None], Awaitable[Landed]]
+Poll = Callable[[str | None], "asyncio.Future[Landed]"]
 """Asks what has landed since a cursor; None: from now on."""
 
 
@@ -36,20 +38,22 @@ class Streams:
     """The streams that are open."""
 
     def __init__(self) -> None:
-        """Have no open stream yet."""
+        """Have no open stream yet. In the event loop that they are sent from."""
         self._open = 0
-        self._is_ending = asyncio.Event()
+        self._end: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        """Done once all are to end."""
 
     def end(self) -> None:
         """Have each stream end after its message, and begin no other."""
-        self._is_ending.set()
+        if not self._end.done():
+            self._end.set_result(None)
 
     async def follow(self, request: web.Request, poll: Poll, after: str | None) -> web.StreamResponse:
         """Send what lands until the reader goes away, does not read, or the server ends.
 
         Raises `BusyError`, and what the first question raises. A later one that fails ends the stream with a message.
         """
-        if self._open >= MOST_STREAMS or self._is_ending.is_set():
+        if self._open >= MOST_STREAMS or self._end.done():
             raise BusyError(f"no more than {MOST_STREAMS} streams are open at a time; ask again in a moment")
         self._open += 1
         try:
@@ -58,7 +62,7 @@ class Streams:
             with suppress(ConnectionError):  # the reader is gone
                 await response.prepare(request)
                 try:
-                    await self._send(request, response, poll, found)
+                    await self._send(request, _Reader(response), poll, found)
                 except _DoesNotReadError:
                     if request.transport is not None:
                         request.transport.abort()
@@ -66,33 +70,52 @@ class Streams:
         finally:
             self._open -= 1
 
-    async def _send(self, request: web.Request, response: web.StreamResponse, poll: Poll, found: Landed) -> None:
-        sent_at = 0.0
+    async def _send(self, request: web.Request, reader: "_Reader", poll: Poll, found: Landed) -> None:
         while True:
-            data = found.message
-            if not data and time.monotonic() - sent_at >= _HEARTBEAT:
-                data = b": nothing has landed\n\n"
-            if data:
-                await _write(response, data)
-                sent_at = time.monotonic()
-            await self._pause(0 if found.has_more else _EVERY)
-            if self._is_ending.is_set():
+            await reader.send(found.message)
+            await asyncio.wait([self._end], timeout=0 if found.has_more else _EVERY)
+            if self._end.done():
                 return
+            answer = poll(found.cursor)
             try:
-                found = await poll(found.cursor)
+                # The questions of other streams come first, and any may take long.
+                while not answer.done():
+                    await asyncio.wait([answer, self._end], timeout=reader.quiet_left, return_when=FIRST_COMPLETED)
+                    if self._end.done():
+                        return
+                    await reader.send(b"")
+            finally:
+                answer.cancel()
+            try:
+                found = answer.result()
             except Exception as error:  # noqa: BLE001  # it is sent to the reader, who asks again
                 _, problem = problems.explained(error, request.path)
-                await _write(response, b"event: problem\ndata: %b\n\n" % msgspec.json.encode(problem))
+                await reader.send(b"event: problem\ndata: %b\n\n" % msgspec.json.encode(problem))
                 return
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._is_ending.wait()
 
 
 class _DoesNotReadError(Exception):
     """The reader does not take what was sent."""
+
+
+class _Reader:
+    """Whoever reads a stream, and when something was sent last."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._sent_at = 0.0
+
+    @property
+    def quiet_left(self) -> float:
+        """How many seconds may go by without a message until a comment is due."""
+        return max(0.0, self._sent_at + _HEARTBEAT - time.monotonic())
+
+    async def send(self, message: bytes) -> None:
+        """Send a message; an empty one stands for a comment, if that is due."""
+        data = message or (b"" if self.quiet_left else b": nothing has landed\n\n")
+        if data:
+            await _write(self._response, data)
+            self._sent_at = time.monotonic()
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
