@@ -70,20 +70,27 @@ def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path
 
 
 def test_the_daemons_of_a_spool_are_found(database: Database, tmp_path: Path) -> None:
-    spool = tmp_path / "spool"
+    spool, tokens = tmp_path / "spool", tmp_path / "tokens"
     spool.mkdir()
-    with serving("--clickhouse-url", database.http_url, "--file-storage-path", spool, "--base-path", "") as url:
+    tokens.write_text(f"{OF_SHOP} shop\n{OF_ALL} *\n")
+    of_spool = ("--file-storage-path", str(spool), "--base-path", "")
+    with serving("--clickhouse-url", database.http_url, "--tokens", tokens, *of_spool) as url:
         wait_until(lambda: states(url) == ("silent", None))
         with Daemon(database.http_url, spool, http="any port") as daemon:
             daemon.wait_for("started")
             wait_until(lambda: states(url) == ("running", daemon.pid))
+            assert command("pause", "--reason", "the shop: owes us", *of_spool, env=dict(os.environ)).returncode == 0
+            wait_until(lambda: states(url) == ("paused", daemon.pid))
+            since, _, reason = status(url, OF_ALL)["paused"].partition(": ")
+            assert (since[:8], reason) == ("since 20", "the shop: owes us")
+            assert status(url, OF_SHOP)["paused"] == since, "the operator's words are not for those of a project"
             daemon.kill()
         wait_until(lambda: states(url) == ("silent", None))
 
 
 def states(url: str) -> tuple[str, int | None]:
     """Return the daemon's state, and its process."""
-    told = status(url)
+    told = status(url, OF_ALL)
     return told["state"], told["pid"]
 
 

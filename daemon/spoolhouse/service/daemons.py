@@ -102,7 +102,7 @@ def _silent(what: str, why: str, now: float, seconds: float) -> Status:
 
 
 def _of_no_project(status: Status) -> Status:
-    """Return the status without files, lines, fields, places, and the texts of errors: these are of all projects."""
+    """Return the status without files, lines, fields, places, the texts of errors, and the operator's own words."""
     readiness = status.readiness
     if readiness is not None:
         readiness = replace(readiness, reasons=[_unexplained(reason) for reason in readiness.reasons])
@@ -121,7 +121,8 @@ def _of_no_project(status: Status) -> Status:
         liveness=status.liveness,
         backlog=backlog,
         rates=status.rates,
-        paused=status.paused,
+        # The time, without the reason behind it.
+        paused=status.paused and status.paused.partition(": ")[0],
         last_landed_ms=status.last_landed_ms,
         history=status.history,
     )
