@@ -10,7 +10,8 @@ from spoolhouse.errors import SpoolError
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.recover.ports import BatchRows
 from spoolhouse.store.clickhouse.driver import Driver
-from spoolhouse.store.clickhouse.landing import staged_batches
+from spoolhouse.store.clickhouse.landing import abandoned, staged_batches
+from spoolhouse.store.clickhouse.landing.presence import staging_name
 from spoolhouse.store.clickhouse.landing.staged_batches import staged
 from tests.contract.place import Place
 from tests.contract.tables import CLOCK_MS, create_table, encoded, log_pieces, stream
@@ -49,4 +50,21 @@ async def test_each_row_is_staged_with_its_batch(
         assert found[1:] == [("last", 2, 2), ("broken", 4, 4), ("first", 30, 30)]
         assert place.query(f"SELECT message FROM {own.name} WHERE id = 'id'") == [(_LOG[6],)]
         assert {name: str(error) for name, error in own.errors.items()} == {"broken": "cannot be read on"}
-    assert place.query("SHOW TABLES LIKE '%mend%'") == []
+    assert place.query("SHOW TABLES LIKE '%staging%'") == []
+
+
+async def test_abandoned_tables_are_dropped_once_they_are_old_and_no_others(
+    driver: Driver, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, declared = "MergeTree ORDER BY a", "ReplacingMergeTree ORDER BY a"
+    names = [staging_name(batch, prefix=prefix) for prefix in ("p_", "other_") for batch in ("one", "two")]
+    others = {
+        **dict.fromkeys(("p_staging_of_mine", f"{names[0]}0", "p_spans"), plain),
+        "p_staging_" + "0" * 16: declared,
+    }
+    for name, engine in {**dict.fromkeys(names, plain), **others}.items():
+        await driver.execute(f"CREATE TABLE {name} (a Int8) ENGINE = {engine}")
+    for age, left in ((abandoned.AGE, {*names, *others}), (0, {*names[2:], *others})):
+        monkeypatch.setattr(abandoned, "AGE", age)
+        await abandoned.drop_abandoned(driver, prefix="p_")
+        assert {name for (name,) in place.query("SHOW TABLES LIKE '%_staging_%'")} | {"p_spans"} == left

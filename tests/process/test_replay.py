@@ -19,7 +19,7 @@ from spoolhouse.cli.recovery import open_files
 from spoolhouse.failpoints import VARIABLE
 from spoolhouse.settings.sources import load
 from tests.engine import Database
-from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, command, drop, lines, once
+from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, Daemon, command, drop, lines, once
 from tests.process.inputs import span
 
 PREFIX = "mastra_admin_"
@@ -350,6 +350,19 @@ def test_many_files_are_verified_together(database: Database, tmp_path: Path) ->
     assert int(str(after)) - int(str(before)) < count // 2
     assert f"{count}/{count}".encode() in shown
     assert b"files verified" in shown
+    assert not database.query("SHOW TABLES LIKE '%staging%'")
+
+
+def test_the_table_of_a_killed_verification_is_dropped_once_it_is_old(database: Database, tmp_path: Path) -> None:
+    drop(tmp_path, "span", "p", "a.jsonl", lines([span("p", 0)]))
+    assert once(database.native_url, tmp_path)[0] == 0
+    where = ("--clickhouse-url", database.native_url, "--file-storage-path", str(tmp_path), "--base-path", "")
+    killed = command("verify", "--since", "1h", *where, env={VARIABLE: "native.all_sent=kill"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    ((left,),) = database.query("SHOW TABLES LIKE '%staging%'")
+    at_once = "from spoolhouse.store.clickhouse.landing import abandoned; abandoned.AGE = 0"
+    with Daemon(database.native_url, tmp_path, prelude=at_once) as daemon:
+        daemon.wait_for("staging_dropped", table=left)
     assert not database.query("SHOW TABLES LIKE '%staging%'")
 
 

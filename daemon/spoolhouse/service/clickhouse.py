@@ -1,5 +1,6 @@
 """ClickHouse as the store of a run: its drivers by the settings, its schema, and whether its tables are safe."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -37,6 +38,7 @@ from spoolhouse.store.clickhouse.store import ClickHouseStore
 
 log = structlog.get_logger(__name__)
 
+_HOUR = 3600.0
 MOST_ROWS = 20_000_000
 """How many old rows a start counts into a new rollup, which takes seconds; more are left to `spoolhouse migrate`."""
 
@@ -54,6 +56,8 @@ class ClickHouseBackend:
         self._schema: tuple[dict[str, EventType], Schema] | None = None
         self._driver = open_servers(settings)
         self._prefix = clickhouse.insert_prefix
+        self._sweep_at = 0.0
+        """When staging tables that are left may be dropped, by the monotonic clock."""
         self.store = ClickHouseStore(
             self._driver, prefix=self._prefix, shards=clickhouse.shards, fingerprint=fingerprint
         )
@@ -90,8 +94,18 @@ class ClickHouseBackend:
         """Add the tables that would count a repeated batch twice; see `unsafe_tables`."""
         return await unsafe_tables(self._settings, self._driver, self._declared(events), refused)
 
-    async def maintain(self, events: Mapping[str, EventType]) -> None:
-        """Do nothing: the server merges, and drops what has expired."""
+    async def maintain(
+        self,
+        events: Mapping[str, EventType],  # noqa: ARG002  # the protocol's
+    ) -> None:
+        """Drop, once an hour, the staging tables that killed processes have left."""
+        if time.monotonic() < self._sweep_at:
+            return
+        self._sweep_at = time.monotonic() + _HOUR
+        try:
+            await self.store.drop_abandoned()
+        except StoreError as error:
+            log.warning("staging_left", error=error.message, code=error.code, hint=error.hint or "it is tried again")
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Write entries of the ledger."""

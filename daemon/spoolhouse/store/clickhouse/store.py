@@ -30,6 +30,7 @@ from spoolhouse.monitoring import heartbeat, metrics
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.row_ranges import whole_of
 from spoolhouse.store.clickhouse.driver import Driver, RowsInsert, Servers
+from spoolhouse.store.clickhouse.landing.abandoned import drop_abandoned
 from spoolhouse.store.clickhouse.landing.counted_rows import CountedRows
 from spoolhouse.store.clickhouse.landing.presence import (
     Found,
@@ -183,6 +184,13 @@ class ClickHouseStore:
                     self._next_drop = time.monotonic() + _DROP_AGAIN_SECONDS
                     return
                 self._undropped.discard((server, batch_id))
+
+    async def drop_abandoned(self) -> None:
+        """Drop the staging tables that killed processes have left on any of the servers. Raises `StoreError`."""
+        server = await self._servers.pick()
+        for one in (server, *await self._servers.others(server)):
+            for prefix in {self._prefix, self._own_prefix}:
+                await drop_abandoned(one, prefix=prefix)
 
     def _repairer(self, server: Driver) -> Repairer:
         return Repairer(driver=server, prefix=self._own_prefix, shards=self._shards)

@@ -21,6 +21,8 @@ from spoolhouse.store.clickhouse.quoting import identifier, literal
 STILL_RUNNING = 216
 """ClickHouse's code for a query whose id is that of a running one."""
 _ACCESS_DENIED = 497
+STAGING = "staging_"
+"""Begins the name of each table that a repair, a check or a comparison makes for itself, after the prefix."""
 _MONTH = 7
 """How many characters of an RFC 3339 time say its month."""
 
@@ -96,7 +98,7 @@ async def require_no_running_attempt(
 
 def staging_name(batch_id: str, *, prefix: str) -> str:
     """Return the name of the table in which a batch is repaired."""
-    return f"{prefix}staging_{hashlib.sha256(batch_id.encode()).hexdigest()[:16]}"
+    return f"{prefix}{STAGING}{hashlib.sha256(batch_id.encode()).hexdigest()[:16]}"
 
 
 def partitions_of(rows: Rows, table: Table) -> set[str]:

@@ -1,0 +1,35 @@
+"""Drops the staging tables that killed processes have left.
+
+Nothing says whose a staging table is: that of a repair or check is named by its batch, `spoolhouse verify` takes a new
+name each time. So its age counts. Should a process still use an old one, its next statement fails, and it begins anew
+with another table: what a repair has brought to the real one by then is found there.
+"""
+
+import structlog
+
+from spoolhouse.store.clickhouse.driver import Driver
+from spoolhouse.store.clickhouse.landing.presence import STAGING
+from spoolhouse.store.clickhouse.quoting import identifier
+from spoolhouse.store.clickhouse.typed_rows import typed
+
+log = structlog.get_logger(__name__)
+
+AGE = 24 * 3600
+"""Seconds after which a staging table is nobody's: a batch, or the rows that are verified together, take minutes."""
+
+
+async def drop_abandoned(driver: Driver, *, prefix: str) -> None:
+    """Drop the old staging tables of a server whose names begin with `prefix`, by its own clock. Raises `StoreError`.
+
+    A declared table is of another engine, whatever it is called.
+    """
+    found = await driver.execute(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MergeTree'"
+        " AND startsWith(name, {begin:String}) AND match(substring(name, length({begin:String}) + 1), '^[0-9a-f]{16}$')"
+        " AND metadata_modification_time <= now() - toIntervalSecond({age:UInt32})",
+        {"begin": prefix + STAGING, "age": AGE},
+    )
+    for (name,) in typed(found, tuple[str]):
+        # Not SYNC: that would wait for a statement that still reads it.
+        await driver.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
+        log.info("staging_dropped", table=name, hint="a process that was killed had left it")
