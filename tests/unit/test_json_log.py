@@ -51,7 +51,7 @@ SAMPLES_READ = {
     ),
     "pino": Sample(
         "msg|message", "time",
-        ["debug", "debug", "info", "warn", "error", "fatal", "info", None, "info", "error", "info"],
+        ["debug", "debug", "info", "warn", "error", "fatal", "info", "info", "info", "error", "info"],
     ),
     "bunyan": Sample("msg", "time", ["debug", "debug", "info", "warn", "error", "fatal", "info", "info"]),
     "winston": Sample(
@@ -63,7 +63,7 @@ SAMPLES_READ = {
     "zap": Sample("msg|M|message", "ts|T|timestamp", ["info", "warn", "error", "fatal", None, "debug", "error"]),
     "slog": Sample("msg", "time", ["info", "warn", "error", "debug", "info", "debug", "error", None]),
     "zerolog": Sample(
-        "message|m", "time|t", ["info", "debug", "error", "warn", "debug", "fatal", None, "info", None, "info"]
+        "message|m", "time|t", ["info", "debug", "error", "warn", "debug", "fatal", "fatal", "info", None, "info"]
     ),
     "logrus": Sample(
         "msg|@message", "time|@timestamp", ["info", "warn", "error", "fatal", "fatal", "info", "debug", "debug"]
@@ -148,7 +148,7 @@ def test_each_line_of_a_producer_is_read_and_nothing_of_it_is_lost(name: str) ->
         row, fields = next(found), json.loads(line)
         [alone] = rows(decode(line))
         assert alone | {"id": ""} == row | {"id": ""}
-        assert (row["level"], row["message"]) == (level, at(fields, sample.message)), line
+        assert (row["level"], row["message"]) == (level, at(fields, sample.message) or ""), line
         taken = seconds(at(fields, sample.time))
         taken += int(fields.get("timestampNanos", 0)) / 1e9
         assert abs(datetime.fromisoformat(row["timestamp"]).timestamp() - taken) < 0.0006, line
@@ -193,6 +193,10 @@ PLAIN: list[dict[str, Any]] = [
     {"severity": "INFO", "jsonPayload": {"message": "m", "spanId": "b"}, "timestamp": TIME, "trace": "p/traces/1f"},
     {"message": "m", "severity": "DEFAULT", "timestampSeconds": "1773480413", "timestampNanos": 589793238},
     {"message": "m", "severity": "INFO", "time": {"seconds": 1773480413, "nanos": 589793238}},
+    {"instant": {"epochSecond": 1773480413, "nanoOfSecond": 589793238}, "level": "INFO", "message": "m"},
+    {"level_name": "NOTICE", "level": 250, "message": "m", "datetime": TIME},
+    {"__REALTIME_TIMESTAMP": "1773480413589793", "PRIORITY": "4", "MESSAGE": "m"},
+    {"level": "info", "time": 1773480413, "error": "e"},
 ]
 MORE = [
     "type",
@@ -292,7 +296,7 @@ def test_ids_are_under_one_of_many_keys(key: str) -> None:
         assert (row[column], row["attributes"]) == ("a1", {name: {"more": 1}})
 
 
-@pytest.mark.parametrize("value", ["0", "0" * 32, 0, "", None, {}, [], True])
+@pytest.mark.parametrize("value", ["0", "0" * 32, "0x0000", 0, "", None, {}, [], True])
 def test_an_id_of_zeros_or_of_another_kind_is_none_and_is_kept(value: object) -> None:
     row = log({"msg": "hello", "ts": TIME, "otelTraceID": value})
     assert (row["trace_id"], row["attributes"]) == (None, {"otelTraceID": value})
@@ -311,6 +315,12 @@ def test_an_id_of_zeros_or_of_another_kind_is_none_and_is_kept(value: object) ->
         ({"levelname": "Level 35", "levelno": 35}, "warn"),
         ({"severityNumber": 10}, "info"),
         ({"severity_number": 20}, "error"),
+        ({"SeverityNumber": 13}, "warn"),
+        ({"PRIORITY": "4"}, "warn"),
+        ({"PRIORITY": 7}, "debug"),
+        ({"level": 3, "short_message": "of Graylog"}, "error"),
+        ({"level": 2, "short_message": "of Graylog"}, "fatal"),
+        ({"level": 300, "level_name": "NOTICE"}, "info"),
         ({"level": 13}, "warn"),
         ({"level": 13, "lineno": 1}, "warn"),
         ({"level": "30", "pid": 1}, "info"),
@@ -345,6 +355,10 @@ def test_a_level_is_what_its_library_means_and_its_original_is_kept(more: dict[s
         ({"msg": "a", "big": 2**70}, "a", {"big": 2**70}),
         ({"msg": "a", "projectId": "q", "recordedAt": 1}, "a", {"projectId": "q", "recordedAt": 1}),
         ({"msg": "a", "record": {"message": "b"}}, "a", {"record": {"message": "b"}}),
+        ({"level": "info", "error": "of zerolog's Send"}, "", {"error": "of zerolog's Send"}),
+        ({"level": 30, "msg": None}, "", {"level": 30, "msg": None}),
+        ({"severity": "info", "jsonPayload": {"a": 1}}, "", {"jsonPayload": {"a": 1}}),
+        ({"PRIORITY": 3, "MESSAGE": [104, 105]}, "", {"PRIORITY": 3, "MESSAGE": [104, 105]}),
     ],
 )
 def test_what_the_message_is_and_what_is_not(fields: dict[str, Any], message: str, attributes: dict[str, Any]) -> None:
@@ -363,6 +377,8 @@ def test_what_the_message_is_and_what_is_not(fields: dict[str, Any], message: st
         ({"seconds": 1773480413, "nanos": 589793238}, "2026-03-14T09:26:53.589793Z"),
         ({"seconds": "1773480413", "nanos": "5000"}, "2026-03-14T09:26:53.000005Z"),
         ({"seconds": 1773480413}, "2026-03-14T09:26:53Z"),
+        ({"epochSecond": 1773480413, "nanoOfSecond": 5000}, "2026-03-14T09:26:53.000005Z"),
+        ("2026-03-14 09:26:53.589 UTC", "2026-03-14T09:26:53.589000Z"),
     ],
 )
 def test_a_time_may_be_written_in_many_ways(time: object, expected: str) -> None:
@@ -377,6 +393,8 @@ def test_a_time_may_be_written_in_many_ways(time: object, expected: str) -> None
         ({"msg": "a", "ts": {"seconds": 1.5}}, Reason.MISSING_FIELD, "timestamp", TIMES[:7]),
         ({"msg": "a", "created": 1773480413.5}, Reason.MISSING_FIELD, "timestamp", TIMES[:7]),
         ({"ts": TIME}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
+        ({"ts": TIME, "level": None}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
+        ({"level": "info"}, Reason.MISSING_FIELD, "timestamp", TIMES[:7]),
         ({"ts": TIME, "log": {"a": 1}}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
         ({"ts": "noon", "msg": "a"}, Reason.BAD_TIME, "timestamp", ()),
     ],

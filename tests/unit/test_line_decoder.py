@@ -1,6 +1,7 @@
 """Pieces of lines: what is rejected and why, what stands beside it, and what ends a line."""
 
 import json
+import math
 from bisect import bisect_left
 from typing import Any
 
@@ -238,6 +239,10 @@ def line(event: str, **changes: object) -> bytes:
         (line("span", id=...)[:-1] + b',"spanId":{}}', Reason.WRONG_TYPE, "spanId", "got `object`"),
         (line("span", inputTokens=1.5), Reason.WRONG_TYPE, "inputTokens", "whole"),
         (line("span", durationMs="1 s"), Reason.WRONG_TYPE, "durationMs", "no number"),
+        (line("span", durationMs=math.nan), Reason.WRONG_TYPE, "durationMs", "no number"),
+        (line("metric", value=-math.inf), Reason.WRONG_TYPE, "value", "no number"),
+        (line("span", attributes=math.nan)[:-1], Reason.INVALID_JSON, "", "malformed"),
+        (line("span")[:-1] + b',"a":nan}', Reason.INVALID_JSON, "", "malformed"),
         (line("span", inputTokens="1.5"), Reason.WRONG_TYPE, "inputTokens", "whole"),
         (line("span", inputTokens="x"), Reason.WRONG_TYPE, "inputTokens", "no number"),
         (line("span")[:-1] + b',"inputTokens":9007199254740992.5}', Reason.WRONG_TYPE, "inputTokens", "whole"),
@@ -282,6 +287,19 @@ def test_what_is_wrong_is_said(data: bytes, reason: Reason, field: str, detail: 
     assert (reject.line, reject.offset) == (2, len(GOOD) + 1)
     (alone,) = decode(data + b"\n").rejects
     assert alone == replace(reject, line=1, offset=0)
+
+
+@pytest.mark.parametrize("company", [b"", line("span") + b"\n"])
+@pytest.mark.parametrize("frame", [b"%b", b'{"type":"span","data":%b}'])
+def test_nan_and_infinity_become_text(company: bytes, frame: bytes) -> None:
+    numbers = {"a": [math.nan, {"b": -math.inf}], "c": 'of "NaN, \\', "d": math.inf}
+    decoded = decode(company + frame % line("span", attributes=numbers, loss=math.nan, note="Infinity") + b"\n")
+    assert decoded.rejects == []
+    columns = [column.name for column in BUILT_IN["span"].table.columns]
+    row = dict(zip(columns, rows(decoded)["spans"][-1], strict=True))
+    written = {"a": ["NaN", {"b": "-Infinity"}], "c": 'of "NaN, \\', "d": "Infinity"}
+    assert (json.loads(row["attributes"]), json.loads(row["extra"])) == (written, {"loss": "NaN", "note": "Infinity"})
+    assert decoded.converted.keys() == ({"attributes", "loss"} if frame == b"%b" else {"data"})
 
 
 TABLE = Table(

@@ -27,7 +27,7 @@ __all__ = (
     "UnknownPolicy", "is_whole_object",
 )  # fmt: skip
 
-DECODER_VERSION = 5
+DECODER_VERSION = 6
 """Raised with every change that makes a line decode into other rows; a part of a shipment's fingerprint."""
 
 _BLANK = b" \t\r\n"

@@ -20,6 +20,8 @@ from spoolhouse.events.declaration import EventType, Key
 from spoolhouse.events.shapes.shape import Place, Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_NO_JSON = re.compile(rb'"(?:[^"\\]|\\.)*+"|(-?(?:NaN|Infinity))')
+"""Text, which stays; or a number that JSON does not have, and that Python's `json` writes."""
 _ENVELOPE = "envelope"
 """In `extra`, the fields beside the `data` of an enveloped line."""
 
@@ -124,7 +126,7 @@ class LineReader:
         return None
 
     def _read(self, line: bytes, origin: Origin, at: At, suspect: str, notes: Notes) -> Read:
-        fields = _fields(line)
+        fields = _fields(line, notes)
         if shape := self.shape_of(fields, origin.type):
             return _permitted(Read(self._shaped(shape, fields, origin, at, notes), notes, shape.name), origin)
         name, given = self._name(fields, origin.type)
@@ -299,14 +301,35 @@ def _text_or_none(raw: Raw) -> str | None:
         return None
 
 
-def _fields(line: bytes) -> dict[str, Raw]:
+def _fields(line: bytes, notes: Notes) -> dict[str, Raw]:
     """Return the top-level fields of a line, undecoded; raises `RejectedLineError`."""
     try:
         return _object_of(line)
     except msgspec.ValidationError as error:
         raise RejectedLineError(Reason.NOT_AN_OBJECT, detail=str(error)) from None
     except msgspec.DecodeError as error:
+        if (b"NaN" in line or b"Infinity" in line) and (fields := _with_numbers_as_text(line, notes)):
+            return fields
         _raise_malformed(line, error)
+
+
+def _with_numbers_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
+    """Return the fields of a line that has NaN or Infinity in it, which become text; None if that does not help."""
+    try:
+        fields = _object_of(_NO_JSON.sub(_as_text, line))
+        nulls = _object_of(_NO_JSON.sub(_as_null, line))
+    except ValueError:
+        return None
+    notes.converted.extend(key for key, value in fields.items() if value != nulls[key])
+    return fields
+
+
+def _as_text(found: re.Match[bytes]) -> bytes:
+    return b'"%b"' % found[1] if found[1] else found[0]
+
+
+def _as_null(found: re.Match[bytes]) -> bytes:
+    return b"null" if found[1] else found[0]
 
 
 def is_whole_object(line: bytes) -> bool:

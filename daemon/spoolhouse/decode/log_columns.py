@@ -188,7 +188,7 @@ def _ids(key: str, fields: list[Fields], bad: set[int]) -> list[str | None]:
     for place, text in enumerate(found):
         if text and TRACE_PATH in text and not text.endswith(TRACE_PATH):
             found[place] = text.rpartition(TRACE_PATH)[2]
-        elif text and text.strip("0-"):
+        elif text and text.strip("0x-"):
             del fields[place][key]
         else:
             found[place] = None

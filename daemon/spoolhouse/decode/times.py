@@ -1,6 +1,7 @@
 """Times as producers write them, to an aware UTC datetime."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -27,6 +28,13 @@ _SECONDS_FROM, _SECONDS_TO = 0.0, 4_102_444_799.0
 _from_timestamp = datetime.fromtimestamp
 _LONGEST_EPOCH = 10**20
 _EPOCH_TEXT = re.compile(r"(?!\d{8}$)\d{1,20}(\.\d{1,20})?", re.ASCII)
+_NEARLY_ISO = re.compile(
+    r"(\d{4})([-/])(\d\d)\2(\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d{1,9})?) ?([+-]\d\d:?\d\d)?(?: ?(?:UTC|GMT|Z))?", re.ASCII
+)
+_NAMED_MONTH = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?(\d\d?)([ /])([A-Z][a-z]{2})\2(\d{4})[ :](\d\d:\d\d:\d\d) ([+-]\d{4}|GMT|UTC)", re.ASCII
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DATE_DIGITS = 8
 """So many digits as text are a date."""
 _MILLISECOND = timedelta(milliseconds=1)
@@ -44,7 +52,7 @@ def from_text(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise RejectedLineError(Reason.BAD_TIME, detail="not an ISO-8601 time") from None
+        time = _from_other_text(text)
     if time.tzinfo is None:
         return time.replace(tzinfo=UTC)
     try:
@@ -52,6 +60,23 @@ def from_text(text: str) -> datetime:
         return time.astimezone(UTC)
     except OverflowError:
         raise RejectedLineError(Reason.ABSURD_TIME, detail="outside 1970 to 2099") from None
+
+
+def _from_other_text(text: str) -> datetime:
+    """Return the time that a text names which is nearly ISO-8601, or has the form of HTTP, mail or web server's logs.
+
+    Nearly: a space before the offset, the zone UTC or GMT, or slashes in the date. Raises `RejectedLineError`.
+    """
+    with suppress(ValueError):
+        if found := _NEARLY_ISO.fullmatch(text):
+            year, _, month, day, clock, offset = found.groups()
+            return datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{offset or 'Z'}")
+        if found := _NAMED_MONTH.fullmatch(text):
+            day, _, name, year, clock, offset = found.groups()
+            number = _MONTHS.index(name) + 1
+            zone = "Z" if offset.isalpha() else offset
+            return datetime.fromisoformat(f"{year}-{number:02}-{day:>02}T{clock}{zone}")
+    raise RejectedLineError(Reason.BAD_TIME, detail="not an ISO-8601 time")
 
 
 def from_epoch(number: float | Decimal) -> datetime:

@@ -14,14 +14,27 @@ from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.shapes import log_levels
 from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedEvent, ShapeError
 
-MESSAGES = ("message", "msg", "event", "body", "log", "textPayload", "@message", "@m", "@mt", "M", "m")
-TIMES = ("timestamp", "time", "ts", "@timestamp", "asctime", "datetime", "t", "@t", "T")
-LEVELS = (
-    "level", "severity", "levelname", "lvl", "log.level", "severityText", "severity_text", "log_level", "loglevel",
-    "@level", "@l", "L", "l", "levelno", "severityNumber", "severity_number",
+MESSAGES = (
+    "message", "msg", "event", "body", "log", "textPayload", "@message", "@m", "@mt", "M", "m", "formattedMessage",
+    "RenderedMessage", "Message", "MessageTemplate", "MESSAGE", "Body", "short_message",
 )  # fmt: skip
-TRACE_IDS = ("trace_id", "traceId", "traceID", "trace.id", "otelTraceID", "dd.trace_id", "logging.googleapis.com/trace")
-SPAN_IDS = ("span_id", "spanId", "spanID", "span.id", "otelSpanID", "dd.span_id", "logging.googleapis.com/spanId")
+TIMES = (
+    "timestamp", "time", "ts", "@timestamp", "asctime", "datetime", "t", "@t", "T", "Timestamp", "Time", "instant",
+    "timeMillis", "timeUnixNano", "time_unix_nano", "__REALTIME_TIMESTAMP", "date",
+)  # fmt: skip
+LEVELS = (
+    "level_name", "level", "severity", "levelname", "lvl", "log.level", "severityText", "severity_text", "log_level",
+    "loglevel", "@level", "@l", "L", "l", "Level", "LogLevel", "SeverityText", "error_severity", "levelno",
+    "severityNumber", "severity_number", "SeverityNumber", "PRIORITY",
+)  # fmt: skip
+TRACE_IDS = (
+    "trace_id", "traceId", "traceID", "trace.id", "otelTraceID", "dd.trace_id", "logging.googleapis.com/trace",
+    "TraceId", "@tr",
+)  # fmt: skip
+SPAN_IDS = (
+    "span_id", "spanId", "spanID", "span.id", "otelSpanID", "dd.span_id", "logging.googleapis.com/spanId", "SpanId",
+    "@sp",
+)  # fmt: skip
 """Keys in order of precedence. One with a dot may also be a key of an object."""
 
 FIRST_STEPS: Mapping[tuple[str, ...], frozenset[str]] = {
@@ -55,7 +68,7 @@ def _listed(keys: tuple[str, ...]) -> str:
     return f"{', '.join(keys[:-1])} or {keys[-1]}"
 
 
-_NO_MESSAGE = f"no text under {_listed(MESSAGES[:5])}"
+_NO_MESSAGE = f"no text under {_listed(MESSAGES[:5])}, and no level"
 NO_TIME = f"no time under {_listed(TIMES[:7])}"
 
 
@@ -137,7 +150,8 @@ JSON_LOG = Shape(
         "a level by another name or number": "the nearest `level`, its original in `attributes`; without one `info`",
         "`record` (loguru) and `jsonPayload` (Google Cloud)": "searched for the message, too",
         "all other fields": "`attributes`, under their own keys",
-        "no message, or no time": "the line is rejected",
+        "a level and a time, but no message": "an empty `message`, as pino and zerolog mean it",
+        "no message and no level, or no time": "the line is rejected",
     },
 )
 
@@ -158,7 +172,7 @@ class _Log:
     def message(self) -> object:
         """Return the message: the first text; else the first value of another kind under a key that only messages have.
 
-        Raises `ShapeError` if there is none.
+        A line with a level has an empty one if it has none. Raises `ShapeError` for any other line without one.
         """
         for key in MESSAGES:
             if key in self._fields and _first(self._fields[key]) == _QUOTE:
@@ -178,6 +192,8 @@ class _Log:
             if _first(value):
                 del self._rest[key]
                 return bytes(value).decode()  # type: ignore[call-overload]  # it is a Raw
+        if any(_first(value) for _, value in _present(self._fields, LEVELS)):
+            return ""
         raise ShapeError("message", _NO_MESSAGE, is_missing=True)
 
     def time(self) -> object:
@@ -189,7 +205,8 @@ class _Log:
                     continue
                 first = _first(value)
                 if first == _BRACE:
-                    time = _of_parts(_as_object(value))
+                    parts = _as_object(value)
+                    time = _of_parts(parts) or _of_parts(parts, "epochSecond", "nanoOfSecond")
                 else:
                     time = value if first in _NUMBERS or (first == _QUOTE and value != Raw(b'""')) else None
                 if time is not None:
@@ -279,7 +296,7 @@ def find_id(fields: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, obje
             _, path, last = text.rpartition(TRACE_PATH)
             if path and last:
                 return "", last
-            if text.strip("0-"):
+            if text.strip("0x-"):
                 return key, value
         elif first in _NUMBERS and value != Raw(b"0"):
             return key, value

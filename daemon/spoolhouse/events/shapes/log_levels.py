@@ -21,10 +21,14 @@ _NAMELESS = re.compile(r"level (\d{1,4})")
 _PYTHON = ((20, "debug"), (30, "info"), (40, "warn"), (50, "error"))
 _PINO = ((30, "debug"), (40, "info"), (50, "warn"), (60, "error"))
 _OTEL = ((9, "debug"), (13, "info"), (17, "warn"), (21, "error"))
+_SYSLOG = ((3, "fatal"), (4, "error"), (5, "warn"), (7, "info"))
 _MOST_OTEL = 24
 
 _PYTHON_KEYS = frozenset({"levelno"})
 _OTEL_KEYS = frozenset({"severityNumber", "severity_number", "SeverityNumber"})
+_SYSLOG_KEYS = frozenset({"PRIORITY"})
+_SYSLOG_MARKS = frozenset({"short_message"})
+"""Of Graylog's format."""
 _PINO_MARKS = frozenset({"pid", "hostname", "v"})
 _PYTHON_MARKS = frozenset(
     {
@@ -89,13 +93,15 @@ def scale(key: str, line: KeysView[str]) -> Callable[[float], str]:
         return _otel
     if key in _PYTHON_KEYS:
         return _python
+    if key in _SYSLOG_KEYS or not _SYSLOG_MARKS.isdisjoint(line):
+        return _syslog
     if not _PINO_MARKS.isdisjoint(line):
         return _pino
     return _otel_or_python if not _PYTHON_MARKS.isdisjoint(line) else _otel_or_pino
 
 
-def _within(number: float, bounds: tuple[tuple[int, str], ...]) -> str:
-    return next((level for bound, level in bounds if number < bound), "fatal")
+def _within(number: float, bounds: tuple[tuple[int, str], ...], last: str = "fatal") -> str:
+    return next((level for bound, level in bounds if number < bound), last)
 
 
 def _otel(number: float) -> str:
@@ -108,6 +114,10 @@ def _python(number: float) -> str:
 
 def _pino(number: float) -> str:
     return _within(number, _PINO)
+
+
+def _syslog(number: float) -> str:
+    return _within(number, _SYSLOG, "debug")
 
 
 def _is_otel(number: float) -> bool:
