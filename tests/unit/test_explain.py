@@ -1,9 +1,11 @@
 """An explanation is what the decoder does, also of damaged lines of all kinds."""
 
+import gzip
 import json
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite
@@ -58,3 +60,50 @@ def test_it_is_what_the_decoder_does(data: bytes, folder: str) -> None:
         assert {found.shape: 1} == (decoded.shapes or {"": 1})
         assert {key[:80] for key in found.converted} == decoded.converted.keys()
         assert {key[:80] for key in found.unknown} == decoded.unknown.keys()
+
+
+LOG = b'{"level":"info","msg":"m","time":1795262400}'
+
+
+@pytest.mark.parametrize(
+    ("folder", "data", "hint"),
+    [
+        ("log", gzip.compress(LOG), "has to end in .gz"),
+        ("log", b"\x28\xb5\x2f\xfd\x04", "has to end in .zst"),
+        ("log", LOG.decode().encode("utf-16"), "UTF-16"),
+        ("log", LOG.decode().encode("utf-16-le"), "UTF-16"),
+        ("log", b"2026-11-21T12:00:00.123456789Z stdout F " + LOG, "what follows them"),
+        ("log", repr(json.loads(LOG)).encode(), "double quotes"),
+        ("log", LOG + b" " + LOG, "each object is a line of its own"),
+        ("log", LOG + b",", "without the comma"),
+        ("log", b"[" + LOG + b"," + LOG + b"]", "jq -c '.[]'"),
+        ("log", b"[", "jq -c '.[]'"),
+        ("log", b"{", "jq -c ."),
+        ("log", b'  "level": "info",', "jq -c ."),
+        ("log", b"  },", "jq -c ."),
+        ("log", b"plain text", "a line is one JSON object"),
+        ("log", b"3", "a line is one JSON object"),
+        ("log", b'{"msg":"caf\xe9","time":1795262400}', "UTF-8"),
+        ("log", b'{"msg":"\\ud800","time":1795262400}', "half of a character"),
+        ("log", b'{"a":' + b"[" * 99_999, "as text"),
+        ("log", b"{}", "a time, and a message or a level"),
+        ("", LOG, "--type log"),
+    ],
+)
+def test_a_hint_names_what_to_do(folder: str, data: bytes, hint: str) -> None:
+    found = EXPLAINERS[folder].explain(data + b"\n", 1, 0)
+    assert found is not None
+    assert found.rejected is not None
+    assert hint in " ".join(found.rejected.hints)
+
+
+def test_no_hint_that_would_not_help() -> None:
+    """A folder where the line would be rejected, too; a field that is called as it should be."""
+    found = EXPLAINERS[""].explain(b'{"msg":"m","name":"n"}\n', 1, 0)
+    assert found is not None
+    assert found.rejected is not None
+    assert "--type" not in " ".join(found.rejected.hints)
+    span = example(BUILT_IN["span"])
+    found = EXPLAINERS["span"].explain(json.dumps({"type": "spans", "data": span}).encode() + b"\n", 1, 0)
+    assert found is not None
+    assert (found.rejected, found.unknown, found.meant) == (None, ["type"], {})

@@ -1,6 +1,7 @@
 """The dry run of `spoolhouse explain`: the rows of a line, or the reason why it is rejected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,12 +13,12 @@ from spoolhouse.decode.line_reader import LineReader, Read
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.nearest import hints, near_keys
 from spoolhouse.decode.origin import Origin
-from spoolhouse.decode.reject import Reject, RejectedLineError
+from spoolhouse.decode.reject import Reason, Reject, RejectedLineError
 from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import Notes
 from spoolhouse.events.declaration import Column, EventType
 from spoolhouse.events.reference import filled
-from spoolhouse.events.shapes.shape import Shape
+from spoolhouse.events.shapes.shape import Place, Shape
 
 _fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _text_of = msgspec.json.Decoder(str).decode
@@ -70,6 +71,7 @@ class Explainer:
         """Explain lines from one place."""
         self._events = events
         self._origin = origin
+        self._shapes = shapes
         self._reader = LineReader(events, shapes)
         self.decoder = LineDecoder(events, shapes)
 
@@ -129,8 +131,19 @@ class Explainer:
             reason=reject.reason.value,
             field=reject.field,
             detail=reject.detail,
-            hints=list(hints(reject, event, given, self._events)),
+            hints=[*self._other_folders(reject, fields), *hints(reject, event, given, self._events)],
         )
+
+    def _other_folders(self, reject: Reject, fields: Mapping[str, Raw]) -> Iterator[str]:
+        """Yield the folders where a line that names no type would be of a foreign shape."""
+        if reject.reason is not Reason.MISSING_FIELD or reject.field != "type":
+            return
+        for shape in self._shapes:
+            for folder in shape.folders:
+                if not shape.keys.isdisjoint(fields) and shape.matches(fields, folder):
+                    with suppress(ValueError, RecursionError):
+                        list(shape.read(fields, Place(folder, "", "")))
+                        yield f"in the folder {folder} it is of the shape {shape.name}: try --type {folder}"
 
     def _rows(self, read: Read) -> list[ExplainedRow]:
         tables = {part.table.name: part.table for event in self._events.values() for part in event.parts}

@@ -20,10 +20,29 @@ _LIKE_A_TIME = re.compile(r"time|date|stamp|^ts$|_at$|At$")
 _FOR_A_KEY, _FOR_A_SPARE = 0.6, 0.8
 """How much a key has to be like another one: where one is missing, and where it is only not known."""
 _LISTED = 12
+_NO_OBJECT = frozenset({Reason.NOT_AN_OBJECT, Reason.INVALID_JSON, Reason.TORN})
+_ONE_OBJECT = "a line is one JSON object"
+_ENDS = 200
+"""Bytes of a line's begin and of its end that show its form."""
+_FORMS = tuple(
+    (re.compile(begin, re.DOTALL), end, hint)
+    for begin, end, hint in (
+        (rb"\x1f\x8b", b"", "it is gzip: the file's name has to end in .gz"),
+        (rb"\x28\xb5\x2f\xfd", b"", "it is zstd: the file's name has to end in .zst"),
+        (rb"\xff\xfe|\xfe\xff|.?\x00", b"", "it looks like UTF-16: a line is UTF-8"),
+        (rb"\S+ std(out|err) [FP] ", b"", "a container's runtime wrote words before the line: write what follows them"),
+        (rb"\{'", b"", "keys and text stand in double quotes, as json.dumps writes them"),
+        (rb"\{.*\}\s*\{", b"", "each object is a line of its own"),
+        (rb"\{\s*\S", b",", "a line is one JSON object: without the comma at its end"),
+        (rb"\[", b"", "each element of an array is a line of its own: jq -c '.[]' writes them so"),
+        (rb'[{}\]],?\s*$|"[^"]*"\s*:', b"", "an object is one line: jq -c . writes it so"),
+    )
+)
+"""By how a line begins and ends that is no object, what to do."""
+_LIBRARIES = "a log of another library has a time, and a message or a level; `spoolhouse types` lists their keys"
 _HINTS: Mapping[Reason, str] = {
-    Reason.NOT_AN_OBJECT: "a line is one JSON object; each element of an array is a line of its own",
-    Reason.INVALID_JSON: "a line is one JSON object",
-    Reason.TORN: "the last line has no end, and is not whole",
+    Reason.INVALID_UNICODE: "a line is UTF-8, and has no half of a character",
+    Reason.TOO_DEEP: "write the inner objects or arrays as text",
     Reason.PROJECT_MISMATCH: "the setting spool.project is reject",
     Reason.EXPIRED: "the setting spool.expired is reject",
     Reason.FUTURE: "the setting spool.future is reject",
@@ -36,7 +55,8 @@ def near_keys(unknown: Iterable[str], event: EventType) -> dict[str, str]:
     known = {_plain(key): key for key in reversed(_keys(event))}
     found = {}
     for key in unknown:
-        if near := difflib.get_close_matches(_plain(key), known, n=1, cutoff=_FOR_A_SPARE):
+        near = difflib.get_close_matches(_plain(key), known, n=1, cutoff=_FOR_A_SPARE)
+        if near and known[near[0]] != key:
             found[key] = known[near[0]]
     return found
 
@@ -49,7 +69,11 @@ def hints(
     `event` is the type that the line was read as, or its folder's; None if neither is known. `given` are the line's
     keys.
     """
-    if reject.reason in _HINTS:
+    if reject.reason in _NO_OBJECT:
+        if reject.reason is Reason.TORN:
+            yield "the last line has no end, and is not whole"
+        yield _form(reject.raw)
+    elif reject.reason in _HINTS:
         yield _HINTS[reject.reason]
     elif reject.reason is Reason.UNKNOWN_TYPE:
         yield from _near_types(reject.detail, events)
@@ -63,6 +87,12 @@ def hints(
         yield from (f"did you mean {near}?" for near in near_keys([reject.field], event).values())
     elif column := _column(reject.field, event):
         yield from _accepted(column, reject)
+
+
+def _form(raw: bytes) -> str:
+    """Return what to do about a line that is no object, by how it begins and ends."""
+    begin, end = raw[:_ENDS].lstrip(), raw[-_ENDS:].rstrip()
+    return next((hint for form, last, hint in _FORMS if form.match(begin) and end.endswith(last)), _ONE_OBJECT)
 
 
 def _missing(field: str, event: EventType, given: list[str], *, is_listed: bool) -> Iterator[str]:
@@ -82,6 +112,8 @@ def _missing(field: str, event: EventType, given: list[str], *, is_listed: bool)
         yield f"the line has {near[0]}: write it as {looked_for[0]}"
     if not is_listed:
         yield f"looked for: {', '.join(looked_for)}"
+        if event.name == "log":
+            yield _LIBRARIES
 
 
 def _near_types(detail: str, events: Mapping[str, EventType]) -> Iterator[str]:
