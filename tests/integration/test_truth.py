@@ -1,4 +1,4 @@
-"""What lands in ClickHouse is what lines say: of all types of ours and of Mastra's bus, each in any legal form."""
+"""What lands in ClickHouse is what lines say: of all types of ours and all foreign shapes, each in any legal form."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from spoolhouse.events.builtin import BUILT_IN
 from spoolhouse.events.declaration import Column, Kind, Table, tables
@@ -13,12 +14,15 @@ from tests.engine import Database
 from tests.integration import build
 from tests.integration.test_flow import PREFIX, drop, ingest
 from tests.unit.written import How, Line, lines
+from tests.unit.written_json_log import JsonLog, json_logs
 from tests.unit.written_mastra import MastraLine, mastra_lines
+from tests.unit.written_otlp import Document, documents
 
 NOW = int(datetime.now(UTC).timestamp() * 1000)
 RECENT = How(since=NOW - 20 * 86_400_000, until=NOW)
 """Not so long ago that a table deletes it."""
-FOLDER = "span"
+FOLDER = "log"
+"""The only folder with all shapes."""
 
 
 def value(column: Column, found: Any) -> object:
@@ -61,9 +65,9 @@ def test_what_was_written_arrives(database: Database, tmp_path: Path) -> None:
     """Rows of one key may collapse: then one of them is there."""
     written: list[bytes] = []
 
-    @given(TAGGED | mastra_lines(RECENT))
-    @settings(max_examples=100, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
-    def write(line: Line | MastraLine) -> None:
+    @given(st.one_of(TAGGED, mastra_lines(RECENT), json_logs(RECENT), documents(RECENT)))
+    @settings(max_examples=200, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+    def write(line: Line | MastraLine | JsonLog | Document) -> None:
         written.append(line.data)
 
     write()

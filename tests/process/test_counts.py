@@ -50,6 +50,27 @@ def test_they_are_in_the_log_the_metrics_and_the_status(database: Database, tmp_
         assert "span, 3 lines: durationMs 2, kind 2" in seen
 
 
+@pytest.mark.parametrize(
+    ("policy", "extras"),
+    [
+        ("keep", ['{"host":"b"}', '{"kind":2}', "{}"]),
+        ("drop", ['{"kind":2}', "{}", "{}"]),
+        ("reject", ['{"kind":2}', "{}"]),
+    ],
+)
+def test_a_setting_says_what_becomes_of_unknown_fields(tmp_path: Path, policy: str, extras: list[str]) -> None:
+    """Originals of conversions are no unknown fields."""
+    url = f"duckdb://{tmp_path}/events.db"
+    events = [span("p", 0), span("p", 1, host="b"), span("p", 2, kind=2)]
+    drop(tmp_path, "span", "p", "a.jsonl", lines(events))
+    code, daemon = once(url, tmp_path, env={"SPOOLHOUSE_EVENTS__UNKNOWN": policy})
+    assert code == 0, daemon.told()
+    asked = command("sql", "SELECT extra FROM mastra_admin_spans ORDER BY extra", "--json", "--store-url", url)
+    assert sorted(json.loads(row)["extra"] for row in asked.stdout.splitlines()) == extras
+    [record] = daemon.events("file_settled")
+    assert record["rejected"] == len(events) - len(extras)
+
+
 def test_lines_of_other_programs_are_counted_by_their_shape(database: Database, tmp_path: Path) -> None:
     logs = lines([{"time": NOW.isoformat(), "msg": "m", "level": 30}] * 3)
     with Daemon(database.http_url, tmp_path, http="any port") as daemon:

@@ -1,6 +1,7 @@
 """What may come in, and what it becomes: values, context, unknown fields, foreign shapes."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -82,6 +83,7 @@ def test_without_a_folder_of_a_type_the_type_is_required() -> None:
 )
 def test_a_type_that_is_none_of_ours_is_the_events_own(kind: str, type_: str, column: str) -> None:
     assert row(line(kind, type=type_), kind)[column] == type_
+    assert row(line(kind, type=type_, loss=math.nan), kind)[column] == type_
     enveloped = json.dumps({"type": kind, "data": LINES[kind] | {"type": type_}}).encode() + b"\n"
     assert row(enveloped, kind)[column] == type_
 

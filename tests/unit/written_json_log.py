@@ -34,6 +34,7 @@ _EXACT = {choice: choice for choice in _LEVEL.choices} | dict(_LEVEL.same)
 _NEAR = {name: choice for name, choice in _LEVEL.near.items() if not name.isdigit()}
 _PINO = {10: "debug", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _PYTHON = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
+_SYSLOG = {0: "fatal", 2: "fatal", 3: "error", 4: "warn", 5: "info", 6: "info", 7: "debug"}
 _OTEL = {1: "debug", 5: "debug", 9: "info", 13: "warn", 17: "error", 24: "fatal"}
 
 
@@ -60,8 +61,10 @@ def levels(draw: DrawFn, key: str, line: Json) -> tuple[Value, bool]:
     exact = [(Value(form, choice), True) for name, choice in _EXACT.items() for form in (name, name.upper())]
     near = [(Value(name.capitalize(), choice), False) for name, choice in _NEAR.items()]
     numbers = _PINO
-    if key in {"severityNumber", "severity_number"}:
+    if key in {"severityNumber", "severity_number", "SeverityNumber"}:
         numbers = _OTEL
+    elif key == "PRIORITY" or ("short_message" in line and key != "levelno"):
+        numbers = _SYSLOG
     elif key == "levelno" or ("pid" not in line and not {"asctime", "logger", "levelname"}.isdisjoint({*line, key})):
         numbers = _PYTHON
     counted = [(Value(number, choice), False) for number, choice in numbers.items()]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy, composite
 
 from spoolhouse.events.declaration import other_case
-from tests.unit.written import ANYTHING, DOUBLES, EPOCH, EXACT, INT64, UNKNOWN, WORDS, Value, shuffled
+from tests.unit.written import ANYHOW, ANYTHING, DOUBLES, EPOCH, EXACT, INT64, UNKNOWN, WORDS, How, Value, shuffled
 
 KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 STATES = ("unset", "ok", "error")
@@ -34,6 +34,7 @@ class Document:
 
     key: Callable[[str], str]
     """How it spells the protocol's names."""
+    how: How = ANYHOW
     top: Json = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=lambda: {"span": [], "log": [], "metric": []})
 
@@ -111,9 +112,9 @@ def attributes(draw: DrawFn, document: Document, into: Json, key: str = "attribu
 
 
 @composite
-def times(draw: DrawFn) -> Value:
+def times(draw: DrawFn, how: How) -> Value:
     """A time in nanoseconds: as it is written, and its number."""
-    since = draw(st.integers(200_000_000_000, 4_000_000_000_000)) * 10**6
+    since = draw(st.integers(how.since, how.until)) * 10**6
     finer = draw(st.integers(0, 10**6 - 1))
     forms = [since + finer, str(since + finer)] if finer else [since, str(since), since // 10**6, since // 1000]
     return Value(draw(st.sampled_from(forms)), since + finer)
@@ -138,8 +139,9 @@ def optional_id(draw: DrawFn, into: Json, key: str, length: int) -> Any:
     return None
 
 
-def optional_time(draw: DrawFn, into: Json, key: str) -> int:
-    found = optional(draw, into, key, times() | st.sampled_from([Value(0, 0), Value("0", 0)]))
+def optional_time(draw: DrawFn, document: Document, into: Json, key: str) -> int:
+    key = document.key(key)
+    found = optional(draw, into, key, times(document.how) | st.sampled_from([Value(0, 0), Value("0", 0)]))
     if isinstance(found, Value):
         into[key] = found.json
         return int(found.row)
@@ -162,10 +164,10 @@ def more(draw: DrawFn, into: Json) -> Json:
 
 
 @composite
-def documents(draw: DrawFn) -> Document:
+def documents(draw: DrawFn, how: How = ANYHOW) -> Document:
     """A line with spans, logs, metrics, or several of these."""
     spellings: list[Callable[[str], str]] = [str, other_case]
-    document = Document(draw(st.sampled_from(spellings)))
+    document = Document(draw(st.sampled_from(spellings)), how)
     signals = draw(st.sets(st.sampled_from(["span", "log", "metric"]), min_size=1))
     arrays = {"span": ("Spans", "spans"), "log": ("Logs", "logRecords"), "metric": ("Metrics", "metrics")}
     # The first row of a line has the unknown fields beside the arrays.
@@ -256,14 +258,14 @@ def named(draw: DrawFn, into: Json, key: str, prefix: str, names: tuple[str, ...
 def span(draw: DrawFn, document: Document, shared: Shared) -> Json:
     key = document.key
     extra: Json = {}
-    trace_id, span_id, start = draw(ids(16)), draw(ids(8)), draw(times())
+    trace_id, span_id, start = draw(ids(16)), draw(ids(8)), draw(times(document.how))
     given: Json = {key("traceId"): trace_id.json, key("spanId"): span_id.json, key("startTimeUnixNano"): start.json}
     columns: Json = {"trace_id": trace_id.row, "span_id": span_id.row, "start_time": moment(start.row)}
     columns["parent_span_id"] = optional_id(draw, given, key("parentSpanId"), 8)
     columns["name"] = optional(draw, given, "name", WORDS) or ""
     spellings = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
     columns["kind"] = KINDS[named(draw, given, "kind", "SPAN_KIND", spellings)[0]]
-    end = optional_time(draw, given, key("endTimeUnixNano"))
+    end = optional_time(draw, document, given, "endTimeUnixNano")
     columns["end_time"] = moment(end) if end else None
     columns["duration_ms"] = (end - start.row) / 1e6 if end else None
     columns["status"] = "unset"
@@ -312,10 +314,10 @@ def log(draw: DrawFn, document: Document, shared: Shared) -> Json:
     key = document.key
     given: Json = {}
     extra: Json = {}
-    time = optional_time(draw, given, key("timeUnixNano"))
-    noticed = optional_time(draw, given, key("observedTimeUnixNano"))
+    time = optional_time(draw, document, given, "timeUnixNano")
+    noticed = optional_time(draw, document, given, "observedTimeUnixNano")
     if not (time or noticed):
-        at = draw(times())
+        at = draw(times(document.how))
         given[key("timeUnixNano")], time = at.json, at.row
     columns: Json = {"timestamp": moment(time or noticed), "recorded_at": moment(noticed) if noticed else None}
     columns["level"] = severity(draw, document, given, extra)
@@ -348,7 +350,7 @@ def metric(draw: DrawFn, document: Document, shared: Shared) -> Json:
     columns["unit"] = optional(draw, given, "unit", WORDS) or None
     if text := optional(draw, given, "description", WORDS):
         extra["description"] = text
-    time = draw(times())
+    time = draw(times(document.how))
     point[key("timeUnixNano")], columns["timestamp"] = time.json, moment(time.row)
     if start := optional(draw, point, key("startTimeUnixNano"), written(st.integers(1, 2**62))):
         extra["startTimeUnixNano"] = int(start)
