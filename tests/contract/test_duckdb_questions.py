@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,38 @@ async def test_one_after_the_other(path: Path) -> None:
     with pytest.raises(QuestionTooLargeError, match="longer than 2 seconds"):
         await heavy
     assert await waiting == (["one"], [(1,)])
+    await one.close()
+
+
+async def test_a_question_that_begins_as_its_wait_ends_is_refused_like_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And that is no fault of the event loop, which would log it."""
+    loop, faults = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, fault: faults.append(fault))
+    opened, is_first_over = threading.Semaphore(0), threading.Event()
+
+    def connect() -> duckdb.DuckDBPyConnection:
+        opened.release()
+        return open_to_read(path)
+
+    one = Connections(path, connect, at_once=1)
+    first = asyncio.create_task(one.run(lambda _: is_first_over.wait(60), lambda: None))
+    second = asyncio.create_task(DuckDbReader(one, "", seconds=100).sql("SELECT 1", 1))
+    await asyncio.sleep(0)  # both are in the queue
+    await asyncio.to_thread(opened.acquire)
+
+    def let_second_begin() -> None:
+        is_first_over.set()
+        opened.acquire()
+
+    real = loop.time
+    loop.call_at(real() + 101, let_second_begin)
+    monkeypatch.setattr(loop, "time", lambda: real() + 102)
+    with pytest.raises(TransientError, match="other questions are being answered"):
+        await second
+    assert await first
+    assert not faults
     await one.close()
 
 

@@ -1,7 +1,8 @@
 """What the pipeline may rely on in a store: ClickHouse over both protocols, DuckDB, and the one in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError, RejectedDataError, TransientError
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.tombstones import TOMBSTONES
 from spoolhouse.spool.batch import BatchToLand
 from spoolhouse.spool.shipment import Limits, Shipment
+from spoolhouse.store.clickhouse import store as clickhouse
 from spoolhouse.store.clickhouse.store import ClickHouseStore
 from spoolhouse.store.duckdb.database import Database as File
 from spoolhouse.store.duckdb.store import DuckDbStore
@@ -130,6 +133,40 @@ async def test_a_check_refuses_what_landing_would(stand: Stand) -> None:
     await stand.store.check(other)
     assert stand.count(TABLE) == (0, 0)
     assert not stand.others()
+
+
+async def test_a_copy_that_cannot_be_dropped_is_dropped_later_and_not_tried_with_each_batch(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clickhouse, "_DROP_AGAIN_SECONDS", 3600.0)
+    database.query(create_table(TABLE, TABLE.name))
+
+    async def then_cut(rows: AsyncIterator[Rows]) -> AsyncGenerator[Rows]:
+        async for one in rows:
+            proxy.cuts = b"DROP TABLE"
+            yield one
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[AsyncIterator[Rows]]:
+        async with rows_of(COUNT, 0) as rows:
+            yield then_cut(rows)
+
+    async def is_left_after(name: str) -> bool:
+        await store.land(batch(name))
+        return bool(database.query("SHOW TABLES LIKE 'staging%'"))
+
+    async with (
+        proxy_to("127.0.0.1", database.server.endpoint.http_port) as proxy,
+        connected(f"http://127.0.0.1:{proxy.port}/{database.name}") as driver,
+    ):
+        store = ClickHouseStore(driver, prefix="", fingerprint="f")
+        with pytest.raises(TransientError):
+            await store.check(replace(batch("a"), rows=opened))
+        assert await is_left_after("b"), "it cannot be dropped now either"
+        proxy.cuts = b""
+        assert await is_left_after("c"), "it is not tried again so soon"
+        store._next_drop = 0.0
+        assert not await is_left_after("d")
 
 
 @pytest.mark.parametrize(
