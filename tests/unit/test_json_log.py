@@ -197,6 +197,7 @@ PLAIN: list[dict[str, Any]] = [
     {"level_name": "NOTICE", "level": 250, "message": "m", "datetime": TIME},
     {"__REALTIME_TIMESTAMP": "1773480413589793", "PRIORITY": "4", "MESSAGE": "m"},
     {"level": "info", "time": 1773480413, "error": "e"},
+    {"timestamp": TIME, "level": "INFO", "fields": {"message": "m", "n": 1}, "target": "a", "span": {"name": "s"}},
 ]
 MORE = [
     "type",
@@ -357,6 +358,12 @@ def test_a_level_is_what_its_library_means_and_its_original_is_kept(more: dict[s
         ({"msg": "a", "record": {"message": "b"}}, "a", {"record": {"message": "b"}}),
         ({"level": "info", "error": "of zerolog's Send"}, "", {"error": "of zerolog's Send"}),
         ({"level": 30, "msg": None}, "", {"level": 30, "msg": None}),
+        (
+            {"level": "info", "fields": {"message": "of tracing", "n": 1}, "target": "a"},
+            "of tracing",
+            {"fields": {"n": 1}, "target": "a"},
+        ),
+        ({"level": "info", "msg": "a", "fields": {"message": "b"}}, "a", {"fields": {"message": "b"}}),
         ({"severity": "info", "jsonPayload": {"a": 1}}, "", {"jsonPayload": {"a": 1}}),
         ({"PRIORITY": 3, "MESSAGE": [104, 105]}, "", {"PRIORITY": 3, "MESSAGE": [104, 105]}),
     ],

@@ -45,8 +45,8 @@ _OWN = frozenset(key for column in LOGS.columns for key in (*column.keys, *colum
 _OUR_MARKS = _OWN - {*MESSAGES, *TIMES, *LEVELS, *TRACE_IDS, *SPAN_IDS, "id"}
 _TIMES = frozenset(TIMES)
 SECONDS, NANOS = "timestampSeconds", "timestampNanos"
-INNER = ("record", "jsonPayload")
-"""Objects with the message in them: of loguru, and of Google Cloud's exported entries."""
+INNER = ("record", "jsonPayload", "fields")
+"""Objects with the message in them: of loguru, of Google Cloud's exported entries, and of Rust's tracing."""
 BOUND = "extra"
 """In loguru's object, the values that a program has bound."""
 _KEYS = frozenset({*MESSAGES, *TIMES, *LEVELS, *INNER, SECONDS})
@@ -148,7 +148,7 @@ JSON_LOG = Shape(
             )
         },
         "a level by another name or number": "the nearest `level`, its original in `attributes`; without one `info`",
-        "`record` (loguru) and `jsonPayload` (Google Cloud)": "searched for the message, too",
+        "`record` (loguru), `jsonPayload` (Google Cloud), `fields` (Rust's tracing)": "searched for the message, too",
         "all other fields": "`attributes`, under their own keys",
         "a level and a time, but no message": "an empty `message`, as pino and zerolog mean it",
         "no message and no level, or no time": "the line is rejected",
