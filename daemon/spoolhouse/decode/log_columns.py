@@ -86,7 +86,9 @@ def rows(
     """
     plan, bad = known.plan, set[int]()
     fields, inner = lines.fields, lines.inner
-    messages = _column(_texts_of, _text_of, [one.pop(plan.message) for one in inner or fields], bad)
+    messages: Any = _NO_MESSAGES
+    if plan.message:
+        messages = _column(_texts_of, _text_of, [one.pop(plan.message) for one in inner or fields], bad)
     if not plan.time:
         error = ShapeError("timestamp", NO_TIME, is_missing=True)
         return [() if place in bad else error for place in range(len(fields))], False
@@ -116,6 +118,7 @@ def rows(
 
 _ABSENT = Raw()
 _DEFAULTS = repeat(log_levels.DEFAULT)
+_NO_MESSAGES = repeat("")
 
 
 def joined(raws: Sequence[Raw]) -> bytes:

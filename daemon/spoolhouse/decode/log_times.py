@@ -69,7 +69,10 @@ def one(raw: Raw) -> datetime:
         return times.from_parsed(number)
     if "," in text:
         return times.from_text(_text_of(raw))
-    time = _time_of(raw)
+    try:
+        time = _time_of(raw)
+    except ValueError:
+        return times.from_text(_text_of(raw))
     return time if time.tzinfo is not None else times.from_parsed(time)
 
 

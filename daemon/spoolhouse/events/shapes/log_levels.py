@@ -23,6 +23,7 @@ _PINO = ((30, "debug"), (40, "info"), (50, "warn"), (60, "error"))
 _OTEL = ((9, "debug"), (13, "info"), (17, "warn"), (21, "error"))
 _SYSLOG = ((3, "fatal"), (4, "error"), (5, "warn"), (7, "info"))
 _MOST_OTEL = 24
+_LONGEST_NUMBER = 10
 
 _PYTHON_KEYS = frozenset({"levelno"})
 _OTEL_KEYS = frozenset({"severityNumber", "severity_number", "SeverityNumber"})
@@ -61,8 +62,15 @@ def of_json(text: str, numbers: Callable[[float], str], *, is_only: bool = False
         return None
     if text.startswith('"'):
         name = text[1:-1]
+        if _is_number(name):
+            return numbers(float(name)), False
         return of_text(name) or ((DEFAULT, False) if is_only and not name.strip().isdecimal() else None)
     return (numbers(float(text)), False) if text.isascii() and text.isdecimal() else None
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a whole number as JSON has it, and not too long for any level."""
+    return text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER and (text == "0" or text[0] != "0")
 
 
 def is_ours(name: str) -> bool:

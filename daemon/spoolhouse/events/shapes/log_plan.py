@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     inner: str
     """The object that has the message in it; empty: the line itself."""
     message: str
+    """Empty: there is none, but a level."""
     time: str
     """Empty: there is none, and the line is rejected."""
     is_inner_time: bool
@@ -76,7 +77,8 @@ def plan(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> Plan | None:
     """
     source = inner or fields
     message = _earliest(MESSAGES, source)
-    if not message or not _is_text(source[message]) or (TRACE in fields and not _is_text(fields[TRACE])):
+    has_all = _is_text(source[message]) if message else _lacks_message(fields)
+    if not has_all or (TRACE in fields and not _is_text(fields[TRACE])):
         return None
     if have_our_keys(fields) or not _COMPLEX.isdisjoint(fields):
         return None
@@ -111,6 +113,11 @@ def plan(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> Plan | None:
         scale=log_levels.scale(level, fields.keys()),
         types=TYPES.intersection(fields),
     )
+
+
+def _lacks_message(fields: Mapping[str, Raw]) -> bool:
+    """Tell whether lines with these keys have no message, and a level instead."""
+    return not any(key in fields for key in INNER) and any(key in fields for key in LEVELS)
 
 
 def _time(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> tuple[str, bool]:
