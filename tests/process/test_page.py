@@ -25,6 +25,7 @@ def browser() -> Browser:
 async def test_the_page_shows_what_happens(browser: Browser, database: Database, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     odd = lines([span("p", 2, **{"<b>field": 1})])
+    drop(spool, "span", "p", f"{HOSTILE}.csv", b"")
     with Daemon(database.http_url, spool, http="any port") as daemon:
         url = str((await asyncio.to_thread(daemon.wait_for, "http_listening"))[0]["url"])
         async with browser.tab(tmp_path / "profile", **PHONE) as tab:
@@ -34,6 +35,8 @@ async def test_the_page_shows_what_happens(browser: Browser, database: Database,
             await tab.until("document.getElementById('files').innerText.includes('onerror')")
             assert HOSTILE in str(await tab.value("document.getElementById('files').innerText"))
             assert await tab.value("document.querySelectorAll('img, b').length") == 0, "names are text"
+            await tab.until("document.body.innerText.includes('not taken')")
+            assert f"{HOSTILE}.csv" in str(await tab.value("document.body.innerText"))
             assert "unknown_type" in str(await tab.value("document.getElementById('rejects').innerText"))
             landed = "[...document.querySelectorAll('#types tr')].find(r => r.innerText.startsWith('span')).innerText"
             figures = str(await tab.value(landed)).split(maxsplit=4)
