@@ -232,13 +232,16 @@ def type_cases() -> Iterator[Case]:
 
 
 def otlp_cases(spans: list[Event]) -> Iterator[Case]:
-    """Yield spans, logs and metrics as OTLP/JSON, in batches of a hundred: by row."""
+    """Yield spans, logs and metrics as OTLP/JSON, in batches of a hundred: by row. Small batches are shown, too."""
     for kind, clean in (("span", "clean flat span"), ("log", "clean log"), ("metric", "clean metric")):
         some = spans if kind == "span" else events(kind, 1500)
         for more, most in (({}, LEGAL), ({"color": "red"}, UNKNOWN)):
             name = f"OTLP, {kind}{', one unknown field' if more else ''}"
             data = b"".join(otlp.documents(kind, some[:1500], more))
             yield Case(name=name, data=data, type=kind, clean=clean, most=most, per_row=True)
+        for batch, records in ((10, "ten records"), (1, "one record")):
+            data = b"".join(otlp.documents(kind, some[:1500], batch=batch))
+            yield Case(name=f"OTLP, {kind}, {records} a document", data=data, type=kind, clean=clean, per_row=True)
 
 
 def log_cases() -> Iterator[Case]:
@@ -336,11 +339,9 @@ def report(cases: list[Case]) -> None:
     by_name = {case.name: case for case in cases}
     for case in cases:
         clean = by_name[case.clean].cost
-        wanted = ""
+        wanted = f"{case.cost / clean:5.2f}" if case.most or case.per_row else ""
         if case.most:
-            wanted = f"{case.cost / clean:5.2f}  wanted {case.most:.1f}" + (
-                "" if case.cost <= case.most * clean else "  OVER"
-            )
+            wanted += f"  wanted {case.most:.1f}" + ("" if case.cost <= case.most * clean else "  OVER")
         rejected = f"{case.rejected / case.lines:4.0%} rejected" if case.rejected else ""
         print(f"{case.name:42} {case.cost:6.2f}  {wanted:26} {rejected}")
 

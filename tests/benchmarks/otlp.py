@@ -13,7 +13,7 @@ _SEVERITIES = {"debug": 5, "info": 9, "warn": 13, "error": 17, "fatal": 21}
 _RESOURCE = {"service.name": "shop", "service.version": "1.4.2"}
 _SCOPE = {"name": "shop.orders", "version": "1.4.2"}
 BATCH = 100
-"""Records of a line."""
+"""Records of a line, if no other number is given."""
 
 
 def value(given: object) -> Json:
@@ -98,10 +98,10 @@ FORMS: dict[str, tuple[str, str, str, Callable[[Json], Json]]] = {
 }
 
 
-def documents(kind: str, events: Sequence[Json], more: Json | None = None) -> Iterator[bytes]:
-    """Yield lines of events of a type; each record has `more` fields."""
+def documents(kind: str, events: Sequence[Json], more: Json | None = None, batch: int = BATCH) -> Iterator[bytes]:
+    """Yield lines of `batch` events of a type; each record has `more` fields."""
     outer, inner, records, form = FORMS[kind]
-    for first in range(0, len(events), BATCH):
-        some = [form(event) | (more or {}) for event in events[first : first + BATCH]]
+    for first in range(0, len(events), batch):
+        some = [form(event) | (more or {}) for event in events[first : first + batch]]
         group = {"resource": {"attributes": pairs(_RESOURCE)}, inner: [{"scope": _SCOPE, records: some}]}
         yield json.dumps({outer: [group]}, separators=(",", ":")).encode() + b"\n"

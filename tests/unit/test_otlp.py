@@ -347,6 +347,65 @@ def test_what_resource_and_scope_have_besides_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("signal", "scoped", "records", "keys", "columns"),
+    [
+        ("resourceSpans", "scopeSpans", "spans", ("startTimeUnixNano", "endTimeUnixNano"), ("start_time", "end_time")),
+        ("resourceLogs", "scopeLogs", "logRecords", ("timeUnixNano", "observedTimeUnixNano"),
+         ("timestamp", "recorded_at")),
+    ],
+)  # fmt: skip
+def test_an_empty_scope_changes_nothing_of_the_others(
+    signal: str, scoped: str, records: str, keys: tuple[str, str], columns: tuple[str, str]
+) -> None:
+    ids = {"traceId": TRACE, "spanId": SPAN}
+    given = {name: [ids | dict.fromkeys(keys, NS + int(one) * 10**9) for one in name] for name in ("12", "", "3", "0")}
+    scopes = [{"scope": {"name": name}, records: some} for name, some in given.items()]
+    found = rows(
+        decode(line({signal: [{}, {scoped: scopes}, {"resource": {}}]})), signal.removeprefix("resource").lower()
+    )
+    assert [row["attributes"]["scope"]["name"] for row in found] == ["12", "12", "3", "0"]
+    for column in columns:
+        assert [row[column] for row in found] == [time(NS + number * 10**9) for number in (1, 2, 3, 0)]
+
+
+def test_lines_with_nearly_the_same_resource_differ_by_it() -> None:
+    """A resource and a scope that lines before had are not read again."""
+    named = {"attributes": [{"key": "a", "value": {"intValue": 1}}]}
+    groups: list[Json] = [
+        {"resource": named}, {"resource": named, "schemaUrl": "u"}, {"resource": named | {"color": "red"}},
+        {"resource": named | {"droppedAttributesCount": 2}}, {"resource": named, "color": "blue"}, {}, {"resource": {}},
+        {"resource": None}, {"resource": {"attributes": [{"key": "a", "value": {"intValue": "1"}}]}},
+    ]  # fmt: skip
+    wanted = [
+        ({"a": 1}, {}), ({"a": 1}, {"resource": {"schemaUrl": "u"}}), ({"a": 1}, {"resource.color": "red"}),
+        ({"a": 1}, {"resource": {"droppedAttributesCount": 2}}), ({"a": 1}, {"resource.color": "blue"}), (None, {}),
+        (None, {}), (None, {}), ({"a": 1}, {}),
+    ]  # fmt: skip
+    for _ in range(2):
+        for group, (resource, extra) in zip(groups, wanted, strict=True):
+            row = one(spans(span(), **group), "spans")
+            assert (row["attributes"].get("resource"), row["extra"]) == (resource, extra)
+
+
+def test_what_is_remembered_of_producers_is_bounded() -> None:
+    pairs = [{"key": "text", "value": {"stringValue": "x" * 2000}}]
+    documents = [
+        line(spans(span(flags=number), resource={"attributes": [*pairs, {"key": str(number), "value": {}}]}))
+        for number in range(5000)
+    ]
+    same = b"".join(line(spans(span(flags=number))) for number in range(5000))
+    tracemalloc.start()
+    try:
+        for document in documents:
+            assert not decode(document).rejects
+        decode(same)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 24, kept
+
+
+@pytest.mark.parametrize(
     ("fields", "level", "extra"),
     [
         ({}, "info", {}),
@@ -577,6 +636,9 @@ def test_what_a_model_call_took_is_in_columns() -> None:
     ("document", "field"),
     [
         ({"resourceSpans": {}}, "resourceSpans"),
+        ({"resourceSpans": [{"resource": 3}]}, "resourceSpans[0].resource"),
+        ({"resourceLogs": [{"resource": {"attributes": [{"key": 1}]}, "scopeLogs": [{}]}]},
+         "resourceLogs[0].resource.attributes[0].key"),
         ({"resourceSpans": [1]}, "resourceSpans[0]"),
         ({"resourceSpans": [{"scopeSpans": {}}]}, "resourceSpans[0].scopeSpans"),
         (spans(span(), span(name=3)), "resourceSpans[0].scopeSpans[0].spans[1].name"),

@@ -123,7 +123,7 @@ class LineByLine:
         try:
             if rows is not None and wide is not None:
                 self._take(wide, rows, notes, ())
-            elif line.strip(_BLANK):
+            elif line.lstrip(_BLANK):  # copies no other line
                 self._read_open(wide, line, offset)
         except RejectedLineError as error:
             self._reject(line, number, offset, error)
@@ -211,13 +211,14 @@ class LineByLine:
         """Take the rows of events of one type, unless a policy rejects one of them."""
         kind = self._type(name)
         project, oldest, newest = self._origin.project, kind.oldest, kind.newest
+        place, when = kind.project_place, kind.time_place
         own: Any
         for own in rows[0]:
-            if own[kind.project_place] != project:
+            if own[place] != project:
                 if self._origin.policy == "reject":
                     raise kind.mismatch()
                 found.decoded.mismatched += 1
-            time = own[kind.time_place]
+            time = own[when]
             if time is not None and not oldest <= time < newest:
                 self._judge_time(kind, time, found)
         # An event of a foreign shape may have rows of its own table alone.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -107,7 +108,7 @@ class LineReader:
         try:
             for batch in shape.batches(line):
                 events.append(self._batch(batch, origin, at, notes, number))
-                number += len(batch.values)
+                number += len(batch.extra)
             return _permitted(Read(events, notes, shape.name), origin)
         except (ValueError, RecursionError):
             return None
@@ -149,7 +150,7 @@ class LineReader:
             for event in shape.read(fields, Place(origin.type, at.project, at.id)):
                 if isinstance(event, ShapedBatch):
                     found.append(self._batch(event, origin, at, notes, number))
-                    number += len(event.values)
+                    number += len(event.extra)
                     continue
                 if event.type not in self._events:
                     raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", f"no event type {event.type[:40]!r}")
@@ -168,8 +169,7 @@ class LineReader:
     ) -> tuple[str, list[list[Row]]]:
         """Return the rows of a batch; `number` events of the line come before it."""
         notes.converted.extend(batch.converted)
-        for unknown in batch.unknown.values():
-            notes.unknown.extend(unknown)
+        notes.unknown.extend(dict.fromkeys(chain.from_iterable(batch.unknown.values())))
         rows = self._batches.rows(batch, at.clock, at.project, at.id, number, keep=_keeps(origin))
         return batch.type, [rows]
 

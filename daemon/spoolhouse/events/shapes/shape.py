@@ -86,9 +86,10 @@ class ShapedBatch(NamedTuple):
 
     type: str
     """The event type's name."""
-    columns: tuple[str, ...]
-    values: Sequence[tuple[object, ...]]
-    """By event, the values of these columns, None for absence; last, the JSON object that `extra` always has, or ""."""
+    columns: Mapping[str, Sequence[object]]
+    """By column, the values of the events, None for absence."""
+    extra: Sequence[str]
+    """By event, the JSON object that `extra` always has."""
     unknown: Mapping[int, Fields] = {}
     """By an event's place in the batch, its unknown fields."""
     converted: tuple[str, ...] = ()

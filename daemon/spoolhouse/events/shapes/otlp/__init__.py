@@ -87,7 +87,7 @@ def _batches(
         yield from Metrics(line).read(metrics)
     if line.converted or line.unknown:
         # No row has it: it is counted.
-        yield ShapedBatch("log", (), (), {0: line.unknown}, tuple(dict.fromkeys(line.converted)))
+        yield ShapedBatch("log", {}, (), {0: line.unknown}, tuple(dict.fromkeys(line.converted)))
 
 
 OTLP = Shape(

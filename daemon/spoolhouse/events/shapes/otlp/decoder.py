@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import FieldInfo
 
 from spoolhouse.events.shapes.otlp.documents import (
@@ -18,9 +19,11 @@ from spoolhouse.events.shapes.otlp.documents import (
     ArrayValue,
     KeyValueList,
     Message,
+    Resource,
     ResourceLogs,
     ResourceMetrics,
     ResourceSpans,
+    Scope,
     Top,
     message_of,
 )
@@ -74,7 +77,7 @@ class DocumentDecoder:
                 self._known = self._with((*known.learned, (message, unknown[1])))
 
     def _with(self, learned: _Learned) -> _Known:
-        kind = _Variant(learned, is_snake=self._is_snake).of(Document) if learned or self._is_snake else Document
+        kind = _Variant(learned, is_snake=self._is_snake).of(Document)
         return _Known(learned, msgspec.json.Decoder(kind, strict=False).decode)
 
     def _at(self, path: str) -> type[Message] | None:
@@ -91,7 +94,10 @@ class DocumentDecoder:
 
 
 class _Variant:
-    """Messages that have more fields, or other keys. Arrays and objects in attributes stay as they are."""
+    """Messages that have more fields, or other keys, and whose resources and scopes are not decoded yet.
+
+    Arrays and objects in attributes stay as they are.
+    """
 
     def __init__(self, learned: _Learned, *, is_snake: bool) -> None:
         self._learned = learned
@@ -116,6 +122,7 @@ class _Variant:
         fields = [
             (one.name, type_, msgspec.field(name=_key(one, is_snake=self._is_snake), **_default(one)))
             for one, type_ in zip(msgspec.structs.fields(kind), types, strict=True)
+            if one.encode_name != OTHERS
         ]
         fields += [(f"u{place}", Any, msgspec.field(name=name, default=None)) for place, name in enumerate(own)]
         return msgspec.defstruct(
@@ -124,8 +131,11 @@ class _Variant:
 
     def _type(self, kind: Any) -> Any:
         """Return a type with such messages in it."""
-        if message_of(kind) is None:
+        message = message_of(kind)
+        if message is None:
             return kind
+        if message in {Resource, Scope}:
+            return Raw
         if isinstance(kind, type):
             return self.of(kind)
         args = [self._type(one) for one in get_args(kind)]
@@ -133,7 +143,7 @@ class _Variant:
 
 
 def _key(field: FieldInfo, *, is_snake: bool) -> str:
-    return field.name if is_snake and field.encode_name != OTHERS else field.encode_name
+    return field.name if is_snake else field.encode_name
 
 
 def _default(field: FieldInfo) -> dict[str, Any]:
@@ -143,13 +153,19 @@ def _default(field: FieldInfo) -> dict[str, Any]:
 
 
 def _namespace(own: Sequence[str]) -> dict[str, Any]:
-    """Return the property by which a message finds its unknown fields."""
+    """Return how a message with learned fields has its unknown ones."""
     if not own:
         return {}
+    name, *others = own
     values_of = attrgetter(*(f"u{place}" for place in range(len(own))))
 
-    def unknown(self: Any) -> dict[str, Any]:
-        values = values_of(self) if len(own) > 1 else (values_of(self),)
-        return {name: value for name, value in zip(own, values, strict=True) if value is not None}
+    def unknown(self: Any) -> dict[str, Any] | None:
+        values = values_of(self) if others else (self.u0,)
+        return {name: value for name, value in zip(own, values, strict=True) if value is not None} or None
 
-    return {"unknown": property(unknown)}
+    def unknown_of(messages: Sequence[Any]) -> Sequence[dict[str, Any] | None]:
+        if others:
+            return [unknown(message) for message in messages]
+        return [None if message.u0 is None else {name: message.u0} for message in messages]
+
+    return {"unknown": property(unknown), "unknown_of": staticmethod(unknown_of)}

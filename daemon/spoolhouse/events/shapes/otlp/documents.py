@@ -23,12 +23,12 @@ class Message(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True
 class Top(Message):
     """A message that repeats, or whose values several rows share: `tolerant` keeps its unknown fields here."""
 
-    others: dict[str, Any] | None = msgspec.field(name=OTHERS, default=None)
+    unknown: dict[str, Any] | None = msgspec.field(name=OTHERS, default=None)
 
-    @property
-    def unknown(self) -> dict[str, Any]:
-        """Its unknown fields."""
-        return self.others or {}
+    @staticmethod
+    def unknown_of(messages: Sequence[Any]) -> Sequence[dict[str, Any] | None]:
+        """Return the unknown fields of messages of one type: faster than one by one, where fields were learned."""
+        return [message.unknown for message in messages]
 
 
 class AnyValue(Message):

@@ -4,17 +4,23 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spoolhouse.events.choices import LOG_LEVEL
-from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs
-from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located
+from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs, ScopeLogs
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Extras, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     LATEST,
+    NO_SPAN,
+    NO_TRACE,
+    SPAN_DIGITS,
+    TRACE_DIGITS,
     encode,
+    encode_sorted,
     identity_or_none,
-    moment,
+    moments,
     nanoseconds,
     of_any,
     plain,
+    texts,
 )
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
@@ -36,13 +42,20 @@ _UNSPECIFIED = frozenset({None, 0, "0", "", "SEVERITY_NUMBER_UNSPECIFIED"})
 _BY_TEXT = {level: level for level in _EXACT} | LOG_LEVEL["same"] | LOG_LEVEL["near"]
 
 
+_NO_SCOPES = (ScopeLogs(),)
+"""For a resource without scopes: it is read nevertheless, and refused if it is none."""
+
+
 class Logs:
     """The logs of a line."""
 
     def __init__(self, line: Line) -> None:
         """Read logs of `line`."""
         self._line = line
-        self._logs: list[tuple[object, ...]] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in _LOG}
+        self._own: list[dict[str, Any]] = []
+        """Their attributes."""
+        self._extras = Extras()
         self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceLogs]) -> Iterator[ShapedBatch]:
@@ -50,55 +63,81 @@ class Logs:
         where: tuple[int, ...] = ()
         try:
             for outer, group in enumerate(groups):
-                for inner, scoped in enumerate(group.scope_logs or ()):
+                for inner, scoped in enumerate(group.scope_logs or _NO_SCOPES):
                     where = outer, inner
                     logs = scoped.log_records or ()
                     producer = self._line.producer(group, scoped, len(logs))
-                    batch = Batch(producer)
-                    shared: dict[object, tuple[str, dict[str, Any]]] = {}
-                    for number, log in enumerate(logs):
-                        where = outer, inner, number
-                        self._log(log, batch, shared)
-                    self._logs += batch.rows()
+                    self._line.note_unknown(producer, logs, len(self._own), self._unknown)
+                    self._scope(logs, producer)
         except ShapeError as error:
-            raise located(error, ("resourceLogs", "scopeLogs", "logRecords"), where) from None
-        if self._logs:
-            yield ShapedBatch("log", _LOG, self._logs, self._unknown)
+            raise located(error, ("resourceLogs", "scopeLogs"), where) from None
+        if self._own:
+            self._columns["attributes"] = texts(self._own)
+            yield ShapedBatch("log", self._columns, self._extras.written(), self._unknown)
 
-    def _log(self, log: LogRecord, batch: Batch, shared: dict[object, tuple[str, dict[str, Any]]]) -> None:
-        """Read one log.
+    def _scope(self, logs: Sequence[LogRecord], producer: Producer) -> None:
+        """Read the logs of one scope."""
+        trace_ids, span_ids, levels, messages, times, noticed, _ = self._columns.values()
+        extras, all_own, known, written = self._extras.texts, self._own, producer.known, producer.written
+        at: list[int] = []
+        seen: list[int] = []
+        number = 0
+        try:
+            for number, log in enumerate(logs):  # noqa: B007  # the error names it
+                time, observed = log.time_unix_nano or 0, log.observed_time_unix_nano or 0
+                if not (EARLIEST <= time < LATEST and EARLIEST <= observed < LATEST):
+                    time, observed = _times(time, observed)
+                at.append(time or observed)
+                seen.append(observed)
+                one = log.trace_id
+                is_usual = one and len(one) == TRACE_DIGITS and one != NO_TRACE
+                trace_ids.append(one.lower() if is_usual else identity_or_none(one))  # type: ignore[union-attr]  # has a length
+                one = log.span_id
+                is_usual = one and len(one) == SPAN_DIGITS and one != NO_SPAN
+                span_ids.append(one.lower() if is_usual else identity_or_none(one))  # type: ignore[union-attr]  # has a length
+                own, body = plain(log.attributes), log.body
+                all_own.append(own)
+                message = (log.event_name or "") if body is None else body.string_value
+                is_joined = not (RESOURCE in own or SCOPE in own)
+                if message is None or log.dropped_attributes_count or not is_joined:
+                    kept = _kept(log, producer)
+                    levels.append(_level(log, kept))
+                    messages.append(_message(log, kept))
+                    self._extras.keep(kept, own, producer)
+                else:
+                    shared = known.get((log.severity_number, log.severity_text, log.flags, log.event_name))
+                    level, extra = shared or _shared(log, producer)
+                    levels.append(level)
+                    messages.append(message)
+                    extras.append(extra)
+                if is_joined:
+                    own |= written
+        except ShapeError as error:
+            raise located(error, ("logRecords",), (number,)) from None
+        found = moments(at)
+        times += found
+        noticed += found if at == seen else moments(seen)
 
-        `shared`: by severity and flags, the level, and what is kept of logs of which nothing else is.
-        """
-        time, observed = log.time_unix_nano or 0, log.observed_time_unix_nano or 0
-        if time and not EARLIEST <= time < LATEST:
-            time = nanoseconds(time, "timeUnixNano")
-        if observed and not EARLIEST <= observed < LATEST:
-            observed = nanoseconds(observed, "observedTimeUnixNano")
-        if not (time or observed):
-            raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
-        body, message = log.body, None
-        if body is not None and not (log.event_name or log.dropped_attributes_count):
-            message = body.string_value
-        if message is None:
-            kept = _kept(log, batch.producer)
-            level, message = _level(log, kept), _message(log, kept)
-        else:
-            key = log.severity_number, log.severity_text, log.flags
-            if key not in shared:
-                kept = _kept(log, batch.producer)
-                shared[key] = _level(log, kept), kept
-            level, kept = shared[key]
-        unknown = log.unknown
-        if unknown or batch.producer.unknown or self._line.unknown:
-            self._unknown[len(self._logs) + len(batch.values)] = self._line.unknown_of(batch.producer, unknown)
-        noticed = moment(observed) if observed else None
-        at = moment(time) if time and time != observed else noticed
-        batch.own.append(plain(log.attributes))
-        batch.kept.append(kept)
-        batch.values.append((
-            identity_or_none(log.trace_id), identity_or_none(log.span_id), level, message, at, noticed,
-        ))  # fmt: skip
+
+def _times(time: int, observed: int) -> tuple[int, int]:
+    """Return the time and the time of observation in nanoseconds, one of which may be 0."""
+    time, observed = nanoseconds(time, "timeUnixNano"), nanoseconds(observed, "observedTimeUnixNano")
+    if not (time or observed):
+        raise ShapeError("timeUnixNano", "required, or observedTimeUnixNano", is_missing=True)
+    return time, observed
+
+
+def _shared(log: LogRecord, producer: Producer) -> tuple[str, str]:
+    """Return the level and the text of `extra` of all logs with the same severity, flags and event name.
+
+    They have nothing else for `extra`.
+    """
+    kept = _kept(log, producer)
+    level = _level(log, kept)
+    [text] = texts([kept], encode_sorted)
+    shared = level, text
+    producer.remember((log.severity_number, log.severity_text, log.flags, log.event_name), shared, len(text))
+    return shared
 
 
 def _kept(log: LogRecord, producer: Producer) -> dict[str, Any]:

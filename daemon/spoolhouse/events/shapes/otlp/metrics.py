@@ -6,30 +6,25 @@ where there is no sum. A data point without a value, or with NaN or an infinity,
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
-from spoolhouse.events.shapes.otlp.documents import (
-    Buckets,
-    Exemplar,
-    ExponentialPoint,
-    HistogramPoint,
-    Metric,
-    NumberPoint,
-    Point,
-    ResourceMetrics,
-    SummaryPoint,
-    as_protocol,
-)
-from spoolhouse.events.shapes.otlp.producer import Batch, Line, Producer, located, present
+from msgspec import Struct
+
+from spoolhouse.events.shapes.otlp.documents import Metric, ResourceMetrics, ScopeMetrics
+from spoolhouse.events.shapes.otlp.points import READERS, keep_others
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Extras, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
+    EARLIEST,
+    EXACT,
+    LATEST,
+    encode,
+    encode_sorted,
     enumeration,
     exact,
-    identity_or_none,
-    moment,
+    moments,
     nanoseconds,
     plain,
-    written,
+    texts,
 )
 from spoolhouse.events.shapes.shape import Fields, ShapedBatch, ShapeError
 
@@ -39,11 +34,27 @@ _TEMPORALITIES = enumeration(
     AGGREGATION_TEMPORALITY_DELTA="delta",
     AGGREGATION_TEMPORALITY_CUMULATIVE="cumulative",
 )
-_BITS = 2**63
 _NO_VALUE = 1
 """The flag of a data point that says that there is no value."""
 NO_VALUE, NOT_FINITE = "dataPoints without a value", "dataPoints that are not finite"
 """The names by which such data points are counted."""
+_NO_SCOPES = (ScopeMetrics(),)
+"""For a resource without scopes: it is read nevertheless, and refused if it is none."""
+_Data = tuple[int, Metric, str, Any]
+"""A metric's place among those of its scope, the metric, the kind of data that it has, and the data."""
+
+
+class _Instrument(Struct):
+    """What the data points of a metric share."""
+
+    type: str
+    """Our type."""
+    kept: dict[str, Any]
+    """Their fields for `extra`."""
+    alone: str
+    """The text of `extra` for a number that has no others."""
+    started: str
+    """The same up to the time of its start, which comes last in the order of names."""
 
 
 class Metrics:
@@ -52,7 +63,11 @@ class Metrics:
     def __init__(self, line: Line) -> None:
         """Read metrics of `line`."""
         self._line = line
-        self._metrics: list[tuple[object, ...]] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in _METRIC}
+        self._times: list[int] = []
+        self._own: list[dict[str, Any]] = []
+        """The attributes of the data points."""
+        self._extras = Extras()
         self._unknown: dict[int, Fields] = {}
 
     def read(self, groups: Sequence[ResourceMetrics]) -> Iterator[ShapedBatch]:
@@ -60,178 +75,145 @@ class Metrics:
         where: tuple[int, ...] = ()
         try:
             for outer, group in enumerate(groups):
-                for inner, scoped in enumerate(group.scope_metrics or ()):
+                for inner, scoped in enumerate(group.scope_metrics or _NO_SCOPES):
                     where = outer, inner
-                    metrics = scoped.metrics or ()
-                    points = sum(len(data.data_points or ()) for metric in metrics for _, data in _data(metric))
-                    batch = Batch(self._line.producer(group, scoped, points))
-                    for number, metric in enumerate(metrics):
-                        where = outer, inner, number
-                        self._metric(metric, batch)
-                    self._metrics += batch.rows()
+                    data = _data(scoped.metrics or ())
+                    count = sum([len(one.data_points or ()) for _, _, _, one in data])
+                    self._scope(data, self._line.producer(group, scoped, count))
         except ShapeError as error:
-            raise located(error, ("resourceMetrics", "scopeMetrics", "metrics"), where) from None
-        if self._metrics:
-            yield ShapedBatch("metric", _METRIC, self._metrics, self._unknown)
+            raise located(error, ("resourceMetrics", "scopeMetrics"), where) from None
+        if self._own:
+            self._columns["timestamp"] = moments(self._times)
+            self._columns["labels"] = texts(self._own)
+            yield ShapedBatch("metric", self._columns, self._extras.written(), self._unknown)
 
-    def _metric(self, metric: Metric, batch: Batch) -> None:
-        """Read the data points of one metric."""
-        for kind, data in _data(metric):
-            type_, shared = _shared(metric, kind, data, batch.producer)
-            points, number = data.data_points or (), 0
-            if len(points) > 1:
-                self._line.repeat((metric.name, metric.unit, shared, metric.unknown), len(points), "")
-            more = metric.unknown
-            read, name, unit = _READERS[kind], metric.name or "", metric.unit or None
-            try:
-                for number, point in enumerate(points):  # noqa: B007  # the error names it
-                    kept = shared.copy()
-                    value, bounds, counts = read(point, kept)
-                    if self._is_any(value, point.flags):
-                        unknown = {**more, **point.unknown} if more else point.unknown
-                        if unknown or batch.producer.unknown or self._line.unknown:
-                            unknown = self._line.unknown_of(batch.producer, unknown)
-                            self._unknown[len(self._metrics) + len(batch.values)] = unknown
-                        time = _about(point, kept)
-                        batch.values.append((name, type_, exact(value), unit, time, bounds, counts))
-                        batch.own.append(plain(point.attributes))
-                        batch.kept.append(kept)
-            except ShapeError as error:
-                raise located(error, (f"{_FIELDS[kind]}.dataPoints",), (number,)) from None
+    def _scope(self, data: Sequence[_Data], producer: Producer) -> None:  # noqa: C901, PLR0912, PLR0915  # calls cost more than what they would do
+        """Read the data points of one scope."""
+        names, types, values, units, _, all_bounds, all_counts, _ = self._columns.values()
+        times, all_own, extras, written = self._times, self._own, self._extras.texts, producer.written
+        is_any_unknown = bool(producer.unknown or self._line.unknown)
+        value: float | None
+        bounds: Sequence[float]
+        counts: Sequence[int]
+        place, kind, number, last_start, start_text = 0, "", -1, 0, ""
+        try:
+            for place, metric, kind, one in data:  # noqa: B007  # the error names it
+                points, more, number = one.data_points or (), metric.unknown, -1
+                name, unit = metric.name or "", metric.unit or None
+                instrument, is_number, read = _instrument(metric, kind, one, producer), kind in _NUMBERS, READERS[kind]
+                if len(points) > 1:
+                    shared = metric.name, metric.unit, instrument.kept, more or {}
+                    self._line.repeat(len(encode(shared)), len(points), "")
+                for number, point in enumerate(points):  # noqa: B007  # the same
+                    value, bounds, counts, kept = None, (), (), None
+                    if is_number and not (point.flags or point.exemplars):
+                        value = point.as_int if point.as_double is None else point.as_double
+                    if value is None or not -EXACT <= value <= EXACT:
+                        kept = instrument.kept.copy()
+                        value, bounds, counts = read(point, kept)
+                        if value is None or point.flags or not -EXACT <= value <= EXACT:
+                            value = self._usable(value, point.flags)
+                            if value is None:
+                                continue
+                    time = point.time_unix_nano
+                    times.append(time if time and EARLIEST <= time < LATEST else _time(time))
+                    own, start, unknown = plain(point.attributes), point.start_time_unix_nano, point.unknown
+                    is_joined = not (RESOURCE in own or SCOPE in own)
+                    if kept is None and is_joined:
+                        if start != last_start:  # mostly the same for all
+                            last_start, start_text = start, f"{start}}}"
+                        extras.append(instrument.started + start_text if start else instrument.alone)
+                    else:
+                        if kept is None:
+                            kept = instrument.kept.copy()
+                        if start:
+                            kept["startTimeUnixNano"] = start
+                        if point.flags or point.exemplars:
+                            keep_others(point, kept)
+                        self._extras.keep(kept, own, producer)
+                    if is_joined:
+                        own |= written
+                    if unknown or more or is_any_unknown:
+                        self._note({**(more or {}), **(unknown or {})}, producer)
+                    all_own.append(own)
+                    names.append(name)
+                    types.append(instrument.type)
+                    values.append(value)
+                    units.append(unit)
+                    all_bounds.append(bounds)
+                    all_counts.append(counts)
+        except ShapeError as error:
+            where = (place,) if number < 0 else (place, number)
+            raise located(error, ("metrics", f"{_FIELDS[kind]}.dataPoints"), where) from None
 
-    def _is_any(self, value: float | None, flags: int | None) -> bool:
-        """Tell whether a data point has a value that a row can have; count it, if not."""
+    def _note(self, unknown: Fields, producer: Producer) -> None:
+        """Put the unknown fields of the next row where they are found."""
+        if found := self._line.unknown_of(producer, unknown):
+            self._unknown[len(self._own)] = found
+
+    def _usable(self, value: float | None, flags: int | None) -> float | None:
+        """Return a data point's value, if a row can have it; count it, if not."""
         if value is None or (flags and flags & _NO_VALUE):
             self._line.converted.append(NO_VALUE)
-            return False
+            return None
         if not math.isfinite(value):
             self._line.converted.append(NOT_FINITE)
-            return False
-        return True
+            return None
+        return exact(value)
 
 
-def _data(metric: Metric) -> Iterator[tuple[str, Any]]:
-    """Yield the kinds of data that a metric has: one, or none."""
-    if metric.gauge is not None:
-        yield "gauge", metric.gauge
-    if metric.sum is not None:
-        yield "sum", metric.sum
-    if metric.histogram is not None:
-        yield "histogram", metric.histogram
-    if metric.exponential_histogram is not None:
-        yield "exponential_histogram", metric.exponential_histogram
-    if metric.summary is not None:
-        yield "summary", metric.summary
+def _data(metrics: Sequence[Metric]) -> list[_Data]:
+    """Return the kinds of data that metrics have: each one, or none."""
+    found: list[_Data] = []
+    for place, metric in enumerate(metrics):
+        if metric.gauge is not None:
+            found.append((place, metric, "gauge", metric.gauge))
+        if metric.sum is not None:
+            found.append((place, metric, "sum", metric.sum))
+        if metric.histogram is not None:
+            found.append((place, metric, "histogram", metric.histogram))
+        if metric.exponential_histogram is not None:
+            found.append((place, metric, "exponential_histogram", metric.exponential_histogram))
+        if metric.summary is not None:
+            found.append((place, metric, "summary", metric.summary))
+    return found
 
 
-def _shared(metric: Metric, kind: str, data: Any, producer: Producer) -> tuple[str, dict[str, Any]]:
-    """Return the type of a metric's data points, and the fields that are kept with each of them."""
-    is_rising = kind != "sum" or data.is_monotonic
+def _instrument(metric: Metric, kind: str, data: Any, producer: Producer) -> _Instrument:
+    """Return what the data points of a metric share; its producer remembers it, unless it has metadata."""
+    given = data.aggregation_temporality if kind in _AGGREGATED else None
+    is_rising = kind != "sum" or bool(data.is_monotonic)
+    key = kind, given, is_rising, metric.description, None
+    known: _Instrument | None = None if metric.metadata else producer.known.get(key)
+    if known is not None:
+        return known
     type_, original = _TYPES[kind] if is_rising else ("gauge", "up_down_counter")
-    shared = producer.kept.copy()
+    kept = producer.kept.copy()
     if original:
-        shared["metricType"] = original
+        kept["metricType"] = original
     if metric.description:
-        shared["description"] = metric.description
+        kept["description"] = metric.description
     if metric.metadata:
-        shared["metadata"] = plain(metric.metadata)
-    if kind in _AGGREGATED:
-        given = data.aggregation_temporality
-        if temporality := _TEMPORALITIES.get(given, given):
-            shared["aggregationTemporality"] = temporality
-    return type_, shared
+        kept["metadata"] = plain(metric.metadata)
+    if temporality := _TEMPORALITIES.get(given, given):
+        kept["aggregationTemporality"] = temporality
+    [text] = texts([kept], encode_sorted)
+    started = f'{text[:-1]}{"," if kept else ""}"startTimeUnixNano":'
+    instrument = _Instrument(type_, kept, text, started)
+    if not metric.metadata:
+        producer.remember(key, instrument, len(text))
+    return instrument
 
 
-def _about(point: Point, kept: dict[str, Any]) -> datetime:
-    """Return a data point's time; `kept` gets the other common fields."""
-    time = nanoseconds(point.time_unix_nano, "timeUnixNano")
+def _time(given: int | None) -> int:
+    """Return a data point's time in nanoseconds."""
+    time = nanoseconds(given, "timeUnixNano")
     if not time:
         raise ShapeError("timeUnixNano", "required", is_missing=True)
-    if point.flags:
-        kept["flags"] = point.flags
-    if point.start_time_unix_nano:
-        kept["startTimeUnixNano"] = point.start_time_unix_nano
-    if point.exemplars:
-        kept["exemplars"] = [_plain_exemplar(one) for one in point.exemplars]
-    return moment(time)
+    return time
 
 
-_Value = tuple[float | None, Sequence[float], Sequence[int]]
-"""A data point's value, bounds and counts."""
-
-
-def _number(point: NumberPoint, kept: dict[str, Any]) -> _Value:
-    """Return the value of a number. A whole one that the column cannot hold exactly is kept."""
-    if point.as_double is not None or point.as_int is None:
-        return point.as_double, (), ()
-    if abs(point.as_int) >= _BITS:
-        raise ShapeError("asInt", "beyond 64 bits")
-    if point.as_int != float(point.as_int):
-        kept["value"] = point.as_int
-    return point.as_int, (), ()
-
-
-def _total(point: HistogramPoint | ExponentialPoint | SummaryPoint, kept: dict[str, Any]) -> float | None:
-    """Return the sum, or else the count; `kept` gets both."""
-    count, total = point.count, point.sum
-    if count is not None:
-        kept["count"] = count
-    if total is None:
-        return count
-    kept["sum"] = written(total)
-    return total
-
-
-def _histogram(point: HistogramPoint, kept: dict[str, Any]) -> _Value:
-    """Return the value of a histogram. Bounds that are not finite are kept, with their counts."""
-    value = _total(point, kept)
-    if point.min is not None:
-        kept["min"] = written(point.min)
-    if point.max is not None:
-        kept["max"] = written(point.max)
-    bounds, counts = point.explicit_bounds or (), point.bucket_counts or ()
-    if counts and not 0 <= min(counts) <= max(counts) < _BITS:
-        raise ShapeError("bucketCounts", "beyond 63 bits, or negative")
-    if all(map(math.isfinite, bounds)):
-        return value, bounds, counts
-    kept |= {"explicitBounds": [written(one) for one in bounds], "bucketCounts": counts}
-    return value, (), ()
-
-
-def _exponential(point: ExponentialPoint, kept: dict[str, Any]) -> _Value:
-    """Return the value of an exponential histogram; its buckets are kept as they are."""
-    value = _total(point, kept)
-    kept |= present(
-        min=written(point.min), max=written(point.max), scale=point.scale or 0, zeroCount=point.zero_count,
-        zeroThreshold=written(point.zero_threshold),
-        positive=_plain_buckets(point.positive), negative=_plain_buckets(point.negative),
-    )  # fmt: skip
-    return value, (), ()
-
-
-def _plain_buckets(buckets: Buckets | None) -> Buckets | None:
-    return None if buckets is None else as_protocol(buckets, Buckets)
-
-
-def _summary(point: SummaryPoint, kept: dict[str, Any]) -> _Value:
-    """Return the value of a summary; its quantiles are kept."""
-    value = _total(point, kept)
-    if point.quantile_values:
-        kept["quantileValues"] = [
-            {"quantile": written(one.quantile or 0), "value": written(one.value or 0)} for one in point.quantile_values
-        ]
-    return value, (), ()
-
-
-def _plain_exemplar(given: Exemplar) -> Exemplar:
-    exemplar = as_protocol(given, Exemplar)
-    attributes = exemplar.filtered_attributes
-    exemplar.filtered_attributes = plain(attributes) if attributes else None  # type: ignore[assignment]  # is written next
-    exemplar.as_double = written(exemplar.as_double)  # type: ignore[assignment]  # is written next
-    exemplar.trace_id, exemplar.span_id = identity_or_none(exemplar.trace_id), identity_or_none(exemplar.span_id)
-    return exemplar
-
-
+_NUMBERS = frozenset({"gauge", "sum"})
 _AGGREGATED = frozenset({"sum", "histogram", "exponential_histogram"})
 _FIELDS = {
     "gauge": "gauge", "sum": "sum", "histogram": "histogram", "exponential_histogram": "exponentialHistogram",
@@ -245,10 +227,3 @@ _TYPES: dict[str, tuple[str, str | None]] = {
     "summary": ("histogram", "summary"),
 }
 """By kind of data, our type, and the original where that does not say it."""
-_READERS: dict[str, Any] = {
-    "gauge": _number,
-    "sum": _number,
-    "histogram": _histogram,
-    "exponential_histogram": _exponential,
-    "summary": _summary,
-}

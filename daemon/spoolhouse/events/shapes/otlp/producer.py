@@ -1,28 +1,34 @@
 """The values that all rows of one scope share: of its resource, of the scope, and of the fields beside them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
-from spoolhouse.events.shapes.otlp.documents import Resource, ResourceGroup, Scope, ScopeGroup
-from spoolhouse.events.shapes.otlp.values import encode, plain, texts
+from spoolhouse.events.shapes.otlp import tolerant
+from spoolhouse.events.shapes.otlp.documents import Resource, ResourceGroup, Scope, ScopeGroup, Top
+from spoolhouse.events.shapes.otlp.values import encode, encode_sorted, plain, texts
 from spoolhouse.events.shapes.shape import Fields, ShapeError
 
 RESOURCE, SCOPE = "resource", "scope"
 """Where attributes, labels and metadata have them."""
-_sorted_lines = msgspec.json.Encoder(order="sorted").encode_lines
 MOST_REPEATED = 1 << 26
 """Bytes of resources, scopes and metrics that a line's rows may repeat: a line must not become gigabytes of rows."""
 _TIMES_REPEATED = 20
 """How many times its own length a line may repeat: the rows of a piece of lines have to fit into one insert."""
 MOST_RECORDS = 100_000
 """Spans, logs or data points of a line."""
+_LONGEST_KNOWN, _MOST_OPEN = 4096, 256
+"""The most bytes of a producer that is remembered, or of what it remembers; and its most objects and arrays."""
+_MOST_REMEMBERED, _AROUND, _TIMES = 1 << 24, 1024, 8
+"""The most bytes of all that is remembered: so many for each, and as many times its JSON."""
+
+M = TypeVar("M", Resource, Scope)
 
 
 class Producer(Struct, kw_only=True):
-    """The values that all rows of one scope share."""
+    """The values that all rows of one scope share. Several threads may use it."""
 
     attributes: dict[str, Any]
     """The attributes of the resource, and the scope."""
@@ -32,61 +38,47 @@ class Producer(Struct, kw_only=True):
     """Unknown fields."""
     alone: str
     """The attributes as JSON: those of a row that has no others."""
-    extra_texts: dict[int, str] = field(default_factory=dict)
-    """The text of `extra` by flags, for records that have nothing else for it."""
+    written: dict[str, Raw]
+    """The attributes, each as JSON: a record's own attributes are joined with it, unless they have such keys."""
+    size: int
+    """The bytes of all this as JSON."""
+    known: dict[object, Any] = field(default_factory=dict)
+    """What `remember` got."""
 
-    def texts(self, own: Sequence[dict[str, Any]]) -> list[str]:
-        """Return the JSON of each record's attributes, with the resource and the scope, unless it has such keys."""
-        after = f",{self.alone[1:]}" if self.attributes else "}"
-        return [
-            (text if RESOURCE in one or SCOPE in one else text[:-1] + after) if one else self.alone
-            for one, text in zip(own, texts(own), strict=True)
-        ]
+    def remember(self, key: object, value: Any, size: int) -> None:
+        """Keep in `known` what records with the values of `key` share; `size`: the characters of both."""
+        if size <= _LONGEST_KNOWN:
+            _last.make_room(size)
+            self.known[key] = value
 
-    def extra_text(self, kept: dict[str, Any], own: dict[str, Any]) -> str:
-        """Return the text of a record's `extra`."""
-        [text] = self.extras([{**self.kept, **kept}], [own])
-        return text
-
-    def extras(self, kept: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> list[str]:
-        """Return the text of each record's `extra`; it has the resource and the scope if the attributes cannot.
-
-        `kept` begins with the producer's fields. Records may share one object in it: it is encoded once.
-        """
-        if self.attributes:
-            kept = [
-                self._with_attributes(extra) if RESOURCE in one or SCOPE in one else extra
-                for extra, one in zip(kept, own, strict=True)
-            ]
-        each = {id(extra): extra for extra in kept}
-        if len(each) == len(kept):
-            return texts(kept, _sorted_lines)
-        written = dict(zip(each, texts(list(each.values()), _sorted_lines), strict=True))
-        return [written[id(extra)] for extra in kept]
-
-    def _with_attributes(self, kept: dict[str, Any]) -> dict[str, Any]:
+    def with_attributes(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields for `extra` with the resource and the scope, which a record's attributes cannot have."""
         found = kept.copy()
         for name, value in self.attributes.items():
             found[name] = {**found.get(name, {}), **(value if name == SCOPE else {"attributes": value})}
         return found
 
 
-class Batch(Struct):
-    """Records of one scope, before their JSON is encoded for all of them at once."""
+class Extras:
+    """The text of `extra` by record."""
 
-    producer: Producer
-    values: list[tuple[object, ...]] = field(default_factory=list)
-    """By record, its columns but for the attributes."""
-    own: list[dict[str, Any]] = field(default_factory=list)
-    """Its attributes."""
-    kept: list[dict[str, Any]] = field(default_factory=list)
-    """Its fields in `extra`, with those of the producer."""
+    def __init__(self) -> None:
+        """Begin without records."""
+        self.texts: list[str] = []
+        self._kept: dict[int, dict[str, Any]] = {}
 
-    def rows(self) -> Iterator[tuple[object, ...]]:
-        """Yield each record's columns, its attributes, and its `extra`."""
-        attributes, extras = self.producer.texts(self.own), self.producer.extras(self.kept, self.own)
-        for values, text, extra in zip(self.values, attributes, extras, strict=True):
-            yield (*values, text, extra)
+    def keep(self, kept: dict[str, Any], own: dict[str, Any], producer: Producer) -> None:
+        """Add a record with these fields, among them the producer's; `own`: its attributes."""
+        is_odd = RESOURCE in own or SCOPE in own
+        self._kept[len(self.texts)] = producer.with_attributes(kept) if is_odd else kept
+        self.texts.append("{}")
+
+    def written(self) -> list[str]:
+        """Return the texts, after encoding all at once."""
+        kept = self._kept
+        for place, text in zip(kept, texts(list(kept.values()), encode_sorted) if kept else (), strict=True):
+            self.texts[place] = text
+        return self.texts
 
 
 class Line(Struct):
@@ -109,24 +101,91 @@ class Line(Struct):
         self.unknown = {}
         return unknown
 
+    def note_unknown(self, producer: Producer, records: Sequence[Top], first: int, found: dict[int, Fields]) -> None:
+        """Put the unknown fields of records into `found`, by their places from `first` on."""
+        is_any = bool(self.unknown or producer.unknown)
+        for place, own in enumerate(records[0].unknown_of(records) if records else (), first):
+            if is_any:
+                found[place] = self.unknown_of(producer, own or {})
+            elif own:
+                found[place] = own
+
     def producer(self, group: ResourceGroup, scoped: ScopeGroup, records: int) -> Producer:
         """Return the values that the records of a scope share; raises `ShapeError` if they are too large."""
         self.records += records
         if self.records > MOST_RECORDS:
             raise ShapeError("", f"more than {MOST_RECORDS} records")
-        producer = _producer(group, scoped)
-        self.repeat((producer.attributes, producer.kept, producer.unknown), records, RESOURCE)
+        producer = _known_producer(group, scoped)
+        self.repeat(producer.size, records, RESOURCE)
         return producer
 
-    def repeat(self, values: Sequence[object], rows: int, name: str) -> None:
+    def repeat(self, size: int, rows: int, name: str) -> None:
         """Count the bytes that several rows repeat; raises `ShapeError` if there are too many."""
-        self.repeated += rows * len(encode(values))
+        self.repeated += rows * size
         if self.repeated > min(MOST_REPEATED, _TIMES_REPEATED * self.size):
             raise ShapeError(name, f"would be repeated in {rows} rows, and is too long for that")
 
 
-def _producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
-    resource, scope = group.resource or Resource(), scoped.scope or Scope()
+_Key = tuple[bytes, str | None, bytes, str | None]
+"""A resource and a scope as they are written, each with its `schemaUrl`."""
+
+
+class _Last:
+    """The last producers: they write the same resource and scope in each line. Threads share it."""
+
+    def __init__(self) -> None:
+        self.producers: dict[_Key, Producer] = {}
+        self._size = 0
+
+    def make_room(self, size: int) -> None:
+        """Forget all if there were too much with another value, whose JSON has this size."""
+        self._size += _AROUND + _TIMES * size
+        if self._size > _MOST_REMEMBERED:
+            self.producers = {}
+            self._size = 0
+
+
+_last = _Last()
+
+
+def _known_producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
+    resource: Any = group.resource
+    scope: Any = scoped.scope
+    if isinstance(resource, Resource) or isinstance(scope, Scope):
+        return _producer(group, scoped, resource or Resource(), scope or Scope())
+    key = bytes(resource or b""), group.schema_url, bytes(scope or b""), scoped.schema_url
+    is_bare = not (group.unknown or scoped.unknown)
+    producer = _last.producers.get(key) if is_bare else None
+    if producer is None:
+        producer = _producer(group, scoped, _read(key[0], Resource), _read(key[2], Scope))
+        if is_bare and _is_small(key):
+            _last.make_room(producer.size)
+            _last.producers[key] = producer
+    return producer
+
+
+def _is_small(key: _Key) -> bool:
+    """Tell whether a producer may be remembered.
+
+    It is nested so little that reading it again could never fail for that, wherever it were read.
+    """
+    written = b"".join(part if isinstance(part, bytes) else (part or "").encode() for part in key)
+    return len(written) <= _LONGEST_KNOWN and written.count(b"{") + written.count(b"[") <= _MOST_OPEN
+
+
+def _read(written: bytes, kind: type[M]) -> M:
+    """Return a resource or a scope; raises a ValueError if it is none."""
+    if not written:
+        return kind()
+    try:
+        return msgspec.json.decode(written, type=kind, strict=False)
+    except msgspec.ValidationError:
+        message: M
+        [message] = tolerant.read([msgspec.json.decode(written)], kind, "")
+        return message
+
+
+def _producer(group: ResourceGroup, scoped: ScopeGroup, resource: Resource, scope: Scope) -> Producer:
     attributes: dict[str, Any] = {}
     if own := plain(resource.attributes):
         attributes[RESOURCE] = own
@@ -144,14 +203,17 @@ def _producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
             droppedAttributesCount=scope.dropped_attributes_count or None,
         ),
     }
+    kept = {key: value for key, value in kept.items() if value}
     unknown: dict[str, Any] = {}
     for name, message in ((RESOURCE, group), (RESOURCE, resource), (SCOPE, scoped), (SCOPE, scope)):
-        unknown |= {f"{name}.{key}": value for key, value in message.unknown.items()}
+        unknown |= {f"{name}.{key}": value for key, value in (message.unknown or {}).items()}
     return Producer(
         attributes=attributes,
-        kept={key: value for key, value in kept.items() if value},
+        kept=kept,
         unknown=unknown,
         alone=encode(attributes).decode(),
+        written={name: Raw(encode(value)) for name, value in attributes.items()},
+        size=len(encode((attributes, kept, unknown))),
     )
 
 

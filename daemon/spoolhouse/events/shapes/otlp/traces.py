@@ -1,19 +1,21 @@
 """Spans of OTLP: each is a span, and a root span a trace, too."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC
 from typing import Any
 
-from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, Span, Status, as_protocol
-from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Line, Producer, located
+from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, ScopeSpans, Span, Status, as_protocol
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Extras, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     LATEST,
+    SPAN_DIGITS,
+    TRACE_DIGITS,
     encode,
+    encode_sorted,
     enumeration,
-    from_timestamp,
     identity,
     identity_or_none,
+    moments,
     nanoseconds,
     plain,
     texts,
@@ -25,13 +27,15 @@ _KINDS = enumeration(
     SPAN_KIND_CLIENT="client", SPAN_KIND_PRODUCER="producer", SPAN_KIND_CONSUMER="consumer",
 )  # fmt: skip
 _STATUS = enumeration(STATUS_CODE_UNSET="unset", STATUS_CODE_OK="ok", STATUS_CODE_ERROR="error")
-_HEX_TRACE, _HEX_SPAN = 32, 16
 
 _SPAN = (
     "span_id", "trace_id", "parent_span_id", "name", "kind", "status", "start_time", "end_time", "duration_ms",
     "attributes", "events",
 )  # fmt: skip
-_TRACE = ("trace_id", "name", "status", "start_time", "end_time", "duration_ms", "input", "output", "metadata")
+
+
+_NO_SCOPES = (ScopeSpans(),)
+"""For a resource without scopes: it is read nevertheless, and refused if it is none."""
 
 
 class Spans:
@@ -40,74 +44,99 @@ class Spans:
     def __init__(self, line: Line) -> None:
         """Read spans of `line`."""
         self._line = line
-        self._spans: list[tuple[object, ...]] = []
-        self._traces: list[tuple[object, ...]] = []
+        self._spans: dict[str, list[Any]] = {name: [] for name in _SPAN}
+        self._own: list[dict[str, Any]] = []
+        """Their attributes."""
+        self._extras = Extras()
         self._unknown: dict[int, Fields] = {}
+        self._roots: list[tuple[int, str]] = []
+        """Of each root span, its place, and the attributes of its producer."""
 
     def read(self, groups: Sequence[ResourceSpans]) -> Iterator[ShapedBatch]:
         """Yield the spans of several resources."""
         where: tuple[int, ...] = ()
         try:
             for outer, group in enumerate(groups):
-                for inner, scoped in enumerate(group.scope_spans or ()):
+                for inner, scoped in enumerate(group.scope_spans or _NO_SCOPES):
                     where = outer, inner
                     spans = scoped.spans or ()
                     producer = self._line.producer(group, scoped, len(spans))
-                    own = [plain(span.attributes) for span in spans]
-                    events = texts([_plain_events(span.events) if span.events else () for span in spans])
-                    attributes = producer.texts(own)
-                    for number, span in enumerate(spans):
-                        where = outer, inner, number
-                        self._span(span, producer, own[number], attributes[number], events[number])
+                    self._line.note_unknown(producer, spans, len(self._own), self._unknown)
+                    self._scope(spans, producer)
         except ShapeError as error:
-            raise located(error, ("resourceSpans", "scopeSpans", "spans"), where) from None
-        if self._spans:
-            yield ShapedBatch("span", _SPAN, self._spans, self._unknown)
-        if self._traces:
-            yield ShapedBatch("trace", _TRACE, self._traces)
+            raise located(error, ("resourceSpans", "scopeSpans"), where) from None
+        if self._own:
+            self._spans["attributes"] = texts(self._own)
+            yield ShapedBatch("span", self._spans, self._extras.written(), self._unknown)
+        if self._roots:
+            yield self._traces()
 
-    def _span(  # a span, and what was read of it
-        self, span: Span, producer: Producer, own: dict[str, Any], attributes: str, events: str
-    ) -> None:
-        """Read one span."""
-        trace_id, span_id, parent = span.trace_id, span.span_id, span.parent_span_id
-        start, end = span.start_time_unix_nano, span.end_time_unix_nano
-        if not (trace_id and span_id and start):
-            missing = "startTimeUnixNano" if trace_id and span_id else "spanId" if trace_id else "traceId"
-            raise ShapeError(missing, "required", is_missing=True)
-        trace_id = trace_id.lower() if len(trace_id) == _HEX_TRACE else identity(trace_id)
-        span_id = span_id.lower() if len(span_id) == _HEX_SPAN else identity(span_id)
-        parent = identity_or_none(parent) if parent else None
-        if not EARLIEST <= start < LATEST:
-            start = nanoseconds(start, "startTimeUnixNano")
-        began, ended, took = from_timestamp(start // 1_000_000 / 1000, UTC), None, None
-        if end:
-            if not EARLIEST <= end < LATEST:
-                end = nanoseconds(end, "endTimeUnixNano")
-            ended, took = from_timestamp(end // 1_000_000 / 1000, UTC), (end - start) / 1e6
-        kind, said = _KINDS.get(span.kind), span.status
-        status = "unset" if said is None else _STATUS.get(said.code)
-        is_plain = not (
-            span.trace_state or span.links or span.dropped_attributes_count or span.dropped_events_count
-            or span.dropped_links_count or kind is None or status is None or (said is not None and said.message)
-            or RESOURCE in own or SCOPE in own
-        )  # fmt: skip
-        extra = producer.extra_texts.get(span.flags or 0) if is_plain else producer.extra_text(_kept(span), own)
-        if extra is None:
-            extra = producer.extra_texts[span.flags or 0] = producer.extra_text(_kept(span), own)
-        unknown = span.unknown
-        if unknown or producer.unknown or self._line.unknown:
-            self._unknown[len(self._spans)] = self._line.unknown_of(producer, unknown)
-        name = span.name or ""
-        self._spans.append((
-            span_id, trace_id, parent, name, kind or "internal", status or "unset", began, ended, took,
-            attributes, events, extra,
-        ))  # fmt: skip
-        if parent is None:
-            given, result = (_json(own, key) for key in ("input.value", "output.value"))
-            self._traces.append((
-                trace_id, name, status or "unset", began, ended, took, given, result, producer.alone, "",
-            ))  # fmt: skip
+    def _scope(self, spans: Sequence[Span], producer: Producer) -> None:
+        """Read the spans of one scope."""
+        span_ids, trace_ids, parents, names, kinds, states, starts, ends, durations, _, events = self._spans.values()
+        extras, all_own, known, written = self._extras.texts, self._own, producer.known, producer.written
+        began: list[int] = []
+        ended: list[int] = []
+        number = 0
+        try:
+            for number, span in enumerate(spans):  # noqa: B007  # the error names it
+                trace_id, span_id, parent = span.trace_id, span.span_id, span.parent_span_id
+                start, end = span.start_time_unix_nano, span.end_time_unix_nano or 0
+                if not (trace_id and span_id and start):
+                    missing = "startTimeUnixNano" if trace_id and span_id else "spanId" if trace_id else "traceId"
+                    raise ShapeError(missing, "required", is_missing=True)
+                trace_ids.append(trace_id.lower() if len(trace_id) == TRACE_DIGITS else identity(trace_id))
+                span_ids.append(span_id.lower() if len(span_id) == SPAN_DIGITS else identity(span_id))
+                parent = identity_or_none(parent) if parent else None
+                parents.append(parent)
+                if not (EARLIEST <= start < LATEST and EARLIEST <= end < LATEST):
+                    start, end = nanoseconds(start, "startTimeUnixNano"), nanoseconds(end, "endTimeUnixNano")
+                began.append(start)
+                ended.append(end)
+                durations.append((end - start) / 1e6 if end else None)
+                names.append(span.name or "")
+                own, kind, status = plain(span.attributes), _KINDS.get(span.kind), span.status
+                state = "unset" if status is None else _STATUS.get(status.code)
+                all_own.append(own)
+                kinds.append(kind or "internal")
+                states.append(state or "unset")
+                if parent is None:
+                    self._roots.append((len(parents) - 1, producer.alone))
+                is_joined = not (RESOURCE in own or SCOPE in own)
+                is_plain = is_joined and kind and state and not (
+                    span.trace_state or span.links or span.dropped_attributes_count or span.dropped_events_count
+                    or span.dropped_links_count or (status is not None and status.message)
+                )  # fmt: skip
+                if is_plain:
+                    extras.append(known.get(span.flags) or _flagged(span, producer))
+                else:
+                    self._extras.keep(producer.kept | _kept(span), own, producer)
+                if is_joined:
+                    own |= written
+        except ShapeError as error:
+            raise located(error, ("spans",), (number,)) from None
+        starts += moments(began)
+        ends += moments(ended)
+        events += texts([_plain_events(span.events) if span.events else () for span in spans])
+
+    def _traces(self) -> ShapedBatch:
+        """Return the traces of the root spans."""
+        places = [place for place, _ in self._roots]
+        columns: dict[str, Sequence[object]] = {
+            name: [self._spans[name][place] for place in places]
+            for name in ("trace_id", "name", "status", "start_time", "end_time", "duration_ms")
+        }
+        for name in ("input", "output"):
+            columns[name] = [_json(self._own[place], f"{name}.value") for place in places]
+        columns["metadata"] = [alone for _, alone in self._roots]
+        return ShapedBatch("trace", columns, ["{}"] * len(places))
+
+
+def _flagged(span: Span, producer: Producer) -> str:
+    """Return the text of `extra` of all spans with the same flags that have nothing else for it."""
+    [text] = texts([producer.kept | _kept(span)], encode_sorted)
+    producer.remember(span.flags, text, len(text))
+    return text
 
 
 def _json(own: dict[str, Any], key: str) -> str | None:

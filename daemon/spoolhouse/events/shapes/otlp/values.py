@@ -15,18 +15,28 @@ EARLIEST, LATEST = 10**17, 4_102_444_800 * 10**9
 """Nanoseconds between these are of 1973 to 2099."""
 _BASE64_IDS = {12: 8, 24: 16}
 """By the length of an id in base64, its bytes: so old encoders wrote ids."""
-_HEX_IDS = frozenset({16, 32})
-_NO_IDS = frozenset({"", "0" * 16, "0" * 32})
-_EXACT = 2**53
+TRACE_DIGITS, SPAN_DIGITS = 32, 16
+NO_TRACE, NO_SPAN = "0" * TRACE_DIGITS, "0" * SPAN_DIGITS
+_HEX_IDS = frozenset({TRACE_DIGITS, SPAN_DIGITS})
+_NO_IDS = frozenset({"", NO_TRACE, NO_SPAN})
+EXACT = 2**53
+"""A double holds every whole number up to this exactly."""
+_FEW = 4
+"""Fewer times than this are converted one by one: to begin with many of them costs more."""
+_Moments = list[datetime | None]
 
 from_timestamp = datetime.fromtimestamp
+convert = msgspec.convert
 encode = msgspec.json.Encoder().encode
+encode_sorted = msgspec.json.Encoder(order="sorted").encode_lines
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def texts(values: Sequence[object], encode_lines: Callable[[Any], bytes] = _encode_lines) -> list[str]:
     """Return each value's JSON."""
-    return encode_lines(values).decode().split("\n")[:-1]
+    found = encode_lines(values).decode().split("\n")
+    found.pop()
+    return found
 
 
 def plain(pairs: Sequence[KeyValue] | None) -> dict[str, Any]:
@@ -71,7 +81,7 @@ def written(number: float | None) -> float | str | None:
 
 def exact(number: float) -> float:
     """Return a whole number as it is where a double holds it exactly, and any other one as a float."""
-    return number if -_EXACT <= number <= _EXACT else float(number)
+    return number if -EXACT <= number <= EXACT else float(number)
 
 
 def identity(text: str) -> str:
@@ -112,6 +122,14 @@ def nanoseconds(time: int | None, field: str) -> int:
 def moment(time: int) -> datetime:
     """Return a time that is within reach, to the millisecond."""
     return from_timestamp(time // 1_000_000 / 1000, UTC)
+
+
+def moments(times: Sequence[int]) -> list[datetime | None]:
+    """Return times that are within reach, to the millisecond; None for 0."""
+    if len(times) < _FEW:
+        return [moment(time) if time else None for time in times]
+    found = convert([time // 1_000_000 / 1000 for time in times], _Moments, strict=False)
+    return [at if time else None for at, time in zip(found, times, strict=True)] if 0 in times else found
 
 
 def enumeration(**names: str) -> dict[object, str]:
