@@ -204,6 +204,8 @@ def mastra_cases() -> Iterator[Case]:
     yield Case(
         name="Mastra, one unknown field, by row", data=dumped(map(colored, some * 20)), most=UNKNOWN, per_row=True
     )
+    spaced = b"".join(json.dumps(event, ensure_ascii=False).encode() + b"\n" for event in some * 20)
+    yield Case(name="Mastra, with spaces, by row", data=spaced, most=LEGAL, per_row=True)
     own = [event for event in events("span", 2 * len(spans)) if not is_model_call(event)]
     both = [event for pair in zip(spans, own, strict=False) for event in pair]
     yield Case(name="Mastra's spans and ours in turn, by row", data=dumped(both * 10), most=LEGAL, per_row=True)

@@ -12,7 +12,7 @@ from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin, Unknown
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.reject import Reason
 from spoolhouse.events.builtin import BUILT_IN
-from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedEvent, ShapeError
+from spoolhouse.events.shapes.shape import Fields, Shape, ShapedEvent, ShapeError
 
 DECODER = LineDecoder(BUILT_IN)
 CLOCK_MS = 1_795_262_400_000
@@ -322,11 +322,11 @@ def test_a_span_of_a_model_call_says_so_in_columns(fields: dict[str, object], ex
 # Foreign shapes
 
 
-def _matches(fields: Fields, folder: str) -> bool:
-    return "note" in fields and folder != "metric"
+def _matches(fields: Fields) -> bool:
+    return "note" in fields and "value" not in fields
 
 
-def _read(fields: Fields, place: Place) -> Iterator[ShapedEvent]:
+def _read(fields: Fields) -> Iterator[ShapedEvent]:
     """A note: {"note": text, "at": time, "sizes": [number, …]} is a log, and a metric for each size."""
     known = {"note", "at", "sizes"}
     yield ShapedEvent(
@@ -339,7 +339,7 @@ def _read(fields: Fields, place: Place) -> Iterator[ShapedEvent]:
     if not isinstance(sizes, list):
         raise ShapeError("sizes", "not an array")
     for size in sizes:
-        yield ShapedEvent("metric", {"name": f"{place.type}.size", "value": size, "timestamp": fields.get("at")})
+        yield ShapedEvent("metric", {"name": "note.size", "value": size, "timestamp": fields.get("at")})
 
 
 NOTE = Shape(name="note", keys=frozenset({"note"}), matches=_matches, read=_read)
@@ -357,7 +357,7 @@ def test_a_shape_makes_rows_of_several_tables_of_a_line() -> None:
     assert [one["message"] for one in logs] == ["m", "hello", "hello", "m"]
     assert (logs[1]["level"], json.loads(logs[1]["extra"])) == ("info", {"color": "red", "level": "notice"})
     assert [(one["name"], one["value"], one["project_id"]) for one in metrics] == [
-        ("log.size", 1, "p"), ("log.size", 2.5, "p")
+        ("note.size", 1, "p"), ("note.size", 2.5, "p")
     ]  # fmt: skip
     ids = [one["id"] for one in (*logs[1:3], *metrics)]
     assert len(set(ids)) == 4
@@ -376,7 +376,7 @@ def test_of_a_line_that_is_refused_in_part_nothing_lands(fields: dict[str, objec
 
 
 def test_a_policy_rejects_all_events_of_a_line_or_none() -> None:
-    def read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
+    def read(fields: Fields) -> Iterator[ShapedEvent]:
         for project in ("p", "q"):
             yield ShapedEvent(
                 "log", {"message": fields["note"], "level": "info", "timestamp": TIME, "projectId": project}
@@ -406,20 +406,20 @@ def test_the_rows_of_a_line_lead_back_to_it() -> None:
 
 
 def test_a_shape_that_does_not_match_a_line_leaves_it_alone() -> None:
-    [reject] = decode(note(), "metric", decoder=NOTES).rejects
+    [reject] = decode(note(value=1), "metric", decoder=NOTES).rejects
     assert reject.reason is Reason.MISSING_FIELD
 
 
 def test_a_shape_comes_before_a_type_of_the_same_name() -> None:
     """Lines of others may have a `type` that is one of ours."""
 
-    def read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
+    def read(fields: Fields) -> Iterator[ShapedEvent]:
         raw = fields["log"]
         assert isinstance(raw, msgspec.Raw)
         inner = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         yield ShapedEvent("log", {"message": inner["text"], "level": "info", "timestamp": inner["at"]})
 
-    def matches(fields: Mapping[str, object], _folder: str) -> bool:
+    def matches(fields: Mapping[str, object]) -> bool:
         return "log" in fields
 
     decoder = LineDecoder(BUILT_IN, [Shape(name="bus", keys=frozenset({"log"}), matches=matches, read=read)])

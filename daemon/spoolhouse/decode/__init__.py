@@ -16,11 +16,12 @@ readers that take a line make the same rows of it. They are tried in this order:
    e. `line_reader`: anything that can be interpreted. It explains a line that cannot.
 
 `line_reader` passes a line on as well: the documents of OTLP go to `shaped_batches`, which makes many rows of one line;
-events of other foreign shapes go to `shaped_rows`; the rest goes to `lenient`, which reads by the declaration itself.
+the rest goes to `lenient`, which reads by the declaration itself. `events/shapes/shape` says which way is for which
+foreign shape.
 
 `bulk` and `wide` run code that is made of the declarations: `structs` makes the structs that lines decode into,
 `row_source` writes the functions that make rows of them, `row_compiler` compiles these, `wide_values` has the
-conversions that they call. `shaped_rows` and `shaped_batches` compile functions for the events of foreign shapes.
+conversions that they call. `shaped_rows` and `shaped_batches` compile functions that make rows of foreign shapes.
 
 `values`, `times` and `usage` convert single values. `origin` is the second input besides the bytes; `decoded`, `rows`,
 `counts` and `reject` are the results. `line_splitter` cuts bytes into pieces. `explain` and `nearest` are the dry run.

@@ -18,7 +18,7 @@ from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import Notes
 from spoolhouse.events.declaration import Column, EventType
 from spoolhouse.events.reference import filled
-from spoolhouse.events.shapes.shape import Place, Shape
+from spoolhouse.events.shapes.shape import Shape
 
 _fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _text_of = msgspec.json.Decoder(str).decode
@@ -140,9 +140,9 @@ class Explainer:
             return
         for shape in self._shapes:
             for folder in shape.folders:
-                if not shape.keys.isdisjoint(fields) and shape.matches(fields, folder):
+                if not shape.keys.isdisjoint(fields) and shape.matches(fields):
                     with suppress(ValueError, RecursionError):
-                        list(shape.read(fields, Place(folder, "", "")))
+                        list(shape.read(fields))
                         yield f"in the folder {folder} it is of the shape {shape.name}: try --type {folder}"
 
     def _rows(self, read: Read) -> list[ExplainedRow]:

@@ -18,7 +18,7 @@ from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import NULL, Notes, json_text
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import EventType, Key
-from spoolhouse.events.shapes.shape import Place, Shape, ShapedBatch, ShapedEvent, ShapeError
+from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NO_JSON = re.compile(rb'"(?:[^"\\]|\\.)*+"|(-?(?:NaN|Infinity))')
@@ -121,7 +121,7 @@ class LineReader:
                     not shape.keys.isdisjoint(fields)
                     and (not shape.folders or folder in shape.folders)
                     and not (shape.is_untyped and self._is_typed(fields))
-                    and shape.matches(fields, folder)
+                    and shape.matches(fields)
                 ):
                     return shape
         return None
@@ -147,7 +147,7 @@ class LineReader:
         found: list[tuple[str, list[list[Row]]]] = []
         number = 0
         try:
-            for event in shape.read(fields, Place(origin.type, at.project, at.id)):
+            for event in shape.read(fields):
                 if isinstance(event, ShapedBatch):
                     found.append(self._batch(event, origin, at, notes, number))
                     number += len(event.extra)
@@ -176,11 +176,6 @@ class LineReader:
     def _rows_of(self, event: ShapedEvent, at: At, notes: Notes, *, keep: bool) -> list[list[Row]]:
         """Return the rows of an event that a foreign shape made; raises `RejectedLineError`."""
         notes.unknown.extend(event.unknown)
-        if notes.derived is None:
-            try:
-                return [[self.shaped_rows.row(event, at.clock, at.project, at.id, keep=keep)]]
-            except (ValueError, RecursionError):
-                pass
         own = Notes(converted=notes.converted, originals=dict(event.kept), unknown=notes.unknown, derived=notes.derived)
         try:
             return self._shaped_reader(event.type).rows(event.fields, at, own, dict(event.unknown), keep=keep)

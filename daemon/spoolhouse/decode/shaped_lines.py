@@ -82,7 +82,7 @@ class ShapedLines:
                     else:
                         # Here the most lines pass: `_take` in short.
                         make, place, when, oldest, newest, out = forms.get(form) or self._form(form)
-                        row: Any = make(struct, derived, unknown, clock, project, prefix, offset, "")
+                        row: Any = make(struct, derived, clock, project, prefix, offset, "")
                         is_taken = row[place] == project and oldest <= row[when] < newest
                         if is_taken:
                             out.append(row)
@@ -104,12 +104,14 @@ class ShapedLines:
         project = self._project
         for form, struct, derived, more in events:
             if more:
-                if self._origin.unknown != "keep":
+                if self._origin.unknown == "reject":
                     return False
+                if self._origin.unknown == "drop":
+                    form = form.known or form  # noqa: PLW2901  # without them
                 unknown = {**unknown, **more}
             nth = f".{len(taken)}" if taken else ""
             make, place, when, oldest, newest, out = self._forms.get(form) or self._form(form)
-            row: Any = make(struct, derived, more, self._clock, project, self._prefix, offset, nth)
+            row: Any = make(struct, derived, self._clock, project, self._prefix, offset, nth)
             if row[place] != project or not oldest <= row[when] < newest:
                 return False
             taken.append((out, row))

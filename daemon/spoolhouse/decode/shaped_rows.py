@@ -1,69 +1,45 @@
-"""Rows of events that a foreign shape made, if no value needs a conversion.
+"""Rows of events that the quick reader of a foreign shape made.
 
-A function is compiled for each set of fields that a shape gives, because a loop over the columns would cost more than
-all the rest. Events with other values are for the lenient reader.
+A function is compiled for each form, because a loop over the columns would cost more than all the rest. A value that a
+row cannot have as it is refuses the event: it is for the lenient reader.
 """
 
 from codecs import utf_8_decode
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from spoolhouse.decode import times, usage, values
 from spoolhouse.decode.reject import RefusedError
 from spoolhouse.decode.rows import Row
 from spoolhouse.events import json_paths
 from spoolhouse.events.declaration import ARRAYS, Column, EventType, Fill, Kind
-from spoolhouse.events.shapes.shape import Fields, Form, ShapedEvent
+from spoolhouse.events.shapes.shape import Form
 
-_MOST_FUNCTIONS = 64
 _TESTS = {
-    Kind.TEXT: "{0}.__class__ is not str",
-    Kind.BOOLEAN: "{0}.__class__ is not bool",
-    Kind.INTEGER: "{0}.__class__ is not int or not -0x8000000000000000 <= {0} <= 0x7FFFFFFFFFFFFFFF",
-    Kind.NUMBER: "{0}.__class__ is not float and ({0}.__class__ is not int or not -2**53 <= {0} <= 2**53)",
-    Kind.CHOICE: "{0}.__class__ is not str or {0} not in {1}",
-    Kind.TIME: "{0}.__class__ is not datetime or not ({0}.tzinfo is utc and 1970 <= {0}.year < 2100 or is_in({0}))",
+    Kind.TEXT: "",
+    Kind.NUMBER: "{0}.__class__ is int and not -2**53 <= {0} <= 2**53",
+    Kind.CHOICE: "{0} not in {1}",
+    Kind.TIME: "not earliest <= {0} < latest",
 }
-"""By kind, the test for a value that is not as a row has it."""
+"""By kind, the test for a value that is not as a row has it, though of the right type."""
 _REFUSE = "raise RefusedError('')"
+_LINE_ID = "f'{file_id}{offset:012x}{nth}'"
+"""The expression for an id that the event does not have."""
 
-_Function = Callable[[Iterable[object], datetime, str, str, str], Row]
-"""The values of an event's fields, the shipment's clock, the folder's project, the event's derived id, and `extra` →
-the row."""
-FormFunction = Callable[[Any, Iterable[object], Fields, datetime, str, str, int, str], Row]
-"""A struct, derived values, unknown fields, the shipment's clock, the folder's project, and the parts of a
-derived id (its start, the line's offset, its end) → the row."""
+FormFunction = Callable[[Any, Iterable[object], datetime, str, str, int, str], Row]
+"""A struct, derived values, the shipment's clock, the folder's project, and the parts of a derived id (its start, the
+line's offset, its end) → the row."""
 
 
 class ShapedRows:
-    """Makes the rows. Any ValueError means that the lenient reader has to read the event."""
+    """Compiles the functions. Any ValueError of one means that the lenient reader has to read the event."""
 
     def __init__(self, events: Mapping[str, EventType]) -> None:
         self._events = events
-        self._functions: dict[tuple[str, ...], _Function] = {}
-        """By event type and keys."""
         self._forms: dict[Form, FormFunction] = {}
-
-    def row(self, event: ShapedEvent, clock: datetime, project: str, line_id: str, *, keep: bool) -> Row:
-        """Return the row of an event; `keep`: its unknown fields go to `extra`."""
-        keys = (event.type, *event.fields)
-        make = self._functions.get(keys)
-        if make is None:
-            if len(self._functions) >= _MOST_FUNCTIONS:
-                raise RefusedError("")
-            writer = _Writer(self._events[event.type], {key: f"f{place}" for place, key in enumerate(keys[1:])})
-            head = (
-                "def row(values, clock, project, line_id, extra):",
-                f"[{', '.join(writer.given.values())}] = values",
-            )
-            make = self._functions[keys] = writer.function(head)
-        kept = {**event.kept, **event.unknown} if keep else event.kept
-        extra = values.encode_extra(kept).decode() if kept else "{}"
-        return make(event.fields.values(), clock, project, line_id, extra)
 
     def formed(self, form: Form) -> FormFunction:
         """Return the function for the events of a form."""
@@ -71,30 +47,18 @@ class ShapedRows:
         if function is None:
             names = [*form.fields, *form.derived]
             writer = _Writer(self._events[form.type], {key: f"f{place}" for place, key in enumerate(names)})
-            writer.line_id = "f'{file_id}{offset:012x}{nth}'"
             # A struct, because it is made and written faster than a dict.
-            kept = sorted(form.kept)
-            fields: list[Any] = [(name, Any, None) for name in kept]
+            kept = sorted(form.kept.items())
+            fields: list[Any] = [(name, Any, msgspec.field(name=key, default=None)) for key, name in kept]
             writer.scope["Kept"] = msgspec.defstruct("Kept", fields, omit_defaults=True, gc=False)
-            written = f"encode(Kept({', '.join(f'e.{name}' for name in kept)})).decode()"
-            joined = f"joined(({' '.join(f'({name!r}, e.{name}),' for name in kept)}), unknown)"
             head = (
-                "def row(e, derived, unknown, clock, project, file_id, offset, nth):",
+                "def row(e, derived, clock, project, file_id, offset, nth):",
                 *(f"{writer.given[key]} = e.{name}" for key, name in form.fields.items()),
                 f"[{', '.join(writer.given[key] for key in form.derived)}] = derived",
-                f"extra = {joined} if unknown else {written}",
+                f"extra = encode(Kept({', '.join(f'e.{name}' for _, name in kept)})).decode()",
             )
             function = self._forms[form] = writer.function(head)
         return function
-
-
-def _joined(kept: Iterable[tuple[str, object]], unknown: Fields) -> str:
-    """Return `extra` in the order of the names, as the lenient reader writes it."""
-    return values.encode_extra({**{name: value for name, value in kept if value is not None}, **unknown}).decode()
-
-
-def _is_within_reach(time: datetime) -> bool:
-    return time.tzinfo is not None and times.EARLIEST <= time < times.LATEST
 
 
 class _Writer:
@@ -108,8 +72,6 @@ class _Writer:
         if event.needs or not event.gives_one_row:
             raise RefusedError(event.name)
         self.given = given
-        self.line_id = "line_id"
-        """The expression for an id that the event does not have."""
         self._event = event
         self._columns = event.parts[0].columns
         self._raw: dict[str, str] = {}
@@ -117,10 +79,9 @@ class _Writer:
         self._row: dict[str, str] = {}
         """By column, its expression in the row."""
         self.scope: dict[str, Any] = {
-            "datetime": datetime, "utc": UTC, "is_in": _is_within_reach, "elapsed": times.elapsed, "Raw": Raw,
-            "utf_8_decode": utf_8_decode, "encode": msgspec.json.encode, "scalar_of": values.scalar,
-            "number_of": values.number_or_none, "usage_of": usage.of_attributes, "joined": _joined,
-            "RefusedError": RefusedError,
+            "earliest": times.EARLIEST, "latest": times.LATEST, "elapsed": times.elapsed, "utf_8_decode": utf_8_decode,
+            "encode": msgspec.json.Encoder().encode, "scalar_of": values.scalar, "number_of": values.number_or_none,
+            "usage_of": usage.of_attributes, "RefusedError": RefusedError,
         }  # fmt: skip
 
     def function(self, head: Iterable[str]) -> Any:
@@ -154,26 +115,26 @@ class _Writer:
 
     def _checked(self, column: Column, given: str) -> list[str]:
         """Return the lines that check a value and write it as a row has it."""
+        default = self._default(column)
+        if column.kind is Kind.JSON and not column.required:
+            return [f"if {given} is None or ({given} := utf_8_decode({given})[0]) == 'null': {given} = {default}"]
         if column.kind is Kind.SCALAR:
-            test, written = "", f"scalar_of({given} if {given}.__class__ is Raw else Raw(encode({given})))"
             self._raw[column.name] = f"raw_{given}"
-        elif column.kind is Kind.JSON and not column.required:
-            default = self._default(column)
-            text = f"utf_8_decode({given})[0] if {given}.__class__ is Raw else encode({given}).decode()"
-            return [f"if {given} is None or ({given} := {text}) == 'null': {given} = {default}"]
+            lines = [f"raw_{given}, {given} = {given}, scalar_of({given})"]
         elif column.kind in _TESTS:
             choices = f"choices_{given}"
             self.scope[choices] = frozenset(column.choices)
-            test, written = _TESTS[column.kind].format(given, choices), ""
+            # The caller judges the event's time.
+            test = _TESTS[column.kind] if column.name != self._event.table.time else ""
+            lines = [f"if {test.format(given, choices)}: {_REFUSE}"] if test else []
         else:
             raise RefusedError(column.name)
-        lines = [f"if {test}: {_REFUSE}"] if test else [f"raw_{given}, {given} = {given}, {written}"]
         if column.implied or self._is_needed(column):
-            return [f"if {given} is None: {_REFUSE}", *lines] if written else lines
-        default = self._default(column)
+            return [f"if {given} is None: {_REFUSE}", *lines]
+        under = [f"    {line}" for line in lines]
         if default == "None":
-            return [f"if {given} is not None:", *(f"    {line}" for line in lines)]
-        return [f"if {given} is None: {given} = {default}", "else:", *(f"    {line}" for line in lines)]
+            return [f"if {given} is not None:", *under] if lines else []
+        return [f"if {given} is None: {given} = {default}", *(["else:", *under] if lines else [])]
 
     def _default(self, column: Column) -> str:
         """Return the expression for an absent value."""
@@ -183,7 +144,7 @@ class _Writer:
             raise RefusedError(column.name)
         if column.fill in {Fill.USAGE, Fill.ELAPSED, Fill.NUMBER}:
             return "None"
-        fills: dict[Fill | None, str] = {Fill.CLOCK: "clock", Fill.LINE: self.line_id, Fill.EXTRA: "extra"}
+        fills: dict[Fill | None, str] = {Fill.CLOCK: "clock", Fill.LINE: _LINE_ID, Fill.EXTRA: "extra"}
         return fills.get(column.fill) or ("()" if column.kind in ARRAYS else repr(column.default))
 
     def _derived(self, column: Column, given: str) -> str:

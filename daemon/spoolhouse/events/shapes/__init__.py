@@ -1,7 +1,7 @@
 """Foreign shapes: how other programs write events, one module each.
 
-A shape is recognized by the keys of a line, and turns the line's object into events of our own types. It knows neither
-tables nor rows: its events go through the same reader as our own lines, with the same conversions and checks.
+A shape is recognized by the keys of a line, and turns the line's object into events of our own types. `shape` explains
+how, and what a new shape needs.
 """
 
 from spoolhouse.events.shapes.json_log import JSON_LOG

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.events.shapes import log_levels
-from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedEvent, ShapeError
+from spoolhouse.events.shapes.shape import Fields, Shape, ShapedEvent, ShapeError
 
 MESSAGES = (
     "message", "msg", "event", "body", "log", "textPayload", "@message", "@m", "@mt", "M", "m", "formattedMessage",
@@ -72,7 +72,7 @@ _NO_MESSAGE = f"no text under {_listed(MESSAGES[:5])}, and no level"
 NO_TIME = f"no time under {_listed(TIMES[:7])}"
 
 
-def _matches(fields: Fields, _folder: str) -> bool:
+def _matches(fields: Fields) -> bool:
     return not _is_ours(fields)
 
 
@@ -101,7 +101,7 @@ def _is_our_level(value: object) -> bool:
     return first in _NUMBERS and log_levels.is_ours(bytes(value).decode())  # type: ignore[call-overload]  # it is a Raw
 
 
-def read(fields: Fields, _place: Place | None = None) -> Iterator[ShapedEvent]:
+def read(fields: Fields) -> Iterator[ShapedEvent]:
     """Yield the log of a line, if it has a message and a time."""
     log = _Log(fields)
     message = log.message()

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from spoolhouse.events.shapes.mastra.payload import NO_FIELDS, Payload, Reader, is_object, object_of, text_or_none
 from spoolhouse.events.shapes.mastra.signals import FEEDBACK, LOG, METRIC, SCORE
 from spoolhouse.events.shapes.mastra.spans import SPAN
-from spoolhouse.events.shapes.shape import Fields, FormedEvent, Place, Shape, ShapedEvent, ShapeError, shaped
+from spoolhouse.events.shapes.shape import Fields, Form, FormedEvent, Shape, ShapedEvent, ShapeError, shaped
 
 _MOST_LEARNED = 24
 _LONGEST_LEARNED = 64
@@ -45,10 +46,23 @@ def _line_struct(
     type_: str, payload: Payload, content: type[msgspec.Struct], learned: Mapping[str, tuple[str, ...]]
 ) -> Any:
     """Return the struct of a line; `_Lines.events` reads its attribute `about`."""
-    places = tuple((f"u{place}", key) for place, key in enumerate(learned.get(payload.key, ())))
+    places = {key: f"u{place}" for place, key in enumerate(learned.get(payload.key, ()))}
     how: dict[str, Any] = {"tag_field": "type", "tag": type_, "forbid_unknown_fields": True, "gc": False}
-    about = {"about": (type_, payload.read, places)}
+    about = {"about": (type_, payload.read, tuple(places.items()), _Wider(places))}
     return msgspec.defstruct(type_, [("payload", content)], rename={"payload": payload.key}, namespace=about, **how)
+
+
+class _Wider(dict[Form, Form]):
+    """By form, the one that keeps learned fields, too."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        """Keep these fields: by key, their attributes."""
+        super().__init__()
+        self._places = places
+
+    def __missing__(self, form: Form) -> Form:
+        self[form] = replace(form, kept={**form.kept, **self._places}, known=form)
+        return self[form]
 
 
 class _Lines:
@@ -77,12 +91,16 @@ class _Lines:
     def events(decoded: Any) -> Sequence[FormedEvent]:
         """Return the events of a line."""
         read: Reader
-        type_, read, places = decoded.about
+        type_, read, places, wider = decoded.about
         payload = decoded.payload
         if not places:
             return read(type_, payload, NO_FIELDS)
-        unknown = {key: value for place, key in places if (value := getattr(payload, place)) is not None}
-        return read(type_, payload, unknown)
+        unknown = {key: value for key, name in places if (value := getattr(payload, name)) is not None}
+        events = read(type_, payload, unknown)
+        if unknown:
+            form, *event = events[0]
+            events[0] = wider[form], *event
+        return events
 
     def _learn(self, decoder: _Decoder, line: bytes) -> bool:
         """Learn the fields of a line's payload; tell whether there was anything to learn."""
@@ -104,7 +122,7 @@ def _payload_of(payload: Payload, *, exact: bool) -> Callable[[Raw], Any]:
     return msgspec.json.Decoder(payload.struct(exact=exact)).decode
 
 
-def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
+def _read(fields: Fields) -> Iterator[ShapedEvent]:
     """Read a line with values of any type."""
     type_ = _type_of(fields)
     payload = _TYPES[type_]
@@ -122,7 +140,7 @@ def _read(fields: Fields, _place: Place) -> Iterator[ShapedEvent]:
         yield shaped(event)
 
 
-def _matches(fields: Fields, _folder: str) -> bool:
+def _matches(fields: Fields) -> bool:
     """Tell whether a line is of the bus. A line of ours may have a field that is called as a payload is."""
     payload = _TYPES.get(_type_of(fields))
     if payload is None or payload.key not in fields:
@@ -143,7 +161,11 @@ MASTRA = Shape(
     keys=frozenset(payload.key for payload in _PAYLOADS),
     matches=_matches,
     read=_read,
-    heads=frozenset(b'{"type":"%b","%b"' % (type_.encode(), payload.key.encode()) for type_, payload in _TYPES.items()),
+    heads=frozenset(
+        head % (type_.encode(), payload.key.encode())
+        for head in (b'{"type":"%b","%b"', b'{"type": "%b", "%b"')
+        for type_, payload in _TYPES.items()
+    ),
     quick=_Lines(),
     about="Mastra's observability bus: spans, traces, logs, metrics, scores, feedback",
     becomes={

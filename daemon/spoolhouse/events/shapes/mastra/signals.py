@@ -86,7 +86,7 @@ _LOG = Form(
     type="log",
     fields={"id": "logId", "attributes": "data", **same("level", "message", "timestamp")},
     derived=("traceId", "spanId"),
-    kept=("correlationContext", "metadata", "tags"),
+    kept=same("correlationContext", "metadata", "tags"),
 )
 METRIC = Payload(
     key="metric",
@@ -99,7 +99,7 @@ _METRIC = Form(
     type="metric",
     fields={"id": "metricId", **same("name", "value", "timestamp", "labels")},
     derived=("organizationId", "environment", "serviceName"),
-    kept=("correlationContext", "costContext", "metadata", "spanId", "traceId"),
+    kept=same("correlationContext", "costContext", "metadata", "spanId", "traceId"),
 )
 SCORE = Payload(
     key="score",
@@ -114,7 +114,7 @@ _SCORE = Form(
     type="score",
     fields={"id": "scoreId", "score": "score", "reason": "reason", **same("timestamp", "metadata")},
     derived=("scorerName", *_ABOUT),
-    kept=(
+    kept=same(
         "correlationContext", "scoreSource", "scoreTraceId", "scorerId", "scorerVersion", "source", "targetEntityType",
     ),
     names={"value": "score", "name": "scorerName", "experiment": "experimentId"},
@@ -136,6 +136,6 @@ _FEEDBACK = Form(
     type="feedback",
     fields={"id": "feedbackId", **same("feedbackType", "value", "comment", "timestamp", "metadata")},
     derived=("source", *_ABOUT),
-    kept=("correlationContext", "source", "sourceId", "userId"),
+    kept=same("correlationContext", "source", "sourceId", "userId"),
     names={"source": "feedbackSource", "userId": "feedbackUserId", "experiment": "experimentId"},
 )

@@ -24,7 +24,7 @@ _finish_of = msgspec.json.Decoder(_Finish).decode
 
 def _spans(type_: str, span: Any, unknown: Fields) -> list[FormedEvent]:
     start, end, error = span.startTime, span.endTime, span.errorInfo
-    ended = end is not None and end != NULL
+    ended = end.__class__ is datetime or is_given(end)
     failed = error is not None and error != NULL
     recorded = start if type_ == "span_started" else _recorded(type_, start, end if ended else start)
     status = "ok" if ended else "unset"
@@ -41,8 +41,11 @@ def _has_failed(type_: Any, attributes: Raw | None) -> bool:
     text = type_ if type_.__class__ is str else text_or_none(type_)
     if attributes is None or text is None or not text.startswith("model_"):
         return False
+    content = bytes(attributes)
+    if b"error" not in content and b"\\" not in content:
+        return False  # most calls: cheaper than to decode the attributes
     try:
-        return _finish_of(attributes).finish_reason == "error"
+        return _finish_of(content).finish_reason == "error"
     except msgspec.ValidationError:
         return False
 
@@ -95,7 +98,7 @@ _SPAN = Form(
     type="span",
     fields=same("id", "traceId", "parentSpanId", "name", "startTime", "endTime", "attributes", "type"),
     derived=("status", "recordedAt"),
-    kept=(
+    kept=same(
         "entityId", "entityName", "entityType", "errorInfo", "input", "isEvent", "isInternal", "isRootSpan", "metadata",
         "output", "requestContext", "tags",
     ),
@@ -104,5 +107,5 @@ _TRACE = Form(
     type="trace",
     fields={"id": "traceId", **same("name", "startTime", "endTime", "input", "output", "metadata")},
     derived=("status", "recordedAt"),
-    kept=("entityId", "entityName", "entityType", "tags"),
+    kept=same("entityId", "entityName", "entityType", "tags"),
 )

@@ -19,7 +19,7 @@ from spoolhouse.events.shapes.otlp.logs import Logs
 from spoolhouse.events.shapes.otlp.metrics import Metrics
 from spoolhouse.events.shapes.otlp.producer import Line
 from spoolhouse.events.shapes.otlp.traces import Spans
-from spoolhouse.events.shapes.shape import Fields, Place, Shape, ShapedBatch, ShapeError
+from spoolhouse.events.shapes.shape import Fields, Shape, ShapedBatch, ShapeError
 
 _SPANS, _LOGS, _METRICS = "resourceSpans", "resourceLogs", "resourceMetrics"
 _LONG, _MOST_OBJECTS = 1 << 20, 500_000
@@ -56,7 +56,7 @@ def _quick(line: bytes) -> Sequence[ShapedBatch]:
     return list(_batches(Line(len(line)), document.resource_spans, document.resource_logs, document.resource_metrics))
 
 
-def _read(fields: Fields, _place: Place) -> Iterator[ShapedBatch]:
+def _read(fields: Fields) -> Iterator[ShapedBatch]:
     """Read any line."""
     found: dict[str, list[Any]] = {_SPANS: [], _LOGS: [], _METRICS: []}
     # Not shorter than the line: each line that `_quick` takes is taken here, too.
@@ -93,7 +93,7 @@ def _batches(
 OTLP = Shape(
     name="otlp",
     keys=frozenset(_KINDS),
-    matches=lambda _fields, _folder: True,
+    matches=lambda _fields: True,
     read=_read,
     batches=_quick,
     about="OTLP/JSON of OpenTelemetry's exporters and the Collector: spans, traces of root spans, logs, metrics",
