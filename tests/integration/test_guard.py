@@ -27,7 +27,7 @@ async def test_a_guard_that_gets_no_answer_is_stuck() -> None:
 
     async with await asyncio.start_server(keep_silent, "127.0.0.1", 0) as listener:
         _, port = listener.sockets[0].getsockname()
-        settings = build.settings(f"clickhouse://127.0.0.1:{port}")
+        settings = build.settings(f"clickhouse://127.0.0.1:{port}", retry={"cap": 0.01})
         running = asyncio.create_task(build.guard(settings, heartbeat, limit=LIMIT))
         try:
             async with asyncio.timeout(10):

@@ -81,12 +81,19 @@ async def keep_guard(
 ) -> None:
     """Check the store and its tables every `retry.cap` until `stop`; at once and often during an outage.
 
-    An idle daemon inserts nothing, so only this probe notices an outage and its end. `current` returns the settings in
-    force. The caller that sets `stop` sets `health.probe`, too.
+    Not at the start: `await_ready` has just done so. An idle daemon inserts nothing, so only this probe notices an
+    outage and its end. `current` returns the settings in force. The caller that sets `stop` sets `health.probe`, too.
     """
     failures = 0
-    while not stop.is_set():
+    while True:
         retry = current().retry
+        soon = delay(failures, first=retry.first, cap=min(retry.cap, _SOON), fraction=1.0)
+        with suppress(TimeoutError), heartbeat.idle():
+            async with asyncio.timeout(soon if failures else retry.cap):
+                # During an outage the probe keeps its pace, however many callers report the outage.
+                await (stop if failures else health.probe).wait()
+        if stop.is_set():
+            return
         try:
             health.probe.clear()
             await backend.ping()
@@ -107,8 +114,3 @@ async def keep_guard(
                 health.good(SERVER)
                 health.good(GUARD)
             failures = 0
-        soon = delay(failures, first=retry.first, cap=min(retry.cap, _SOON), fraction=1.0)
-        with suppress(TimeoutError), heartbeat.idle():
-            async with asyncio.timeout(soon if failures else retry.cap):
-                # During an outage the probe keeps its pace, however many callers report the outage.
-                await (stop if failures else health.probe).wait()
