@@ -13,6 +13,7 @@ From the top down, which is the direction of all imports:
 - `recover/`: rows, lines and files that are sent once more, on request
 - `query/`: questions about what has landed: requests, plan, records (no SQL)
 - `pipeline/`: one module for each stage, and what stages share
+- `producer/`: `SpoolWriter`: events into the spool, whole files or none
 - `store/`: ClickHouse: drivers, landing of batches, schema, SQL of questions
 - `spool/`: folders, files, locks, the journal, shipments
 - `settings/`: every setting, its default, its reason
@@ -20,8 +21,8 @@ From the top down, which is the direction of all imports:
 - `decode/`: lines to canonical rows or rejects (pure)
 - `events/`: declarations of event types (pure)
 
-`export/` is what producers write files with. Beside the folders: `errors`, `retry`, `clock`, `file_names`, and
-`failpoints`, the places that a test can arm.
+`export/` is what other programs use, and the daemon does not. Beside the folders: `errors`, `retry`, `clock`,
+`file_names`, and `failpoints`, the places that a test can arm.
 """
 
 __version__ = "0.1.0"

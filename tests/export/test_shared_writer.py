@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 
 from spoolhouse.export import AsyncSpoolWriter, SpoolWriter
-from spoolhouse.export.encoding import Event
+from spoolhouse.producer.encoding import Event
 from tests.process.daemon import command
 
 SPAN = {"id": "s1", "traceId": "t1", "name": "a", "startTime": "2026-11-21T12:00:00Z"}
@@ -241,7 +241,7 @@ def test_the_end_of_the_interpreter_shows_everything(tmp_path: Path) -> None:
 import atexit
 late = lambda: spool.write("log", "shop", {"n": 2})
 import logging  # its function comes after ours
-from spoolhouse.export import writer
+from spoolhouse.producer import writer
 atexit.unregister(writer._Process.ends)
 atexit.register(late)
 atexit.register(writer._Process.ends)

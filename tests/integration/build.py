@@ -27,7 +27,6 @@ from spoolhouse.events import registry
 from spoolhouse.events.builtin import BUILT_IN, SPANS
 from spoolhouse.events.declaration import EventType, Table
 from spoolhouse.events.naming import target_name
-from spoolhouse.export.writer import strict_writer
 from spoolhouse.file_names import FileNames
 from spoolhouse.monitoring.health import Health
 from spoolhouse.monitoring.heartbeat import Heartbeat
@@ -119,7 +118,7 @@ def settings(url: str = "", spool: Path | None = None, /, **sections: Mapping[st
 
 def ingest(used: Settings) -> int:
     """Run the daemon once, in this process; return its exit code."""
-    return asyncio.run(run.run(used, once=True, open_writer=strict_writer))
+    return asyncio.run(run.run(used, once=True))
 
 
 @asynccontextmanager

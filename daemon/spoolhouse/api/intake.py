@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from spoolhouse.api.access import ForbiddenError, Projects
 from spoolhouse.api.errors import BusyError, NoSpoolError, SpoolAwayError, SpoolFullError
 from spoolhouse.errors import BadRequestError
+from spoolhouse.producer.writer import SpoolWriter
 from spoolhouse.query.wire import Fields, Written
 
 KINDS: Mapping[str, str] = {"scores": "score", "feedback": "feedback"}
@@ -29,30 +29,13 @@ _REMEMBERED_SECONDS = 600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class Writer(Protocol):
-    """Writes events into a spool, as `SpoolWriter` does: the file of each is durable when the call returns.
-
-    Raises OSError, and ValueError for an event that would be rejected.
-    """
-
-    def create_score(self, project: str, score: Fields, /) -> object:
-        """Write a score."""
-
-    def create_feedback(self, project: str, feedback: Fields, /) -> object:
-        """Write feedback."""
-
-
-OpenWriter = Callable[[Path], Writer]
-
-
 class Intake:
     """Takes scores and feedback, and writes them into a spool."""
 
-    def __init__(self, spool: Path | None, open_writer: OpenWriter) -> None:
+    def __init__(self, spool: Path | None) -> None:
         """Write into `spool`; None: refuse all."""
         self._spool = spool
-        self._open_writer = open_writer
-        self._writer: Writer | None = None
+        self._writer: SpoolWriter | None = None
         self._opening = threading.Lock()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="spoolhouse-intake")
         self._running = 0
@@ -131,10 +114,11 @@ class Intake:
                 self._writing.remove(event)
                 self._changed.notify_all()
 
-    def _opened(self, spool: Path) -> Writer:
+    def _opened(self, spool: Path) -> SpoolWriter:
+        """Return the writer, which refuses events that would be rejected, and makes each durable at once."""
         with self._opening:
             if self._writer is None:
-                self._writer = self._open_writer(spool)
+                self._writer = SpoolWriter(spool, max_age=None, validate=True)
             return self._writer
 
 

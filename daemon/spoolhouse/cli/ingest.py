@@ -116,12 +116,11 @@ def _run(options: argparse.Namespace, *, reloads: bool) -> int:
             "password_on_command_line",
             hint="others can read it in the process list: use SPOOLHOUSE_CLICKHOUSE__PASSWORD_FILE",
         )
-    from spoolhouse.export.writer import strict_writer  # noqa: PLC0415  # as below
     from spoolhouse.service import run  # noqa: PLC0415  # it brings the drivers along, which --help does not need
 
     if not _wants_display(settings):
         reread = (lambda: flags.read(options)) if reloads else None
-        return _in_loop(lambda: run.run(settings, once=options.once, open_writer=strict_writer, reread=reread))
+        return _in_loop(lambda: run.run(settings, once=options.once, reread=reread))
     # The display shows progress; the logs above it are for problems.
     level = "warning" if settings.log.level == "info" else settings.log.level
     logs.configure(level=level, secrets=settings.secrets())
@@ -129,7 +128,7 @@ def _run(options: argparse.Namespace, *, reloads: bool) -> int:
 
     print(_intention(settings, once=options.once), file=sys.stderr)
     with Display(spool=root, once=options.once) as display:
-        code = _in_loop(lambda: run.run(settings, once=options.once, open_writer=strict_writer, progress=display))
+        code = _in_loop(lambda: run.run(settings, once=options.once, progress=display))
     display.summary()
     return code
 

@@ -74,8 +74,7 @@ def run(options: argparse.Namespace) -> int:
         if way is not None:
             print(f"A daemon has this file, and serves it: {way}")
             return 0
-        from spoolhouse.export.writer import strict_writer  # noqa: PLC0415  # --help needs none of this
-        from spoolhouse.service import serve  # noqa: PLC0415  # as above
+        from spoolhouse.service import serve  # noqa: PLC0415  # --help needs none of this
 
         http = _checked(options)
         served = serve.Served(
@@ -88,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
             is_plain=options.plain_http,
             spool=None if settings.spool.storage_path is None else settings.spool.root,
         )
-        asyncio.run(serve.serve(lambda: asking.client(settings), served, strict_writer, _show))
+        asyncio.run(serve.serve(lambda: asking.client(settings), served, _show))
     return 0
 
 

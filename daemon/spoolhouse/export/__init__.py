@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from spoolhouse.export.writer import SpoolWriter
+from spoolhouse.producer.writer import SpoolWriter
 
 if TYPE_CHECKING:
     from spoolhouse.export.asynchronous import AsyncSpoolWriter

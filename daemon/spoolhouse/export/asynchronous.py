@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from spoolhouse.export.encoding import Event
-from spoolhouse.export.writer import SpoolWriter
+from spoolhouse.producer.encoding import Event
+from spoolhouse.producer.writer import SpoolWriter
 
 
 class AsyncSpoolWriter:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from spoolhouse.export.encoding import lenient
-from spoolhouse.export.writer import SpoolWriter
+from spoolhouse.producer.encoding import lenient
+from spoolhouse.producer.writer import SpoolWriter
 
 _NUMBERS = ((20, "debug"), (30, "info"), (40, "warn"), (50, "error"))
 """Levels of `logging` are those of numbers below these; others are fatal."""

@@ -31,8 +31,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from spoolhouse.export import otlp
-from spoolhouse.export.encoding import Event, lenient
-from spoolhouse.export.writer import SpoolWriter
+from spoolhouse.producer.encoding import Event, lenient
+from spoolhouse.producer.writer import SpoolWriter
 
 ROOT, PROJECT = "OTEL_EXPORTER_SPOOLHOUSE_ROOT", "OTEL_EXPORTER_SPOOLHOUSE_PROJECT"
 _NAMELESS = "unknown_service"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite, isnan
 from typing import Any
 
-from spoolhouse.export.encoding import text
+from spoolhouse.producer.encoding import text
 
 Json = dict[str, Any]
 Group = tuple[str, Json, Json, Iterable[Json]]

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from spoolhouse.export.encoding import Event, lenient
-from spoolhouse.export.writer import SpoolWriter
 from spoolhouse.file_names import Spilled
+from spoolhouse.producer.encoding import Event, lenient
+from spoolhouse.producer.writer import SpoolWriter
 
 Record = Mapping[str, object]
 """An event of ours (`spoolhouse types` lists the fields), or of a shape that the daemon reads."""

@@ -16,7 +16,6 @@ from spoolhouse.decode.rows import Rows
 from spoolhouse.errors import OperatorError
 from spoolhouse.events import registry
 from spoolhouse.events.declaration import tables
-from spoolhouse.export.encoding import line
 from spoolhouse.export.settings import settings_of
 from spoolhouse.export.storages import (
     REMEMBERED,
@@ -27,6 +26,7 @@ from spoolhouse.export.storages import (
     by_project,
     spilled,
 )
+from spoolhouse.producer.encoding import line
 from spoolhouse.service.backend import Backend
 from spoolhouse.service.options import make_options
 from spoolhouse.service.stores import open_backend

@@ -26,7 +26,6 @@ from msgspec import Struct, field
 from spoolhouse.errors import BadSettingError, SpoolhouseError, StoreError
 from spoolhouse.events import registry
 from spoolhouse.export.settings import settings_of
-from spoolhouse.export.writer import strict_writer
 from spoolhouse.monitoring import logs
 from spoolhouse.monitoring.progress import Silent
 from spoolhouse.monitoring.status_model import RecentFile
@@ -300,7 +299,6 @@ class _Cycle:
             run = Run(
                 shared=shared,
                 reporter=reporter,
-                open_writer=strict_writer,
                 owns_process=False,
                 notifier=Notifier({}),
             )

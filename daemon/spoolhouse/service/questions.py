@@ -17,7 +17,6 @@ from spoolhouse.service.backend import Backend
 if TYPE_CHECKING:
     from aiohttp.web import RouteDef
 
-    from spoolhouse.api.intake import OpenWriter
     from spoolhouse.api.routes import Api
     from spoolhouse.query.daemon_file import DaemonFile
 
@@ -68,9 +67,7 @@ class Questions(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def questions(
-    backend: Backend, *, spool: Path, open_writer: "OpenWriter", is_served: bool
-) -> AsyncGenerator[Questions | None]:
+async def questions(backend: Backend, *, spool: Path, is_served: bool) -> AsyncGenerator[Questions | None]:
     """Answer questions as long as the context lasts; None where nobody has to ask this run, or nothing is served.
 
     What is written over HTTP goes into `spool`.
@@ -87,7 +84,7 @@ async def questions(
     token = secrets.token_urlsafe(32)
     hint = "send the one in the file .daemon beside the database"
     access = Access(tokens=(Token(text=token),), hint=hint)
-    api = Api(lambda: Client(own.reader), access, Intake(spool, open_writer))
+    api = Api(lambda: Client(own.reader), access, Intake(spool))
     try:
         yield Questions(api=api, token=token, database=own.path, table_prefix=own.table_prefix)
     finally:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct, field
@@ -45,9 +44,6 @@ from spoolhouse.spool import descriptor_limit
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.root import make_ready
 
-if TYPE_CHECKING:
-    from spoolhouse.api.intake import OpenWriter
-
 log = structlog.get_logger(__name__)
 
 
@@ -55,14 +51,12 @@ async def run(
     settings: Settings,
     *,
     once: bool,
-    open_writer: "OpenWriter",
     progress: Progress | None = None,
     reread: Callable[[], Settings] | None = None,
 ) -> int:
     """Run the daemon until SIGTERM or SIGINT, or with `once` until nothing is pending; return the exit code.
 
-    `open_writer` returns the writer of the events that come over HTTP. A SIGHUP reads the settings again with
-    `reread`, where that is given; it raises `BadSettingError`.
+    A SIGHUP reads the settings again with `reread`, where that is given; it raises `BadSettingError`.
 
     0: stopped cleanly, or all is ingested. 1: something is left over, or a stage crashed. 69: the store cannot be
     used, with `once`. 75: the grace period ended before all was drained; the rest is recoverable. Raises
@@ -73,7 +67,7 @@ async def run(
     events = await asyncio.to_thread(registry.load, settings.events)
     shared = Shared(settings=settings, events=events, once=once, progress=progress)
     with closing(StatusReporter(shared=shared)) as reporter:
-        return await Run(shared=shared, reporter=reporter, open_writer=open_writer, reread=reread).run()
+        return await Run(shared=shared, reporter=reporter, reread=reread).run()
 
 
 class Run(Struct, kw_only=True):
@@ -81,7 +75,6 @@ class Run(Struct, kw_only=True):
 
     shared: Shared
     reporter: StatusReporter
-    open_writer: "OpenWriter"
     reread: Callable[[], Settings] | None = None
     owns_process: bool = True
     """Whether signals, the collector and the service manager are this run's: not so within another program."""
@@ -129,7 +122,7 @@ class Run(Struct, kw_only=True):
                 runtime_tuning.freeze_gc()
                 runtime_tuning.tune_malloc()
             async with (
-                questions(backend, spool=spool, open_writer=self.open_writer, is_served=address is not None) as asked,
+                questions(backend, spool=spool, is_served=address is not None) as asked,
                 serve(
                     address,
                     self.reporter,

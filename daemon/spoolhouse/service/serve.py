@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from spoolhouse.api.access import Access, read_tokens
-from spoolhouse.api.intake import Intake, OpenWriter
+from spoolhouse.api.intake import Intake
 from spoolhouse.api.routes import Api
 from spoolhouse.errors import BadSettingError
 from spoolhouse.monitoring.http.server import serving
@@ -73,18 +73,13 @@ def _tls(served: Served) -> ssl.SSLContext | None:
     return context
 
 
-async def serve(
-    make: Callable[[], Client], served: Served, open_writer: OpenWriter, show: Callable[[str], None]
-) -> None:
-    """Serve until SIGTERM or SIGINT; `show` gets the URL.
-
-    `open_writer` returns the writer of the events that come over HTTP. Raises `BadSettingError`.
-    """
+async def serve(make: Callable[[], Client], served: Served, show: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `show` gets the URL. Raises `BadSettingError`."""
     access, tls = check(served)
     stop = asyncio.Event()
     with stop_on_signal(stop.set):
         let_in()
-        api = Api(make, access, Intake(served.spool, open_writer))
+        api = Api(make, access, Intake(served.spool))
         try:
             routes, serves = api.routes, api.serves
             if served.daemons or (served.spool is not None and served.spool.is_dir()):

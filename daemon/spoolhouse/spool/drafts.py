@@ -1,6 +1,6 @@
 """Drafts of dead writers: files that a producer had not made visible when it ended. Blocks on the disk.
 
-A living writer holds a lock on each of its drafts (`export.draft`).
+A living writer holds a lock on each of its drafts (`producer.draft`).
 """
 
 import contextlib

@@ -23,12 +23,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 from weakref import WeakSet
 
-from spoolhouse.export.draft import Draft, folder_name
-from spoolhouse.export.encoding import Event, line
+from spoolhouse.producer.draft import Draft, folder_name
+from spoolhouse.producer.encoding import Event, line
 from spoolhouse.spool.storage import LocalFileStorage
 
 if TYPE_CHECKING:
-    from spoolhouse.export.validation import Validator
+    from spoolhouse.producer.validation import Validator
 
 _log = logging.getLogger(__name__)
 
@@ -287,18 +287,13 @@ class SpoolWriter:
             draft.abandon()
 
 
-def strict_writer(root: Path) -> SpoolWriter:
-    """Return a writer for single events, which refuses those that would be rejected."""
-    return SpoolWriter(root, max_age=None, validate=True)
-
-
 def _each(events: Event | Iterable[Event]) -> Iterable[Event]:
     return (events,) if isinstance(events, (Mapping, *_ENCODED)) else events
 
 
 def _validator(declarations: Path | str | None) -> "Validator":
     try:
-        from spoolhouse.export.validation import Validator  # noqa: PLC0415  # it needs more than the standard library
+        from spoolhouse.producer.validation import Validator  # noqa: PLC0415  # it needs more than the standard library
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"validate=True needs {error.name}: pip install 'spoolhouse[daemon]'") from error
     return Validator(None if declarations is None else Path(declarations))
