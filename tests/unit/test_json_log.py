@@ -465,6 +465,31 @@ def test_a_foreign_type_is_an_attribute() -> None:
     assert log({"type": "http", "message": "a", "timestamp": TIME, "level": "info"})["attributes"] == {"type": "http"}
 
 
+@pytest.mark.parametrize("tag", ["type", "event_type"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "error", "message": "m", "timestamp": TIME, "level": "warn"},
+        {"type": "error", "message": "m", "error": "text", "time": TIME, "level": "warn"},
+        {"type": "log", "msg": "m", "time": TIME, "level": "warn"},
+        {"type": "log", "message": "m", "timestamp": TIME, "severity": "warn"},
+        {"type": "trace", "msg": "m", "time": TIME, "level": "warn", "id": 7},
+        {"type": "metric", "msg": "m", "time": TIME, "level": "warn", "name": "web", "value": "seven"},
+    ],
+)
+def test_a_log_may_have_a_type_that_is_called_as_one_of_ours(fields: dict[str, Any], tag: str) -> None:
+    fields = {tag if key == "type" else key: value for key, value in fields.items()}
+    row = log(fields)
+    taken = {"message", "msg", "time", "timestamp", "level", "severity"}
+    assert (row["message"], row["level"], row["project_id"]) == ("m", "warn", "p")
+    assert row["attributes"] == {key: value for key, value in fields.items() if key not in taken}
+    line = json.dumps(fields).encode() + b"\n"
+    assert decode(line * 9).shapes == {"json_log": 9}
+    assert [reject.reason for reject in decode(line, "span").rejects] != []
+    ours = json.dumps(fields | {"projectId": "q"}).encode() + b"\n"
+    assert decode(ours).rejects, "its project is not lost in the attributes"
+
+
 def test_logs_of_several_libraries_and_ours_may_share_a_file() -> None:
     ours = json.dumps({"type": "log"} | OURS).encode() + b"\n"
     samples = {name: (SAMPLES / f"{name}.jsonl").read_bytes().splitlines(keepends=True)[0] for name in ("pino", "zap")}

@@ -90,6 +90,8 @@ class Explainer:
             read = self._reader.read(data, self._origin, at, notes=notes)
         except RejectedLineError:
             read = Read([], notes)
+        if read.shape:
+            result.shape, result.type = read.shape, ""
         result.converted = list(dict.fromkeys(notes.converted))
         result.unknown = list(dict.fromkeys(notes.unknown))
         event = self._events.get(result.type)

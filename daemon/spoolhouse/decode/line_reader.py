@@ -23,6 +23,7 @@ from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, Shap
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NO_JSON = re.compile(rb'"(?:[^"\\]|\\.)*+"|(-?(?:NaN|Infinity))')
 """Text, which stays; or a number that JSON does not have, and that Python's `json` writes."""
+_NOT_OF_ITS_TYPE = frozenset({Reason.MISSING_FIELD, Reason.WRONG_TYPE})
 _ENVELOPE = "envelope"
 """In `extra`, the fields beside the `data` of an enveloped line."""
 
@@ -134,11 +135,33 @@ class LineReader:
         try:
             rows = self._own(name, fields, origin, at, notes, suspect)
         except RejectedLineError as error:
+            if self.may_be_untyped(error, origin) and (read := self._read_untyped(line, origin, at, notes)):
+                return read
             if not given:
                 raise
             detail = f"no event type {given[:40]!r}, and no {name}: {error.field} {error.detail}"
             raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", detail) from None
         return _permitted(Read([(name, rows)], notes), origin)
+
+    def may_be_untyped(self, error: RejectedLineError, origin: Origin) -> bool:
+        """Tell whether a line that names a type of ours, and is rejected, may have an untyped foreign shape."""
+        return error.reason in _NOT_OF_ITS_TYPE and origin.type in self.shared
+
+    def _read_untyped(self, line: bytes, origin: Origin, at: At, notes: Notes) -> Read | None:
+        """Return the events of a line whose `type` only happens to be called as one of ours; None if it is ours."""
+        fields = _fields(line, notes)
+        own = Notes(derived=None if notes.derived is None else [])
+        for shape in self._shapes:
+            if shape.is_untyped and origin.type in shape.folders and shape.keys & fields.keys():
+                if not self._is_typed(fields) or shape.ours & fields.keys():
+                    continue
+                try:
+                    events = self._shaped(shape, fields, origin, at, own)
+                except RejectedLineError:
+                    continue
+                notes.converted, notes.unknown, notes.derived = own.converted, own.unknown, own.derived
+                return _permitted(Read(events, notes, shape.name), origin)
+        return None
 
     def _shaped(
         self, shape: Shape, fields: dict[str, Raw], origin: Origin, at: At, notes: Notes

@@ -195,7 +195,7 @@ def _named(value: object) -> str | None:
     if isinstance(value, Raw):
         value = _any_of(value)
     if isinstance(value, Mapping):
-        value = value.get("code", value.get("status"))
+        value = value.get("code", value.get("status_code", value.get("status")))
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float) and value.is_integer():

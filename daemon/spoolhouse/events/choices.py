@@ -15,7 +15,10 @@ _OPEN = dict.fromkeys(("running", "started", "pending", "in_progress", "unknown"
 
 STATUS: dict[str, Any] = {
     "choices": {"unset": 0, "ok": 1, "error": 2},
-    "same": {"status_code_unset": "unset", "status_code_ok": "ok", "status_code_error": "error", **_GOOD},
+    "same": {
+        **{f"{prefix}{name}": name for prefix in ("status_code_", "statuscode.") for name in ("unset", "ok", "error")},
+        **_GOOD,
+    },
     "near": {"0": "unset", "1": "ok", "2": "error", "err": "error", **_FAILED, **_DONE, **_OPEN},
     "implied": {"error": "error", "errorInfo": "error", "error_info": "error", "exception": "error"},
 }
@@ -24,7 +27,7 @@ STATUS: dict[str, Any] = {
 _KINDS = ("internal", "server", "client", "producer", "consumer")
 SPAN_KIND: dict[str, Any] = {
     "choices": {kind: number for number, kind in enumerate(_KINDS)},
-    "same": {f"span_kind_{kind}": kind for kind in _KINDS},
+    "same": {f"{prefix}{kind}": kind for prefix in ("span_kind_", "spankind.") for kind in _KINDS},
     "near": {
         **{str(number): kind for number, kind in enumerate(_KINDS, 1)},
         "0": "internal", "span_kind_unspecified": "internal", "unspecified": "internal", "": "internal",

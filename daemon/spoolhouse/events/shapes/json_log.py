@@ -150,6 +150,7 @@ JSON_LOG = Shape(
         "a level by another name or number": "the nearest `level`, its original in `attributes`; without one `info`",
         "`record` (loguru), `jsonPayload` (Google Cloud), `fields` (Rust's tracing)": "searched for the message, too",
         "all other fields": "`attributes`, under their own keys",
+        "a `type` that is called as one of ours, without what that requires": "`attributes`, too",
         "a level and a time, but no message": "an empty `message`, as pino and zerolog mean it",
         "no message and no level, or no time": "the line is rejected",
     },
