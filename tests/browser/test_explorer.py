@@ -362,6 +362,25 @@ async def test_a_trace_that_is_too_much_for_one_answer_is_shown_in_parts(
     person.tab.complaints.clear()  # of the 504
 
 
+async def test_a_click_on_a_span_counts_though_the_list_hears_of_a_scroll_meanwhile(
+    person: Person, address: str
+) -> None:
+    """What is drawn anew between press and release gets no click."""
+    await person.open(address.replace("#/?", f"#/trace/large?project={LARGE}&span=l9900&"))
+    await person.see("#span-name", "span 9900")
+    await person.see("#s-l9898")
+    middle = "(({ left, top, height }) => [left + 9, top + height / 2])"
+    place = await person.tab.value(f"{middle}(document.querySelector('#s-l9898').getBoundingClientRect())")
+    assert isinstance(place, list)
+    at = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}
+    frames = "new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => go(true))))"
+    await person.tab.value(frames)
+    await person.tab.call("Input.dispatchMouseEvent", type="mousePressed", buttons=1, **at)
+    await person.tab.value(f"document.querySelector('[role=tree]').dispatchEvent(new Event('scroll')) && {frames}")
+    await person.tab.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+    await person.see("#span-name", "span 9898")
+
+
 async def test_a_phone_shows_each_view_in_its_width(person: Person, address: str, sample: Sample) -> None:
     size = {"deviceScaleFactor": 1, "mobile": True}
     await person.tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, **size)

@@ -137,12 +137,19 @@ class Waterfall {
 
   later() {
     if (this.frame) return;
-    this.frame = requestAnimationFrame(() => { this.frame = 0; this.draw(); });
+    // Lines that are there stay as they are: a click on one that is drawn anew between press and release would be lost.
+    this.frame = requestAnimationFrame(() => { this.frame = 0; if (String(this.range()) !== this.drawn) this.draw(); });
+  }
+
+  // Which of the lines are to be drawn.
+  range() {
+    const { scrollTop, clientHeight } = this.body;
+    return [Math.max(0, Math.floor(scrollTop / ROW) - BEYOND), Math.min(this.shown.length, Math.ceil((scrollTop + clientHeight) / ROW) + BEYOND)];
   }
 
   draw() {
-    const first = Math.max(0, Math.floor(this.body.scrollTop / ROW) - BEYOND);
-    const last = Math.min(this.shown.length, Math.ceil((this.body.scrollTop + this.body.clientHeight) / ROW) + BEYOND);
+    const [first, last] = this.range();
+    this.drawn = String([first, last]);
     this.rows.style.setProperty("transform", `translateY(${first * ROW}px)`);
     this.rows.replaceChildren(...this.shown.slice(first, last).map((node) => this.line(node)));
     if (this.chosen) this.body.setAttribute("aria-activedescendant", `s-${this.chosen.id}`);
