@@ -243,6 +243,7 @@ def line(event: str, **changes: object) -> bytes:
         (line("metric", value=-math.inf), Reason.WRONG_TYPE, "value", "no number"),
         (line("span", attributes=math.nan)[:-1], Reason.INVALID_JSON, "", "malformed"),
         (line("span")[:-1] + b',"a":nan}', Reason.INVALID_JSON, "", "malformed"),
+        (b'{"a":NaN,"b":"' + b'\\"' * 500_000, Reason.INVALID_JSON, "", "malformed"),
         (line("span", inputTokens="1.5"), Reason.WRONG_TYPE, "inputTokens", "whole"),
         (line("span", inputTokens="x"), Reason.WRONG_TYPE, "inputTokens", "no number"),
         (line("span")[:-1] + b',"inputTokens":9007199254740992.5}', Reason.WRONG_TYPE, "inputTokens", "whole"),

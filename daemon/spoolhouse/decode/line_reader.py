@@ -21,8 +21,9 @@ from spoolhouse.events.declaration import EventType, Key
 from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_NO_JSON = re.compile(rb'"(?:[^"\\]|\\.)*+"|(-?(?:NaN|Infinity))')
-"""Text, which stays; or a number that JSON does not have, and that Python's `json` writes."""
+_NO_JSON = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(-?(?:NaN|Infinity))')
+"""Text, which stays; or a number that JSON does not have, and that Python's `json` writes. Text without an end is text
+to the end: it is looked at once."""
 _NOT_OF_ITS_TYPE = frozenset({Reason.MISSING_FIELD, Reason.WRONG_TYPE})
 _ENVELOPE = "envelope"
 """In `extra`, the fields beside the `data` of an enveloped line."""
