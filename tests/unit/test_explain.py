@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import example as instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, composite
@@ -40,6 +41,10 @@ def damaged(draw: DrawFn) -> bytes:
 
 
 @given(damaged(), st.sampled_from([*ORIGINS]))
+@instance(b'{"level":"7","msg":"m","time":"1795262400"}', "log")
+@instance(b'{"level":"info","msg":"m","time":"20261121"}', "log")
+@instance(b'{"level":"info","msg":"m","time":"\\u0031795262400"}', "log")
+@instance(b'{"type":"error","msg":"m","time":"2026-11-21 12:00:00 UTC","a":NaN}', "log")
 @settings(max_examples=200, deadline=None)
 def test_it_is_what_the_decoder_does(data: bytes, folder: str) -> None:
     origin, explainer = ORIGINS[folder], EXPLAINERS[folder]

@@ -72,6 +72,8 @@ def one(raw: Raw) -> datetime:
     try:
         time = _time_of(raw)
     except ValueError:
+        if "\\" in text:
+            raise
         return times.from_text(_text_of(raw))
     return time if time.tzinfo is not None else times.from_parsed(time)
 

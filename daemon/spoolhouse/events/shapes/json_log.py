@@ -55,6 +55,7 @@ _REQUIRED = frozenset({"message", "timestamp", "level"})
 TYPES = frozenset({"type", "event_type", "data"})
 """Keys of lines that may name a type of ours, or be envelopes."""
 TRACE_PATH = "/traces/"
+_DATE_DIGITS, _MOST_DIGITS = 8, 20
 _QUOTE, _BRACE, _NULL = b'"{n'
 _NUMBERS = frozenset(b"-0123456789")
 _NOTHING: Mapping[str, Raw] = {}
@@ -209,7 +210,7 @@ class _Log:
                     parts = _as_object(value)
                     time = _of_parts(parts) or _of_parts(parts, "epochSecond", "nanoOfSecond")
                 else:
-                    time = value if first in _NUMBERS or (first == _QUOTE and value != Raw(b'""')) else None
+                    time = _of_scalar(value)
                 if time is not None:
                     if fields is self._fields:
                         if first != _BRACE:
@@ -325,6 +326,20 @@ def _of_parts(fields: Mapping[str, Any], seconds: str = "seconds", nanos: str = 
         return f"{whole}.{part:>09}" if whole else None
     value = fields.get("timestamp")
     return value if _first(value) in _NUMBERS else None
+
+
+def _of_scalar(value: object) -> object:
+    """Return the time of a number or a text, of digits the number that they are; None for any other value.
+
+    Eight digits are a date.
+    """
+    first = _first(value)
+    if first != _QUOTE:
+        return value if first in _NUMBERS else None
+    digits = _digits(value)
+    if digits and len(digits) != _DATE_DIGITS and len(digits) <= _MOST_DIGITS:
+        return int(digits)
+    return value if value != Raw(b'""') else None
 
 
 def _digits(value: object) -> str:
