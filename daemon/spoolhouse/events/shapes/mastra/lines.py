@@ -98,8 +98,8 @@ class _Lines:
         unknown = {key: value for key, name in places if (value := getattr(payload, name)) is not None}
         events = read(type_, payload, unknown)
         if unknown:
-            form, *event = events[0]
-            events[0] = wider[form], *event
+            form, struct, derived, _ = events[0]
+            events[0] = wider[form], struct, derived, unknown
         return events
 
     def _learn(self, decoder: _Decoder, line: bytes) -> bool:
@@ -109,7 +109,7 @@ class _Lines:
         if payload is None or not is_object(content := fields.get(payload.key)):
             return False
         known = decoder.learned.get(payload.key, ())
-        fresh = object_of(content).keys() - {*payload.keys, *known}
+        fresh = object_of(content).keys() - {*payload.fields, *known}
         if not fresh or len(known) + len(fresh) > _MOST_LEARNED or max(map(len, fresh)) > _LONGEST_LEARNED:
             return False
         self._decoder = _decoder({**decoder.learned, payload.key: (*known, *sorted(fresh))})
@@ -129,7 +129,7 @@ def _read(fields: Fields) -> Iterator[ShapedEvent]:
     content = fields[payload.key]
     if not is_object(content):
         raise ShapeError(payload.key, "not an object")
-    unknown: dict[str, object] = {key: value for key, value in object_of(content).items() if key not in payload.keys}
+    unknown: dict[str, object] = {key: value for key, value in object_of(content).items() if key not in payload.fields}
     if beside := {key: value for key, value in fields.items() if key not in {"type", payload.key}}:
         unknown[_BESIDE] = beside
     try:

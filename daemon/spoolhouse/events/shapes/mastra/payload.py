@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, TypeGuard, get_args
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -25,29 +25,28 @@ class Payload(Struct, frozen=True, kw_only=True, eq=False):
 
     key: str
     read: Reader
-    required: Mapping[str, Any]
-    """By key, the type of the value that every payload of Mastra's has."""
-    optional: Mapping[str, Any]
-    others: tuple[str, ...]
-    """Keys of values that may be anything."""
+    fields: Mapping[str, Any]
+    """By key, the type of its value as Mastra writes it; `Raw` for one that may be anything. A value is optional if its
+    type has None or is `Raw`. They are in Mastra's order: the decoder searches for each key from behind the last one.
+    """
 
     def struct(self, *, exact: bool = True, closed: bool = False, more: Sequence[str] = ()) -> type[msgspec.Struct]:
         """Return the struct of the payload; not `exact`: of a value of any type under each key.
 
         A `closed` one takes no other fields but those in `more`, as `u0`, `u1` and so on.
         """
-        fields: list[Any] = [(key, kind) for key, kind in self.required.items() if exact]
-        fields += [(key, kind | None, None) for key, kind in self.optional.items() if exact]
-        fields += [(key, Raw, None) for key in (self.others if exact else self.keys)]
+        fields: list[Any] = [
+            (key, kind) if exact and not _may_be_absent(kind) else (key, kind if exact else Raw, None)
+            for key, kind in self.fields.items()
+        ]
         fields += [(f"u{place}", Raw, None) for place in range(len(more))]
         names = {f"u{place}": key for place, key in enumerate(more)}
         how: dict[str, Any] = {"kw_only": True, "gc": False, "forbid_unknown_fields": closed}
         return msgspec.defstruct(self.key, fields, rename=names, **how)
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Return all keys."""
-        return (*self.required, *self.optional, *self.others)
+
+def _may_be_absent(kind: Any) -> bool:
+    return kind is Raw or type(None) in get_args(kind)
 
 
 def is_given(value: object) -> bool:

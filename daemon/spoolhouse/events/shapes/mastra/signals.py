@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from spoolhouse.events.shapes.mastra.payload import (
     Payload,
@@ -78,10 +79,11 @@ def _context(payload: Any) -> Any:
 LOG = Payload(
     key="log",
     read=_logs,
-    required={"timestamp": Time, "level": str, "message": str},
-    optional={"logId": str, "traceId": str, "spanId": str},
-    others=("correlationContext", "data", "metadata", "tags"),
-)
+    fields={
+        "logId": str | None, "timestamp": Time, "level": str, "message": str, "data": Raw, "traceId": str | None,
+        "spanId": str | None, "tags": Raw, "correlationContext": Raw, "metadata": Raw,
+    },
+)  # fmt: skip
 _LOG = Form(
     type="log",
     fields={"id": "logId", "attributes": "data", **same("level", "message", "timestamp")},
@@ -91,10 +93,11 @@ _LOG = Form(
 METRIC = Payload(
     key="metric",
     read=_metrics,
-    required={"timestamp": Time, "name": str, "value": int | float},
-    optional={"metricId": str},
-    others=("correlationContext", "costContext", "labels", "metadata", "spanId", "traceId"),
-)
+    fields={
+        "metricId": str | None, "timestamp": Time, "traceId": Raw, "spanId": Raw, "name": str,
+        "value": int | float, "labels": Raw, "correlationContext": Raw, "costContext": Raw, "metadata": Raw,
+    },
+)  # fmt: skip
 _METRIC = Form(
     type="metric",
     fields={"id": "metricId", **same("name", "value", "timestamp", "labels")},
@@ -104,11 +107,12 @@ _METRIC = Form(
 SCORE = Payload(
     key="score",
     read=_scores,
-    required={"timestamp": Time, "score": int | float},
-    optional=dict.fromkeys(("scoreId", "scorerId", "scorerName", "reason", "traceId", "spanId", "experimentId"), str),
-    others=(
-        "correlationContext", "metadata", "scoreSource", "scoreTraceId", "scorerVersion", "source", "targetEntityType",
-    ),
+    fields={
+        "scoreId": str | None, "timestamp": Time, "traceId": str | None, "spanId": str | None,
+        "scorerId": str | None, "scorerName": str | None, "scorerVersion": Raw, "scoreSource": Raw, "source": Raw,
+        "score": int | float, "reason": str | None, "experimentId": str | None, "scoreTraceId": Raw,
+        "targetEntityType": Raw, "correlationContext": Raw, "metadata": Raw,
+    },
 )  # fmt: skip
 _SCORE = Form(
     type="score",
@@ -122,15 +126,12 @@ _SCORE = Form(
 FEEDBACK = Payload(
     key="feedback",
     read=_feedback,
-    required={"timestamp": Time, "feedbackType": str},
-    optional=dict.fromkeys(
-        (
-            "comment", "experimentId", "feedbackId", "feedbackSource", "feedbackUserId", "source", "spanId", "traceId",
-            "userId",
-        ),
-        str,
-    ),
-    others=("correlationContext", "metadata", "sourceId", "value"),
+    fields={
+        "feedbackId": str | None, "timestamp": Time, "traceId": str | None, "spanId": str | None,
+        "feedbackSource": str | None, "source": str | None, "feedbackType": str, "value": Raw,
+        "feedbackUserId": str | None, "userId": str | None, "comment": str | None, "experimentId": str | None,
+        "sourceId": Raw, "metadata": Raw, "correlationContext": Raw,
+    },
 )  # fmt: skip
 _FEEDBACK = Form(
     type="feedback",

@@ -87,12 +87,12 @@ def _is_root(span: Any) -> bool:
 SPAN = Payload(
     key="exportedSpan",
     read=_spans,
-    required={"id": str, "traceId": str, "name": str, "startTime": Time},
-    optional={"parentSpanId": str, "type": str, "endTime": Time, "isRootSpan": bool, "isEvent": bool},
-    others=(
-        "attributes", "entityId", "entityName", "entityType", "errorInfo", "input", "isInternal", "metadata", "output",
-        "requestContext", "tags",
-    ),
+    fields={
+        "id": str, "traceId": str, "name": str, "type": str | None, "entityType": Raw, "entityId": Raw,
+        "entityName": Raw, "attributes": Raw, "metadata": Raw, "startTime": Time, "endTime": Time | None,
+        "input": Raw, "output": Raw, "errorInfo": Raw, "requestContext": Raw, "isEvent": bool | None,
+        "isInternal": Raw, "isRootSpan": bool | None, "tags": Raw, "parentSpanId": str | None,
+    },
 )  # fmt: skip
 _SPAN = Form(
     type="span",
