@@ -424,11 +424,12 @@ async def test_lines_of_one_byte_do_not_pile_up_in_memory(files: int, tmp_path: 
         rejects, found = RejectFile(tmp_path, "s", 0), 0
         tracemalloc.start()
         try:
-            async for step in reader.steps(shipment):
-                if isinstance(step, tuple) and isinstance(step[1], Read):
-                    found += len(step[1].decoded.rejects)
-                    source = Source(place=instance.files[step[0].file].place, stored=step[0].end)
-                    rejects.add(source, step[1].lines_before, step[1].decoded.rejects)
+            async for some in reader.steps(shipment):
+                for step in some:
+                    if isinstance(step, tuple) and isinstance(step[1], Read):
+                        found += len(step[1].decoded.rejects)
+                        source = Source(place=instance.files[step[0].file].place, stored=step[0].end)
+                        rejects.add(source, step[1].lines_before, step[1].decoded.rejects)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

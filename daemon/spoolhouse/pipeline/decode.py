@@ -100,12 +100,13 @@ class _Lineages:
     def add(self, batch_id: str, table: str, file: int, piece: Piece, count: int) -> None:
         """Note the next rows of a batch; those of one file follow one another."""
         known = self._found.get((batch_id, file))
-        end = piece.offset + len(piece.data)
-        if known is None:
-            first = self._counts[batch_id]
-            known = Lineage(batch=batch_id, table=table, file=file, start=piece.offset, end=end, first=first, rows=0)
-        self._found[batch_id, file] = replace(known, end=end, rows=known.rows + count)
-        self._counts[batch_id] += count
+        start, end, first = piece.offset, piece.offset + len(piece.data), self._counts[batch_id]
+        self._found[batch_id, file] = (
+            Lineage(batch=batch_id, table=table, file=file, start=start, end=end, first=first, rows=count)
+            if known is None
+            else replace(known, end=end, rows=known.rows + count)
+        )
+        self._counts[batch_id] = first + count
 
     def all(self) -> tuple[Lineage, ...]:
         """Return all of it."""
@@ -131,6 +132,7 @@ class _Decoding:
         self._shipment = shipment = item.shipment
         self._batches = batches
         self._reader = reader
+        self._own_table = reader.own_table(shipment)
         self._instance = instance
         self._disk = disk
         self._recent = recent
@@ -157,14 +159,15 @@ class _Decoding:
         """Send the batches, write the rejects, and report to settle how many batches there are, with counts by file."""
         try:
             async with aclosing(self._reader.steps(self._shipment, patient=False)) as steps:
-                async for step in steps:
+                async for some in steps:
                     heartbeat.beat()
-                    if isinstance(step, RoundEnd):
-                        await self._keep_end(step)
-                        await self._end_round()
-                    else:
-                        await self._take(*step)
-                    reach("decode.step")
+                    for step in some:
+                        if isinstance(step, RoundEnd):
+                            await self._keep_end(step)
+                            await self._end_round()
+                        else:
+                            await self._take(*step)
+                        reach("decode.step")
                     if self._is_left(self._shipment.id):
                         raise LeftError("a batch of it is left to the next start")
             await self._end_round()
@@ -218,7 +221,7 @@ class _Decoding:
         place = self._instance.files[segment.file].place
         self._last = place
         if segment.file not in self._read:
-            first = segment.start if place.encoding is layout.Encoding.PLAIN else 0
+            first = segment.start if segment.start and place.encoding is layout.Encoding.PLAIN else 0
             self._read[segment.file] = first, first
         if isinstance(step, Read):
             await self._take_read(segment, place, step)
@@ -297,7 +300,7 @@ class _Decoding:
             reach("decode.round_ended")
 
     async def _give(self, table: str, rows: Rows) -> None:
-        if table != self._reader.own_table(self._shipment):
+        if table != self._own_table:
             self._round.side.setdefault(table, []).append(rows)
             return
         if self._round.live is None:

@@ -52,6 +52,8 @@ _ENCODINGS = dict(zip(COMPRESSED, (Encoding.GZIP, Encoding.ZSTD, Encoding.BZIP2,
 
 def encoding(name: str) -> Encoding:
     """Return the compression of a file of this name. It depends on nothing else: a file is read again as at first."""
+    if name.endswith(".jsonl"):  # nearly all
+        return Encoding.PLAIN
     lower = name.lower()
     return _ENCODINGS[lower[lower.rindex(".") :]] if lower.endswith(COMPRESSED) else Encoding.PLAIN
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from functools import partial
@@ -20,6 +20,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from msgspec import Struct
 
 from spoolhouse.decode.line_decoder import Origin
+from spoolhouse.decode.line_splitter import BOM, Piece
 from spoolhouse.failpoints import reach
 from spoolhouse.spool.declaration_versions import DeclarationVersions
 from spoolhouse.spool.instance import Instance
@@ -103,8 +104,8 @@ class Segments:
 
     async def pieces(
         self, shipment: Shipment, *, numbered: bool, patient: bool
-    ) -> AsyncGenerator[tuple[Segment, Step]]:
-        """Yield the content of a shipment's segments, in order.
+    ) -> AsyncGenerator[Sequence[tuple[Segment, Step]]]:
+        """Yield the content of a shipment's segments, in order; that of small files together.
 
         `numbered`: each piece has the number of lines of its file before it. `patient`: a read with a passing
         error is tried again; else its segment ends there.
@@ -115,13 +116,19 @@ class Segments:
                 read = await loop.run_in_executor(self._executor, self._read_small, shipment, group, numbered)
             else:
                 read = [(group[0], None)]
+            together: list[tuple[Segment, Step]] = []
             for segment, steps in read:
-                for step in steps or ():
-                    yield segment, step
-                if steps is None:
-                    async with aclosing(self._segment(shipment, segment, numbered=numbered, patient=patient)) as pieces:
-                        async for step in pieces:
-                            yield segment, step
+                if steps is not None:
+                    together += [(segment, step) for step in steps]
+                    continue
+                if together:
+                    yield together
+                    together = []
+                async with aclosing(self._segment(shipment, segment, numbered=numbered, patient=patient)) as pieces:
+                    async for step in pieces:
+                        yield ((segment, step),)
+            if together:
+                yield together
 
     def _read_small(self, shipment: Shipment, segments: list[Segment], numbered: bool) -> "_Small":  # noqa: FBT001  # an executor passes by position
         """Read segments that together are at most one chunk, in one visit to the worker thread.
@@ -145,6 +152,11 @@ class Segments:
 
     def _whole(self, shipment: Shipment, segment: Segment, content: bytes, *, numbered: bool) -> list[Step]:
         """Return the pieces of a segment from its content. Raises OSError."""
+        if segment.start == 0 and content.endswith(b"\n") and not content.startswith(BOM):
+            # Nearly all small files are one piece, before which there is no line.
+            piece = Piece(offset=0, data=content)
+            decoded = self._editions.of(shipment).decoder.decode(piece, self.origin(shipment, segment))
+            return [Read(piece=piece, decoded=decoded)]
         reader = self._segment_reader(shipment, segment, numbered=numbered)
         steps = [*reader.feed(content), *reader.finish()]
         if not any(map(reader.asks, steps)):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 
@@ -65,6 +65,8 @@ class _Fill(Struct):
 
     def has_room(self, step: Read | LongLine, own: str, limits: Limits) -> bool:
         """Return whether a step's rows still fit into this round's batches; an empty round takes anything."""
+        if self.own_rows == 0 and self.side_bytes == 0:
+            return True
         own_bytes, side_bytes = self.own_bytes, self.side_bytes
         most_rows = 0
         for table, rows in step.decoded.rows.items() if isinstance(step, Read) else ():
@@ -74,9 +76,7 @@ class _Fill(Struct):
             else:
                 side_bytes += len(rows.data)
                 most_rows = max(most_rows, self.side_rows.get(table, 0) + rows.count)
-        return (self.own_rows == 0 and self.side_bytes == 0) or (
-            most_rows <= limits.max_rows and own_bytes <= limits.max_insert_bytes and side_bytes <= limits.side_bytes
-        )
+        return most_rows <= limits.max_rows and own_bytes <= limits.max_insert_bytes and side_bytes <= limits.side_bytes
 
     def is_silent(self, size: int, decoded: Decoded | None, own: str) -> bool:
         """Count input of `size` bytes; return whether the shipment's own batch has been without rows for too long."""
@@ -130,8 +130,8 @@ class ShipmentReader:
 
     async def steps(
         self, shipment: Shipment, *, numbered: bool = False, patient: bool = True
-    ) -> AsyncGenerator[tuple[Segment, Step] | RoundEnd]:
-        """Yield the content of the shipment's segments, in order, and the ends of rounds.
+    ) -> AsyncGenerator[Sequence[tuple[Segment, Step] | RoundEnd]]:
+        """Yield the content of the shipment's segments, in order, and the ends of rounds; small files together.
 
         `numbered`: each piece has the number of lines of its file before it. `patient`: a read with a passing
         error is tried again; else its segment ends there.
@@ -140,27 +140,30 @@ class ShipmentReader:
         at, is_broken = _Position(shipment), False
         known = deque(self._instances[shipment.instance].readings.round_ends(shipment.id))
         async with aclosing(self._segments.pieces(shipment, numbered=numbered, patient=patient)) as pieces:
-            async for segment, step in pieces:
-                if isinstance(step, Unreadable):
-                    is_broken = True
-                    yield segment, step
-                    continue
-                before = at.now
-                at.add(segment, step)
-                if known and at.now > known[0]:
-                    while known and at.now > known[0]:
-                        yield RoundEnd(at=known.popleft(), known=True)
-                    current = _Fill()
-                elif not (known or current.has_room(step, own, shipment.limits)):
-                    yield RoundEnd(at=before)
-                    current = _Fill()
-                if isinstance(step, Read):
-                    current.count(step.decoded, own)
-                yield segment, step
-                # Behind a file that ends early, a round ends only where it ends for a reader of all of it.
-                if not known and not is_broken and current.is_silent(*_input(step), own):
-                    yield RoundEnd(at=at.now)
-                    current = _Fill()
+            async for some in pieces:
+                found: list[tuple[Segment, Step] | RoundEnd] = []
+                for segment, step in some:
+                    if isinstance(step, Unreadable):
+                        is_broken = True
+                        found.append((segment, step))
+                        continue
+                    before = at.now
+                    at.add(segment, step)
+                    if known and at.now > known[0]:
+                        while known and at.now > known[0]:
+                            found.append(RoundEnd(at=known.popleft(), known=True))
+                        current = _Fill()
+                    elif not (known or current.has_room(step, own, shipment.limits)):
+                        found.append(RoundEnd(at=before))
+                        current = _Fill()
+                    if isinstance(step, Read):
+                        current.count(step.decoded, own)
+                    found.append((segment, step))
+                    # Behind a file that ends early, a round ends only where it ends for a reader of all of it.
+                    if not known and not is_broken and current.is_silent(*_input(step), own):
+                        found.append(RoundEnd(at=at.now))
+                        current = _Fill()
+                yield found
 
     async def rows(
         self, shipment: Shipment, table: str, round_number: int, expected: "asyncio.Future[int]"
@@ -188,17 +191,18 @@ class ShipmentReader:
     ) -> AsyncGenerator[Rows]:
         current = 0
         async with aclosing(self.steps(shipment)) as steps:
-            async for step in steps:
-                if isinstance(step, RoundEnd):
-                    current += 1
-                    if current > round_number:
-                        return
-                elif isinstance(step[1], Unreadable):
-                    self._expect_known(shipment, *step, is_decoded=expected.done())
-                elif current == round_number and isinstance(step[1], Read):
-                    rows = step[1].decoded.rows.get(table)
-                    if rows is not None:
-                        yield rows
+            async for some in steps:
+                for step in some:
+                    if isinstance(step, RoundEnd):
+                        current += 1
+                        if current > round_number:
+                            return
+                    elif isinstance(step[1], Unreadable):
+                        self._expect_known(shipment, *step, is_decoded=expected.done())
+                    elif current == round_number and isinstance(step[1], Read):
+                        rows = step[1].decoded.rows.get(table)
+                        if rows is not None:
+                            yield rows
 
     async def locate(
         self, shipment: Shipment, table: str, round_number: int, numbers: Collection[int]
@@ -253,15 +257,16 @@ class ShipmentReader:
         """Yield the pieces of a round that has been decoded before. Files may not be readable behind it."""
         current = 0
         async with aclosing(self.steps(shipment, numbered=numbered)) as steps:
-            async for step in steps:
-                if isinstance(step, RoundEnd):
-                    current += 1
-                    if current > round_number:
-                        return
-                elif isinstance(step[1], Unreadable):
-                    self._expect_known(shipment, *step, is_decoded=True)
-                elif current == round_number and isinstance(step[1], Read):
-                    yield step[0], step[1]
+            async for some in steps:
+                for step in some:
+                    if isinstance(step, RoundEnd):
+                        current += 1
+                        if current > round_number:
+                            return
+                    elif isinstance(step[1], Unreadable):
+                        self._expect_known(shipment, *step, is_decoded=True)
+                    elif current == round_number and isinstance(step[1], Read):
+                        yield step[0], step[1]
 
     def _expect_known(self, shipment: Shipment, segment: Segment, end: Step, *, is_decoded: bool) -> None:
         """Raise `StoreError` for a segment that ends now where it did not before: half a batch must not pass for all.
