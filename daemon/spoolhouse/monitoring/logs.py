@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from typing import ClassVar, Literal
 from urllib.parse import quote
 
+import msgspec
 import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -173,8 +174,10 @@ class Plain:
         plain = {key: self._plain(event.pop(key), 0) for key in _FIRST_KEYS if key in event}
         for key, value in event.items():
             # Most values: a file is logged with twelve of them.
-            is_plain = value is None or type(value) is int
-            plain[self._key(key)] = value if is_plain else self._plain(value, 0)
+            if value is None or type(value) is int:
+                plain[self._key(key)] = value
+            else:
+                plain[self._key(key)] = self._text(value) if type(value) is str else self._plain(value, 0)
         return plain
 
     def _plain(self, value: object, depth: int) -> object:
@@ -241,7 +244,12 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return _encode(event)
+    try:
+        line = msgspec.json.encode(event)
+    except OverflowError:  # a number of more than 64 bits
+        return _encode(event)
+    # In ASCII, for whoever reads it in another encoding.
+    return line.decode() if line.isascii() else _encode(event)
 
 
 class _Forward(logging.Handler):
