@@ -37,6 +37,7 @@ from spoolhouse.spool.shipment import FileStats, Shipment
 
 log = structlog.get_logger(__name__)
 _AT_ONCE = 256
+_REPORTED_AT_ONCE = 250
 
 
 class _Open(Struct):
@@ -110,8 +111,12 @@ class Settler(Struct, kw_only=True):
                         await self._settle(item.instance, [item.file])
                 elif self._note(item).is_complete:
                     complete.append(self._open.pop((item.shipment.instance, item.shipment.id)))
+            done: dict[str, list[int]] = {}
             for state in complete:
-                await self._account(state)
+                await self._account(state, done)
+            # Files of several shipments together: they share the commits of the journal, and the syncs of folders.
+            for instance_id, numbers in done.items():
+                await self._settle(self.instances[instance_id], numbers)
             if self.stuck:
                 await self._try_again()
 
@@ -167,8 +172,8 @@ class Settler(Struct, kw_only=True):
                 clock_ms=shipment.clock_ms,
             )
 
-    async def _account(self, state: _Open) -> None:
-        """Record that a shipment is complete, and settle the files that it completes."""
+    async def _account(self, state: _Open, done: dict[str, list[int]]) -> None:
+        """Record that a shipment is complete; add the files that it completes to `done`, by instance."""
         assert state.counted is not None  # noqa: S101  # it is complete
         shipment, stats = state.counted.shipment, state.counted.stats
         instance = self.instances[shipment.instance]
@@ -185,14 +190,12 @@ class Settler(Struct, kw_only=True):
         self.unwritten.set()
         reach("settle.acknowledged")
         _count(shipment, stats)
-        done = []
         for number, more in stats.items():
             instance.files[number].stats.add(more)
             instance.unacknowledged[number] -= 1
             if not instance.unacknowledged[number]:
                 del instance.unacknowledged[number]
-                done.append(number)
-        await self._settle(instance, done)
+                done.setdefault(instance.id, []).append(number)
 
     async def _settle(self, instance: Instance, numbers: list[int]) -> None:
         """Move the files whose bytes are all acknowledged; watch those again that have grown, or are in place."""
@@ -225,9 +228,8 @@ class Settler(Struct, kw_only=True):
             self.in_flight.has_clash = False
             self.wake.set()
         settled = []
-        self._report([instance.files[number] for number in moves.done])
-        for number in moves.done:
-            file = instance.files[number]
+        files = [instance.files[number] for number in moves.done]
+        for number, file in zip(moves.done, files, strict=True):
             if file.target is None or self.options.value.append_watch_ms == 0:
                 del instance.files[number]
             elif number in instance.unacknowledged:
@@ -235,6 +237,9 @@ class Settler(Struct, kw_only=True):
             else:
                 settled.append(instance.settle(number))
         self.append_watch.watch_settled(instance, settled)
+        for first in range(0, len(files), _REPORTED_AT_ONCE):
+            self._report(files[first : first + _REPORTED_AT_ONCE])
+            await asyncio.sleep(0)  # a few milliseconds: others have their turn
 
     def _note_refusals(self, instance: Instance, moves: Finalizer) -> None:
         """Remember the files to try again, and when; log each ever less often."""

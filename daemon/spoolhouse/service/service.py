@@ -40,6 +40,8 @@ EXIT_OUT_OF_TIME = 75
 
 _IDLE_POLL = 0.05
 """Seconds between two checks whether a run with an end is idle."""
+_COUNT_AFTER = 0.5
+"""Seconds that the start waits for the store before it counts the backlog."""
 
 
 async def beside(work: Coroutine[object, object, T], *attendants: Coroutine[object, object, None]) -> T:
@@ -112,10 +114,15 @@ class Service(Struct, kw_only=True):
         return EXIT_LEFT_OVER if shared.once and left else EXIT_OK
 
     async def _keep_counting(self) -> None:
-        """Count the pending files while the daemon waits for ClickHouse: there are no scans yet."""
+        """Count the pending files while the daemon waits for ClickHouse: there are no scans yet.
+
+        Where it answers at once the first scan is as soon, and nothing is counted twice.
+        """
+        pause = self.stages.settings.spool.poll_interval_ms / 1000
+        await asyncio.sleep(min(pause, _COUNT_AFTER))
         while True:
             await self._count_backlog()
-            await asyncio.sleep(self.stages.settings.spool.poll_interval_ms / 1000)
+            await asyncio.sleep(pause)
 
     async def _count_backlog(self) -> None:
         spool, by = self.stages.settings.spool, self.stages.options.value.scan
