@@ -286,6 +286,58 @@ def test_a_folder_that_is_gone_needs_no_sync(tmp_path: Path) -> None:
     fs.sync_folders([tmp_path, tmp_path / "gone", tmp_path])
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return how often each folder is synced."""
+    counts: Counter[str] = Counter()
+    sync = fs.sync_folder
+
+    def count(folder: Path | str) -> None:
+        sync(folder)
+        counts[os.fspath(folder)] += 1
+
+    monkeypatch.setattr(fs, "sync_folder", count)
+    return counts
+
+
+def test_a_folder_that_changes_after_its_sync_has_begun_is_synced_again(tmp_path: Path, synced: Counter[str]) -> None:
+    """Else the journal would say that a file is there whose name a power loss takes away."""
+    syncs, folders = fs.FolderSyncs(), [tmp_path / str(number) for number in range(MANY)]
+    for folder in folders:
+        folder.mkdir()
+        syncs.changed(folder)
+    syncs.begin()
+    syncs.changed(folders[7])
+    syncs.finish()
+    assert synced == {os.fspath(folder): 1 + (folder == folders[7]) for folder in folders}
+    syncs.finish()
+    assert synced.total() == MANY + 1
+
+
+def test_folders_whose_sync_failed_are_synced_by_the_next_call(
+    tmp_path: Path, synced: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs, good, bad = fs.FolderSyncs(), tmp_path / "good", tmp_path / "bad"
+    sync = fs.sync_folder
+
+    def refuse(folder: Path | str) -> None:
+        if folder == os.fspath(bad):
+            raise OSError(errno.EIO, "the disk fails")
+        sync(folder)
+
+    for folder in (good, bad):
+        folder.mkdir()
+        syncs.changed(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_folder", refuse)
+        for _ in range(2):
+            with pytest.raises(OSError, match="the disk fails"):
+                syncs.finish()
+    assert synced == {os.fspath(good): 1}
+    syncs.finish()
+    assert synced == {os.fspath(good): 1, os.fspath(bad): 1}
+
+
 LINES = st.lists(
     st.one_of(st.integers(min_value=0, max_value=4), st.sampled_from([65534, 65535, 65536, 65537, 131071])),
     max_size=6,

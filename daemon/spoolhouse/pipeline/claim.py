@@ -131,13 +131,13 @@ class Claimer:
 
     async def _take(self, arrived: list[Place]) -> None:
         """Claim files, and ship the packs that they fill."""
-        held = {place for place in arrived if self._is_held(place.type)}
+        closed = {name for name in {place.type for place in arrived} if self._is_held(name)}
+        held = {place for place in arrived if place.type in closed} if closed else set()
         self._in_flight.refused.update(dict.fromkeys(held, time.monotonic()))
         wanted = [place for place in arrived if place not in held] if held else arrived
         moves = self._in_flight.moves
         results = await to_its_end(partial(self._instance.claim, wanted))
-        taken = [result for _, result in results if isinstance(result, Claim)]
-        await self._disk.persist(self._instance.folder, partial(self._instance.sync, taken))
+        await self._disk.persist(self._instance.folder, self._instance.sync)
         claims = []
         refusals: list[tuple[Place, OSError]] = []
         for place, result in results:

@@ -39,6 +39,8 @@ class Claiming(Struct, frozen=True):
     """Keep the folder open for the duration; OSError if it is closed."""
     release: Callable[[Place], object]
     """Put a claimed file back."""
+    syncs: fs.FolderSyncs
+    """Gets the folders that files were claimed from and into."""
 
     def claim(self, places: Sequence[Place]) -> list[tuple[Place, Claim | OSError]]:
         """Return a claim or an error for each of `places`, folder by folder."""
@@ -56,7 +58,12 @@ class Claiming(Struct, frozen=True):
         for folder, group in groups.items():
             try:
                 with self._opened(group[0], folder, is_made=folder in made) as (pending, target):
-                    results += [(place, self._claim(place, pending, target)) for place in group]
+                    found = [(place, self._claim(place, pending, target)) for place in group]
+                    results += found
+                    if any(isinstance(result, Claim) for _, result in found):
+                        self.syncs.changed(self.spool / group[0].type / group[0].project)
+                        self.syncs.changed(folder)
+                        self.syncs.begin()
             except OSError as error:
                 results += [(place, error) for place in group]
         return results

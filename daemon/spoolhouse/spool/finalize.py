@@ -59,8 +59,7 @@ class Finalizer:
         """Files without a target, then files whose target is not journalled, then files to be moved."""
         self._targets: dict[int, str | None] = {}
         self._steps = [self._choose_targets, self._tell_journal, self._end_all, self._sync, self._finish]
-        self._folders: set[Path | str] = set()
-        """Folders whose names have changed."""
+        self._syncs = fs.FolderSyncs()
         self._taken: list[int] = []
         """Files whose targets were taken, and that have got others."""
         self.done: list[int] = []
@@ -92,6 +91,7 @@ class Finalizer:
         """
         spool, durable = self._instance.spool, self._instance.durable
         made: list[PurePath] = []
+        syncs, shared = fs.FolderSyncs(), set[Path]()
         for folder, numbers in groups.items():
             if folder in durable:
                 continue
@@ -100,7 +100,14 @@ class Finalizer:
                     made.append(folder)
             except OSError as error:
                 self._refuse(numbers, error)
-        fs.sync_folders({spool / parent for folder in made for parent in folder.parents})
+                continue
+            own, *others = (spool / parent for parent in folder.parents)
+            shared.update(others)
+            syncs.changed(own)
+            syncs.begin()
+        for parent in shared:
+            syncs.changed(parent)
+        syncs.finish()
         if len(durable) >= _MOST_DURABLE:
             durable.clear()
         durable.update(made)
@@ -115,6 +122,7 @@ class Finalizer:
                     self._try(number, self._end_by_deletion)
             else:
                 self._end_in(folder, numbers)
+                self._syncs.begin()
         if self._taken:
             self._left, self._taken = dict.fromkeys(self._taken), []
             self._steps[1:1] = [self._tell_journal, self._end_all]
@@ -125,7 +133,7 @@ class Finalizer:
         while left := [number for number in numbers if number in self._left]:
             try:
                 with fs.opened_folders(spool / folder, below=spool) as descriptor:
-                    self._folders.add(spool / folder)
+                    self._syncs.changed(spool / folder)
                     for number in left:
                         self._try(number, lambda file: self._end_by_move(file, descriptor))  # called at once
             except _FolderGoneError:
@@ -154,7 +162,7 @@ class Finalizer:
 
     def _sync(self) -> None:
         reach("settle.moved")
-        fs.sync_folders(self._folders)
+        self._syncs.finish()
         reach("settle.synced")
 
     def _finish(self) -> None:
@@ -162,7 +170,9 @@ class Finalizer:
         instance = self._instance
         _record(instance, self.done, self._now_ms() + self._append_watch_ms)
         reach("settle.recorded")
-        instance.journal.forget(n for n in self.done if instance.files[n].target is None or self._append_watch_ms == 0)
+        unwatched = [n for n in self.done if instance.files[n].target is None or self._append_watch_ms == 0]
+        if unwatched:
+            instance.journal.forget(unwatched)
 
     def _by_folder(self, numbers: Iterable[int]) -> dict[PurePath | None, list[int]]:
         """Group files by their final folder; None is for deleted files."""
@@ -187,12 +197,12 @@ class Finalizer:
             reach("settle.before_deletion")
             aside.unlink()
             reach("settle.deleted")
-            self._folders.add(aside.parent)
+            self._syncs.changed(aside.parent)
         except FileNotFoundError:
             if self._instance.rename_back([file.number]):
                 self._end_by_deletion(file)
                 return
-            self._folders.add((self._instance.claimed / file.place.relative).parent)
+            self._syncs.changed((self._instance.claimed / file.place.relative).parent)
         self._instance.leaving.discard(file.number)
         file.target = None
 
@@ -216,14 +226,14 @@ class Finalizer:
                     raise _FolderGoneError from None
                 log.error("file_vanished", path=str(file.place), hint="it was taken out of the claimed folder by hand")
                 file.target = None
-                self._folders.add(source.rpartition("/")[0])
+                self._syncs.changed(source.rpartition("/")[0])
                 return
             break
         reach("settle.renamed")
         file.target = target
         if file.stats.failure:
             _write_reason(name, folder, file)
-        self._folders.add(source.rpartition("/")[0])
+        self._syncs.changed(source.rpartition("/")[0])
 
     def _move(self, file: JournalledFile, source: str, name: str, folder: int) -> None:
         """Move one file; raises FileExistsError if the name is taken, and FileNotFoundError if the file is gone.

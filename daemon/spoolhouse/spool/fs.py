@@ -19,7 +19,7 @@ from spoolhouse.failpoints import reach
 from spoolhouse.spool import rename
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 """Passing shortages of the machine, which are not the file's fault."""
@@ -29,6 +29,7 @@ MAY_PASS = SHORTAGES | LASTING
 """What says nothing of a file: it can be looked at again."""
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF})
 _SYNCS_AT_ONCE = 4
+_BEGUN_TOGETHER = 16
 _FIRST_READ = 512
 _READ = 64 << 10
 
@@ -48,16 +49,57 @@ def sync_folders(folders: Iterable[Path | str]) -> None:
 
     A few threads sync a share of them each: they share the flushes of a disk, which take nearly all of the time.
     """
-    wanted = [*{os.fspath(folder) for folder in folders}]
-    if len(wanted) <= 1:
-        _sync_present(wanted)
-        return
-    shares = (wanted[first::_SYNCS_AT_ONCE] for first in range(min(_SYNCS_AT_ONCE, len(wanted))))
-    executor = _executor()
-    running = [executor.submit(_sync_present, share) for share in shares]
-    errors = [error for one in running if (error := one.exception()) is not None]
-    if errors:
-        raise errors[0]
+    syncs = FolderSyncs()
+    for folder in folders:
+        syncs.changed(folder)
+    syncs.finish()
+
+
+class FolderSyncs:
+    """The folders whose names have changed. Some are synced already while names in others still change.
+
+    The order is the promise: a sync counts for a folder only if it began after the last change there. After `finish`,
+    and not before, a journal may say that the changes are durable.
+    """
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._waiting: set[str] = set()
+        self._begun: dict[str, Future[None]] = {}
+        """By folder the sync that has begun since its last change."""
+
+    def changed(self, folder: Path | str) -> None:
+        """Note that names in a folder change: a sync that began before does not count."""
+        path = os.fspath(folder)
+        self._begun.pop(path, None)
+        self._waiting.add(path)
+
+    def begin(self) -> None:
+        """Begin to sync the changed folders, if they are some: a thread is not woken for each."""
+        if len(self._waiting) >= _BEGUN_TOGETHER:
+            self._submit([*self._waiting])
+
+    def finish(self) -> None:
+        """Return once all folders are synced. After OSError, a second call syncs those that are not."""
+        if len(self._waiting) == 1 and not self._begun:
+            _sync_present(self._waiting)
+            self._waiting.clear()
+            return
+        waiting = [*self._waiting]
+        for first in range(min(_SYNCS_AT_ONCE, len(waiting))):
+            self._submit(waiting[first::_SYNCS_AT_ONCE])
+        errors = []
+        for folder, sync in self._begun.items():
+            if (error := sync.exception()) is not None:
+                errors.append(error)
+                self._waiting.add(folder)
+        self._begun.clear()
+        if errors:
+            raise errors[0]
+
+    def _submit(self, folders: list[str]) -> None:
+        self._begun.update(dict.fromkeys(folders, _executor().submit(_sync_present, folders)))
+        self._waiting.difference_update(folders)
 
 
 @cache

@@ -57,6 +57,7 @@ class Instance:
         """Final folders whose names this process has made durable."""
         self.users = 0
         """The number of stages that work on it now although none of its shipments is under way."""
+        self._claim_syncs = fs.FolderSyncs()
         self._contents = contents
         """The journal's contents as read at the adoption, until `load` returns them."""
         self._lock = lock
@@ -167,12 +168,11 @@ class Instance:
         FileNotFoundError: another instance was faster, or the file is gone. FileExistsError: a file of the same name is
         still in flight, and this one has to wait.
         """
-        return Claiming(self.spool, self.folder, self._still_open, self.release).claim(places)
+        return Claiming(self.spool, self.folder, self._still_open, self.release, self._claim_syncs).claim(places)
 
-    def sync(self, claims: Iterable[Claim]) -> None:
-        """Make claims durable: no journal entry of them may come earlier."""
-        folders = {(claim.place.type, claim.place.project) for claim in claims}
-        fs.sync_folders(root / kind / project for kind, project in folders for root in (self.spool, self.claimed))
+    def sync(self) -> None:
+        """Make the claims durable: no journal entry of them may come earlier."""
+        self._claim_syncs.finish()
         reach("instance.claims_synced")
 
     def add(self, claim: Claim, now_ms: int) -> JournalledFile:
@@ -243,7 +243,7 @@ class Instance:
     def reopen(self, numbers: Sequence[int]) -> None:
         """Read settled files that have grown from the journal again."""
         wanted = frozenset(numbers)
-        for file in self.journal.load(wanted).files:
+        for file in self.journal.load(wanted).files if wanted else ():
             if file.number in wanted:
                 self.files[file.number] = file
                 self.settled.pop(file.number, None)
@@ -308,8 +308,7 @@ class Instance:
     def release(self, place: Place) -> PurePath:
         """Put a claimed file that was never journalled back to its pending place; return its name there."""
         source = self.claimed / place.relative
-        folder = self.spool / place.relative.parent
-        with self._still_open(), fs.opened_folders(folder, below=self.spool) as descriptor:
+        with self._still_open(), fs.opened_folders(self.spool / place.relative.parent, below=self.spool) as descriptor:
             reach("instance.before_release")
             name = rename_to_free_name(source, Path(place.name), target_folder=descriptor)
             reach("instance.released")
