@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import structlog
 from msgspec import structs
 
-from spoolhouse.errors import JournalError, SpoolhouseError
+from spoolhouse.errors import JournalError
 from spoolhouse.failpoints import reach
 from spoolhouse.spool import fs, instance_dirs, layout
 from spoolhouse.spool.claims import Claim, Claiming
@@ -74,13 +74,15 @@ class Instance:
         try:
             reach("instance.locked")
             fs.sync_folder(folder.parent)
-            journal = Journal(folder / layout.JOURNAL, instance, create=True)
-            reach("instance.journal_made")
-            fs.sync_folder(folder)
-            # Made last: once it exists, the journal is durable.
-            (folder / layout.CLAIMED).mkdir()
-            fs.sync_folder(folder)
-            reach("instance.made")
+            with contextlib.ExitStack() as failing:
+                journal = Journal(folder / layout.JOURNAL, instance, create=True)
+                failing.callback(journal.close)
+                reach("instance.journal_made")
+                fs.sync_folder(folder)
+                (folder / layout.CLAIMED).mkdir()  # last: once it exists, the journal is durable
+                fs.sync_folder(folder)
+                reach("instance.made")
+                failing.pop_all()
         except BaseException:
             # Nothing is claimed yet, so nothing may be left: the next try uses the same name.
             with contextlib.suppress(OSError):
@@ -107,12 +109,11 @@ class Instance:
         if lock is None:
             return None
         try:
-            journal = Journal(folder / layout.JOURNAL, instance, create=False)
-            try:
+            with contextlib.ExitStack() as failing:
+                journal = Journal(folder / layout.JOURNAL, instance, create=False)
+                failing.callback(journal.close)
                 contents = journal.load(())  # an unreadable journal is reported here, not half-way
-            except SpoolhouseError:
-                journal.close()
-                raise
+                failing.pop_all()
             return cls(spool, instance, lock, journal, contents)
         except JournalError:
             try:
