@@ -19,6 +19,7 @@ from spoolhouse.events.shapes.otlp.documents import (
     ArrayValue,
     KeyValueList,
     Message,
+    Point,
     Resource,
     ResourceLogs,
     ResourceMetrics,
@@ -94,9 +95,9 @@ class DocumentDecoder:
 
 
 class _Variant:
-    """Messages that have more fields, or other keys, and whose resources and scopes are not decoded yet.
+    """Messages that have more fields, or other keys. Arrays and objects in attributes stay as they are.
 
-    Arrays and objects in attributes stay as they are.
+    Resources, scopes and the attributes of data points are not decoded yet, because most lines repeat them.
     """
 
     def __init__(self, learned: _Learned, *, is_snake: bool) -> None:
@@ -112,7 +113,8 @@ class _Variant:
         if kind not in self._made:
             own = [name for message, name in self._learned if message is kind]
             given = msgspec.structs.fields(kind)
-            types = [self._type(one.type) for one in given]
+            is_point = issubclass(kind, Point)
+            types = [Raw if is_point and one.name == "attributes" else self._type(one.type) for one in given]
             is_same = not (own or self._is_snake) and types == [one.type for one in given]
             self._made[kind] = kind if is_same else self._made_of(kind, types, own)
         return self._made[kind]
@@ -153,19 +155,21 @@ def _default(field: FieldInfo) -> dict[str, Any]:
 
 
 def _namespace(own: Sequence[str]) -> dict[str, Any]:
-    """Return how a message with learned fields has its unknown ones."""
+    """Return how a message with learned fields has its unknown ones. Most have one: this is faster than for several."""
     if not own:
         return {}
     name, *others = own
     values_of = attrgetter(*(f"u{place}" for place in range(len(own))))
 
-    def unknown(self: Any) -> dict[str, Any] | None:
-        values = values_of(self) if others else (self.u0,)
-        return {name: value for name, value in zip(own, values, strict=True) if value is not None} or None
+    def one(self: Any) -> dict[str, Any] | None:
+        return None if self.u0 is None else {name: self.u0}
+
+    def several(self: Any) -> dict[str, Any] | None:
+        return {name: value for name, value in zip(own, values_of(self), strict=True) if value is not None} or None
 
     def unknown_of(messages: Sequence[Any]) -> Sequence[dict[str, Any] | None]:
         if others:
-            return [unknown(message) for message in messages]
+            return [several(message) for message in messages]
         return [None if message.u0 is None else {name: message.u0} for message in messages]
 
-    return {"unknown": property(unknown), "unknown_of": staticmethod(unknown_of)}
+    return {"unknown": property(several if others else one), "unknown_of": staticmethod(unknown_of)}

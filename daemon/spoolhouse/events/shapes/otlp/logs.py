@@ -5,7 +5,7 @@ from typing import Any
 
 from spoolhouse.events.choices import LOG_LEVEL
 from spoolhouse.events.shapes.otlp.documents import LogRecord, ResourceLogs, ScopeLogs
-from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Extras, Line, Producer, located
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, TIMES_ITS_JSON, Extras, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     LATEST,
@@ -136,7 +136,9 @@ def _shared(log: LogRecord, producer: Producer) -> tuple[str, str]:
     level = _level(log, kept)
     [text] = texts([kept], encode_sorted)
     shared = level, text
-    producer.remember((log.severity_number, log.severity_text, log.flags, log.event_name), shared, len(text))
+    producer.remember(
+        (log.severity_number, log.severity_text, log.flags, log.event_name), shared, TIMES_ITS_JSON * len(text)
+    )
     return shared
 
 

@@ -8,11 +8,21 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
-from spoolhouse.events.shapes.otlp.documents import Metric, ResourceMetrics, ScopeMetrics
+from spoolhouse.events.shapes.otlp import tolerant
+from spoolhouse.events.shapes.otlp.documents import KeyValue, Metric, Point, ResourceMetrics, ScopeMetrics
 from spoolhouse.events.shapes.otlp.points import READERS, keep_others
-from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Extras, Line, Producer, located
+from spoolhouse.events.shapes.otlp.producer import (
+    RESOURCE,
+    SCOPE,
+    TIMES_ITS_JSON,
+    Extras,
+    Line,
+    Producer,
+    located,
+)
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     EXACT,
@@ -40,8 +50,12 @@ NO_VALUE, NOT_FINITE = "dataPoints without a value", "dataPoints that are not fi
 """The names by which such data points are counted."""
 _NO_SCOPES = (ScopeMetrics(),)
 """For a resource without scopes: it is read nevertheless, and refused if it is none."""
-_Data = tuple[int, Metric, str, Any]
-"""A metric's place among those of its scope, the metric, the kind of data that it has, and the data."""
+_NOTHING: dict[str, Any] = {}
+_MOST_ARRAYS = 64
+"""Attributes that have more arrays than this are not remembered: they may be nested."""
+_decode_pairs = msgspec.json.Decoder(Sequence[KeyValue] | None, strict=False).decode
+_Data = tuple[int, Metric, dict[str, Any] | None, str, Any]
+"""A metric's place among those of its scope, the metric, its unknown fields, the kind of its data, and the data."""
 
 
 class _Instrument(Struct):
@@ -65,8 +79,6 @@ class Metrics:
         self._line = line
         self._columns: dict[str, list[Any]] = {name: [] for name in _METRIC}
         self._times: list[int] = []
-        self._own: list[dict[str, Any]] = []
-        """The attributes of the data points."""
         self._extras = Extras()
         self._unknown: dict[int, Fields] = {}
 
@@ -78,34 +90,38 @@ class Metrics:
                 for inner, scoped in enumerate(group.scope_metrics or _NO_SCOPES):
                     where = outer, inner
                     data = _data(scoped.metrics or ())
-                    count = sum([len(one.data_points or ()) for _, _, _, one in data])
+                    count = sum([len(one.data_points or ()) for *_, one in data])
                     self._scope(data, self._line.producer(group, scoped, count))
         except ShapeError as error:
             raise located(error, ("resourceMetrics", "scopeMetrics"), where) from None
-        if self._own:
+        if self._times:
             self._columns["timestamp"] = moments(self._times)
-            self._columns["labels"] = texts(self._own)
             yield ShapedBatch("metric", self._columns, self._extras.written(), self._unknown)
 
     def _scope(self, data: Sequence[_Data], producer: Producer) -> None:  # noqa: C901, PLR0912, PLR0915  # calls cost more than what they would do
         """Read the data points of one scope."""
-        names, types, values, units, _, all_bounds, all_counts, _ = self._columns.values()
-        times, all_own, extras, written = self._times, self._own, self._extras.texts, producer.written
+        names, types, values, units, _, all_bounds, all_counts, labels = self._columns.values()
+        times, extras, known = self._times, self._extras.texts, producer.known
         is_any_unknown = bool(producer.unknown or self._line.unknown)
         value: float | None
         bounds: Sequence[float]
         counts: Sequence[int]
         place, kind, number, last_start, start_text = 0, "", -1, 0, ""
         try:
-            for place, metric, kind, one in data:  # noqa: B007  # the error names it
-                points, more, number = one.data_points or (), metric.unknown, -1
+            for place, metric, more, kind, one in data:  # noqa: B007  # the error names it
+                points, number = one.data_points or (), -1
                 name, unit = metric.name or "", metric.unit or None
                 instrument, is_number, read = _instrument(metric, kind, one, producer), kind in _NUMBERS, READERS[kind]
                 if len(points) > 1:
                     shared = metric.name, metric.unit, instrument.kept, more or {}
                     self._line.repeat(len(encode(shared)), len(points), "")
                 for number, point in enumerate(points):  # noqa: B007  # the same
-                    value, bounds, counts, kept = None, (), (), None
+                    value, bounds, counts, kept, own = None, (), (), None, None
+                    given = point.attributes
+                    written = bytes(given) if given.__class__ is Raw else None
+                    text = known.get(written) if written is not None else None
+                    if text is None:
+                        text, own = _labels(given, written, producer)
                     if is_number and not (point.flags or point.exemplars):
                         value = point.as_int if point.as_double is None else point.as_double
                     if value is None or not -EXACT <= value <= EXACT:
@@ -117,9 +133,8 @@ class Metrics:
                                 continue
                     time = point.time_unix_nano
                     times.append(time if time and EARLIEST <= time < LATEST else _time(time))
-                    own, start, unknown = plain(point.attributes), point.start_time_unix_nano, point.unknown
-                    is_joined = not (RESOURCE in own or SCOPE in own)
-                    if kept is None and is_joined:
+                    start, unknown = point.start_time_unix_nano, point.unknown
+                    if kept is None and own is None:
                         if start != last_start:  # mostly the same for all
                             last_start, start_text = start, f"{start}}}"
                         extras.append(instrument.started + start_text if start else instrument.alone)
@@ -130,15 +145,13 @@ class Metrics:
                             kept["startTimeUnixNano"] = start
                         if point.flags or point.exemplars:
                             keep_others(point, kept)
-                        self._extras.keep(kept, own, producer)
-                    if is_joined:
-                        own |= written
+                        self._extras.keep(kept, own or _NOTHING, producer)
                     if unknown or more or is_any_unknown:
                         self._note({**(more or {}), **(unknown or {})}, producer)
-                    all_own.append(own)
                     names.append(name)
                     types.append(instrument.type)
                     values.append(value)
+                    labels.append(text)
                     units.append(unit)
                     all_bounds.append(bounds)
                     all_counts.append(counts)
@@ -149,7 +162,7 @@ class Metrics:
     def _note(self, unknown: Fields, producer: Producer) -> None:
         """Put the unknown fields of the next row where they are found."""
         if found := self._line.unknown_of(producer, unknown):
-            self._unknown[len(self._own)] = found
+            self._unknown[len(self._columns["name"])] = found
 
     def _usable(self, value: float | None, flags: int | None) -> float | None:
         """Return a data point's value, if a row can have it; count it, if not."""
@@ -165,17 +178,18 @@ class Metrics:
 def _data(metrics: Sequence[Metric]) -> list[_Data]:
     """Return the kinds of data that metrics have: each one, or none."""
     found: list[_Data] = []
-    for place, metric in enumerate(metrics):
+    unknown = metrics[0].unknown_of(metrics) if metrics else ()
+    for place, (metric, more) in enumerate(zip(metrics, unknown, strict=True)):
         if metric.gauge is not None:
-            found.append((place, metric, "gauge", metric.gauge))
+            found.append((place, metric, more, "gauge", metric.gauge))
         if metric.sum is not None:
-            found.append((place, metric, "sum", metric.sum))
+            found.append((place, metric, more, "sum", metric.sum))
         if metric.histogram is not None:
-            found.append((place, metric, "histogram", metric.histogram))
+            found.append((place, metric, more, "histogram", metric.histogram))
         if metric.exponential_histogram is not None:
-            found.append((place, metric, "exponential_histogram", metric.exponential_histogram))
+            found.append((place, metric, more, "exponential_histogram", metric.exponential_histogram))
         if metric.summary is not None:
-            found.append((place, metric, "summary", metric.summary))
+            found.append((place, metric, more, "summary", metric.summary))
     return found
 
 
@@ -201,8 +215,37 @@ def _instrument(metric: Metric, kind: str, data: Any, producer: Producer) -> _In
     started = f'{text[:-1]}{"," if kept else ""}"startTimeUnixNano":'
     instrument = _Instrument(type_, kept, text, started)
     if not metric.metadata:
-        producer.remember(key, instrument, len(text))
+        producer.remember(key, instrument, TIMES_ITS_JSON * len(text))
     return instrument
+
+
+def _labels(given: Any, written: bytes | None, producer: Producer) -> tuple[str, dict[str, Any] | None]:
+    """Return the text of a data point's attributes, with the resource and the scope, and None.
+
+    Its producer remembers the text, if `written` is given. If the attributes have keys like these, return their own
+    text, and themselves.
+    """
+    own = plain(given if written is None else _pairs(written))
+    if RESOURCE in own or SCOPE in own:
+        return encode(own).decode(), own
+    own |= producer.written
+    text = encode(own).decode()
+    if written is not None and written.count(b"[") <= _MOST_ARRAYS:
+        producer.remember(written, text, len(written) + 2 * len(text))
+    return text, None
+
+
+def _pairs(written: bytes) -> Sequence[KeyValue] | None:
+    """Return attributes as they were written; raises a ValueError if the whole line is for the tolerant reader."""
+    pairs: Sequence[KeyValue] | None
+    try:
+        pairs = _decode_pairs(written)
+    except msgspec.ValidationError:
+        [point] = tolerant.read([{"attributes": msgspec.json.decode(written)}], Point, "")
+        if point.unknown:
+            raise ShapeError("attributes", "unknown fields") from None
+        pairs = point.attributes
+    return pairs
 
 
 def _time(given: int | None) -> int:

@@ -19,10 +19,12 @@ _TIMES_REPEATED = 20
 """How many times its own length a line may repeat: the rows of a piece of lines have to fit into one insert."""
 MOST_RECORDS = 100_000
 """Spans, logs or data points of a line."""
-_LONGEST_KNOWN, _MOST_OPEN = 4096, 256
-"""The most bytes of a producer that is remembered, or of what it remembers; and its most objects and arrays."""
-_MOST_REMEMBERED, _AROUND, _TIMES = 1 << 24, 1024, 8
-"""The most bytes of all that is remembered: so many for each, and as many times its JSON."""
+_LONGEST_PRODUCER, _MOST_OPEN = 4096, 256
+"""The most bytes of a producer that is remembered, and its most objects and arrays."""
+_LARGEST_KNOWN, _MOST_REMEMBERED, _AROUND = 1 << 14, 1 << 24, 512
+"""The most bytes of a value that a producer remembers, of all that is remembered, and what each value takes besides."""
+TIMES_ITS_JSON = 8
+"""How many bytes objects take for each of their JSON, at most."""
 
 M = TypeVar("M", Resource, Scope)
 
@@ -46,8 +48,8 @@ class Producer(Struct, kw_only=True):
     """What `remember` got."""
 
     def remember(self, key: object, value: Any, size: int) -> None:
-        """Keep in `known` what records with the values of `key` share; `size`: the characters of both."""
-        if size <= _LONGEST_KNOWN:
+        """Keep in `known` what records with the values of `key` share; `size`: about the bytes of both."""
+        if size <= _LARGEST_KNOWN:
             _last.make_room(size)
             self.known[key] = value
 
@@ -138,8 +140,8 @@ class _Last:
         self._size = 0
 
     def make_room(self, size: int) -> None:
-        """Forget all if there were too much with another value, whose JSON has this size."""
-        self._size += _AROUND + _TIMES * size
+        """Forget all if there were too much with another value of this size."""
+        self._size += _AROUND + size
         if self._size > _MOST_REMEMBERED:
             self.producers = {}
             self._size = 0
@@ -158,19 +160,18 @@ def _known_producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
     producer = _last.producers.get(key) if is_bare else None
     if producer is None:
         producer = _producer(group, scoped, _read(key[0], Resource), _read(key[2], Scope))
-        if is_bare and _is_small(key):
-            _last.make_room(producer.size)
+        if is_bare and is_small(key[0] + key[2]) and producer.size <= _LONGEST_PRODUCER:
+            _last.make_room(TIMES_ITS_JSON * producer.size)
             _last.producers[key] = producer
     return producer
 
 
-def _is_small(key: _Key) -> bool:
-    """Tell whether a producer may be remembered.
+def is_small(written: bytes) -> bool:
+    """Tell whether what was written so may be remembered.
 
     It is nested so little that reading it again could never fail for that, wherever it were read.
     """
-    written = b"".join(part if isinstance(part, bytes) else (part or "").encode() for part in key)
-    return len(written) <= _LONGEST_KNOWN and written.count(b"{") + written.count(b"[") <= _MOST_OPEN
+    return len(written) <= _LONGEST_PRODUCER and written.count(b"{") + written.count(b"[") <= _MOST_OPEN
 
 
 def _read(written: bytes, kind: type[M]) -> M:

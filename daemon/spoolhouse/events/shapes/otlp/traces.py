@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spoolhouse.events.shapes.otlp.documents import Event, Link, ResourceSpans, ScopeSpans, Span, Status, as_protocol
-from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, Extras, Line, Producer, located
+from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, TIMES_ITS_JSON, Extras, Line, Producer, located
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     LATEST,
@@ -135,7 +135,7 @@ class Spans:
 def _flagged(span: Span, producer: Producer) -> str:
     """Return the text of `extra` of all spans with the same flags that have nothing else for it."""
     [text] = texts([producer.kept | _kept(span)], encode_sorted)
-    producer.remember(span.flags, text, len(text))
+    producer.remember(span.flags, text, TIMES_ITS_JSON * len(text))
     return text
 
 
