@@ -80,8 +80,8 @@ def _filled(some: Sequence[object], default: object) -> Sequence[object]:
 def _calls(attributes: Sequence[Any]) -> Any:
     """Yield the columns that a model call fills, with their values; none, if no event is a model call."""
     calls = [usage.of_attributes(one) if usage.MARK in one else usage.NONE for one in attributes]
-    is_any = any(call is not usage.NONE for call in calls)
-    return zip(usage.COLUMNS, zip(*calls, strict=True), strict=True) if is_any else ()
+    is_none = calls.count(usage.NONE) == len(calls)
+    return () if is_none else zip(usage.COLUMNS, zip(*calls, strict=True), strict=True)
 
 
 def _joined(extra: Sequence[str], unknown: Mapping[int, Fields]) -> Sequence[str]:
@@ -94,7 +94,7 @@ def _joined(extra: Sequence[str], unknown: Mapping[int, Fields]) -> Sequence[str
             found[place] = text if fields else kept
             continue
         for key in fields:
-            if f'"{key}":' in kept:
+            if key in kept and f'"{key}":' in kept:
                 found[place] = values.extra_of({**_fields_of(kept), **fields}, {})
                 break
         else:

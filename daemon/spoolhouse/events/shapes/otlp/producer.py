@@ -160,13 +160,13 @@ def _known_producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
     producer = _last.producers.get(key) if is_bare else None
     if producer is None:
         producer = _producer(group, scoped, _read(key[0], Resource), _read(key[2], Scope))
-        if is_bare and is_small(key[0] + key[2]) and producer.size <= _LONGEST_PRODUCER:
+        if is_bare and _is_small(key[0] + key[2]) and producer.size <= _LONGEST_PRODUCER:
             _last.make_room(TIMES_ITS_JSON * producer.size)
             _last.producers[key] = producer
     return producer
 
 
-def is_small(written: bytes) -> bool:
+def _is_small(written: bytes) -> bool:
     """Tell whether what was written so may be remembered.
 
     It is nested so little that reading it again could never fail for that, wherever it were read.

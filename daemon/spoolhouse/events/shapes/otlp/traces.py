@@ -8,6 +8,7 @@ from spoolhouse.events.shapes.otlp.producer import RESOURCE, SCOPE, TIMES_ITS_JS
 from spoolhouse.events.shapes.otlp.values import (
     EARLIEST,
     LATEST,
+    NO_SPAN,
     SPAN_DIGITS,
     TRACE_DIGITS,
     encode,
@@ -87,7 +88,8 @@ class Spans:
                     raise ShapeError(missing, "required", is_missing=True)
                 trace_ids.append(trace_id.lower() if len(trace_id) == TRACE_DIGITS else identity(trace_id))
                 span_ids.append(span_id.lower() if len(span_id) == SPAN_DIGITS else identity(span_id))
-                parent = identity_or_none(parent) if parent else None
+                is_usual = parent and len(parent) == SPAN_DIGITS and parent != NO_SPAN
+                parent = parent.lower() if is_usual else identity_or_none(parent)  # type: ignore[union-attr]  # has a length
                 parents.append(parent)
                 if not (EARLIEST <= start < LATEST and EARLIEST <= end < LATEST):
                     start, end = nanoseconds(start, "startTimeUnixNano"), nanoseconds(end, "endTimeUnixNano")
