@@ -46,23 +46,27 @@ def _line_struct(
     type_: str, payload: Payload, content: type[msgspec.Struct], learned: Mapping[str, tuple[str, ...]]
 ) -> Any:
     """Return the struct of a line; `_Lines.events` reads its attribute `about`."""
-    places = {key: f"u{place}" for place, key in enumerate(learned.get(payload.key, ()))}
+    places = tuple((key, f"u{place}") for place, key in enumerate(learned.get(payload.key, ())))
     how: dict[str, Any] = {"tag_field": "type", "tag": type_, "forbid_unknown_fields": True, "gc": False}
-    about = {"about": (type_, payload.read, tuple(places.items()), _Wider(places))}
+    about = {"about": (type_, payload.read, places, _wider(places))}
     return msgspec.defstruct(type_, [("payload", content)], rename={"payload": payload.key}, namespace=about, **how)
 
 
 class _Wider(dict[Form, Form]):
     """By form, the one that keeps learned fields, too."""
 
-    def __init__(self, places: Mapping[str, str]) -> None:
-        """Keep these fields: by key, their attributes."""
+    def __init__(self, places: tuple[tuple[str, str], ...]) -> None:
+        """Keep these fields: pairs of a key and an attribute."""
         super().__init__()
-        self._places = places
+        self._places = dict(places)
 
     def __missing__(self, form: Form) -> Form:
         self[form] = replace(form, kept={**form.kept, **self._places}, known=form)
         return self[form]
+
+
+_wider = cache(_Wider)
+"""A payload that has learned nothing new keeps its forms, and so the functions that are compiled for them."""
 
 
 class _Lines:
