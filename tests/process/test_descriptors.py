@@ -13,7 +13,7 @@ from tests.process.daemon import Daemon, drop, once
 from tests.process.inputs import good
 
 SPANS = "mastra_admin_spans"
-FOLDERS = 80
+FOLDERS = 40
 QUICK = {
     "SPOOLHOUSE_SPOOL__APPEND_WATCH": "0.1",
     "SPOOLHOUSE_RETRY__FIRST": "0.05",
@@ -49,7 +49,7 @@ def leave_over(database: Database, spool: Path, *, project: str = "p", folders: 
 
 
 def test_left_over_instances_take_turns(database: Database, tmp_path: Path) -> None:
-    """Open at once, they would need three times the descriptors that there are."""
+    """Open at once, they would need half as many descriptors again as there are."""
     leave_over(database, tmp_path)
     with Daemon(database.native_url, tmp_path, "--once", env=QUICK, prelude=limited(128, 128)) as daemon:
         assert daemon.wait(120) == 0, daemon.told()
