@@ -146,4 +146,6 @@ $(VENV)/.stamp-venv:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV)
+	@# That of Python 3.11 needs twice the time to choose among all releases. Without a newer one it does.
+	@$(BIN)/python -m pip install --quiet --upgrade pip || true
 	@touch $@
