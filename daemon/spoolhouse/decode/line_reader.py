@@ -21,9 +21,9 @@ from spoolhouse.events.declaration import EventType, Key
 from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_NO_JSON = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(-?(?:NaN|Infinity))')
-"""Text, which stays; or a number that JSON does not have, and that Python's `json` writes. Text without an end is text
-to the end: it is looked at once."""
+_NO_JSON = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
+"""Text, which stays, also without an end: so no byte is looked at twice. Or a number that JSON does not have, and that
+Python's `json` writes."""
 _NOT_OF_ITS_TYPE = frozenset({Reason.MISSING_FIELD, Reason.WRONG_TYPE})
 _ENVELOPE = "envelope"
 """In `extra`, the fields beside the `data` of an enveloped line."""
@@ -327,28 +327,38 @@ def _fields(line: bytes, notes: Notes) -> dict[str, Raw]:
     except msgspec.ValidationError as error:
         raise RejectedLineError(Reason.NOT_AN_OBJECT, detail=str(error)) from None
     except msgspec.DecodeError as error:
-        if (b"NaN" in line or b"Infinity" in line) and (fields := _with_numbers_as_text(line, notes)):
+        if fields := _with_numbers_as_text(line, notes):
             return fields
         _raise_malformed(line, error)
 
 
 def _with_numbers_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
     """Return the fields of a line that has NaN or Infinity in it, which become text; None if that does not help."""
+    text, nulls = _without_such_numbers(line)
+    if not nulls:
+        return None
     try:
-        fields = _object_of(_NO_JSON.sub(_as_text, line))
-        nulls = _object_of(_NO_JSON.sub(_as_null, line))
+        fields, others = _object_of(text), _object_of(nulls)
     except ValueError:
         return None
-    notes.converted.extend(key for key, value in fields.items() if value != nulls[key])
+    notes.converted.extend(key for key, value in fields.items() if value != others[key])
     return fields
 
 
-def _as_text(found: re.Match[bytes]) -> bytes:
-    return b'"%b"' % found[1] if found[1] else found[0]
-
-
-def _as_null(found: re.Match[bytes]) -> bytes:
-    return b"null" if found[1] else found[0]
+def _without_such_numbers(line: bytes) -> tuple[bytearray, bytearray]:
+    """Return a line with the numbers as text that JSON does not have, and with nulls; nothing if it has none."""
+    text, nulls, end = bytearray(), bytearray(), 0
+    if b"NaN" in line or b"Infinity" in line:
+        for found in _NO_JSON.finditer(line):
+            if number := found[1]:
+                between = line[end : found.start()]
+                text += b'%b"%b"' % (between, number)
+                nulls += b"%bnull" % between
+                end = found.end()
+    if nulls:
+        text += line[end:]
+        nulls += line[end:]
+    return text, nulls
 
 
 def is_whole_object(line: bytes) -> bool:
@@ -358,7 +368,8 @@ def is_whole_object(line: bytes) -> bool:
     except RecursionError:
         return True
     except ValueError:
-        return False
+        _, nulls = _without_such_numbers(line)
+        return bool(nulls) and is_whole_object(bytes(nulls))
     return True
 
 
