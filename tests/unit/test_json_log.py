@@ -291,6 +291,7 @@ def test_ids_are_under_one_of_many_keys(key: str) -> None:
     column = "trace_id" if key in TRACE_IDS else "span_id"
     row = log({"msg": "hello", "ts": TIME, key: "a1"})
     assert (row[column], row["attributes"]) == ("a1", {})
+    assert log({"msg": "hello", "ts": TIME, key: "x"})[column] == "x"
     name, dot, last = key.partition(".")
     if dot and "/" not in key:
         row = log({"msg": "hello", "ts": TIME, name: {last: "a1", "more": 1}})
@@ -321,6 +322,7 @@ def test_an_id_of_zeros_or_of_another_kind_is_none_and_is_kept(value: object) ->
         ({"PRIORITY": 7}, "debug"),
         ({"level": 3, "short_message": "of Graylog"}, "error"),
         ({"level": 2, "short_message": "of Graylog"}, "fatal"),
+        ({"level": 50, "short_message": "beside a longer one"}, "error"),
         ({"level": 300, "level_name": "NOTICE"}, "info"),
         ({"level": 13}, "warn"),
         ({"level": 13, "lineno": 1}, "warn"),
@@ -393,6 +395,23 @@ def test_a_time_may_be_written_in_many_ways(time: object, expected: str) -> None
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"message": "m", "levelname": "INFO", "created": 1773480413.589},
+        {"message": "m", "timestampSeconds": 1773480413, "timestampNanos": 589000000},
+        {"record": {"message": "m", "time": TIME}},
+        {"message": "m", "time": TIME},
+    ],
+)
+def test_a_date_is_the_time_only_of_a_log_without_another_one(fields: dict[str, Any]) -> None:
+    lines = [json.dumps(fields | {"date": date}).encode() + b"\n" for date in ("2020-01-01", "of the booking")] * 3
+    for row in (*rows(decode(b"".join(lines))), *rows(decode(lines[0]))):
+        assert row["timestamp"] == "2026-03-14T09:26:53.589000Z"
+        assert row["attributes"]["date"] in {"2020-01-01", "of the booking"}
+    assert log({"message": "m", "date": TIME})["timestamp"] == "2026-03-14T09:26:53.589000Z"
+
+
+@pytest.mark.parametrize(
     ("fields", "reason", "field", "keys"),
     [
         ({"msg": "a"}, Reason.MISSING_FIELD, "timestamp", TIMES[:7]),
@@ -402,6 +421,7 @@ def test_a_time_may_be_written_in_many_ways(time: object, expected: str) -> None
         ({"ts": TIME}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
         ({"ts": TIME, "level": None}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
         ({"level": "info"}, Reason.MISSING_FIELD, "timestamp", TIMES[:7]),
+        ({"level": None}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
         ({"ts": TIME, "log": {"a": 1}}, Reason.MISSING_FIELD, "message", MESSAGES[:5]),
         ({"ts": "noon", "msg": "a"}, Reason.BAD_TIME, "timestamp", ()),
     ],
@@ -412,6 +432,8 @@ def test_what_nobody_can_interpret_is_rejected(
     [reject] = decode(json.dumps(fields).encode() + b"\n").rejects
     assert (reject.reason, reject.field) == (reason, field)
     assert all(key in reject.detail for key in keys)
+    among = decode(b"".join(json.dumps(one).encode() + b"\n" for one in [dict.fromkeys(fields, "info"), fields] * 4))
+    assert (reject.field, reject.detail) in [(one.field, one.detail) for one in among.rejects]
 
 
 OURS = {"id": "l", "projectId": "p", "level": "info", "message": "m", "timestamp": TIME}

@@ -28,6 +28,7 @@ from spoolhouse.events.shapes.json_log import (
     TRACE_IDS,
     TRACE_PATH,
     find_id,
+    is_zeros,
 )
 from spoolhouse.events.shapes.log_plan import TRACE, Plan
 from spoolhouse.events.shapes.shape import ShapeError
@@ -191,7 +192,7 @@ def _ids(key: str, fields: list[Fields], bad: set[int]) -> list[str | None]:
     for place, text in enumerate(found):
         if text and TRACE_PATH in text and not text.endswith(TRACE_PATH):
             found[place] = text.rpartition(TRACE_PATH)[2]
-        elif text and text.strip("0x-"):
+        elif text and not is_zeros(text):
             del fields[place][key]
         else:
             found[place] = None

@@ -22,6 +22,8 @@ TIMES = (
     "timestamp", "time", "ts", "@timestamp", "asctime", "datetime", "t", "@t", "T", "Timestamp", "Time", "instant",
     "timeMillis", "timeUnixNano", "time_unix_nano", "__REALTIME_TIMESTAMP", "date",
 )  # fmt: skip
+_DATE = TIMES[-1]
+"""Any log may have a date in it: it is the log's own time if there is no other one."""
 LEVELS = (
     "level_name", "level", "severity", "levelname", "lvl", "log.level", "severityText", "severity_text", "log_level",
     "loglevel", "@level", "@l", "L", "l", "Level", "LogLevel", "SeverityText", "error_severity", "levelno",
@@ -44,6 +46,7 @@ FIRST_STEPS: Mapping[tuple[str, ...], frozenset[str]] = {
 _OWN = frozenset(key for column in LOGS.columns for key in (*column.keys, *column.aliases) if isinstance(key, str))
 _OUR_MARKS = _OWN - {*MESSAGES, *TIMES, *LEVELS, *TRACE_IDS, *SPAN_IDS, "id"}
 _TIMES = frozenset(TIMES)
+_SURE_TIMES = TIMES[:-1]
 SECONDS, NANOS = "timestampSeconds", "timestampNanos"
 INNER = ("record", "jsonPayload", "fields")
 """Objects with the message in them: of loguru, of Google Cloud's exported entries, and of Rust's tracing."""
@@ -142,7 +145,7 @@ JSON_LOG = Shape(
             f"the first of {', '.join(f'`{key}`' for key in keys)}": f"`{name}`"
             for name, keys in (
                 ("message", MESSAGES),
-                ("timestamp", (*TIMES, SECONDS)),
+                ("timestamp", (*_SURE_TIMES, SECONDS, _DATE)),
                 ("level", LEVELS),
                 ("trace_id", TRACE_IDS),
                 ("span_id", SPAN_IDS),
@@ -200,8 +203,9 @@ class _Log:
 
     def time(self) -> object:
         """Return the time. Raises `ShapeError` if there is none."""
+        keys = times_of(self._fields, self._inner)
         for fields in (self._fields, self._inner):
-            for key in () if _TIMES.isdisjoint(fields) else TIMES:
+            for key in () if _TIMES.isdisjoint(fields) else keys:
                 value = fields.get(key)
                 if value is None:
                     continue
@@ -289,6 +293,14 @@ class _Log:
                 del self._rest[name]
 
 
+def times_of(fields: Collection[str], inner: Collection[str]) -> tuple[str, ...]:
+    """Return the keys that the time may be under, in a line with these keys, and with these in its inner object."""
+    is_of_python = "created" in fields and not PYTHON_MARKS.isdisjoint(fields)
+    if is_of_python or SECONDS in fields or any(key in inner for key in _SURE_TIMES):
+        return _SURE_TIMES
+    return TIMES
+
+
 def find_id(fields: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, object] | None:
     """Return the first id under one of `keys`, and that key; an empty key for an id that is a part of its value."""
     for key, value in _present(fields, keys):
@@ -298,11 +310,16 @@ def find_id(fields: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, obje
             _, path, last = text.rpartition(TRACE_PATH)
             if path and last:
                 return "", last
-            if text.strip("0x-"):
+            if not is_zeros(text):
                 return key, value
         elif first in _NUMBERS and value != Raw(b"0"):
             return key, value
     return None
+
+
+def is_zeros(text: str) -> bool:
+    """Tell whether an id is empty, or has no other digits than zeros."""
+    return not text.removeprefix("0x").strip("0-")
 
 
 def _present(fields: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

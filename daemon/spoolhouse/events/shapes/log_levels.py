@@ -22,7 +22,7 @@ _PYTHON = ((20, "debug"), (30, "info"), (40, "warn"), (50, "error"))
 _PINO = ((30, "debug"), (40, "info"), (50, "warn"), (60, "error"))
 _OTEL = ((9, "debug"), (13, "info"), (17, "warn"), (21, "error"))
 _SYSLOG = ((3, "fatal"), (4, "error"), (5, "warn"), (7, "info"))
-_MOST_OTEL = 24
+_MOST_OTEL, _MOST_SYSLOG = 24, 7
 _LONGEST_NUMBER = 10
 
 _PYTHON_KEYS = frozenset({"levelno"})
@@ -101,8 +101,10 @@ def scale(key: str, line: KeysView[str]) -> Callable[[float], str]:
         return _otel
     if key in _PYTHON_KEYS:
         return _python
-    if key in _SYSLOG_KEYS or not _SYSLOG_MARKS.isdisjoint(line):
+    if key in _SYSLOG_KEYS:
         return _syslog
+    if not _SYSLOG_MARKS.isdisjoint(line):
+        return _syslog_or_pino
     if not _PINO_MARKS.isdisjoint(line):
         return _pino
     return _otel_or_python if not _PYTHON_MARKS.isdisjoint(line) else _otel_or_pino
@@ -126,6 +128,10 @@ def _pino(number: float) -> str:
 
 def _syslog(number: float) -> str:
     return _within(number, _SYSLOG, "debug")
+
+
+def _syslog_or_pino(number: float) -> str:
+    return _syslog(number) if number <= _MOST_SYSLOG else _pino(number)
 
 
 def _is_otel(number: float) -> bool:

@@ -19,10 +19,10 @@ from spoolhouse.events.shapes.json_log import (
     PYTHON_MARKS,
     SECONDS,
     SPAN_IDS,
-    TIMES,
     TRACE_IDS,
     TYPES,
     have_our_keys,
+    times_of,
 )
 
 TRACE = "trace"
@@ -86,7 +86,7 @@ def plan(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> Plan | None:
     if time:
         if not _is_value((inner if is_inner_time else fields)[time]):
             return None
-    elif is_inner_time or (not PYTHON_MARKS.isdisjoint(fields) and "created" in fields):
+    elif not message or is_inner_time or (not PYTHON_MARKS.isdisjoint(fields) and "created" in fields):
         return None
     level = _earliest(LEVELS, fields)
     is_inner_level = not level and bool(inner)
@@ -122,9 +122,10 @@ def _lacks_message(fields: Mapping[str, Raw]) -> bool:
 
 def _time(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> tuple[str, bool]:
     """Return the key of the time, and whether it is in the inner object."""
-    if key := _earliest(TIMES, fields):
+    keys = times_of(fields, inner)
+    if key := _earliest(keys, fields):
         return key, False
-    if key := _earliest(TIMES, inner):
+    if key := _earliest(keys, inner):
         return key, True
     return (SECONDS, False) if SECONDS in fields else ("", bool(inner))
 
