@@ -67,6 +67,13 @@ def test_it_is_what_the_decoder_does(data: bytes, folder: str) -> None:
         assert {key[:80] for key in found.unknown} == decoded.unknown.keys()
 
 
+def test_a_line_with_nan_is_of_the_type_that_it_names() -> None:
+    line = json.dumps(example(BUILT_IN["span"])).encode()[:-1] + b',"loss":NaN}'
+    found = EXPLAINERS["log"].explain(line, 1, 0)
+    assert found is not None
+    assert (found.type, found.unknown, "type" in found.derived) == ("span", ["loss"], False)
+
+
 LOG = b'{"level":"info","msg":"m","time":1795262400}'
 
 

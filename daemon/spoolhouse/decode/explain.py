@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from spoolhouse.decode.lenient import At
 from spoolhouse.decode.line_decoder import LineDecoder
-from spoolhouse.decode.line_reader import LineReader, Read
+from spoolhouse.decode.line_reader import LineReader, Read, fields_of
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.nearest import hints, near_keys
 from spoolhouse.decode.origin import Origin
@@ -20,7 +20,6 @@ from spoolhouse.events.declaration import Column, EventType
 from spoolhouse.events.reference import filled
 from spoolhouse.events.shapes.shape import Shape
 
-_fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _text_of = msgspec.json.Decoder(str).decode
 
 
@@ -174,6 +173,6 @@ def _derived(notes: Notes) -> dict[str, str]:
 def _fields(data: bytes) -> dict[str, Raw]:
     """Return the fields of a JSON object; none if it is no object."""
     try:
-        return _fields_of(data)
+        return fields_of(data, Notes())
     except (ValueError, RecursionError):
         return {}

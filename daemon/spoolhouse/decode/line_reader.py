@@ -129,7 +129,7 @@ class LineReader:
         return None
 
     def _read(self, line: bytes, origin: Origin, at: At, suspect: str, notes: Notes) -> Read:
-        fields = _fields(line, notes)
+        fields = fields_of(line, notes)
         if shape := self.shape_of(fields, origin.type):
             return _permitted(Read(self._shaped(shape, fields, origin, at, notes), notes, shape.name), origin)
         name, given = self._name(fields, origin.type)
@@ -150,7 +150,7 @@ class LineReader:
 
     def _read_untyped(self, line: bytes, origin: Origin, at: At, notes: Notes) -> Read | None:
         """Return the events of a line whose `type` only happens to be called as one of ours; None if it is ours."""
-        fields = _fields(line, notes)
+        fields = fields_of(line, notes)
         own = Notes(derived=None if notes.derived is None else [])
         for shape in self._shapes:
             if shape.is_untyped and origin.type in shape.folders and shape.keys & fields.keys():
@@ -320,7 +320,7 @@ def _text_or_none(raw: Raw) -> str | None:
         return None
 
 
-def _fields(line: bytes, notes: Notes) -> dict[str, Raw]:
+def fields_of(line: bytes, notes: Notes) -> dict[str, Raw]:
     """Return the top-level fields of a line, undecoded; raises `RejectedLineError`."""
     try:
         return _object_of(line)
