@@ -306,6 +306,20 @@ def test_nan_and_infinity_become_text(company: bytes, frame: bytes) -> None:
     assert decoded.converted.keys() == ({"attributes", "loss"} if frame == b"%b" else {"data"})
 
 
+@pytest.mark.parametrize("frame", [b"%b", b'{"type":"score","data":%b}', b'{"type":"score","a":NaN,"data":%b}'])
+def test_nan_is_no_id_and_no_other_text(frame: bytes) -> None:
+    """Programs have it in place of what is missing. As text, two scores of a time would have the same id."""
+    empty = dict.fromkeys(("id", "traceId", "comment", "projectId"), math.nan)
+    score = {"type": "score", "name": "n", "value": 1, "timestamp": "2026-11-21T11:00:00Z"}
+    decoded = decode((frame % json.dumps(score | empty).encode() + b"\n") * 2)
+    assert decoded.rejects == []
+    columns = [column.name for column in BUILT_IN["score"].table.columns]
+    one, other = (dict(zip(columns, row, strict=True)) for row in rows(decoded)["scores"])
+    assert one | {"id": other["id"]} == other
+    assert one["id"] != other["id"]
+    assert (one["trace_id"], one["comment"], one["project_id"], decoded.mismatched) == (None, None, "p1", 0)
+
+
 def test_nan_beside_a_text_without_an_end_costs_no_more_than_elsewhere() -> None:
     """Looked for from each of its quotes, the end of this one would take hours."""
     data = b'{"type":"span","a":NaN,"b":"' + b'\\"' * 1_000_000

@@ -17,7 +17,7 @@ from spoolhouse.decode.shaped_rows import ShapedRows
 from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import NULL, Notes, json_text
 from spoolhouse.events import json_paths
-from spoolhouse.events.declaration import EventType, Key
+from spoolhouse.events.declaration import EventType, Key, Kind
 from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -227,6 +227,9 @@ class LineReader:
             if "type" in content and "type" not in names.known and _text_or_none(content["type"]) == name:
                 del content["type"]
         reader = self._reader(name, enveloped=enveloped)
+        if notes.nulls:
+            inner = _object_of(notes.nulls.get("data", Raw(b"{}"))) if enveloped else notes.nulls
+            _drop_from_texts(content, inner, reader)
         if suspect:
             reader.check(suspect, content)
         return reader.rows(content, at, notes, unknown, keep=_keeps(origin))
@@ -341,8 +344,17 @@ def _with_numbers_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
         fields, others = _object_of(text), _object_of(nulls)
     except ValueError:
         return None
-    notes.converted.extend(key for key, value in fields.items() if value != others[key])
+    notes.nulls = {key: others[key] for key, value in fields.items() if value != others[key]}
+    notes.converted.extend(notes.nulls)
     return fields
+
+
+def _drop_from_texts(content: dict[str, Raw], nulls: Mapping[str, Raw], reader: LenientReader) -> None:
+    """Replace what is no number by null where a column of text takes it: else many lines had the id NaN."""
+    for key, value in nulls.items():
+        found = reader.root.values.get(key)
+        if value == NULL and key in content and found is not None and found.column.kind is Kind.TEXT:
+            content[key] = value
 
 
 def _without_such_numbers(line: bytes) -> tuple[bytearray, bytearray]:

@@ -48,6 +48,8 @@ class Notes(Struct):
     """By key, values that the columns cannot express."""
     unknown: list[str] = field(default_factory=list)
     """Keys that no column takes."""
+    nulls: dict[str, Raw] = field(default_factory=dict)
+    """The fields that have NaN or Infinity in them, with null in place of each."""
     derived: list[tuple[EventType, Column, object]] | None = None
     """On request: the columns that were derived, with their values."""
 
