@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -100,7 +101,7 @@ def test_a_project_and_days_of_it_are_copied_before_all(source: str, tmp_path: P
 
 @pytest.mark.parametrize("place", ["duckdb.committed", "ledger.before_write"])
 def test_what_a_killed_daemon_has_left_is_finished_in_the_file_before_it_is_copied(place: str, tmp_path: Path) -> None:
-    source, target = (f"duckdb://{tmp_path / name}.db" for name in ("source", "target"))
+    source, target = (f"duckdb://{tmp_path / name}.db" for name in ("source%2541", "target"))
     spool = tmp_path / "a spool"
     drop(spool, "span", "mine", "a.jsonl", lines([span("mine", 0)]))
     assert once(source, spool, env={VARIABLE: f"{place}=kill"})[0] == -signal.SIGKILL
@@ -112,6 +113,7 @@ def test_what_a_killed_daemon_has_left_is_finished_in_the_file_before_it_is_copi
     # The fix that it names.
     fix = shlex.split(refused.stderr[refused.stderr.index("spoolhouse ingest") :])
     assert command(*fix[1:], env={"SPOOLHOUSE_HTTP__LISTEN": "off"}).returncode == 0
+    assert not [*tmp_path.glob("sourceA*")]
     assert copy(source, target, *named) == 0
     assert once(target, spool)[0] == 0
-    assert counts(target) == counts(source) == {table: int(table == "spans") for table in TABLES}
+    assert counts(target) == counts(unquote(source)) == {table: int(table == "spans") for table in TABLES}

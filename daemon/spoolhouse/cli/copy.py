@@ -10,6 +10,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from spoolhouse.cli import flags
 from spoolhouse.errors import BadSettingError, OperatorError, UnfinishedError
@@ -138,7 +139,8 @@ async def _require_finished(settings: "Settings", source: "Database", tables: "C
     spool = await asyncio.to_thread(flags.spool, settings)
     sent = DuckDbStore(source, prefix=settings.clickhouse.table_prefix)
     async for folder, shipment in unfinished(spool, sent, tables):
-        named = ("--store-url", f"duckdb://{source.path}", "--file-storage-path", str(spool), "--base-path", "")
+        url = f"duckdb://{quote(str(source.path))}"
+        named = ("--store-url", url, "--file-storage-path", str(spool), "--base-path", "")
         raise UnfinishedError(
             f"{folder}: a daemon has left shipment {shipment} unfinished, and rows of it are in {source.path}: the"
             " next daemon would land them in the target again; let it finish in the file first:"
