@@ -495,6 +495,79 @@ def test_unknown_fields_are_kept_where_they_were_and_counted() -> None:
     assert reject.reason is Reason.UNKNOWN_FIELD
 
 
+OLD_NAMES = {
+    "scopeSpans": "instrumentationLibrarySpans", "scopeLogs": "instrumentationLibraryLogs",
+    "scopeMetrics": "instrumentationLibraryMetrics", "scope": "instrumentationLibrary", "logRecords": "logs",
+}  # fmt: skip
+
+
+def renamed(value: Any) -> Any:
+    """A document with the names that the protocol had before 2022."""
+    if isinstance(value, list):
+        return [renamed(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {OLD_NAMES.get(key, key): renamed(inner) for key, inner in value.items()}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_old_names_are_read_as_those_of_today(sample: Path) -> None:
+    for text in sample.read_bytes().splitlines(keepends=True):
+        today = decode(text)
+        if not text.startswith(b'{"resource_'):
+            old = renamed(json.loads(text))
+            for _ in range(2):
+                assert (decode(line(old)).rows, decode(line(old)).unknown) == (today.rows, today.unknown)
+            assert decode(line(snaked(old))).rows.keys() == today.rows.keys()
+
+
+def test_an_old_name_beside_that_of_today_is_unknown_unless_that_is_empty() -> None:
+    group = {"scopeSpans": [{"spans": [span()]}], "instrumentationLibrarySpans": [{"color": "red"}]}
+    assert one({"resourceSpans": [group]}, "spans")["extra"] == {
+        "resource.instrumentationLibrarySpans": [{"color": "red"}]
+    }
+    group = {"scopeSpans": [], "instrumentationLibrarySpans": [{"spans": [span()]}]}
+    assert one({"resourceSpans": [group]}, "spans")["extra"] == {}
+
+
+def test_a_field_by_its_name_in_the_other_case_is_known() -> None:
+    """The fast reader must not learn it as an unknown one."""
+    for _ in range(2):
+        row = one(spans(span(end_time_unix_nano=NS + 10**6)), "spans")
+        assert (row["duration_ms"], row["extra"]) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("document", "counted"),
+    [
+        ({"resourceSpans": [{"color": 1}]}, {"resource.color"}),
+        ({"resourceLogs": [{"resource": {"color": 1}, "scopeLogs": [{"shape": 2, "scope": {"size": 3}}]}]},
+         {"resource.color", "scope.shape", "scope.size"}),
+        (spans(resource={"color": 1}), {"resource.color"}),
+        (metric(intGauge={"dataPoints": [{"value": 3}]}), {"intGauge"}),
+        (metric(gauge={"dataPoints": []}, color=1), {"color"}),
+        (metric(gauge={"points": [1]}), {"gauge"}),
+        ({"resourceMetrics": [{"color": 1, **gauge(flags=1, shape=2)["resourceMetrics"][0]}]},
+         {"resource.color", "shape"}),
+    ],
+)  # fmt: skip
+def test_unknown_fields_without_a_row_are_counted(document: Json, counted: set[str]) -> None:
+    data = line(document)
+    for text in (data, data, b" " + data, line(snaked(document))):
+        decoded = decode(text)
+        assert (decoded.rows, decoded.rejects, decoded.lines, decoded.unknown_lines) == ({}, [], 1, 1)
+        names = snaked(dict.fromkeys(counted)) if text.startswith(b'{"resource_') else counted
+        assert decoded.unknown == dict.fromkeys(names, 1)
+    [reject] = decode(data, unknown="reject").rejects
+    assert reject.reason is Reason.UNKNOWN_FIELD
+
+
+def test_an_unknown_field_of_a_resource_is_counted_once_though_one_of_its_scopes_has_no_row() -> None:
+    decoded = decode(line({"resourceSpans": [{"color": 1, "scopeSpans": [{"spans": [span()]}, {}]}, {"size": 2}]}))
+    assert decoded.unknown == {"resource.color": 1, "resource.size": 1}
+    assert [row["extra"] for row in rows(decoded, "spans")] == [{"resource.color": 1}]
+
+
 def test_fields_that_were_learned_are_read_as_unknown_ones_are() -> None:
     """One decoder for all lines: the n-th one with the same fields gives what the first one gave, and a fresh one."""
     some = [

@@ -2,7 +2,7 @@
 
 A line has `resourceSpans`, `resourceLogs` or `resourceMetrics`, or several of these, and gives many rows. The resource
 and the scope of each row stand in its attributes, labels or metadata, as `resource` and `scope`. Other
-fields are kept in `extra` under the protocol's names.
+fields are kept in `extra` under the protocol's names. Unknown fields for which there is no row are counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -85,9 +85,10 @@ def _batches(
         yield from Logs(line).read(logs)
     if metrics:
         yield from Metrics(line).read(metrics)
-    if line.converted or line.unknown:
+    unknown = line.without_row | line.unknown
+    if line.converted or unknown:
         # No row has it: it is counted.
-        yield ShapedBatch("log", {}, (), {0: line.unknown}, tuple(dict.fromkeys(line.converted)))
+        yield ShapedBatch("log", {}, (), {0: unknown}, tuple(dict.fromkeys(line.converted)))
 
 
 OTLP = Shape(

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import FieldInfo
 
+from spoolhouse.events.shapes.otlp import tolerant
 from spoolhouse.events.shapes.otlp.documents import (
     OTHERS,
     ArrayValue,
@@ -73,7 +74,7 @@ class DocumentDecoder:
                 message = self._at(unknown[2]) if unknown else None
                 if not (unknown and message) or len(known.learned) >= _MOST_LEARNED:
                     raise
-                if len(unknown[1]) > _LONGEST_LEARNED:
+                if len(unknown[1]) > _LONGEST_LEARNED or unknown[1] in tolerant.fields_of(message):
                     raise
                 self._known = self._with((*known.learned, (message, unknown[1])))
 

@@ -89,7 +89,7 @@ class Metrics:
             for outer, group in enumerate(groups):
                 for inner, scoped in enumerate(group.scope_metrics or _NO_SCOPES):
                     where = outer, inner
-                    data = _data(scoped.metrics or ())
+                    data = _data(scoped.metrics or (), self._line)
                     count = sum([len(one.data_points or ()) for *_, one in data])
                     self._scope(data, self._line.producer(group, scoped, count))
         except ShapeError as error:
@@ -115,6 +115,8 @@ class Metrics:
                 if len(points) > 1:
                     shared = metric.name, metric.unit, instrument.kept, more or {}
                     self._line.repeat(len(encode(shared)), len(points), "")
+                elif more and not points:
+                    self._line.without_row |= more
                 for number, point in enumerate(points):  # noqa: B007  # the same
                     value, bounds, counts, kept, own = None, (), (), None, None
                     given = point.attributes
@@ -130,6 +132,7 @@ class Metrics:
                         if value is None or point.flags or not -EXACT <= value <= EXACT:
                             value = self._usable(value, point.flags)
                             if value is None:
+                                self._line.without_row |= {**producer.unknown, **(more or {}), **(point.unknown or {})}
                                 continue
                     time = point.time_unix_nano
                     times.append(time if time and EARLIEST <= time < LATEST else _time(time))
@@ -175,8 +178,8 @@ class Metrics:
         return exact(value)
 
 
-def _data(metrics: Sequence[Metric]) -> list[_Data]:
-    """Return the kinds of data that metrics have: each one, or none."""
+def _data(metrics: Sequence[Metric], line: Line) -> list[_Data]:
+    """Return the kinds of data that metrics have: each one, or none, whose unknown fields are then without a row."""
     found: list[_Data] = []
     unknown = metrics[0].unknown_of(metrics) if metrics else ()
     for place, (metric, more) in enumerate(zip(metrics, unknown, strict=True)):
@@ -190,6 +193,8 @@ def _data(metrics: Sequence[Metric]) -> list[_Data]:
             found.append((place, metric, more, "exponential_histogram", metric.exponential_histogram))
         if metric.summary is not None:
             found.append((place, metric, more, "summary", metric.summary))
+        if more and not (found and found[-1][0] == place):
+            line.without_row |= more
     return found
 
 

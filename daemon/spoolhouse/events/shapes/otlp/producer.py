@@ -94,6 +94,8 @@ class Line(Struct):
     """Fields whose values no column can express."""
     unknown: dict[str, Any] = field(default_factory=dict)
     """Unknown fields at the top of the line: its first row keeps them."""
+    without_row: dict[str, Any] = field(default_factory=dict)
+    """Unknown fields of resources, scopes and metrics that have no rows: they are counted."""
 
     def unknown_of(self, producer: Producer, own: Fields) -> Fields:
         """Return the unknown fields of a row."""
@@ -118,6 +120,8 @@ class Line(Struct):
         if self.records > MOST_RECORDS:
             raise ShapeError("", f"more than {MOST_RECORDS} records")
         producer = _known_producer(group, scoped)
+        if producer.unknown and not records:
+            self.without_row |= producer.unknown
         self.repeat(producer.size, records, RESOURCE)
         return producer
 

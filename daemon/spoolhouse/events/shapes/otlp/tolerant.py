@@ -1,4 +1,4 @@
-"""Documents as others spell them: snake_case names, nulls, fields that the protocol does not have.
+"""Documents as others spell them: snake_case and old names, nulls, fields that the protocol does not have.
 
 Unknown fields are kept with the nearest message that has room for them.
 """
@@ -10,8 +10,30 @@ from typing import Any, NamedTuple
 import msgspec
 
 from spoolhouse.events.declaration import other_case
-from spoolhouse.events.shapes.otlp.documents import OTHERS, Message, Top, message_of
+from spoolhouse.events.shapes.otlp.documents import (
+    OTHERS,
+    Message,
+    ResourceLogs,
+    ResourceMetrics,
+    ResourceSpans,
+    ScopeLogs,
+    ScopeMetrics,
+    ScopeSpans,
+    Top,
+    message_of,
+)
 from spoolhouse.events.shapes.shape import ShapeError
+
+_LIBRARY = {"instrumentationLibrary": "scope"}
+_OLD_NAMES: Mapping[type[Message], Mapping[str, str]] = {
+    ResourceSpans: {"instrumentationLibrarySpans": "scopeSpans"},
+    ResourceLogs: {"instrumentationLibraryLogs": "scopeLogs"},
+    ResourceMetrics: {"instrumentationLibraryMetrics": "scopeMetrics"},
+    ScopeSpans: _LIBRARY,
+    ScopeLogs: _LIBRARY | {"logs": "logRecords"},
+    ScopeMetrics: _LIBRARY,
+}
+"""By message, the names of fields before 2022, and those of today."""
 
 
 class _Field(NamedTuple):
@@ -34,12 +56,13 @@ def read(values: object, kind: type[Message], where: str) -> list[Any]:
 
 
 @cache
-def _fields(kind: type[Message]) -> Mapping[str, _Field]:
-    """Return the fields of a message by both spellings."""
+def fields_of(kind: type[Message]) -> Mapping[str, _Field]:
+    """Return the fields of a message by all their names, in both spellings."""
     found = {}
     for one in msgspec.structs.fields(kind):
-        field = _Field(one.encode_name, message_of(one.type))
-        found[one.encode_name] = found[other_case(one.encode_name)] = field
+        old = (name for name, now in _OLD_NAMES.get(kind, {}).items() if now == one.encode_name)
+        for name in (one.encode_name, *old):
+            found[name] = found[other_case(name)] = _Field(one.encode_name, message_of(one.type))
     return found
 
 
@@ -55,11 +78,12 @@ def _normal(value: object, kind: type[Message], unknown: dict[str, Any]) -> obje
         return found
     if not isinstance(value, dict):
         return value
-    fields, message = _fields(kind), {}
+    fields = fields_of(kind)
+    message: dict[str, object] = {}
     room = {} if issubclass(kind, Top) else unknown
     for key, one in value.items():
         field = fields.get(key)
-        if field is None or field.key in message or key == OTHERS:
+        if field is None or message.get(field.key) or key == OTHERS:
             room |= {} if one is None else {key: one}
         elif one is not None:
             inner = {}
