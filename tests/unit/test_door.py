@@ -122,6 +122,72 @@ def test_an_id_that_others_refer_to_is_required(kind: str) -> None:
     assert [reject.reason for reject in decode(line(kind, id=...), kind).rejects] == [Reason.MISSING_FIELD]
 
 
+def enveloped(kind: str, /, **changes: Any) -> bytes:
+    return json.dumps({"type": kind, "data": LINES[kind] | changes}).encode() + b"\n"
+
+
+ODD: list[dict[str, object]] = [{}, {"own": 1}, {"type": ...}, {"type": ..., "own": 1}]
+"""For the strict readers, the open ones and the wide ones: what a line has besides."""
+
+
+@pytest.mark.parametrize("kind", ["log", "metric", "score", "feedback", "prompt_call"])
+@pytest.mark.parametrize("more", ODD)
+def test_an_empty_id_is_absent_to_all_readers(kind: str, more: dict[str, object]) -> None:
+    """Rows with the same id would replace one another."""
+    key = "event_id" if kind == "prompt_call" else "id"
+    if "type" in more and kind == "log":
+        more = {"event_type": kind, **more}  # without a type it would be a JSON log of another library
+    empty, absent = line(kind, **more | {key: ""}), line(kind, **more | {key: ...})
+    derived = rows(decode(absent, kind))[0]
+    for data in (
+        empty,
+        empty + line(kind),
+        empty * 99,
+        enveloped(kind, **{key: ""}),
+        enveloped(kind, **{key: ""}) * 99,
+    ):
+        found = rows(decode(data, kind), "events" if kind == "prompt_call" else "")
+        assert (found[0] | {"extra": ""}, len({one[key] for one in found})) == (derived | {"extra": ""}, len(found))
+    assert [one["extra"] for one in rows(decode(empty * 99, kind))] == [derived["extra"]] * 99
+    assert decode(empty, kind).converted == {}
+
+
+@pytest.mark.parametrize("more", ODD)
+@pytest.mark.parametrize(
+    ("kind", "ids", "missing"),
+    [
+        ("trace", {"id": ""}, "id"), ("trace", {"id": "", "traceId": ""}, "id"), ("span", {"id": ""}, "id"),
+        ("span", {"id": "", "spanId": "", "span_id": None}, "id"), ("span", {"traceId": ""}, "traceId"),
+        ("span", {"traceId": "", "trace_id": ""}, "traceId"),
+    ],
+)  # fmt: skip
+def test_an_empty_id_that_others_refer_to_is_missing(
+    kind: str, ids: dict[str, object], missing: str, more: dict[str, object]
+) -> None:
+    bad, good = line(kind, **ids | more), line(kind)
+    inner = enveloped(kind, **ids)
+    for data in (bad, good + bad + good, bad * 99, inner, inner * 99):
+        assert {(one.reason, one.field) for one in decode(data, kind).rejects} == {(Reason.MISSING_FIELD, missing)}
+
+
+@pytest.mark.parametrize("more", ODD)
+@pytest.mark.parametrize(
+    ("kind", "ids", "column", "value"),
+    [
+        ("trace", {"id": "", "traceId": "u"}, "trace_id", "u"), ("trace", {"traceId": ""}, "trace_id", "t"),
+        ("trace", {"id": 0, "traceId": ""}, "trace_id", "0"), ("span", {"id": "", "span_id": "u"}, "span_id", "u"),
+        ("span", {"id": " "}, "span_id", " "),
+    ],
+)  # fmt: skip
+def test_an_empty_id_beside_another_says_nothing(
+    kind: str, ids: dict[str, object], column: str, value: str, more: dict[str, object]
+) -> None:
+    data = line(kind, **ids | more)
+    for some in (data, data + line(kind), data * 99):
+        found = rows(decode(some, kind))[0]
+        assert (found[column], json.loads(found["extra"])) == (value, {"own": 1} if "own" in more else {})
+
+
 @pytest.mark.parametrize("kind", ["log", "metric"])
 def test_a_time_is_never_guessed(kind: str) -> None:
     assert [reject.field for reject in decode(line(kind, timestamp=...), kind).rejects] == ["timestamp"]
@@ -443,7 +509,7 @@ HOSTILE = [
 KEYS = [
     "value", "durationMs", "inputTokens", "startTime", "end_time", "status", "kind", "level", "traceId", "bucketCounts",
     "bucketBoundaries", "costUsd", "attributes", "name", "timestamp", "type", "event_type", "data", "extra", "error",
-    "step", "model", "spanType", "tool_calls", "toolCalls", "client", "note",
+    "step", "model", "spanType", "tool_calls", "toolCalls", "client", "note", "id", "span_id",
 ]  # fmt: skip
 
 

@@ -32,26 +32,26 @@ PHASES = [phase for phase in Phase if phase is not Phase.explain]
 
 # By event type, in the order of the row: kind and keys. `!` is required, `@` counts in an envelope only.
 FIELDS = {
-    "trace": "text! id traceId; text! projectId; text deploymentId; text! name; status status; time! startTime; "
+    "trace": "id! id traceId; text! projectId; text deploymentId; text! name; status status; time! startTime; "
     "time endTime; elapsed durationMs; json input; json output; object metadata; clock recordedAt; extra;"
     " none",
-    "span": "text! id spanId; text! traceId; null parentSpanId; text! projectId; text deploymentId; text! name; "
+    "span": "id! id spanId; id! traceId; null parentSpanId; text! projectId; text deploymentId; text! name; "
     "kind kind; status status; time! startTime; time endTime; elapsed durationMs; object attributes; array events; "
     "blank; blank; blank; none; none; none; clock recordedAt; extra",
-    "log": "text! id; text! projectId; text deploymentId; null traceId; null spanId; level! level; text! message; "
+    "log": "id! id; text! projectId; text deploymentId; null traceId; null spanId; level! level; text! message; "
     "time! timestamp; object attributes; clock recordedAt; extra",
-    "metric": "text! id; text! projectId; text deploymentId; text! name; metric metricType @type; number! value; "
+    "metric": "id! id; text! projectId; text deploymentId; text! name; metric metricType @type; number! value; "
     "null unit; time! timestamp; object labels; text organizationId; text environment; text serviceName; "
     "numbers bucketBoundaries; counts bucketCounts; clock recordedAt; extra",
-    "score": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! name scorerName; "
+    "score": "id! id; text! projectId; text deploymentId; null traceId; null spanId; text! name scorerName; "
     "number! value score; number normalizedValue; null comment reason; text experiment; text organizationId; "
     "text userId; text environment; text serviceName; time! timestamp; object metadata; clock recordedAt; extra",
-    "feedback": "text! id; text! projectId; text deploymentId; null traceId; null spanId; text! source; "
+    "feedback": "id! id; text! projectId; text deploymentId; null traceId; null spanId; text! source; "
     "text! feedbackType; scalar! value; numeric; null comment; text experiment; text organizationId; text userId; "
     "text environment; text serviceName; time! timestamp; object metadata; clock recordedAt; extra",
 }
 AGENT = {
-    "event_id": "text! event_id",
+    "event_id": "id! event_id",
     "project_id": "text! project_id",
     "run_id": "text! run_id",
     "timestamp": "time! timestamp",
@@ -193,6 +193,7 @@ def quoted(text: str) -> str:
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8).map(lambda text: Written(quoted(text), text))
+ID = TEXT.filter(lambda written: written.value != "")
 INTEGER = (st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, -(2**63), 2**63 - 1])).map(
     lambda number: Written(str(number), number)
 )
@@ -299,6 +300,7 @@ def is_value(value: object, wanted: object) -> bool:
 
 VALUES: dict[str, SearchStrategy[Written]] = {
     "text": TEXT,
+    "id": ID,
     "null": TEXT,
     "integer": INTEGER,
     "number": NUMBER,
@@ -375,6 +377,7 @@ ODD = [
             number=NUMBER | st.just(Written('"12.5"', 12.5)),
             elapsed=NUMBER | st.just(Written('"12.5"', 12.5)),
             text=TEXT | INTEGER.map(lambda one: one._replace(value=one.json)),
+            id=ID | INTEGER.map(lambda one: one._replace(value=one.json)),
             level=st.sampled_from([Written('"WARN"', "warn"), Written('"Warning"', "warn"), Written('"info"', "info")]),
             kind=st.sampled_from([Written('"SPAN_KIND_CLIENT"', "client"), Written('"Server"', "server")]),
             any=text_or_json(),

@@ -147,7 +147,8 @@ def value_of(column: Column, path: Path, how: How) -> SearchStrategy[Value]:
         return times(how)
     if column.kind is Kind.CHOICE:
         return choices(column, lossy=len(path) == 1)
-    return VALUES[column.kind]
+    values = VALUES[column.kind]
+    return values.filter(lambda value: value.json != "") if column.identifies else values
 
 
 # Lines
@@ -178,7 +179,7 @@ def objects(draw: DrawFn, columns: list[Column], how: How) -> Written:
         kinds = ["once"] if is_needed(column) else ["absent", "null", "once", "once"]
         match draw(st.sampled_from([*kinds, "twice"] if len(ways) > 1 else kinds)):
             case "null":
-                put(written.json, draw(st.sampled_from(ways)), None)
+                put(written.json, draw(st.sampled_from(ways)), draw(st.sampled_from([None, *[""] * column.identifies])))
             case "once":
                 take(draw, written, column, [draw(st.sampled_from(ways))], how)
             case "twice":

@@ -23,6 +23,7 @@ Fields = Mapping[str, object]
 _object_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _list_of = msgspec.json.Decoder(list[Raw]).decode
 
+_EMPTY = Raw(b'""')
 _MISSING: Any = object()
 """Stands in a row for a value that the event has not given, and that is required or derived."""
 
@@ -45,6 +46,10 @@ class _Value(NamedTuple):
     better: tuple[Key, ...]
     """Keys of the same column that come before this one."""
     spelt: str
+
+    def is_absent(self, value: object) -> bool:
+        """Tell whether a value says nothing: it is null, or an empty id."""
+        return _is_null(value) or (self.column.identifies and (value == "" or value == _EMPTY))  # noqa: PLR1714  # a Raw has no hash
 
 
 class _Node(Struct):
@@ -103,12 +108,12 @@ class LenientReader:
         if found is None:
             return
         value = fields.get(key)
-        if not _is_null(value):
-            if not any(not isinstance(one, str) or not _is_null(fields.get(one)) for one in found.better):
+        if not found.is_absent(value):
+            if not any(not isinstance(one, str) or not found.is_absent(fields.get(one)) for one in found.better):
                 _read(value, found, Notes())
         elif found.column.required and not found.column.fill and found.column.name != self.event.project:
             keys = (*found.column.keys, *found.column.envelope_keys, *found.column.aliases)
-            if all(isinstance(one, str) and _is_null(fields.get(one)) for one in keys):
+            if all(isinstance(one, str) and found.is_absent(fields.get(one)) for one in keys):
                 raise RejectedLineError(Reason.MISSING_FIELD, json_paths.spelt(found.column.keys[0]), "required")
 
     def rows(self, fields: Fields, at: At, notes: Notes, unknown: dict[str, object], *, keep: bool) -> list[list[Row]]:
@@ -177,7 +182,7 @@ class _Reading:
         for key, value in fields.items():
             found = node.values.get(key)
             if found is not None:
-                if not _is_null(value):
+                if not found.is_absent(value):
                     self._take(found, key, value, unknown)
             elif key in node.objects:
                 if not _is_null(value):
@@ -209,9 +214,9 @@ class _Reading:
                 if not isinstance(inner, Mapping):
                     inner = _as_object(inner, step)
                 inner = inner.get(step)
-                if _is_null(inner):
+                if found.is_absent(inner):
                     break
-            if not _is_null(inner):
+            if not found.is_absent(inner):
                 return True
         return False
 

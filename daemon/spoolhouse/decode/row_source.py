@@ -71,9 +71,7 @@ class Writer:
         self._needs(block)
         for part in self._event.parts:
             self._part(self._event.tables.index(part.table.name), part, block)
-        outs = [f"out{number}" for number in range(len(self._event.tables))]
-        if self._is_single:
-            outs = []
+        outs = [] if self._is_single else [f"out{number}" for number in range(len(self._event.tables))]
         result = f"({', '.join(outs)},)"
         inner = "e = e.data" if self._enveloped else ""
         if self._many:
@@ -110,8 +108,8 @@ class Writer:
         return f"v{next(self._numbers)}"
 
     def _needs(self, block: _Block) -> None:
-        names = block.node.names()
         if self._event.needs:
+            names = block.node.names()
             missing = " and ".join(f"{block.base}.{names[key]} is None" for key in self._event.needs)
             self._write(block, f"if {missing}: raise ValueError")
 
@@ -210,12 +208,12 @@ class Writer:
         is_given = not column.fill or (column.required and certain)
         once = plain and is_given and not self._wide and column.kind is not Kind.TIME
         name = self._first(column, block, once=once)
+        absent = f"not {name}" if column.identifies else f"{name} is None"
         if derived:
-            self._write(block, f"if {name} is None: {name} = {derived}")
+            self._write(block, f"if {absent}: {name} = {derived}")
         elif column.required and not certain:
-            self._write(block, f"if {name} is None: raise {self._refused(column, block)}")
-        event_time = self._event.column(self._event.table.time)
-        is_event_time = block.base == "e" and column.keys == event_time.keys
+            self._write(block, f"if {absent}: raise {self._refused(column, block)}")
+        is_event_time = block.base == "e" and column.keys == self._event.column(self._event.table.time).keys
         if column.kind is Kind.TIME and not is_event_time and not self._wide:
             given = "" if column.required else f"{name} is not None and "
             self._write(
@@ -311,9 +309,11 @@ class Writer:
             return fields[0]
         name = self._name()
         self._write(block, f"{name} = {fields[0]}")
+        # No `not`: before the conversion a zero is an id.
+        empty, given = (f" or {name} == ''", " and {} != ''") if column.identifies and self._wide else ("", "")
         for field in fields[1:]:
-            self._write(block, f"if {name} is None: {name} = {field}")
-            self._write(block, f"elif {field} is not None: raise ValueError")
+            self._write(block, f"if {name} is None{empty}: {name} = {field}")
+            self._write(block, f"elif {field} is not None{given.format(field)}: raise ValueError")
         for line in self._conversion(column, name, self._given(column, fields, block), block):
             self._write(block, line)
         return name

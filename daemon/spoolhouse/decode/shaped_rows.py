@@ -116,6 +116,7 @@ class _Writer:
     def _checked(self, column: Column, given: str) -> list[str]:
         """Return the lines that check a value and write it as a row has it."""
         default = self._default(column)
+        absent = f"not {given}" if column.identifies else f"{given} is None"
         if column.kind is Kind.JSON and not column.required:
             return [f"if {given} is None or ({given} := utf_8_decode({given})[0]) == 'null': {given} = {default}"]
         if column.kind is Kind.SCALAR:
@@ -130,11 +131,11 @@ class _Writer:
         else:
             raise RefusedError(column.name)
         if column.implied or self._is_needed(column):
-            return [f"if {given} is None: {_REFUSE}", *lines]
+            return [f"if {absent}: {_REFUSE}", *lines]
         under = [f"    {line}" for line in lines]
         if default == "None":
             return [f"if {given} is not None:", *under] if lines else []
-        return [f"if {given} is None: {given} = {default}", *(["else:", *under] if lines else [])]
+        return [f"if {absent}: {given} = {default}", *(["else:", *under] if lines else [])]
 
     def _default(self, column: Column) -> str:
         """Return the expression for an absent value."""

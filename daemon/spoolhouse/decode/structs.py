@@ -24,6 +24,7 @@ TAGS: tuple[Tag, ...] = ("type", "event_type")
 
 _INT64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _INT32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+_IDENTITY = Annotated[str, Meta(min_length=1)]
 _EXACT = Annotated[int, Meta(ge=-(2**53), le=2**53)] | float
 """A number: a whole one stays an int, which is written faster, as long as a double holds it exactly."""
 _COUNT = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -134,6 +135,8 @@ def _type(column: Column, shape: Shape) -> Any:
         return str | int
     if shape.wide and column.kind in _WIDE:
         return _WIDE[column.kind]
+    if column.identifies:
+        return _IDENTITY
     return Literal[tuple(column.choices)] if column.kind is Kind.CHOICE else _STRICT[column.kind]
 
 

@@ -52,7 +52,7 @@ def _step(key: str) -> tuple[Key, ...]:
     return ("step", key), f"step_{key}"
 
 
-EVENT_ID = Column(name="event_id", kind=Kind.TEXT, keys=("event_id",), required=True, fill=Fill.LINE)
+EVENT_ID = Column(name="event_id", kind=Kind.TEXT, keys=("event_id",), required=True, identifies=True, fill=Fill.LINE)
 EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
 PROJECT = Column(name="project_id", kind=Kind.TEXT, keys=("project_id",), required=True, low_cardinality=False)
 RUN_ID = Column(name="run_id", kind=Kind.TEXT, keys=("run_id",), required=True, bloom=0.01)

@@ -62,7 +62,7 @@ DURATION = Column(
     sources=("start_time", "end_time"),
 )
 RECORDED_AT = Column(name="recorded_at", kind=Kind.TIME, keys=("recordedAt",), fill=Fill.CLOCK)
-ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True, fill=Fill.LINE, bloom=0.01)
+ID = Column(name="id", kind=Kind.TEXT, keys=("id",), required=True, identifies=True, fill=Fill.LINE, bloom=0.01)
 STATUS = Column(name="status", kind=Kind.CHOICE, keys=("status",), default="unset", **choices.STATUS)
 EXTRA = Column(name="extra", kind=Kind.JSON, fill=Fill.EXTRA, default="{}")
 UNCOUNTED = Column(name="uncounted", kind=Kind.BOOLEAN, nullable=True)
@@ -95,7 +95,9 @@ TRACES = Table(
     name="traces",
     columns=both_cases(
         (
-            Column(name="trace_id", kind=Kind.TEXT, keys=("id", "traceId"), required=True, bloom=0.001),
+            Column(
+                name="trace_id", kind=Kind.TEXT, keys=("id", "traceId"), required=True, identifies=True, bloom=0.001
+            ),
             PROJECT,
             DEPLOYMENT,
             NAME,
@@ -132,8 +134,8 @@ SPANS = Table(
     name="spans",
     columns=both_cases(
         (
-            Column(name="span_id", kind=Kind.TEXT, keys=("id", "spanId"), required=True, bloom=0.01),
-            Column(name="trace_id", kind=Kind.TEXT, keys=("traceId",), required=True, bloom=0.001),
+            Column(name="span_id", kind=Kind.TEXT, keys=("id", "spanId"), required=True, identifies=True, bloom=0.01),
+            Column(name="trace_id", kind=Kind.TEXT, keys=("traceId",), required=True, identifies=True, bloom=0.001),
             _text("parent_span_id", "parentSpanId", default=None),
             PROJECT,
             DEPLOYMENT,

@@ -93,6 +93,8 @@ class Column(Struct, frozen=True, kw_only=True):
     takes_type: bool = False
     """A top-level `type` that is no event type is this column's value."""
     required: bool = False
+    identifies: bool = False
+    """Tells events apart: an empty text counts as absent, because all rows that had it would be one."""
     nullable: bool = False
     default: Scalar = None
     """What an absent optional value becomes; None needs `nullable`."""

@@ -27,7 +27,8 @@ This page is `spoolhouse types --markdown`. A file in `{type}/{project}/` holds 
 - The columns of a model call are read from `attributes`: `gen_ai.*` of OpenTelemetry, `llm.*` of OpenInference, and of
   Mastra's spans `model`, `provider`, `usage` and `costContext`.
 - A type that a file in `events.folder` declares is told by its folder, or by its `type`; its fields have any paths.
-- `null` is absence. **Required** is what cannot be derived: without it the line is rejected.
+- `null` is absence, and so is an empty id, where a row is told by it. **Required** is what cannot be derived: without
+  it the line is rejected.
 - Hourly figures count lines, of traces and spans those that have an end: one that is written at its start, at updates
   and at its end is counted once. A root span of a foreign shape makes a row of `traces`, which counts in
   the same way. One of ours does so with `events.traces_from_root_spans`, and then a `trace` line does not count.
