@@ -314,6 +314,25 @@ def test_a_folder_that_changes_after_its_sync_has_begun_is_synced_again(tmp_path
     assert synced.total() == MANY + 1
 
 
+def test_the_error_of_a_sync_is_raised_also_if_its_folder_has_changed_since(
+    tmp_path: Path, synced: Counter[str], arm: Callable[[str], None]
+) -> None:
+    """Linux tells an error once: the later sync succeeds, although the earlier names may be lost."""
+    arm("files.sync_folder=EIO")
+    syncs, folders = fs.FolderSyncs(), [tmp_path / str(number) for number in range(MANY)]
+    for folder in folders:
+        folder.mkdir()
+        syncs.changed(folder)
+    syncs.begin()
+    for folder in folders:
+        syncs.changed(folder)
+    with pytest.raises(OSError, match="Input/output error"):
+        syncs.finish()
+    synced.clear()
+    syncs.finish()
+    assert synced == {os.fspath(folder): 1 for folder in folders}
+
+
 def test_folders_whose_sync_failed_are_synced_by_the_next_call(
     tmp_path: Path, synced: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

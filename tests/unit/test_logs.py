@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import signal
 import sys
 import threading
 import warnings
@@ -99,6 +100,19 @@ def test_names_and_bytes_that_are_no_text_become_escapes(written: Written) -> No
     assert record["raw"] == "\\xff\0"
     assert record["lone"] == "\\ud800"
     assert record["nan"] == "nan"
+
+
+def test_numbers_of_any_size_and_class_are_written_as_numbers(written: Written) -> None:
+    class Whole(int):
+        """As a library may have one."""
+
+    class Real(float):
+        """The same, as NumPy's."""
+
+    logs.configure(style="json")
+    structlog.get_logger().info("odd", whole=Whole(5), real=Real(2.5), large=2**70, signal=signal.SIGTERM)
+    (record,) = records(written)
+    assert [record[name] for name in ("whole", "real", "large", "signal")] == [5, 2.5, 2**70, 15]
 
 
 def test_a_terminal_is_not_steered_by_data(written: Written) -> None:

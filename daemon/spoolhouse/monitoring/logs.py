@@ -246,7 +246,7 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     try:
         line = msgspec.json.encode(event)
-    except OverflowError:  # a number of more than 64 bits
+    except (OverflowError, TypeError):  # a number of more than 64 bits, or of a library's own class
         return _encode(event)
     # In ASCII, for whoever reads it in another encoding.
     return line.decode() if line.isascii() else _encode(event)

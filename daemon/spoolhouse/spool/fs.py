@@ -67,11 +67,14 @@ class FolderSyncs:
         self._waiting: set[str] = set()
         self._begun: dict[str, Future[None]] = {}
         """By folder the sync that has begun since its last change."""
+        self._superseded: list[tuple[str, Future[None]]] = []
+        """Folders with syncs that do not count: the error of one is told once, so the next sync would not have it."""
 
     def changed(self, folder: Path | str) -> None:
         """Note that names in a folder change: a sync that began before does not count."""
         path = os.fspath(folder)
-        self._begun.pop(path, None)
+        if (begun := self._begun.pop(path, None)) is not None:
+            self._superseded.append((path, begun))
         self._waiting.add(path)
 
     def begin(self) -> None:
@@ -81,7 +84,7 @@ class FolderSyncs:
 
     def finish(self) -> None:
         """Return once all folders are synced. After OSError, a second call syncs those that are not."""
-        if len(self._waiting) == 1 and not self._begun:
+        if len(self._waiting) == 1 and not (self._begun or self._superseded):
             _sync_present(self._waiting)
             self._waiting.clear()
             return
@@ -89,10 +92,11 @@ class FolderSyncs:
         for first in range(min(_SYNCS_AT_ONCE, len(waiting))):
             self._submit(waiting[first::_SYNCS_AT_ONCE])
         errors = []
-        for folder, sync in self._begun.items():
+        for folder, sync in (*self._superseded, *self._begun.items()):
             if (error := sync.exception()) is not None:
                 errors.append(error)
                 self._waiting.add(folder)
+        self._superseded.clear()
         self._begun.clear()
         if errors:
             raise errors[0]
