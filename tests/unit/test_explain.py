@@ -45,6 +45,7 @@ def damaged(draw: DrawFn) -> bytes:
 @instance(b'{"level":"info","msg":"m","time":"20261121"}', "log")
 @instance(b'{"level":"info","msg":"m","time":"\\u0031795262400"}', "log")
 @instance(b'{"type":"error","msg":"m","time":"2026-11-21 12:00:00 UTC","a":NaN}', "log")
+@instance(b'{"level":"\xff","message":"m","timestamp":1}\n', "")
 @settings(max_examples=200, deadline=None)
 def test_it_is_what_the_decoder_does(data: bytes, folder: str) -> None:
     origin, explainer = ORIGINS[folder], EXPLAINERS[folder]

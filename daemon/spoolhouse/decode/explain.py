@@ -141,8 +141,8 @@ class Explainer:
             return
         for shape in self._shapes:
             for folder in shape.folders:
-                if not shape.keys.isdisjoint(fields) and shape.matches(fields):
-                    with suppress(ValueError, RecursionError):
+                with suppress(ValueError, RecursionError):
+                    if not shape.keys.isdisjoint(fields) and shape.matches(fields):
                         list(shape.read(fields))
                         yield f"in the folder {folder} it is of the shape {shape.name}: try --type {folder}"
 
