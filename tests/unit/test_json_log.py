@@ -512,6 +512,11 @@ def test_a_log_may_have_a_type_that_is_called_as_one_of_ours(fields: dict[str, A
     assert decode(ours).rejects, "its project is not lost in the attributes"
 
 
+def test_nan_in_a_log_with_a_type_of_ours_is_counted_as_converted() -> None:
+    decoded = decode(b'{"type":"span","msg":"m","time":"%s","level":"info","x":NaN}\n' % TIME.encode())
+    assert (decoded.shapes, decoded.converted, decoded.unknown) == ({"json_log": 1}, {"x": 1}, {})
+
+
 def test_logs_of_several_libraries_and_ours_may_share_a_file() -> None:
     ours = json.dumps({"type": "log"} | OURS).encode() + b"\n"
     samples = {name: (SAMPLES / f"{name}.jsonl").read_bytes().splitlines(keepends=True)[0] for name in ("pino", "zap")}

@@ -150,8 +150,8 @@ class LineReader:
 
     def _read_untyped(self, line: bytes, origin: Origin, at: At, notes: Notes) -> Read | None:
         """Return the events of a line whose `type` only happens to be called as one of ours; None if it is ours."""
-        fields = fields_of(line, notes)
         own = Notes(derived=None if notes.derived is None else [])
+        fields = fields_of(line, own)
         for shape in self._shapes:
             if shape.is_untyped and origin.type in shape.folders and shape.keys & fields.keys():
                 if not self._is_typed(fields) or shape.ours & fields.keys():
