@@ -14,6 +14,7 @@ from spoolhouse.decode.line_decoder import Decoded, LineDecoder, Origin
 from spoolhouse.decode.line_splitter import Piece
 from spoolhouse.decode.reject import Reason
 from spoolhouse.events.builtin import BUILT_IN
+from spoolhouse.events.shapes.otlp.values import texts
 
 SAMPLES = sorted((Path(__file__).parents[1] / "producers" / "samples").glob("otel_*.jsonl"))
 COLUMNS = {event.table.name: [column.name for column in event.table.columns] for event in BUILT_IN.values()}
@@ -783,6 +784,19 @@ def test_ten_thousand_spans_of_a_line_stay_within_memory() -> None:
         tracemalloc.stop()
     assert decoded.rows["spans"].count == 10_000
     assert peak < 10 * len(data), peak / len(data)
+
+
+def test_one_character_does_not_multiply_the_memory_of_all_rows() -> None:
+    """Python holds a text with an emoji in four bytes a character: not the text of all rows at once."""
+    some = ["x" * 1000] * 20_000 + ["😀"]
+    tracemalloc.start()
+    try:
+        found = texts(some)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [f'"{one}"' for one in some]
+    assert peak < 3 * sum(map(len, found)), peak
 
 
 @pytest.mark.parametrize(

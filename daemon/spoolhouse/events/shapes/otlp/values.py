@@ -23,6 +23,8 @@ EXACT = 2**53
 """A double holds every whole number up to this exactly."""
 _FEW = 4
 """Fewer times than this are converted one by one: to begin with many of them costs more."""
+_ENCODED_AT_ONCE = 4096
+"""Values whose JSON is one text for a moment: a single character beyond the BMP makes it four times as long."""
 _Moments = list[datetime | None]
 
 from_timestamp = datetime.fromtimestamp
@@ -34,8 +36,10 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 def texts(values: Sequence[object], encode_lines: Callable[[Any], bytes] = _encode_lines) -> list[str]:
     """Return each value's JSON."""
-    found = encode_lines(values).decode().split("\n")
-    found.pop()
+    found: list[str] = []
+    for first in range(0, len(values), _ENCODED_AT_ONCE):
+        found += encode_lines(values[first : first + _ENCODED_AT_ONCE]).decode().split("\n")
+        found.pop()
     return found
 
 
