@@ -1,5 +1,6 @@
 """An instance's folder: claimed once, never lost, taken over only when its owner is gone."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -17,7 +18,8 @@ from msgspec.structs import replace
 
 from spoolhouse.errors import DiskError, JournalError
 from spoolhouse.file_names import FileNames
-from spoolhouse.spool import instance_dirs, layout
+from spoolhouse.monitoring.heartbeat import STUCK_AFTER, Heartbeat
+from spoolhouse.spool import finalize, instance_dirs, layout
 from spoolhouse.spool.claims import Claim
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.journal_files import FileState, JournalledFile
@@ -573,3 +575,26 @@ def test_a_file_that_was_set_aside_leaves_its_name_to_the_next(spool: Path, inst
         again.remove()
     kept = {f".spoolhouse/own/{path}" for path in ("leaving/1", "claimed/span/p/a.jsonl")}
     assert kept <= _all_files(spool), "no file is ever deleted with its folder"
+
+
+def test_each_file_that_is_moved_is_a_sign_of_life(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of many shipments are moved together: on a slow disk that takes longer than a stage may be silent."""
+    files = [_claim(instance, f"{number}.jsonl") for number in range(3)]
+    for file in files:
+        file.planned_to = instance.size(file.number)
+    instance.journal.plan(files, [])
+    clock, stuck = [0.0], list[dict[str, float]]()
+    life = Heartbeat(lambda: clock[0])
+
+    def slowly(name: str) -> None:
+        if name == "settle.before_move":
+            clock[0] += STUCK_AFTER - 1
+            stuck.append(life.stuck())
+
+    monkeypatch.setattr(finalize, "reach", slowly)
+    moves = finalize.Finalizer(
+        instance, [file.number for file in files], delete=False, append_watch_ms=0, now_ms=lambda: 1
+    )
+    asyncio.run(life.follow("settle", asyncio.to_thread(moves.go_on)))
+    assert stuck == [{}] * len(files)
+    assert len(moves.done) == len(files)

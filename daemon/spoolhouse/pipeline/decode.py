@@ -160,8 +160,8 @@ class _Decoding:
         try:
             async with aclosing(self._reader.steps(self._shipment, patient=False)) as steps:
                 async for some in steps:
-                    heartbeat.beat()
                     for step in some:
+                        heartbeat.beat()  # small files together may have as many writes of rejected lines
                         if isinstance(step, RoundEnd):
                             await self._keep_end(step)
                             await self._end_round()

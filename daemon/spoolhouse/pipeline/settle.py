@@ -113,6 +113,7 @@ class Settler(Struct, kw_only=True):
                     complete.append(self._open.pop((item.shipment.instance, item.shipment.id)))
             done: dict[str, list[int]] = {}
             for state in complete:
+                heartbeat.beat()
                 await self._account(state, done)
             # Files of several shipments together: they share the commits of the journal, and the syncs of folders.
             for instance_id, numbers in done.items():

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 import structlog
 
 from spoolhouse.failpoints import reach
+from spoolhouse.monitoring import heartbeat
 from spoolhouse.spool import fs, layout
 from spoolhouse.spool.free_names import free_name
 from spoolhouse.spool.instance import Instance
@@ -148,6 +149,7 @@ class Finalizer:
             self._left.pop(number, None)
 
     def _try(self, number: int, end: Callable[[JournalledFile], None]) -> None:
+        heartbeat.beat()  # files of many shipments may be moved together, and a disk may be slow
         try:
             reach("settle.before_move")
             end(self._instance.files[number])
