@@ -315,18 +315,26 @@ def test_a_folder_that_changes_after_its_sync_has_begun_is_synced_again(tmp_path
 
 
 def test_the_error_of_a_sync_is_raised_also_if_its_folder_has_changed_since(
-    tmp_path: Path, synced: Counter[str], arm: Callable[[str], None]
+    tmp_path: Path, synced: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linux tells an error once: the later sync succeeds, although the earlier names may be lost."""
-    arm("files.sync_folder=EIO")
     syncs, folders = fs.FolderSyncs(), [tmp_path / str(number) for number in range(MANY)]
+    failed = threading.Event()
+
+    def fail(_: Path | str) -> None:
+        failed.set()
+        raise OSError(errno.EIO, "the disk fails")
+
     for folder in folders:
         folder.mkdir()
         syncs.changed(folder)
-    syncs.begin()
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_folder", fail)
+        syncs.begin()
+        assert failed.wait(60)
     for folder in folders:
         syncs.changed(folder)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="the disk fails"):
         syncs.finish()
     synced.clear()
     syncs.finish()
