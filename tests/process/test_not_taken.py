@@ -120,7 +120,7 @@ def rss(pid: int) -> int:
 
 @pytest.fixture
 def cheap_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for many files: a disk takes half a minute for what memory takes a second for."""
+    """A folder for many files: on a disk, they take three times the processor time."""
     owner = threading.Event()
     yield folder_in_memory(owner) or tmp_path
     del owner
