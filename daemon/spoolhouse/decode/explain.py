@@ -140,10 +140,10 @@ class Explainer:
         if reject.reason is not Reason.MISSING_FIELD or reject.field != "type":
             return
         for shape in self._shapes:
-            for folder in shape.folders:
-                with suppress(ValueError, RecursionError):
-                    if not shape.keys.isdisjoint(fields) and shape.matches(fields):
-                        list(shape.read(fields))
+            with suppress(ValueError, RecursionError):
+                if not shape.keys.isdisjoint(fields) and shape.matches(fields):
+                    list(shape.read(fields))
+                    for folder in shape.folders:
                         yield f"in the folder {folder} it is of the shape {shape.name}: try --type {folder}"
 
     def _rows(self, read: Read) -> list[ExplainedRow]:

@@ -123,7 +123,7 @@ class LineByLine:
         try:
             if rows is not None and wide is not None:
                 self._take(wide, rows, notes, ())
-            elif line.lstrip(_BLANK):  # copies no other line
+            elif line.lstrip(_BLANK):  # not strip, which would copy each line
                 self._read_open(wide, line, offset)
         except RejectedLineError as error:
             self._reject(line, number, offset, error)
@@ -170,7 +170,7 @@ class LineByLine:
             # Final, unless the line's `type` is none of ours: then the type is at fault. A fault inside an array is for
             # the lenient reader, which names the element.
             is_sure = (event.t0 is None or event.t0 == wide.name) and not wide.is_untyped(event)
-            if error.field and "." not in error.field and is_sure and not self._reader.may_be_untyped(error, origin):
+            if error.field and "." not in error.field and is_sure and not self._reader.may_be_foreign(error, origin):
                 raise
         except (ValueError, RecursionError) as error:
             # Of a line that ends like an object, it may be the error of a value in it.

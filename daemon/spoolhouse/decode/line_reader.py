@@ -21,9 +21,9 @@ from spoolhouse.events.declaration import EventType, Key, Kind
 from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_NO_JSON = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
-"""Text, which stays, also without an end: so no byte is looked at twice. Or a number that JSON does not have, and that
-Python's `json` writes."""
+_TEXT_OR_NAN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
+"""A text, which stays as it is; or a number that Python's `json` writes and that JSON does not have. A text without an
+end matches up to the end of the line, so that each byte is looked at once."""
 _NOT_OF_ITS_TYPE = frozenset({Reason.MISSING_FIELD, Reason.WRONG_TYPE})
 _ENVELOPE = "envelope"
 """In `extra`, the fields beside the `data` of an enveloped line."""
@@ -136,7 +136,7 @@ class LineReader:
         try:
             rows = self._own(name, fields, origin, at, notes, suspect)
         except RejectedLineError as error:
-            if self.may_be_untyped(error, origin) and (read := self._read_untyped(line, origin, at, notes)):
+            if self.may_be_foreign(error, origin) and (read := self._read_untyped(line, origin, at, notes)):
                 return read
             if not given:
                 raise
@@ -144,18 +144,17 @@ class LineReader:
             raise RejectedLineError(Reason.UNKNOWN_TYPE, "type", detail) from None
         return _permitted(Read([(name, rows)], notes), origin)
 
-    def may_be_untyped(self, error: RejectedLineError, origin: Origin) -> bool:
-        """Tell whether a line that names a type of ours, and is rejected, may have an untyped foreign shape."""
+    def may_be_foreign(self, error: RejectedLineError, origin: Origin) -> bool:
+        """Tell whether a line that is rejected as one of our types may be of a foreign shape."""
         return error.reason in _NOT_OF_ITS_TYPE and origin.type in self.shared
 
     def _read_untyped(self, line: bytes, origin: Origin, at: At, notes: Notes) -> Read | None:
-        """Return the events of a line whose `type` only happens to be called as one of ours; None if it is ours."""
+        """Return the events of a foreign line whose `type` has the name of one of ours; None if it is ours."""
         own = Notes(derived=None if notes.derived is None else [])
         fields = fields_of(line, own)
         for shape in self._shapes:
-            if shape.is_untyped and origin.type in shape.folders and shape.keys & fields.keys():
-                if not self._is_typed(fields) or shape.ours & fields.keys():
-                    continue
+            is_possible = shape.is_untyped and origin.type in shape.folders and self._is_typed(fields)
+            if is_possible and shape.keys & fields.keys() and not shape.ours & fields.keys():
                 try:
                     events = self._shaped(shape, fields, origin, at, own)
                 except RejectedLineError:
@@ -336,7 +335,7 @@ def fields_of(line: bytes, notes: Notes) -> dict[str, Raw]:
 
 
 def _with_numbers_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
-    """Return the fields of a line that has NaN or Infinity in it, which become text; None if that does not help."""
+    """Return the fields of a line that has NaN or Infinity in it, which become text; None if it is malformed."""
     text, nulls = _without_such_numbers(line)
     if not nulls:
         return None
@@ -361,7 +360,7 @@ def _without_such_numbers(line: bytes) -> tuple[bytearray, bytearray]:
     """Return a line with the numbers as text that JSON does not have, and with nulls; nothing if it has none."""
     text, nulls, end = bytearray(), bytearray(), 0
     if b"NaN" in line or b"Infinity" in line:
-        for found in _NO_JSON.finditer(line):
+        for found in _TEXT_OR_NAN.finditer(line):
             if number := found[1]:
                 between = line[end : found.start()]
                 text += b'%b"%b"' % (between, number)

@@ -23,7 +23,7 @@ _LISTED = 12
 _NO_OBJECT = frozenset({Reason.NOT_AN_OBJECT, Reason.INVALID_JSON, Reason.TORN})
 _ONE_OBJECT = "a line is one JSON object"
 _ENDS = 200
-"""Bytes of a line's begin and of its end that show its form."""
+"""How many bytes at the beginning and at the end of a line are looked at."""
 _FORMS = tuple(
     (re.compile(begin, re.DOTALL), end, hint)
     for begin, end, hint in (
@@ -38,7 +38,7 @@ _FORMS = tuple(
         (rb'[{}\]],?\s*$|"[^"]*"\s*:', b"", "an object is one line: jq -c . writes it so"),
     )
 )
-"""By how a line begins and ends that is no object, what to do."""
+"""Hints for lines that are no object: how such a line begins, how it ends, and what to do."""
 _LIBRARIES = "a log of another library has a time, and a message or a level; `spoolhouse types` lists their keys"
 _HINTS: Mapping[Reason, str] = {
     Reason.INVALID_UNICODE: "a line is UTF-8, and has no half of a character",
@@ -72,7 +72,7 @@ def hints(
     if reject.reason in _NO_OBJECT:
         if reject.reason is Reason.TORN:
             yield "the last line has no end, and is not whole"
-        yield _form(reject.raw)
+        yield _hint_by_form(reject.raw)
     elif reject.reason in _HINTS:
         yield _HINTS[reject.reason]
     elif reject.reason is Reason.UNKNOWN_TYPE:
@@ -89,7 +89,7 @@ def hints(
         yield from _accepted(column, reject)
 
 
-def _form(raw: bytes) -> str:
+def _hint_by_form(raw: bytes) -> str:
     """Return what to do about a line that is no object, by how it begins and ends."""
     begin, end = raw[:_ENDS].lstrip(), raw[-_ENDS:].rstrip()
     return next((hint for form, last, hint in _FORMS if form.match(begin) and end.endswith(last)), _ONE_OBJECT)

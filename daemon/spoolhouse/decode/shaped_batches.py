@@ -1,6 +1,6 @@
 """Rows of many events of one type that a foreign shape made of a line, column by column."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
 from typing import Any
@@ -77,8 +77,8 @@ def _filled(some: Sequence[object], default: object) -> Sequence[object]:
     return [default if one is None else one for one in some] if None in some else some
 
 
-def _calls(attributes: Sequence[Any]) -> Any:
-    """Yield the columns that a model call fills, with their values; none, if no event is a model call."""
+def _calls(attributes: Sequence[Any]) -> Iterable[tuple[str, Sequence[object]]]:
+    """Return the columns that a model call fills, with their values; none if no event is a model call."""
     calls = [usage.of_attributes(one) if usage.MARK in one else usage.NONE for one in attributes]
     is_none = calls.count(usage.NONE) == len(calls)
     return () if is_none else zip(usage.COLUMNS, zip(*calls, strict=True), strict=True)
@@ -89,9 +89,11 @@ def _joined(extra: Sequence[str], unknown: Mapping[int, Fields]) -> Sequence[str
     found = list(extra)
     lines = _encode_lines(list(unknown.values())).decode().split("\n")
     for (place, fields), text in zip(unknown.items(), lines, strict=False):
+        if not fields:
+            continue
         kept = found[place]
-        if kept == "{}" or not fields:
-            found[place] = text if fields else kept
+        if kept == "{}":
+            found[place] = text
             continue
         for key in fields:
             if key in kept and f'"{key}":' in kept:

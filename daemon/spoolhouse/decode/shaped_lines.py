@@ -107,7 +107,7 @@ class ShapedLines:
                 if self._origin.unknown == "reject":
                     return False
                 if self._origin.unknown == "drop":
-                    form = form.known or form  # noqa: PLW2901  # without them
+                    form = form.without_unknown or form  # noqa: PLW2901  # they are counted all the same
                 unknown = {**unknown, **more}
             nth = f".{len(taken)}" if taken else ""
             make, place, when, oldest, newest, out = self._forms.get(form) or self._form(form)

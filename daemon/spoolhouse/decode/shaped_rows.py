@@ -1,7 +1,7 @@
 """Rows of events that the quick reader of a foreign shape made.
 
-A function is compiled for each form, because a loop over the columns would cost more than all the rest. A value that a
-row cannot have as it is refuses the event: it is for the lenient reader.
+A function is compiled for each form, because a loop over the columns would cost more than all the rest. It refuses an
+event with a value that has to be converted: the lenient reader makes that row.
 """
 
 from codecs import utf_8_decode
@@ -24,10 +24,10 @@ _TESTS = {
     Kind.CHOICE: "{0} not in {1}",
     Kind.TIME: "not earliest <= {0} < latest",
 }
-"""By kind, the test for a value that is not as a row has it, though of the right type."""
+"""By kind, the test for a value of the right type that a row cannot have as it is."""
 _REFUSE = "raise RefusedError('')"
 _LINE_ID = "f'{file_id}{offset:012x}{nth}'"
-"""The expression for an id that the event does not have."""
+"""The expression for the id of an event that has none."""
 
 FormFunction = Callable[[Any, Iterable[object], datetime, str, str, int, str], Row]
 """A struct, derived values, the shipment's clock, the folder's project, and the parts of a derived id (its start, the
@@ -35,7 +35,7 @@ line's offset, its end) → the row."""
 
 
 class ShapedRows:
-    """Compiles the functions. Any ValueError of one means that the lenient reader has to read the event."""
+    """Compiles the functions. If one raises any ValueError, the lenient reader has to read the event."""
 
     def __init__(self, events: Mapping[str, EventType]) -> None:
         self._events = events

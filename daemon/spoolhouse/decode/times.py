@@ -63,9 +63,10 @@ def from_text(text: str) -> datetime:
 
 
 def _from_other_text(text: str) -> datetime:
-    """Return the time that a text names which is nearly ISO-8601, or has the form of HTTP, mail or web server's logs.
+    """Return the time of a text that `fromisoformat` does not read; raises `RejectedLineError`.
 
-    Nearly: a space before the offset, the zone UTC or GMT, or slashes in the date. Raises `RejectedLineError`.
+    It may be ISO-8601 but for a space before the offset, the zone UTC or GMT, or slashes in the date; or have the form
+    of HTTP headers, of mail, or of a web server's log.
     """
     with suppress(ValueError):
         if found := _NEARLY_ISO.fullmatch(text):

@@ -154,7 +154,7 @@ JSON_LOG = Shape(
         "a level by another name or number": "the nearest `level`, its original in `attributes`; without one `info`",
         "`record` (loguru), `jsonPayload` (Google Cloud), `fields` (Rust's tracing)": "searched for the message, too",
         "all other fields": "`attributes`, under their own keys",
-        "a `type` that is called as one of ours, without what that requires": "`attributes`, too",
+        "a `type` with the name of one of ours, without what that type requires": "`attributes`, too",
         "a level and a time, but no message": "an empty `message`, as pino and zerolog mean it",
         "no message and no level, or no time": "the line is rejected",
     },
@@ -177,7 +177,7 @@ class _Log:
     def message(self) -> object:
         """Return the message: the first text; else the first value of another kind under a key that only messages have.
 
-        A line with a level has an empty one if it has none. Raises `ShapeError` for any other line without one.
+        Without such a value it is empty if the line has a level. Raises `ShapeError` if it has no level either.
         """
         for key in MESSAGES:
             if key in self._fields and _first(self._fields[key]) == _QUOTE:
@@ -346,9 +346,9 @@ def _of_parts(fields: Mapping[str, Any], seconds: str = "seconds", nanos: str = 
 
 
 def _of_scalar(value: object) -> object:
-    """Return the time of a number or a text, of digits the number that they are; None for any other value.
+    """Return the time that a number or a text names; None for any other value.
 
-    Eight digits are a date.
+    A text of digits is a number, unless it has eight: then it is a date.
     """
     first = _first(value)
     if first != _QUOTE:

@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     inner: str
     """The object that has the message in it; empty: the line itself."""
     message: str
-    """Empty: there is none, but a level."""
+    """Empty: there is none, and the line has a level instead."""
     time: str
     """Empty: there is none, and the line is rejected."""
     is_inner_time: bool
@@ -77,8 +77,8 @@ def plan(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> Plan | None:
     """
     source = inner or fields
     message = _earliest(MESSAGES, source)
-    has_all = _is_text(source[message]) if message else _lacks_message(fields)
-    if not has_all or (TRACE in fields and not _is_text(fields[TRACE])):
+    is_plain = _is_text(source[message]) if message else _has_level_alone(fields)
+    if not is_plain or (TRACE in fields and not _is_text(fields[TRACE])):
         return None
     if have_our_keys(fields) or not _COMPLEX.isdisjoint(fields):
         return None
@@ -115,8 +115,8 @@ def plan(fields: Mapping[str, Raw], inner: Mapping[str, Raw]) -> Plan | None:
     )
 
 
-def _lacks_message(fields: Mapping[str, Raw]) -> bool:
-    """Tell whether lines with these keys have no message, and a level instead."""
+def _has_level_alone(fields: Mapping[str, Raw]) -> bool:
+    """Tell whether lines with these keys, of which none is a message's, have a level, and no object with a message."""
     return not any(key in fields for key in INNER) and any(key in fields for key in LEVELS)
 
 

@@ -1,26 +1,26 @@
 """A foreign shape, as a value: how other programs write events, and which events of ours these are.
 
 A shape is a module of this package, and an entry in `SHAPES`. It knows keys and values, but neither tables nor rows:
-`decode` makes the rows. There are three ways from a line to rows. All make the same rows of a line.
+`decode` makes the rows. There are three ways from a line to rows, and each makes the same rows of it. The times are
+those of an event, by `make bench B=decode`; a clean span of ours takes 2 to 3 µs.
 
 1. `read` takes the fields of any line of the shape and yields `ShapedEvent`s: values under our own keys, in any form
    that a producer of ours may write. The lenient reader (`decode/lenient`) converts and checks them field by field, as
-   it does with lines of ours, and names the field at fault. Every shape has `read`. An event costs 35 to 60 µs. A clean
-   span of ours costs 2 to 3.
+   it does with lines of ours, and names the field at fault. Every shape has `read`. It takes 35 to 60 µs.
 2. `quick` is for programs that write an event a line, all with a few known keys: Mastra's bus. It decodes 64 KiB of
    lines into typed structs in one call. For each `Form` that its events have, `decode/shaped_rows` compiles a function
-   that makes a row of a struct. A row costs 5 to 7 µs. A line that does not fit into the structs is for `read`.
-3. `batches` is for lines with many events: OTLP. The shape itself converts all values, and gives a `ShapedBatch` for
-   each type of event; `decode/shaped_batches` compiles the function that makes its rows. A row costs 4 to 7 µs in
-   documents of a hundred, 20 in a document of one. `read` may yield batches, too.
+   that makes a row of a struct. It takes 5 to 7 µs.
+3. `batches` is for lines with many events: OTLP. The shape itself converts all values, and gives a `ShapedBatch`, which
+   has values by column, for each type of event; `decode/shaped_batches` makes its rows. It takes 4 to 7 µs in documents
+   of a hundred events, 20 in a document of one. `read` may yield batches, too.
 
-Begin a new shape with `name`, `keys`, `matches` and `read`: it is then complete. Add `quick` or `batches` once it is
-too slow. A line that one of these refuses, with any ValueError, is for `read`; so they need not know odd lines.
+Begin a new shape with `name`, `keys`, `matches` and `read`: it is then complete. Add `quick` or `batches` if it is too
+slow. These raise any ValueError for a line that is not as usual, and `read` reads it.
 
 JSON logs alone have a way of their own, in `decode/log_lines`. Their keys are whatever a program logs, so no struct can
-be declared for them, and all that is no column stays in `attributes` in its order. Lines with the same keys have one
-plan (`log_plan`), and are read column by column (`decode/log_columns`): 2 to 6 µs a line, in place of about 40 by
-`read`.
+be declared for them, and each field without a column stays in `attributes`, in the order of the line. Lines with the
+same keys share a plan (`log_plan`), and are read column by column (`decode/log_columns`). It takes 2 to 6 µs a line,
+and about 40 by `read`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,14 +64,14 @@ class Form(Struct, frozen=True, kw_only=True, eq=False):
     """By JSON key, an attribute that no column takes: kept in `extra`, where it is not None."""
     names: Mapping[str, str] = field(default_factory=dict)
     """By a key of ours, the line's own name of a value, where `fields` does not have it."""
-    known: "Form | None" = None
-    """Of a form that keeps unknown fields, too: the form without them, for `events.unknown = drop`."""
+    without_unknown: "Form | None" = None
+    """Of a form that keeps unknown fields, too: the form that drops them, for `events.unknown = drop`."""
 
 
 FormedEvent = tuple[Form, Any, tuple[object, ...], Fields]
 """One event of ours whose values are attributes of a struct: its form, the struct, the derived values, and the
-unknown fields. A plain tuple, because there may be one for each line. Of a quick reader, the form keeps the unknown
-fields, too."""
+unknown fields. A plain tuple, because there may be one for each line. The form that a quick reader gives keeps the
+unknown fields, too."""
 
 
 def shaped(event: FormedEvent) -> ShapedEvent:

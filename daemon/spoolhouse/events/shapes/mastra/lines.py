@@ -48,24 +48,24 @@ def _line_struct(
     """Return the struct of a line; `_Lines.events` reads its attribute `about`."""
     places = tuple((key, f"u{place}") for place, key in enumerate(learned.get(payload.key, ())))
     how: dict[str, Any] = {"tag_field": "type", "tag": type_, "forbid_unknown_fields": True, "gc": False}
-    about = {"about": (type_, payload.read, places, _wider(places))}
+    about = {"about": (type_, payload.read, places, _wider_forms(places))}
     return msgspec.defstruct(type_, [("payload", content)], rename={"payload": payload.key}, namespace=about, **how)
 
 
-class _Wider(dict[Form, Form]):
+class _WiderForms(dict[Form, Form]):
     """By form, the one that keeps learned fields, too."""
 
     def __init__(self, places: tuple[tuple[str, str], ...]) -> None:
-        """Keep these fields: pairs of a key and an attribute."""
+        """Keep these fields: pairs of a key and of the struct's attribute."""
         super().__init__()
         self._places = dict(places)
 
     def __missing__(self, form: Form) -> Form:
-        self[form] = replace(form, kept={**form.kept, **self._places}, known=form)
+        self[form] = replace(form, kept={**form.kept, **self._places}, without_unknown=form)
         return self[form]
 
 
-_wider = cache(_Wider)
+_wider_forms = cache(_WiderForms)
 """A payload that has learned nothing new keeps its forms, and so the functions that are compiled for them."""
 
 

@@ -27,7 +27,7 @@ class Payload(Struct, frozen=True, kw_only=True, eq=False):
     read: Reader
     fields: Mapping[str, Any]
     """By key, the type of its value as Mastra writes it; `Raw` for one that may be anything. A value is optional if its
-    type has None or is `Raw`. They are in Mastra's order: the decoder searches for each key from behind the last one.
+    type has None or is `Raw`. They are in Mastra's order, which is the fastest to decode.
     """
 
     def struct(self, *, exact: bool = True, closed: bool = False, more: Sequence[str] = ()) -> type[msgspec.Struct]:
@@ -35,10 +35,8 @@ class Payload(Struct, frozen=True, kw_only=True, eq=False):
 
         A `closed` one takes no other fields but those in `more`, as `u0`, `u1` and so on.
         """
-        fields: list[Any] = [
-            (key, kind) if exact and not _may_be_absent(kind) else (key, kind if exact else Raw, None)
-            for key, kind in self.fields.items()
-        ]
+        kinds = self.fields if exact else dict.fromkeys(self.fields, Raw)
+        fields: list[Any] = [(key, kind, None) if _may_be_absent(kind) else (key, kind) for key, kind in kinds.items()]
         fields += [(f"u{place}", Raw, None) for place in range(len(more))]
         names = {f"u{place}": key for place, key in enumerate(more)}
         how: dict[str, Any] = {"kw_only": True, "gc": False, "forbid_unknown_fields": closed}
