@@ -90,7 +90,7 @@ class SpoolError(SpoolhouseError):
 
 
 class UnfinishedError(SpoolhouseError):
-    """A daemon has left work that must be finished first; it says how."""
+    """A daemon has left work that must be finished first. The message names the command."""
 
 
 class JournalError(SpoolhouseError):

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 AT_ONCE = 4
-"""Questions that are answered at the same time, up to the last byte of their answers; besides one of the streams."""
+"""Questions that are answered at the same time, up to the last byte of their answers. The streams ask one more."""
 _SECONDS = 30.0
 """For a question to come in, and for an answer to go out."""
 _PIECE = 1 << 18
@@ -47,7 +47,7 @@ class Api:
         self._intake = intake
         self._places = asyncio.Semaphore(AT_ONCE)
         self._turn = asyncio.Lock()
-        """Held in the thread by the stream that asks: all streams together ask one question at a time."""
+        """Held by the stream that asks, in the API's thread: all streams together ask one question at a time."""
         self._streams = Streams()
         self._thread = LoopThread("spoolhouse-api")
         self._client = self._thread.submit(_made(make)).result()
@@ -70,7 +70,7 @@ class Api:
 
     @property
     def serves(self) -> set[str]:
-        """What can be had here, for the page, which shows no more."""
+        """What the routes do, by the names that `explorer.load` takes."""
         found = {"api": True, "token": self._access.tokens is not None, "write": self._intake.is_open}
         return {name for name, is_so in found.items() if is_so}
 

@@ -38,7 +38,7 @@ class Streams:
     """The streams that are open."""
 
     def __init__(self) -> None:
-        """Have no open stream yet. In the event loop that they are sent from."""
+        """Begin without streams. Called in the event loop that sends them."""
         self._open = 0
         self._end: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         """Done once all are to end."""
@@ -78,9 +78,10 @@ class Streams:
                 return
             answer = poll(found.cursor)
             try:
-                # The questions of other streams come first, and any may take long.
+                # It may take long: it waits for the questions of other streams.
                 while not answer.done():
-                    await asyncio.wait([answer, self._end], timeout=reader.quiet_left, return_when=FIRST_COMPLETED)
+                    wait = reader.seconds_to_comment
+                    await asyncio.wait([answer, self._end], timeout=wait, return_when=FIRST_COMPLETED)
                     if self._end.done():
                         return
                     await reader.send(b"")
@@ -99,20 +100,20 @@ class _DoesNotReadError(Exception):
 
 
 class _Reader:
-    """Whoever reads a stream, and when something was sent last."""
+    """The reader of a stream, and when something was sent to it last."""
 
     def __init__(self, response: web.StreamResponse) -> None:
         self._response = response
         self._sent_at = 0.0
 
     @property
-    def quiet_left(self) -> float:
+    def seconds_to_comment(self) -> float:
         """How many seconds may go by without a message until a comment is due."""
         return max(0.0, self._sent_at + _HEARTBEAT - time.monotonic())
 
     async def send(self, message: bytes) -> None:
-        """Send a message; an empty one stands for a comment, if that is due."""
-        data = message or (b"" if self.quiet_left else b": nothing has landed\n\n")
+        """Send a message; of an empty one nothing, or a comment if that is due."""
+        data = message or (b"" if self.seconds_to_comment else b": nothing has landed\n\n")
         if data:
             await _write(self._response, data)
             self._sent_at = time.monotonic()

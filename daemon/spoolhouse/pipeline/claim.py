@@ -131,8 +131,8 @@ class Claimer:
 
     async def _take(self, arrived: list[Place]) -> None:
         """Claim files, and ship the packs that they fill."""
-        closed = {name for name in {place.type for place in arrived} if self._is_held(name)}
-        held = {place for place in arrived if place.type in closed} if closed else set()
+        held_types = {name for name in {place.type for place in arrived} if self._is_held(name)}
+        held = {place for place in arrived if place.type in held_types} if held_types else set()
         self._in_flight.refused.update(dict.fromkeys(held, time.monotonic()))
         wanted = [place for place in arrived if place not in held] if held else arrived
         moves = self._in_flight.moves

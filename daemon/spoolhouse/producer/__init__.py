@@ -1,1 +1,4 @@
-"""Writes events into the spool, whole files or none, with the standard library alone: `spoolhouse.export` offers it."""
+"""Writes events into the spool, in files that appear whole or not at all.
+
+`spoolhouse.export` offers it to other programs. The standard library alone, but for `validate=True`.
+"""

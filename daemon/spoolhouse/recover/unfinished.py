@@ -14,13 +14,14 @@ from spoolhouse.spool import instance_dirs, layout
 from spoolhouse.spool.instance import Instance
 
 _MOST_ENTRIES = 100_000
-"""Of the ledger, in memory: a DuckDB file takes them as long as it takes rows, so few ever wait for it."""
+"""Ledger entries that are read into memory. More never wait for a DuckDB file: it takes them whenever it takes rows."""
 
 
 async def unfinished(spool: Path, sent: SentBatches, tables: Collection[Table]) -> AsyncIterator[tuple[Path, str]]:
-    """Yield the folder of the instance and the shipment's id, of those that `sent` knows.
+    """Yield the unfinished shipments that `sent` knows: the folder of the instance, and the shipment's id.
 
-    Running instances are left out: their journals are theirs. Raises `StoreError`, `SpoolhouseError`, OSError.
+    Running instances are left out: nobody else may read their journals. Raises `StoreError`, `SpoolhouseError`, and
+    OSError.
     """
     for instance in await asyncio.to_thread(instance_dirs.names, spool):
         for shipment in await asyncio.to_thread(_unfinished, spool, instance):

@@ -56,8 +56,8 @@ class ClickHouseBackend:
         self._schema: tuple[dict[str, EventType], Schema] | None = None
         self._driver = open_servers(settings)
         self._prefix = clickhouse.insert_prefix
-        self._sweep_at = 0.0
-        """When staging tables that are left may be dropped, by the monotonic clock."""
+        self._next_drop = 0.0
+        """When abandoned staging tables are dropped next, by the monotonic clock."""
         self.store = ClickHouseStore(
             self._driver, prefix=self._prefix, shards=clickhouse.shards, fingerprint=fingerprint
         )
@@ -99,9 +99,9 @@ class ClickHouseBackend:
         events: Mapping[str, EventType],  # noqa: ARG002  # the protocol's
     ) -> None:
         """Drop, once an hour, the staging tables that killed processes have left."""
-        if time.monotonic() < self._sweep_at:
+        if time.monotonic() < self._next_drop:
             return
-        self._sweep_at = time.monotonic() + _HOUR
+        self._next_drop = time.monotonic() + _HOUR
         try:
             await self.store.drop_abandoned()
         except StoreError as error:

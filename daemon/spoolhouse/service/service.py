@@ -116,7 +116,7 @@ class Service(Struct, kw_only=True):
     async def _keep_counting(self) -> None:
         """Count the pending files while the daemon waits for ClickHouse: there are no scans yet.
 
-        Where it answers at once the first scan is as soon, and nothing is counted twice.
+        It begins after a moment: if ClickHouse answers at once, the first scan counts the files.
         """
         pause = self.stages.settings.spool.poll_interval_ms / 1000
         await asyncio.sleep(min(pause, _COUNT_AFTER))

@@ -1,8 +1,8 @@
 """Drops the staging tables that killed processes have left.
 
-Nothing says whose a staging table is: that of a repair or check is named by its batch, `spoolhouse verify` takes a new
-name each time. So its age counts. Should a process still use an old one, its next statement fails, and it begins anew
-with another table: what a repair has brought to the real one by then is found there.
+Nothing tells which process made a staging table: a repair or a check names it by the batch, and `spoolhouse verify`
+takes a new name each time. So the table's age decides. If a process still uses an old table, its next statement fails,
+and it begins anew with another one; rows that a repair has brought to the real table by then are found there.
 """
 
 import structlog
@@ -15,13 +15,13 @@ from spoolhouse.store.clickhouse.typed_rows import typed
 log = structlog.get_logger(__name__)
 
 AGE = 24 * 3600
-"""Seconds after which a staging table is nobody's: a batch, or the rows that are verified together, take minutes."""
+"""Seconds after which a staging table is abandoned: a batch, or the rows that are verified together, take minutes."""
 
 
 async def drop_abandoned(driver: Driver, *, prefix: str) -> None:
     """Drop the old staging tables of a server whose names begin with `prefix`, by its own clock. Raises `StoreError`.
 
-    A declared table is of another engine, whatever it is called.
+    A declared table stays, whatever its name: it has another engine.
     """
     found = await driver.execute(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MergeTree'"
