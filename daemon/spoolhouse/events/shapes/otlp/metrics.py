@@ -142,13 +142,7 @@ class Metrics:
                             last_start, start_text = start, f"{start}}}"
                         extras.append(instrument.started + start_text if start else instrument.alone)
                     else:
-                        if kept is None:
-                            kept = instrument.kept.copy()
-                        if start:
-                            kept["startTimeUnixNano"] = start
-                        if point.flags or point.exemplars:
-                            keep_others(point, kept)
-                        self._extras.keep(kept, own or _NOTHING, producer)
+                        self._keep(point, instrument.kept.copy() if kept is None else kept, own, producer)
                     if unknown or more or is_any_unknown:
                         self._note({**(more or {}), **(unknown or {})}, producer)
                     names.append(name)
@@ -161,6 +155,14 @@ class Metrics:
         except ShapeError as error:
             where = (place,) if number < 0 else (place, number)
             raise located(error, ("metrics", f"{_FIELDS[kind]}.dataPoints"), where) from None
+
+    def _keep(self, point: Point, kept: dict[str, Any], own: dict[str, Any] | None, producer: Producer) -> None:
+        """Put what no column has of a data point, and `kept`, into its `extra`."""
+        if point.start_time_unix_nano:
+            kept["startTimeUnixNano"] = point.start_time_unix_nano
+        if point.flags or point.exemplars:
+            keep_others(point, kept)
+        self._extras.keep(kept, own or _NOTHING, producer)
 
     def _note(self, unknown: Fields, producer: Producer) -> None:
         """Put the unknown fields of the next row where they are found."""
