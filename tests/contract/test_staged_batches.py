@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
 from spoolhouse.decode.rows import Rows
-from spoolhouse.errors import SpoolError
+from spoolhouse.errors import OperatorError, SpoolError
 from spoolhouse.events.builtin import LOGS
 from spoolhouse.recover.ports import BatchRows
 from spoolhouse.store.clickhouse.driver import Driver
@@ -68,3 +69,23 @@ async def test_abandoned_tables_are_dropped_once_they_are_old_and_no_others(
         monkeypatch.setattr(abandoned, "AGE", age)
         await abandoned.drop_abandoned(driver, prefix="p_")
         assert {name for (name,) in place.query("SHOW TABLES LIKE '%_staging_%'")} | {"p_spans"} == left
+
+
+async def test_a_table_that_cannot_be_dropped_keeps_no_other(
+    driver: Driver, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, *others = sorted(staging_name(batch, prefix="") for batch in ("one", "two", "three"))
+    for name in (kept, *others):
+        await driver.execute(f"CREATE TABLE {name} (a Int8) ENGINE = MergeTree ORDER BY a")
+    execute = driver.execute
+
+    async def refuse_one(sql: str, *args: Any, **more: Any) -> Any:
+        if sql.startswith("DROP") and kept in sql:
+            raise OperatorError("it is in use")
+        return await execute(sql, *args, **more)
+
+    monkeypatch.setattr(abandoned, "AGE", 0)
+    monkeypatch.setattr(driver, "execute", refuse_one)
+    with pytest.raises(OperatorError, match="in use"):
+        await abandoned.drop_abandoned(driver, prefix="")
+    assert place.query("SHOW TABLES LIKE '%staging_%'") == [(kept,)]

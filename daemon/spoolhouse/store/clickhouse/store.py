@@ -188,9 +188,12 @@ class ClickHouseStore:
     async def drop_abandoned(self) -> None:
         """Drop the staging tables that killed processes have left on any of the servers. Raises `StoreError`."""
         server = await self._servers.pick()
-        for one in (server, *await self._servers.others(server)):
-            for prefix in {self._prefix, self._own_prefix}:
-                await drop_abandoned(one, prefix=prefix)
+        prefixes = {self._prefix, self._own_prefix}
+        for prefix in prefixes:
+            await drop_abandoned(server, prefix=prefix)
+        for other in await self._servers.others(server):
+            for prefix in prefixes:
+                await drop_abandoned(other, prefix=prefix)
 
     def _repairer(self, server: Driver) -> Repairer:
         return Repairer(driver=server, prefix=self._own_prefix, shards=self._shards)

@@ -7,6 +7,7 @@ and it begins anew with another one; rows that a repair has brought to the real 
 
 import structlog
 
+from spoolhouse.errors import StoreError
 from spoolhouse.store.clickhouse.driver import Driver
 from spoolhouse.store.clickhouse.landing.presence import STAGING
 from spoolhouse.store.clickhouse.quoting import identifier
@@ -17,19 +18,31 @@ log = structlog.get_logger(__name__)
 AGE = 24 * 3600
 """Seconds after which a staging table is abandoned: a batch, or the rows that are verified together, take minutes."""
 
+_NEXT = """
+    SELECT name FROM system.tables
+    WHERE database = currentDatabase() AND engine = 'MergeTree' AND name > {last:String}
+        AND startsWith(name, {begin:String}) AND match(substring(name, length({begin:String}) + 1), '^[0-9a-f]{16}$')
+        AND metadata_modification_time <= now() - toIntervalSecond({age:UInt32})
+    ORDER BY name LIMIT 1
+"""
+
 
 async def drop_abandoned(driver: Driver, *, prefix: str) -> None:
-    """Drop the old staging tables of a server whose names begin with `prefix`, by its own clock. Raises `StoreError`.
+    """Drop the old staging tables of a server whose names begin with `prefix`, by its own clock.
 
-    A declared table stays, whatever its name: it has another engine.
+    A declared table stays, whatever its name: it has another engine. Raises the `StoreError` of the first table that
+    could not be dropped, after the others.
     """
-    found = await driver.execute(
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MergeTree'"
-        " AND startsWith(name, {begin:String}) AND match(substring(name, length({begin:String}) + 1), '^[0-9a-f]{16}$')"
-        " AND metadata_modification_time <= now() - toIntervalSecond({age:UInt32})",
-        {"begin": prefix + STAGING, "age": AGE},
-    )
-    for (name,) in typed(found, tuple[str]):
-        # Not SYNC: that would wait for a statement that still reads it.
-        await driver.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
-        log.info("staging_dropped", table=name, hint="a process that was killed had left it")
+    name, failure = "", None
+    # One by one: a daemon may make a table anew under a name that was old when the sweep began.
+    while found := await driver.execute(_NEXT, {"begin": prefix + STAGING, "age": AGE, "last": name}):
+        [(name,)] = typed(found, tuple[str])
+        try:
+            # Not SYNC: that would wait for a statement that still reads it.
+            await driver.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
+        except StoreError as error:
+            failure = failure or error
+        else:
+            log.info("staging_dropped", table=name, hint="a process that was killed had left it")
+    if failure is not None:
+        raise failure
