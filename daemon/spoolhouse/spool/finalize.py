@@ -106,6 +106,7 @@ class Finalizer:
             shared.update(others)
             syncs.changed(own)
             syncs.begin()
+        # Only now, because each new folder may have changed them again.
         for parent in shared:
             syncs.changed(parent)
         syncs.finish()

@@ -68,7 +68,7 @@ class FolderSyncs:
         self._begun: dict[str, Future[None]] = {}
         """By folder the sync that has begun since its last change."""
         self._superseded: list[tuple[str, Future[None]]] = []
-        """Folders with syncs that do not count: the error of one is told once, so the next sync would not have it."""
+        """Folders with syncs that do not count, but for their errors: the kernel tells each error once."""
 
     def changed(self, folder: Path | str) -> None:
         """Note that names in a folder change: a sync that began before does not count."""
@@ -78,7 +78,7 @@ class FolderSyncs:
         self._waiting.add(path)
 
     def begin(self) -> None:
-        """Begin to sync the changed folders, if they are some: a thread is not woken for each."""
+        """Begin to sync the changed folders, unless they are few: a thread is not woken for each."""
         if len(self._waiting) >= _BEGUN_TOGETHER:
             self._submit([*self._waiting])
 

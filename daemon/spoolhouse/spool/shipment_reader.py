@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 
@@ -174,10 +174,12 @@ class ShipmentReader:
         removed or changed, and the rest must not pass for the whole.
         """
         counted = 0
-        async with aclosing(self._again(shipment, table, round_number, expected)) as pieces:
-            async for rows in pieces:
-                counted += rows.count
-                yield rows
+        async with aclosing(self._reads(shipment, round_number, is_decoded=expected.done)) as reads:
+            async for _, read in reads:
+                rows = read.decoded.rows.get(table)
+                if rows is not None:
+                    counted += rows.count
+                    yield rows
         with heartbeat.idle():
             expected_rows = await expected
         if counted != expected_rows:
@@ -185,24 +187,6 @@ class ShipmentReader:
                 f"shipment {shipment.id} holds {counted} rows for {table} where it held {expected_rows}",
                 hint="a claimed file was taken or changed: put it back",
             )
-
-    async def _again(
-        self, shipment: Shipment, table: str, round_number: int, expected: "asyncio.Future[int]"
-    ) -> AsyncGenerator[Rows]:
-        current = 0
-        async with aclosing(self.steps(shipment)) as steps:
-            async for some in steps:
-                for step in some:
-                    if isinstance(step, RoundEnd):
-                        current += 1
-                        if current > round_number:
-                            return
-                    elif isinstance(step[1], Unreadable):
-                        self._expect_known(shipment, *step, is_decoded=expected.done())
-                    elif current == round_number and isinstance(step[1], Read):
-                        rows = step[1].decoded.rows.get(table)
-                        if rows is not None:
-                            yield rows
 
     async def locate(
         self, shipment: Shipment, table: str, round_number: int, numbers: Collection[int]
@@ -252,9 +236,17 @@ class ShipmentReader:
         return [(offset, counts) for offset, _, counts in decoder.counts_by_line(read.piece, origin)]
 
     async def _reads(
-        self, shipment: Shipment, round_number: int, *, numbered: bool = False
+        self,
+        shipment: Shipment,
+        round_number: int,
+        *,
+        numbered: bool = False,
+        is_decoded: Callable[[], bool] = lambda: True,
     ) -> AsyncGenerator[tuple[Segment, Read]]:
-        """Yield the pieces of a round that has been decoded before. Files may not be readable behind it."""
+        """Yield the pieces of a round once more. Files may not be readable behind it.
+
+        `is_decoded` tells whether the first reader of the round has reached its end.
+        """
         current = 0
         async with aclosing(self.steps(shipment, numbered=numbered)) as steps:
             async for some in steps:
@@ -264,7 +256,7 @@ class ShipmentReader:
                         if current > round_number:
                             return
                     elif isinstance(step[1], Unreadable):
-                        self._expect_known(shipment, *step, is_decoded=True)
+                        self._expect_known(shipment, *step, is_decoded=is_decoded())
                     elif current == round_number and isinstance(step[1], Read):
                         yield step[0], step[1]
 

@@ -87,7 +87,7 @@ def _batches(
         yield from Metrics(line).read(metrics)
     unknown = line.without_row | line.unknown
     if line.converted or unknown:
-        # No row has it: it is counted.
+        # A batch without events, for what is counted.
         yield ShapedBatch("log", {}, (), {0: unknown}, tuple(dict.fromkeys(line.converted)))
 
 

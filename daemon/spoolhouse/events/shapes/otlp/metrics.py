@@ -98,7 +98,7 @@ class Metrics:
             self._columns["timestamp"] = moments(self._times)
             yield ShapedBatch("metric", self._columns, self._extras.written(), self._unknown)
 
-    def _scope(self, data: Sequence[_Data], producer: Producer) -> None:  # noqa: C901, PLR0912, PLR0915  # calls cost more than what they would do
+    def _scope(self, data: Sequence[_Data], producer: Producer) -> None:  # noqa: C901, PLR0912, PLR0915  # a call for each step would cost more than the step
         """Read the data points of one scope."""
         names, types, values, units, _, all_bounds, all_counts, labels = self._columns.values()
         times, extras, known = self._times, self._extras.texts, producer.known
@@ -117,7 +117,7 @@ class Metrics:
                     self._line.repeat(len(encode(shared)), len(points), "")
                 elif more and not points:
                     self._line.without_row |= more
-                for number, point in enumerate(points):  # noqa: B007  # the same
+                for number, point in enumerate(points):  # noqa: B007  # as above
                     value, bounds, counts, kept, own = None, (), (), None, None
                     given = point.attributes
                     written = bytes(given) if given.__class__ is Raw else None

@@ -50,7 +50,7 @@ class Producer(Struct, kw_only=True):
     def remember(self, key: object, value: Any, size: int) -> None:
         """Keep in `known` what records with the values of `key` share; `size`: about the bytes of both."""
         if size <= _LARGEST_KNOWN:
-            _last.make_room(size)
+            _remembered.make_room(size)
             self.known[key] = value
 
     def with_attributes(self, kept: dict[str, Any]) -> dict[str, Any]:
@@ -136,22 +136,22 @@ _Key = tuple[bytes, str | None, bytes, str | None]
 """A resource and a scope as they are written, each with its `schemaUrl`."""
 
 
-class _Last:
-    """The last producers: they write the same resource and scope in each line. Threads share it."""
+class _Remembered:
+    """The producers of the last lines, because most lines repeat a resource and a scope. Threads share it."""
 
     def __init__(self) -> None:
         self.producers: dict[_Key, Producer] = {}
         self._size = 0
 
     def make_room(self, size: int) -> None:
-        """Forget all if there were too much with another value of this size."""
+        """Forget all producers if another value of this size would be too much."""
         self._size += _AROUND + size
         if self._size > _MOST_REMEMBERED:
             self.producers = {}
             self._size = 0
 
 
-_last = _Last()
+_remembered = _Remembered()
 
 
 def _known_producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
@@ -161,12 +161,12 @@ def _known_producer(group: ResourceGroup, scoped: ScopeGroup) -> Producer:
         return _producer(group, scoped, resource or Resource(), scope or Scope())
     key = bytes(resource or b""), group.schema_url, bytes(scope or b""), scoped.schema_url
     is_bare = not (group.unknown or scoped.unknown)
-    producer = _last.producers.get(key) if is_bare else None
+    producer = _remembered.producers.get(key) if is_bare else None
     if producer is None:
         producer = _producer(group, scoped, _read(key[0], Resource), _read(key[2], Scope))
         if is_bare and _is_small(key[0] + key[2]) and producer.size <= _LONGEST_PRODUCER:
-            _last.make_room(TIMES_ITS_JSON * producer.size)
-            _last.producers[key] = producer
+            _remembered.make_room(TIMES_ITS_JSON * producer.size)
+            _remembered.producers[key] = producer
     return producer
 
 

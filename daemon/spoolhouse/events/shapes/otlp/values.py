@@ -22,7 +22,7 @@ _NO_IDS = frozenset({"", NO_TRACE, NO_SPAN})
 EXACT = 2**53
 """A double holds every whole number up to this exactly."""
 _FEW = 4
-"""Fewer times than this are converted one by one: to begin with many of them costs more."""
+"""Fewer times than this are converted one by one, which then costs less than one call for all of them."""
 _ENCODED_AT_ONCE = 4096
 """Values whose JSON is one text for a moment: a single character beyond the BMP makes it four times as long."""
 _Moments = list[datetime | None]
