@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from spoolhouse.query.aliases import Client
     from spoolhouse.settings import Settings
 
-EPILOG = """\
-Times are UTC. WHEN is an age (90s, 30m, 2h, 7d), a date or an ISO-8601 time;
-without --since it is the last 24 hours. --json prints lines that the spool
-takes again. What was cut off is said on standard error.
+TIMES = "Times are UTC. What was cut off is said on standard error.\n"
+WINDOW = """\
+WHEN is an age (90s, 30m, 2h, 7d), a date or an ISO-8601 time; without --since
+it is the last 24 hours.
 """
+LINES = "--json prints lines that the spool takes again.\n"
 
 
 def add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, usage: str, text: str, examples: str
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    usage: str,
+    text: str,
+    examples: str,
+    *,
+    notes: str = TIMES + WINDOW,
 ) -> argparse.ArgumentParser:
     """Add a command with the flags that all have, and return its parser."""
     parser = commands.add_parser(
@@ -31,7 +38,7 @@ def add(
         usage=f"spoolhouse {usage} [options]",
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=f"{EPILOG}\nexamples:\n{examples}",
+        epilog=f"{notes}\nexamples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

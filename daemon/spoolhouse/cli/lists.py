@@ -36,7 +36,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     from spoolhouse.query.signals import SIGNALS  # noqa: PLC0415  # nor this
 
     for name, kind in LISTS.items():
-        parser = asking.add(commands, name, f"{name} --project NAME", f"list {_ONE.get(name, name)}", _EXAMPLES[name])
+        text, notes = f"list {_ONE.get(name, name)}", asking.TIMES + asking.WINDOW + asking.LINES
+        parser = asking.add(commands, name, f"{name} --project NAME", text, _EXAMPLES[name], notes=notes)
         asking.add_scope(parser)
         group = parser.add_argument_group("filters")
         signal = SIGNALS[name]

@@ -16,7 +16,7 @@ _EXAMPLES = """\
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
-    parser = asking.add(commands, "sql", "sql STATEMENT", "run a SELECT of your own", _EXAMPLES)
+    parser = asking.add(commands, "sql", "sql STATEMENT", "run a SELECT of your own", _EXAMPLES, notes=asking.TIMES)
     parser.add_argument("statement", metavar="STATEMENT", help="a SELECT, without FORMAT")
     parser.add_argument("--limit", type=int, default=1000, metavar="N", help="rows (default: 1000)")
     parser.set_defaults(run=run)

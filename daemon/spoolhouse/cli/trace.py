@@ -17,7 +17,8 @@ _EXAMPLES = """\
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
     text = "show one trace: its spans as a waterfall, logs, scores and feedback"
-    parser = asking.add(commands, "trace", "trace ID --project NAME", text, _EXAMPLES)
+    notes = asking.TIMES + asking.LINES
+    parser = asking.add(commands, "trace", "trace ID --project NAME", text, _EXAMPLES, notes=notes)
     parser.add_argument("id", metavar="ID", help="the trace's id")
     parser.add_argument("--logs", action="store_true", help="show its logs, too")
     group = parser.add_argument_group("scope")

@@ -122,7 +122,7 @@ def _all(kinds: "Mapping[str, TypeReference]", shapes: "Sequence[Shape]", prefix
             where = f" (in {', '.join(sorted(one.folders))}/)" if one.folders else ""
             told = one.about or f"by {', '.join(sorted(one.keys))}"
             yield from _wrapped(f"  {one.name:<{width}}  ", f"{told}{where}", " " * (width + 4))
-    yield from ("", "spoolhouse types NAME shows all fields of one, and an example.")
+    yield from ("", "spoolhouse types NAME shows all fields of an event type, and an example.")
 
 
 def _one(kind: "TypeReference", prefix: str) -> Iterator[str]:
