@@ -143,6 +143,6 @@ def _event(kind: str, body: bytes, projects: Projects) -> tuple[str, Fields]:
     own = {"type": kind}
     if "id" not in fields:
         own |= {"id": uuid.uuid4().hex, "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")}
-    elif not isinstance(fields["id"], str) or "timestamp" not in fields:
+    elif not (isinstance(fields["id"], str) and fields["id"]) or "timestamp" not in fields:
         raise BadRequestError("id: a text is accepted, with a timestamp: an event that is sent again has the same two")
     return project, {**own, **fields}
