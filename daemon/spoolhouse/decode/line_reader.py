@@ -228,7 +228,7 @@ class LineReader:
         reader = self._reader(name, enveloped=enveloped)
         if notes.nulls:
             inner = _object_of(notes.nulls.get("data", Raw(b"{}"))) if enveloped else notes.nulls
-            _drop_from_texts(content, inner, reader)
+            _clear_nan_in_texts(content, inner, reader)
         if suspect:
             reader.check(suspect, content)
         return reader.rows(content, at, notes, unknown, keep=_keeps(origin))
@@ -329,14 +329,14 @@ def fields_of(line: bytes, notes: Notes) -> dict[str, Raw]:
     except msgspec.ValidationError as error:
         raise RejectedLineError(Reason.NOT_AN_OBJECT, detail=str(error)) from None
     except msgspec.DecodeError as error:
-        if fields := _with_numbers_as_text(line, notes):
+        if fields := _with_nan_as_text(line, notes):
             return fields
         _raise_malformed(line, error)
 
 
-def _with_numbers_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
+def _with_nan_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
     """Return the fields of a line that has NaN or Infinity in it, which become text; None if it is malformed."""
-    text, nulls = _without_such_numbers(line)
+    text, nulls = _nan_replaced(line)
     if not nulls:
         return None
     try:
@@ -348,16 +348,16 @@ def _with_numbers_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
     return fields
 
 
-def _drop_from_texts(content: dict[str, Raw], nulls: Mapping[str, Raw], reader: LenientReader) -> None:
-    """Replace what is no number by null where a column of text takes it: else many lines had the id NaN."""
+def _clear_nan_in_texts(content: dict[str, Raw], nulls: Mapping[str, Raw], reader: LenientReader) -> None:
+    """Replace NaN and Infinity by null where a column of text takes them: else many lines would have the id NaN."""
     for key, value in nulls.items():
         found = reader.root.values.get(key)
         if value == NULL and key in content and found is not None and found.column.kind is Kind.TEXT:
             content[key] = value
 
 
-def _without_such_numbers(line: bytes) -> tuple[bytearray, bytearray]:
-    """Return a line with the numbers as text that JSON does not have, and with nulls; nothing if it has none."""
+def _nan_replaced(line: bytes) -> tuple[bytearray, bytearray]:
+    """Return a line with NaN and Infinity as text, and the line with nulls for them; both empty if it has none."""
     text, nulls, end = bytearray(), bytearray(), 0
     if b"NaN" in line or b"Infinity" in line:
         for found in _TEXT_OR_NAN.finditer(line):
@@ -380,7 +380,7 @@ def is_whole_object(line: bytes) -> bool:
         return True
     except ValueError:
         # A torn line is looked at again and again: most of them end elsewhere.
-        _, nulls = _without_such_numbers(line) if line.rstrip().endswith(b"}") else (b"", b"")
+        _, nulls = _nan_replaced(line) if line.rstrip().endswith(b"}") else (b"", b"")
         return bool(nulls) and is_whole_object(bytes(nulls))
     return True
 

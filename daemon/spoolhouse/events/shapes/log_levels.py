@@ -23,7 +23,7 @@ _PINO = ((30, "debug"), (40, "info"), (50, "warn"), (60, "error"))
 _OTEL = ((9, "debug"), (13, "info"), (17, "warn"), (21, "error"))
 _SYSLOG = ((3, "fatal"), (4, "error"), (5, "warn"), (7, "info"))
 _MOST_OTEL, _MOST_SYSLOG = 24, 7
-_LONGEST_NUMBER = 10
+_MOST_DIGITS = 9
 
 _PYTHON_KEYS = frozenset({"levelno"})
 _OTEL_KEYS = frozenset({"severityNumber", "severity_number", "SeverityNumber"})
@@ -69,8 +69,8 @@ def of_json(text: str, numbers: Callable[[float], str], *, is_only: bool = False
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether a text is a whole number as JSON has it, and not too long for any level."""
-    return text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER and (text == "0" or text[0] != "0")
+    """Tell whether a text is a whole number as JSON writes it, with few enough digits to be a level."""
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and (text == "0" or text[0] != "0")
 
 
 def is_ours(name: str) -> bool:
