@@ -21,8 +21,9 @@ foreign shape.
 
 `bulk` and `wide` run code that is made of the declarations: `structs` makes the structs that lines decode into,
 `row_source` writes the functions that make rows of them, `row_compiler` compiles these, `wide_values` has the
-conversions that they call. `shaped_rows` and `shaped_batches` compile functions that make rows of foreign shapes.
+conversions that they call. `shaped_rows` compiles functions that make rows of events of foreign shapes.
 
-`values`, `times` and `usage` convert single values. `origin` is the second input besides the bytes; `decoded`, `rows`,
-`counts` and `reject` are the results. `line_splitter` cuts bytes into pieces. `explain` and `nearest` are the dry run.
+`values`, `times` and `usage` convert single values; `nan` reads lines with NaN in them. `origin` is the second input
+besides the bytes; `decoded`, `rows`, `counts` and `reject` are the results. `line_splitter` cuts bytes into pieces.
+`explain` and `nearest` are the dry run.
 """

@@ -8,6 +8,7 @@ from typing import NamedTuple, NoReturn
 import msgspec
 from msgspec import Raw
 
+from spoolhouse.decode import nan
 from spoolhouse.decode.lenient import At, LenientReader
 from spoolhouse.decode.origin import Origin
 from spoolhouse.decode.reject import Reason, RejectedLineError
@@ -17,13 +18,10 @@ from spoolhouse.decode.shaped_rows import ShapedRows
 from spoolhouse.decode.structs import TAGS
 from spoolhouse.decode.values import NULL, Notes, json_text
 from spoolhouse.events import json_paths
-from spoolhouse.events.declaration import EventType, Key, Kind
+from spoolhouse.events.declaration import EventType, Key
 from spoolhouse.events.shapes.shape import Shape, ShapedBatch, ShapedEvent, ShapeError
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_TEXT_OR_NAN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(-?(?:NaN|Infinity))', re.DOTALL)
-"""A text, which stays as it is; or a number that Python's `json` writes and that JSON does not have. A text without an
-end matches up to the end of the line, so that each byte is looked at once."""
 _NOT_OF_ITS_TYPE = frozenset({Reason.MISSING_FIELD, Reason.WRONG_TYPE})
 _ENVELOPE = "envelope"
 """In `extra`, the fields beside the `data` of an enveloped line."""
@@ -228,7 +226,7 @@ class LineReader:
         reader = self._reader(name, enveloped=enveloped)
         if notes.nulls:
             inner = _object_of(notes.nulls.get("data", Raw(b"{}"))) if enveloped else notes.nulls
-            _clear_nan_in_texts(content, inner, reader)
+            nan.clear_in_texts(content, inner, reader)
         if suspect:
             reader.check(suspect, content)
         return reader.rows(content, at, notes, unknown, keep=_keeps(origin))
@@ -329,47 +327,9 @@ def fields_of(line: bytes, notes: Notes) -> dict[str, Raw]:
     except msgspec.ValidationError as error:
         raise RejectedLineError(Reason.NOT_AN_OBJECT, detail=str(error)) from None
     except msgspec.DecodeError as error:
-        if fields := _with_nan_as_text(line, notes):
-            return fields
+        if found := nan.fields(line, notes):
+            return found
         _raise_malformed(line, error)
-
-
-def _with_nan_as_text(line: bytes, notes: Notes) -> dict[str, Raw] | None:
-    """Return the fields of a line that has NaN or Infinity in it, which become text; None if it is malformed."""
-    text, nulls = _nan_replaced(line)
-    if not nulls:
-        return None
-    try:
-        fields, others = _object_of(text), _object_of(nulls)
-    except ValueError:
-        return None
-    notes.nulls = {key: others[key] for key, value in fields.items() if value != others[key]}
-    notes.converted.extend(notes.nulls)
-    return fields
-
-
-def _clear_nan_in_texts(content: dict[str, Raw], nulls: Mapping[str, Raw], reader: LenientReader) -> None:
-    """Replace NaN and Infinity by null where a column of text takes them: else many lines would have the id NaN."""
-    for key, value in nulls.items():
-        found = reader.root.values.get(key)
-        if value == NULL and key in content and found is not None and found.column.kind is Kind.TEXT:
-            content[key] = value
-
-
-def _nan_replaced(line: bytes) -> tuple[bytearray, bytearray]:
-    """Return a line with NaN and Infinity as text, and the line with nulls for them; both empty if it has none."""
-    text, nulls, end = bytearray(), bytearray(), 0
-    if b"NaN" in line or b"Infinity" in line:
-        for found in _TEXT_OR_NAN.finditer(line):
-            if number := found[1]:
-                between = line[end : found.start()]
-                text += b'%b"%b"' % (between, number)
-                nulls += b"%bnull" % between
-                end = found.end()
-    if nulls:
-        text += line[end:]
-        nulls += line[end:]
-    return text, nulls
 
 
 def is_whole_object(line: bytes) -> bool:
@@ -380,7 +340,7 @@ def is_whole_object(line: bytes) -> bool:
         return True
     except ValueError:
         # A torn line is looked at again and again: most of them end elsewhere.
-        _, nulls = _nan_replaced(line) if line.rstrip().endswith(b"}") else (b"", b"")
+        _, nulls = nan.replaced(line) if line.rstrip().endswith(b"}") else (b"", b"")
         return bool(nulls) and is_whole_object(bytes(nulls))
     return True
 
