@@ -203,6 +203,7 @@ def test_a_file_that_cannot_be_read_exits_66(tmp_path: Path, name: str, content:
     done = command("explain", str(tmp_path / name), "--type", "span")
     assert done.returncode == 66
     assert said in done.stderr
+    assert "0 lines" not in done.stdout
     assert done.stderr.count("\n") == 1
 
 

@@ -52,7 +52,7 @@ def test_no_command_obeys_a_name(database: Database, tmp_path: Path) -> None:
     assert "no such event type" in str(told["not_taken"])
     (rejects,) = (tmp_path / "rejected").glob("*/*.jsonl")
     rejects.with_name(f"{NASTY}.jsonl").write_bytes(rejects.read_bytes())
-    assert "1 lines would go" in seen("replay", "--rejected", "--dry-run", *where, code=1)
+    assert "1 line would go" in seen("replay", "--rejected", "--dry-run", *where, code=1)
     seen("verify", "--json", file.with_name(f"{NASTY}.2.jsonl"), *where, code=1)
 
 

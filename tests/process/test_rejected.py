@@ -105,10 +105,10 @@ def test_alternating_short_lines_stay_small_and_all_come_back(packed: bool, data
     landed = rows(database)
     assert size(tmp_path) <= 17 * max(len(source), 4096)
     assert lines_in(tmp_path) == 2 * count
-    assert f"{count} lines would go" in replay(database, tmp_path, "--reason", "invalid_json", "--dry-run")
-    assert f"{count} lines, invalid_json" in replay(database, tmp_path, "--reason", "invalid_json")
+    assert f"{count:,} lines would go" in replay(database, tmp_path, "--reason", "invalid_json", "--dry-run")
+    assert f"{count:,} lines, invalid_json" in replay(database, tmp_path, "--reason", "invalid_json")
     assert lines_in(tmp_path) == count
-    assert f"{count} lines, not_an_object" in replay(database, tmp_path)
+    assert f"{count:,} lines, not_an_object" in replay(database, tmp_path)
     assert lines_in(tmp_path) == 0
     again = Counter(line for path in (tmp_path / "span/p").glob("*.jsonl") for line in path.read_bytes().splitlines())
     assert again == {b"x": count, b"[]": count}
@@ -135,12 +135,12 @@ def test_a_line_whose_file_is_gone_stays_and_keeps_no_other(database: Database, 
     kept.rename(tmp_path / "away")
     (tmp_path / "span/p/processed/a.jsonl").write_bytes(b"y" * 100_000 + b"\nshort\n")
     said = replay(database, tmp_path, code=1)
-    assert "1 lines, invalid_json" in said
+    assert "1 line, invalid_json" in said
     assert "span/p/a.jsonl" in said
     assert "put it back" in said
     assert lines_in(tmp_path) == 1
     (tmp_path / "away").rename(kept)
-    assert "1 lines, too_long" in replay(database, tmp_path)
+    assert "1 line, too_long" in replay(database, tmp_path)
 
 
 def test_rejected_lines_wait_for_room_and_name_their_file(database: Database, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_line_that_fails_again_keeps_its_first_place_and_gets_a_time(database:
         times = [datetime.fromisoformat(str(record["time"])) for record in records(tmp_path)]
         assert all(time.utcoffset() is not None for time in times)
     ours = ("--file", "span/p/b.jsonl")
-    assert "1 lines would go" in replay(database, tmp_path, *ours, "--dry-run")
+    assert "1 line would go" in replay(database, tmp_path, *ours, "--dry-run")
     assert not list((tmp_path / "rejected").glob("*/*.tmp"))
 
 

@@ -137,8 +137,8 @@ def test_lines_that_share_a_record_are_counted_one_by_one(database: Database, tm
     (rejects,) = (tmp_path / "rejected").glob("*/*.jsonl")
     assert rejects.read_bytes().count(b"\n") < 10
     assert seen_in_rejected(tmp_path) == 3001
-    assert "3001 lines would go" in replay(database, tmp_path, "--rejected", "--dry-run")
-    assert "3001 lines, invalid_json" in replay(database, tmp_path, "--rejected")
+    assert "3,001 lines would go" in replay(database, tmp_path, "--rejected", "--dry-run")
+    assert "3,001 lines, invalid_json" in replay(database, tmp_path, "--rejected")
     assert seen_in_rejected(tmp_path) == 0
     code, daemon = once(database.native_url, tmp_path)
     assert daemon.events("file_settled")[0]["rejected"] == 3001
@@ -227,14 +227,14 @@ def test_refused_lines_come_back_after_the_hint(database: Database, tmp_path: Pa
     assert once(database.native_url, tmp_path)[0] == 0
     assert landed(database) == (3, 3, 3)
     assert "all there" in replay(database, tmp_path, settled(tmp_path, "p"))
-    assert "1 lines, refused" in replay(database, tmp_path, "--rejected")
+    assert "1 line, refused" in replay(database, tmp_path, "--rejected")
     assert once(database.native_url, tmp_path)[0] == 0
     assert landed(database) == (3, 3, 3)
     (rejects,) = (tmp_path / "rejected").glob("*/*.jsonl")
     record = json.loads(rejects.read_text())
     assert (record["file"], record["line"], record["reason"]) == ("span/p/x.jsonl", 3, "refused")
     database.query(f"ALTER TABLE {PREFIX}spans DROP CONSTRAINT no")
-    assert "1 lines, refused" in replay(database, tmp_path, "--rejected")
+    assert "1 line, refused" in replay(database, tmp_path, "--rejected")
     assert not rejects.exists()
     assert once(database.native_url, tmp_path)[0] == 0
     assert landed(database) == (4, 4, 4)

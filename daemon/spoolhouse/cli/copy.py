@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from spoolhouse.cli import flags
+from spoolhouse.cli.words import counted
 from spoolhouse.errors import BadSettingError, OperatorError, UnfinishedError
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ in the target again, with the next daemon. Where it was killed, let one more
 copy before that. It cannot know of a spool that is not named, or on another
 machine, nor of work that a daemon which lands elsewhere has taken over.
 
-Neither the ledger nor deletions are copied. In the target rows are in other
-batches: by the old ledger `replay` would take them for lost. Without it,
-`replay` leaves the files of before alone.
+Deletions are not copied, nor is the ledger: the table that says which lines of
+which file each row came from. In the target rows are in other batches: by the
+old ledger `replay` would take them for lost. Without it, `replay` leaves the
+files of before alone.
 
 examples:
   spoolhouse copy --from duckdb:///var/lib/spoolhouse/events.db \\
@@ -93,7 +95,10 @@ def run(options: argparse.Namespace) -> int:
         raise BadSettingError("--from and --to name the same file")
     selection = Selection(project=options.project, since=options.since, until=options.until)
     copied = asyncio.run(_copy(settings, path, selection))
-    print("in the target now: " + (", ".join(f"{rows} rows of {table}" for table, rows in copied.items()) or "no rows"))
+    print(
+        "in the target now: "
+        + (", ".join(f"{counted(rows, 'row')} of {table}" for table, rows in copied.items()) or "no rows")
+    )
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import to_builtins
 
 from spoolhouse.cli import asking, flags
+from spoolhouse.cli.words import counted
 from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(to_builtins(deleted)))
         return 0
-    print("deleted: " + ", ".join(f"{count} rows of {table}" for table, count in deleted.rows.items()))
+    print("deleted: " + ", ".join(f"{counted(count, 'row')} of {table}" for table, count in deleted.rows.items()))
     if deleted.files:
         asking.say("their bytes may still be in these files, in processed/ or rejected/ beside them:")
         for file in deleted.files:

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spoolhouse.cli.words import counted
 from spoolhouse.monitoring.logs import shown
 from spoolhouse.monitoring.status_model import RecentFile
 
@@ -123,14 +124,14 @@ class Display:
         elif self._reported_files != self._done_files:
             self._print(*self._report())
         else:
-            self._print(f"Stopped after {_counted(self._done_files, 'file')}.")
+            self._print(f"Stopped after {counted(self._done_files, 'file')}.")
 
     def _report(self) -> Iterator[RenderableType]:
         self._reported_files = self._done_files
         seconds = max(self._ended - (self._started or self._ended), 0.001)
         rows = self._rows.total()
         yield (
-            f"\n{_counted(rows, 'row')} of {_counted(self._done_files, 'file')} ({decimal(self._done_bytes)})"
+            f"\n{counted(rows, 'row')} of {counted(self._done_files, 'file')} ({decimal(self._done_bytes)})"
             f" landed in {seconds:.1f} s, {rows / seconds:,.0f} rows/s:"
         )
         yield self._table()
@@ -142,9 +143,9 @@ class Display:
         yield ""
         for folder, files in sorted(self._folders.items()):
             went = f"went to {self._spool}/{{type}}/{{project}}/{folder}/" if folder else "deleted, as asked"
-            yield shown(f"{_counted(files, 'file')} {went}")
+            yield shown(f"{counted(files, 'file')} {went}")
         if self._rejected:
-            yield shown(f"{_counted(self._rejected, 'line')} rejected: see {self._spool}/rejected/")
+            yield shown(f"{counted(self._rejected, 'line')} rejected: see {self._spool}/rejected/")
 
     def _print(self, *what: RenderableType) -> None:
         # Text, not str: rich would read markup in names.
@@ -167,12 +168,12 @@ class Display:
             ProgressBar(total=seen, completed=done, width=_BAR_WIDTH),
             Text(f"{100 * done // seen:3d} %  {self._done_files:,} of {self._seen_files:,} files"),
         )
-        parts = [_counted(self._rows.total(), "row")]
+        parts = [counted(self._rows.total(), "row")]
         parts.append(f"{self._rate():,.0f} rows/s" if self._done_files < self._seen_files else "waiting for files")
         if self._rejected:
-            parts.append(f"{_counted(self._rejected, 'line')} rejected")
+            parts.append(f"{counted(self._rejected, 'line')} rejected")
         if self._waiting_files:
-            parts.append(f"{_counted(self._waiting_files, 'file')} pending")
+            parts.append(f"{counted(self._waiting_files, 'file')} pending")
         return Group(line, Text(", ".join(parts)), self._table())
 
     def _rate(self) -> float:
@@ -189,10 +190,6 @@ class Display:
         for name, rows in sorted(self._rows.items()):
             table.add_row(Text(name), f"{rows:,}")
         return Padding(table, (0, 0, 0, 2))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _row(row: Mapping[str, object]) -> RenderableType:

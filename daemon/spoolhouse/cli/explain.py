@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         where = {"file": given.title.partition(",")[0], "type": given.origin.type, "project": given.origin.project}
         print(json.dumps(explain_view.record(where, lines, summary), indent=2))
-    else:
+    elif summary.counts.lines or not failure:
         explain_view.sum_up(summary)
     if failure:
         sys.stdout.flush()

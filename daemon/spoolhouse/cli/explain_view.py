@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from msgspec import Struct, field
 
+from spoolhouse.cli.words import counted
 from spoolhouse.decode.counts import MOST_NAMES, OTHER, LineCounts
 from spoolhouse.decode.decoded import Decoded
 from spoolhouse.decode.explain import ExplainedRow, Explanation
@@ -94,8 +95,7 @@ def sum_up(summary: Summary) -> None:
     counts = summary.counts
     print()
     landing = counts.lines - summary.rejected
-    lines = "1 line" if counts.lines == 1 else f"{counts.lines:,} lines"
-    _print("", f"{lines}: {landing:,} would land, {summary.rejected:,} would be rejected")
+    _print("", f"{counted(counts.lines, 'line')}: {landing:,} would land, {summary.rejected:,} would be rejected")
     if counts.lines > summary.explained > 0:
         _print("", f"Explained above: the first {summary.explained:,} (--limit). These are the counts of all lines.")
     _labelled("rows", _counted(summary.rows))

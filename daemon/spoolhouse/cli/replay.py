@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spoolhouse.cli import flags
+from spoolhouse.cli.words import counted
 from spoolhouse.decode.reject import Reason
 from spoolhouse.errors import SpoolError, describe
 from spoolhouse.monitoring.logs import printable, shown
@@ -158,11 +159,11 @@ async def _replay_one(
         print(shown(f"{rejects.path}: left alone: its shipment is still under way"))
         return False
     if dry_run:
-        print(shown(f"{rejects.path}: {lines} lines would go"))
+        print(shown(f"{rejects.path}: {counted(lines, 'line')} would go"))
         return True
     await asyncio.to_thread(rejects.drop_again, selection)
     for reason, count in sorted(rejects.dropped.items()):
-        print(shown(f"{rejects.path}: {count} lines, {reason}"))
+        print(shown(f"{rejects.path}: {counted(count, 'line')}, {reason}"))
     for message, count in rejects.lost.items():
-        print(shown(f"{rejects.path}: {count} lines stay: {message}"))
+        print(shown(f"{rejects.path}: {counted(count, 'line')} left alone: {message}"))
     return not rejects.lost

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import to_builtins
 
 from spoolhouse.cli import flags
+from spoolhouse.cli.words import counted
 from spoolhouse.monitoring.logs import printable, shown
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def _report(verified: "Verified", totals: "Counter[str]", *, as_json: bool) -> b
                 where = {"file": printable(verified.path), "table": batch.table.name, "batch": batch.landed_as}
                 print(json.dumps({**where, **to_builtins(diff)}))
             elif diff.is_bad:
-                print(shown(f"{verified.path}: {diff.rows} rows of {batch.table.name} are {diff.verdict}, such as"))
+                rows = f"{counted(diff.rows, 'row')} of {batch.table.name} {'is' if diff.rows == 1 else 'are'}"
+                print(shown(f"{verified.path}: {rows} {diff.verdict}, such as"))
                 print("".join(f"  {shown(example)}\n" for example in diff.examples), end="")
     return good
