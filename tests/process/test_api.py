@@ -128,8 +128,15 @@ def test_what_is_not_accepted_is_said_in_words(served: Served) -> None:
     ]  # fmt: skip
     for route, asked in refused:
         status, found = served.ask(route, **asked)
-        assert (status, found.keys()) == (400, {"error", "fix"}), (route, asked, found)
-        assert found["error"], (route, asked)
+        assert (status, found.keys() - {"fix"}) == (400, {"error"}), (route, asked, found)
+        assert all(found.values()), (route, asked, found)
+    assert served.ask("traces")[1]["fix"] == "name one project, or set all_projects to true"
+    for name, fix in (
+        ("spans", "did you mean mastra_admin_spans?"), ("mastra_admin_span", "did you mean mastra_admin_spans?"),
+        ("zzzzzz", "see `SELECT table_name FROM duckdb_tables`"),
+    ):  # fmt: skip
+        assert served.ask("sql", statement=f"SELECT * FROM {name}")[1]["fix"] == fix
+    assert ["mastra_admin_spans"] in served.ask("sql", statement="SELECT table_name FROM duckdb_tables")[1]["rows"]
     for body in (b"[]", b"{", b"\xff", b"[" * 100_000):
         assert served.send("traces", body)[0] == 400
     assert served.send("traces", b" " * (2 << 20))[0] == 413

@@ -45,6 +45,20 @@ def test_lines_of_other_programs_are_listed() -> None:
         assert f"\n| {shape.name} |" in page
 
 
+def test_a_shape_is_told_with_its_keys_and_what_becomes_of_its_lines() -> None:
+    for shape in SHAPES:
+        done = command("types", shape.name, env=OWN)
+        assert (done.returncode, done.stderr) == (0, "")
+        words = " ".join(done.stdout.split())
+        assert words.startswith(f"{shape.name}: {shape.about}")
+        for one in (*shape.keys, *shape.folders, *shape.becomes, *shape.becomes.values()):
+            assert one.replace("`", "") in words
+        own = json.loads(command("types", shape.name, "--json", env=OWN).stdout)
+        assert (own["types"], [one["name"] for one in own["shapes"]]) == ([], [shape.name])
+        page = command("types", shape.name, "--markdown", env=OWN).stdout
+        assert (f"\n### {shape.name}\n" in page, page.count("\n### ")) == (True, 1)
+
+
 def test_a_name_that_is_none_is_told_with_the_nearest() -> None:
     done = command("types", "spam", env=OWN)
     assert (done.returncode, done.stdout) == (78, "")

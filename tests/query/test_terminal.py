@@ -98,6 +98,14 @@ def test_a_trace_is_a_waterfall(url: str) -> None:
     assert "\x1b[31m" in coloured
 
 
+def test_a_pipe_is_as_wide_as_columns_says(url: str) -> None:
+    """Without COLUMNS nothing is cut."""
+    where = ("--project", "shop", "--clickhouse-url", url)
+    for arguments in (("trace", "t001", *where), ("metrics", *where)):
+        whole, narrow = (command(*arguments, env={"COLUMNS": columns}).stdout for columns in ("", "40"))
+        assert max(map(cell_len, narrow.splitlines())) <= 40 < max(map(cell_len, whole.splitlines()))
+
+
 def test_colours_are_for_terminals(url: str) -> None:
     assert "\x1b" in on_a_terminal(["traces", "--project", "shop", "--clickhouse-url", url], COLUMNS="80")
     assert "\x1b" not in command("traces", "--project", "shop", "--clickhouse-url", url).stdout
@@ -177,6 +185,8 @@ def test_figures_values_and_sql_are_printed(url: str) -> None:
     ]  # fmt: skip
     assert done.stderr == "from rows\n"
     assert "error_rate" in command("figures", "trace", *where, "--of", "error_rate", "--every", "6h").stdout
+    [heads, _] = command("figures", "span", *where, "--of", "p95,count,avg:duration_ms").stdout.splitlines()
+    assert heads.split() == ["p95", "(ms)", "count", "avg:duration_ms"]
     assert command("values", "names", *where).stdout == "queue 1\n"
     done = command("sql", "SELECT 1 AS one, 'x' AS two", "--clickhouse-url", url, "--json")
     assert done.stdout == '{"one":1,"two":"x"}\n'
@@ -201,7 +211,8 @@ def test_a_missing_table_is_one_sentence(arguments: list[str], server: Server) -
         (["runs"], 0, "no runs there"),
         (["runs", "r7"], 1, "no run r7 in this project"),
         (["trace", "t7"], 1, "no trace t7 in this project"),
-        (["values", "models"], 0, "no models there"),
+        (["values", "models"], 0, "no models of spans there; --signal asks for those of another list"),
+        (["values", "label_keys"], 0, "no label keys of metrics there; --signal asks for those of another list"),
         (["figures", "span", "--by", "name, kind", "--every", "3600"], 0, "from rows; nothing there"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

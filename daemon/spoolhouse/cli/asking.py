@@ -82,7 +82,10 @@ def add_filter(
 def add_label(group: "argparse._ArgumentGroup") -> None:
     """Add the flag of labels."""
     group.add_argument(
-        "--label", action="append", metavar="KEY=VALUE", help="of the metadata, attributes or labels; several: all"
+        "--label",
+        action="append",
+        metavar="KEY=VALUE",
+        help="of the metadata, attributes or labels; repeat it to ask for all of several",
     )
 
 

@@ -62,6 +62,7 @@ async def _figures(options: argparse.Namespace, query: "Query") -> int:
     import msgspec  # noqa: PLC0415  # --help needs none of this
 
     from spoolhouse.cli import show  # noqa: PLC0415  # nor this
+    from spoolhouse.query import plan  # noqa: PLC0415  # nor this
     from spoolhouse.query.requests import Figures  # noqa: PLC0415  # nor this
 
     request = Figures(
@@ -82,7 +83,7 @@ async def _figures(options: argparse.Namespace, query: "Query") -> int:
     if options.json:
         asking.print_lines(map(msgspec.json.encode, answer.rows))
     else:
-        show.figures(answer)
+        show.figures(answer, in_ms=plan.in_ms(request))
     more = "; there are more" if answer.truncated else "" if answer.rows else "; nothing there"
     asking.say(f"from {answer.source}{more}")
     return 0

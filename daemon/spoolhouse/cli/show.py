@@ -1,10 +1,11 @@
 """Answers for people: tables, and the waterfall of a trace. Colours on a terminal only, and not under NO_COLOR."""
 
 import os
+import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from spoolhouse.query.records import FiguresAnswer, Span, TraceView
 Justify = Literal["left", "right"]
 
 _WIDE = 240
-"""Columns where no terminal says how many there are."""
+"""Columns where neither a terminal nor COLUMNS says how many there are."""
 _GAP = 2
 _LEAST_WIDE = 12
 """The least width of a column of a SELECT: a row that would need narrower ones goes over several lines."""
@@ -86,7 +87,9 @@ def console() -> Console:
     """Return what is printed to; under NO_COLOR it has no escape sequences at all, not even bold ones."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
     made = _Console(highlight=False, color_system=colours)
-    return made if made.is_terminal else _Console(highlight=False, color_system=None, width=_WIDE)
+    if made.is_terminal:
+        return made
+    return _Console(highlight=False, color_system=None, width=shutil.get_terminal_size((_WIDE, 0)).columns)
 
 
 class _Column(msgspec.Struct):
@@ -168,14 +171,14 @@ def table(heads: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[object]]
         out.print(made, end="\n\n" if row is not cells[-1] else "\n")
 
 
-def figures(answer: FiguresAnswer) -> None:
-    """Print figures, a row for each group and interval."""
+def figures(answer: FiguresAnswer, *, in_ms: Collection[str]) -> None:
+    """Print figures, a row for each group and interval; those whose names are `in_ms` with this unit."""
     if not answer.rows:
         return
     first = answer.rows[0]
     heads: list[tuple[str, Justify]] = [("time", "left")] if first.time is not None else []
     heads += [(name, "left") for name in first.by]
-    heads += [(name, "right") for name in first.values]
+    heads += [(f"{name} (ms)" if name in in_ms else name, "right") for name in first.values]
     if first.change is not None:
         heads += [(f"{name} change", "right") for name in first.values]
     rows = []

@@ -44,7 +44,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         description="List the event types; of one: its fields, columns, and an example line.",
         epilog=_EPILOG,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="an event type, such as span")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="an event type, such as span; or otlp, json_log, mastra"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON object")
     how.add_argument("--markdown", action="store_true", help="print a page of tables")
@@ -61,18 +63,24 @@ def run(options: argparse.Namespace) -> int:
     from spoolhouse.events.shapes import SHAPES  # noqa: PLC0415  # as above
 
     events = load(settings.events)
+    shapes: Sequence[Shape] = SHAPES
     if options.name is not None:
-        events = {options.name: events[known(options.name, events)]}
+        name = known(options.name, [*events, *(one.name for one in SHAPES)])
+        events = {one: event for one, event in events.items() if one == name}
+        shapes = [one for one in SHAPES if one.name == name]
     prefix = settings.clickhouse.insert_prefix
     kinds = {name: reference(event) for name, event in events.items()}
     if options.markdown:
-        sys.stdout.write(as_markdown(events, () if options.name else SHAPES))
+        sys.stdout.write(as_markdown(events, shapes))
     elif options.json:
-        print(json.dumps({"types": [_record(kind, prefix) for kind in kinds.values()], "shapes": _shapes(SHAPES)}))
+        print(json.dumps({"types": [_record(kind, prefix) for kind in kinds.values()], "shapes": _shapes(shapes)}))
     elif options.name is not None:
-        sys.stdout.writelines(f"{line}\n" for line in _one(kinds[options.name], prefix))
+        for kind in kinds.values():
+            sys.stdout.writelines(f"{line}\n" for line in _one(kind, prefix))
+        for shape in shapes:
+            sys.stdout.writelines(f"{line}\n" for line in _shape(shape))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _all(kinds, SHAPES, prefix))
+        sys.stdout.writelines(f"{line}\n" for line in _all(kinds, shapes, prefix))
     return 0
 
 
@@ -122,7 +130,9 @@ def _all(kinds: "Mapping[str, TypeReference]", shapes: "Sequence[Shape]", prefix
             where = f" (in {', '.join(sorted(one.folders))}/)" if one.folders else ""
             told = one.about or f"by {', '.join(sorted(one.keys))}"
             yield from _wrapped(f"  {one.name:<{width}}  ", f"{told}{where}", " " * (width + 4))
-    yield from ("", "spoolhouse types NAME shows all fields of an event type, and an example.")
+    yield ""
+    yield from _wrapped("", "spoolhouse types NAME shows all fields of an event type, and an example; of lines of other"
+                        " programs, what becomes of them.")  # fmt: skip
 
 
 def _one(kind: "TypeReference", prefix: str) -> Iterator[str]:
@@ -144,6 +154,16 @@ def _one(kind: "TypeReference", prefix: str) -> Iterator[str]:
         yield from ("", "Columns that no field fills:")
         for column, meaning in kind.filled.items():
             yield from _wrapped(f"  {column}: ", meaning, _INDENT)
+
+
+def _shape(shape: "Shape") -> Iterator[str]:
+    yield from _wrapped(f"{shape.name}: ", shape.about)
+    where = f"in {', '.join(sorted(shape.folders))}/" if shape.folders else "in any folder"
+    yield from _wrapped("", f"A line of it, {where}, has at least one of {', '.join(sorted(shape.keys))}.")
+    if shape.becomes:
+        yield from ("", "What stands in a line, and what it becomes:")
+    for given, made in shape.becomes.items():
+        yield from _wrapped(f"  {given.replace('`', '')}: ", made.replace("`", ""), _INDENT)
 
 
 def _example(example: Mapping[str, object]) -> Iterator[str]:

@@ -181,6 +181,19 @@ def figures(question: Figures, now_ms: int, *, has_rollups: bool) -> Aggregate:
     return replace(aggregate, rollup=fitting, rollup_where=where)
 
 
+def in_ms(question: Figures) -> frozenset[str]:
+    """Return the names of figures that are durations in ms, and do not say so. Raises `BadRequestError`."""
+    made = [_figure(signal_of(question.signal), name, question.measure) for name in _texts(question.of, "of")]
+    return frozenset(
+        one.name
+        for one in made
+        if one.field is not None
+        and one.field.column.endswith("_ms")
+        and one.measured is not Measured.COUNT_DISTINCT
+        and ":" not in one.name
+    )
+
+
 def fits(rollup: Rollup, aggregate: Aggregate) -> bool:
     """Tell whether a rollup can answer for its whole hours or days."""
     keys = {*rollup.keys, *rollup.trailing_keys}

@@ -24,8 +24,8 @@ S = TypeVar("S", bound=Struct)
 R = TypeVar("R")
 
 
-class Problem(Struct, frozen=True, kw_only=True):
-    """Why there is no answer."""
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why there is no answer, and what to do about it, if that is known."""
 
     error: str
     fix: str = ""
@@ -183,7 +183,9 @@ class SqlAsked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def scope(project: str | None, *, is_all: bool) -> str | AllProjects:
     """Return a project, or all of them. Raises `BadRequestError` unless exactly one of the two is given."""
     if (project is None) != is_all:
-        raise BadRequestError("name one project, or set all_projects to true")
+        raise BadRequestError(
+            "exactly one of project and all_projects is accepted; name one project, or set all_projects to true"
+        )
     return ALL_PROJECTS if project is None else project
 
 

@@ -4,6 +4,7 @@ DuckDB's table functions read files, follow pointers and run SQL in texts, and a
 a file. So what follows FROM is taken from closed sets.
 """
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -46,7 +47,15 @@ def _check_node(node: dict[str, Any], known: set[tuple[str, str]]) -> None:
                 raise BadRequestError(f"sql: {name} cannot be asked; tables, views and {accepted} can")
         case {"type": "BASE_TABLE", "schema_name": str() as schema, "table_name": str() as name}:
             if (schema.lower(), name.lower()) not in known:
-                raise BadRequestError(f"sql: there is no table {name[:60]!r}; see `SELECT * FROM duckdb_tables`")
+                raise BadRequestError(f"sql: there is no table {name[:60]!r}; {_instead(name.lower(), known)}")
+
+
+def _instead(name: str, known: set[tuple[str, str]]) -> str:
+    """Return which table a name may mean: one that ends with it, after a prefix; else the nearest."""
+    names = sorted({one for _, one in known})
+    ends = [one for one in names if one.endswith(f"_{name}")]
+    near = min(ends, key=len, default="") or next(iter(difflib.get_close_matches(name[:60], names, n=1)), "")
+    return f"did you mean {near}?" if near else "see `SELECT table_name FROM duckdb_tables`"
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
