@@ -12,7 +12,8 @@ import pytest
 
 from tests.engine import Database
 from tests.faults.life import wait_until
-from tests.process.daemon import Daemon, command
+from tests.process.daemon import Daemon, command, drop, once
+from tests.process.inputs import good
 from tests.process.serving import serving
 from tests.query.landed import land, log, trace
 
@@ -71,13 +72,15 @@ def test_the_page_and_its_api_over_clickhouse(database: Database, tmp_path: Path
 
 def test_the_daemons_of_a_spool_are_found(database: Database, tmp_path: Path) -> None:
     spool, tokens = tmp_path / "spool", tmp_path / "tokens"
-    spool.mkdir()
     tokens.write_text(f"{OF_SHOP} shop\n{OF_ALL} *\n")
     of_spool = ("--file-storage-path", str(spool), "--base-path", "")
+    drop(spool, "span", "shop", "a.jsonl", good("shop", 1))
+    former = {"SPOOLHOUSE_HTTP__LISTEN": "127.0.0.1:0", "SPOOLHOUSE_SPOOL__APPEND_WATCH": "3600"}
+    assert once(database.http_url, spool, env=former)[0] == 0
     with serving("--clickhouse-url", database.http_url, "--tokens", tokens, *of_spool) as url:
         wait_until(lambda: states(url) == ("silent", None))
         with Daemon(database.http_url, spool, http="any port") as daemon:
-            daemon.wait_for("started")
+            daemon.wait_for("adopted")  # the former one's folder is still there, and is not taken for a daemon
             wait_until(lambda: states(url) == ("running", daemon.pid))
             assert command("pause", "--reason", "the shop: owes us", *of_spool, env=dict(os.environ)).returncode == 0
             wait_until(lambda: states(url) == ("paused", daemon.pid))

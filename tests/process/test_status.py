@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import Database, StartServer
-from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, Daemon, as_from_a_terminal, command, drop
+from tests.process.daemon import _OBEY_PERMISSIONS, SCRIPT, Daemon, as_from_a_terminal, command, drop, once
 from tests.process.inputs import good
 
 BAD = b'{"type":"span"}\n'
@@ -138,6 +138,39 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
     seen = text(tmp_path)
     assert "claimed    1 file" in seen
     assert "the next daemon that starts takes its work over" in seen
+
+
+def test_after_a_restart_the_former_instance_needs_nobody(tmp_path: Path) -> None:
+    """It ended with nothing left to do; then its successor holds its folder, and is not taken for it."""
+    spool, store = tmp_path / "spool", f"duckdb://{tmp_path}/events.db"
+    env = {"SPOOLHOUSE_SPOOL__APPEND_WATCH": "3600"}
+    drop(spool, "span", "p", "a.jsonl", good("p", 3))
+    assert once(store, spool, env=env)[0] == 0
+    former = only(report(spool, code=1))
+    assert (former["state"], former["why"]) == ("ended", "its process has ended, and left nothing to do")
+    assert "No daemon works on it: start `spoolhouse ingest`." in text(spool)
+    with Daemon(store, spool, env=env, http="any port") as daemon:
+        daemon.wait_for("adopted")
+        own = str(daemon.events("started")[0]["instance"])
+        [address] = (spool / ".spoolhouse" / str(former["instance"])).glob("address.json")
+        same = {"url": None, "pid": daemon.pid, "host": socket.gethostname()}
+        for told in (address.read_text(), json.dumps(same), ""):  # of one container after another, and of a full disk
+            address.write_text(told)
+            seen = states(report(spool, code=0))
+            adopted = ("adopted", f"taken over by process {daemon.pid}")
+            assert seen == {str(former["instance"]): adopted, own: ("running", None)}
+        checked = command("check", "--store-url", store, "--file-storage-path", str(spool), "--base-path", "").stdout
+        assert str(former["instance"]) not in checked
+        assert f"{own}: running" in checked
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert {state for state, _ in states(report(spool, code=1)).values()} == {"ended"}
+
+
+def states(told: dict[str, object]) -> dict[str, tuple[str, str | None]]:
+    """Return the state of each instance of a report, and why."""
+    assert isinstance(told["instances"], list)
+    return {one["instance"]: (one["state"], one["why"]) for one in told["instances"]}
 
 
 def test_another_user_s_lock_is_not_taken_for_a_dead_one(database: Database, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ _MOST_NOT_TAKEN = 1000
 OK = 0
 NEEDS_A_PERSON = 1
 
-FINE = frozenset({"running", "stopping", "elsewhere"})
+_WORKS = frozenset({"running", "starting", "stopping", "elsewhere"})
+FINE = _WORKS | {"adopted", "ended"}
 """Every other state needs somebody, or a moment."""
 
 
@@ -73,7 +74,13 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def fine(self) -> bool:
         """A daemon runs, and none of them needs a person."""
-        return bool(self.instances) and all(status.state in FINE for status in self.instances)
+        states = {status.state for status in self.instances}
+        return bool(states & _WORKS) and states <= FINE
+
+    @property
+    def is_deserted(self) -> bool:
+        """No daemon works on the spool, and none has left work behind."""
+        return all(status.state == "ended" for status in self.instances)
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

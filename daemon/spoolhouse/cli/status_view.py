@@ -34,6 +34,8 @@ _COLOURS = {
     "waiting": "yellow",
     "paused": "yellow",
     "elsewhere": "green",
+    "adopted": "green",
+    "ended": "yellow",
 }
 
 
@@ -80,7 +82,7 @@ def picture(
     """
     parts: list[RenderableType] = [] if report.spool is None else [_line(report.spool, style="bold")]
     parts.extend(_folder(report))
-    if not report.instances:
+    if report.is_deserted:
         parts.append(_line("No daemon works on it: start `spoolhouse ingest`.", style="yellow"))
     for status in report.instances:
         parts.append(Text())
@@ -125,7 +127,7 @@ def _instance(status: Status, recent: Recent | None, width: int, types: int | No
             table.add_row("claimed", _pile(status.claimed))
         if status.quiet_seconds is not None:
             table.add_row("last sign", f"{_span(status.quiet_seconds)} ago, in its journal")
-    if status.url and status.state != "gone":
+    if status.url and status.state not in {"gone", "ended"}:
         table.add_row("at", _line(status.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
     if recent is not None:

@@ -159,8 +159,8 @@ class Status(Struct, frozen=True, kw_only=True):
     instance: str | None
     """None from the start until the spool can be used."""
     state: str
-    """running, starting, stopping, paused, waiting, held or stuck; from the folder alone also elsewhere, stopped,
-    silent, gone or unknown."""
+    """running, starting, stopping, paused, waiting, held or stuck; from the folder alone also elsewhere, adopted,
+    stopped, silent, gone, ended or unknown."""
     why: str | None
     """The reason for the state and a hint, if there is more to say."""
     pid: int | None

@@ -40,7 +40,7 @@ from spoolhouse.service.status_reporter import StatusReporter
 from spoolhouse.service.stores import open_backend
 from spoolhouse.service.wiring import Stages
 from spoolhouse.settings import Settings
-from spoolhouse.spool import descriptor_limit
+from spoolhouse.spool import descriptor_limit, process_notes
 from spoolhouse.spool.instance import Instance
 from spoolhouse.spool.root import make_ready
 
@@ -220,7 +220,7 @@ def _make_instance_folder(root: Path, url: str | None) -> Instance:
     instance_id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
     instance = Instance.create(root, instance_id)
     try:
-        instance.announce(url)
+        process_notes.note_address(instance.folder, url)
     except BaseException:
         with contextlib.suppress(OSError):
             instance.remove()

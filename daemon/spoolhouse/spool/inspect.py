@@ -7,7 +7,6 @@ Blocks on the disk.
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -17,8 +16,9 @@ from msgspec import Struct
 
 from spoolhouse.errors import SpoolError
 from spoolhouse.monitoring.status_model import FileCount, Status
-from spoolhouse.spool import layout
+from spoolhouse.spool import layout, process_notes
 from spoolhouse.spool.instance_dirs import names
+from spoolhouse.spool.journal import is_done
 from spoolhouse.spool.reject_records import read
 
 _LINES_READ = 64 << 20
@@ -38,7 +38,7 @@ class Leftovers(Struct, frozen=True, kw_only=True):
 
 
 def instances(spool: Path, now: float) -> list[Status]:
-    """Return the status of each instance as its folder shows it: running, stopped, gone, or unknown.
+    """Return the status of each instance as its folder shows it: running, stopped, adopted, gone, ended, or unknown.
 
     `now` is the time of the day in seconds.
     """
@@ -64,10 +64,10 @@ def leftovers(spool: Path) -> Leftovers:
 
 
 def _instance(folder: Path, now: float) -> Status:
-    announced = _announcement(folder)
+    announced, adopter = process_notes.address(folder), process_notes.adopter(folder)
     pids = _holders(folder / layout.LOCK)
     alive = True if pids else _is_locked(folder / layout.LOCK)
-    named = announced.get("pid")
+    named = (announced if adopter is None else adopter).get("pid")
     holder = named if named in pids else next(iter(pids), None)
     pid = named if holder is None else holder
     claimed = FileCount()
@@ -75,9 +75,9 @@ def _instance(folder: Path, now: float) -> Status:
         claimed = claimed.plus(size)
     url, host = announced.get("url"), announced.get("host")
     if alive:
-        state, why = _living(holder)
+        state, why = _living(holder, adopter)
     else:
-        state, why = _gone(claimed, may_read=alive is not None, has_journal=(folder / layout.JOURNAL).exists())
+        state, why = _gone(folder, claimed, may_read=alive is not None)
     return Status(
         instance=folder.name,
         state=state,
@@ -92,26 +92,34 @@ def _instance(folder: Path, now: float) -> Status:
     )
 
 
-def _living(pid: object) -> tuple[str, str | None]:
+def _living(pid: object, adopter: dict[str, object] | None) -> tuple[str, str | None]:
     if isinstance(pid, int) and _state(pid) in _STOPPED:
         return "stopped", f"process {pid} is frozen by a signal and keeps its lock: kill -CONT it, or kill it"
+    if adopter is not None:
+        return "adopted", _taken_over(pid, adopter)
     return "running", None
 
 
-def _gone(claimed: FileCount, *, may_read: bool, has_journal: bool) -> tuple[str, str]:
+def _taken_over(holder: object, adopter: dict[str, object]) -> str:
+    """Say who has the folder. Where the kernel does not show the holder, its own word counts, with its host."""
+    pid, host = adopter.get("pid"), adopter.get("host")
+    if isinstance(holder, int):
+        return f"taken over by process {holder}"
+    if isinstance(pid, int) and isinstance(host, str):
+        return f"taken over by process {pid} on {host}"
+    return "taken over by another process"
+
+
+def _gone(folder: Path, claimed: FileCount, *, may_read: bool) -> tuple[str, str]:
     if not may_read:
         return "unknown", "its lock may not be read: ask as the daemon's user, or with --url"
-    if claimed.files and not has_journal:
+    if claimed.files and not os.path.lexists(folder / layout.JOURNAL):
         return "gone", "files are claimed and there is no journal: nobody touches them; move them back by hand"
+    refused: dict[str, str] = {}
+    is_empty = not any(any(_walk(folder / name, refused=refused)) for name in (layout.CLAIMED, layout.REMOVING))
+    if is_empty and not refused and is_done(folder / layout.JOURNAL):
+        return "ended", "its process has ended, and left nothing to do"
     return "gone", "its process has ended; the next daemon that starts takes its work over"
-
-
-def _announcement(folder: Path) -> dict[str, object]:
-    try:
-        announced = json.loads((folder / layout.ANNOUNCEMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return announced if isinstance(announced, dict) else {}
 
 
 def _is_locked(path: Path) -> bool | None:

@@ -6,9 +6,7 @@ All methods block on the disk; call them in a worker thread.
 
 import contextlib
 import errno
-import json
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -18,7 +16,7 @@ from msgspec import structs
 
 from spoolhouse.errors import JournalError
 from spoolhouse.failpoints import reach
-from spoolhouse.spool import fs, instance_dirs, layout
+from spoolhouse.spool import fs, instance_dirs, layout, process_notes
 from spoolhouse.spool.claims import Claim, Claiming
 from spoolhouse.spool.free_names import rename_to_free_name
 from spoolhouse.spool.journal import Contents, Journal
@@ -113,6 +111,7 @@ class Instance:
                 journal = Journal(folder / layout.JOURNAL, instance, create=False)
                 failing.callback(journal.close)
                 contents = journal.load(())  # an unreadable journal is reported here, not half-way
+                process_notes.note_adopter(folder)
                 failing.pop_all()
             return cls(spool, instance, lock, journal, contents)
         except JournalError:
@@ -353,11 +352,6 @@ class Instance:
             for path in instance_dirs.walk(self.claimed)
             if len(path.parts) == layout.PENDING_DEPTH
         ]
-
-    def announce(self, url: str | None) -> None:
-        """Write down the address of this instance's HTTP server (None: it has none), for `spoolhouse status`."""
-        told = {"url": url, "pid": os.getpid(), "host": socket.gethostname()}
-        (self.folder / layout.ANNOUNCEMENT).write_text(json.dumps(told) + "\n", encoding="utf-8")
 
     def is_empty(self) -> bool:
         """Return whether nothing is left to do for any file here, and the ledger has all entries."""

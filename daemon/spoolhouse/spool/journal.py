@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,12 @@ _READING = frozenset({"load", "cuts", "cut_batches", "entries", "known"})
 _LEDGER = frozenset({"acknowledge", "recorded"})
 """The steps that change how far the ledger has come."""
 _limits_of = msgspec.json.Decoder(Limits).decode
+
+
+_LEAVES_WORK = """
+SELECT EXISTS (SELECT 1 FROM shipment WHERE state = 'planned') OR EXISTS (SELECT 1 FROM entry)
+    OR EXISTS (SELECT 1 FROM file WHERE state <> 'final')
+"""
 
 
 class Contents(Struct, frozen=True, kw_only=True):
@@ -335,3 +341,20 @@ class Journal:
         """Close the database, after any call that still runs in another thread."""
         with self._lock:
             self._database.close()
+
+
+def is_done(path: Path) -> bool:
+    """Tell whether the journal of a dead instance says that it left nothing to do; false also where it cannot tell.
+
+    Nothing is written, not even a lock: so the log of one that was killed is not read, and such a journal cannot tell.
+    """
+    if os.path.lexists(f"{path}-wal"):
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            if database.execute("PRAGMA user_version").fetchone() != (FORMAT,):
+                return False
+            (leaves_work,) = database.execute(_LEAVES_WORK).fetchone()
+    except (sqlite3.Error, OSError):
+        return False
+    return not leaves_work

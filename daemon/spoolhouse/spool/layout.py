@@ -4,7 +4,7 @@
     {spool}/{type}/{project}/processed/…, failed/…         final
     {spool}/rejected/{day}/{shipment}.jsonl                rejected lines
     {spool}/.spoolhouse/paused                             nothing is claimed while it is there
-    {spool}/.spoolhouse/{instance}/                        lock, journal, address
+    {spool}/.spoolhouse/{instance}/                        lock, journal, address, adopter
     {spool}/.spoolhouse/{instance}/claimed/{type}/{project}/…, leaving/{number}
 
 Types and projects are folders that the producers make; all others are ours.
@@ -29,6 +29,7 @@ PAUSED = "paused"
 LOCK = "lock"
 JOURNAL = "journal.sqlite"
 ANNOUNCEMENT = "address.json"
+ADOPTER = "adopter.json"
 REASON_SUFFIX = ".reason.txt"
 
 PENDING_DEPTH = 3
