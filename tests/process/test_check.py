@@ -60,6 +60,21 @@ def test_no_server_and_no_spool() -> None:
     assert "check clickhouse.url" in done.stdout
 
 
+def test_rejected_lines_and_failed_files_are_warned_of(tmp_path: Path) -> None:
+    record = b'{"file":"span/p/x.jsonl","line":1,"lines":8,"offset":0,"reason":"invalid_json","raw":"..."}\n'
+    for name in ("rejected/2026-01-02/a.jsonl", "span/p/failed/b.jsonl.gz"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(record)
+    done = check("clickhouse://127.0.0.1:9", tmp_path, "--json")
+    found = [one for one in json.loads(done.stdout)["findings"] if one["subject"] == "left"]
+    assert [(one["level"], one["what"]) for one in found] == [
+        ("warning", "8 rejected lines in 1 file"),
+        ("warning", "1 file in failed/"),
+    ]
+    assert "spoolhouse replay --rejected --dry-run" in found[0]["hint"]
+    assert "spoolhouse retry --all --dry-run" in found[1]["hint"]
+
+
 def test_what_a_name_holds_does_not_act_on_the_terminal(tmp_path: Path) -> None:
     done = check("clickhouse://127.0.0.1:9", tmp_path / "a\x1b[31mb\nfault")
     assert "\x1b" not in done.stdout

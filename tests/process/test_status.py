@@ -136,6 +136,8 @@ def test_the_folders_alone_tell_of_a_dead_daemon(database: Database, tmp_path: P
     }
     assert told["not_taken"] == [f"{tmp_path}/nonsense: no such event type"]
     seen = text(tmp_path)
+    assert "rejected/ has each line and its reason; after a fix: `spoolhouse replay --rejected --dry-run`" in seen
+    assert "failed/ has the reason beside each file; after a repair: `spoolhouse retry --all --dry-run`" in seen
     assert "claimed    1 file" in seen
     assert "the next daemon that starts takes its work over" in seen
 

@@ -16,7 +16,16 @@ from rich.text import Text
 
 from spoolhouse.cli.status import FINE, Report
 from spoolhouse.monitoring.logs import shown
-from spoolhouse.monitoring.status_model import Backlog, FileCount, RatePoint, Status, Trouble, TypeStatus
+from spoolhouse.monitoring.status_model import (
+    REJECTED_HINT,
+    RETRY_HINT,
+    Backlog,
+    FileCount,
+    RatePoint,
+    Status,
+    Trouble,
+    TypeStatus,
+)
 
 Recent = tuple[int, int]
 """How many of the last files, and of the last rejected lines, are shown."""
@@ -104,6 +113,10 @@ def _folder(report: Report) -> Iterable[RenderableType]:
             table.add_row("rejected", f"{lines}{_pile(ends.rejected)}" if ends.rejected.files else "none")
             table.add_row("failed", _pile(ends.failed) if ends.failed.files else "none")
         yield Padding(table, (0, 0, 0, 2), expand=False)
+    if report.ends is not None and report.ends.rejected.files:
+        yield _line(f"  {REJECTED_HINT}", style="yellow")
+    if report.ends is not None and report.ends.failed.files:
+        yield _line(f"  {RETRY_HINT}", style="yellow")
     if report.paused is not None:
         yield _line(f"  paused {report.paused}: nothing new is claimed; spoolhouse resume ends it", style="yellow")
     for text in report.not_taken[:_NOT_TAKEN_SHOWN]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from spoolhouse.clock import now_ms
-from spoolhouse.doctor import daemons, drafts, file, folders, probe, rights, server
+from spoolhouse.doctor import daemons, drafts, file, folders, left, probe, rights, server
 from spoolhouse.doctor import settings as of_settings
 from spoolhouse.doctor.finding import Finding, fault, good, warning
 from spoolhouse.doctor.ports import InspectedFile, InspectedStore
@@ -47,7 +47,7 @@ def _spool(settings: Settings, *, fix: bool) -> list[Finding]:
     except BadSettingError as error:
         hint = "give --file-storage-path"
         return [warning(folders.SUBJECT, str(error), why="`ingest` needs it; it was not checked", hint=hint)]
-    return [*folders.examine(root, settings.spool), *drafts.examine(root, fix=fix)]
+    return [*folders.examine(root, settings.spool), *drafts.examine(root, fix=fix), *left.examine(root)]
 
 
 async def _store(settings: Settings, store: InspectedStore, *, running: bool) -> AsyncIterator[Finding]:

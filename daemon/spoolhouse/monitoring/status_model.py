@@ -75,6 +75,10 @@ class Liveness(Struct, frozen=True, kw_only=True):
     """Stages that work and make no progress, and for how many seconds."""
 
 
+REJECTED_HINT = "rejected/ has each line and its reason; after a fix: `spoolhouse replay --rejected --dry-run`"
+RETRY_HINT = "failed/ has the reason beside each file; after a repair: `spoolhouse retry --all --dry-run`"
+
+
 class FileCount(Struct, frozen=True, kw_only=True):
     """Files that lie somewhere."""
 
