@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import to_builtins
 
 from spoolhouse.cli import flags
+from spoolhouse.cli.words import counted
 from spoolhouse.monitoring.logs import shown
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         if _lacks_rights(findings):
             print(f"\n{_grants(settings)}")
-        print(f"{count['fault']} faults, {count['warning']} warnings, {count['good']} good", file=sys.stderr)
+        found = f"{counted(count['fault'], 'fault')}, {counted(count['warning'], 'warning')}, {count['good']} good"
+        print(found, file=sys.stderr)
     return FAULTY if count["fault"] else OK
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spoolhouse.cli.status import FINE, Report
+from spoolhouse.cli.words import counted
 from spoolhouse.monitoring.logs import shown
 from spoolhouse.monitoring.status_model import (
     REJECTED_HINT,
@@ -174,12 +175,10 @@ def _add_status(table: Table, status: Status) -> None:
 def _add_backlog(table: Table, status: Status, backlog: Backlog) -> None:
     oldest = f", the oldest {_span(backlog.oldest_seconds)} ago" if backlog.pending_files else ""
     size = decimal(backlog.pending_bytes)
-    table.add_row("backlog", f"{_counted(backlog.pending_files, 'file')} pending ({size}){oldest}")
+    table.add_row("backlog", f"{counted(backlog.pending_files, 'file')} pending ({size}){oldest}")
     if backlog.unwatched:
         table.add_row("watching", _line(backlog.unwatched, style="yellow"))
-    table.add_row(
-        "on the way", f"{_counted(backlog.claimed_files, 'file')} in {_counted(backlog.shipments, 'shipment')}"
-    )
+    table.add_row("on the way", f"{counted(backlog.claimed_files, 'file')} in {counted(backlog.shipments, 'shipment')}")
     done = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(status.files.items(), reverse=True) if count)
     table.add_row("files", _line(f"{done or 'none'} ({decimal(status.bytes)})"))
     for name, counts in (("rejects", status.rejects), ("retries", status.retries)):
@@ -190,7 +189,7 @@ def _add_backlog(table: Table, status: Status, backlog: Backlog) -> None:
         table.add_row("servers", _line(", ".join(answers)))
     if backlog.unmovable_files:
         why = f" ({backlog.unmovable_reason})" if backlog.unmovable_reason else ""
-        table.add_row("unmovable", f"{_counted(backlog.unmovable_files, 'file')}{why}: see file_not_moved in the log")
+        table.add_row("unmovable", f"{counted(backlog.unmovable_files, 'file')}{why}: see file_not_moved in the log")
     if backlog.held_instances:
         table.add_row("held instances", f"{backlog.held_instances}: see journal_held in the log")
     if backlog.ledger_entries:
@@ -218,7 +217,7 @@ def _types(status: Status, most: int | None) -> Table:
             waits = Text("held" if any(reason.held for reason in own) else "waits", style="red") if own else Text()
             table.add_row(_line(kind.type), f"{kind.landed:,}", f"{kind.rejected:,}", f"{kind.files:,}", waits)
     if left_out:
-        table.add_row(Text(f"and {_counted(left_out, 'type')} more", style="dim"))
+        table.add_row(Text(f"and {counted(left_out, 'type')} more", style="dim"))
     return table
 
 
@@ -231,7 +230,7 @@ def _notes(status: Status) -> Iterable[tuple[str, Text]]:
             ("as others write", sum(kind.shapes.values()), kind.shapes),
         ):
             if lines:
-                yield what, _line(f"{kind.type}, {_counted(lines, 'line')}: {_most(names)}")
+                yield what, _line(f"{kind.type}, {counted(lines, 'line')}: {_most(names)}")
 
 
 def _most(names: Mapping[str, int]) -> str:
@@ -324,11 +323,7 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _pile(pile: FileCount) -> str:
-    return f"{_counted(pile.files, 'file')} ({decimal(pile.bytes)})"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"{counted(pile.files, 'file')} ({decimal(pile.bytes)})"
 
 
 def _span(seconds: float) -> str:
