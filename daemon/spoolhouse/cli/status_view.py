@@ -141,7 +141,7 @@ def _instance(status: Status, recent: Recent | None, width: int, types: int | No
             table.add_row("claimed", _pile(status.claimed))
         if status.quiet_seconds is not None:
             table.add_row("last sign", f"{_span(status.quiet_seconds)} ago, in its journal")
-    if status.url and status.state not in {"gone", "ended"}:
+    if status.url and status.state not in {"adopted", "gone", "ended"}:
         table.add_row("at", _line(status.url))
     yield Padding(table, (0, 0, 0, 2), expand=False)
     if recent is not None:
