@@ -18,7 +18,6 @@ from pathlib import Path, PurePath
 from typing import ClassVar, Literal
 from urllib.parse import quote
 
-import msgspec
 import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -73,7 +72,7 @@ def configure_events(*, level: str = "info", style: Format = "auto", secrets: It
         # Only a terminal gets colours: `console` output to a file is for reading too.
         processors += [_escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
     else:
-        processors.append(_to_json)
+        processors.append(_to_json())
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -243,13 +242,21 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     }
 
 
-def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    try:
-        line = msgspec.json.encode(event)
-    except (OverflowError, TypeError):  # a number of more than 64 bits, or of a library's own class
-        return _encode(event)
-    # In ASCII, for whoever reads it in another encoding.
-    return line.decode() if line.isascii() else _encode(event)
+def _to_json() -> Processor:
+    """Return the processor that writes a record as a line of JSON."""
+    import msgspec  # noqa: PLC0415  # --help logs nothing
+
+    encode = msgspec.json.encode
+
+    def to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        try:
+            line = encode(event)
+        except (OverflowError, TypeError):  # a number of more than 64 bits, or of a library's own class
+            return _encode(event)
+        # In ASCII, for whoever reads it in another encoding.
+        return line.decode() if line.isascii() else _encode(event)
+
+    return to_json
 
 
 class _Forward(logging.Handler):
