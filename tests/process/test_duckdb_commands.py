@@ -145,7 +145,7 @@ def test_rejected_lines_and_failed_files_come_back(place: Place) -> None:
     settings = {"SPOOLHOUSE_SPOOL__PROJECT": "trust"}
     assert once(place.url, place.spool, env=settings)[0] == 1
     [rejects] = (place.spool / "rejected").rglob("*.jsonl")
-    assert "1 lines" in place.run("replay", "--rejected")
+    assert "1 line, " in place.run("replay", "--rejected")
     assert not rejects.exists()
     failed = place.spool / "span" / "shop" / "failed"
     (failed / "broken.jsonl").write_bytes(good("shop", 2))

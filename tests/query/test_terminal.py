@@ -98,14 +98,6 @@ def test_a_trace_is_a_waterfall(url: str) -> None:
     assert "\x1b[31m" in coloured
 
 
-def test_a_pipe_is_as_wide_as_columns_says(url: str) -> None:
-    """Without COLUMNS nothing is cut."""
-    where = ("--project", "shop", "--clickhouse-url", url)
-    for arguments in (("trace", "t001", *where), ("metrics", *where)):
-        whole, narrow = (command(*arguments, env={"COLUMNS": columns}).stdout for columns in ("", "40"))
-        assert max(map(cell_len, narrow.splitlines())) <= 40 < max(map(cell_len, whole.splitlines()))
-
-
 def test_colours_are_for_terminals(url: str) -> None:
     assert "\x1b" in on_a_terminal(["traces", "--project", "shop", "--clickhouse-url", url], COLUMNS="80")
     assert "\x1b" not in command("traces", "--project", "shop", "--clickhouse-url", url).stdout

@@ -1,7 +1,6 @@
 """Answers for people: tables, and the waterfall of a trace. Colours on a terminal only, and not under NO_COLOR."""
 
 import os
-import shutil
 import sys
 import textwrap
 import unicodedata
@@ -21,7 +20,7 @@ from spoolhouse.query.records import FiguresAnswer, Span, TraceView
 Justify = Literal["left", "right"]
 
 _WIDE = 240
-"""Columns where neither a terminal nor COLUMNS says how many there are."""
+"""Columns where no terminal says how many there are."""
 _GAP = 2
 _LEAST_WIDE = 12
 """The least width of a column of a SELECT: a row that would need narrower ones goes over several lines."""
@@ -87,9 +86,7 @@ def console() -> Console:
     """Return what is printed to; under NO_COLOR it has no escape sequences at all, not even bold ones."""
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
     made = _Console(highlight=False, color_system=colours)
-    if made.is_terminal:
-        return made
-    return _Console(highlight=False, color_system=None, width=shutil.get_terminal_size((_WIDE, 0)).columns)
+    return made if made.is_terminal else _Console(highlight=False, color_system=None, width=_WIDE)
 
 
 class _Column(msgspec.Struct):

@@ -341,7 +341,7 @@ def is_whole_object(line: bytes) -> bool:
     except ValueError:
         # A torn line is looked at again and again: most of them end elsewhere.
         _, nulls = nan.replaced(line) if line.rstrip().endswith(b"}") else (b"", b"")
-        return bool(nulls) and is_whole_object(bytes(nulls))
+        return bool(nulls) and is_whole_object(nulls)
     return True
 
 

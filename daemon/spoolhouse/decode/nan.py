@@ -38,17 +38,17 @@ def clear_in_texts(content: dict[str, Raw], nulls: Mapping[str, Raw], reader: Le
             content[key] = value
 
 
-def replaced(line: bytes) -> tuple[bytearray, bytearray]:
+def replaced(line: bytes) -> tuple[bytes, bytes]:
     """Return a line with NaN and Infinity as text, and the line with nulls for them; both empty if it has none."""
+    if b"NaN" not in line and b"Infinity" not in line:
+        return b"", b""
     text, nulls, end = bytearray(), bytearray(), 0
-    if b"NaN" in line or b"Infinity" in line:
-        for found in _TEXT_OR_NAN.finditer(line):
-            if number := found[1]:
-                between = line[end : found.start()]
-                text += b'%b"%b"' % (between, number)
-                nulls += b"%bnull" % between
-                end = found.end()
-    if nulls:
-        text += line[end:]
-        nulls += line[end:]
-    return text, nulls
+    for found in _TEXT_OR_NAN.finditer(line):
+        if number := found[1]:
+            between = line[end : found.start()]
+            text += b'%b"%b"' % (between, number)
+            nulls += b"%bnull" % between
+            end = found.end()
+    if not nulls:
+        return b"", b""
+    return bytes(text + line[end:]), bytes(nulls + line[end:])
